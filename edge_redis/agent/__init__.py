@@ -1,0 +1,1 @@
+"""What runs on a node, and the processes of the main job."""

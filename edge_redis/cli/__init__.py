@@ -1,0 +1,1 @@
+"""The command edge-redis: parse, call one method, print."""

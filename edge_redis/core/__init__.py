@@ -1,0 +1,1 @@
+"""Operations, flows, scripts, codec, keys: what every subject is built of. No client, no thread."""

@@ -1,0 +1,186 @@
+"""Values as bytes: msgpack, with extension types for what Python has and msgpack has not.
+
+Every value comes back as the type it was. What is not carried is refused with
+UnsupportedTypeError before anything is written. Never pickle: bytes from a shared
+server must not be able to run code. (``bytearray`` and ``memoryview`` are the one
+exception to the rule above: msgpack carries them as ``bytes``.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgpack
+
+from edge_redis.errors import CorruptDataError, InvalidArgumentError, UnsupportedTypeError, ValueTooLargeError
+
+MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
+"""Default limit of one encoded value. Redis itself stops at 512 MiB; a shared edge server suffers long before."""
+
+_EXTRA_TYPES: Final = "tuple, set, frozenset, datetime, date, timedelta, Decimal, UUID and int of any size"
+
+_TUPLE, _SET, _FROZENSET, _DATETIME, _DATE, _TIMEDELTA, _DECIMAL, _UUID, _BIG_INT = range(1, 10)
+
+
+def _pack_datetime(value: datetime) -> bytes:
+    zone = value.tzinfo
+    if zone is None or isinstance(zone, timezone):
+        return _pack([value.isoformat(), value.fold, None])
+    if isinstance(zone, ZoneInfo) and zone.key:
+        return _pack([value.replace(tzinfo=None).isoformat(), value.fold, zone.key])
+    msg = f"datetime with tzinfo of type {type(zone).__name__} is not carried; use datetime.timezone or ZoneInfo"
+    raise UnsupportedTypeError(msg)
+
+
+def _unpack_datetime(body: bytes) -> datetime:
+    text, fold, zone = _unpack(body)
+    value = datetime.fromisoformat(text).replace(fold=fold)
+    if zone is not None:
+        return value.replace(tzinfo=ZoneInfo(zone))
+    return value.replace(tzinfo=UTC) if value.utcoffset() == timedelta(0) else value
+
+
+def _pack_timedelta(value: timedelta) -> bytes:
+    return _pack([value.days, value.seconds, value.microseconds])
+
+
+def _unpack_timedelta(body: bytes) -> timedelta:
+    days, seconds, microseconds = _unpack(body)
+    return timedelta(days=days, seconds=seconds, microseconds=microseconds)
+
+
+def _pack_int(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+_ENCODERS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
+    tuple: (_TUPLE, lambda value: _pack(list(value))),
+    set: (_SET, lambda value: _pack(sorted(value, key=_pack))),
+    frozenset: (_FROZENSET, lambda value: _pack(sorted(value, key=_pack))),
+    datetime: (_DATETIME, _pack_datetime),
+    date: (_DATE, lambda value: value.isoformat().encode()),
+    timedelta: (_TIMEDELTA, _pack_timedelta),
+    Decimal: (_DECIMAL, lambda value: str(value).encode()),
+    UUID: (_UUID, lambda value: value.bytes),
+    int: (_BIG_INT, _pack_int),
+}
+
+_DECODERS: Final[dict[int, Callable[[bytes], Any]]] = {
+    _TUPLE: lambda body: tuple(_unpack(body)),
+    _SET: lambda body: set(_unpack(body)),
+    _FROZENSET: lambda body: frozenset(_unpack(body)),
+    _DATETIME: _unpack_datetime,
+    _DATE: lambda body: date.fromisoformat(body.decode()),
+    _TIMEDELTA: _unpack_timedelta,
+    _DECIMAL: lambda body: Decimal(body.decode()),
+    _UUID: lambda body: UUID(bytes=body),
+    _BIG_INT: lambda body: int.from_bytes(body, "big", signed=True),
+}
+
+
+def _default(value: object) -> msgpack.ExtType:
+    encoder = _ENCODERS.get(type(value))
+    if encoder is None:
+        msg = f"a value of type {type(value).__name__} is not carried; use what msgpack carries, or {_EXTRA_TYPES}"
+        raise UnsupportedTypeError(msg)
+    code, pack = encoder
+    return msgpack.ExtType(code, pack(value))
+
+
+def _ext_hook(code: int, body: bytes) -> object:
+    decoder = _DECODERS.get(code)
+    if decoder is None:
+        msg = f"unknown extension type {code}"
+        raise ValueError(msg)
+    return decoder(body)
+
+
+def _pack(value: object) -> bytes:
+    # strict_types: a subclass (IntEnum, namedtuple, OrderedDict) would come back as its base, so it is refused.
+    packed: bytes = msgpack.packb(value, default=_default, strict_types=True, use_bin_type=True)
+    return packed
+
+
+def _unpack(body: bytes) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
+    return msgpack.unpackb(body, ext_hook=_ext_hook, raw=False, strict_map_key=False)
+
+
+def encode(value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
+    """Return ``value`` as bytes.
+
+    Raises:
+        UnsupportedTypeError: the value, or one inside it, is of a type that is not carried.
+        InvalidArgumentError: the value nests too deeply, refers to itself or holds broken text.
+        ValueTooLargeError: the result is over ``limit`` bytes.
+
+    """
+    try:
+        body = _pack(value)
+    except UnsupportedTypeError:
+        raise
+    except (ValueError, OverflowError, RecursionError) as error:
+        msg = f"the value cannot be encoded: {error}"
+        raise InvalidArgumentError(msg) from error
+    except TypeError as error:
+        raise UnsupportedTypeError(str(error)) from error
+    if len(body) > limit:
+        msg = f"the encoded value has {len(body)} bytes; the limit is {limit}"
+        raise ValueTooLargeError(msg)
+    return body
+
+
+def decode(body: bytes) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
+    """Return the value that ``encode`` made ``body`` of.
+
+    Raises:
+        CorruptDataError: the bytes are not what ``encode`` writes.
+
+    """
+    try:
+        return _unpack(body)
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        InvalidOperation,
+        ZoneInfoNotFoundError,
+        msgpack.UnpackException,
+    ) as error:
+        msg = f"bytes do not decode: {error!r}"
+        raise CorruptDataError(msg) from error
+
+
+def _sorted_maps(value: object) -> object:
+    if type(value) is dict:
+        items = ((key, _sorted_maps(item)) for key, item in value.items())
+        return dict(sorted(items, key=lambda item: _pack(item[0])))
+    if type(value) in (list, tuple):
+        return type(value)(map(_sorted_maps, value))  # type: ignore[call-arg, call-overload]
+    return value
+
+
+def canonical(value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
+    """Return ``encode(value)`` with every map in key order: equal values give equal bytes.
+
+    Raises what ``encode`` raises.
+    """
+    try:
+        ordered = _sorted_maps(value)
+    except UnsupportedTypeError:
+        raise
+    except (ValueError, OverflowError, RecursionError) as error:
+        msg = f"the value cannot be encoded: {error}"
+        raise InvalidArgumentError(msg) from error
+    return encode(ordered, limit=limit)
+
+
+def checksum(value: object) -> str:
+    """Return the SHA-256 of the canonical bytes of ``value``, in hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()

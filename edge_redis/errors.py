@@ -1,0 +1,115 @@
+"""Every error this package raises, in one tree.
+
+EdgeRedisError
+├── InvalidArgumentError            also ValueError: the call was wrong, nothing was written
+│   ├── InvalidKeyError             empty, too long, or not encodable
+│   ├── ValueTooLargeError          over the stated size limit
+│   ├── UnknownNodeError            no node is registered under this id
+│   └── ClientConfigurationError    the Redis client is set up in a way that cannot work
+├── InvalidTypeError                also TypeError: an argument is of the wrong type
+│   └── UnsupportedTypeError        a value is of a type the codec does not carry
+├── ChecksumMismatchError           a state does not match its own checksum
+├── PendingFullError                the outbox is full and ``overflow="reject"``
+├── ServiceClosedError              the service was used after ``close()``
+└── StoreError                      Redis or Valkey could not do it
+    ├── StoreUnavailableError       not reachable; the outcome may be unknown
+    │   ├── StoreTimeoutError       no answer in time; the outcome is unknown
+    │   ├── StoreReadOnlyError      a replica, or a master that lost its replicas; nothing was written
+    │   ├── StoreLoadingError       still loading its data set; nothing was written
+    │   ├── StoreOutOfMemoryError   maxmemory reached; nothing was written
+    │   └── EmbeddedServerError     an embedded server did not start or stop
+    ├── StoreRefusedError           authentication or ACL said no; nothing was written
+    ├── WrongKeyTypeError           a key of ours holds another kind of value
+    ├── CorruptDataError            bytes in Redis do not decode
+    └── StoreReplyError             any other error reply of the server
+"""
+
+from __future__ import annotations
+
+
+class EdgeRedisError(Exception):
+    """Base of every error of this package."""
+
+
+class InvalidArgumentError(EdgeRedisError, ValueError):
+    """An argument has a value that cannot be used; nothing was written."""
+
+
+class InvalidKeyError(InvalidArgumentError):
+    """A key or identifier is empty, too long, or not encodable as UTF-8."""
+
+
+class ValueTooLargeError(InvalidArgumentError):
+    """A value is larger, once encoded, than the limit the message states."""
+
+
+class UnknownNodeError(InvalidArgumentError):
+    """No node is registered under this identifier."""
+
+
+class ClientConfigurationError(InvalidArgumentError):
+    """The Redis client is configured in a way these services cannot work with."""
+
+
+class InvalidTypeError(EdgeRedisError, TypeError):
+    """An argument has the wrong type; nothing was written."""
+
+
+class UnsupportedTypeError(InvalidTypeError):
+    """A value is of a type that the codec does not carry."""
+
+
+class ChecksumMismatchError(EdgeRedisError):
+    """A state does not match its own checksum: it was changed or damaged on the way."""
+
+
+class PendingFullError(EdgeRedisError):
+    """The outbox holds ``max_pending`` changes and the overflow policy is to reject."""
+
+
+class ServiceClosedError(EdgeRedisError):
+    """The service was used after it had been closed."""
+
+
+class StoreError(EdgeRedisError):
+    """Redis or Valkey could not do what was asked."""
+
+
+class StoreUnavailableError(StoreError):
+    """The server cannot be reached, or cannot serve now; a write may or may not have happened."""
+
+
+class StoreTimeoutError(StoreUnavailableError):
+    """The server did not answer in time; a write may or may not have happened."""
+
+
+class StoreReadOnlyError(StoreUnavailableError):
+    """The server refuses writes (a replica, or too few replicas); nothing was written."""
+
+
+class StoreLoadingError(StoreUnavailableError):
+    """The server is loading its data set; nothing was written."""
+
+
+class StoreOutOfMemoryError(StoreUnavailableError):
+    """The server has reached maxmemory and refuses writes; nothing was written."""
+
+
+class EmbeddedServerError(StoreUnavailableError):
+    """An embedded server did not start, or ended by itself."""
+
+
+class StoreRefusedError(StoreError):
+    """The server refused the user or the command (authentication, ACL); nothing was written."""
+
+
+class WrongKeyTypeError(StoreError):
+    """A key of ours holds another kind of value than the one written there by this package."""
+
+
+class CorruptDataError(StoreError):
+    """Bytes found in Redis do not decode."""
+
+
+class StoreReplyError(StoreError):
+    """The server answered with an error that has no class of its own."""

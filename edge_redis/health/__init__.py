@@ -1,0 +1,1 @@
+"""Nodes, heartbeats, checks and their history: the subject of HealthMonitor."""

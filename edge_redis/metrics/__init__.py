@@ -1,0 +1,1 @@
+"""Invocations, aggregated: the subject of EdgeMetrics."""

@@ -1,0 +1,182 @@
+"""The facts the services speak in. Plain data: no client, no thread, no hidden state.
+
+Times are timezone-aware UTC. Durations and ages are in the unit their name carries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, Literal, Self
+
+from edge_redis.core import codec
+
+OVERLOAD_PERCENT: Final = 90.0
+"""Above this share of CPU or memory a node counts as overloaded."""
+
+
+def utc_now() -> datetime:
+    """Return this process's clock as a timezone-aware UTC datetime."""
+    return datetime.now(UTC)
+
+
+class EdgeNodeStatus(StrEnum):
+    """What a node says of itself."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+    DEGRADED = "degraded"
+    SYNCING = "syncing"
+    MAINTENANCE = "maintenance"
+
+
+class ConflictStrategy(StrEnum):
+    """Which side of a conflict wins."""
+
+    REMOTE_WINS = "remote_wins"
+    LOCAL_WINS = "local_wins"
+    LATEST_WINS = "latest_wins"
+
+
+@dataclass(slots=True)
+class ResourceUsage:
+    """What a node uses: CPU in percent, memory and disk in MB, and the functions running on it."""
+
+    cpu_percent: float = 0.0
+    memory_mb: float = 0.0
+    memory_max_mb: float = 0.0
+    disk_mb: float = 0.0
+    active_functions: int = 0
+
+    @property
+    def memory_percent(self) -> float:
+        """Memory used, 0 to 100; 0.0 where the maximum is not known."""
+        return self.memory_mb / self.memory_max_mb * 100.0 if self.memory_max_mb > 0 else 0.0
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether CPU or memory is over 90%."""
+        return self.cpu_percent > OVERLOAD_PERCENT or self.memory_percent > OVERLOAD_PERCENT
+
+
+@dataclass(slots=True)
+class EdgeNode:
+    """A machine or process at the edge, as the registry knows it."""
+
+    id: str
+    name: str
+    location: str = ""
+    status: EdgeNodeStatus = EdgeNodeStatus.ONLINE
+    capabilities: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    last_heartbeat: datetime = field(default_factory=utc_now)
+    resources: ResourceUsage = field(default_factory=ResourceUsage)
+    max_functions: int = 10
+
+    def heartbeat(self, status: EdgeNodeStatus | None = None) -> None:
+        """Note a heartbeat now, by this process's clock, and the status where one is given."""
+        self.last_heartbeat = utc_now()
+        if status is not None:
+            self.status = EdgeNodeStatus(status)
+
+    @property
+    def seconds_since_heartbeat(self) -> float:
+        """Age of the last heartbeat in seconds, by this process's clock; never negative."""
+        return max(0.0, (utc_now() - self.last_heartbeat).total_seconds())
+
+    def has_capability(self, name: str) -> bool:
+        """Whether the node lists this capability."""
+        return name in self.capabilities
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the node as plain JSON-ready data; times in ISO 8601."""
+        facts = asdict(self)
+        facts["status"] = str(self.status)
+        facts["last_heartbeat"] = self.last_heartbeat.isoformat()
+        return facts
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """One version of a scope's data, with the checksum that proves it whole.
+
+    ``origin`` names the site that wrote it; states without one take no part in the
+    total order that decides between equal versions.
+    """
+
+    version: int
+    data: dict[str, Any]
+    checksum: str
+    updated_at: datetime
+    origin: str = ""
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any], version: int) -> Self:
+        """Return a state of ``data`` at ``version``, checksummed, updated now by this process's clock."""
+        return cls(version, data, codec.checksum(data), utc_now())
+
+    def verify(self) -> bool:
+        """Whether the data still matches the checksum."""
+        return self.checksum == codec.checksum(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A cached value and what the cache knows of it. ``created_at`` is by the server's clock."""
+
+    key: str
+    value: Any
+    created_at: datetime
+    ttl_seconds: float
+    access_count: int
+
+    @property
+    def expired(self) -> bool:
+        """Whether the TTL has passed, by this process's clock."""
+        return utc_now() >= self.created_at + timedelta(seconds=self.ttl_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """One verdict on one node. ``latency_ms`` is the age of its heartbeat in milliseconds."""
+
+    node_id: str
+    healthy: bool
+    latency_ms: float = 0.0
+    checked_at: datetime = field(default_factory=utc_now)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationRecord:
+    """One invocation of a function on a node."""
+
+    function_id: str
+    node_id: str
+    duration_ms: float
+    success: bool
+    timestamp: datetime = field(default_factory=utc_now)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncEvent:
+    """One exchange with the other side, as the history keeps it."""
+
+    direction: Literal["push", "pull"]
+    version: int
+    success: bool
+    timestamp: datetime = field(default_factory=utc_now)
+    error: str = ""
+
+
+def from_timestamp(seconds: float) -> datetime:
+    """Return a Unix time in seconds as a timezone-aware UTC datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def timestamp_ms(moment: datetime) -> int:
+    """Return a datetime as Unix milliseconds; a naive one is taken as UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1000)

@@ -1,0 +1,1 @@
+"""The only importer of redis, asyncio and threading: runners, servers, tickers, lifetimes."""

@@ -1,0 +1,69 @@
+"""Errors of the client library, as errors of this package.
+
+| what the server or the network did        | what is raised          | was it done?          |
+|-------------------------------------------|-------------------------|-----------------------|
+| refused, reset or lost the connection     | StoreUnavailableError   | unknown               |
+| no answer in time                         | StoreTimeoutError       | unknown               |
+| READONLY, NOREPLICAS, MASTERDOWN, MISCONF | StoreReadOnlyError      | no                    |
+| LOADING, BUSY, TRYAGAIN, CLUSTERDOWN      | StoreLoadingError       | no                    |
+| OOM                                       | StoreOutOfMemoryError   | no                    |
+| NOAUTH, WRONGPASS, NOPERM                 | StoreRefusedError       | no                    |
+| WRONGTYPE                                 | WrongKeyTypeError       | no                    |
+| any other error reply                     | StoreReplyError         | no                    |
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis import exceptions as redis_errors
+
+from edge_redis import errors
+
+CODES: Final[dict[str, type[errors.StoreError]]] = {
+    "READONLY": errors.StoreReadOnlyError,
+    "NOREPLICAS": errors.StoreReadOnlyError,
+    "MASTERDOWN": errors.StoreReadOnlyError,
+    "LOADING": errors.StoreLoadingError,
+    "BUSY": errors.StoreLoadingError,
+    "TRYAGAIN": errors.StoreLoadingError,
+    "CLUSTERDOWN": errors.StoreLoadingError,
+    "OOM": errors.StoreOutOfMemoryError,
+    "MISCONF": errors.StoreReadOnlyError,
+    "NOAUTH": errors.StoreRefusedError,
+    "WRONGPASS": errors.StoreRefusedError,
+    "NOPERM": errors.StoreRefusedError,
+    "WRONGTYPE": errors.WrongKeyTypeError,
+}
+"""The first word of an error reply, and the error it becomes."""
+
+# The client library removes the code from the texts of the errors it has classes for.
+_CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
+    (redis_errors.BusyLoadingError, errors.StoreLoadingError),
+    (redis_errors.AuthenticationError, errors.StoreRefusedError),
+    (redis_errors.AuthorizationError, errors.StoreRefusedError),
+    (redis_errors.NoPermissionError, errors.StoreRefusedError),
+    (redis_errors.ReadOnlyError, errors.StoreReadOnlyError),
+    (redis_errors.OutOfMemoryError, errors.StoreOutOfMemoryError),
+    (redis_errors.ClusterDownError, errors.StoreLoadingError),
+    (redis_errors.TryAgainError, errors.StoreLoadingError),
+    (redis_errors.TimeoutError, errors.StoreTimeoutError),
+    (TimeoutError, errors.StoreTimeoutError),
+    (redis_errors.ConnectionError, errors.StoreUnavailableError),
+    (redis_errors.RedisClusterException, errors.StoreUnavailableError),
+    (OSError, errors.StoreUnavailableError),
+)
+
+LIBRARY_ERRORS: Final = (redis_errors.RedisError, OSError)
+"""What a runner catches."""
+
+
+def translate(error: BaseException, action: str) -> errors.StoreError:
+    """Return the error of ours that says what the library's ``error`` means for ``action``."""
+    text = str(error) or type(error).__name__
+    # An error inside a script carries its code first, or after the words "Error running script".
+    first = text.split(" ", 1)[0].rstrip(":")
+    kind = CODES.get(first)
+    if kind is None:
+        kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.StoreReplyError)
+    return kind(f"{action}: {text}")

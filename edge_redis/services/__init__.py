@@ -1,0 +1,1 @@
+"""The classes of the contract, blocking and awaited: thin."""

@@ -1,0 +1,92 @@
+"""Fixtures of the whole suite: which server, which API, and services made for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import edge_redis
+import edge_redis.aio
+import hypothesis
+import pytest
+from support.portal import Portal
+from support.servers import NAMES, Backend, Servers
+
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True, derandomize=False)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
+hypothesis.settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    running = Servers()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(params=NAMES)
+def backend(request: pytest.FixtureRequest, servers: Servers) -> Backend:
+    """Every server of the table, empty."""
+    return servers.backend(request.param)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def real(request: pytest.FixtureRequest, servers: Servers) -> Backend:
+    """The real servers alone, empty."""
+    return servers.backend(request.param)
+
+
+@pytest.fixture
+def valkey(servers: Servers) -> Backend:
+    """The server that is always there, empty."""
+    return servers.backend("valkey")
+
+
+@pytest.fixture
+def client(backend: Backend) -> Iterator[Any]:
+    """A blocking client of every server."""
+    with backend.client() as made:
+        yield made
+
+
+class Maker:
+    """Makes services of one API on one server, and closes what it made."""
+
+    def __init__(self, backend: Backend, api: str) -> None:
+        self.backend = backend
+        self.api = api
+        self._portal = Portal() if api == "awaited" else None
+        self._made: list[Any] = []
+        self._clients: list[Any] = []
+
+    def client(self, **kwargs: Any) -> Any:
+        """Return a client of this API (an asyncio one where it is awaited)."""
+        made = self.backend.async_client(**kwargs) if self._portal else self.backend.client(**kwargs)
+        self._clients.append(made)
+        return made
+
+    def __call__(self, name: str, *args: Any, client: Any = None, **kwargs: Any) -> Any:
+        """Return the service ``name`` on a new client, or the one given; awaited ones behave as blocking."""
+        client = client if client is not None else self.client()
+        if self._portal:
+            made = self._portal.make(getattr(edge_redis.aio, name), client, *args, **kwargs)
+        else:
+            made = getattr(edge_redis, name)(client, *args, **kwargs)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        for service in self._made:
+            service.close()
+        for client in self._clients:
+            self._portal.run(client.aclose()) if self._portal else client.close()
+        if self._portal:
+            self._portal.close()
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def make(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Maker]:
+    """Make services on every server and in both APIs: ``make("EdgeCache", max_size=3)``."""
+    maker = Maker(backend, request.param)
+    yield maker
+    maker.close()
