@@ -1,1 +1,86 @@
-"""A Redis-backed service layer for the processes of an edge site: cache, health, metrics, state sync."""
+"""A Redis-backed service layer for the processes of an edge site: cache, health, metrics, state sync.
+
+The names users import. ``edge_redis.aio`` has the same services for asyncio clients.
+"""
+
+from edge_redis.errors import (
+    ChecksumMismatchError,
+    ClientConfigurationError,
+    CorruptDataError,
+    EdgeRedisError,
+    EmbeddedServerError,
+    InvalidArgumentError,
+    InvalidKeyError,
+    InvalidTypeError,
+    PendingFullError,
+    ServiceClosedError,
+    StoreError,
+    StoreLoadingError,
+    StoreOutOfMemoryError,
+    StoreReadOnlyError,
+    StoreRefusedError,
+    StoreReplyError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    UnknownNodeError,
+    UnsupportedTypeError,
+    ValueTooLargeError,
+    WrongKeyTypeError,
+)
+from edge_redis.models import (
+    CacheEntry,
+    ConflictStrategy,
+    EdgeNode,
+    EdgeNodeStatus,
+    HealthCheck,
+    InvocationRecord,
+    ResourceUsage,
+    SyncEvent,
+    SyncState,
+)
+from edge_redis.services.cache import EdgeCache
+from edge_redis.services.health import HealthMonitor
+from edge_redis.services.metrics import EdgeMetrics
+from edge_redis.services.state import CloudWorker, EdgeSynchronizer, RedisCloudStore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CacheEntry",
+    "ChecksumMismatchError",
+    "ClientConfigurationError",
+    "CloudWorker",
+    "ConflictStrategy",
+    "CorruptDataError",
+    "EdgeCache",
+    "EdgeMetrics",
+    "EdgeNode",
+    "EdgeNodeStatus",
+    "EdgeRedisError",
+    "EdgeSynchronizer",
+    "EmbeddedServerError",
+    "HealthCheck",
+    "HealthMonitor",
+    "InvalidArgumentError",
+    "InvalidKeyError",
+    "InvalidTypeError",
+    "InvocationRecord",
+    "PendingFullError",
+    "RedisCloudStore",
+    "ResourceUsage",
+    "ServiceClosedError",
+    "StoreError",
+    "StoreLoadingError",
+    "StoreOutOfMemoryError",
+    "StoreReadOnlyError",
+    "StoreRefusedError",
+    "StoreReplyError",
+    "StoreTimeoutError",
+    "StoreUnavailableError",
+    "SyncEvent",
+    "SyncState",
+    "UnknownNodeError",
+    "UnsupportedTypeError",
+    "ValueTooLargeError",
+    "WrongKeyTypeError",
+]

@@ -75,7 +75,8 @@ class BlockingRunner:
     def run(self, steps: Steps[T]) -> T:
         """Perform an operation, a batch or a flow, and return its result."""
         if isinstance(steps, Operation):
-            return self._operation(steps)
+            result: T = self._operation(steps)
+            return result
         flow = iter(steps)
         try:
             step = next(flow)
@@ -153,7 +154,8 @@ class AsyncRunner:
     async def run(self, steps: Steps[T]) -> T:
         """Perform an operation, a batch or a flow, and return its result."""
         if isinstance(steps, Operation):
-            return await self._operation(steps)
+            result: T = await self._operation(steps)
+            return result
         flow = iter(steps)
         try:
             step = next(flow)

@@ -1,0 +1,8 @@
+"""EdgeMetrics."""
+
+from edge_redis.core.subject import Subject
+from edge_redis.services.base import AsyncService
+
+
+class EdgeMetrics(AsyncService[Subject]):
+    """Under construction."""
