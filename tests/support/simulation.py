@@ -1,0 +1,212 @@
+"""A deterministic scheduler: runs several flows against servers, one step at a time.
+
+A flow yields at every step that leaves its process. At each of these points the scheduler
+chooses which actor goes on and what the network does to its step:
+
+    ok              the step is performed and the reply arrives
+    request lost    the step is not performed; the actor sees StoreUnavailableError
+    reply lost      the step is performed; the actor sees StoreUnavailableError
+    repeated        the step is performed twice, as a client library does that resends after
+                    a lost reply; the actor sees the second reply
+    crash           the actor is gone, before its step is performed
+    crash after     the step is performed and the actor is gone
+
+``explore`` runs every sequence of choices, ``seeds`` random ones. A failure names the choices
+that led to it, and ``replay`` runs just these again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from edge_redis.core.operation import Batch, Operation, Sleep, Step, Steps
+from edge_redis.errors import EdgeRedisError, StoreUnavailableError
+from edge_redis.runtime.runner import BlockingRunner
+
+
+class Fault(Enum):
+    """What happens to one step."""
+
+    OK = "ok"
+    REQUEST_LOST = "request lost"
+    REPLY_LOST = "reply lost"
+    REPEATED = "repeated"
+    CRASH = "crash"
+    CRASH_AFTER = "crash after"
+
+
+LOSSES = (Fault.REQUEST_LOST, Fault.REPLY_LOST, Fault.REPEATED)
+CRASHES = (Fault.CRASH, Fault.CRASH_AFTER)
+
+
+@dataclass
+class Actor:
+    """A flow and the client it runs on. ``start`` is called when the scenario begins."""
+
+    name: str
+    client: Any
+    start: Callable[[], Steps[Any]]
+    faults: Sequence[Fault] = ()
+    result: Any = None
+    error: EdgeRedisError | None = None
+    crashed: bool = False
+    _flow: Generator[Step, Any, Any] | None = None
+    _step: Step | None = None
+    _over: bool = False
+
+    def begin(self) -> None:
+        self._runner = BlockingRunner(self.client)
+        self._flow = iter(self.start())
+        self._advance(lambda flow: next(flow))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a step of this actor waits to be performed."""
+        return not self._over
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the flow came to its end and returned."""
+        return self._over and not self.crashed and self.error is None
+
+    def _advance(self, resume: Callable[[Any], Step]) -> None:
+        try:
+            self._step = resume(self._flow)
+        except StopIteration as end:
+            self.result, self._over = end.value, True
+        except EdgeRedisError as error:
+            self.error, self._over = error, True
+
+    def _perform(self) -> tuple[Any, EdgeRedisError | None]:
+        assert self._step is not None
+        if isinstance(self._step, Sleep):  # time passes by itself here
+            return None, None
+        try:
+            return self._runner.perform(self._step), None
+        except EdgeRedisError as error:
+            return None, error
+
+    def go(self, fault: Fault) -> None:
+        """Perform the waiting step under ``fault`` and run on to the next one."""
+        if fault in CRASHES:
+            if fault is Fault.CRASH_AFTER:
+                self._perform()
+            self.crashed = self._over = True
+            return
+        if fault is Fault.REQUEST_LOST:
+            self._advance(lambda flow: flow.throw(StoreUnavailableError("request lost")))
+            return
+        result, error = self._perform()
+        if fault is Fault.REPEATED:
+            result, error = self._perform()
+        if fault is Fault.REPLY_LOST:
+            error = StoreUnavailableError("reply lost")
+        if error is not None:
+            raised = error
+            self._advance(lambda flow: flow.throw(raised))
+        else:
+            self._advance(lambda flow: flow.send(result))
+
+    def choices(self) -> Iterator[Fault]:
+        """What may happen to the waiting step: losses only where something leaves the process."""
+        yield Fault.OK
+        if isinstance(self._step, (Operation, Batch)):
+            yield from self.faults
+
+
+@dataclass
+class Scenario:
+    """Actors on their servers, and what must hold when all have come to their end."""
+
+    actors: Sequence[Actor]
+    check: Callable[[Sequence[Actor]], None]
+    max_faults: int = 1
+
+
+Choose = Callable[[int], int]
+
+
+@dataclass
+class Run:
+    """One run: the choices made, and a readable trace of them."""
+
+    choices: list[int] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+
+
+def _run(scenario: Scenario, choose: Choose) -> Run:
+    run = Run()
+    faults = 0
+    for actor in scenario.actors:
+        actor.begin()
+    while True:
+        options = [
+            (actor, fault)
+            for actor in scenario.actors
+            if actor.waiting
+            for fault in actor.choices()
+            if fault is Fault.OK or faults < scenario.max_faults
+        ]
+        if not options:
+            break
+        chosen = choose(len(options))
+        actor, fault = options[chosen]
+        run.choices.append(chosen)
+        run.widths.append(len(options))
+        run.trace.append(f"{actor.name}: {actor._step!r} {fault.value}")
+        faults += fault is not Fault.OK
+        actor.go(fault)
+    try:
+        scenario.check(scenario.actors)
+    except AssertionError as error:
+        steps = "\n  ".join(run.trace)
+        msg = f"choices {run.choices} lead to: {error}\n  {steps}"
+        raise AssertionError(msg) from error
+    return run
+
+
+def replay(make: Callable[[], Scenario], choices: Iterable[int]) -> Run:
+    """Run the scenario with these choices, then with the first option at every point."""
+    given = iter(choices)
+    return _run(make(), lambda width: min(next(given, 0), width - 1))
+
+
+def explore(make: Callable[[], Scenario], *, limit: int = 100_000) -> int:
+    """Run every sequence of choices; return how many there were.
+
+    Depth first: after each run the last choice that has an untried option is moved on, and
+    all later ones start anew. A scenario with more than ``limit`` runs is an error, not a sample.
+    """
+    runs = 0
+    prefix: list[int] | None = []
+    while prefix is not None:
+        run = replay(make, prefix)
+        runs += 1
+        if runs > limit:
+            msg = f"more than {limit} runs; make the scenario smaller or use seeds"
+            raise AssertionError(msg)
+        prefix = _next_prefix(run)
+    return runs
+
+
+def _next_prefix(run: Run) -> list[int] | None:
+    for depth in range(len(run.choices) - 1, -1, -1):
+        if run.choices[depth] + 1 < run.widths[depth]:
+            return [*run.choices[:depth], run.choices[depth] + 1]
+    return None
+
+
+def seeds(make: Callable[[], Scenario], *, count: int, start: int = 0) -> None:
+    """Run ``count`` random sequences of choices; a failure names its seed."""
+    for seed in range(start, start + count):
+        pick = random.Random(seed)
+        try:
+            _run(make(), pick.randrange)
+        except AssertionError as error:
+            msg = f"seed {seed}: {error}"
+            raise AssertionError(msg) from error
