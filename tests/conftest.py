@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
-import edge_redis
-import edge_redis.aio
 import hypothesis
 import pytest
+
+import edge_redis
+import edge_redis.aio
 from support.portal import Portal
 from support.servers import NAMES, Backend, Servers
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True, derandomize=False)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
-hypothesis.settings.load_profile("default")
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Where nothing may be skipped, a skip is a failure that says why."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("EDGE_REDIS_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped where every test must run: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

