@@ -6,6 +6,7 @@ from edge_redis.core.script import load
 
 for room in ("cache", "health", "metrics", "state"):
     package = f"edge_redis.{room}"
-    for path in sorted(resources.files(package).joinpath("lua").iterdir(), key=lambda path: path.name):
+    scripts = (path for path in resources.files(package).joinpath("lua").iterdir() if path.name.endswith(".lua"))
+    for path in sorted(scripts, key=lambda path: path.name):
         script = load(package, path.name.removesuffix(".lua"))
         print(f"do local function script()\n{script.source}\nend script() end -- {script.name}")
