@@ -12,7 +12,10 @@ _SHOWN: Final = 60
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python is willing to print
+        text = f"{type(value).__name__} too large to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
@@ -55,7 +58,11 @@ def number(name: str, value: object) -> float:
     """Return ``value`` where it is a finite int or float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise type_error(name, value, "a number")
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError as error:
+        raise value_error(name, value, "must be within the range of a float") from error
+    if not finite:
         raise value_error(name, value, "must be finite")
     return value
 

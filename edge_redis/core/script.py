@@ -12,7 +12,8 @@ A script file starts with comment lines that are its contract::
 
 ``Repeat`` says what happens when the server runs it twice because a reply was lost:
 ``idempotent``, or ``remembered`` (by operation id), followed by any detail. A line
-``-- include: NAME`` is replaced by ``core/lua/NAME.lua``.
+``-- include: NAME`` is replaced by ``lua/include/NAME.lua`` of the room where it has one,
+else by ``core/lua/NAME.lua``.
 """
 
 from __future__ import annotations
@@ -73,14 +74,16 @@ def _arity(header: str, kind: str) -> Arity:
 
 
 @cache
-def _shared(name: str) -> str:
-    return resources.files("edge_redis.core").joinpath("lua", f"{name}.lua").read_text("utf-8")
+def _included(package: str, name: str) -> str:
+    own = resources.files(package).joinpath("lua", "include", f"{name}.lua")
+    shared = resources.files("edge_redis.core").joinpath("lua", f"{name}.lua")
+    return (own if own.is_file() else shared).read_text("utf-8")
 
 
 def load(package: str, name: str) -> Script:
     """Return the script ``lua/<name>.lua`` of ``package``."""
     text = resources.files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
-    source = _INCLUDE.sub(lambda match: _shared(match[1]), text)
+    source = _INCLUDE.sub(lambda match: _included(package, match[1]), text)
     # Not for security: this is the name under which the server files a script.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     return Script(f"{package.rpartition('.')[2]}/{name}", source, sha, _arity(text, "KEYS"), _arity(text, "ARGV"))

@@ -1,0 +1,44 @@
+"""Every key of a cache. One hash tag, so that one script may touch them all.
+
+| key                          | type   | expiry     | what it holds                                       |
+|------------------------------|--------|------------|-----------------------------------------------------|
+| er:{<ns>:cache0}:v:<key>     | string | the TTL    | an entry: generation, creation time, value          |
+| er:{<ns>:cache0}:expiry      | zset   | none       | entry key -> expiry, Unix ms by the server's clock  |
+| er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count * 2^33 + generation       |
+| er:{<ns>:cache0}:stats       | hash   | none       | hits, misses, evictions, expirations, undecodable,  |
+|                              |        |            | healed, and the sequence that generations come from |
+| er:{<ns>:cache0}:repeats:<n> | hash   | 20 minutes | the last call of each slot, by 10 minutes           |
+
+A generation is the sequence of the put that wrote the entry, modulo 2^33. It breaks ties of
+equal counts, oldest first, and lets a count that arrives late be told from one for the entry
+that has replaced it. A count stops at 2^20 - 1, so that a score is exact in a double. At
+1,000 puts a second the sequence comes round after 99 days, and then blurs the order of ties
+for the length of one TTL.
+"""
+
+from __future__ import annotations
+
+from edge_redis.core.keys import Room
+
+
+class CacheKeys:
+    """The keys of the cache of one namespace."""
+
+    __slots__ = ("counts", "expiry", "repeats", "stats", "values")
+
+    def __init__(self, namespace: str, shard: int = 0) -> None:
+        room = Room(namespace, "cache", shard)
+        self.values = room.key("v")
+        self.expiry = room.key("expiry")
+        self.counts = room.key("counts")
+        self.stats = room.key("stats")
+        self.repeats = room.key("repeats")
+
+    def value(self, key: str) -> str:
+        """Return the key of the entry ``key``."""
+        return f"{self.values}:{key}"
+
+    @property
+    def index(self) -> list[str]:
+        """What nearly every script begins with: KEYS[1] to KEYS[4]."""
+        return [self.expiry, self.counts, self.stats, self.values]

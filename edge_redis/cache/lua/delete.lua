@@ -1,0 +1,36 @@
+-- Remove entries.
+-- KEYS[1] expiry   zset    entry key -> expiry
+-- KEYS[2] counts   zset    entry key -> count and generation
+-- KEYS[3] stats    hash    statistics
+-- KEYS[4] values   prefix  of the entries' own keys
+-- KEYS[5] repeats  prefix  of what remembers calls
+-- ARGV[1] slot    the call's slot
+-- ARGV[2] number  the call's number in its slot
+-- ARGV[3..] keys  entry keys
+-- Reply: integer, live entries removed
+-- Invariant: no entry in the index without its value
+-- Repeat: remembered
+-- include: clock
+-- include: repeats
+-- include: index
+local now = now_ms()
+
+local before = recall(KEYS[5], now, ARGV[1], ARGV[2])
+if before then return tonumber(before) end
+assert_types()
+local removed = {}
+for at = 3, #ARGV do
+  removed[at] = has_value(ARGV[at]) and 1 or 0
+end
+
+local count, expired, healed = 0, 0, 0
+for at = 3, #ARGV do
+  count = count + removed[at]
+  local was = remove(ARGV[at], now)
+  if was == 'expired' then expired = expired + 1 end
+  if was == 'lost' then healed = healed + 1 end
+end
+tally('expirations', expired)
+tally('healed', healed)
+remember(KEYS[5], now, ARGV[1], ARGV[2], integer(count))
+return count

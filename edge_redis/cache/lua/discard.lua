@@ -1,0 +1,35 @@
+-- Remove an entry whose bytes do not decode, if it is still the one that was read.
+-- KEYS[1] expiry   zset    entry key -> expiry
+-- KEYS[2] counts   zset    entry key -> count and generation
+-- KEYS[3] stats    hash    statistics
+-- KEYS[4] values   prefix  of the entries' own keys
+-- KEYS[5] repeats  prefix  of what remembers calls
+-- ARGV[1] slot      the call's slot
+-- ARGV[2] number    the call's number in its slot
+-- ARGV[3] key       entry key
+-- ARGV[4] length    integer, bytes that were read
+-- ARGV[5] head      the first of these bytes
+-- ARGV[6] counted   integer, 1 where the read has been counted as a hit, which it was not
+-- Reply: integer, 1
+-- Invariant: no entry in the index without its value
+-- Repeat: remembered
+-- include: clock
+-- include: repeats
+-- include: index
+local now = now_ms()
+local key, length, head = ARGV[3], tonumber(ARGV[4]), ARGV[5]
+
+if recall(KEYS[5], now, ARGV[1], ARGV[2]) then return 1 end
+assert_types()
+local same = redis.call('STRLEN', value_of(key)) == length
+  and redis.call('GETRANGE', value_of(key), 0, #head - 1) == head
+
+if same then
+  remove(key, now)
+  redis.call('DEL', value_of(key)) -- an empty string is a value, too
+  tally('undecodable', 1)
+end
+tally('hits', -tonumber(ARGV[6]))
+tally('misses', tonumber(ARGV[6]))
+remember(KEYS[5], now, ARGV[1], ARGV[2], '1')
+return 1

@@ -1,0 +1,23 @@
+-- Read an entry and what the index knows of it; no access is counted.
+-- KEYS[1] expiry  zset    entry key -> expiry
+-- KEYS[2] counts  zset    entry key -> count and generation
+-- KEYS[3] stats   hash    statistics
+-- KEYS[4] values  prefix  of the entries' own keys
+-- ARGV[1] key  entry key
+-- Reply: raw value, expiry in Unix ms, access count; or an empty list
+-- Invariant: no entry in the index without its value
+-- Repeat: idempotent
+-- include: clock
+-- include: index
+local key, now = ARGV[1], now_ms()
+
+assert_types()
+local value = redis.call('GET', value_of(key))
+local expiry, score = redis.call('ZSCORE', EXPIRY, key), tonumber(redis.call('ZSCORE', COUNTS, key))
+if value and expiry and score then
+  return {value, expiry, math.floor(score / GENERATIONS)}
+end
+local was = remove(key, now)
+tally('expirations', was == 'expired' and 1 or 0)
+tally('healed', (was == 'lost' or was == 'live') and 1 or 0)
+return {}

@@ -1,0 +1,43 @@
+-- Read entries and count the accesses in the same step (exact mode).
+-- KEYS[1] expiry   zset    entry key -> expiry
+-- KEYS[2] counts   zset    entry key -> count and generation
+-- KEYS[3] stats    hash    statistics
+-- KEYS[4] values   prefix  of the entries' own keys
+-- KEYS[5] repeats  prefix  of what remembers calls
+-- ARGV[1] slot    the call's slot
+-- ARGV[2] number  the call's number in its slot
+-- ARGV[3..] keys  entry keys
+-- Reply: list of raw values, false where there is none
+-- Invariant: no entry in the index without its value, and no value without its rows
+-- Repeat: remembered: a second run reads again and counts nothing
+-- include: clock
+-- include: repeats
+-- include: index
+local now = now_ms()
+
+assert_types()
+local values = {}
+for at = 3, #ARGV do
+  values[at - 2] = redis.call('GET', value_of(ARGV[at]))
+end
+if recall(KEYS[5], now, ARGV[1], ARGV[2]) then return values end
+
+local hits, expired, healed = 0, 0, 0
+for at = 3, #ARGV do
+  local key = ARGV[at]
+  local score = tonumber(redis.call('ZSCORE', COUNTS, key))
+  if values[at - 2] then hits = hits + 1 end
+  if values[at - 2] and score then
+    local count = math.min(math.floor(score / GENERATIONS) + 1, MAX_COUNT)
+    redis.call('ZADD', COUNTS, integer(count * GENERATIONS + score % GENERATIONS), key)
+  elseif values[at - 2] or score then
+    local was = remove(key, now)
+    if was == 'expired' then expired = expired + 1 else healed = healed + 1 end
+  end
+end
+tally('hits', hits)
+tally('misses', #ARGV - 2 - hits)
+tally('expirations', expired)
+tally('healed', healed)
+remember(KEYS[5], now, ARGV[1], ARGV[2], '')
+return values

@@ -1,0 +1,27 @@
+-- Remove from a part of the index the rows of entries that Redis evicted by itself.
+-- KEYS[1] expiry  zset    entry key -> expiry
+-- KEYS[2] counts  zset    entry key -> count and generation
+-- KEYS[3] stats   hash    statistics
+-- KEYS[4] values  prefix  of the entries' own keys
+-- ARGV[1] index   1 to walk EXPIRY, 2 to walk COUNTS
+-- ARGV[2] cursor  where to go on, 0 to begin
+-- Reply: the next cursor, 0 at the end
+-- Invariant: no entry in the index without its value
+-- Repeat: idempotent: what is gone is gone
+-- include: clock
+-- include: index
+local now = now_ms()
+
+assert_types()
+local page = redis.call('ZSCAN', KEYS[tonumber(ARGV[1])], ARGV[2], 'COUNT', CHUNK)
+local removed = {live = 0, expired = 0, lost = 0, none = 0}
+for at = 1, #page[2], 2 do
+  local key = page[2][at]
+  if redis.call('EXISTS', value_of(key)) == 0 then
+    local was = remove(key, now)
+    removed[was] = removed[was] + 1
+  end
+end
+tally('expirations', removed.expired)
+tally('healed', removed.lost)
+return page[1]

@@ -1,0 +1,55 @@
+-- The index: every entry has a row in EXPIRY and one in COUNTS, under the entry's own key.
+-- A value may be gone before its rows are (Redis expired or evicted it), never the other way round.
+local EXPIRY, COUNTS, STATS, VALUES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local GENERATIONS = 8589934592
+local MAX_COUNT = 1048575
+local CHUNK = 300
+
+local function integer(number)
+  return string.format('%.0f', number)
+end
+
+local function value_of(key)
+  return VALUES .. ':' .. key
+end
+
+-- Fails with WRONGTYPE where one of the keys is not ours, while nothing has been written yet.
+local function assert_types()
+  redis.call('ZCARD', EXPIRY)
+  redis.call('ZCARD', COUNTS)
+  redis.call('HLEN', STATS)
+end
+
+-- Fails with WRONGTYPE where the entry is not a string; else whether it has a value.
+local function has_value(key)
+  return redis.call('STRLEN', value_of(key)) > 0
+end
+
+local function tally(field, by)
+  if by ~= 0 then redis.call('HINCRBY', STATS, field, integer(by)) end
+end
+
+-- Removes an entry from everywhere. Returns what it was: 'live', 'expired', 'lost' (its value was
+-- gone before its time) or 'none'.
+local function remove(key, now)
+  local expiry = redis.call('ZSCORE', EXPIRY, key)
+  redis.call('ZREM', EXPIRY, key)
+  redis.call('ZREM', COUNTS, key)
+  local had_value = redis.call('DEL', value_of(key)) == 1
+  if not expiry then return 'none' end
+  if tonumber(expiry) < now then return 'expired' end
+  return had_value and 'live' or 'lost'
+end
+
+-- Removes the rows of up to CHUNK entries whose time has come; returns how many.
+local function sweep(now)
+  local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', '(' .. integer(now), 'LIMIT', 0, CHUNK)
+  if #due == 0 then return 0 end
+  for _, key in ipairs(due) do
+    redis.call('DEL', value_of(key))
+  end
+  redis.call('ZREM', EXPIRY, unpack(due))
+  redis.call('ZREM', COUNTS, unpack(due))
+  tally('expirations', #due)
+  return #due
+end

@@ -1,0 +1,75 @@
+-- Store entries, evicting where the cache is full: expired ones first, then the least accessed,
+-- the oldest where counts tie.
+-- KEYS[1] expiry  zset    entry key -> expiry
+-- KEYS[2] counts  zset    entry key -> count and generation
+-- KEYS[3] stats   hash    statistics and the sequence
+-- KEYS[4] values  prefix  of the entries' own keys
+-- ARGV[1] max_size  integer
+-- ARGV[2] ttl_ms    integer
+-- ARGV[3..] entries  each a key and an encoded value
+-- Reply: two integers: entries stored, in their order (all, unless room for the next could not be
+--   made within the bound of one call: then the rest is sent again), and 1 where rows are still due
+-- Invariant: live entries never exceed max_size; no entry in the index without its value
+-- Repeat: idempotent: it stores the same values again, which evicts nothing
+-- include: clock
+-- include: index
+local max_size, ttl_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now = now_ms()
+
+assert_types()
+for at = 3, #ARGV, 2 do
+  has_value(ARGV[at])
+end
+local sequence = redis.call('HGET', STATS, 'sequence')
+
+local due = sweep(now)
+local live = redis.call('ZCOUNT', EXPIRY, integer(now), '+inf')
+local seen = {live = 0, expired = 0, lost = 0, none = 0}
+local pops = 0
+if not sequence then
+  -- Begins at the time, so that entries which outlive a lost sequence stay older than new ones.
+  redis.call('HSET', STATS, 'sequence', integer(now % GENERATIONS))
+end
+
+local function take_out(key)
+  local was = remove(key, now)
+  seen[was] = seen[was] + 1
+  if was == 'live' or was == 'lost' then live = live - 1 end
+end
+
+local function evict_one()
+  pops = pops + 1
+  take_out(redis.call('ZRANGE', COUNTS, 0, 0)[1] or redis.call('ZRANGE', EXPIRY, 0, 0)[1])
+end
+
+local function make_room(key)
+  local expiry = redis.call('ZSCORE', EXPIRY, key)
+  if expiry and tonumber(expiry) >= now then return true end
+  if expiry then take_out(key) end
+  while live >= max_size do
+    if pops >= CHUNK then return false end
+    evict_one()
+  end
+  live = live + 1
+  return true
+end
+
+local function store(key, body)
+  local generation = redis.call('HINCRBY', STATS, 'sequence', 1) % GENERATIONS
+  local expiry = integer(now + ttl_ms)
+  local header = string.format('%010.0f%013.0f', generation, now)
+  redis.call('SET', value_of(key), header .. body, 'PXAT', expiry)
+  redis.call('ZADD', EXPIRY, expiry, key)
+  redis.call('ZADD', COUNTS, integer(generation), key)
+end
+
+local stored = 0
+for at = 3, #ARGV, 2 do
+  if not make_room(ARGV[at]) then break end
+  store(ARGV[at], ARGV[at + 1])
+  stored = stored + 1
+end
+tally('evictions', seen.live)
+tally('expirations', seen.expired)
+tally('healed', seen.lost)
+return {stored, due == CHUNK and 1 or 0}

@@ -1,0 +1,50 @@
+"""Objects that all services of one process share which speak to the same server."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_LOOPBACK = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}
+
+
+def server_identity(client: Any) -> Hashable:  # noqa: ANN401 -- whatever kind of client
+    """Return what is equal for clients of the same database of the same server.
+
+    Two clients that reach one server by different names are taken for different ones.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:  # a cluster client: its nodes change, the client is what stays
+        return client
+    known = pool.connection_kwargs
+    database = known.get("db") or 0
+    if known.get("server") is not None:  # an in-process server
+        return known["server"], database
+    if known.get("path"):
+        return known["path"], database
+    if known.get("host"):
+        host = known["host"]
+        return _LOOPBACK.get(host, host), known.get("port"), database
+    return pool
+
+
+class Shared(Generic[T]):
+    """One object for each server and name, for as long as somebody holds it."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._mutex = threading.Lock()
+        self._known: weakref.WeakValueDictionary[tuple[Hashable, str], T] = weakref.WeakValueDictionary()
+
+    def get(self, client: object, name: str) -> T:
+        """Return the object of this client's server and ``name``."""
+        key = (server_identity(client), name)
+        with self._mutex:
+            found = self._known.get(key)
+            if found is None:
+                found = self._known[key] = self._make()
+            return found
