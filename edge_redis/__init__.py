@@ -37,6 +37,7 @@ from edge_redis.models import (
     ResourceUsage,
     SyncEvent,
     SyncState,
+    Transition,
 )
 from edge_redis.services.cache import EdgeCache
 from edge_redis.services.health import HealthMonitor
@@ -79,6 +80,7 @@ __all__ = [
     "StoreUnavailableError",
     "SyncEvent",
     "SyncState",
+    "Transition",
     "UnknownNodeError",
     "UnsupportedTypeError",
     "ValueTooLargeError",

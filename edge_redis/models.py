@@ -149,6 +149,24 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of a node's state, as the stream of transitions keeps it.
+
+    ``state`` is "unhealthy" or "recovered"; ``previous`` is the verdict before, "unknown" where
+    there was none. ``silenced`` is set for a node in maintenance. ``position`` is the entry's
+    place in the stream.
+    """
+
+    node_id: str
+    state: str
+    previous: str
+    at: datetime
+    reason: str
+    position: str
+    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InvocationRecord:
     """One invocation of a function on a node."""
 

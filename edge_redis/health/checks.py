@@ -1,0 +1,127 @@
+"""Judging nodes: one atomic step for a node, slices in one round trip for many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any, Final, TypeVar
+
+from edge_redis.core import check
+from edge_redis.core.operation import Batch, Flow, Operation, command
+from edge_redis.core.script import load
+from edge_redis.errors import UnknownNodeError
+from edge_redis.health import nodes as fields
+from edge_redis.health import verdicts
+from edge_redis.health.keys import ORPHAN_HISTORY_MS
+from edge_redis.health.registry import SLICE, SLICES_AT_ONCE, Registry, sliced
+from edge_redis.models import EdgeNode, HealthCheck
+
+T = TypeVar("T")
+
+MAX_HISTORY: Final = 10_000
+"""Most that ``max_history`` may be: a whole history is read and trimmed in one step."""
+
+_CHECK: Final = load(__package__, "check")
+
+
+class Checks(Registry):
+    """Verdicts on nodes: healthy while the heartbeat is younger than the timeout and the status not OFFLINE."""
+
+    def __init__(
+        self, heartbeat_timeout_seconds: float, *, namespace: str, max_history: int, max_transitions: int
+    ) -> None:
+        super().__init__(namespace)
+        self._timeout = check.positive("heartbeat_timeout_seconds", heartbeat_timeout_seconds)
+        self._max_history = check.integer("max_history", max_history, least=1, most=MAX_HISTORY)
+        self._max_transitions = check.integer("max_transitions", max_transitions, least=1)
+
+    def check_node(self, node: EdgeNode | str) -> Flow[HealthCheck]:
+        """Judge a node now, by the server's clock, and append the verdict to its history.
+
+        Healthy: the heartbeat is younger than the timeout and the status is not OFFLINE. Of an
+        EdgeNode and what the registry holds under its id, the one with the later heartbeat counts,
+        with its status and location; the object where they are equal. A heartbeat in the future is
+        one of now. An EdgeNode that is not registered is judged all the same, and is not registered.
+        A change of verdict is written to the transitions in the same atomic step.
+
+        ``details`` has status, heartbeat_age_seconds and location, and clock_skew_seconds where
+        the node's clock was over a second ahead of the server's.
+
+        Raises:
+            UnknownNodeError: an id that is not registered.
+
+        """
+        claim = fields.claim(node)
+        with self._slots.hold() as call:
+            line = yield from self._check("full", call, [claim], bytes)
+        found = verdicts.from_line(claim[0], line)
+        if found is None:
+            raise _unknown([claim[0]])
+        return found
+
+    def check_cluster(self, nodes: Iterable[EdgeNode | str] | None = None) -> Flow[dict[str, Any]]:
+        """Judge many nodes as ``check_node`` does: those given, or all that are registered.
+
+        Returns total_nodes, healthy_nodes, unhealthy_nodes, health_percent (0 to 100; 100.0 for no
+        nodes) and checks, a list of dicts of node_id, healthy and latency_ms: all registered nodes in
+        the order of their ids, others in the order given. Each node is judged atomically, the whole is
+        not a snapshot: a node that is deregistered meanwhile is left out.
+
+        Raises:
+            UnknownNodeError: an id among ``nodes`` is not registered; nothing was checked.
+
+        """
+        if nodes is None:
+            claims = [(node_id, "") for node_id in (yield from self._ids())]
+        else:
+            claims = _claims(nodes)
+            yield from self._refuse_unknown([node_id for node_id, claim in claims if not claim])
+        found: list[verdicts.Brief] = []
+        for some in sliced(claims, SLICE * SLICES_AT_ONCE):
+            found.extend((yield from self._check_slices(some)))
+        return verdicts.report(found)
+
+    def _check_slices(self, claims: Sequence[tuple[str, str]]) -> Flow[list[verdicts.Brief]]:
+        with ExitStack() as held:
+            slices = yield from Batch(
+                [self._check_slice(held.enter_context(self._slots.hold()), some) for some in sliced(claims, SLICE)]
+            )
+        return [verdict for judged in slices for verdict in judged]
+
+    def _check_slice(self, call: tuple[str, int], claims: Sequence[tuple[str, str]]) -> Operation[list[verdicts.Brief]]:
+        ids = [node_id for node_id, _ in claims]
+        return self._check("brief", call, claims, lambda reply: verdicts.from_words(ids, reply))
+
+    def _check(
+        self, form: str, call: tuple[str, int], claims: Sequence[tuple[str, str]], decode: Callable[[bytes], T]
+    ) -> Operation[T]:
+        keys = self._keys
+        limits = [self._timeout * 1000, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
+        return _CHECK(
+            [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.totals, keys.repeats],
+            [*call, *limits, form, *(word for claim in claims for word in claim)],
+            decode,
+        )
+
+    def _refuse_unknown(self, ids: Sequence[str]) -> Flow[None]:
+        """Raise where one of these is not registered."""
+        for some in sliced(ids, SLICE * SLICES_AT_ONCE):
+            scores = yield from Batch([self._scores(part) for part in sliced(some, SLICE)])
+            known = (score is not None for part in scores for score in part)
+            unknown = [node_id for node_id, is_known in zip(some, known, strict=True) if not is_known]
+            if unknown:
+                raise _unknown(unknown)
+
+    def _scores(self, ids: Sequence[str]) -> Operation[list[object]]:
+        return command(list[object], "ZMSCORE", self._keys.beats, *ids)
+
+
+def _claims(nodes: Iterable[EdgeNode | str]) -> list[tuple[str, str]]:
+    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
+        raise check.type_error("nodes", nodes, "an iterable of EdgeNodes and ids, or None")
+    return [fields.claim(node) for node in nodes]
+
+
+def _unknown(ids: Sequence[str]) -> UnknownNodeError:
+    more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+    return UnknownNodeError(f"no node is registered as {ids[0]!r}{more}; register it, or give the EdgeNode")

@@ -1,0 +1,101 @@
+-- Judge some nodes: append each verdict to the node's history, and write what changed to the stream.
+-- KEYS[1] beats            zset    node id -> last heartbeat, server ms
+-- KEYS[2] node             prefix  hash of a node's facts at KEYS[2]:<id>
+-- KEYS[3] history          prefix  list of a node's checks, newest first, at KEYS[3]:<id>
+-- KEYS[4] transitions      stream  state changes
+-- KEYS[5] totals           hash    total_checks
+-- KEYS[6] repeats          prefix  the last call of each slot
+-- ARGV[1] slot             string
+-- ARGV[2] number           integer
+-- ARGV[3] timeout_ms       number, a heartbeat must be younger
+-- ARGV[4] max_history      integer, checks kept a node
+-- ARGV[5] max_transitions  integer, about how many the stream keeps
+-- ARGV[6] orphan_ms        integer, expiry of the history of a node that is not registered
+-- ARGV[7] form             'full' for the history's line of one node, 'brief' for a word a node
+-- ARGV[8..] nodes          pairs: id, and '' or what the caller holds: '<beat_ms> <status> <location>'
+-- Reply: string; full: '<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>'; brief: '<1|0><age_ms>'
+--        a node, separated by spaces; either '-' for a node that neither is registered nor was described
+-- Invariant: one line in the history a node and call; a transition only where the verdict differs from the line before
+-- Repeat: remembered
+-- include: clock
+-- include: repeats
+local beats, node_prefix, history_prefix, transitions = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local totals, repeats = KEYS[5], KEYS[6]
+local slot, number = ARGV[1], ARGV[2]
+local timeout_ms, max_history, max_transitions, orphan_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local full = ARGV[7] == 'full'
+local VERDICTS = { ['1'] = 'healthy', ['0'] = 'unhealthy' }
+
+local now = now_ms()
+local before = recall(repeats, now, slot, number)
+if before then return before end
+local now_text = string.format('%.0f', now)
+
+-- What counts of a node: of the registry's facts and the caller's, those of the later heartbeat;
+-- of two that are equally late, the caller's. A heartbeat from the future is one of now.
+local function known(id, claim)
+  local registered = redis.call('ZSCORE', beats, id)
+  local beat = registered and tonumber(registered)
+  if claim ~= '' then
+    local claimed, status, location = string.match(claim, '^(%-?%d+) (%l+) (.*)$')
+    claimed = tonumber(claimed)
+    if not beat or math.min(claimed, now) >= beat then
+      return claimed, status, location, string.format('%.0f', math.max(0, claimed - now)), registered
+    end
+  elseif not beat then
+    return nil
+  end
+  local facts = redis.call('HMGET', node_prefix .. ':' .. id, 'status', 'location', 'skew_ms')
+  return beat, facts[1] or 'online', facts[2] or '', facts[3] or '0', registered
+end
+
+-- All reading comes first: a key of another kind is an error before anything is written.
+local latest = {}
+local function judge(id, claim)
+  local beat, status, location, skew, registered = known(id, claim)
+  if not beat then return nil end
+  local age = math.max(0, now - beat)
+  local age_text = string.format('%.0f', age)
+  local flag = age < timeout_ms and status ~= 'offline' and '1' or '0'
+  local history = history_prefix .. ':' .. id
+  local previous = latest[id] or string.sub(redis.call('LINDEX', history, 0) or '', 1, 1)
+  latest[id] = flag
+  return {
+    id = id, history = history, registered = registered, flag = flag, previous = previous, age = age, status = status,
+    brief = flag .. age_text, line = table.concat({ flag, age_text, now_text, skew, status, location }, ' '),
+  }
+end
+
+local judged, words = {}, {}
+for index = 8, #ARGV, 2 do
+  local verdict = judge(ARGV[index], ARGV[index + 1])
+  if verdict then judged[#judged + 1] = verdict end
+  words[#words + 1] = verdict and (full and verdict.line or verdict.brief) or '-'
+end
+local reply = table.concat(words, ' ')
+if #judged == 0 then return reply end
+redis.call('XLEN', transitions)
+
+local function reason(verdict)
+  local text = string.format('heartbeat %.1f s old, timeout %g s', verdict.age / 1000, timeout_ms / 1000)
+  return verdict.status == 'offline' and 'status is offline, ' .. text or text
+end
+
+-- The first verdict on a node is news only where it is a bad one.
+local function write_transition(verdict)
+  if verdict.flag == '1' and verdict.previous ~= '0' then return end
+  redis.call('XADD', transitions, 'MAXLEN', '~', max_transitions, '*', 'node', verdict.id,
+    'state', verdict.flag == '1' and 'recovered' or 'unhealthy', 'previous', VERDICTS[verdict.previous] or 'unknown',
+    'at', now_text, 'reason', reason(verdict), 'silenced', verdict.status == 'maintenance' and '1' or '0')
+end
+
+redis.call('HINCRBY', totals, 'total_checks', #judged)
+for _, verdict in ipairs(judged) do
+  if redis.call('LPUSH', verdict.history, verdict.line) > max_history then
+    redis.call('LTRIM', verdict.history, 0, max_history - 1)
+  end
+  if not verdict.registered then redis.call('PEXPIRE', verdict.history, orphan_ms) end
+  if verdict.flag ~= verdict.previous then write_transition(verdict) end
+end
+remember(repeats, now, slot, number, reply)
+return reply

@@ -1,0 +1,32 @@
+-- Write a node's facts and its heartbeat: the one given, or now.
+-- KEYS[1] beats      zset    node id -> last heartbeat, server ms
+-- KEYS[2] node       hash    the node's facts
+-- KEYS[3] history    list    the node's checks: kept from now on, where they were to expire
+-- ARGV[1] id         string
+-- ARGV[2] beat_ms    integer the node's own idea of its last heartbeat
+-- ARGV[3] beats_now  '1' where this is a heartbeat: the server's time counts; else '0'
+-- ARGV[4] status     string
+-- ARGV[5] location   string
+-- ARGV[6] facts      bytes, opaque
+-- ARGV[7] resources  bytes, opaque
+-- Reply: string, the heartbeat that counts, server ms
+-- Invariant: a heartbeat never goes back, and is never later than the server's now
+-- Repeat: idempotent, the same facts are written again
+-- include: clock
+local beats, node, history = KEYS[1], KEYS[2], KEYS[3]
+local id, beat, beats_now = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local status, location, facts, resources = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+
+local now = now_ms()
+local seen = tonumber(redis.call('ZSCORE', beats, id) or nil)
+redis.call('HEXISTS', node, 'status') -- another kind of key is an error here, before anything is written
+
+local skew = math.max(0, beat - now)
+if beats_now then beat = now end
+beat = math.max(math.min(beat, now), seen or beat - 1)
+
+redis.call('HSET', node, 'status', status, 'location', location, 'skew_ms', string.format('%.0f', skew),
+  'facts', facts, 'resources', resources)
+redis.call('ZADD', beats, string.format('%.0f', beat), id)
+redis.call('PERSIST', history)
+return string.format('%.0f', beat)

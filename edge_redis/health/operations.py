@@ -1,0 +1,91 @@
+"""The health of one namespace's nodes: the registry, the checks, and what is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from edge_redis.core import check
+from edge_redis.core.operation import Batch, Flow, Operation, command
+from edge_redis.health import recovery, verdicts
+from edge_redis.health.checks import MAX_HISTORY, Checks
+from edge_redis.health.flapping import is_flapping
+from edge_redis.health.transitions import Entry, from_entry
+from edge_redis.models import HealthCheck, Transition
+
+MAX_TRANSITIONS_READ: Final = 100_000
+_STREAM_PAGE: Final = 500
+
+
+class Health(Checks):
+    """Everything that HealthMonitor offers, as steps."""
+
+    def get_history(self, node_id: str, limit: int = 10) -> Operation[list[HealthCheck]]:
+        """Return a node's newest ``limit`` checks, oldest first; none where it was never checked.
+
+        What does not decode in Redis is left out.
+        """
+        name = check.identifier("node id", node_id)
+        last = check.integer("limit", limit, least=1) - 1
+        return command(
+            lambda lines: verdicts.from_history(name, lines),
+            "LRANGE",
+            self._keys.history(name),
+            0,
+            min(last, MAX_HISTORY),
+        )
+
+    def detect_flapping(self, node_id: str, window: int = 10) -> Flow[bool]:
+        """Whether the node's last ``window`` checks hold three or more changes of verdict."""
+        check.integer("window", window, least=1)
+        checks = yield from self.get_history(node_id, window)
+        return is_flapping([found.healthy for found in checks], window)
+
+    def get_recovery_recommendation(self, node_id: str) -> Flow[str]:
+        """Return what to do about a node.
+
+        It is the first of these that holds:
+
+        1. "No data": it was never checked;
+        2. "Reboot node (flapping detected)": three changes of verdict or more in the last ten checks;
+        3. "Decommission node (offline > 1h)": the last five checks (all, where there are fewer) are
+           all unhealthy, and at the newest the heartbeat was over an hour old;
+        4. "Investigate connectivity (stale heartbeat)": one of these five is unhealthy;
+        5. "Normal".
+        """
+        checks = yield from self.get_history(node_id, recovery.FLAPPING_WINDOW)
+        return recovery.recommend(checks)
+
+    def summary(self) -> Flow[dict[str, Any]]:
+        """Return monitored_nodes (registered now), total_checks (ever made) and timeout_seconds."""
+        nodes, checks = yield from Batch(
+            [
+                command(int, "ZCARD", self._keys.beats),
+                command(lambda count: int(count or 0), "HGET", self._keys.totals, "total_checks"),
+            ]
+        )
+        return {"monitored_nodes": nodes, "total_checks": checks, "timeout_seconds": self._timeout}
+
+    def transitions(self, limit: int = 100, node_id: str | None = None) -> Flow[list[Transition]]:
+        """Return the newest ``limit`` changes of state, oldest first, of one node where it is given.
+
+        Changes are kept in a stream of about ``max_transitions`` entries, oldest dropped first.
+        """
+        check.integer("limit", limit, least=1, most=MAX_TRANSITIONS_READ)
+        wanted = None if node_id is None else check.identifier("node id", node_id)
+        found: list[Transition] = []
+        end = "+"
+        while True:
+            page = yield from self._transitions_before(end)
+            found.extend(_matching(page, wanted))
+            if len(page) < _STREAM_PAGE or len(found) >= limit:
+                return found[:limit][::-1]
+            end = "(" + page[-1][0].decode()
+
+    def _transitions_before(self, end: str) -> Operation[Sequence[Entry]]:
+        return command(list[Entry], "XREVRANGE", self._keys.transitions, end, "-", "COUNT", _STREAM_PAGE)
+
+
+def _matching(entries: Iterable[Entry], node_id: str | None) -> list[Transition]:
+    decoded = (from_entry(entry) for entry in entries)
+    return [change for change in decoded if change is not None and node_id in (None, change.node_id)]

@@ -1,0 +1,163 @@
+"""Which nodes there are, and when each was last heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+from edge_redis.core import check
+from edge_redis.core.operation import Argument, Batch, Flow, Operation
+from edge_redis.core.repeats import Slots
+from edge_redis.core.script import load
+from edge_redis.core.subject import Subject
+from edge_redis.health import nodes as fields
+from edge_redis.health.keys import HealthKeys
+from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp
+
+T = TypeVar("T")
+
+PAGE: Final = 500
+"""Ids read in one call."""
+SLICE: Final = 50
+"""Nodes that one script reads or judges: about 0.7 ms of the server's time."""
+SLICES_AT_ONCE: Final = 100
+"""Slices sent in one round trip."""
+
+_REGISTER: Final = load(__package__, "register")
+_BEAT: Final = load(__package__, "beat")
+_DEREGISTER: Final = load(__package__, "deregister")
+_PAGE: Final = load(__package__, "page")
+_FACTS: Final = load(__package__, "facts")
+
+
+def sliced(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield ``items`` in runs of ``size``."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+class Registry(Subject):
+    """The nodes of one namespace and their heartbeats. The server's time is a heartbeat's."""
+
+    def __init__(self, namespace: str) -> None:
+        self._keys = HealthKeys(namespace)
+        self._slots = Slots()
+
+    def register(self, node: EdgeNode) -> Flow[None]:
+        """Add a node, or replace its facts where it is registered.
+
+        Its heartbeat is then the later of the node's own ``last_heartbeat`` and the one that the
+        registry holds; one in the future counts as now.
+
+        Raises:
+            InvalidArgumentError, InvalidTypeError: a field of the node cannot be kept.
+
+        """
+        check.instance("node", node, EdgeNode)
+        yield from self._write(node, beats_now=False)
+
+    def heartbeat(
+        self,
+        node: EdgeNode | str,
+        status: EdgeNodeStatus | None = None,
+        resources: ResourceUsage | None = None,
+    ) -> Flow[bool]:
+        """Note that a node is alive now, by the server's clock; return whether it is registered.
+
+        With an id, status and resources change where they are given; an unknown id is False and
+        nothing is written. With an EdgeNode, the object takes the status and resources given and
+        the server's time as its ``last_heartbeat``, and the registry holds it as it then is,
+        registered again if it had been forgotten: always True.
+        """
+        if isinstance(node, EdgeNode):
+            return self._beat_of_object(node, status, resources)
+        node_id = fields.node_id(node)
+        words: list[Argument] = [
+            node_id,
+            "" if status is None else fields.status_word(status),
+            b"" if resources is None else fields.resource_bytes(resources),
+        ]
+        return iter(_BEAT([self._keys.beats, self._keys.node(node_id)], words, bool))
+
+    def _beat_of_object(
+        self, node: EdgeNode, status: EdgeNodeStatus | None, resources: ResourceUsage | None
+    ) -> Flow[bool]:
+        beating = EdgeNode(
+            node.id,
+            node.name,
+            node.location,
+            node.status if status is None else EdgeNodeStatus(fields.status_word(status)),
+            node.capabilities,
+            node.metadata,
+            node.last_heartbeat,
+            node.resources if resources is None else resources,
+            node.max_functions,
+        )
+        beat_ms = yield from self._write(beating, beats_now=True)
+        node.last_heartbeat = from_timestamp(beat_ms / 1000)
+        node.status, node.resources = beating.status, beating.resources
+        return True
+
+    def _write(self, node: EdgeNode, *, beats_now: bool) -> Operation[int]:
+        node_id = fields.node_id(node)
+        return _REGISTER(
+            [self._keys.beats, self._keys.node(node_id), self._keys.history(node_id)],
+            [
+                node_id,
+                fields.beat_ms(node),
+                "1" if beats_now else "0",
+                fields.status_word(node.status),
+                fields.location_text(node),
+                fields.fact_bytes(node),
+                fields.resource_bytes(node.resources),
+            ],
+            int,
+        )
+
+    def deregister(self, node_id: str) -> Flow[bool]:
+        """Remove a node and its history; return whether it was registered."""
+        name = check.identifier("node id", node_id)
+        keys = self._keys
+        with self._slots.hold() as (slot, number):
+            removed = yield from _DEREGISTER(
+                [keys.beats, keys.node(name), keys.history(name), keys.repeats], [name, slot, number], int
+            )
+        return removed == 1
+
+    def get_node(self, node_id: str) -> Flow[EdgeNode | None]:
+        """Return a registered node, or None.
+
+        Raises:
+            CorruptDataError: its facts in Redis do not decode.
+
+        """
+        found = yield from self._facts([check.identifier("node id", node_id)], "")
+        return found[0] if found else None
+
+    def nodes(self, status: EdgeNodeStatus | None = None) -> Flow[list[EdgeNode]]:
+        """Return the registered nodes in the order of their ids, those of one status where it is given.
+
+        Raises:
+            CorruptDataError: a node's facts in Redis do not decode; the message names it.
+
+        """
+        word = "" if status is None else fields.status_word(status)
+        ids = yield from self._ids()
+        found: list[EdgeNode] = []
+        for some in sliced(ids, SLICE * SLICES_AT_ONCE):
+            slices = yield from Batch([self._facts(ids, word) for ids in sliced(some, SLICE)])
+            found.extend(node for nodes in slices for node in nodes)
+        return found
+
+    def _facts(self, ids: Sequence[str], status: str) -> Operation[list[EdgeNode]]:
+        keys = [self._keys.beats, self._keys.nodes]
+        return _FACTS(keys, [status, *ids], lambda rows: [fields.from_facts(row) for row in rows])
+
+    def _ids(self) -> Flow[list[str]]:
+        """Return every registered id, in order; one registered throughout is never missed."""
+        ids: set[str] = set()
+        cursor = b"0"
+        while True:
+            cursor, *page = yield from _PAGE([self._keys.beats], [cursor, PAGE], list[bytes])
+            ids.update(node_id.decode("utf-8", "surrogateescape") for node_id in page)
+            if cursor == b"0":
+                return sorted(ids)

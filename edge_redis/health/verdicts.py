@@ -1,0 +1,75 @@
+"""What a check says, read from what ``check.lua`` writes.
+
+A line of the history is ``<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>``, the location
+last, since it may hold spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge_redis.models import HealthCheck, from_timestamp
+
+NOTABLE_SKEW_MS: Final = 1000
+"""A node's clock that was further ahead of the server's than this is mentioned in the details."""
+
+_UNKNOWN: Final = b"-"
+_FIELDS: Final = 6
+
+
+def from_line(node_id: str, line: bytes) -> HealthCheck | None:
+    """Return the check that a line tells of, or None where it does not decode."""
+    fields = line.split(b" ", _FIELDS - 1)
+    try:
+        flag, age_ms, at_ms, skew_ms = map(int, fields[:4])
+        status, location = (field.decode("utf-8", "replace") for field in fields[4:])
+        checked_at = from_timestamp(at_ms / 1000)
+    except (ValueError, OverflowError, OSError):
+        return None
+    if flag not in (0, 1):
+        return None
+    details: dict[str, Any] = {"status": status, "heartbeat_age_seconds": age_ms / 1000, "location": location}
+    if skew_ms > NOTABLE_SKEW_MS:
+        details["clock_skew_seconds"] = skew_ms / 1000
+    return HealthCheck(node_id, flag == 1, float(age_ms), checked_at, details)
+
+
+def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
+    """Return the checks of a history's lines, newest first, as checks, oldest first; broken lines are skipped."""
+    return [check for line in reversed(lines) if (check := from_line(node_id, line)) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A verdict without its details."""
+
+    node_id: str
+    healthy: bool
+    latency_ms: float
+
+
+def from_words(node_ids: Iterable[str], reply: bytes) -> list[Brief]:
+    """Return the verdicts of a brief reply; nodes that are no longer known are left out."""
+    return [
+        Brief(node_id, word.startswith(b"1"), float(word[1:]))
+        for node_id, word in zip(node_ids, reply.split(b" "), strict=True)
+        if word != _UNKNOWN
+    ]
+
+
+def report(verdicts: Sequence[Brief]) -> dict[str, Any]:
+    """Return what ``check_cluster`` says of these verdicts."""
+    healthy = sum(verdict.healthy for verdict in verdicts)
+    total = len(verdicts)
+    return {
+        "total_nodes": total,
+        "healthy_nodes": healthy,
+        "unhealthy_nodes": total - healthy,
+        "health_percent": healthy / total * 100.0 if total else 100.0,
+        "checks": [
+            {"node_id": verdict.node_id, "healthy": verdict.healthy, "latency_ms": verdict.latency_ms}
+            for verdict in verdicts
+        ],
+    }

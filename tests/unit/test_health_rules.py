@@ -1,0 +1,241 @@
+"""The health room's pure rules: flapping, recommendations, lines of the history, words of a slice."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_redis.errors import CorruptDataError, InvalidArgumentError, InvalidKeyError, InvalidTypeError
+from edge_redis.health import flapping, nodes, recovery, transitions, verdicts
+from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
+
+AT = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+HOUR_MS = 3_600_000.0
+
+
+def checks(word: str, age_ms: float = 0.0) -> list[HealthCheck]:
+    """Return a check for each letter: ``h`` healthy, ``u`` unhealthy, with the heartbeat's age at the last."""
+    return [HealthCheck("n", letter == "h", age_ms) for letter in word]
+
+
+@pytest.mark.parametrize(
+    ("word", "count"), [("", 0), ("h", 0), ("hh", 0), ("hu", 1), ("huh", 2), ("huhu", 3), ("huuuhhu", 3)]
+)
+def test_a_transition_is_a_pair_of_different_neighbours(word: str, count: int) -> None:
+    assert flapping.transitions([letter == "h" for letter in word]) == count
+
+
+@pytest.mark.parametrize(
+    ("word", "window", "expected"),
+    [
+        ("huh", 10, False),
+        ("huhu", 10, True),
+        ("huhu", 4, True),
+        ("huhu", 3, False),
+        ("huhu", 1, False),
+        ("huhu" + "u" * 6, 10, True),
+        ("huhu" + "u" * 7, 10, False),
+        ("huhuuuuuuuuuuuu", 15, True),
+        ("", 10, False),
+    ],
+)
+def test_three_transitions_in_the_window_are_flapping(word: str, window: int, expected: bool) -> None:
+    assert flapping.is_flapping([letter == "h" for letter in word], window) is expected
+
+
+@pytest.mark.parametrize(
+    ("word", "age_ms", "expected"),
+    [
+        ("", 0, "No data"),
+        ("h", 0, "Normal"),
+        ("hhhhh", 0, "Normal"),
+        ("uhhhhh", 0, "Normal"),
+        ("uhhhh", 0, "Investigate connectivity (stale heartbeat)"),
+        ("hhhhu", 0, "Investigate connectivity (stale heartbeat)"),
+        ("uuuuu", HOUR_MS, "Investigate connectivity (stale heartbeat)"),
+        ("uuuuu", HOUR_MS + 1, "Decommission node (offline > 1h)"),
+        ("huuuuu", HOUR_MS + 1, "Decommission node (offline > 1h)"),
+        ("huuuu", HOUR_MS + 1, "Investigate connectivity (stale heartbeat)"),
+        ("u", HOUR_MS + 1, "Decommission node (offline > 1h)"),
+        ("u", HOUR_MS, "Investigate connectivity (stale heartbeat)"),
+        ("hhhhh", HOUR_MS + 1, "Normal"),
+        ("huhuu", HOUR_MS + 1, "Reboot node (flapping detected)"),
+        ("huhuuuuuuu", HOUR_MS + 1, "Reboot node (flapping detected)"),
+        ("huhuuuuuuuu", HOUR_MS + 1, "Decommission node (offline > 1h)"),
+        ("uhuhhhhhhh", 0, "Reboot node (flapping detected)"),
+        ("uhuhhhhhhhh", 0, "Normal"),
+    ],
+)
+def test_the_recommendation_is_the_first_rule_that_holds(word: str, age_ms: float, expected: str) -> None:
+    assert recovery.recommend(checks(word, age_ms)) == expected
+
+
+def test_a_line_tells_of_a_check() -> None:
+    line = b"0 75250 1772366400250 0 maintenance hall 7, rack 2"
+    assert verdicts.from_line("n", line) == HealthCheck(
+        "n",
+        healthy=False,
+        latency_ms=75250.0,
+        checked_at=AT,
+        details={"status": "maintenance", "heartbeat_age_seconds": 75.25, "location": "hall 7, rack 2"},
+    )
+
+
+@pytest.mark.parametrize(("skew", "shown"), [(1000, None), (1001, 1.001), (3_600_000, 3600.0)])
+def test_a_clock_that_is_far_ahead_is_mentioned(skew: int, shown: float | None) -> None:
+    found = verdicts.from_line("n", b"1 0 1772366400250 %d online " % skew)
+    assert found is not None
+    assert found.details.get("clock_skew_seconds") == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"-",
+        b"\xff\xfe",
+        b"1 2 3",
+        b"1 2 3 4 online",
+        b"x 2 3 0 online ",
+        b"2 2 3 0 online ",
+        b"1 2 99999999999999999999 0 online ",
+    ],
+)
+def test_a_broken_line_is_no_check(line: bytes) -> None:
+    assert verdicts.from_line("n", line) is None
+
+
+@given(st.lists(st.binary(max_size=40)))
+def test_a_history_of_anything_never_raises(lines: list[bytes]) -> None:
+    assert len(verdicts.from_history("n", lines)) <= len(lines)
+
+
+def test_a_history_is_turned_oldest_first_without_its_broken_lines() -> None:
+    lines = [b"1 1 1000 0 online ", b"broken", b"0 2 900 0 online "]
+    assert [found.latency_ms for found in verdicts.from_history("n", lines)] == [2.0, 1.0]
+
+
+def test_words_of_a_slice_and_their_report() -> None:
+    found = verdicts.from_words(["a", "b", "c"], b"112 - 060001")
+    assert found == [verdicts.Brief("a", True, 12.0), verdicts.Brief("c", False, 60001.0)]
+    assert verdicts.report(found) == {
+        "total_nodes": 2,
+        "healthy_nodes": 1,
+        "unhealthy_nodes": 1,
+        "health_percent": 50.0,
+        "checks": [
+            {"node_id": "a", "healthy": True, "latency_ms": 12.0},
+            {"node_id": "c", "healthy": False, "latency_ms": 60001.0},
+        ],
+    }
+
+
+def test_no_node_is_a_hundred_percent_healthy() -> None:
+    assert verdicts.report([])["health_percent"] == 100.0
+
+
+def entry(**changes: bytes | None) -> dict[bytes, bytes]:
+    plain: dict[str, bytes | None] = {
+        "node": b"n",
+        "state": b"unhealthy",
+        "previous": b"healthy",
+        "at": b"1772366400250",
+        "reason": b"heartbeat 75.2 s old, timeout 60 s",
+        "silenced": b"0",
+    }
+    return {name.encode(): value for name, value in (plain | changes).items() if value is not None}
+
+
+def test_an_entry_tells_of_a_transition() -> None:
+    assert transitions.from_entry((b"5-0", entry())) == Transition(
+        "n", "unhealthy", "healthy", AT, "heartbeat 75.2 s old, timeout 60 s", "5-0", silenced=False
+    )
+    silenced = transitions.from_entry((b"5-1", entry(silenced=b"1")))
+    assert silenced is not None
+    assert silenced.silenced
+
+
+@pytest.mark.parametrize(
+    "fields", [None, {}, entry(at=b"never"), entry(at=b"9" * 30), entry(state=None), {b"\xff": b""}]
+)
+def test_a_broken_entry_is_no_transition(fields: dict[bytes, bytes] | None) -> None:
+    assert transitions.from_entry((b"5-0", fields)) is None
+
+
+def test_a_node_comes_back_as_it_was() -> None:
+    node = EdgeNode(
+        "n-1",
+        "Näme",
+        "hall 7",
+        EdgeNodeStatus.DEGRADED,
+        ["gpu", "camera"],
+        {"rack": 3, "since": AT, "tags": ("a", "b")},
+        AT,
+        ResourceUsage(12.5, 100.0, 200.0, 3.0, 4),
+        7,
+    )
+    words = [
+        b"n-1",
+        b"1772366400250",
+        b"degraded",
+        b"hall 7",
+        nodes.fact_bytes(node),
+        nodes.resource_bytes(node.resources),
+    ]
+    assert nodes.from_facts(words) == node
+    assert nodes.claim(node) == ("n-1", "1772366400250 degraded hall 7")
+    assert nodes.claim("n-1") == ("n-1", "")
+
+
+@pytest.mark.parametrize("broken", range(1, 6))
+def test_facts_that_do_not_decode_name_their_node(broken: int) -> None:
+    node = EdgeNode("n", "n", "", EdgeNodeStatus.ONLINE, [], {}, AT)
+    words = [b"n", b"0", b"online", b"", nodes.fact_bytes(node), nodes.resource_bytes(node.resources)]
+    words[broken] = b"\xc1\xff"
+    with pytest.raises(CorruptDataError, match="the facts of node 'n' do not decode"):
+        nodes.from_facts(words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"id": ""}, InvalidKeyError),
+        ({"id": "x" * 1025}, InvalidKeyError),
+        ({"id": "\ud800"}, InvalidKeyError),
+        ({"id": 7}, InvalidTypeError),
+        ({"name": 7}, InvalidTypeError),
+        ({"name": "\ud800"}, InvalidKeyError),
+        ({"location": None}, InvalidTypeError),
+        ({"location": "x" * 1025}, InvalidKeyError),
+        ({"status": "asleep"}, InvalidArgumentError),
+        ({"status": True}, InvalidTypeError),
+        ({"capabilities": "gpu"}, InvalidTypeError),
+        ({"capabilities": [1]}, InvalidTypeError),
+        ({"metadata": []}, InvalidTypeError),
+        ({"metadata": {"a": object()}}, InvalidTypeError),
+        ({"metadata": {"a": "\ud800"}}, InvalidArgumentError),
+        ({"metadata": {"a": b"x" * (1 << 20)}}, InvalidArgumentError),
+        ({"last_heartbeat": 0.0}, InvalidTypeError),
+        ({"resources": {}}, InvalidTypeError),
+        ({"resources": ResourceUsage(cpu_percent=float("nan"))}, InvalidArgumentError),
+        ({"resources": ResourceUsage(memory_mb=float("inf"))}, InvalidArgumentError),
+        ({"resources": ResourceUsage(disk_mb=-1.0)}, InvalidArgumentError),
+        ({"resources": ResourceUsage(active_functions=1.5)}, InvalidTypeError),  # type: ignore[arg-type]
+        ({"max_functions": True}, InvalidTypeError),
+        ({"max_functions": -1}, InvalidArgumentError),
+    ],
+)
+def test_a_node_that_cannot_be_kept_is_refused(changes: dict[str, object], error: type[Exception]) -> None:
+    node = EdgeNode("n", "n")
+    for name, value in changes.items():
+        setattr(node, name, value)
+    with pytest.raises(error):
+        (nodes.claim(node), nodes.fact_bytes(node), nodes.resource_bytes(node.resources))
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), AT - timedelta(days=9)]
+)
+def test_any_moment_may_be_a_heartbeat(moment: datetime) -> None:
+    assert nodes.claim(EdgeNode("n", "n", last_heartbeat=moment))[1].split(" ")[1:] == ["online", ""]
