@@ -50,12 +50,15 @@ class Batch(Generic[T]):
     """Operations sent together, in one round trip where the server allows it; the results in order.
 
     Each is atomic by itself, the batch is not. The first error is raised after all have run.
+    Where one meets a server that does not know its script, it alone is sent again, after the
+    others; in an ``ordered`` batch so is every one behind it, which must then be repeatable.
     """
 
-    __slots__ = ("operations",)
+    __slots__ = ("operations", "ordered")
 
-    def __init__(self, operations: Sequence[Operation[T]]) -> None:
+    def __init__(self, operations: Sequence[Operation[T]], *, ordered: bool = False) -> None:
         self.operations = operations
+        self.ordered = ordered
 
     def __iter__(self) -> Generator[Step, Any, list[T]]:
         results: list[T] = yield self

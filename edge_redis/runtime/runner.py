@@ -2,7 +2,7 @@
 
 A script the server does not know (restart, SCRIPT FLUSH, failover to a new replica) is sent
 again with its source, once. In a batch the unknown ones alone are sent again, in their order,
-since NOSCRIPT fails its own command and no other.
+since NOSCRIPT fails its own command and no other; in an ordered batch all behind the first too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import redis
 import redis.asyncio
@@ -22,9 +22,8 @@ from edge_redis.runtime.trouble import LIBRARY_ERRORS, translate
 
 T = TypeVar("T")
 
-if TYPE_CHECKING:
-    BlockingClient: TypeAlias = "redis.Redis | redis.RedisCluster"
-    AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
+BlockingClient: TypeAlias = redis.Redis | redis.RedisCluster
+AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
 
 _BLOCKING: tuple[type, ...] = (redis.Redis, redis.RedisCluster)
 _ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
@@ -32,7 +31,7 @@ _CLUSTER: tuple[type, ...] = (redis.RedisCluster, redis.asyncio.RedisCluster)
 
 
 def _words_with_source(operation: Operation[Any]) -> tuple[Any, ...]:
-    if operation.script is None:  # pragma: no cover -- only a script can be unknown
+    if operation.script is None:
         return operation.words
     return ("EVAL", operation.script.source, *operation.words[2:])
 
@@ -41,8 +40,9 @@ def _is_unknown_script(reply: object) -> bool:
     return isinstance(reply, redis_errors.NoScriptError)
 
 
-def _unknown(operations: Sequence[Operation[Any]], replies: Sequence[Any]) -> list[int]:
-    return [index for index in range(len(operations)) if _is_unknown_script(replies[index])]
+def _again(batch: Batch[Any], replies: Sequence[Any]) -> list[int]:
+    unknown = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
+    return list(range(unknown[0], len(replies))) if unknown and batch.ordered else unknown
 
 
 def _decode_all(operations: Sequence[Operation[T]], replies: Sequence[Any]) -> list[T]:
@@ -121,7 +121,7 @@ class BlockingRunner:
             return [self._operation(operation) for operation in operations]
         try:
             replies = self._pipeline([operation.words for operation in operations])
-            unknown = _unknown(operations, replies)
+            unknown = _again(batch, replies)
             if unknown:
                 again = self._pipeline([_words_with_source(operations[index]) for index in unknown])
                 for index, reply in zip(unknown, again, strict=True):
@@ -200,7 +200,7 @@ class AsyncRunner:
             return [await self._operation(operation) for operation in operations]
         try:
             replies = await self._pipeline([operation.words for operation in operations])
-            unknown = _unknown(operations, replies)
+            unknown = _again(batch, replies)
             if unknown:
                 again = await self._pipeline([_words_with_source(operations[index]) for index in unknown])
                 for index, reply in zip(unknown, again, strict=True):

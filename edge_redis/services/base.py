@@ -6,16 +6,13 @@ A service's methods are bound to its room by ``bind``; this is the rest.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from edge_redis.core.subject import Subject
 from edge_redis.runtime import lifetime
-from edge_redis.runtime.runner import AsyncRunner, BlockingRunner, run_once_in_a_new_loop
+from edge_redis.runtime.runner import AsyncClient, AsyncRunner, BlockingClient, BlockingRunner, run_once_in_a_new_loop
 from edge_redis.runtime.ticker import TaskTicker, ThreadTicker
 from edge_redis.services.bind import closed
-
-if TYPE_CHECKING:
-    from edge_redis.runtime.runner import AsyncClient, BlockingClient
 
 R = TypeVar("R", bound=Subject)
 

@@ -1,5 +1,5 @@
 -- Remembers the last call of each slot in two hashes by time, each gone on its own.
-local REPEATS_BUCKET_MS = 600000
+local REPEATS_BUCKET_MS = 3600000
 
 local function repeats_key(prefix, bucket)
   return prefix .. ':' .. string.format('%.0f', bucket)
