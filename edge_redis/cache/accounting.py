@@ -33,6 +33,8 @@ class Accounting(Subject):
         self._slots = Slots()
         self._exact = settings.flush_every == 1
         self.tick_seconds = None if self._exact else settings.flush_interval
+        # The first batch goes alone: a server that does not know the script yet would take it last.
+        self._delivered = False
         self.buffer = AccessBuffer()
         """A service puts the one in its place that all caches of this process and namespace share."""
 
@@ -81,6 +83,7 @@ class Accounting(Subject):
         while batch := self.buffer.next_batch(last):
             yield from self._scripts.count(batch)
             self.buffer.acknowledge(batch)
+            self._delivered = True
 
     def _flush_if_full(self) -> Flow[None]:
         if len(self.buffer) < self._settings.flush_every:
@@ -97,11 +100,11 @@ class Accounting(Subject):
     def _all_after_flush(self, operations: Sequence[Operation[T]]) -> Flow[list[T]]:
         """Perform operations with the accesses noted so far delivered before them, in the same round trip."""
         last = self.buffer.seal()
-        yield from self._deliver(last - 1)
+        yield from self._deliver(last - 1 if self._delivered else last)
         batch = self.buffer.next_batch(last)
         if batch is None:
             return (yield from Batch(operations))
         together: list[Operation[Any]] = [self._scripts.count(batch), *operations]
-        _, *results = yield from Batch(together)
+        _, *results = yield from Batch(together, ordered=True)
         self.buffer.acknowledge(batch)
         return results

@@ -53,5 +53,5 @@ class Settings:
             raise check.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
         check.integer("flush_every", self.flush_every, least=1)
         check.integer("max_value_bytes", self.max_value_bytes, least=1, most=_MAX_VALUE_BYTES)
-        if self.eviction not in EVICTIONS:
+        if check.text("eviction", self.eviction) not in EVICTIONS:
             raise check.value_error("eviction", self.eviction, f"must be one of {', '.join(EVICTIONS)}")

@@ -37,7 +37,8 @@ local function remove(key, now)
   redis.call('ZREM', COUNTS, key)
   local had_value = redis.call('DEL', value_of(key)) == 1
   if not expiry then return 'none' end
-  if tonumber(expiry) < now then return 'expired' end
+  local due = tonumber(expiry)
+  if due < now or (due == now and not had_value) then return 'expired' end
   return had_value and 'live' or 'lost'
 end
 
