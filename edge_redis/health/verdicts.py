@@ -67,7 +67,7 @@ def report(verdicts: Sequence[Brief]) -> dict[str, Any]:
         "total_nodes": total,
         "healthy_nodes": healthy,
         "unhealthy_nodes": total - healthy,
-        "health_percent": healthy / total * 100.0 if total else 100.0,
+        "health_percent": 100.0 * healthy / total if total else 100.0,
         "checks": [
             {"node_id": verdict.node_id, "healthy": verdict.healthy, "latency_ms": verdict.latency_ms}
             for verdict in verdicts

@@ -40,7 +40,7 @@ def test_a_transition_is_a_pair_of_different_neighbours(word: str, count: int) -
         ("", 10, False),
     ],
 )
-def test_three_transitions_in_the_window_are_flapping(word: str, window: int, expected: bool) -> None:
+def test_three_transitions_in_the_window_are_flapping(word: str, window: int, *, expected: bool) -> None:
     assert flapping.is_flapping([letter == "h" for letter in word], window) is expected
 
 
@@ -118,7 +118,10 @@ def test_a_history_is_turned_oldest_first_without_its_broken_lines() -> None:
 
 def test_words_of_a_slice_and_their_report() -> None:
     found = verdicts.from_words(["a", "b", "c"], b"112 - 060001")
-    assert found == [verdicts.Brief("a", True, 12.0), verdicts.Brief("c", False, 60001.0)]
+    assert found == [
+        verdicts.Brief("a", healthy=True, latency_ms=12.0),
+        verdicts.Brief("c", healthy=False, latency_ms=60001.0),
+    ]
     assert verdicts.report(found) == {
         "total_nodes": 2,
         "healthy_nodes": 1,

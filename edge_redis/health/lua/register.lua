@@ -23,7 +23,7 @@ redis.call('HEXISTS', node, 'status') -- another kind of key is an error here, b
 
 local skew = math.max(0, beat - now)
 if beats_now then beat = now end
-beat = math.max(math.min(beat, now), seen or beat - 1)
+beat = math.max(math.min(beat, now), seen or -math.huge)
 
 redis.call('HSET', node, 'status', status, 'location', location, 'skew_ms', string.format('%.0f', skew),
   'facts', facts, 'resources', resources)

@@ -1,0 +1,63 @@
+"""The contract's flapping rule on real checks of real sites, against a plain computation."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fakeredis
+import pytest
+
+from edge_redis import EdgeNode, HealthMonitor
+from edge_redis.health import flapping
+
+FOLDER = Path(os.environ.get("EDGE_REDIS_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
+FILE = FOLDER / "uptime_checks.csv.gz"
+WINDOW = 10
+
+pytestmark = pytest.mark.skipif(not FILE.exists(), reason=f"no {FILE}: set EDGE_REDIS_DATA to the folder that has it")
+
+
+@pytest.fixture(scope="module")
+def sites() -> dict[str, list[bool]]:
+    """Each site's checks in the order of their time: whether it was up."""
+    found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    with gzip.open(FILE, "rt", newline="") as lines:
+        for row in csv.DictReader(lines):
+            found[row["node_id"]].append((row["timestamp"], row["up"] == "1"))
+    return {site: [up for _, up in sorted(checks, key=lambda check: check[0])] for site, checks in found.items()}
+
+
+def plainly(verdicts: list[bool]) -> bool:
+    """Whether the last ten verdicts change three times or more, spelt out."""
+    changes = 0
+    for index in range(max(0, len(verdicts) - WINDOW) + 1, len(verdicts)):
+        if verdicts[index] is not verdicts[index - 1]:
+            changes += 1
+    return changes >= 3
+
+
+def test_the_rule_is_the_plain_computation_at_every_check_of_every_site(sites: dict[str, list[bool]]) -> None:
+    flapped = set()
+    for site, checks in sites.items():
+        for end in range(len(checks) + 1):
+            assert flapping.is_flapping(checks[:end], WINDOW) is plainly(checks[:end]), (site, end)
+            if plainly(checks[:end]):
+                flapped.add(site)
+    assert sum(map(len, sites.values())) >= 1000
+    assert flapped, "the data has sites that flap"
+
+
+def test_a_monitor_that_is_fed_the_checks_says_the_same(sites: dict[str, list[bool]]) -> None:
+    busiest = sorted(sites, key=lambda site: flapping.transitions(sites[site]))[-3:]
+    with HealthMonitor(fakeredis.FakeRedis()) as monitor:
+        for site in busiest:
+            checks = sites[site][:150]
+            for end, is_up in enumerate(checks, 1):
+                beat = datetime.now(UTC) - timedelta(seconds=1 if is_up else 120)
+                monitor.check_node(EdgeNode(site, site, last_heartbeat=beat))
+                assert monitor.detect_flapping(site) is plainly(checks[:end]), (site, end)

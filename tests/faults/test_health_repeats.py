@@ -1,0 +1,109 @@
+"""A check, a heartbeat or a removal that is sent twice, or whose reply is lost, takes effect once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import fakeredis
+
+from edge_redis.core.operation import Flow
+from edge_redis.health.operations import Health
+from edge_redis.models import EdgeNode
+from edge_redis.runtime.runner import BlockingRunner
+from support import simulation
+from support.simulation import CRASHES, LOSSES, Actor, Scenario
+
+
+def health() -> Health:
+    return Health(60.0, namespace="default", max_history=100, max_transitions=1000)
+
+
+def stale(name: str = "n") -> EdgeNode:
+    return EdgeNode(name, name, last_heartbeat=datetime.now(UTC) - timedelta(seconds=100))
+
+
+def test_each_check_is_in_the_history_and_the_totals_once() -> None:
+    def scenario() -> Scenario:
+        client = fakeredis.FakeRedis()
+        runner = BlockingRunner(client)
+        runner.run(health().register(stale()))
+        one, other = health(), health()
+
+        def check(actors: Sequence[Actor]) -> None:
+            sent = sum(actor.acknowledged for actor in actors)
+            history = runner.run(health().get_history("n", 100))
+            assert sent <= len(history) <= 2
+            if sent == 2:
+                assert len(history) == 2
+            assert runner.run(health().summary())["total_checks"] == len(history)
+            assert len(runner.run(health().transitions())) == min(1, len(history))
+
+        actors = [
+            Actor("a", client, lambda: one.check_node("n"), (*LOSSES, *CRASHES)),
+            Actor("b", client, other.check_cluster, (*LOSSES, *CRASHES)),
+        ]
+        return Scenario(actors, check, max_faults=2)
+
+    assert simulation.explore(scenario) > 100
+
+
+def test_a_removal_sent_twice_still_says_that_the_node_was_there() -> None:
+    client = fakeredis.FakeRedis()
+    BlockingRunner(client).run(health().register(stale()))
+    room = health()
+
+    def check(actors: Sequence[Actor]) -> None:
+        assert actors[0].result is True
+
+    repeated = list(simulation.LOSSES).index(simulation.Fault.REPEATED) + 1
+    scenario = Scenario([Actor("a", client, lambda: room.deregister("n"), LOSSES)], check)
+    simulation.replay(lambda: scenario, [repeated])
+    assert client.zcard("er:{default:health0}:beats") == 0
+
+
+def test_a_node_that_beats_while_it_is_removed_is_whole_or_gone() -> None:
+    def scenario() -> Scenario:
+        client = fakeredis.FakeRedis()
+        runner = BlockingRunner(client)
+        runner.run(health().register(stale()))
+        node = stale()
+
+        def check(_: Sequence[Actor]) -> None:
+            registered = client.zscore("er:{default:health0}:beats", "n") is not None
+            assert registered == bool(client.exists("er:{default:health0}:node:n"))
+            assert registered == (runner.run(health().get_node("n")) is not None)
+
+        actors = [
+            Actor("remover", client, lambda: health().deregister("n"), LOSSES),
+            Actor("by id", client, lambda: health().heartbeat("n"), LOSSES),
+            Actor("by object", client, lambda: health().heartbeat(node), LOSSES),
+        ]
+        return Scenario(actors, check, max_faults=1)
+
+    assert simulation.explore(scenario) > 50
+
+
+def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
+    client = fakeredis.FakeRedis()
+    runner = BlockingRunner(client)
+    for number in range(120):
+        runner.run(health().register(stale(f"n{number:03d}")))
+    room = health()
+
+    def twice(step: Any) -> Any:
+        runner.perform(step)
+        return runner.perform(step)
+
+    flow: Flow[dict[str, Any]] = room.check_cluster()
+    step = next(flow)
+    try:
+        while True:
+            step = flow.send(twice(step))
+    except StopIteration as end:
+        report = end.value
+    assert report["unhealthy_nodes"] == 120
+    assert runner.run(health().summary())["total_checks"] == 120
+    assert {client.llen(key) for key in client.keys("*:history:*")} == {1}
+    assert len(runner.run(health().transitions(1000))) == 120
