@@ -7,7 +7,7 @@
 | er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count * 2^33 + generation       |
 | er:{<ns>:cache0}:stats       | hash   | none       | hits, misses, evictions, expirations, undecodable,  |
 |                              |        |            | healed, and the sequence that generations come from |
-| er:{<ns>:cache0}:repeats:<n> | hash   | 20 minutes | the last call of each slot, by 10 minutes           |
+| er:{<ns>:cache0}:repeats:<n> | hash   | 2 hours    | the last call of each slot, by the hour             |
 
 A generation is the sequence of the put that wrote the entry, modulo 2^33. It breaks ties of
 equal counts, oldest first, and lets a count that arrives late be told from one for the entry

@@ -150,8 +150,8 @@ class Cache(Accounting):
         while waiting:
             calls = [self._scripts.put(chunk, max_size=self._settings.max_size, ttl_ms=ttl) for chunk in waiting]
             results = yield from self._all_after_flush(calls)
-            more_due = any(stored.more_due for stored in results)
-            rests = (chunk[stored.count :] for chunk, stored in zip(waiting, results, strict=True))
+            more_due = any(result.more_due for result in results)
+            rests = (chunk[result.stored :] for chunk, result in zip(waiting, results, strict=True))
             waiting = [rest for rest in rests if rest]
         if more_due:
             yield from self._sweep()

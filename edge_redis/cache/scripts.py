@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from edge_redis.cache.buffer import Batch
 from edge_redis.cache.keys import CacheKeys
-from edge_redis.core.operation import Operation
+from edge_redis.core.operation import Argument, Operation
 from edge_redis.core.script import load
 
 CHUNK: Final = 100
@@ -31,7 +31,7 @@ Call = tuple[str, int]
 class Stored(NamedTuple):
     """What a put did: how many pairs were stored, and whether more rows are due."""
 
-    count: int
+    stored: int
     more_due: bool
 
 
@@ -81,7 +81,7 @@ class Scripts:
 
     def discard(self, key: str, raw: bytes, call: Call, *, counted: bool) -> Operation[int]:
         """Remove an entry that does not decode."""
-        arguments = [*call, key, len(raw), raw[:_HEAD], int(counted)]
+        arguments: list[Argument] = [*call, key, len(raw), raw[:_HEAD], int(counted)]
         return _discard(self._remembered, arguments, int)
 
     def clear(self, call: Call) -> Operation[Cleared]:

@@ -12,15 +12,15 @@ T = TypeVar("T")
 _LOOPBACK = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}
 
 
-def server_identity(client: Any) -> Hashable:  # noqa: ANN401 -- whatever kind of client
+def server_identity(client: Hashable) -> Hashable:
     """Return what is equal for clients of the same database of the same server.
 
     Two clients that reach one server by different names are taken for different ones.
     """
-    pool = getattr(client, "connection_pool", None)
+    pool: Any = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster client: its nodes change, the client is what stays
         return client
-    known = pool.connection_kwargs
+    known: dict[str, Any] = pool.connection_kwargs
     database = known.get("db") or 0
     if known.get("server") is not None:  # an in-process server
         return known["server"], database
@@ -29,7 +29,8 @@ def server_identity(client: Any) -> Hashable:  # noqa: ANN401 -- whatever kind o
     if known.get("host"):
         host = known["host"]
         return _LOOPBACK.get(host, host), known.get("port"), database
-    return pool
+    by_pool: Hashable = pool
+    return by_pool
 
 
 class Shared(Generic[T]):
@@ -40,7 +41,7 @@ class Shared(Generic[T]):
         self._mutex = threading.Lock()
         self._known: weakref.WeakValueDictionary[tuple[Hashable, str], T] = weakref.WeakValueDictionary()
 
-    def get(self, client: object, name: str) -> T:
+    def get(self, client: Hashable, name: str) -> T:
         """Return the object of this client's server and ``name``."""
         key = (server_identity(client), name)
         with self._mutex:

@@ -7,8 +7,8 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-
 from conftest import Maker
+
 from edge_redis import EdgeCache
 from support.cache import COUNTS, EXPIRY, assert_index_is_exact, value_key
 from support.deadline import eventually

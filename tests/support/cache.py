@@ -41,4 +41,4 @@ def snapshot(client: Any) -> dict[bytes, Any]:
         b"set": client.smembers,
         b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
     }
-    return {key: readers[client.type(key)](key) for key in client.keys()}
+    return {key: readers[client.type(key)](key) for key in client.scan_iter()}

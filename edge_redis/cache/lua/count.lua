@@ -22,8 +22,8 @@ local missed_from = 6 + 3 * tonumber(ARGV[5])
 if recall(KEYS[5], now, ARGV[1], ARGV[2]) then return 1 end
 assert_types()
 
--- A count for an entry that was replaced or deleted since changes nothing. A value that has lost
--- its rows would be under no bound: it goes.
+-- A count for an entry that was replaced or deleted since changes nothing. A value that has no
+-- rows would be under no bound: it goes.
 local function add(key, generation, hits)
   local score = tonumber(redis.call('ZSCORE', COUNTS, key))
   if score and score % GENERATIONS == generation then
@@ -32,6 +32,10 @@ local function add(key, generation, hits)
     return 0
   end
   if score or redis.call('EXISTS', value_of(key)) == 0 then return 0 end
+  if redis.call('ZSCORE', EXPIRY, key) then
+    adopt(key)
+    return 0
+  end
   remove(key, now)
   return 1
 end

@@ -30,6 +30,8 @@ for at = 3, #ARGV do
   if values[at - 2] and score then
     local count = math.min(math.floor(score / GENERATIONS) + 1, MAX_COUNT)
     redis.call('ZADD', COUNTS, integer(count * GENERATIONS + score % GENERATIONS), key)
+  elseif values[at - 2] and redis.call('ZSCORE', EXPIRY, key) then
+    adopt(key)
   elseif values[at - 2] or score then
     local was = remove(key, now)
     if was == 'expired' then expired = expired + 1 else healed = healed + 1 end

@@ -1,4 +1,4 @@
--- Remove from a part of the index the rows of entries that Redis evicted by itself.
+-- Make a part of the index agree with the values: rows of entries that Redis evicted by itself go.
 -- KEYS[1] expiry  zset    entry key -> expiry
 -- KEYS[2] counts  zset    entry key -> count and generation
 -- KEYS[3] stats   hash    statistics
@@ -14,14 +14,20 @@ local now = now_ms()
 
 assert_types()
 local page = redis.call('ZSCAN', KEYS[tonumber(ARGV[1])], ARGV[2], 'COUNT', CHUNK)
-local removed = {live = 0, expired = 0, lost = 0, none = 0}
+local expired, healed = 0, 0
+local function drop(key)
+  local was = remove(key, now)
+  if was == 'expired' then expired = expired + 1 else healed = healed + 1 end
+end
+
 for at = 1, #page[2], 2 do
   local key = page[2][at]
-  if redis.call('EXISTS', value_of(key)) == 0 then
-    local was = remove(key, now)
-    removed[was] = removed[was] + 1
+  if redis.call('EXISTS', value_of(key)) == 0 or not redis.call('ZSCORE', EXPIRY, key) then
+    drop(key)
+  elseif not redis.call('ZSCORE', COUNTS, key) then
+    adopt(key)
   end
 end
-tally('expirations', removed.expired)
-tally('healed', removed.lost)
+tally('expirations', expired)
+tally('healed', healed)
 return page[1]

@@ -37,9 +37,11 @@ local function take_out(key)
   if was == 'live' or was == 'lost' then live = live - 1 end
 end
 
+-- The least accessed; after a loss of counts the soonest to expire, or what has none would stay.
 local function evict_one()
+  local index = redis.call('ZCARD', COUNTS) < redis.call('ZCARD', EXPIRY) and EXPIRY or COUNTS
   pops = pops + 1
-  take_out(redis.call('ZRANGE', COUNTS, 0, 0)[1] or redis.call('ZRANGE', EXPIRY, 0, 0)[1])
+  take_out(redis.call('ZRANGE', index, 0, 0)[1])
 end
 
 local function make_room(key)

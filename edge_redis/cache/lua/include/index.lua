@@ -1,5 +1,6 @@
 -- The index: every entry has a row in EXPIRY and one in COUNTS, under the entry's own key.
--- A value may be gone before its rows are (Redis expired or evicted it), never the other way round.
+-- A value may be gone before its rows are (Redis expired or evicted it). Where a whole index was
+-- lost, EXPIRY decides: what is not in it goes, what is only in it is counted from zero again.
 local EXPIRY, COUNTS, STATS, VALUES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local GENERATIONS = 8589934592
 local MAX_COUNT = 1048575
@@ -40,6 +41,12 @@ local function remove(key, now)
   local due = tonumber(expiry)
   if due < now or (due == now and not had_value) then return 'expired' end
   return had_value and 'live' or 'lost'
+end
+
+-- Counts from zero an entry that has a value and a row in EXPIRY alone.
+local function adopt(key)
+  local generation = tonumber(string.match(redis.call('GETRANGE', value_of(key), 0, 9), '^%d+$')) or 0
+  redis.call('ZADD', COUNTS, integer(generation), key)
 end
 
 -- Removes the rows of up to CHUNK entries whose time has come; returns how many.

@@ -1,0 +1,33 @@
+"""An entry's bytes."""
+
+import pytest
+
+from edge_redis.cache.envelope import HEADER, opened
+from edge_redis.core import codec
+from edge_redis.errors import CorruptDataError
+
+HEAD = b"00000000421700000000123"
+
+
+def test_what_a_script_writes_is_read() -> None:
+    assert len(HEAD) == HEADER
+    assert opened(HEAD + codec.encode([1])) == (42, 1_700_000_000_123, [1])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"text",
+        HEAD,
+        HEAD[:-1] + b"x" + codec.encode(1),
+        HEAD + b"\xc1",
+        HEAD + codec.encode(1) + b"\x01",
+        HEAD + codec.encode([1, 2])[:-1],
+        codec.encode({"a": 1}),
+        "\u0660".encode() * 12,
+    ],
+)
+def test_anything_else_is_corrupt(raw: bytes) -> None:
+    with pytest.raises(CorruptDataError):
+        opened(raw)
