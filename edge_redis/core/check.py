@@ -98,3 +98,10 @@ def instance(name: str, value: object, kind: type[Any]) -> Any:  # noqa: ANN401 
     if not isinstance(value, kind):
         raise type_error(name, value, f"a {kind.__name__}")
     return value
+
+
+def function(name: str, value: Any) -> Any:  # noqa: ANN401 -- of the type that was given
+    """Return ``value`` where it can be called."""
+    if not callable(value):
+        raise type_error(name, value, "callable")
+    return value

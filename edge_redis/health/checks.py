@@ -13,7 +13,7 @@ from edge_redis.errors import UnknownNodeError
 from edge_redis.health import nodes as fields
 from edge_redis.health import verdicts
 from edge_redis.health.keys import ORPHAN_HISTORY_MS
-from edge_redis.health.registry import SLICE, SLICES_AT_ONCE, Registry, sliced
+from edge_redis.health.registry import SLICE, SLICES_AT_ONCE, Clock, Registry, sliced
 from edge_redis.models import EdgeNode, HealthCheck
 
 T = TypeVar("T")
@@ -28,9 +28,15 @@ class Checks(Registry):
     """Verdicts on nodes: healthy while the heartbeat is younger than the timeout and the status not OFFLINE."""
 
     def __init__(
-        self, heartbeat_timeout_seconds: float, *, namespace: str, max_history: int, max_transitions: int
+        self,
+        heartbeat_timeout_seconds: float,
+        *,
+        namespace: str,
+        max_history: int,
+        max_transitions: int,
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(namespace)
+        super().__init__(namespace, clock)
         self._timeout = check.positive("heartbeat_timeout_seconds", heartbeat_timeout_seconds)
         self._max_history = check.integer("max_history", max_history, least=1, most=MAX_HISTORY)
         self._max_transitions = check.integer("max_transitions", max_transitions, least=1)
@@ -74,7 +80,7 @@ class Checks(Registry):
         if nodes is None:
             claims = [(node_id, "") for node_id in (yield from self._ids())]
         else:
-            claims = _claims(nodes)
+            claims = [fields.claim(node) for node in fields.listed(nodes)]
             yield from self._refuse_unknown([node_id for node_id, claim in claims if not claim])
         found: list[verdicts.Brief] = []
         for some in sliced(claims, SLICE * SLICES_AT_ONCE):
@@ -99,7 +105,7 @@ class Checks(Registry):
         limits = [self._timeout * 1000, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
         return _CHECK(
             [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.totals, keys.repeats],
-            [*call, *limits, form, *(word for claim in claims for word in claim)],
+            [*call, *limits, form, self._now_word(), *(word for claim in claims for word in claim)],
             decode,
         )
 
@@ -114,12 +120,6 @@ class Checks(Registry):
 
     def _scores(self, ids: Sequence[str]) -> Operation[list[object]]:
         return command(list[object], "ZMSCORE", self._keys.beats, *ids)
-
-
-def _claims(nodes: Iterable[EdgeNode | str]) -> list[tuple[str, str]]:
-    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
-        raise check.type_error("nodes", nodes, "an iterable of EdgeNodes and ids, or None")
-    return [fields.claim(node) for node in nodes]
 
 
 def _unknown(ids: Sequence[str]) -> UnknownNodeError:

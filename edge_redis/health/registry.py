@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, TypeAlias, TypeVar
 
 from edge_redis.core import check
 from edge_redis.core.operation import Argument, Batch, Flow, Operation
@@ -12,9 +13,11 @@ from edge_redis.core.script import load
 from edge_redis.core.subject import Subject
 from edge_redis.health import nodes as fields
 from edge_redis.health.keys import HealthKeys
-from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp
+from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp, timestamp_ms
 
 T = TypeVar("T")
+
+Clock: TypeAlias = Callable[[], datetime]
 
 PAGE: Final = 500
 """Ids read in one call."""
@@ -38,8 +41,9 @@ def sliced(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 class Registry(Subject):
     """The nodes of one namespace and their heartbeats. The server's time is a heartbeat's."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, clock: Clock | None = None) -> None:
         self._keys = HealthKeys(namespace)
+        self._clock = None if clock is None else check.function("clock", clock)
         self._slots = Slots()
 
     def register(self, node: EdgeNode) -> Flow[None]:
@@ -75,6 +79,7 @@ class Registry(Subject):
             node_id,
             "" if status is None else fields.status_word(status),
             b"" if resources is None else fields.resource_bytes(resources),
+            self._now_word(),
         ]
         return iter(_BEAT([self._keys.beats, self._keys.node(node_id)], words, bool))
 
@@ -109,9 +114,14 @@ class Registry(Subject):
                 fields.location_text(node),
                 fields.fact_bytes(node),
                 fields.resource_bytes(node.resources),
+                self._now_word(),
             ],
             int,
         )
+
+    def _now_word(self) -> str:
+        """Return the moment by this monitor's own clock in Unix ms; nothing where the server's time counts."""
+        return "" if self._clock is None else str(timestamp_ms(check.instance("clock()", self._clock(), datetime)))
 
     def deregister(self, node_id: str) -> Flow[bool]:
         """Remove a node and its history; return whether it was registered."""

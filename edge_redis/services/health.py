@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from edge_redis.health.following import Follower
 from edge_redis.health.operations import Health
+from edge_redis.models import Transition
 from edge_redis.services.base import Service
 from edge_redis.services.bind import blocking
 
@@ -21,6 +25,8 @@ class HealthMonitor(Service[Health]):
         namespace: monitors of one namespace share everything, of two nothing.
         max_history: checks kept a node, up to 10,000; older ones are dropped.
         max_transitions: state changes kept for the namespace, about; older ones are dropped.
+        clock: what says the time of heartbeats and checks, for the replay of a recording; None: the
+            server. All who write to a namespace must go by the same clock.
 
     """
 
@@ -32,9 +38,14 @@ class HealthMonitor(Service[Health]):
         namespace: str = "default",
         max_history: int = 100,
         max_transitions: int = 10_000,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         room = Health(
-            heartbeat_timeout_seconds, namespace=namespace, max_history=max_history, max_transitions=max_transitions
+            heartbeat_timeout_seconds,
+            namespace=namespace,
+            max_history=max_history,
+            max_transitions=max_transitions,
+            clock=clock,
         )
         super().__init__(client, room)
 
@@ -50,3 +61,29 @@ class HealthMonitor(Service[Health]):
     get_recovery_recommendation = blocking(Health.get_recovery_recommendation)
     transitions = blocking(Health.transitions)
     summary = blocking(Health.summary)
+    heartbeat_many = blocking(Health.heartbeat_many)
+    stale = blocking(Health.stale)
+    forget = blocking(Health.forget)
+
+    def watch(
+        self,
+        position: str | None = None,
+        *,
+        node_id: str | None = None,
+        timeout: float | None = None,
+        poll_seconds: float = 0.1,
+    ) -> Iterator[Transition]:
+        """Yield changes of state as they happen, each at most ``poll_seconds`` after it was written.
+
+        Starts with what comes after this call, or after ``position``: that of the last
+        transition seen resumes where one left off, "0" gives all that are kept. Of one node where
+        ``node_id`` is given. Ends when nothing came for ``timeout`` seconds (never, by default), or
+        when this monitor is closed. An error of the store ends it too: resume by the last position.
+        """
+        follower = self._open_room.follow(position, node_id, timeout, poll_seconds)
+        self._runner.run(follower.start())
+        return self._follow(follower)
+
+    def _follow(self, follower: Follower) -> Iterator[Transition]:
+        while not self._closed and not follower.over:
+            yield from self._runner.run(follower.step())

@@ -12,7 +12,8 @@
 -- ARGV[5] max_transitions  integer, about how many the stream keeps
 -- ARGV[6] orphan_ms        integer, expiry of the history of a node that is not registered
 -- ARGV[7] form             'full' for the history's line of one node, 'brief' for a word a node
--- ARGV[8..] nodes          pairs: id, and '' or what the caller holds: '<beat_ms> <status> <location>'
+-- ARGV[8] now_ms           integer, the moment of judgement, or '' for the server's time
+-- ARGV[9..] nodes          pairs: id, and '' or what the caller holds: '<beat_ms> <status> <location>'
 -- Reply: string; full: '<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>'; brief: '<1|0><age_ms>'
 --        a node, separated by spaces; either '-' for a node that neither is registered nor was described
 -- Invariant: one line in the history a node and call; a transition only where the verdict differs from the line before
@@ -26,8 +27,9 @@ local timeout_ms, max_history, max_transitions, orphan_ms = tonumber(ARGV[3]), t
 local full = ARGV[7] == 'full'
 local VERDICTS = { ['1'] = 'healthy', ['0'] = 'unhealthy' }
 
-local now = now_ms()
-local before = recall(repeats, now, slot, number)
+local server_now = now_ms()
+local now = ARGV[8] ~= '' and tonumber(ARGV[8]) or server_now
+local before = recall(repeats, server_now, slot, number)
 if before then return before end
 local now_text = string.format('%.0f', now)
 
@@ -67,7 +69,7 @@ local function judge(id, claim)
 end
 
 local judged, words = {}, {}
-for index = 8, #ARGV, 2 do
+for index = 9, #ARGV, 2 do
   local verdict = judge(ARGV[index], ARGV[index + 1])
   if verdict then judged[#judged + 1] = verdict end
   words[#words + 1] = verdict and (full and verdict.line or verdict.brief) or '-'
@@ -97,5 +99,5 @@ for _, verdict in ipairs(judged) do
   if not verdict.registered then redis.call('PEXPIRE', verdict.history, orphan_ms) end
   if verdict.flag ~= verdict.previous then write_transition(verdict) end
 end
-remember(repeats, now, slot, number, reply)
+remember(repeats, server_now, slot, number, reply)
 return reply

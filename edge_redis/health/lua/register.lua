@@ -4,20 +4,21 @@
 -- KEYS[3] history    list    the node's checks: kept from now on, where they were to expire
 -- ARGV[1] id         string
 -- ARGV[2] beat_ms    integer the node's own idea of its last heartbeat
--- ARGV[3] beats_now  '1' where this is a heartbeat: the server's time counts; else '0'
+-- ARGV[3] beats_now  '1' where this is a heartbeat: now counts; else '0'
 -- ARGV[4] status     string
 -- ARGV[5] location   string
 -- ARGV[6] facts      bytes, opaque
 -- ARGV[7] resources  bytes, opaque
+-- ARGV[8] now_ms     integer, or '' for the server's time
 -- Reply: string, the heartbeat that counts, server ms
--- Invariant: a heartbeat never goes back, and is never later than the server's now
+-- Invariant: a heartbeat never goes back, and is never later than now
 -- Repeat: idempotent, the same facts are written again
 -- include: clock
 local beats, node, history = KEYS[1], KEYS[2], KEYS[3]
 local id, beat, beats_now = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local status, location, facts, resources = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
-local now = now_ms()
+local now = ARGV[8] ~= '' and tonumber(ARGV[8]) or now_ms()
 local seen = tonumber(redis.call('ZSCORE', beats, id) or nil)
 redis.call('HEXISTS', node, 'status') -- another kind of key is an error here, before anything is written
 
