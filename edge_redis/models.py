@@ -152,8 +152,8 @@ class HealthCheck:
 class Transition:
     """A change of a node's state, as the stream of transitions keeps it.
 
-    ``state`` is "unhealthy" or "recovered"; ``previous`` is the verdict before, "unknown" where
-    there was none. ``silenced`` is set for a node in maintenance. ``position`` is the entry's
+    ``state`` is "unhealthy", "recovered" or "forgotten" (removed after a long silence); ``previous``
+    is the verdict before, "unknown" where there was none. ``silenced`` is set for a node in maintenance. ``position`` is the entry's
     place in the stream.
     """
 

@@ -8,7 +8,7 @@
 | <tag>:history:<id>    | list   | see below   | checks, newest first, one line each (``verdicts``)          |
 | <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason, silenced  |
 | <tag>:totals          | hash   | none        | total_checks                                                |
-| <tag>:repeats:<time>  | hash   | 20 minutes  | the last call of each slot (``core.repeats``)               |
+| <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each slot (``core.repeats``)               |
 
 A registered node's history lives as long as the node. One of a node that is only ever
 checked, never registered, would stay for ever, so it goes ``ORPHAN_HISTORY_MS`` after its

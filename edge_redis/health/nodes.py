@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -67,6 +67,16 @@ def node_id(node: object) -> str:
     elif not isinstance(node, str):
         raise check.type_error("node", node, "an EdgeNode or the id of one")
     return check.identifier("node id", node)
+
+
+def listed(nodes: object) -> list[EdgeNode | str]:
+    """Return EdgeNodes and ids as a list, each with a valid id."""
+    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
+        raise check.type_error("nodes", nodes, "an iterable of EdgeNodes and ids")
+    found = list(nodes)
+    for node in found:
+        node_id(node)
+    return found
 
 
 def claim(node: EdgeNode | str) -> tuple[str, str]:

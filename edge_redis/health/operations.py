@@ -8,8 +8,10 @@ from typing import Any, Final
 from edge_redis.core import check
 from edge_redis.core.operation import Batch, Flow, Operation, command
 from edge_redis.health import recovery, verdicts
-from edge_redis.health.checks import MAX_HISTORY, Checks
+from edge_redis.health.checks import MAX_HISTORY
 from edge_redis.health.flapping import is_flapping
+from edge_redis.health.fleet import Fleet
+from edge_redis.health.following import Follower
 from edge_redis.health.transitions import Entry, from_entry
 from edge_redis.models import HealthCheck, Transition
 
@@ -17,7 +19,7 @@ MAX_TRANSITIONS_READ: Final = 100_000
 _STREAM_PAGE: Final = 500
 
 
-class Health(Checks):
+class Health(Fleet):
     """Everything that HealthMonitor offers, as steps."""
 
     def get_history(self, node_id: str, limit: int = 10) -> Operation[list[HealthCheck]]:
@@ -81,6 +83,10 @@ class Health(Checks):
             if len(page) < _STREAM_PAGE or len(found) >= limit:
                 return found[:limit][::-1]
             end = "(" + page[-1][0].decode()
+
+    def follow(self, position: str | None, node_id: str | None, timeout: float | None, poll_seconds: float) -> Follower:
+        """Return a reader of the transitions after ``position``."""
+        return Follower(self._keys, position, node_id, timeout, poll_seconds)
 
     def _transitions_before(self, end: str) -> Operation[Sequence[Entry]]:
         return command(list[Entry], "XREVRANGE", self._keys.transitions, end, "-", "COUNT", _STREAM_PAGE)

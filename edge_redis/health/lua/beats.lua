@@ -1,0 +1,24 @@
+-- Note the heartbeats of many registered nodes now.
+-- KEYS[1] beats    zset    node id -> last heartbeat, server ms
+-- KEYS[2] node     prefix  hash of a node's facts at KEYS[2]:<id>
+-- ARGV[1] now_ms   integer, or '' for the server's time
+-- ARGV[2..] ids    strings
+-- Reply: string, '1' or '0' an id: whether it is registered
+-- Invariant: a node that is not registered is not written
+-- Repeat: idempotent, a heartbeat is only ever later
+-- include: clock
+local beats, node_prefix = KEYS[1], KEYS[2]
+
+local reply, scores = {}, {}
+local now = string.format('%.0f', ARGV[1] ~= '' and tonumber(ARGV[1]) or now_ms())
+for index = 2, #ARGV do
+  local id = ARGV[index]
+  local known = string.format('%.0f', redis.call('HEXISTS', node_prefix .. ':' .. id, 'status'))
+  reply[#reply + 1] = known
+  if known == '1' then
+    scores[#scores + 1] = now
+    scores[#scores + 1] = id
+  end
+end
+if #scores > 0 then redis.call('ZADD', beats, 'GT', unpack(scores)) end
+return table.concat(reply)
