@@ -27,6 +27,7 @@ from edge_redis.errors import (
     ValueTooLargeError,
     WrongKeyTypeError,
 )
+from edge_redis.health.flapping import FlapThresholds
 from edge_redis.models import (
     CacheEntry,
     ConflictStrategy,
@@ -40,9 +41,11 @@ from edge_redis.models import (
     Transition,
 )
 from edge_redis.services.cache import EdgeCache
+from edge_redis.services.cloud import RedisCloudStore
 from edge_redis.services.health import HealthMonitor
 from edge_redis.services.metrics import EdgeMetrics
-from edge_redis.services.state import CloudWorker, EdgeSynchronizer, RedisCloudStore
+from edge_redis.services.state import EdgeSynchronizer
+from edge_redis.services.worker import CloudWorker
 
 __version__ = "0.1.0"
 
@@ -60,6 +63,7 @@ __all__ = [
     "EdgeRedisError",
     "EdgeSynchronizer",
     "EmbeddedServerError",
+    "FlapThresholds",
     "HealthCheck",
     "HealthMonitor",
     "InvalidArgumentError",

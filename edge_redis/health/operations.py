@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from edge_redis.core import check
 from edge_redis.core.operation import Batch, Flow, Operation, command
-from edge_redis.health import recovery, verdicts
+from edge_redis.health import ages, recovery, verdicts
 from edge_redis.health.checks import MAX_HISTORY
-from edge_redis.health.flapping import is_flapping
+from edge_redis.health.flapping import FlapThresholds, is_flapping
 from edge_redis.health.fleet import Fleet
 from edge_redis.health.following import Follower
+from edge_redis.health.registry import Clock
 from edge_redis.health.transitions import Entry, from_entry
 from edge_redis.models import HealthCheck, Transition
 
@@ -21,6 +22,28 @@ _STREAM_PAGE: Final = 500
 
 class Health(Fleet):
     """Everything that HealthMonitor offers, as steps."""
+
+    def __init__(
+        self,
+        heartbeat_timeout_seconds: float = 60.0,
+        *,
+        namespace: str = "default",
+        max_history: int = 100,
+        max_transitions: int = 10_000,
+        flap_detector: FlapThresholds | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(
+            heartbeat_timeout_seconds,
+            namespace=namespace,
+            max_history=max_history,
+            max_transitions=max_transitions,
+            clock=clock,
+        )
+        if flap_detector is not None:
+            least = check.instance("flap_detector", flap_detector, FlapThresholds).window
+            check.integer("max_history, which a flap_detector reads,", max_history, least=least)
+        self._flap_detector = flap_detector
 
     def get_history(self, node_id: str, limit: int = 10) -> Operation[list[HealthCheck]]:
         """Return a node's newest ``limit`` checks, oldest first; none where it was never checked.
@@ -37,11 +60,19 @@ class Health(Fleet):
             min(last, MAX_HISTORY),
         )
 
-    def detect_flapping(self, node_id: str, window: int = 10) -> Flow[bool]:
-        """Whether the node's last ``window`` checks hold three or more changes of verdict."""
-        check.integer("window", window, least=1)
+    def _verdicts(self, node_id: str, window: int) -> Flow[list[bool]]:
         checks = yield from self.get_history(node_id, window)
-        return is_flapping([found.healthy for found in checks], window)
+        return [found.healthy for found in checks]
+
+    def detect_flapping(self, node_id: str, window: int = 10) -> Flow[bool]:
+        """Whether the node's last ``window`` checks hold three or more changes of verdict.
+
+        A monitor made with a ``flap_detector`` goes by that instead, over the whole history kept.
+        """
+        check.integer("window", window, least=1)
+        if self._flap_detector is None:
+            return is_flapping((yield from self._verdicts(node_id, window)), window)
+        return self._flap_detector.is_flapping((yield from self._verdicts(node_id, self._max_history)))
 
     def get_recovery_recommendation(self, node_id: str) -> Flow[str]:
         """Return what to do about a node.
@@ -49,14 +80,20 @@ class Health(Fleet):
         It is the first of these that holds:
 
         1. "No data": it was never checked;
-        2. "Reboot node (flapping detected)": three changes of verdict or more in the last ten checks;
+        2. "Reboot node (flapping detected)": ``detect_flapping`` says so of the last ten checks;
         3. "Decommission node (offline > 1h)": the last five checks (all, where there are fewer) are
            all unhealthy, and at the newest the heartbeat was over an hour old;
         4. "Investigate connectivity (stale heartbeat)": one of these five is unhealthy;
         5. "Normal".
         """
-        checks = yield from self.get_history(node_id, recovery.FLAPPING_WINDOW)
-        return recovery.recommend(checks)
+        flapping = yield from self.detect_flapping(node_id, recovery.FLAPPING_WINDOW)
+        checks = yield from self.get_history(node_id, recovery.DECIDING_CHECKS)
+        return recovery.recommend(checks, flapping=flapping)
+
+    def heartbeat_age(self, node_id: str) -> Flow[dict[str, Any]]:
+        """Return how old the node's heartbeat was at the checks kept: count, p50, p95, p99, max, in milliseconds."""
+        checks = yield from self.get_history(node_id, self._max_history)
+        return ages.statistics([found.latency_ms for found in checks])
 
     def summary(self) -> Flow[dict[str, Any]]:
         """Return monitored_nodes (registered now), total_checks (ever made) and timeout_seconds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from edge_redis.health.flapping import is_flapping
 from edge_redis.models import HealthCheck
 
 FLAPPING_WINDOW: Final = 10
@@ -19,13 +18,13 @@ INVESTIGATE: Final = "Investigate connectivity (stale heartbeat)"
 NORMAL: Final = "Normal"
 
 
-def recommend(checks: Sequence[HealthCheck]) -> str:
+def recommend(checks: Sequence[HealthCheck], *, flapping: bool) -> str:
     """Return the recommendation for a node with these checks, oldest first.
 
     The first rule that holds decides:
 
     1. no check: "No data";
-    2. three transitions or more in the last ten: "Reboot node (flapping detected)";
+    2. it is flapping: "Reboot node (flapping detected)";
     3. the last five, or all where there are fewer, all unhealthy, and the heartbeat of the
        newest over an hour old: "Decommission node (offline > 1h)";
     4. one of these five unhealthy: "Investigate connectivity (stale heartbeat)";
@@ -33,7 +32,7 @@ def recommend(checks: Sequence[HealthCheck]) -> str:
     """
     if not checks:
         return NO_DATA
-    if is_flapping([check.healthy for check in checks], FLAPPING_WINDOW):
+    if flapping:
         return REBOOT
     deciding = checks[-DECIDING_CHECKS:]
     if not any(check.healthy for check in deciding) and deciding[-1].latency_ms > GONE_AFTER_MS:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from edge_redis.health.flapping import FlapThresholds
 from edge_redis.health.following import Follower
 from edge_redis.health.operations import Health
 from edge_redis.models import Transition
@@ -25,6 +26,8 @@ class HealthMonitor(AsyncService[Health]):
         namespace: monitors of one namespace share everything, of two nothing.
         max_history: checks kept a node, up to 10,000; older ones are dropped.
         max_transitions: state changes kept for the namespace, about; older ones are dropped.
+        flap_detector: what ``detect_flapping`` goes by instead of three changes in the window; it reads
+            the whole history, so ``max_history`` must reach its window.
         clock: what says the time of heartbeats and checks, for the replay of a recording; None: the
             server. All who write to a namespace must go by the same clock.
 
@@ -38,6 +41,7 @@ class HealthMonitor(AsyncService[Health]):
         namespace: str = "default",
         max_history: int = 100,
         max_transitions: int = 10_000,
+        flap_detector: FlapThresholds | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         room = Health(
@@ -45,6 +49,7 @@ class HealthMonitor(AsyncService[Health]):
             namespace=namespace,
             max_history=max_history,
             max_transitions=max_transitions,
+            flap_detector=flap_detector,
             clock=clock,
         )
         super().__init__(client, room)
@@ -59,6 +64,7 @@ class HealthMonitor(AsyncService[Health]):
     get_history = awaited(Health.get_history)
     detect_flapping = awaited(Health.detect_flapping)
     get_recovery_recommendation = awaited(Health.get_recovery_recommendation)
+    heartbeat_age = awaited(Health.heartbeat_age)
     transitions = awaited(Health.transitions)
     summary = awaited(Health.summary)
     heartbeat_many = awaited(Health.heartbeat_many)

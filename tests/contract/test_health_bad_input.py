@@ -14,6 +14,7 @@ from edge_redis import (
     CorruptDataError,
     EdgeNode,
     EdgeNodeStatus,
+    FlapThresholds,
     HealthMonitor,
     InvalidArgumentError,
     InvalidKeyError,
@@ -291,3 +292,23 @@ def test_a_server_that_is_away_is_an_error_of_ours(unreachable: HealthMonitor) -
         with pytest.raises(StoreUnavailableError):
             call()
     assert node == before, "an object changes only when its heartbeat was noted"
+
+
+def test_a_flap_detector_needs_a_history_of_its_window() -> None:
+    with pytest.raises(InvalidArgumentError, match="max_history, which a flap_detector reads, must be at least 41"):
+        HealthMonitor(fakeredis.FakeRedis(), max_history=40, flap_detector=FlapThresholds())
+    with pytest.raises(InvalidTypeError):
+        HealthMonitor(fakeredis.FakeRedis(), flap_detector=10)  # type: ignore[arg-type]
+
+
+def test_the_age_of_heartbeats_at_the_checks_kept(make: Any) -> None:
+    monitor = make("HealthMonitor", max_history=4)
+    assert monitor.heartbeat_age("n1") == {"count": 0, "p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0}
+    for seconds in (900, 10, 20, 30, 40):
+        beat = datetime.now(UTC) - timedelta(seconds=seconds)
+        monitor.check_node(EdgeNode("n1", "one", last_heartbeat=beat))
+    found = monitor.heartbeat_age("n1")
+    assert found.pop("count") == 4
+    assert {name: round(value / 1000) for name, value in found.items()} == {"p50": 20, "p95": 40, "p99": 40, "max": 40}
+    with pytest.raises(InvalidKeyError):
+        monitor.heartbeat_age("")

@@ -7,6 +7,7 @@ import gzip
 import os
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import fakeredis
@@ -14,6 +15,7 @@ import pytest
 
 from edge_redis import EdgeNode, HealthMonitor
 from edge_redis.health import flapping
+from edge_redis.health.flapping import FlapThresholds
 
 FOLDER = Path(os.environ.get("EDGE_REDIS_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 FILE = FOLDER / "uptime_checks.csv.gz"
@@ -61,3 +63,38 @@ def test_a_monitor_that_is_fed_the_checks_says_the_same(sites: dict[str, list[bo
                 beat = datetime.now(UTC) - timedelta(seconds=1 if is_up else 120)
                 monitor.check_node(EdgeNode(site, site, last_heartbeat=beat))
                 assert monitor.detect_flapping(site) is plainly(checks[:end]), (site, end)
+
+
+def starts(states: list[bool]) -> int:
+    return sum(now and not before for before, now in pairwise([False, *states]))
+
+
+def test_thresholds_raise_a_third_of_the_starts_and_miss_no_site_that_changes_often(
+    sites: dict[str, list[bool]],
+) -> None:
+    detector = FlapThresholds()
+    by_rule = by_thresholds = 0
+    for site, checks in sites.items():
+        prefixes = [checks[:end] for end in range(1, len(checks) + 1)]
+        states = detector.states(checks)
+        by_rule += starts([flapping.is_flapping(prefix, WINDOW) for prefix in prefixes])
+        by_thresholds += starts(states)
+        if flapping.transitions(checks) > 20:
+            assert any(states), f"{site} changes {flapping.transitions(checks)} times"
+    assert by_rule >= 30
+    assert by_thresholds <= by_rule / 3
+
+
+def test_a_monitor_with_thresholds_goes_by_them(sites: dict[str, list[bool]]) -> None:
+    detector = FlapThresholds()
+    site = max(sites, key=lambda name: flapping.transitions(sites[name]))
+    checks = sites[site][:90]
+    with HealthMonitor(fakeredis.FakeRedis(), flap_detector=detector) as monitor:
+        said = []
+        for is_up in checks:
+            beat = datetime.now(UTC) - timedelta(seconds=1 if is_up else 120)
+            monitor.check_node(EdgeNode(site, site, last_heartbeat=beat))
+            said.append(monitor.detect_flapping(site))
+        assert said == detector.states(checks)
+        assert True in said
+        assert (monitor.get_recovery_recommendation(site) == "Reboot node (flapping detected)") is said[-1]

@@ -1,13 +1,14 @@
 """The health room's pure rules: flapping, recommendations, lines of the history, words of a slice."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_redis.errors import CorruptDataError, InvalidArgumentError, InvalidKeyError, InvalidTypeError
-from edge_redis.health import flapping, nodes, recovery, transitions, verdicts
+from edge_redis.health import ages, flapping, nodes, recovery, transitions, verdicts
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -68,7 +69,8 @@ def test_three_transitions_in_the_window_are_flapping(word: str, window: int, *,
     ],
 )
 def test_the_recommendation_is_the_first_rule_that_holds(word: str, age_ms: float, expected: str) -> None:
-    assert recovery.recommend(checks(word, age_ms)) == expected
+    flapping_now = flapping.is_flapping([letter == "h" for letter in word], 10)
+    assert recovery.recommend(checks(word, age_ms), flapping=flapping_now) == expected
 
 
 def test_a_line_tells_of_a_check() -> None:
@@ -242,3 +244,57 @@ def test_a_node_that_cannot_be_kept_is_refused(changes: dict[str, object], error
 )
 def test_any_moment_may_be_a_heartbeat(moment: datetime) -> None:
     assert nodes.claim(EdgeNode("n", "n", last_heartbeat=moment))[1].split(" ")[1:] == ["online", ""]
+
+
+def test_changes_weigh_more_the_newer_they_are() -> None:
+    detector = flapping.FlapThresholds(window=21, start_percent=50.0, stop_percent=25.0)
+    steady = [True] * 21
+    assert detector.change_percent([]) == 0.0
+    assert detector.change_percent(steady) == 0.0
+    assert detector.change_percent([True, False] * 10 + [True]) == pytest.approx(100.0)
+    assert detector.change_percent([*steady, False]) == pytest.approx(1.2 / 20 * 100)
+    assert detector.change_percent([False, *steady[:20]]) == pytest.approx(0.8 / 20 * 100)
+    assert detector.change_percent([True, False]) == pytest.approx(1.2 / 20 * 100), "what was not checked was steady"
+
+
+def test_flapping_starts_at_one_threshold_and_stops_below_the_other() -> None:
+    detector = flapping.FlapThresholds(window=11, start_percent=50.0, stop_percent=15.0)
+    verdicts = [True] * 11
+    states = []
+    for up in [False, True, False, True, False, *[False] * 10]:
+        verdicts.append(up)
+        states.append(detector.is_flapping(verdicts))
+    percents = [detector.change_percent(verdicts[: 11 + end]) for end in range(1, 16)]
+    assert percents[3] < 50.0 <= percents[4]
+    assert percents[12] >= 15.0 > percents[13]
+    assert states == [False] * 4 + [True] * 9 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"window": 2}, InvalidArgumentError),
+        ({"window": 3.0}, InvalidTypeError),
+        ({"start_percent": 0}, InvalidArgumentError),
+        ({"start_percent": 101}, InvalidArgumentError),
+        ({"start_percent": 5.0}, InvalidArgumentError),
+        ({"stop_percent": -1}, InvalidArgumentError),
+        ({"stop_percent": float("nan")}, InvalidArgumentError),
+    ],
+)
+def test_thresholds_that_make_no_sense_are_refused(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        flapping.FlapThresholds(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], {"count": 0, "p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0}),
+        ([7.0], {"count": 1, "p50": 7.0, "p95": 7.0, "p99": 7.0, "max": 7.0}),
+        ([4.0, 1.0, 3.0, 2.0], {"count": 4, "p50": 2.0, "p95": 4.0, "p99": 4.0, "max": 4.0}),
+        (list(range(100, 0, -1)), {"count": 100, "p50": 50, "p95": 95, "p99": 99, "max": 100}),
+    ],
+)
+def test_percentiles_are_order_statistics(values: list[float], expected: dict[str, float]) -> None:
+    assert ages.statistics(values) == expected
