@@ -1,8 +1,88 @@
-"""EdgeMetrics."""
+"""EdgeMetrics, awaited."""
 
-from edge_redis.core.subject import Subject
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+
+from edge_redis.metrics.operations import Metrics
+from edge_redis.metrics.settings import Settings
+from edge_redis.models import InvocationRecord
+from edge_redis.runtime.runner import AsyncClient
 from edge_redis.services.base import AsyncService
+from edge_redis.services.bind import awaited
+from edge_redis.services.metrics import buffers
+from edge_redis.services.track import AsyncTrack
 
 
-class EdgeMetrics(AsyncService[Subject]):
-    """Under construction."""
+class EdgeMetrics(AsyncService[Metrics]):
+    """``edge_redis.EdgeMetrics`` on an asyncio client: the same arguments and semantics, methods awaited."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        namespace: str = "default",
+        flush_interval: float = 1.0,
+        flush_every: int = 1000,
+        max_recent: int = 10_000,
+        max_series: int = 10_000,
+        timeline_minutes: int = 1440,
+        node_id: str | None = None,
+    ) -> None:
+        settings = Settings(
+            flush_interval=flush_interval,
+            flush_every=flush_every,
+            max_recent=max_recent,
+            max_series=max_series,
+            timeline_minutes=timeline_minutes,
+            node_id=socket.gethostname() if node_id is None else node_id,
+        )
+        super().__init__(client, Metrics(namespace, settings))
+        self._room.buffer = buffers.get(client, namespace)
+
+    async def record(self, record: InvocationRecord) -> None:
+        """Count an invocation, in the minute of its timestamp; a time without a zone is taken as UTC.
+
+        Raises:
+            InvalidTypeError, InvalidArgumentError: the record is not sound; it was not taken.
+            StoreError: with ``flush_every=1`` alone: the record could not be delivered. It is
+                kept and counts once the server is back, so do not record it again.
+
+        """
+        room = self._open_room
+        if room.take(record):
+            await self._runner.run(room.spill())
+
+    async def record_many(self, records: Iterable[InvocationRecord]) -> None:
+        """Count invocations as ``record`` does. All are checked before any is taken."""
+        room = self._open_room
+        if room.take_many(records):
+            await self._runner.run(room.spill())
+
+    def track(self, function_id: str, node_id: str | None = None) -> AsyncTrack:
+        """Return what records the duration, success and error of an ``async with`` block or a function.
+
+            async with metrics.track("resize"):
+                ...
+
+            @metrics.track("resize", "node-1")
+            async def resize(image): ...  # or an async generator function
+
+        Exceptions are recorded and raised on unchanged. An error of the store is logged, never
+        raised: the record is kept. The time is that of a monotonic clock.
+        """
+        return AsyncTrack(self, function_id, self._room.settings.node_id if node_id is None else node_id)
+
+    flush = awaited(Metrics.flush)
+    total_invocations = awaited(Metrics.total_invocations)
+    success_rate = awaited(Metrics.success_rate)
+    avg_latency_ms = awaited(Metrics.avg_latency_ms)
+    error_count = awaited(Metrics.error_count)
+    percentile = awaited(Metrics.percentile)
+    summary = awaited(Metrics.summary)
+    timeline = awaited(Metrics.timeline)
+    recent = awaited(Metrics.recent)
+    series = awaited(Metrics.series)
+    stats = awaited(Metrics.stats)
+    reset = awaited(Metrics.reset)

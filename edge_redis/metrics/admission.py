@@ -1,0 +1,85 @@
+"""What may be recorded: each record is checked when it is handed over, so a batch holds sound ones only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from edge_redis.core import check
+from edge_redis.metrics.sketch import MAX_DURATION_MS
+from edge_redis.models import InvocationRecord
+
+MAX_ERROR_CHARS: Final = 1000
+"""An error's text is kept up to here: ten thousand of them stay in Redis."""
+
+_KNOWN_PAIRS: Final = 20_000
+
+
+class Admission:
+    """Checks records, quickly where the (function, node) pair has been seen before."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def admit(self, record: InvocationRecord) -> InvocationRecord:
+        """Return the record with its time in UTC and its error cut to length.
+
+        Raises InvalidTypeError or InvalidArgumentError and takes nothing where it is not sound.
+        """
+        try:
+            if (
+                record.__class__ is InvocationRecord
+                and record.duration_ms.__class__ is float
+                and 0.0 <= record.duration_ms <= MAX_DURATION_MS
+                and record.success.__class__ is bool
+                and record.timestamp.__class__ is datetime
+                and record.timestamp.tzinfo is UTC
+                and not record.error
+                and record.error.__class__ is str
+                and (record.function_id, record.node_id) in self._known
+            ):
+                return record
+        except TypeError:  # an id that cannot even be hashed
+            pass
+        return self._admit_slowly(record)
+
+    def _admit_slowly(self, record: InvocationRecord) -> InvocationRecord:
+        sound = checked(record)
+        if len(self._known) >= _KNOWN_PAIRS:
+            self._known.clear()
+        self._known.add((sound.function_id, sound.node_id))
+        return sound
+
+
+def checked(record: InvocationRecord) -> InvocationRecord:
+    """Return a sound record, every field checked; see ``Admission.admit``."""
+    check.instance("record", record, InvocationRecord)
+    return InvocationRecord(
+        check.identifier("function_id", record.function_id),
+        check.identifier("node_id", record.node_id),
+        duration(record.duration_ms),
+        check.instance("success", record.success, bool),
+        moment(record.timestamp),
+        check.text("error", record.error)[:MAX_ERROR_CHARS],
+    )
+
+
+def duration(value: object) -> float:
+    """Return a duration in ms that can be counted."""
+    known = float(check.non_negative("duration_ms", value))
+    if known > MAX_DURATION_MS:
+        raise check.value_error("duration_ms", value, f"must be at most {MAX_DURATION_MS:.0f} ms")
+    return known
+
+
+def moment(value: object) -> datetime:
+    """Return a time in UTC; a naive one is taken as UTC."""
+    known: datetime = check.instance("timestamp", value, datetime)
+    if known.tzinfo is None:
+        return known.replace(tzinfo=UTC)
+    try:
+        return known.astimezone(UTC)
+    except OverflowError as error:
+        raise check.value_error("timestamp", value, "must be between the years 1 and 9999 in UTC") from error

@@ -1,0 +1,172 @@
+"""Records on their way to Redis.
+
+Recording appends to a deque, which is atomic under the interpreter's lock. *Sealing* adds the
+records up into a batch, and a batch into calls that are numbered in order. A call is sent until
+it is acknowledged, always under its own number and with the same content: the server remembers
+the last number of the slot, so one that was sent twice, or by two threads at once, counts once.
+The next call is sent only once that one is acknowledged, since the server takes a lower number
+for one it has seen; what is sealed meanwhile waits, added up.
+
+So while the server is away the memory is bounded: the batch being sent, one more added up (for
+at most ``MAX_WAITING_PAIRS`` pairs, what comes past that under ``_other``), the latest
+``max_recent`` records, and ``flush_every`` that are not yet added up.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from edge_redis.errors import StoreError
+from edge_redis.metrics import recent
+from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part
+from edge_redis.models import InvocationRecord
+
+MAX_CHUNKS: Final = 5
+"""Entries of recent records in one call."""
+
+MAX_WAITING_PAIRS: Final = 50_000
+"""Pairs added up while they cannot be sent. Which of them get a series is for the server to say."""
+
+Chunk = tuple[int, bytes]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What was sealed together. It belongs to the generation that its first call finds."""
+
+    records: int
+    calls: deque[Call] = field(default_factory=deque)
+    generation: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of the flush script."""
+
+    batch: Batch
+    number: int
+    overflow: int
+    parts: Sequence[Part]
+    chunks: Sequence[Chunk]
+
+
+class Buffer:
+    """The records that this process has made and not yet delivered. Safe for threads and tasks."""
+
+    def __init__(self, new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._new_mutex = new_mutex
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: in a forked child, whose parent sends it."""
+        self._mutex = self._new_mutex()
+        self.records: deque[InvocationRecord] = deque()
+        self.slot = secrets.token_hex(8)
+        self.failing = False
+        self.senders = 0
+        self._number = 0
+        self._taken = 0
+        self._acknowledged = 0
+        self._batch: Batch | None = None
+        self._waiting = Deltas()
+        self._recent: deque[InvocationRecord] = deque()
+
+    @property
+    def pending(self) -> int:
+        """How many records are not known to be in Redis."""
+        return self._taken - self._acknowledged + len(self.records)
+
+    def reached(self, last: int) -> bool:
+        """Whether the first ``last`` records are known to be in Redis."""
+        return self._acknowledged >= last
+
+    def absorb(self, *, max_recent: int, max_minutes: int) -> int:
+        """Add up what has been recorded since the last time; return how many records there ever were."""
+        with self._mutex:
+            records = [self.records.popleft() for _ in range(len(self.records))]
+            self._taken += len(records)
+            deltas = Deltas()
+            deltas.absorb(records)
+            self._waiting.merge(deltas, max_pairs=MAX_WAITING_PAIRS, max_minutes=max_minutes)
+            self._recent.extend(records[-max_recent:] if max_recent else ())
+            while len(self._recent) > max_recent:
+                self._recent.popleft()
+            return self._taken
+
+    def next_call(self) -> Call | None:
+        """Return the oldest call that is not acknowledged, sealing what waits where there is none."""
+        with self._mutex:
+            if self._batch is None and self._waiting.pairs:
+                self._seal()
+            return self._batch.calls[0] if self._batch is not None else None
+
+    def _seal(self) -> None:
+        deltas, self._waiting = self._waiting, Deltas()
+        records, self._recent = list(self._recent), deque()
+        self._batch = batch = Batch(self._taken - self._acknowledged)
+        overflow = deltas.overflow
+        for parts, chunks in _loads(deltas, records):
+            self._number += 1
+            batch.calls.append(Call(batch, self._number, overflow, parts, chunks))
+            overflow = 0
+
+    def ends(self, call: Call, last: int) -> bool:
+        """Whether the first ``last`` records are in Redis once this call is acknowledged."""
+        with self._mutex:
+            return len(call.batch.calls) == 1 and self._acknowledged + call.batch.records >= last
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Note that a call is on its way, and whether the server took it."""
+        self.senders += 1
+        try:
+            yield
+        except StoreError:
+            self.failing = True
+            raise
+        else:
+            self.failing = False
+        finally:
+            self.senders -= 1
+
+    def acknowledge(self, call: Call, generation: str | None) -> None:
+        """Drop a call that the server has taken; again for the same one changes nothing."""
+        with self._mutex:
+            batch = self._batch
+            if batch is None or batch.calls[0] is not call:
+                return
+            batch.calls.popleft()
+            batch.generation = generation or batch.generation
+            if not batch.calls:
+                self._acknowledged += batch.records
+                self._batch = None
+
+
+def _loads(deltas: Deltas, records: Sequence[InvocationRecord]) -> Iterator[tuple[list[Part], list[Chunk]]]:
+    """Yield what each call carries: some parts and some recent records, each within its bound."""
+    slices = (records[at : at + recent.CHUNK] for at in range(0, len(records), recent.CHUNK))
+    chunks = ((len(some), recent.pack(some)) for some in slices)
+    for parts in _filled(deltas.parts()):
+        yield parts, list(islice(chunks, MAX_CHUNKS))
+    while rest := list(islice(chunks, MAX_CHUNKS)):
+        yield [], rest
+
+
+def _filled(parts: Iterator[Part]) -> Iterator[list[Part]]:
+    """Yield as many parts at a time as one call may carry."""
+    filled: list[Part] = []
+    updates = 0
+    for part in parts:
+        if updates + part.updates > MAX_UPDATES and filled:
+            yield filled
+            filled, updates = [], 0
+        filled.append(part)
+        updates += part.updates
+    if filled:
+        yield filled

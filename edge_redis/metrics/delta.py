@@ -1,0 +1,157 @@
+"""What a batch adds to the series of its (function, node) pairs, added up in the process.
+
+The script works out the other series (a function's, a node's, all) from the pairs, so that a
+pair which goes under ``_other`` does so in every one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
+
+from edge_redis.metrics.keys import OTHER
+from edge_redis.metrics.sketch import bucket_index
+from edge_redis.models import InvocationRecord
+
+Pair: TypeAlias = tuple[str, str]
+
+NS_PER_MS: Final = 1_000_000
+MAX_UPDATES: Final = 500
+"""Fields of its pairs' own series that one call adds to; with the three others of each pair, four times as many."""
+
+_SUMS: Final = 4  # the fields of a count, an error count and a sum of durations
+
+_MINUTE: Final = timedelta(minutes=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Part(NamedTuple):
+    """What one call adds to one pair, as the script reads it: numbers, separated by spaces."""
+
+    function_id: str
+    node_id: str
+    sums: str  # errors, ms, ns
+    buckets: str  # (index, count)...
+    minutes: str  # (minute, count, errors, ms, ns)...
+    updates: int
+
+
+class Delta:
+    """Additions to one pair's series. A duration is added up in whole nanoseconds, so sums are exact."""
+
+    __slots__ = ("buckets", "errors", "minutes", "ns")
+
+    def __init__(self) -> None:
+        self.errors = 0
+        self.ns = 0
+        self.buckets: dict[int, int] = {}
+        self.minutes: dict[int, list[int]] = {}
+
+    def merge(self, other: Delta) -> None:
+        """Add what the other one adds."""
+        self.errors += other.errors
+        self.ns += other.ns
+        for index, count in other.buckets.items():
+            self.buckets[index] = self.buckets.get(index, 0) + count
+        for minute, (count, errors, ns) in other.minutes.items():
+            cell = self.minutes.setdefault(minute, [0, 0, 0])
+            cell[0] += count
+            cell[1] += errors
+            cell[2] += ns
+
+    def forget_minutes(self, keep: int) -> None:
+        """Keep the latest ``keep`` minutes: while the server is away the earlier ones have passed out of use."""
+        for minute in sorted(self.minutes)[:-keep]:
+            del self.minutes[minute]
+
+    def parts(self, pair: Pair) -> Iterator[Part]:
+        """Yield what is to be sent, no part over ``MAX_UPDATES``. The sums go with the first."""
+        sums = _numbers(self.errors, *divmod(self.ns, NS_PER_MS))
+        buckets, minutes = iter(self.buckets.items()), iter(self.minutes.items())
+        while True:
+            some = list(islice(buckets, MAX_UPDATES - _SUMS))
+            room = MAX_UPDATES - _SUMS - len(some)
+            more = list(islice(minutes, room // _SUMS))
+            if not some and not more:
+                return
+            yield Part(
+                *pair,
+                sums,
+                " ".join(_numbers(*item) for item in some),
+                " ".join(
+                    _numbers(minute, count, errors, *divmod(ns, NS_PER_MS)) for minute, (count, errors, ns) in more
+                ),
+                _SUMS + len(some) + _SUMS * len(more),
+            )
+            sums = _numbers(0, 0, 0)
+
+
+def _numbers(*values: int) -> str:
+    return " ".join(map(str, values))
+
+
+class Deltas:
+    """Additions to many pairs' series."""
+
+    __slots__ = ("overflow", "pairs")
+
+    def __init__(self) -> None:
+        self.pairs: dict[Pair, Delta] = {}
+        self.overflow = 0
+
+    def absorb(self, records: Iterable[InvocationRecord]) -> None:
+        """Add what these records add. Their times are in UTC."""
+        pairs = self.pairs
+        start = end = _EPOCH
+        minute = 0
+        for record in records:
+            pair = (record.function_id, record.node_id)
+            delta = pairs.get(pair)
+            if delta is None:
+                delta = pairs[pair] = Delta()
+            ns = round(record.duration_ms * NS_PER_MS)
+            failed = not record.success
+            delta.ns += ns
+            delta.errors += failed
+            index = bucket_index(record.duration_ms)
+            delta.buckets[index] = delta.buckets.get(index, 0) + 1
+            when = record.timestamp
+            if not start <= when < end:  # dividing a time by a minute costs more than comparing it
+                minute = (when - _EPOCH) // _MINUTE
+                start = when.replace(second=0, microsecond=0)
+                end = _next_minute(start)
+            cell = delta.minutes.get(minute)
+            if cell is None:
+                delta.minutes[minute] = [1, int(failed), ns]
+            else:
+                cell[0] += 1
+                cell[1] += failed
+                cell[2] += ns
+
+    def merge(self, other: Deltas, *, max_pairs: int, max_minutes: int) -> None:
+        """Add what the other adds; pairs past ``max_pairs`` under ``_other``, minutes to the latest ``max_minutes``."""
+        self.overflow += other.overflow
+        for pair, delta in other.pairs.items():
+            mine = self.pairs.get(pair)
+            if mine is None and len(self.pairs) >= max_pairs:
+                self.overflow += sum(delta.buckets.values())
+                mine = self.pairs.setdefault((OTHER, OTHER), Delta())
+            if mine is None:
+                self.pairs[pair] = delta
+            else:
+                mine.merge(delta)
+                mine.forget_minutes(max_minutes)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield what is to be sent of every pair."""
+        for pair, delta in self.pairs.items():
+            yield from delta.parts(pair)
+
+
+def _next_minute(start: datetime) -> datetime:
+    try:
+        return start + _MINUTE
+    except OverflowError:  # the last minute of the year 9999
+        return start

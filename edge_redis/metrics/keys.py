@@ -1,0 +1,75 @@
+"""Every key of the metrics of a namespace. One hash tag, so that one script may touch them all.
+
+| key                                   | type   | expiry    | what it holds                               |
+|---------------------------------------|--------|-----------|---------------------------------------------|
+| er:{<ns>:metrics0}:generation         | string | none      | the generation; absent means 0              |
+| er:{<ns>:metrics0}:retired            | set    | none      | generations whose keys are to be removed    |
+| er:{<ns>:metrics0}:flushes:<time>     | hash   | 24 hours  | the last batch of each writer, by half days |
+| er:{<ns>:metrics0}:repeats:<time>     | hash   | 2 hours   | the last reset of each slot, by the hour    |
+| er:{<ns>:metrics0}:g:<gen>:s:<series> | hash   | none      | n, e, ms, ns: invocations, errors, and the  |
+|                                       |        |           | sum of durations, split where a ms is whole |
+| er:{<ns>:metrics0}:g:<gen>:b<k>:<series> | hash | none     | bucket index -> count, for the indices from |
+|                                       |        |           | 256 k to 256 k + 255; see ``sketch``        |
+| er:{<ns>:metrics0}:g:<gen>:t<h>:<series> | hash | timeline_minutes | <minute>n, e, ms, ns as above,  |
+|                                       |        | after it  | for the minutes of hour h since 1970        |
+| er:{<ns>:metrics0}:g:<gen>:pairs      | set    | none      | the pairs that have a series, as            |
+|                                       |        |           | <bytes of function>:<function><node>        |
+| er:{<ns>:metrics0}:g:<gen>:recent     | stream | none      | c, r: how many records, and the records     |
+| er:{<ns>:metrics0}:g:<gen>:meta       | hash   | none      | recent: records in the stream; overflow:    |
+|                                       |        |           | records counted under ``_other``            |
+
+A series is ``all``, ``f:<function>``, ``n:<node>`` or ``p:<pair>``, the pair as above: the
+length in front tells ("a", "bc") from ("ab", "c"), and what precedes a series never varies in
+length within a family, so that no two names are one.
+
+The generation in the names makes ``reset`` one step: what reads or writes looks it up first, so
+a flush that comes late writes to the new generation and cannot bring the old one back.
+
+A hash of up to 512 short fields is kept compactly; no hash here can have more than 256.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge_redis.core import check
+from edge_redis.core.keys import Room
+
+OTHER: Final = "_other"
+"""The function and the node under which invocations are counted once there are ``max_series`` pairs."""
+
+
+class MetricsKeys:
+    """The keys of the metrics of one namespace."""
+
+    __slots__ = ("flushes", "generation", "repeats", "retired", "root")
+
+    def __init__(self, namespace: str, shard: int = 0) -> None:
+        room = Room(namespace, "metrics", shard)
+        self.generation = room.key("generation")
+        self.retired = room.key("retired")
+        self.flushes = room.key("flushes")
+        self.repeats = room.key("repeats")
+        self.root = room.key("g")
+
+
+def pair_name(function_id: str, node_id: str) -> str:
+    """Return the name of a (function, node) pair."""
+    return f"{len(function_id.encode())}:{function_id}{node_id}"
+
+
+def pair_of(name: bytes) -> tuple[str, str]:
+    """Return the (function, node) pair of this name."""
+    length, _, rest = name.partition(b":")
+    return rest[: int(length)].decode(), rest[int(length) :].decode()
+
+
+def series_name(function_id: str | None, node_id: str | None) -> str:
+    """Return the series that counts what these filters admit; None admits all."""
+    if function_id is not None:
+        check.identifier("function_id", function_id)
+    if node_id is not None:
+        check.identifier("node_id", node_id)
+    if function_id is None:
+        return "all" if node_id is None else f"n:{node_id}"
+    return f"f:{function_id}" if node_id is None else f"p:{pair_name(function_id, node_id)}"

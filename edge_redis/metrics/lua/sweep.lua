@@ -1,0 +1,42 @@
+-- Remove some of the keys of generations that were left.
+-- KEYS[1] retired  set     generations whose keys are to be removed
+-- KEYS[2] root     prefix  of the generations' keys
+-- ARGV[1] pairs        integer  how many pairs' keys to remove in this call
+-- ARGV[2] first_block  integer  of buckets
+-- ARGV[3] last_block   integer
+-- ARGV[4] timeline_minutes  integer  how long minutes are kept
+-- Reply: integer, 1 where there is more to do
+-- Invariant: a generation stays retired until all its keys are gone
+-- Repeat: idempotent: it removes what nobody reads
+-- include: clock
+-- include: numbers
+local generation = redis.call('SRANDMEMBER', KEYS[1])
+if not generation then return 0 end
+local root = KEYS[2] .. ':' .. generation
+local this_hour = math.floor(now_ms() / 3600000)
+
+local function unlink(series)
+  local keys = {root .. ':s:' .. series}
+  for block = tonumber(ARGV[2]), tonumber(ARGV[3]) do
+    keys[#keys + 1] = root .. ':b' .. whole(block) .. ':' .. series
+  end
+  for hour = this_hour - math.ceil(tonumber(ARGV[4]) / 60), this_hour + 1 do
+    keys[#keys + 1] = root .. ':t' .. whole(hour) .. ':' .. series
+  end
+  redis.call('UNLINK', unpack(keys))
+end
+
+local names = redis.call('SRANDMEMBER', root .. ':pairs', ARGV[1])
+for _, pair in ipairs(names) do
+  local colon = string.find(pair, ':', 1, true)
+  local length = tonumber(string.sub(pair, 1, colon - 1))
+  unlink('f:' .. string.sub(pair, colon + 1, colon + length))
+  unlink('n:' .. string.sub(pair, colon + length + 1))
+  unlink('p:' .. pair)
+  redis.call('SREM', root .. ':pairs', pair)
+end
+if #names > 0 then return 1 end
+unlink('all')
+redis.call('UNLINK', root .. ':pairs', root .. ':recent', root .. ':meta')
+redis.call('SREM', KEYS[1], generation)
+return 1

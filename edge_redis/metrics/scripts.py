@@ -1,0 +1,137 @@
+"""The scripts of the metrics, as operations: which keys and arguments each takes, and what its reply means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+from edge_redis.core.operation import Argument, Operation
+from edge_redis.core.script import load
+from edge_redis.errors import CorruptDataError
+from edge_redis.metrics.buffer import Call
+from edge_redis.metrics.keys import MetricsKeys, pair_of
+from edge_redis.metrics.rollup import Minutes, Series
+from edge_redis.metrics.settings import Settings
+from edge_redis.metrics.sketch import FIRST_BLOCK, LAST_BLOCK
+
+SWEPT_PAIRS: Final = 10
+"""Pairs whose keys one call removes: about a thousand names, where a timeline has the hours of a day."""
+
+LISTED_PAIRS: Final = 500
+
+_flush, _pairs, _read, _recent, _reset, _sweep, _timeline = (
+    load(__package__, name) for name in ("flush", "pairs", "read", "recent", "reset", "sweep", "timeline")
+)
+
+
+class Listing(NamedTuple):
+    """Some of the pairs, where to go on (0 at the end), how many there are, and how much went past the bound."""
+
+    cursor: int
+    pairs: list[tuple[str, str]]
+    total: int
+    overflow: int
+
+
+class Page(NamedTuple):
+    """Entries of recent records, newest first, and where to go on; empty where there is nothing older."""
+
+    position: bytes
+    entries: list[bytes]
+
+
+def corrupt(what: object) -> NoReturn:
+    """Raise the error for a key whose value this package did not write."""
+    raise CorruptDataError(f"{what!r} does not hold what was written there")
+
+
+def _whole(word: bytes) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        corrupt(word)
+
+
+def _generation(reply: Any) -> str | None:  # noqa: ANN401 -- a raw reply
+    if isinstance(reply, list):
+        corrupt(reply[1])
+    text: str = reply.decode()
+    return None if text == "STALE" else text
+
+
+def _table(words: Sequence[bytes]) -> dict[bytes, int]:
+    return {words[at]: _whole(words[at + 1]) for at in range(0, len(words), 2)}
+
+
+def _series(reply: Sequence[Sequence[bytes | None]]) -> Series:
+    count, errors, ms, ns = (_whole(word or b"0") for word in reply[0])
+    buckets: dict[int, int] = {}
+    for block in reply[1:]:
+        buckets |= {_whole(index): of for index, of in _table(block).items()}  # type: ignore[arg-type]
+    return Series(count, errors, ms, ns, buckets)
+
+
+def _minutes(reply: Sequence[Any]) -> Minutes:
+    hours = {_whole(hour): _table(words) for hour, words in reply[1:]}
+    return Minutes(_whole(reply[0]), hours)
+
+
+def _listing(reply: Sequence[Any]) -> Listing:
+    try:
+        pairs = [pair_of(name) for name in reply[1]]
+    except ValueError:
+        corrupt(reply[1])
+    return Listing(_whole(reply[0]), pairs, _whole(reply[2]), _whole(reply[3]))
+
+
+class Scripts:
+    """Builds the operations of one namespace's metrics."""
+
+    def __init__(self, keys: MetricsKeys, settings: Settings) -> None:
+        self._keys = keys
+        self._settings = settings
+        self._data = [keys.generation, keys.root]
+
+    def flush(self, call: Call, slot: str) -> Operation[str | None]:
+        """Add a batch; the generation it belongs to, None where the server has seen later calls."""
+        known, begun = self._settings, call.batch.generation
+        words: list[Argument] = [
+            slot,
+            call.number,
+            begun,
+            known.max_series,
+            known.max_recent,
+            known.timeline_minutes,
+            call.overflow,
+            len(call.parts),
+        ]
+        for part in call.parts:
+            words += part[:5]
+        for chunk in call.chunks:
+            words += chunk
+        return _flush([self._keys.generation, self._keys.flushes, self._keys.root], words, _generation)
+
+    def read(self, series: str, *, buckets: bool = False) -> Operation[Series]:
+        """Read a series, with its buckets where they are wanted."""
+        return _read(self._data, [series, FIRST_BLOCK, LAST_BLOCK if buckets else FIRST_BLOCK - 1], _series)
+
+    def timeline(self, series: str, last: int | None, minutes: int) -> Operation[Minutes]:
+        """Read minutes up to ``last``, or up to the current one."""
+        return _timeline(self._data, [series, "" if last is None else last, minutes], _minutes)
+
+    def recent(self, before: bytes, records: int) -> Operation[Page]:
+        """Read entries of recent records, from the newest, or from before a position."""
+        return _recent(self._data, [before, records], lambda reply: Page(reply[0], reply[1:]))
+
+    def pairs(self, cursor: int, count: int = LISTED_PAIRS) -> Operation[Listing]:
+        """List pairs."""
+        return _pairs(self._data, [cursor, count], _listing)
+
+    def reset(self, slot: str, number: int) -> Operation[str | None]:
+        """Begin a new generation."""
+        return _reset([self._keys.generation, self._keys.retired, self._keys.repeats], [slot, number], _generation)
+
+    def sweep(self) -> Operation[int]:
+        """Remove some keys of past generations; 1 where there are more."""
+        words: list[Argument] = [SWEPT_PAIRS, FIRST_BLOCK, LAST_BLOCK, self._settings.timeline_minutes]
+        return _sweep([self._keys.retired, self._keys.root], words, int)

@@ -1,0 +1,31 @@
+"""What a writer and reader of metrics is told, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from edge_redis.core import check
+
+LONGEST_TIMELINE: Final = 7 * 24 * 60
+"""Minutes. A minute of a series takes about 20 bytes in Redis, and its hash a hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of EdgeMetrics; see there."""
+
+    flush_interval: float
+    flush_every: int
+    max_recent: int
+    max_series: int
+    timeline_minutes: int
+    node_id: str
+
+    def __post_init__(self) -> None:
+        check.positive("flush_interval", self.flush_interval)
+        check.integer("flush_every", self.flush_every, least=1, most=1_000_000)
+        check.integer("max_recent", self.max_recent, least=0, most=1_000_000)
+        check.integer("max_series", self.max_series, least=1, most=1_000_000)
+        check.integer("timeline_minutes", self.timeline_minutes, least=1, most=LONGEST_TIMELINE)
+        check.identifier("node_id", self.node_id)
