@@ -40,6 +40,9 @@ from edge_redis.models import (
     SyncState,
     Transition,
 )
+from edge_redis.runtime import embedded
+from edge_redis.runtime.connect import connect, connect_async
+from edge_redis.services.bundle import EdgeRedis
 from edge_redis.services.cache import EdgeCache
 from edge_redis.services.cloud import RedisCloudStore
 from edge_redis.services.health import HealthMonitor
@@ -60,6 +63,7 @@ __all__ = [
     "EdgeMetrics",
     "EdgeNode",
     "EdgeNodeStatus",
+    "EdgeRedis",
     "EdgeRedisError",
     "EdgeSynchronizer",
     "EmbeddedServerError",
@@ -89,4 +93,7 @@ __all__ = [
     "UnsupportedTypeError",
     "ValueTooLargeError",
     "WrongKeyTypeError",
+    "connect",
+    "connect_async",
+    "embedded",
 ]

@@ -12,7 +12,7 @@ one step at a time under a test scheduler::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -77,7 +77,28 @@ class Sleep:
         yield self
 
 
-Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep
+class Call(Generic[T]):
+    """A question to somebody else, such as a store that the user brought: a function and its arguments.
+
+    Where the flow is awaited, the function may return an awaitable. An error of the function is
+    raised in the flow.
+    """
+
+    __slots__ = ("args", "function")
+
+    def __init__(self, function: Callable[..., T | Awaitable[T]], *args: object) -> None:
+        self.function = function
+        self.args = args
+
+    def __iter__(self) -> Generator[Step, Any, T]:
+        result: T = yield self
+        return result
+
+    def __repr__(self) -> str:
+        return f"<Call {getattr(self.function, '__qualname__', self.function)}>"
+
+
+Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Call[Any]
 
 Flow: TypeAlias = Generator[Step, Any, T]
 

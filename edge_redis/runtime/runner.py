@@ -8,6 +8,7 @@ since NOSCRIPT fails its own command and no other; in an ordered batch all behin
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -16,7 +17,7 @@ import redis
 import redis.asyncio
 from redis import exceptions as redis_errors
 
-from edge_redis.core.operation import Batch, Operation, Sleep, Step, Steps
+from edge_redis.core.operation import Batch, Call, Operation, Sleep, Step, Steps
 from edge_redis.errors import ClientConfigurationError, InvalidTypeError
 from edge_redis.runtime.trouble import LIBRARY_ERRORS, translate
 
@@ -56,6 +57,16 @@ def _refuse_decoding(client: Any) -> None:  # noqa: ANN401 -- whatever kind of c
     if client.get_encoder().decode_responses:
         msg = "the client was made with decode_responses=True; values are bytes: make it without"
         raise ClientConfigurationError(msg)
+
+
+def _not_awaitable(answer: Any) -> Any:  # noqa: ANN401 -- of whatever was called
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise InvalidTypeError(
+            "a blocking service was given something to await: use the same class from edge_redis.aio"
+        )
+    return answer
 
 
 class BlockingRunner:
@@ -99,6 +110,8 @@ class BlockingRunner:
             return self._operation(step)
         if isinstance(step, Sleep):
             return time.sleep(step.seconds)
+        if isinstance(step, Call):
+            return _not_awaitable(step.function(*step.args))
         return self._batch(step)
 
     def _operation(self, operation: Operation[T]) -> T:
@@ -178,6 +191,9 @@ class AsyncRunner:
             return await self._operation(step)
         if isinstance(step, Sleep):
             return await asyncio.sleep(step.seconds)
+        if isinstance(step, Call):
+            answer = step.function(*step.args)
+            return await answer if inspect.isawaitable(answer) else answer
         return await self._batch(step)
 
     async def _operation(self, operation: Operation[T]) -> T:

@@ -1,16 +1,73 @@
-"""EdgeSynchronizer."""
+"""EdgeSynchronizer, beside CloudWorker and RedisCloudStore, on an asyncio client."""
 
-from edge_redis.core.subject import Subject
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_redis.models import ConflictStrategy
+from edge_redis.services.aio_cloud import RedisCloudStore
+from edge_redis.services.aio_worker import CloudWorker
 from edge_redis.services.base import AsyncService
+from edge_redis.services.bind import awaited, awaited_property
+from edge_redis.state.synchronizer import Synchronizer
+
+if TYPE_CHECKING:
+    from edge_redis.runtime.runner import AsyncClient
+
+__all__ = ["CloudWorker", "EdgeSynchronizer", "RedisCloudStore"]
 
 
-class EdgeSynchronizer(AsyncService[Subject]):
-    """Under construction."""
+class EdgeSynchronizer(AsyncService[Synchronizer]):
+    """Keeps the state of a scope at an edge, and an outbox of what the cloud has not had yet.
 
+    Args:
+        client: a Redis or Valkey client with ``decode_responses=False``.
+        conflict_strategy: which of two concurrent states wins.
+        max_pending: changes kept in the outbox, up to 1,000,000. Past it the oldest coalesce into their successors.
+        scope: the name of what is synchronized; all synchronizers of a scope share it.
+        namespace: scopes of two namespaces share nothing.
+        origin: the name under which states written here travel; by default the store's random one.
+            "cloud" carries the cloud's authority.
+        overflow: "coalesce", or "reject" for PendingFullError where the outbox is full.
+        max_history: exchanges kept, up to 100,000.
+        max_conflicts: losing sides kept, up to 100,000.
 
-class CloudWorker:
-    """Under construction."""
+    """
 
+    def __init__(
+        self,
+        client: AsyncClient,
+        conflict_strategy: ConflictStrategy = ConflictStrategy.REMOTE_WINS,
+        max_pending: int = 100,
+        *,
+        scope: str = "default",
+        namespace: str = "default",
+        origin: str | None = None,
+        overflow: str = "coalesce",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
+    ) -> None:
+        room = Synchronizer(
+            conflict_strategy,
+            max_pending,
+            scope=scope,
+            namespace=namespace,
+            origin=origin,
+            overflow=overflow,
+            max_history=max_history,
+            max_conflicts=max_conflicts,
+        )
+        super().__init__(client, room)
 
-class RedisCloudStore:
-    """Under construction."""
+    local_version = awaited_property(Synchronizer.local_version)
+    remote_version = awaited_property(Synchronizer.remote_version)
+    pending_count = awaited_property(Synchronizer.pending_count)
+    is_synced = awaited_property(Synchronizer.is_synced)
+    get_local_state = awaited(Synchronizer.get_local_state)
+    update_local = awaited(Synchronizer.update_local)
+    apply_remote = awaited(Synchronizer.apply_remote)
+    get_pending_changes = awaited(Synchronizer.get_pending_changes)
+    confirm_sync = awaited(Synchronizer.confirm_sync)
+    sync_history = awaited(Synchronizer.sync_history)
+    conflicts = awaited(Synchronizer.conflicts)
+    summary = awaited(Synchronizer.summary)

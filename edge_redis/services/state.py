@@ -1,16 +1,73 @@
-"""EdgeSynchronizer."""
+"""EdgeSynchronizer, beside CloudWorker and RedisCloudStore, on a blocking client."""
 
-from edge_redis.core.subject import Subject
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_redis.models import ConflictStrategy
 from edge_redis.services.base import Service
+from edge_redis.services.bind import blocking, blocking_property
+from edge_redis.services.cloud import RedisCloudStore
+from edge_redis.services.worker import CloudWorker
+from edge_redis.state.synchronizer import Synchronizer
+
+if TYPE_CHECKING:
+    from edge_redis.runtime.runner import BlockingClient
+
+__all__ = ["CloudWorker", "EdgeSynchronizer", "RedisCloudStore"]
 
 
-class EdgeSynchronizer(Service[Subject]):
-    """Under construction."""
+class EdgeSynchronizer(Service[Synchronizer]):
+    """Keeps the state of a scope at an edge, and an outbox of what the cloud has not had yet.
 
+    Args:
+        client: a Redis or Valkey client with ``decode_responses=False``.
+        conflict_strategy: which of two concurrent states wins.
+        max_pending: changes kept in the outbox, up to 1,000,000. Past it the oldest coalesce into their successors.
+        scope: the name of what is synchronized; all synchronizers of a scope share it.
+        namespace: scopes of two namespaces share nothing.
+        origin: the name under which states written here travel; by default the store's random one.
+            "cloud" carries the cloud's authority.
+        overflow: "coalesce", or "reject" for PendingFullError where the outbox is full.
+        max_history: exchanges kept, up to 100,000.
+        max_conflicts: losing sides kept, up to 100,000.
 
-class CloudWorker:
-    """Under construction."""
+    """
 
+    def __init__(
+        self,
+        client: BlockingClient,
+        conflict_strategy: ConflictStrategy = ConflictStrategy.REMOTE_WINS,
+        max_pending: int = 100,
+        *,
+        scope: str = "default",
+        namespace: str = "default",
+        origin: str | None = None,
+        overflow: str = "coalesce",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
+    ) -> None:
+        room = Synchronizer(
+            conflict_strategy,
+            max_pending,
+            scope=scope,
+            namespace=namespace,
+            origin=origin,
+            overflow=overflow,
+            max_history=max_history,
+            max_conflicts=max_conflicts,
+        )
+        super().__init__(client, room)
 
-class RedisCloudStore:
-    """Under construction."""
+    local_version = blocking_property(Synchronizer.local_version)
+    remote_version = blocking_property(Synchronizer.remote_version)
+    pending_count = blocking_property(Synchronizer.pending_count)
+    is_synced = blocking_property(Synchronizer.is_synced)
+    get_local_state = blocking(Synchronizer.get_local_state)
+    update_local = blocking(Synchronizer.update_local)
+    apply_remote = blocking(Synchronizer.apply_remote)
+    get_pending_changes = blocking(Synchronizer.get_pending_changes)
+    confirm_sync = blocking(Synchronizer.confirm_sync)
+    sync_history = blocking(Synchronizer.sync_history)
+    conflicts = blocking(Synchronizer.conflicts)
+    summary = blocking(Synchronizer.summary)

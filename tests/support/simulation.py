@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from edge_redis.core.operation import Batch, Operation, Sleep, Step, Steps
+from edge_redis.core.operation import Batch, Call, Operation, Sleep, Step, Steps
 from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 from edge_redis.runtime.runner import BlockingRunner
 
@@ -114,7 +114,7 @@ class Actor:
     def choices(self) -> Iterator[Fault]:
         """What may happen to the waiting step: losses only where something leaves the process."""
         yield Fault.OK
-        if isinstance(self._step, (Operation, Batch)):
+        if isinstance(self._step, (Operation, Batch, Call)):
             yield from self.faults
 
 

@@ -1,0 +1,41 @@
+"""RedisCloudStore on an asyncio client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_redis.services.base import AsyncService
+from edge_redis.services.bind import awaited
+from edge_redis.state.cloud import Cloud
+
+if TYPE_CHECKING:
+    from edge_redis.runtime.runner import AsyncClient
+
+
+class RedisCloudStore(AsyncService[Cloud]):
+    """The cloud's states in Redis: what a CloudWorker pushes to and pulls from.
+
+    Args:
+        client: a Redis or Valkey client with ``decode_responses=False``.
+        namespace: that of the edges it serves.
+        max_history: pushed changes kept a scope, up to 100,000.
+        max_conflicts: losing sides kept a scope, up to 100,000.
+
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        namespace: str = "default",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
+    ) -> None:
+        super().__init__(client, Cloud(namespace=namespace, max_history=max_history, max_conflicts=max_conflicts))
+
+    get = awaited(Cloud.get)
+    update = awaited(Cloud.update)
+    apply = awaited(Cloud.apply)
+    changes_since = awaited(Cloud.changes_since)
+    sync_history = awaited(Cloud.sync_history)
+    conflicts = awaited(Cloud.conflicts)

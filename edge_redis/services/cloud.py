@@ -1,0 +1,41 @@
+"""RedisCloudStore on a blocking client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_redis.services.base import Service
+from edge_redis.services.bind import blocking
+from edge_redis.state.cloud import Cloud
+
+if TYPE_CHECKING:
+    from edge_redis.runtime.runner import BlockingClient
+
+
+class RedisCloudStore(Service[Cloud]):
+    """The cloud's states in Redis: what a CloudWorker pushes to and pulls from.
+
+    Args:
+        client: a Redis or Valkey client with ``decode_responses=False``.
+        namespace: that of the edges it serves.
+        max_history: pushed changes kept a scope, up to 100,000.
+        max_conflicts: losing sides kept a scope, up to 100,000.
+
+    """
+
+    def __init__(
+        self,
+        client: BlockingClient,
+        *,
+        namespace: str = "default",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
+    ) -> None:
+        super().__init__(client, Cloud(namespace=namespace, max_history=max_history, max_conflicts=max_conflicts))
+
+    get = blocking(Cloud.get)
+    update = blocking(Cloud.update)
+    apply = blocking(Cloud.apply)
+    changes_since = blocking(Cloud.changes_since)
+    sync_history = blocking(Cloud.sync_history)
+    conflicts = blocking(Cloud.conflicts)

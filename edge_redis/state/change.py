@@ -1,0 +1,125 @@
+"""States on their way between the ends, with their data still encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from edge_redis.core import check, codec
+from edge_redis.errors import ChecksumMismatchError, CorruptDataError
+from edge_redis.models import SyncState
+from edge_redis.state import clock
+
+MAX_VERSION: Final = 2**53 - 2
+"""Versions are counted in Lua, whose numbers are doubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One state of a scope: a full after-image and what orders it among all others.
+
+    ``body`` is the canonical encoding of the data and ``checksum`` its SHA-256. ``base`` is the
+    stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock.
+    """
+
+    version: int
+    clock: str
+    origin: str
+    checksum: str
+    base: str
+    body: bytes
+    is_delta: bool = False
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data, decoded."""
+        return decoded(self.body)
+
+    @property
+    def state(self) -> SyncState:
+        """The state that this is."""
+        return SyncState(self.version, self.data, self.checksum, clock.to_datetime(self.clock.encode()), self.origin)
+
+    def verify(self) -> None:
+        """Raise ChecksumMismatchError where the body is not what the checksum was made of."""
+        if hashlib.sha256(self.body).hexdigest() != self.checksum:
+            raise ChecksumMismatchError(f"version {self.version} of {self.origin or 'an unnamed origin'} is damaged")
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A page of what changed in the cloud, each scope at its present state, and the place after it."""
+
+    cursor: str
+    changes: list[tuple[str, Change]]
+
+
+def decoded(body: bytes) -> dict[str, Any]:
+    """Return the data that ``body`` encodes."""
+    data = codec.decode(body)
+    if not isinstance(data, dict):
+        raise CorruptDataError(f"bytes do not decode to a dict but to {type(data).__name__}")
+    return data
+
+
+def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    """Return a stream entry's fields."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def from_entry(entry_id: bytes, flat: list[bytes]) -> Change:
+    """Return the change that an outbox entry holds."""
+    fields = pairs(flat)
+    try:
+        return Change(
+            int(entry_id.partition(b"-")[0]),
+            fields[b"clock"].decode(),
+            fields[b"origin"].decode(),
+            fields[b"checksum"].decode(),
+            fields[b"base"].decode(),
+            fields[b"data"],
+            is_delta=fields[b"is_delta"] == b"1",
+        )
+    except (KeyError, ValueError) as error:
+        raise CorruptDataError(f"entry {entry_id!r} of an outbox is damaged: {error!r}") from error
+
+
+def from_fields(found: list[bytes]) -> Change:
+    """Return the change of a document's fields: version, clock, origin, checksum, base, data."""
+    try:
+        version, moment, origin, checksum, base = (field.decode() for field in found[:5])
+        return Change(int(version), moment, origin, checksum, base, found[5])
+    except (AttributeError, ValueError) as error:
+        raise CorruptDataError(f"a document is damaged: {error!r}") from error
+
+
+def from_state(state: SyncState) -> Change:
+    """Return the change that carries ``state``, its arguments checked.
+
+    Raises:
+        ChecksumMismatchError: the state does not match its own checksum.
+
+    """
+    version = check.integer("version", state.version, least=0, most=MAX_VERSION)
+    body = encoded(state.data)
+    origin = check.text("origin", state.origin)
+    moment = clock.from_datetime(check.instance("updated_at", state.updated_at, datetime))
+    checksum = check.text("checksum", state.checksum)
+    change = Change(version, moment, origin, checksum, "", body)
+    change.verify()
+    return change
+
+
+def encoded(data: dict[str, Any]) -> bytes:
+    """Return the canonical encoding of a scope's data: a dict with str keys.
+
+    Raises what ``codec.encode`` raises, and InvalidTypeError for anything but such a dict.
+    """
+    if type(data) is not dict:
+        raise check.type_error("data", data, "a dict")
+    for key in data:
+        if not isinstance(key, str):
+            raise check.type_error("a key of data", key, "a str")
+    return codec.canonical(data)

@@ -1,0 +1,92 @@
+"""The cloud's side: one document a scope, written here or pushed by edges, and the feed that edges follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edge_redis.core import check
+from edge_redis.core.operation import Flow, Operation
+from edge_redis.core.subject import Subject
+from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+from edge_redis.state.change import Change, Feed
+from edge_redis.state.keys import StateKeys
+from edge_redis.state.operations import Replica
+from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
+from edge_redis.state.writer import Writer
+
+MAX_PAGE: Final = 1000
+_CALL_CHANGES: Final = 200
+_CALL_BYTES: Final = 4 * 1024 * 1024
+
+
+class Cloud(Subject):
+    """Everything that RedisCloudStore offers, as steps."""
+
+    def __init__(self, *, namespace: str, max_history: int, max_conflicts: int) -> None:
+        settings = Settings("cloud", origin=CLOUD_ORIGIN, max_history=max_history, max_conflicts=max_conflicts)
+        self._replica = Replica(StateKeys(namespace, "cloud"), settings)
+        self._writer = Writer(self._replica)
+
+    def get(self, scope: str) -> Operation[SyncState | None]:
+        """Return the present state of a scope, None where there is none."""
+        return self._replica.state(check.identifier("scope", scope))
+
+    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> Flow[SyncState]:  # noqa: FBT001, FBT002 -- the contract's signature
+        """Write a scope's next version in the cloud; every edge will get it. Return it.
+
+        Args:
+            scope: the scope's name.
+            data: a dict with str keys and values that the codec carries.
+            is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+
+        """
+        check.instance("is_delta", is_delta, bool)
+        return self._writer.write(check.identifier("scope", scope), data, is_delta=is_delta)
+
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> Flow[str]:
+        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time.
+
+        Raises:
+            ChecksumMismatchError: a change is damaged; none of the batch was applied.
+
+        """
+        check.identifier("scope", scope)
+        latest = strategy is ConflictStrategy.LATEST_WINS
+        rule = ConflictStrategy.LATEST_WINS if latest else ConflictStrategy.REMOTE_WINS
+        for each in changes:
+            each.verify()
+        outcome = ""
+        for part in _calls(changes):
+            outcome += yield from self._replica.apply(scope, part, f"{rule.value} 0 {CLOUD_ORIGIN}")
+        return outcome
+
+    def changes_since(self, cursor: str = "", limit: int = 100) -> Operation[Feed]:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
+        text = check.text("cursor", cursor)
+        return self._replica.feed(text, check.integer("limit", limit, least=1, most=MAX_PAGE))
+
+    def sync_history(self, scope: str, limit: int = 20) -> Operation[list[SyncEvent]]:
+        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+        check.identifier("scope", scope)
+        return self._replica.history(scope, check.integer("limit", limit, least=1, most=MAX_KEPT))
+
+    def conflicts(self, scope: str, limit: int = 20) -> Operation[list[dict[str, Any]]]:
+        """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
+        check.identifier("scope", scope)
+        return self._replica.conflicts(scope, check.integer("limit", limit, least=1, most=MAX_KEPT))
+
+
+def _calls(changes: Sequence[Change]) -> list[list[Change]]:
+    """Return the changes in parts that are small enough for one call of a script."""
+    parts: list[list[Change]] = []
+    size = 0
+    for each in changes:
+        size += len(each.body)
+        if not parts or len(parts[-1]) == _CALL_CHANGES or size > _CALL_BYTES:
+            parts.append([])
+            size = len(each.body)
+        parts[-1].append(each)
+    return parts

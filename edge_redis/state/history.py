@@ -1,0 +1,71 @@
+"""Entries of the streams, as what users see. A client gives an entry's fields as a dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, TypeVar
+
+from edge_redis.errors import CorruptDataError
+from edge_redis.models import SyncEvent, from_timestamp
+from edge_redis.state import clock
+from edge_redis.state.change import decoded
+
+T = TypeVar("T")
+Fields = dict[bytes, bytes]
+
+
+def _checked(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]:
+    @wraps(read)
+    def checked(entry_id: bytes, fields: Fields) -> T:
+        try:
+            return read(entry_id, fields)
+        except (KeyError, ValueError, OverflowError) as error:
+            raise CorruptDataError(f"stream entry {entry_id!r} is damaged: {error!r}") from error
+
+    return checked
+
+
+@_checked
+def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
+    """Return a change that waits in an outbox."""
+    return {
+        "type": "update",
+        "version": int(entry_id.partition(b"-")[0]),
+        "data": decoded(fields[b"data"]),
+        "timestamp": clock.to_datetime(fields[b"clock"]),
+        "is_delta": fields[b"is_delta"] == b"1",
+    }
+
+
+@_checked
+def from_event(entry_id: bytes, fields: Fields) -> SyncEvent:
+    """Return an exchange with the other end."""
+    direction: Literal["push", "pull"] = "push" if fields[b"direction"] == b"push" else "pull"
+    return SyncEvent(
+        direction,
+        int(fields[b"version"]),
+        fields[b"success"] == b"1",
+        from_timestamp(int(entry_id.partition(b"-")[0]) / 1000),
+        fields[b"error"].decode(errors="replace"),
+    )
+
+
+@_checked
+def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
+    """Return the losing side of a conflict, and what won."""
+    return {
+        "lost": fields[b"lost"].decode(),
+        "version": int(fields[b"version"]),
+        "data": decoded(fields[b"data"]),
+        "checksum": fields[b"checksum"].decode(),
+        "updated_at": clock.to_datetime(fields[b"clock"]),
+        "origin": fields[b"origin"].decode(),
+        "winner": {
+            "version": int(fields[b"winner_version"]),
+            "checksum": fields[b"winner_checksum"].decode(),
+            "updated_at": clock.to_datetime(fields[b"winner_clock"]),
+            "origin": fields[b"winner_origin"].decode(),
+        },
+        "timestamp": from_timestamp(int(entry_id.partition(b"-")[0]) / 1000),
+    }

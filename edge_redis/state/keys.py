@@ -1,0 +1,62 @@
+"""Every key of the state room. An edge has the tag ``er:{<namespace>:state0}``, the cloud ``er:{<namespace>:cloud0}``.
+
+So one Redis can be an edge and its cloud at once. Nothing here expires: all of it is state.
+
+| key                  | type   | at    | holds                                                           |
+|----------------------|--------|-------|-----------------------------------------------------------------|
+| <tag>:doc:<scope>    | hash   | both  | version, remote (the newest version known of the other end),    |
+|                      |        |       | clock, tick (the newest clock seen), origin, checksum, base     |
+|                      |        |       | (the stamp of the foreign state it was made of), data (codec),  |
+|                      |        |       | seen:<origin> (the newest version and checksum had of it)       |
+| <tag>:pending:<scope>| stream | edge  | the outbox: ``<version>-0``, a full after-image each; gone      |
+|                      |        |       | where empty                                                     |
+| <tag>:history:<scope>| stream | both  | exchanges with the other end, capped                            |
+| <tag>:conflicts:<sc.>| stream | both  | the losing side of every conflict, capped                       |
+| <tag>:work           | zset   | edge  | scope -> ms since when something waits in its outbox            |
+| <tag>:scopes         | hash   | edge  | scope -> its strategy, max_pending and origin                   |
+| <tag>:cursor         | string | edge  | the place in the cloud's feed up to which this edge has it      |
+| <tag>:dead           | stream | edge  | changes given up, with their error; not capped                  |
+| <tag>:changes        | zset   | cloud | the feed: scope -> the number of its latest change              |
+| <tag>:sequence       | string | cloud | the feed's last number                                          |
+| <tag>:site           | string | both  | a random name made with the first write                         |
+| <tag>:repeats:<time> | hash   | both  | the last call of each slot; expires (``core.repeats``)          |
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edge_redis.core.keys import Room
+
+
+class StateKeys:
+    """The keys of one namespace at one end."""
+
+    def __init__(self, namespace: str, end: Literal["state", "cloud"]) -> None:
+        room = Room(namespace, end)
+        self.docs = room.key("doc")
+        self.work = room.key("work")
+        self.scopes = room.key("scopes")
+        self.cursor = room.key("cursor")
+        self.dead = room.key("dead")
+        self.changes = room.key("changes")
+        self.sequence = room.key("sequence")
+        self.site = room.key("site")
+        self.repeats = room.key("repeats")
+        self._room = room
+
+    def doc(self, scope: str) -> str:
+        """Return the key of a scope's document."""
+        return f"{self.docs}:{scope}"
+
+    def pending(self, scope: str) -> str:
+        """Return the key of a scope's outbox."""
+        return self._room.key("pending", scope)
+
+    def history(self, scope: str) -> str:
+        """Return the key of a scope's history."""
+        return self._room.key("history", scope)
+
+    def conflicts(self, scope: str) -> str:
+        """Return the key of a scope's conflicts."""
+        return self._room.key("conflicts", scope)

@@ -1,0 +1,32 @@
+-- Read the scopes changed since a place in the feed, each at its present state.
+-- KEYS[1] changes        zset    the feed: scope -> the number of its latest change
+-- KEYS[2] sequence       string  the feed's last number
+-- KEYS[3] site           string  the random name of this store
+-- KEYS[4] doc            hash    prefix; a document a scope
+-- ARGV[1] site           the store that the place belongs to, '' for the beginning
+-- ARGV[2] number         integer, the place
+-- ARGV[3] limit          integer, the most scopes
+-- ARGV[4] max_bytes      integer, after which no further scope is added
+-- Reply: {site, number, scope, {version, clock, origin, checksum, base, data}, scope, ...}
+-- Invariant: a place of another store, or past the end, is the beginning: nothing is left out
+-- Repeat: idempotent, reads only
+local changes, sequence, site, docs = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local limit, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+local name = redis.call('GET', site) or ''
+local last = tonumber(redis.call('GET', sequence) or '0')
+local number = tonumber(ARGV[2])
+if ARGV[1] ~= name or number > last then number = 0 end
+
+local page = redis.call('ZRANGEBYSCORE', changes, '(' .. string.format('%.0f', number), '+inf',
+  'WITHSCORES', 'LIMIT', 0, limit)
+local reply, bytes = {name, string.format('%.0f', number)}, 0
+for i = 1, #page, 2 do
+  local found = redis.call('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'base', 'data')
+  if found[1] then
+    reply[#reply + 1], reply[#reply + 2] = page[i], found
+    bytes = bytes + #found[6]
+  end
+  reply[2] = string.format('%.0f', tonumber(page[i + 1]))
+  if bytes >= max_bytes then break end
+end
+return reply

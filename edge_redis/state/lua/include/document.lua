@@ -1,0 +1,56 @@
+-- A scope's document: its stamp, its clock, and which of two states comes first.
+
+local function integer(number)
+  return string.format('%.0f', number)
+end
+
+-- Bytewise: Lua's own `<` follows the server's locale.
+local function precedes(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+-- The hybrid logical clock: 12 digits of seconds and 6 of microseconds, by the server's time,
+-- and one microsecond past the newest seen where that is not behind it.
+local function tick(seen)
+  local time = redis.call('TIME')
+  local now = string.format('%012.0f', tonumber(time[1])) .. string.format('%06.0f', tonumber(time[2]))
+  if precedes(seen, now) then return now end
+  local seconds, micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13)) + 1
+  if micros == 1000000 then seconds, micros = seconds + 1, 0 end
+  return string.format('%012.0f', seconds) .. string.format('%06.0f', micros)
+end
+
+-- What tells one state of a scope from every other.
+local function stamp(clock, checksum)
+  return clock .. '-' .. string.sub(checksum, 1, 16)
+end
+
+-- The document without its data, which may be large and is seldom needed; nil where there is none.
+local function read_document(key)
+  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base')
+  if not found[1] then return nil end
+  return {
+    version = tonumber(found[1]), remote = tonumber(found[2]), clock = found[3], tick = found[4],
+    origin = found[5], checksum = found[6], base = found[7], stamp = stamp(found[3], found[6]),
+  }
+end
+
+local function write_document(key, state)
+  redis.call('HSET', key, 'version', integer(state.version), 'remote', integer(state.remote),
+    'clock', state.clock, 'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base)
+  if state.data then redis.call('HSET', key, 'data', state.data) end
+end
+
+-- The newest version of each origin that this end has had, as `<version>:<checksum>`.
+local function note_seen(key, state)
+  redis.call('HSET', key, 'seen:' .. state.origin, integer(state.version) .. ':' .. string.sub(state.checksum, 1, 16))
+end
+
+-- Put a scope at the end of the feed, where it stands once, at its latest change.
+local function announce(changes, sequence, scope)
+  redis.call('ZADD', changes, integer(redis.call('INCR', sequence)), scope)
+end

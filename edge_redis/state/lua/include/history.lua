@@ -1,0 +1,5 @@
+-- Note an exchange with the other end.
+local function record(history, max_history, direction, version, success, message)
+  redis.call('XADD', history, 'MAXLEN', max_history, '*', 'direction', direction,
+    'version', string.format('%.0f', version), 'success', success, 'error', message)
+end

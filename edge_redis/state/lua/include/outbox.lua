@@ -1,0 +1,28 @@
+-- A scope's outbox, and the index of scopes with something in theirs.
+
+local function clock_ms(clock)
+  return string.format('%.0f', tonumber(string.sub(clock, 1, 12)) * 1000 + tonumber(string.sub(clock, 13, 15)))
+end
+
+-- Put a full after-image in the outbox. The oldest past the bound go: a successor holds their effect.
+local function enqueue(pending, work, scope, state, is_delta, max_pending)
+  redis.call('XADD', pending, 'MAXLEN', max_pending, string.format('%.0f', state.version) .. '-0', 'data', state.data,
+    'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'base', state.base,
+    'is_delta', is_delta)
+  redis.call('ZADD', work, 'NX', clock_ms(state.clock), scope)
+end
+
+-- After entries have left the outbox: nothing is kept of an empty one, and the index stays true.
+local function settle(pending, work, scope)
+  local oldest = redis.call('XRANGE', pending, '-', '+', 'COUNT', 1)[1]
+  if not oldest then
+    redis.call('DEL', pending)
+    redis.call('ZREM', work, scope)
+    return
+  end
+  for i = 1, #oldest[2], 2 do
+    if oldest[2][i] == 'clock' then
+      redis.call('ZADD', work, clock_ms(oldest[2][i + 1]), scope)
+    end
+  end
+end

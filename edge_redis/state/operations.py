@@ -1,0 +1,203 @@
+"""Each atomic step at one end of the exchange, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge_redis.core.operation import Operation, command
+from edge_redis.errors import InvalidArgumentError, PendingFullError, StoreTimeoutError
+from edge_redis.models import SyncEvent, SyncState
+from edge_redis.state import change, scripts
+from edge_redis.state.change import Change, Feed
+from edge_redis.state.history import from_conflict, from_event, from_pending
+from edge_redis.state.keys import StateKeys
+from edge_redis.state.settings import Settings
+
+ANY: Final = "*"
+"""For ``update``: whatever the present state is."""
+
+FEED_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An update took effect."""
+
+    version: int
+    clock: bytes
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The state that is there, where it is not the one that an update was made of."""
+
+    stamp: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Entries delivered to a worker: their scope's settings, and (id, deliveries, fields) each."""
+
+    settings: str
+    entries: list[tuple[bytes, int, list[bytes]]]
+
+
+def _stale(reply: Any) -> None:  # noqa: ANN401 -- a raw reply
+    if reply == b"STALE":
+        raise StoreTimeoutError("the call was given up before it arrived; nothing was written")
+
+
+def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw reply
+    _stale(reply)
+    if reply == b"FULL":
+        raise PendingFullError("the outbox is full: confirm changes, or let old ones coalesce")
+    if isinstance(reply, list):
+        return Present(reply[0].decode(), reply[1])
+    _, version, moment, origin = reply.split(b" ", 3)
+    return Written(int(version), moment, origin.decode())
+
+
+def _from_apply(reply: bytes) -> str:
+    _stale(reply)
+    return reply.decode()
+
+
+def _from_confirm(reply: bytes) -> int:
+    _stale(reply)
+    word, number = reply.split()
+    if word == b"ABOVE":
+        raise InvalidArgumentError(f"up_to_version is above the local version, which is {int(number)}")
+    return int(number)
+
+
+def _from_take(reply: list[Any]) -> Taken:
+    return Taken(reply[0].decode(), list(zip(reply[1::3], reply[2::3], reply[3::3], strict=True)))
+
+
+def _from_feed(reply: list[Any]) -> Feed:
+    site, number = reply[0].decode(), reply[1].decode()
+    scopes = (name.decode() for name in reply[2::2])
+    return Feed(f"{site}:{number}", list(zip(scopes, map(change.from_fields, reply[3::2]), strict=True)))
+
+
+def _from_document(found: list[Any]) -> SyncState | None:
+    return None if found[0] is None else change.from_fields(found).state
+
+
+class Replica:
+    """The steps of one end: an edge or the cloud."""
+
+    def __init__(self, keys: StateKeys, settings: Settings) -> None:
+        self.keys = keys
+        self.settings = settings
+
+    def update(
+        self, scope: str, body: bytes, checksum: str, *, expected: str, is_delta: bool, slot: str, number: int
+    ) -> Operation[Written | Present]:
+        """Write a scope's next version, where ``expected`` is the stamp of the present one or ANY."""
+        keys, own = self.keys, self.settings
+        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.scopes, keys.changes, keys.sequence]
+        names += [keys.site, keys.repeats]
+        words: list[str | bytes | int] = [
+            scope,
+            own.role,
+            expected,
+            body,
+            checksum,
+            int(is_delta),
+            own.origin,
+            own.site,
+            own.words,
+        ]
+        words += [own.max_pending, own.overflow, slot, number]
+        return scripts.UPDATE(names, words, _from_update)
+
+    def apply(
+        self, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
+    ) -> Operation[str]:
+        """Let states of the other end win or lose; a letter each: a accepted, d already there, r refused."""
+        keys, own = self.keys, self.settings
+        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.conflicts(scope)]
+        names += [keys.scopes, keys.changes, keys.sequence, keys.site, keys.repeats]
+        words: list[str | bytes | int] = [scope, own.role, settings, own.site, own.max_history, own.max_conflicts]
+        words += [slot, number]
+        for each in changes:
+            words += [each.version, each.clock, each.origin, each.checksum, each.base, each.body]
+        return scripts.APPLY(names, words, _from_apply)
+
+    def confirm(
+        self, scope: str, up_to: int, *, slot: str = "", number: int = 0, group: str = "", ids: Sequence[bytes] = ()
+    ) -> Operation[int]:
+        """Take from the outbox what is at the other end."""
+        keys = self.keys
+        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.repeats]
+        return scripts.CONFIRM(
+            names, [scope, up_to, self.settings.max_history, slot, number, group, *ids], _from_confirm
+        )
+
+    def take(self, scope: str, group: str, consumer: str, count: int, claim_idle_ms: int) -> Operation[Taken]:
+        """Deliver the oldest entries of an outbox to one worker."""
+        names = [self.keys.pending(scope), self.keys.work, self.keys.scopes]
+        return scripts.TAKE(names, [scope, group, consumer, count, claim_idle_ms], _from_take)
+
+    def release(
+        self, scope: str, group: str, consumer: str, idle_ms: int, entries: Sequence[tuple[bytes, int]]
+    ) -> Operation[int]:
+        """Give entries, with their counts of deliveries, back undelivered."""
+        flat = [word for entry in entries for word in entry]
+        return scripts.RELEASE([self.keys.pending(scope)], [group, consumer, idle_ms, *flat], int)
+
+    def park(self, scope: str, group: str, entry_id: bytes, deliveries: int, error: str) -> Operation[int]:
+        """Move an entry to the dead letters."""
+        keys = self.keys
+        names = [keys.pending(scope), keys.work, keys.history(scope), keys.dead]
+        return scripts.PARK(names, [scope, group, entry_id, deliveries, error, self.settings.max_history], int)
+
+    def feed(self, cursor: str, limit: int) -> Operation[Feed]:
+        """Read what changed after ``cursor``."""
+        keys = self.keys
+        site, _, number = cursor.rpartition(":")
+        place = [site, number] if number.isascii() and number.isdigit() else ["", 0]
+        return scripts.FEED(
+            [keys.changes, keys.sequence, keys.site, keys.docs], [*place, limit, FEED_BYTES], _from_feed
+        )
+
+    def look(self, scope: str) -> Operation[list[int]]:
+        """Read version, remote version, pending changes and events of a scope."""
+        keys = self.keys
+        return scripts.LOOK([keys.doc(scope), keys.pending(scope), keys.history(scope)], [], lambda reply: reply)
+
+    def state(self, scope: str) -> Operation[SyncState | None]:
+        """Read a scope's present state."""
+        fields = ("version", "clock", "origin", "checksum", "base", "data")
+        return command(_from_document, "HMGET", self.keys.doc(scope), *fields)
+
+    def pending(self, scope: str) -> Operation[list[dict[str, Any]]]:
+        """Read an outbox, oldest first."""
+        return command(
+            lambda found: [from_pending(*entry) for entry in found],
+            "XRANGE", self.keys.pending(scope), "-", "+",
+        )  # fmt: skip
+
+    def history(self, scope: str, limit: int) -> Operation[list[SyncEvent]]:
+        """Read the newest events, oldest first."""
+        return command(
+            lambda found: [from_event(*entry) for entry in reversed(found)],
+            "XREVRANGE", self.keys.history(scope), "+", "-", "COUNT", limit,
+        )  # fmt: skip
+
+    def conflicts(self, scope: str, limit: int) -> Operation[list[dict[str, Any]]]:
+        """Read the newest conflicts, oldest first."""
+        return command(
+            lambda found: [from_conflict(*entry) for entry in reversed(found)],
+            "XREVRANGE", self.keys.conflicts(scope), "+", "-", "COUNT", limit,
+        )  # fmt: skip
+
+    def damaged(self, scope: str, version: int, error: str, slot: str, number: int) -> Operation[None]:
+        """Note in the history that a state arrived damaged."""
+        names = [self.keys.history(scope), self.keys.repeats]
+        return scripts.DAMAGE(names, [version, error, self.settings.max_history, slot, number], _stale)

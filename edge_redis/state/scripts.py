@@ -1,0 +1,17 @@
+"""The scripts of the state room."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge_redis.core.script import load
+
+UPDATE: Final = load(__package__, "update")
+APPLY: Final = load(__package__, "apply")
+CONFIRM: Final = load(__package__, "confirm")
+TAKE: Final = load(__package__, "take")
+RELEASE: Final = load(__package__, "release")
+PARK: Final = load(__package__, "park")
+FEED: Final = load(__package__, "feed")
+LOOK: Final = load(__package__, "look")
+DAMAGE: Final = load(__package__, "damage")

@@ -1,0 +1,56 @@
+"""How an end decides and how much it keeps."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from edge_redis.core import check
+from edge_redis.models import ConflictStrategy
+
+CLOUD_ORIGIN: Final = "cloud"
+"""The origin of what is written in the cloud. At equal versions it wins over every other."""
+
+MAX_KEPT: Final = 100_000
+MAX_PENDING: Final = 1_000_000
+MAX_ORIGIN_BYTES: Final = 256
+
+
+def strategy_named(value: object) -> ConflictStrategy:
+    """Return the strategy, given as one or by its value."""
+    if not isinstance(value, str):
+        raise check.type_error("conflict_strategy", value, "a ConflictStrategy")
+    try:
+        return ConflictStrategy(value)
+    except ValueError as error:
+        raise check.value_error(
+            "conflict_strategy", value, f"must be one of {[*map(str, ConflictStrategy)]}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one end, checked."""
+
+    role: Literal["edge", "cloud"]
+    strategy: ConflictStrategy = ConflictStrategy.REMOTE_WINS
+    max_pending: int = 100
+    overflow: str = "coalesce"
+    origin: str = ""
+    max_history: int = 1000
+    max_conflicts: int = 1000
+    site: str = field(default_factory=lambda: secrets.token_hex(8))
+    """The name this store gets where it has none yet."""
+
+    def __post_init__(self) -> None:
+        check.integer("max_pending", self.max_pending, least=1, most=MAX_PENDING)
+        check.integer("max_history", self.max_history, least=1, most=MAX_KEPT)
+        check.integer("max_conflicts", self.max_conflicts, least=1, most=MAX_KEPT)
+        if self.overflow not in ("coalesce", "reject"):
+            raise check.value_error("overflow", self.overflow, 'must be "coalesce" or "reject"')
+
+    @property
+    def words(self) -> str:
+        """The settings as the scripts read them."""
+        return f"{self.strategy.value} {self.max_pending} {self.origin}"

@@ -1,0 +1,36 @@
+"""What a CloudWorker asks of the cloud. RedisCloudStore does it; so may anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, runtime_checkable
+
+from edge_redis.models import ConflictStrategy, SyncState
+from edge_redis.state.change import Change, Feed
+
+
+@runtime_checkable
+class CloudStore(Protocol):
+    """The cloud's side of the exchange. The methods of one used from ``edge_redis.aio`` may be coroutines.
+
+    A store that cannot be reached raises StoreUnavailableError or OSError: the worker waits and
+    tries again. Any other error counts against the change, which in the end goes to the dead letters.
+    """
+
+    def get(self, scope: str) -> SyncState | Awaitable[SyncState | None] | None:
+        """Return the present state of a scope, None where there is none."""
+
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> object:
+        """Make changes of one scope durable, in their order, and return only then.
+
+        Changes are delivered at least once. So that each takes effect once, one whose version,
+        origin and checksum were had before must change nothing. ``strategy`` says which of two
+        states wins: by version (REMOTE_WINS) or by clock (LATEST_WINS).
+        """
+
+    def changes_since(self, cursor: str, limit: int) -> Feed | Awaitable[Feed]:
+        """Return up to ``limit`` scopes changed after ``cursor`` ("" is the beginning), oldest change first.
+
+        The cursor is the store's own text. One that it did not write, or wrote before it lost
+        data, means the beginning.
+        """

@@ -1,0 +1,162 @@
+"""The edge's side of a scope: what is written here, what comes from the cloud, what waits to go there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_redis.core import check
+from edge_redis.core.operation import Flow, Operation, command
+from edge_redis.core.repeats import Slots
+from edge_redis.core.subject import Subject
+from edge_redis.errors import ChecksumMismatchError
+from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+from edge_redis.state import change
+from edge_redis.state.keys import StateKeys
+from edge_redis.state.operations import Replica
+from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
+from edge_redis.state.writer import Writer
+
+
+class Synchronizer(Subject):
+    """Everything that EdgeSynchronizer offers, as steps."""
+
+    def __init__(
+        self,
+        conflict_strategy: ConflictStrategy,
+        max_pending: int,
+        *,
+        scope: str,
+        namespace: str,
+        origin: str | None,
+        overflow: str,
+        max_history: int,
+        max_conflicts: int,
+    ) -> None:
+        self.scope = check.identifier("scope", scope)
+        name = "" if origin is None else check.identifier("origin", origin, limit=MAX_ORIGIN_BYTES)
+        self.settings = Settings(
+            "edge", strategy_named(conflict_strategy), max_pending, overflow, name, max_history, max_conflicts
+        )
+        self._replica = Replica(StateKeys(namespace, "state"), self.settings)
+        self._writer = Writer(self._replica)
+        self._slots = Slots()
+
+    def local_version(self) -> Operation[int]:
+        """The version of the local state, 0 where there is none."""
+        return self._number("version")
+
+    def remote_version(self) -> Operation[int]:
+        """The newest version known to be at the other end, 0 where none is."""
+        return self._number("remote")
+
+    def _number(self, field: str) -> Operation[int]:
+        return command(lambda reply: int(reply or 0), "HGET", self._replica.keys.doc(self.scope), field)
+
+    def pending_count(self) -> Operation[int]:
+        """How many changes wait for the other end."""
+        return command(int, "XLEN", self._replica.keys.pending(self.scope))
+
+    def is_synced(self) -> Flow[bool]:
+        """Whether nothing is pending and both ends have the same version, as far as is known here."""
+        version, remote, pending, _ = yield from self._replica.look(self.scope)
+        return pending == 0 and version == remote
+
+    def get_local_state(self) -> Operation[SyncState | None]:
+        """Return the local state, None where there is none.
+
+        Raises:
+            CorruptDataError: what is in Redis does not decode.
+
+        """
+        return self._replica.state(self.scope)
+
+    def update_local(self, data: dict[str, Any], is_delta: bool = False) -> Flow[SyncState]:  # noqa: FBT001, FBT002 -- the contract's signature
+        """Write the next version and put it in the outbox; return it.
+
+        Args:
+            data: a dict with str keys and values that the codec carries.
+            is_delta: merge ``data`` into the top level of the local state instead of replacing it.
+
+        However many processes write at once, versions are distinct and without gaps, and no
+        delta is lost.
+
+        Raises:
+            InvalidArgumentError: the data cannot be encoded; InvalidTypeError where it is of a wrong type.
+            PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
+
+        """
+        check.instance("is_delta", is_delta, bool)
+        return self._writer.write(self.scope, data, is_delta=is_delta)
+
+    def apply_remote(self, state: SyncState) -> Flow[bool]:
+        """Let a state of the other end win or lose against the local one; return whether it was applied.
+
+        Both outcomes are recorded in the history. Where neither side was written in knowledge of
+        the other, the loser is kept among the conflicts. Pending changes stay pending: the other
+        end, which decides by the same order, refuses what lost here. The local version never goes
+        back: a state that wins by its clock with a lower version raises no version.
+
+        LOCAL_WINS keeps the local state and, where the remote version is not lower, writes it
+        again above that, so that the other end takes it.
+
+        Raises:
+            ChecksumMismatchError: the state does not match its own checksum. It is recorded as a failed pull.
+
+        """
+        check.instance("state", state, SyncState)
+        try:
+            incoming = change.from_state(state)
+        except ChecksumMismatchError as error:
+            with self._slots.hold() as (slot, number):
+                yield from self._replica.damaged(self.scope, state.version, str(error), slot, number)
+            raise
+        with self._slots.hold() as (slot, number):
+            outcome = yield from self._replica.apply(
+                self.scope, [incoming], self.settings.words, slot=slot, number=number
+            )
+        return outcome == "a"
+
+    def get_pending_changes(self) -> Operation[list[dict[str, Any]]]:
+        """Return what waits for the other end, oldest first.
+
+        Each is a dict of type ("update"), version, data (the full state at that version),
+        timestamp (UTC) and is_delta (whether it was written as a delta).
+        """
+        return self._replica.pending(self.scope)
+
+    def confirm_sync(self, up_to_version: int) -> Flow[int]:
+        """Take changes up to and including a version from the outbox: the other end has them.
+
+        Returns how many were removed.
+
+        Raises:
+            InvalidArgumentError: the version is above the local one; nothing was removed.
+
+        """
+        version = check.integer("up_to_version", up_to_version, least=0, most=change.MAX_VERSION)
+        with self._slots.hold() as (slot, number):
+            return (yield from self._replica.confirm(self.scope, version, slot=slot, number=number))
+
+    def sync_history(self, limit: int = 20) -> Operation[list[SyncEvent]]:
+        """Return the newest ``limit`` exchanges with the other end, oldest first."""
+        return self._replica.history(self.scope, check.integer("limit", limit, least=1, most=MAX_KEPT))
+
+    def conflicts(self, limit: int = 20) -> Operation[list[dict[str, Any]]]:
+        """Return the losing sides of the newest ``limit`` conflicts, oldest first.
+
+        Each is a dict of version, data, checksum, updated_at and origin of what lost, lost
+        ("local" or "remote"), winner (a dict of the same without data) and timestamp.
+        """
+        return self._replica.conflicts(self.scope, check.integer("limit", limit, least=1, most=MAX_KEPT))
+
+    def summary(self) -> Flow[dict[str, Any]]:
+        """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""
+        version, remote, pending, events = yield from self._replica.look(self.scope)
+        return {
+            "local_version": version,
+            "remote_version": remote,
+            "pending_changes": pending,
+            "is_synced": pending == 0 and version == remote,
+            "sync_events": events,
+            "conflict_strategy": self.settings.strategy.value,
+        }

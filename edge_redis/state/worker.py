@@ -1,0 +1,231 @@
+"""The worker between an edge and the cloud: pushes what waits at the edge, pulls what changed in the cloud.
+
+The entries delivered to a worker and not yet confirmed are its lease on the scope: no other
+worker takes entries of that scope before they have been idle for the claim time. So order
+within a scope needs no lock, and a worker that dies loses its scopes by doing nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edge_redis.core import check
+from edge_redis.core.operation import Batch, Call, Flow, Operation, T, command
+from edge_redis.core.subject import Subject
+from edge_redis.errors import EdgeRedisError, StoreRefusedError, StoreUnavailableError
+from edge_redis.models import ConflictStrategy
+from edge_redis.state.change import Change, from_entry
+from edge_redis.state.keys import StateKeys
+from edge_redis.state.operations import Replica, Taken
+from edge_redis.state.settings import Settings
+from edge_redis.state.store import CloudStore
+
+_log = logging.getLogger("edge_redis")
+
+MAX_BATCH: Final = 1000
+_SCOPES_AT_ONCE: Final = 32
+_MAX_ERROR_CHARS: Final = 500
+_OUTAGE: Final = (StoreUnavailableError, StoreRefusedError, OSError)
+"""The store cannot work now: no fault of the change, which keeps its place and its count."""
+
+
+class Worker(Subject):
+    """Everything that CloudWorker does, as steps."""
+
+    def __init__(
+        self,
+        cloud: CloudStore,
+        *,
+        namespace: str,
+        group: str,
+        consumer: str,
+        batch_size: int,
+        claim_idle_seconds: float,
+        max_deliveries: int,
+    ) -> None:
+        self._cloud = cloud
+        self._group = check.identifier("group", group)
+        self._consumer = check.identifier("consumer", consumer)
+        self._batch_size = check.integer("batch_size", batch_size, least=1, most=MAX_BATCH)
+        self._claim_idle_ms = round(check.positive("claim_idle_seconds", claim_idle_seconds) * 1000)
+        self._max_deliveries = check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000)
+        self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
+
+    def run_once(self) -> Flow[int]:
+        """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
+
+        A change is handled once the cloud has it and the edge has confirmed it, once it is in
+        the dead letters, or once it was applied at the edge. 0 says that there is nothing to do now.
+
+        Raises:
+            StoreUnavailableError: the edge or the cloud cannot be reached; nothing is lost, call again.
+
+        """
+        pushed = yield from self._push()
+        pulled = yield from self._pull()
+        return pushed + pulled
+
+    def _push(self) -> Flow[int]:
+        handled = offset = 0
+        while not handled:
+            names: list[bytes] = yield from command(
+                list, "ZRANGE", self._edge.keys.work, offset, offset + _SCOPES_AT_ONCE - 1
+            )
+            if not names:
+                break
+            scopes = [name.decode() for name in names]
+            found = yield from _each([self._take(scope, self._batch_size) for scope in scopes])
+            for scope, taken in zip(scopes, found, strict=True):
+                if taken is not None and taken.entries:
+                    handled += yield from self._deliver(scope, taken)
+            offset += len(scopes)
+        return handled
+
+    def _take(self, scope: str, count: int) -> Operation[Taken]:
+        return self._edge.take(scope, self._group, self._consumer, count, self._claim_idle_ms)
+
+    def _deliver(self, scope: str, taken: Taken) -> Flow[int]:
+        if any(deliveries > 1 for _, deliveries, _ in taken.entries):
+            return (yield from self._deliver_singly(scope, taken))
+        try:
+            yield from self._apply(scope, taken)
+        except _OUTAGE as error:
+            yield from self._give_back(scope, taken)
+            raise _unavailable(error) from error
+        except Exception as error:  # noqa: BLE001 -- which change is to blame will show
+            _log.warning(
+                "%d changes of %r failed together and will be tried singly: %s", len(taken.entries), scope, error
+            )
+            return (yield from self._deliver_singly(scope, taken))
+        return (yield from self._confirm(scope, taken))
+
+    def _deliver_singly(self, scope: str, taken: Taken) -> Flow[int]:
+        """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises."""
+        yield from self._release(scope, taken, idle_ms=0)
+        handled = 0
+        for _ in taken.entries:
+            one = yield from self._take(scope, 1)
+            done = yield from self._try(scope, one) if one.entries else _nothing()
+            if not done:
+                break
+            handled += done
+        return handled
+
+    def _try(self, scope: str, one: Taken) -> Flow[int]:
+        entry_id, deliveries, _ = one.entries[0]
+        if deliveries > self._max_deliveries:
+            return (yield from self._park(scope, entry_id, deliveries - 1, "no worker outlived it"))
+        try:
+            yield from self._apply(scope, one)
+        except _OUTAGE as error:
+            yield from self._give_back(scope, one)
+            raise _unavailable(error) from error
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it goes to the dead letters
+            text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
+            if deliveries >= self._max_deliveries:
+                return (yield from self._park(scope, entry_id, deliveries, text))
+            _log.warning(
+                "change %r of %r failed, %d of %d: %s", entry_id, scope, deliveries, self._max_deliveries, text
+            )
+            return 0
+        return (yield from self._confirm(scope, one))
+
+    def _apply(self, scope: str, taken: Taken) -> Flow[None]:
+        changes = [from_entry(entry_id, fields) for entry_id, _, fields in taken.entries]
+        for each in changes:
+            each.verify()
+        yield from Call(self._cloud.apply, scope, changes, _strategy(taken.settings))
+
+    def _confirm(self, scope: str, taken: Taken) -> Flow[int]:
+        ids = [entry_id for entry_id, _, _ in taken.entries]
+        up_to = int(ids[-1].partition(b"-")[0])
+        yield from self._edge.confirm(scope, up_to, group=self._group, ids=ids)
+        return len(ids)
+
+    def _park(self, scope: str, entry_id: bytes, deliveries: int, text: str) -> Flow[int]:
+        """Give a change up. Later ones go on: each is a full state and does not need it."""
+        _log.error(
+            "change %r of %r goes to the dead letters after %d deliveries: %s", entry_id, scope, deliveries, text
+        )
+        yield from self._edge.park(scope, self._group, entry_id, deliveries, text)
+        return 1
+
+    def _release(self, scope: str, taken: Taken, *, idle_ms: int) -> Operation[int]:
+        entries = [(entry_id, deliveries) for entry_id, deliveries, _ in taken.entries]
+        return self._edge.release(scope, self._group, self._consumer, idle_ms, entries)
+
+    def _give_back(self, scope: str, taken: Taken) -> Flow[None]:
+        try:
+            yield from self._release(scope, taken, idle_ms=self._claim_idle_ms)
+        except EdgeRedisError as error:  # the edge is away too: the claim time will do it
+            _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._claim_idle_ms, error)
+
+    def _pull(self) -> Flow[int]:
+        cursor = yield from command(_text, "GET", self._edge.keys.cursor)
+        try:
+            feed = yield from Call(self._cloud.changes_since, cursor, self._batch_size)
+        except _OUTAGE as error:
+            raise _unavailable(error) from error
+        outcomes = yield from _each([self._edge.apply(scope, [each], "") for scope, each in _whole(feed.changes)])
+        if feed.cursor != cursor:
+            yield from command(bool, "SET", self._edge.keys.cursor, feed.cursor)
+        return outcomes.count("a")
+
+
+def _whole(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
+    """Return the changes that are not damaged; no other edge or page is held up by one that is."""
+    whole = []
+    for scope, each in changes:
+        try:
+            each.verify()
+        except EdgeRedisError as error:
+            _log.error("the cloud's state of %r is left out: %s", scope, error)
+        else:
+            whole.append((scope, each))
+    return whole
+
+
+def _each(operations: Sequence[Operation[T]]) -> Flow[list[T | None]]:
+    """Perform operations together. Where one fails, perform each by itself, None for those that fail.
+
+    A scope with a key of another type must not hold up the others.
+    """
+    if not operations:
+        return []
+    try:
+        return list((yield from Batch(operations)))
+    except _OUTAGE:
+        raise
+    except EdgeRedisError as error:
+        _log.warning("one of %d scopes fails: %s", len(operations), error)
+    results: list[T | None] = []
+    for operation in operations:
+        try:
+            results.append((yield from operation))
+        except _OUTAGE:
+            raise
+        except EdgeRedisError as error:
+            _log.error("left out: %s", error)
+            results.append(None)
+    return results
+
+
+def _nothing() -> Flow[int]:
+    yield from ()
+    return 0
+
+
+def _strategy(settings: str) -> ConflictStrategy:
+    """Return what the cloud decides by: LATEST_WINS as the edge does, and by version in every other case."""
+    latest = settings.split(" ", 1)[0] == ConflictStrategy.LATEST_WINS.value
+    return ConflictStrategy.LATEST_WINS if latest else ConflictStrategy.REMOTE_WINS
+
+
+def _text(reply: Any) -> str:  # noqa: ANN401 -- a raw reply
+    return "" if reply is None else reply.decode(errors="replace")
+
+
+def _unavailable(error: BaseException) -> EdgeRedisError:
+    return error if isinstance(error, EdgeRedisError) else StoreUnavailableError(f"the cloud store: {error!r}")
