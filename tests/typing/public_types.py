@@ -1,0 +1,97 @@
+"""What both type checkers must see of the public API. Checked, never run."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import edge_redis.aio
+import redis
+import redis.asyncio
+from edge_redis import (
+    CacheEntry,
+    CloudWorker,
+    EdgeCache,
+    EdgeMetrics,
+    EdgeNode,
+    EdgeNodeStatus,
+    EdgeRedis,
+    EdgeSynchronizer,
+    HealthCheck,
+    HealthMonitor,
+    InvocationRecord,
+    RedisCloudStore,
+    SyncEvent,
+    SyncState,
+    connect,
+)
+
+
+def cache(client: redis.Redis) -> None:
+    store = EdgeCache(client, 10, 60.0, namespace="n")
+    assert_type(store.put("k", 1, ttl=5.0), None)
+    assert_type(store.delete("k"), bool)
+    assert_type(store.touch("k", 5), bool)
+    assert_type(store.clear(), int)
+    assert_type(store.purge_expired(), int)
+    assert_type(store.entry("k"), CacheEntry | None)
+    assert_type(store.size, int)
+    assert_type(store.hit_rate, float)
+    assert_type(store.stats(), dict[str, Any])
+    assert_type(store.get_many(["a"]), dict[str, Any])
+    assert_type(store.put_many({"a": 1}), None)
+    assert_type(store.delete_many(["a"]), int)
+    assert_type("k" in store, bool)
+    store.put(1, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def awaited_cache(client: redis.asyncio.Redis) -> None:
+    async with edge_redis.aio.EdgeCache(client) as store:
+        assert_type(await store.delete("k"), bool)
+        assert_type(await store.size, int)
+        assert_type(await store.entry("k"), CacheEntry | None)
+        assert_type(await store.contains("k"), bool)
+
+
+def health(client: redis.Redis, node: EdgeNode) -> None:
+    monitor = HealthMonitor(client, 30.0)
+    assert_type(monitor.register(node), None)
+    assert_type(monitor.heartbeat("id", EdgeNodeStatus.ONLINE), bool)
+    assert_type(monitor.check_node(node), HealthCheck)
+    assert_type(monitor.check_cluster(), dict[str, Any])
+    assert_type(monitor.get_history("id", limit=3), list[HealthCheck])
+    assert_type(monitor.detect_flapping("id"), bool)
+    assert_type(monitor.get_recovery_recommendation("id"), str)
+    assert_type(monitor.get_node("id"), EdgeNode | None)
+    assert_type(monitor.nodes(), list[EdgeNode])
+
+
+def metrics(client: redis.Redis, record: InvocationRecord) -> None:
+    with EdgeMetrics(client) as counted:
+        assert_type(counted.record(record), None)
+        assert_type(counted.total_invocations("f"), int)
+        assert_type(counted.success_rate(node_id="n"), float)
+        assert_type(counted.percentile(99.0), float)
+        assert_type(counted.recent(), list[InvocationRecord])
+
+
+def state(client: redis.Redis) -> None:
+    sync = EdgeSynchronizer(client, scope="s")
+    assert_type(sync.update_local({"a": 1}), SyncState)
+    assert_type(sync.apply_remote(SyncState.from_data({}, 1)), bool)
+    assert_type(sync.local_version, int)
+    assert_type(sync.is_synced, bool)
+    assert_type(sync.get_local_state(), SyncState | None)
+    assert_type(sync.get_pending_changes(), list[dict[str, Any]])
+    assert_type(sync.confirm_sync(1), int)
+    assert_type(sync.sync_history(), list[SyncEvent])
+    worker = CloudWorker(client, RedisCloudStore(client))
+    assert_type(worker.run_once(), int)
+
+
+def bundle() -> None:
+    with EdgeRedis.from_url("redis://localhost", namespace="n") as edge:
+        assert_type(edge.cache, EdgeCache)
+        assert_type(edge.health, HealthMonitor)
+        assert_type(edge.metrics, EdgeMetrics)
+        assert_type(edge.synchronizer("s"), EdgeSynchronizer)
+    cache(connect())
