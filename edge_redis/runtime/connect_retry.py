@@ -1,0 +1,104 @@
+"""Retries that end: a few, and never beyond a budget of seconds, however they nest.
+
+In the client library a command retries, each of its attempts connects, and connecting retries
+too; a Sentinel is asked within that. Counts multiply then: three retries on a host that drops
+packets would be sixteen waits of five seconds. So the outermost retry starts a budget that
+all within share; when it is spent, the next failure is final.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, TypeAlias, TypeVar
+
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import FullJitterBackoff, NoBackoff
+from redis.retry import Retry
+
+T = TypeVar("T")
+_Fail: TypeAlias = Callable[..., Any]
+_Any: TypeAlias = Any  # releases of the library differ in the parameters beyond the first two
+
+RETRIES: Final = 3
+BUDGET_SECONDS: Final = 6.0
+"""After this nothing is tried again; an attempt under way still ends by its own timeout."""
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+
+# A context variable is per thread and per task, as the library's calls are.
+_end: ContextVar[float | None] = ContextVar("edge_redis_retries_end", default=None)
+
+
+@contextmanager
+def _budget() -> Iterator[None]:
+    if _end.get() is not None:
+        yield
+        return
+    token = _end.set(time.monotonic() + BUDGET_SECONDS)
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def _raise_if_spent(error: Exception) -> None:
+    end = _end.get()
+    if end is not None and time.monotonic() > end:
+        raise error
+
+
+class BudgetedRetry(Retry):
+    """The library's retry, within the budget."""
+
+    def call_with_retry(self, do: Callable[[], T], fail: _Fail, *args: _Any, **kwargs: _Any) -> T:
+        """Call ``do`` until it succeeds, the retries or the budget are used up; ``fail`` after each failure."""
+
+        def failed(error: Exception, *more: object) -> None:
+            fail(error, *more)
+            _raise_if_spent(error)
+
+        with _budget():
+            return super().call_with_retry(do, failed, *args, **kwargs)
+
+
+class BudgetedAsyncRetry(AsyncRetry):
+    """The library's retry for asyncio, within the budget."""
+
+    async def call_with_retry(self, do: Callable[[], Awaitable[T]], fail: _Fail, *args: _Any, **kwargs: _Any) -> T:
+        """Await ``do`` until it succeeds, the retries or the budget are used up; ``fail`` after each failure."""
+
+        async def failed(error: Exception, *more: object) -> None:
+            await fail(error, *more)
+            _raise_if_spent(error)
+
+        with _budget():
+            return await super().call_with_retry(do, failed, *args, **kwargs)
+
+
+# The jitter is full: clients that lost the same server must not come back in step. Of the
+# library's backoffs with one, this is in all releases that are supported.
+def _backoff() -> FullJitterBackoff:
+    return FullJitterBackoff(cap=_LONGEST_PAUSE_SECONDS, base=_FIRST_PAUSE_SECONDS)
+
+
+def blocking() -> Retry:
+    """Return the retry of a blocking client."""
+    return BudgetedRetry(_backoff(), RETRIES)
+
+
+def awaited() -> AsyncRetry:
+    """Return the retry of an asyncio client."""
+    return BudgetedAsyncRetry(_backoff(), RETRIES)
+
+
+def blocking_once() -> Retry:
+    """Return no retry: for one of several Sentinels, where the next one is asked instead."""
+    return Retry(NoBackoff(), 0)
+
+
+def awaited_once() -> AsyncRetry:
+    """Return no retry, for asyncio."""
+    return AsyncRetry(NoBackoff(), 0)
