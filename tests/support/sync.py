@@ -1,0 +1,33 @@
+"""What the tests of synchronizing share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from edge_redis import SyncState
+from support.servers import Backend
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EDGE = "er:{default:state0}"
+CLOUD = "er:{default:cloud0}"
+
+
+def remote(data: dict[str, Any], version: int, *, origin: str = "", at: datetime | None = None) -> SyncState:
+    """Return a state as another end would send it."""
+    state = SyncState.from_data(data, version)
+    return replace(state, origin=origin, updated_at=at or state.updated_at)
+
+
+def dump(backend: Backend) -> dict[bytes, Any]:
+    """Return every key and what it holds."""
+    readers = {
+        b"hash": lambda client, key: client.hgetall(key),
+        b"string": lambda client, key: client.get(key),
+        b"zset": lambda client, key: client.zrange(key, 0, -1, withscores=True),
+        b"stream": lambda client, key: client.xrange(key),
+        b"list": lambda client, key: client.lrange(key, 0, -1),
+    }
+    with backend.client() as client:
+        return {key: readers[client.type(key)](client, key) for key in sorted(client.keys())}
