@@ -46,7 +46,7 @@ def identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:
         raise key_error(name, value, "must be encodable as UTF-8") from error
     if size > limit:
         raise key_error(name, value, f"must have at most {limit} bytes in UTF-8, has {size}")
-    return value
+    return str.__str__(value)  # of a subclass its text: an enum would format itself as its name
 
 
 def text(name: str, value: object) -> str:

@@ -66,10 +66,8 @@ def pair_of(name: bytes) -> tuple[str, str]:
 
 def series_name(function_id: str | None, node_id: str | None) -> str:
     """Return the series that counts what these filters admit; None admits all."""
-    if function_id is not None:
-        check.identifier("function_id", function_id)
-    if node_id is not None:
-        check.identifier("node_id", node_id)
-    if function_id is None:
-        return "all" if node_id is None else f"n:{node_id}"
-    return f"f:{function_id}" if node_id is None else f"p:{pair_name(function_id, node_id)}"
+    function = None if function_id is None else check.identifier("function_id", function_id)
+    node = None if node_id is None else check.identifier("node_id", node_id)
+    if function is None:
+        return "all" if node is None else f"n:{node}"
+    return f"f:{function}" if node is None else f"p:{pair_name(function, node)}"

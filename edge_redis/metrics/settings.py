@@ -10,6 +10,8 @@ from edge_redis.core import check
 LONGEST_TIMELINE: Final = 7 * 24 * 60
 """Minutes. A minute of a series takes about 20 bytes in Redis, and its hash a hundred."""
 
+_LONGEST_INTERVAL_SECONDS: Final = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -23,7 +25,8 @@ class Settings:
     node_id: str
 
     def __post_init__(self) -> None:
-        check.positive("flush_interval", self.flush_interval)
+        if check.positive("flush_interval", self.flush_interval) > _LONGEST_INTERVAL_SECONDS:
+            raise check.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
         check.integer("flush_every", self.flush_every, least=1, most=1_000_000)
         check.integer("max_recent", self.max_recent, least=0, most=1_000_000)
         check.integer("max_series", self.max_series, least=1, most=1_000_000)

@@ -1,0 +1,95 @@
+"""What the tests of the metrics share: exact answers to compare with, records, and real spans."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_redis import InvocationRecord
+from edge_redis.metrics.buffer import Buffer
+
+TAG = "er:{default:metrics0}"
+WITHIN = 0.011
+"""The relative error that a percentile may have."""
+
+START = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+
+
+def made(
+    function_id: str = "f", node_id: str = "n", ms: float = 1.0, *, ok: bool = True, **more: Any
+) -> InvocationRecord:
+    return InvocationRecord(function_id, node_id, ms, ok, **more)
+
+
+def exact_percentile(q: float, values: Iterable[float]) -> float:
+    """The nearest-rank percentile."""
+    ordered = sorted(values)
+    return ordered[max(1, math.ceil(Fraction(str(q)) * len(ordered) / 100)) - 1]
+
+
+def assert_close(got: float, exact: float) -> None:
+    assert abs(got - exact) <= WITHIN * exact, (got, exact)
+
+
+def writer_of_its_own(service: Any) -> Any:
+    """Give ``service`` a buffer of its own, as it has in another process; return it."""
+    target = getattr(service, "_target", service)
+    target._room.buffer = Buffer(target._room.buffer._new_mutex)
+    return service
+
+
+def dump(client: Any) -> dict[bytes, Any]:
+    """Every key of the server with all it holds."""
+    readers = {
+        b"string": client.get,
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"stream": client.xrange,
+        b"list": lambda key: client.lrange(key, 0, -1),
+    }
+    return {key: readers[client.type(key)](key) for key in client.scan_iter(count=1000)}
+
+
+def spans() -> Iterator[InvocationRecord]:
+    """Real spans of a web shop, as records of now-ish times; all succeeded."""
+    folder = Path(os.environ.get("EDGE_REDIS_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
+    path = folder / "function_spans.csv.gz"
+    if not path.exists():
+        pytest.skip(f"no {path.name} in {folder}: set EDGE_REDIS_DATA to the folder that has it")
+    with gzip.open(path, "rt") as lines:
+        for row in csv.DictReader(lines):
+            when = datetime.fromtimestamp(START.timestamp() + int(row["start_us"]) / 1e6, UTC)
+            yield InvocationRecord(row["func"], row["node"], int(row["duration_us"]) / 1000, True, when)
+
+
+def assert_series(
+    metrics: Any, function_id: str | None, node_id: str | None, records: Sequence[InvocationRecord]
+) -> None:
+    """One series says what these records, all that belong to it, come to."""
+    summary = metrics.summary(function_id, node_id)
+    total, errors = len(records), sum(not record.success for record in records)
+    ns = sum(round(record.duration_ms * 1e6) for record in records)
+    assert (summary["total"], summary["error_count"]) == (total, errors)
+    assert summary["success_rate"] == (100.0 * (total - errors) / total if total else 100.0)
+    assert summary["avg_latency"] == (ns / (total * 10**6) if total else 0.0)
+    for q in (50, 95, 99):
+        exact = exact_percentile(q, [record.duration_ms for record in records]) if records else 0.0
+        assert_close(summary[f"p{q}"], exact)
+
+
+def matching(
+    records: Iterable[InvocationRecord], function_id: str | None, node_id: str | None
+) -> list[InvocationRecord]:
+    """The records that these filters admit."""
+    return [
+        record for record in records if function_id in (None, record.function_id) and node_id in (None, record.node_id)
+    ]
