@@ -1,9 +1,13 @@
-"""What must happen to services when a process ends or forks.
+"""What must happen to buffers when a service is dropped, or a process ends or forks.
 
-At interpreter exit every open service is closed, so that buffers are flushed; a
-``multiprocessing`` child leaves by ``os._exit`` and skips ``atexit``, so it is served by
-multiprocessing's own finalizers. A forked child forgets what its parent buffered: the
-parent sends it.
+A service and what it buffers live apart: the *engine* (a subject, its runner and its ticker)
+is held here until it is closed, so that a service which was merely dropped loses nothing. Its
+last flush is the ticker's next one, or that at interpreter exit; none is made where the service
+is collected, since the garbage collector may run in the middle of anything, a client included.
+
+A ``multiprocessing`` child leaves by ``os._exit`` and skips ``atexit``, so it is served by
+multiprocessing's own finalizers. A forked child forgets what its parent buffered: the parent
+sends it.
 """
 
 from __future__ import annotations
@@ -20,41 +24,56 @@ from typing import Protocol
 from edge_redis.errors import EdgeRedisError
 
 
-class Mortal(Protocol):
-    """A service as this module sees it."""
+class Engine(Protocol):
+    """What drives a service, as this module sees it."""
 
-    def _at_exit(self) -> None: ...
-    def _after_fork(self) -> None: ...
+    dropped: bool
+    buffers: bool
+
+    def at_exit(self) -> None:
+        """Flush, and end."""
+
+    def after_fork(self) -> None:
+        """Be new, in a forked child."""
 
 
-_alive: weakref.WeakSet[Mortal] = weakref.WeakSet()
+_running: set[Engine] = set()
 _finalized_in: list[int] = []
 
 
-def watch(service: Mortal) -> None:
-    """Close ``service`` when the process ends, and tell it of forks."""
-    _alive.add(service)
+def watch(service: object, engine: Engine) -> None:
+    """Flush ``engine`` when the process ends, tell it of forks, and when ``service`` was dropped."""
+    _running.add(engine)
+    # At exit the engines' own turn comes; a finalizer then would say "dropped" and no more.
+    weakref.finalize(service, _drop, engine).atexit = False
     if _finalized_in != [os.getpid()]:
         _finalized_in[:] = [os.getpid()]
         util.Finalize(None, _end, exitpriority=100)
 
 
-def forget(service: Mortal) -> None:
-    """Leave ``service`` alone from now on: it is closed."""
-    _alive.discard(service)
+def forget(engine: Engine) -> None:
+    """Leave ``engine`` alone from now on: it is closed."""
+    _running.discard(engine)
+
+
+def _drop(engine: Engine) -> None:
+    engine.dropped = True
+    if not engine.buffers:
+        forget(engine)
 
 
 def _end() -> None:
-    for service in list(_alive):
+    for engine in list(_running):
         try:
-            service._at_exit()  # noqa: SLF001 -- the protocol above
+            engine.at_exit()
         except (EdgeRedisError, RuntimeError) as error:
-            warnings.warn(f"{service!r} could not be closed at exit: {error}", ResourceWarning, stacklevel=1)
+            warnings.warn(f"what was buffered could not be sent at exit: {error}", ResourceWarning, stacklevel=1)
+        forget(engine)
 
 
 def _after_fork() -> None:
-    for service in list(_alive):
-        service._after_fork()  # noqa: SLF001 -- the protocol above
+    for engine in list(_running):
+        engine.after_fork()
 
 
 def new_mutex() -> contextlib.AbstractContextManager[object]:

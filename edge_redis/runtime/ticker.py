@@ -1,7 +1,7 @@
-"""Calls a service every so often: a daemon thread for a blocking one, a task for an awaited one.
+"""Calls something every so often: a daemon thread for a blocking target, a task for an awaited one.
 
-A ticker holds its service weakly and ends with it. An error of the store is no reason to
-stop: what could not be flushed is kept and tried again at the next tick.
+An error of the store is no reason to stop: what could not be flushed is kept and tried again at
+the next tick.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import weakref
 from collections.abc import Awaitable, Callable
-from types import MethodType
 
 from edge_redis.errors import EdgeRedisError
 
@@ -22,11 +20,10 @@ class ThreadTicker:
     """Calls ``target`` every ``seconds`` in a daemon thread, from the first ``ensure`` until ``stop``."""
 
     def __init__(self, seconds: float, target: Callable[[], object]) -> None:
-        assert isinstance(target, MethodType)
         self._seconds = seconds
-        self._target = weakref.WeakMethod(target)
-        self._stopped = threading.Event()
+        self._target = target
         self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
         self._starting = threading.Lock()
 
     def ensure(self) -> None:
@@ -39,17 +36,13 @@ class ThreadTicker:
 
     def _loop(self) -> None:
         while not self._stopped.wait(self._seconds):
-            target = self._target()
-            if target is None:
-                return
             try:
-                target()
+                self._target()
             except EdgeRedisError as error:
                 _log.warning("will try again in %s s: %s", self._seconds, error)
-            del target  # or the service would live as long as this thread
 
     def stop(self) -> None:
-        """Stop, and wait for a tick that is under way."""
+        """Stop, and wait for a tick that is under way, unless this is that tick."""
         self._stopped.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -66,9 +59,8 @@ class TaskTicker:
     """Awaits ``target`` every ``seconds`` in a task of the running loop, from ``ensure`` until ``stop``."""
 
     def __init__(self, seconds: float, target: Callable[[], Awaitable[object]]) -> None:
-        assert isinstance(target, MethodType)
         self._seconds = seconds
-        self._target: weakref.WeakMethod[Callable[[], Awaitable[object]]] = weakref.WeakMethod(target)
+        self._target = target
         self._task: asyncio.Task[None] | None = None
 
     def ensure(self) -> None:
@@ -80,14 +72,10 @@ class TaskTicker:
     async def _loop(self) -> None:
         while True:
             await asyncio.sleep(self._seconds)
-            target = self._target()
-            if target is None:
-                return
             try:
-                await target()
+                await self._target()
             except EdgeRedisError as error:
                 _log.warning("will try again in %s s: %s", self._seconds, error)
-            del target  # or the service would live as long as this task
 
     def stop(self) -> None:
         """Stop ticking. A tick under way is cancelled; what it was sending stays in the buffer."""

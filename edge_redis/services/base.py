@@ -1,6 +1,8 @@
 """What the services share: a client, a room, an end.
 
-A service's methods are bound to its room by ``bind``; this is the rest.
+A service's methods are bound to its room by ``bind``; this is the rest. The service itself is
+what users hold; its *engine* (runner, room, ticker) outlives it where it is dropped with
+something in its buffer (see ``runtime.lifetime``).
 """
 
 from __future__ import annotations
@@ -17,6 +19,41 @@ from edge_redis.services.bind import closed
 R = TypeVar("R", bound=Subject)
 
 
+class _Engine:
+    """Drives a room on a blocking client."""
+
+    def __init__(self, runner: BlockingRunner, room: Subject) -> None:
+        self.runner = runner
+        self.room = room
+        self.dropped = False
+        self.buffers = room.tick_seconds is not None
+        self.ticker = None if room.tick_seconds is None else ThreadTicker(room.tick_seconds, self._tick)
+        room.mutex = lifetime.new_mutex()
+
+    def _tick(self) -> None:
+        self.runner.run(self.room.tick())
+        if self.dropped:
+            self.end()
+
+    def end(self) -> None:
+        """Send what is left, then stop. An error leaves all as it is."""
+        self.runner.run(self.room.closing())
+        lifetime.forget(self)
+        if self.ticker is not None:
+            self.ticker.stop()
+
+    def at_exit(self) -> None:
+        """Send what is left: the process ends."""
+        self.end()
+
+    def after_fork(self) -> None:
+        """Be new in a forked child."""
+        self.room.mutex = lifetime.new_mutex()
+        self.room.after_fork()
+        if self.ticker is not None:
+            self.ticker.after_fork()
+
+
 class Service(Generic[R]):
     """A subject on a blocking client. Safe to use from many threads."""
 
@@ -24,11 +61,9 @@ class Service(Generic[R]):
         self._runner = BlockingRunner(client)
         self._room = room
         self._closed = False
-        self._ticker: ThreadTicker | None = None
-        room.mutex = lifetime.new_mutex()
-        if room.tick_seconds is not None:
-            self._ticker = ThreadTicker(room.tick_seconds, self._tick)
-        lifetime.watch(self)
+        self._engine = _Engine(self._runner, room)
+        self._ticker = self._engine.ticker
+        lifetime.watch(self, self._engine)
 
     @property
     def _open_room(self) -> R:
@@ -38,22 +73,15 @@ class Service(Generic[R]):
             self._ticker.ensure()
         return self._room
 
-    def _tick(self) -> None:
-        self._runner.run(self._room.tick())
-
     def close(self) -> None:
         """Flush what is buffered and stop what runs in the background. The client stays open.
 
         Closing again does nothing. Where the flush fails, its error is raised and the service
         stays open with its buffer whole, so that ``close`` can be called again.
         """
-        if self._closed:
-            return
-        self._runner.run(self._room.closing())
-        self._closed = True
-        if self._ticker is not None:
-            self._ticker.stop()
-        lifetime.forget(self)
+        if not self._closed:
+            self._engine.end()
+            self._closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -63,14 +91,38 @@ class Service(Generic[R]):
     ) -> None:
         self.close()
 
-    def _at_exit(self) -> None:
-        self.close()
 
-    def _after_fork(self) -> None:
-        self._room.mutex = lifetime.new_mutex()
-        self._room.after_fork()
-        if self._ticker is not None:
-            self._ticker.after_fork()
+class _AsyncEngine:
+    """Drives a room on an asyncio client."""
+
+    def __init__(self, runner: AsyncRunner, room: Subject) -> None:
+        self.runner = runner
+        self.room = room
+        self.dropped = False
+        self.buffers = room.tick_seconds is not None
+        self.ticker = None if room.tick_seconds is None else TaskTicker(room.tick_seconds, self._tick)
+
+    async def _tick(self) -> None:
+        await self.runner.run(self.room.tick())
+        if self.dropped:
+            await self.end()
+
+    async def end(self) -> None:
+        """Send what is left, then stop. An error leaves all as it is."""
+        await self.runner.run(self.room.closing())
+        lifetime.forget(self)
+        if self.ticker is not None:
+            self.ticker.stop()
+
+    def at_exit(self) -> None:
+        """Send what is left: the loop of this engine has ended, and its connections with it."""
+        run_once_in_a_new_loop(self.runner.client, self.room.closing())
+
+    def after_fork(self) -> None:
+        """Be new in a forked child."""
+        self.room.after_fork()
+        if self.ticker is not None:
+            self.ticker.after_fork()
 
 
 class AsyncService(Generic[R]):
@@ -80,10 +132,9 @@ class AsyncService(Generic[R]):
         self._runner = AsyncRunner(client)
         self._room = room
         self._closed = False
-        self._ticker: TaskTicker | None = None
-        if room.tick_seconds is not None:
-            self._ticker = TaskTicker(room.tick_seconds, self._tick)
-        lifetime.watch(self)
+        self._engine = _AsyncEngine(self._runner, room)
+        self._ticker = self._engine.ticker
+        lifetime.watch(self, self._engine)
 
     @property
     def _open_room(self) -> R:
@@ -93,22 +144,15 @@ class AsyncService(Generic[R]):
             self._ticker.ensure()
         return self._room
 
-    async def _tick(self) -> None:
-        await self._runner.run(self._room.tick())
-
     async def close(self) -> None:
         """Flush what is buffered and stop what runs in the background. The client stays open.
 
         Closing again does nothing. Where the flush fails, its error is raised and the service
         stays open with its buffer whole, so that ``close`` can be called again.
         """
-        if self._closed:
-            return
-        await self._runner.run(self._room.closing())
-        self._closed = True
-        if self._ticker is not None:
-            self._ticker.stop()
-        lifetime.forget(self)
+        if not self._closed:
+            await self._engine.end()
+            self._closed = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,12 +161,3 @@ class AsyncService(Generic[R]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    def _at_exit(self) -> None:
-        # The loop this service lived on has ended, and its connections with it.
-        run_once_in_a_new_loop(self._runner.client, self._room.closing())
-
-    def _after_fork(self) -> None:
-        self._room.after_fork()
-        if self._ticker is not None:
-            self._ticker.after_fork()
