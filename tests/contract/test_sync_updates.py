@@ -56,7 +56,7 @@ def test_a_delta_merges_into_the_top_level(sync):
 
 
 def test_a_delta_on_nothing(sync):
-    assert sync.update_local({"a": 1}, True).data == {"a": 1}
+    assert sync.update_local({"a": 1}, is_delta=True).data == {"a": 1}
     assert sync.local_version == 1
 
 
@@ -69,7 +69,7 @@ def test_a_delta_on_what_another_synchronizer_wrote(make):
 
 
 def test_pending_changes_are_full_states_oldest_first(sync):
-    states = [sync.update_local({"a": 1}), sync.update_local({"b": 2}, True), sync.update_local({"c": 3})]
+    states = [sync.update_local({"a": 1}), sync.update_local({"b": 2}, is_delta=True), sync.update_local({"c": 3})]
     assert sync.get_pending_changes() == [
         {
             "type": "update",
@@ -97,11 +97,19 @@ def test_what_is_returned_is_a_copy(sync):
     data["a"].append(2)
     assert state.data == {"a": [1]}
     state.data["a"].append(3)
-    assert sync.update_local({"b": 1}, True).data == {"a": [1], "b": 1}
+    assert sync.update_local({"b": 1}, is_delta=True).data == {"a": [1], "b": 1}
 
 
 def test_values_come_back_as_the_type_they_were(sync):
-    data = {"t": (1, 2), "s": {1, 2}, "d": datetime(2026, 1, 1, tzinfo=UTC), "n": None, "b": b"\xff", "f": 1.0, "": 1 << 90}
+    data = {
+        "t": (1, 2),
+        "s": {1, 2},
+        "d": datetime(2026, 1, 1, tzinfo=UTC),
+        "n": None,
+        "b": b"\xff",
+        "f": 1.0,
+        "": 1 << 90,
+    }
     assert sync.update_local(data).verify()
     assert sync.get_local_state().data == data
     assert type(sync.get_local_state().data["f"]) is float
@@ -153,7 +161,7 @@ def test_overflow_reject_writes_nothing(make, backend):
             sync.update_local({"c": 1}, is_delta)
     assert dump(backend) == before
     sync.confirm_sync(1)
-    assert sync.update_local({"c": 1}, True).data == {"a": 1, "b": 1, "c": 1}
+    assert sync.update_local({"c": 1}, is_delta=True).data == {"a": 1, "b": 1, "c": 1}
     assert sync.local_version == 3
 
 

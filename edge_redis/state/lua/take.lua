@@ -29,7 +29,8 @@ for _, entry in ipairs(held) do
   if entry[2] ~= consumer and entry[3] < claim_idle_ms then return reply end
 end
 for _, entry in ipairs(held) do
-  redis.call('XCLAIM', pending, group, consumer, 0, entry[1], 'RETRYCOUNT', entry[4] + 1, 'JUSTID')
+  entry[4] = entry[4] + 1
+  redis.call('XCLAIM', pending, group, consumer, 0, entry[1], 'RETRYCOUNT', entry[4], 'JUSTID')
 end
 if #held < count then
   redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #held, 'STREAMS', pending, '>')

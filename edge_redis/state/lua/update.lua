@@ -50,8 +50,8 @@ else
   redis.call('ZSCORE', changes, scope)
   redis.call('GET', sequence)
 end
-local origin = ARGV[7]
-if origin == '' then origin = redis.call('GET', site) or ARGV[8] end
+local site_name = redis.call('GET', site) or ARGV[8]
+local origin = ARGV[7] ~= '' and ARGV[7] or site_name
 
 local state = {
   version = (current and current.version or 0) + 1,
@@ -69,7 +69,7 @@ if role == 'edge' then
 else
   announce(changes, sequence, scope)
 end
-redis.call('SET', site, ARGV[8], 'NX')
+redis.call('SET', site, site_name, 'NX')
 write_document(doc, state)
 note_seen(doc, state)
 local reply = 'OK ' .. integer(state.version) .. ' ' .. state.clock .. ' ' .. origin

@@ -1,0 +1,361 @@
+"""CloudWorker: what is written at an edge comes to the cloud, once and in order; what is written there comes back."""
+
+import logging
+
+import pytest
+
+from edge_redis import ChecksumMismatchError, ConflictStrategy, StoreUnavailableError
+from edge_redis.state.change import Change, Feed
+from support.sync import CLOUD, EDGE, dump
+
+
+class FailingStore:
+    """A cloud that fails for the versions given, or all, and keeps the rest."""
+
+    def __init__(self, *versions, error=None):
+        self.versions = versions
+        self.error = error or RuntimeError("no room")
+        self.calls = []
+        self.kept = []
+
+    def get(self, scope):
+        return None
+
+    def apply(self, scope, changes, strategy):
+        self.calls.append([change.version for change in changes])
+        if not self.versions or {change.version for change in changes} & set(self.versions):
+            raise self.error
+        self.kept += [(scope, change.version, change.data, strategy) for change in changes]
+
+    def changes_since(self, cursor, limit):
+        return Feed(cursor, [])
+
+
+def pushed(cloud, scope="room"):
+    return [(event.version, event.success) for event in cloud.sync_history(scope, 100)]
+
+
+@pytest.fixture
+def sync(make):
+    return make("EdgeSynchronizer", scope="room")
+
+
+@pytest.fixture
+def cloud(make):
+    return make("RedisCloudStore")
+
+
+@pytest.fixture
+def worker(make):
+    return make("CloudWorker", make.client())
+
+
+def test_nothing_to_do(worker, backend):
+    assert worker.run_once() == 0
+    assert set(dump(backend)) <= {f"{EDGE}:cursor".encode()}
+
+
+def test_changes_go_up_once_and_in_order(sync, cloud, worker, backend):
+    states = [sync.update_local({f"k{number}": number}, is_delta=True) for number in range(5)]
+    assert worker.run_once() == 5
+    assert cloud.get("room") == states[-1]
+    assert pushed(cloud) == [(version, True) for version in range(1, 6)]
+    assert (sync.pending_count, sync.remote_version, sync.is_synced) == (0, 5, True)
+    assert [(event.direction, event.version) for event in sync.sync_history()] == [("push", 5)]
+    assert worker.run_once() == 0
+    assert pushed(cloud) == [(version, True) for version in range(1, 6)]
+    assert sync.conflicts() == cloud.conflicts("room") == []
+    kept = set(dump(backend))
+    assert f"{EDGE}:pending:room".encode() not in kept
+    assert f"{EDGE}:work".encode() not in kept
+
+
+def test_batches(make, sync, cloud):
+    worker = make("CloudWorker", make.client(), batch_size=2)
+    for number in range(5):
+        sync.update_local({"n": number})
+    assert [worker.run_once() for _ in range(4)] == [2, 2, 1, 0]
+    assert pushed(cloud) == [(version, True) for version in range(1, 6)]
+
+
+def test_many_scopes_in_one_round(make, cloud, worker):
+    for number in range(40):
+        make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
+    handled = [worker.run_once() for _ in range(3)]
+    assert handled == [32, 8, 0]
+    assert all(cloud.get(f"s{number}").data == {"n": number} for number in range(40))
+
+
+def test_updates_of_the_cloud(cloud):
+    first = cloud.update("room", {"a": 1})
+    second = cloud.update("room", {"b": 2}, is_delta=True)
+    assert (first.version, second.version, second.data, second.origin) == (1, 2, {"a": 1, "b": 2}, "cloud")
+    assert cloud.get("room") == second
+    assert second.updated_at > first.updated_at
+    assert cloud.get("elsewhere") is None
+
+
+def test_changes_come_down(sync, cloud, worker):
+    state = cloud.update("room", {"a": 1})
+    assert worker.run_once() == 1
+    assert sync.get_local_state() == state
+    assert (sync.local_version, sync.remote_version, sync.is_synced) == (1, 1, True)
+    assert [(event.direction, event.version, event.success) for event in sync.sync_history()] == [("pull", 1, True)]
+    cloud.update("room", {"b": 2}, is_delta=True)
+    assert worker.run_once() == 1
+    assert sync.get_local_state().data == {"a": 1, "b": 2}
+    assert worker.run_once() == 0
+    assert len(sync.sync_history()) == 2
+
+
+def test_there_and_back_again(sync, cloud, worker):
+    sync.update_local({"a": 1})
+    worker.run_once()
+    cloud.update("room", {"b": 2}, is_delta=True)
+    worker.run_once()
+    sync.update_local({"c": 3}, is_delta=True)
+    worker.run_once()
+    worker.run_once()
+    assert sync.get_local_state() == cloud.get("room")
+    assert cloud.get("room").data == {"a": 1, "b": 2, "c": 3}
+    assert cloud.get("room").version == 3
+    assert sync.conflicts() == cloud.conflicts("room") == []
+
+
+def test_one_edge_hears_of_another(make, servers, backend, cloud):
+    far = servers.backend("fakeredis")
+    near_worker = make("CloudWorker", make.client())
+    far_client = far.async_client() if make.api == "awaited" else far.client()
+    far_worker = make("CloudWorker", make.client(), client=far_client)
+    near, distant = make("EdgeSynchronizer", scope="room"), make("EdgeSynchronizer", client=far_client, scope="room")
+    state = near.update_local({"a": 1})
+    assert (near_worker.run_once(), far_worker.run_once()) == (1, 1)
+    assert distant.get_local_state() == state
+    answer = distant.update_local({"b": 2}, is_delta=True)
+    assert (far_worker.run_once(), near_worker.run_once()) == (1, 1)
+    assert near.get_local_state() == answer == cloud.get("room")
+    assert near.conflicts() == distant.conflicts() == cloud.conflicts("room") == []
+
+
+def test_a_late_joiner_gets_what_there_is(make, sync, cloud, worker):
+    for number in range(3):
+        cloud.update(f"s{number}", {"n": number})
+        cloud.update(f"s{number}", {"n": number, "again": True})
+    assert worker.run_once() == 3
+    for number in range(3):
+        assert make("EdgeSynchronizer", scope=f"s{number}").get_local_state() == cloud.get(f"s{number}")
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_both_ends_come_to_the_same(make, cloud, worker, strategy):
+    sync = make("EdgeSynchronizer", strategy, scope="room")
+    sync.update_local({"edge": 1})
+    cloud.update("room", {"cloud": 1})
+    cloud.update("room", {"cloud": 2})
+    for _ in range(4):
+        worker.run_once()
+    assert worker.run_once() == 0
+    assert sync.get_local_state() == cloud.get("room")
+    assert cloud.get("room").data == ({"edge": 1} if strategy is ConflictStrategy.LOCAL_WINS else {"cloud": 2})
+    assert (sync.pending_count, sync.is_synced) == (0, True)
+    lost = [conflict["data"] for conflict in [*sync.conflicts(), *cloud.conflicts("room")]]
+    assert lost
+    assert ({"cloud": 2} if strategy is ConflictStrategy.LOCAL_WINS else {"edge": 1}) in lost
+
+
+def test_the_side_that_wrote_more_often_wins_by_version(sync, cloud, worker):
+    cloud.update("room", {"cloud": 1})
+    for number in range(3):
+        sync.update_local({"edge": number})
+    worker.run_once()
+    assert cloud.get("room").data == sync.get_local_state().data == {"edge": 2}
+    assert [conflict["data"] for conflict in cloud.conflicts("room")] == [{"edge": 0}, {"cloud": 1}]
+
+
+def test_namespaces_are_apart(make, cloud):
+    sync = make("EdgeSynchronizer", scope="room", namespace="other")
+    sync.update_local({"a": 1})
+    assert make("CloudWorker", make.client()).run_once() == 0
+    assert make("CloudWorker", make.client(), namespace="other").run_once() == 1
+    assert cloud.get("room") is None
+    assert make("RedisCloudStore", namespace="other").get("room").data == {"a": 1}
+
+
+def test_a_scope_another_worker_is_at_is_left_to_it(make, sync, cloud, backend):
+    for number in range(3):
+        sync.update_local({"n": number})
+    one = make("CloudWorker", FailingStore(), consumer="one", claim_idle_seconds=60)
+    two = make("CloudWorker", make.client(), consumer="two", claim_idle_seconds=60)
+    assert one.run_once() == 0
+    assert two.run_once() == 0
+    assert cloud.get("room") is None
+    heir = make("CloudWorker", make.client(), consumer="one", claim_idle_seconds=60)
+    assert heir.run_once() == 3
+    assert pushed(cloud) == [(1, True), (2, True), (3, True)]
+
+
+def test_a_dead_workers_changes_are_taken_over(make, sync, cloud):
+    for number in range(3):
+        sync.update_local({"n": number})
+    assert make("CloudWorker", FailingStore(), claim_idle_seconds=60).run_once() == 0
+    assert make("CloudWorker", make.client(), claim_idle_seconds=0.001).run_once() == 3
+    assert pushed(cloud) == [(1, True), (2, True), (3, True)]
+
+
+def test_work_goes_on_after_the_group_was_lost(make, sync, cloud, worker, backend):
+    sync.update_local({"n": 1})
+    assert make("CloudWorker", FailingStore(), claim_idle_seconds=60).run_once() == 0
+    with backend.client() as client:
+        assert client.xgroup_destroy(f"{EDGE}:pending:room", "cloud")
+    assert worker.run_once() == 1
+    assert pushed(cloud) == [(1, True)]
+
+
+def test_changes_coalesced_while_under_way(make, cloud):
+    sync = make("EdgeSynchronizer", max_pending=2, scope="room")
+    sync.update_local({"n": 1})
+    sync.update_local({"n": 2})
+    assert make("CloudWorker", FailingStore(), consumer="one").run_once() == 0
+    for number in (3, 4, 5):
+        sync.update_local({"n": number})
+    worker = make("CloudWorker", make.client(), consumer="one")
+    assert worker.run_once() == 2
+    assert pushed(cloud) == [(4, True), (5, True)]
+    assert sync.is_synced
+
+
+def test_a_change_that_fails_again_and_again_goes_to_the_dead_letters(make, sync, backend, caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    store = FailingStore(2)
+    worker = make("CloudWorker", store, max_deliveries=3)
+    other = make("EdgeSynchronizer", scope="other")
+    for number in (1, 2, 3):
+        sync.update_local({"n": number})
+    other.update_local({"n": 1})
+    # The first round finds the culprit: 1 is delivered, and so is the other scope.
+    assert worker.run_once() == 2
+    assert sync.pending_count == 2
+    assert [worker.run_once() for _ in range(3)] == [0, 2, 0]
+    versions = [(scope, version) for scope, version, *_ in store.kept]
+    assert versions.count(("room", 1)) == versions.count(("room", 3)) == versions.count(("other", 1)) == 1
+    assert len(versions) == 3
+    assert sync.pending_count == 0
+    (letter,) = dump(backend)[f"{EDGE}:dead".encode()]
+    assert (letter[1][b"scope"], letter[1][b"version"], letter[1][b"deliveries"]) == (b"room", b"2", b"3")
+    assert letter[1][b"error"] == b"RuntimeError: no room"
+    failed = [event for event in sync.sync_history() if not event.success]
+    assert [(event.direction, event.version, event.error) for event in failed] == [("push", 2, "RuntimeError: no room")]
+
+
+@pytest.mark.parametrize("error", [OSError("cut"), TimeoutError(), StoreUnavailableError("away")])
+def test_an_outage_is_no_fault_of_the_change(make, sync, cloud, backend, error):
+    sync.update_local({"n": 1})
+    away = make("CloudWorker", FailingStore(error=error), max_deliveries=2, claim_idle_seconds=60)
+    for _ in range(6):
+        with pytest.raises(StoreUnavailableError):
+            away.run_once()
+    # And what could not be delivered is free for another worker at once.
+    assert make("CloudWorker", make.client(), max_deliveries=2, claim_idle_seconds=60).run_once() == 1
+    assert cloud.get("room").data == {"n": 1}
+    assert f"{EDGE}:dead".encode() not in dump(backend)
+
+
+def test_a_change_that_kills_its_workers_goes_to_the_dead_letters(make, sync, backend, caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    store = FailingStore(2, error=KeyboardInterrupt())
+    for number in (1, 2, 3):
+        sync.update_local({"n": number})
+    deaths = 0
+    for _ in range(20):
+        worker = make("CloudWorker", store, max_deliveries=3, claim_idle_seconds=0.001)
+        try:
+            worker.run_once()
+        except KeyboardInterrupt:
+            deaths += 1
+    assert sync.pending_count == 0
+    assert [version for _, version, *_ in store.kept] == [1, 3]
+    assert deaths <= 4
+    (letter,) = dump(backend)[f"{EDGE}:dead".encode()]
+    assert letter[1][b"version"] == b"2"
+
+
+def test_a_damaged_change_goes_to_the_dead_letters_and_holds_up_nothing(make, sync, cloud, worker, backend, caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    sync.update_local({"n": 1})
+    with backend.client() as client:
+        (entry,) = client.xrange(f"{EDGE}:pending:room")
+        client.xdel(f"{EDGE}:pending:room", entry[0])
+        client.xadd(f"{EDGE}:pending:room", {**entry[1], b"data": b"\x80"}, id="2-0")
+        client.hset(f"{EDGE}:doc:room", "version", 2)
+    sync.update_local({"n": 3})
+    handled = [worker.run_once() for _ in range(6)]
+    assert sum(handled) == 2
+    assert cloud.get("room").data == {"n": 3}
+    (letter,) = dump(backend)[f"{EDGE}:dead".encode()]
+    assert b"ChecksumMismatchError" in letter[1][b"error"]
+
+
+def test_a_scope_that_cannot_be_read_does_not_hold_up_others(make, sync, cloud, worker, backend, caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    sync.update_local({"n": 1})
+    make("EdgeSynchronizer", scope="other").update_local({"n": 2})
+    cloud.update("third", {"n": 3})
+    with backend.client() as client:
+        client.delete(f"{EDGE}:pending:room")
+        client.set(f"{EDGE}:pending:room", "planted")
+    assert worker.run_once() == 2
+    assert cloud.get("other").data == {"n": 2}
+    assert make("EdgeSynchronizer", scope="third").get_local_state().data == {"n": 3}
+
+
+def test_a_cloud_that_lost_everything_is_read_from_the_beginning(make, sync, cloud, worker, backend):
+    cloud.update("room", {"n": 1})
+    worker.run_once()
+    with backend.client() as client:
+        client.delete(*[key for key in client.keys() if key.startswith(CLOUD.encode())])
+    for _ in range(5):
+        cloud.update("other", {"n": 2})
+    assert worker.run_once() == 1
+    assert make("EdgeSynchronizer", scope="other").get_local_state().data == {"n": 2}
+
+
+def test_the_strategy_of_the_edge_is_told_to_the_cloud(make):
+    store = FailingStore(-1)
+    worker = make("CloudWorker", store)
+    for strategy in ConflictStrategy:
+        make("EdgeSynchronizer", strategy, scope=strategy.value).update_local({})
+    worker.run_once()
+    told = {scope: strategy for scope, _, _, strategy in store.kept}
+    assert told == {
+        "remote_wins": ConflictStrategy.REMOTE_WINS,
+        "local_wins": ConflictStrategy.REMOTE_WINS,
+        "latest_wins": ConflictStrategy.LATEST_WINS,
+    }
+
+
+def test_the_feed_stands_for_each_scope_once_at_its_present_state(cloud):
+    for number in range(3):
+        cloud.update("a", {"n": number})
+        cloud.update("b", {"n": number})
+    feed = cloud.changes_since("", 100)
+    assert [(scope, change.version, change.data) for scope, change in feed.changes] == [
+        ("a", 3, {"n": 2}),
+        ("b", 3, {"n": 2}),
+    ]
+    assert cloud.changes_since(feed.cursor, 100).changes == []
+    cloud.update("a", {"n": 9})
+    (entry,) = cloud.changes_since(feed.cursor, 100).changes
+    assert (entry[0], entry[1].data) == ("a", {"n": 9})
+    first = cloud.changes_since("", 1)
+    assert [scope for scope, _ in first.changes] == ["b"]
+    assert [scope for scope, _ in cloud.changes_since(first.cursor, 1).changes] == ["a"]
+    for cursor in ("nonsense", "other:5", feed.cursor + "999", ":", "x:-1", "x:1e3"):
+        assert len(cloud.changes_since(cursor, 100).changes) == 2
+
+
+def test_a_batch_with_a_damaged_change_is_refused_whole(cloud, backend):
+    good = Change(1, "0" * 18, "x", "", "", b"\x80")
+    before = dump(backend)
+    with pytest.raises(ChecksumMismatchError):
+        cloud.apply("room", [good], ConflictStrategy.REMOTE_WINS)
+    assert dump(backend) == before
