@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, Final, TypeVar
 
 from edge_redis.cache.buffer import AccessBuffer
 from edge_redis.cache.keys import CacheKeys
 from edge_redis.cache.limits import Settings
-from edge_redis.cache.scripts import Scripts
+from edge_redis.cache.scripts import CallId, Scripts, chunks
 from edge_redis.core.operation import Batch, Flow, Operation
 from edge_redis.core.repeats import Slots
 from edge_redis.core.subject import Subject
@@ -85,13 +86,13 @@ class Accounting(Subject):
             self.buffer.acknowledge(batch)
             self._delivered = True
 
-    def _flush_if_full(self) -> Flow[None]:
-        if len(self.buffer) < self._settings.flush_every:
-            return
-        try:
+    def _is_full(self) -> bool:
+        return len(self.buffer) >= self._settings.flush_every
+
+    def _flush_or_keep(self) -> Flow[None]:
+        """Deliver what a read has noted. The read was answered: an error is kept for the next flush to tell."""
+        with suppress(StoreError):
             yield from self.flush()
-        except StoreError:
-            """The read was answered; what it noted is kept, and the next flush says what is wrong."""
 
     def _after_flush(self, operation: Operation[T]) -> Flow[T]:
         results = yield from self._all_after_flush([operation])
@@ -108,3 +109,9 @@ class Accounting(Subject):
         _, *results = yield from Batch(together, ordered=True)
         self.buffer.acknowledge(batch)
         return results
+
+    def _remembered(self, keys: Sequence[str], build: Callable[[Sequence[str], CallId], Operation[T]]) -> Flow[list[T]]:
+        """Perform ``build`` for chunks of keys in one round trip, each under an id of its own."""
+        with ExitStack() as held:
+            calls = [build(chunk, held.enter_context(self._slots.hold())) for chunk in chunks(keys)]
+            return (yield from Batch(calls))

@@ -7,6 +7,10 @@
 | er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count * 2^33 + generation       |
 | er:{<ns>:cache0}:stats       | hash   | none       | hits, misses, evictions, expirations, undecodable,  |
 |                              |        |            | healed, and the sequence that generations come from |
+|                              |        |            | and of what is being computed: cleared, invalidated |
+| er:{<ns>:cache0}:tagged      | hash   | none       | entry key -> its tags, a JSON array                 |
+| er:{<ns>:cache0}:tag:<tag>   | set    | none       | keys of the entries that carry the tag              |
+| er:{<ns>:cache0}:lease:<key> | string | the lease  | token of the one who computes the entry             |
 | er:{<ns>:cache0}:repeats:<n> | hash   | 2 hours    | the last call of each slot, by the hour             |
 
 A generation is the sequence of the put that wrote the entry, modulo 2^33. It breaks ties of
@@ -24,21 +28,21 @@ from edge_redis.core.keys import Room
 class CacheKeys:
     """The keys of the cache of one namespace."""
 
-    __slots__ = ("counts", "expiry", "repeats", "stats", "values")
+    __slots__ = ("_room", "expiry", "index", "remembered", "stats")
 
     def __init__(self, namespace: str, shard: int = 0) -> None:
-        room = Room(namespace, "cache", shard)
-        self.values = room.key("v")
-        self.expiry = room.key("expiry")
-        self.counts = room.key("counts")
-        self.stats = room.key("stats")
-        self.repeats = room.key("repeats")
+        self._room = Room(namespace, "cache", shard)
+        self.expiry = self._room.key("expiry")
+        self.stats = self._room.key("stats")
+        self.index = [self.expiry, self._room.key("counts"), self.stats, self._room.tag]
+        """KEYS[1] to KEYS[4] of nearly every script."""
+        self.remembered = [*self.index, self._room.key("repeats")]
+        """The same with KEYS[5], where a script must recognise a call that is sent twice."""
 
     def value(self, key: str) -> str:
         """Return the key of the entry ``key``."""
-        return f"{self.values}:{key}"
+        return self._room.key("v", key)
 
-    @property
-    def index(self) -> list[str]:
-        """What nearly every script begins with: KEYS[1] to KEYS[4]."""
-        return [self.expiry, self.counts, self.stats, self.values]
+    def lease(self, key: str) -> str:
+        """Return the key of the lease to compute the entry ``key``."""
+        return self._room.key("lease", key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,9 @@ from edge_redis.core import check, codec
 
 MAX_TTL_SECONDS: Final = 100 * 366 * 86_400
 """A hundred years."""
+
+MAX_TAGS: Final = 64
+"""Tags of one entry."""
 
 EVICTIONS: Final = ("least_accessed",)
 
@@ -33,6 +37,22 @@ def entry_keys(keys: object) -> list[str]:
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise check.type_error("keys", keys, "an iterable of str")
     return list(dict.fromkeys(check.identifier("key", key) for key in keys))
+
+
+def tag_names(tags: object) -> tuple[str, ...]:
+    """Return the distinct tags of an iterable, in their order."""
+    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+        raise check.type_error("tags", tags, "an iterable of str")
+    names = tuple(dict.fromkeys(check.identifier("tag", tag) for tag in tags))
+    if len(names) > MAX_TAGS:
+        raise check.value_error("tags", names, f"must be at most {MAX_TAGS}")
+    return names
+
+
+def packed_tags(tags: object) -> str:
+    """Return an iterable of tags as a JSON array, the empty string where there are none."""
+    names = tag_names(tags)
+    return json.dumps(names) if names else ""
 
 
 @dataclass(frozen=True, slots=True)

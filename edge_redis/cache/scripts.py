@@ -18,21 +18,58 @@ PURGED: Final = 300
 
 _HEAD: Final = 64
 
-_clear, _count, _delete, _discard, _entry, _get, _heal, _purge, _put, _stats, _touch = (
-    load(__package__, name)
-    for name in ("clear", "count", "delete", "discard", "entry", "get", "heal", "purge", "put", "stats", "touch")
-)
+_scripts = {
+    name: load(__package__, name)
+    for name in (
+        *("claim", "clear", "count", "delete", "discard", "entry", "get", "heal", "invalidate", "keys"),
+        *("purge", "put", "release", "stats", "touch"),
+    )
+}
 
 Pair = tuple[str, bytes]
-Call = tuple[str, int]
+CallId = tuple[str, int]
 """Slot and number of a call that must not happen twice."""
 
 
 class Stored(NamedTuple):
-    """What a put did: how many pairs were stored, and whether more rows are due."""
+    """What a put did: how many pairs it is done with, and whether more rows are due."""
 
-    stored: int
+    done: int
     more_due: bool
+
+
+class Terms(NamedTuple):
+    """Under what terms values are stored: the first arguments of put, in their order."""
+
+    max_size: int
+    ttl_ms: int
+    tags: str = ""
+    token: str = ""
+    epoch: bytes = b""
+
+
+class Claim(NamedTuple):
+    """Who would compute an entry, for how long, and which entries are stale: arguments of claim."""
+
+    token: str
+    lease_ms: int
+    stale_ms: int
+    tagged: int
+
+
+class Claimed(NamedTuple):
+    """What there is to an entry that was missed: its bytes, or the lease, or neither."""
+
+    raw: bytes | None
+    granted: bool
+    epoch: bytes
+
+
+class Page(NamedTuple):
+    """Keys, and where to go on; 0 at the end."""
+
+    cursor: int
+    keys: list[str]
 
 
 class Cleared(NamedTuple):
@@ -47,6 +84,14 @@ def _cleared(reply: bytes) -> Cleared:
     return Cleared(int(removed), more == b"1")
 
 
+def _claimed(reply: Sequence[Any]) -> Claimed:
+    return Claimed(reply[0], reply[1] == 1, reply[2])
+
+
+def _page(reply: Sequence[bytes]) -> Page:
+    return Page(int(reply[0]), [key.decode() for key in reply[1:]])
+
+
 def chunks(items: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
     """Return ``items`` in slices of at most ``size``."""
     return [items[at : at + size] for at in range(0, len(items), size)]
@@ -58,52 +103,68 @@ class Scripts:
     def __init__(self, keys: CacheKeys) -> None:
         self._keys = keys
         self._index = keys.index
-        self._remembered = [*keys.index, keys.repeats]
+        self._remembered = keys.remembered
 
-    def get(self, keys: Sequence[str], call: Call) -> Operation[list[bytes | None]]:
+    def get(self, keys: Sequence[str], call: CallId) -> Operation[list[bytes | None]]:
         """Read and count in one step."""
-        return _get(self._remembered, [*call, *keys], list)
+        return _scripts["get"](self._remembered, [*call, *keys], list)
 
     def count(self, batch: Batch) -> Operation[int]:
         """Take in a batch of accesses."""
         hit = [word for note in batch.hit for word in note]
         arguments = [batch.slot, batch.number, batch.hits, batch.misses, len(batch.hit), *hit, *batch.missed]
-        return _count(self._remembered, arguments, int)
+        return _scripts["count"](self._remembered, arguments, int)
 
-    def put(self, pairs: Sequence[Pair], *, max_size: int, ttl_ms: int) -> Operation[Stored]:
+    def put(self, pairs: Sequence[Pair], terms: Terms) -> Operation[Stored]:
         """Store encoded values, and make room for them."""
         words = [word for pair in pairs for word in pair]
-        return _put(self._index, [max_size, ttl_ms, *words], lambda reply: Stored(reply[0], reply[1] == 1))
+        return _scripts["put"](self._index, [*terms, *words], lambda reply: Stored(reply[0], reply[1] == 1))
 
-    def delete(self, keys: Sequence[str], call: Call) -> Operation[int]:
+    def claim(self, key: str, claim: Claim) -> Operation[Claimed]:
+        """Read an entry that was missed, or take the lease to compute it."""
+        return _scripts["claim"](self._index, [key, *claim], _claimed)
+
+    def release(self, key: str, token: str) -> Operation[bool]:
+        """Give up a lease."""
+        return _scripts["release"]([self._keys.lease(key)], [token], bool)
+
+    def invalidate(self, tag: str, call: CallId) -> Operation[Cleared]:
+        """Remove a chunk of the entries that carry a tag."""
+        return _scripts["invalidate"](self._remembered, [*call, tag], _cleared)
+
+    def keys(self, cursor: int, count: int) -> Operation[Page]:
+        """Read a part of the keys of live entries."""
+        return _scripts["keys"]([self._keys.expiry], [cursor, count], _page)
+
+    def delete(self, keys: Sequence[str], call: CallId) -> Operation[int]:
         """Remove entries; how many there were."""
-        return _delete(self._remembered, [*call, *keys], int)
+        return _scripts["delete"](self._remembered, [*call, *keys], int)
 
-    def discard(self, key: str, raw: bytes, call: Call, *, counted: bool) -> Operation[int]:
+    def discard(self, key: str, raw: bytes, call: CallId, *, counted: bool) -> Operation[int]:
         """Remove an entry that does not decode."""
         arguments: list[Argument] = [*call, key, len(raw), raw[:_HEAD], int(counted)]
-        return _discard(self._remembered, arguments, int)
+        return _scripts["discard"](self._remembered, arguments, int)
 
-    def clear(self, call: Call) -> Operation[Cleared]:
+    def clear(self, call: CallId) -> Operation[Cleared]:
         """Remove a chunk of entries."""
-        return _clear(self._remembered, call, _cleared)
+        return _scripts["clear"](self._remembered, call, _cleared)
 
-    def purge(self, call: Call) -> Operation[int]:
+    def purge(self, call: CallId) -> Operation[int]:
         """Remove a chunk of the entries whose time has come; how many."""
-        return _purge(self._remembered, call, int)
+        return _scripts["purge"](self._remembered, call, int)
 
     def heal(self, index: int, cursor: int) -> Operation[int]:
         """Walk a part of an index; where to go on, 0 at its end."""
-        return _heal(self._index, [index, cursor], int)
+        return _scripts["heal"](self._index, [index, cursor], int)
 
     def touch(self, key: str, ttl_ms: int) -> Operation[bool]:
         """Give an entry a new expiry; whether there is one."""
-        return _touch(self._index, [key, ttl_ms], bool)
+        return _scripts["touch"](self._index, [key, ttl_ms], bool)
 
     def entry(self, key: str) -> Operation[list[bytes]]:
         """Read an entry, its expiry and its count."""
-        return _entry(self._index, [key], list)
+        return _scripts["entry"](self._index, [key], list)
 
     def stats(self, fields: Sequence[str]) -> Operation[list[int]]:
         """Read the live entries, the due ones and these statistics."""
-        return _stats([self._keys.expiry, self._keys.stats], fields, list)
+        return _scripts["stats"]([self._keys.expiry, self._keys.stats], fields, list)

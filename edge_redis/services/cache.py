@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from edge_redis.cache.buffer import AccessBuffer
-from edge_redis.cache.limits import Settings
-from edge_redis.cache.operations import Cache
+from edge_redis.cache.limits import Settings, tag_names
+from edge_redis.cache.naming import KeyOf, check_key, result_key
+from edge_redis.cache.operations import LEASE_SECONDS, Cache
 from edge_redis.core import codec
 from edge_redis.runtime.lifetime import new_mutex
 from edge_redis.runtime.shared import Shared
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
 """One buffer of accesses for all caches of this process, server and namespace, blocking and awaited."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class EdgeCache(Service[Cache]):
@@ -71,6 +77,8 @@ class EdgeCache(Service[Cache]):
     contains = blocking(Cache.contains)
     __contains__ = contains
     touch = blocking(Cache.touch)
+    get_or_compute = blocking(Cache.get_or_compute)
+    invalidate_tag = blocking(Cache.invalidate_tag)
     entry = blocking(Cache.entry)
     clear = blocking(Cache.clear)
     purge_expired = blocking(Cache.purge_expired)
@@ -78,3 +86,56 @@ class EdgeCache(Service[Cache]):
     stats = blocking(Cache.stats)
     size = blocking_property(Cache.size)
     hit_rate = blocking_property(Cache.hit_rate)
+    _page = blocking(Cache.page)
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of live entries, some hundred a round trip.
+
+        A key that is there all the time comes at least once; one that comes or goes meanwhile may come.
+        """
+        page = self._page(0)
+        while True:
+            yield from page.keys
+            if page.cursor == 0:
+                return
+            page = self._page(page.cursor)
+
+    def cached(
+        self,
+        ttl: float | None = None,
+        key: KeyOf = None,
+        *,
+        tags: Iterable[str] = (),
+        stale_ttl: float | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Return a decorator that caches a function's results, each as in ``get_or_compute``.
+
+        For example::
+
+            @cache.cached(ttl=60)
+            def report(day: str) -> dict: ...
+
+        The entry's key is ``key(*args, **kwargs)`` where ``key`` is a function. Else it begins with
+        ``key``, or the function's full name, and a digest of the arguments follows where there are
+        any; they must be of types that the cache carries.
+        """
+        check_key(key)
+        names = tag_names(tags)
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            @wraps(function)
+            def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+                result: T = self.get_or_compute(
+                    result_key(function, key, args, kwargs),
+                    partial(function, *args, **kwargs),
+                    ttl,
+                    tags=names,
+                    stale_ttl=stale_ttl,
+                    lease_seconds=lease_seconds,
+                )
+                return result
+
+            return wrapper
+
+        return decorate

@@ -2,7 +2,7 @@
 -- KEYS[1] expiry   zset    entry key -> expiry
 -- KEYS[2] counts   zset    entry key -> count and generation
 -- KEYS[3] stats    hash    statistics
--- KEYS[4] values   prefix  of the entries' own keys
+-- KEYS[4] room     prefix  of every other key
 -- KEYS[5] repeats  prefix  of what remembers calls
 -- ARGV[1] slot    the call's slot
 -- ARGV[2] number  the call's number in its slot
@@ -27,6 +27,7 @@ for _, key in ipairs(keys) do
 end
 tally('expirations', removed.expired)
 tally('healed', removed.lost)
+tally('cleared', 1) -- what is being computed now must not be stored
 local more = redis.call('EXISTS', EXPIRY) + redis.call('EXISTS', COUNTS)
 local reply = integer(removed.live) .. ' ' .. (more > 0 and '1' or '0')
 remember(KEYS[5], now, ARGV[1], ARGV[2], reply)

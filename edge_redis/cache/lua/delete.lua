@@ -2,7 +2,7 @@
 -- KEYS[1] expiry   zset    entry key -> expiry
 -- KEYS[2] counts   zset    entry key -> count and generation
 -- KEYS[3] stats    hash    statistics
--- KEYS[4] values   prefix  of the entries' own keys
+-- KEYS[4] room     prefix  of every other key
 -- KEYS[5] repeats  prefix  of what remembers calls
 -- ARGV[1] slot    the call's slot
 -- ARGV[2] number  the call's number in its slot
@@ -13,6 +13,7 @@
 -- include: clock
 -- include: repeats
 -- include: index
+-- include: leases
 local now = now_ms()
 
 local before = recall(KEYS[5], now, ARGV[1], ARGV[2])
@@ -27,6 +28,7 @@ local count, expired, healed = 0, 0, 0
 for at = 3, #ARGV do
   count = count + removed[at]
   local was = remove(ARGV[at], now)
+  void_lease(ARGV[at])
   if was == 'expired' then expired = expired + 1 end
   if was == 'lost' then healed = healed + 1 end
 end

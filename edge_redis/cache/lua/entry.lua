@@ -2,7 +2,7 @@
 -- KEYS[1] expiry  zset    entry key -> expiry
 -- KEYS[2] counts  zset    entry key -> count and generation
 -- KEYS[3] stats   hash    statistics
--- KEYS[4] values  prefix  of the entries' own keys
+-- KEYS[4] room    prefix  of every other key
 -- ARGV[1] key  entry key
 -- Reply: raw value, expiry in Unix ms, access count; or an empty list
 -- Invariant: no entry in the index without its value

@@ -2,7 +2,7 @@
 -- KEYS[1] expiry   zset    entry key -> expiry
 -- KEYS[2] counts   zset    entry key -> count and generation
 -- KEYS[3] stats    hash    statistics
--- KEYS[4] values   prefix  of the entries' own keys
+-- KEYS[4] room     prefix  of every other key
 -- KEYS[5] repeats  prefix  of what remembers calls
 -- ARGV[1] slot    the call's slot
 -- ARGV[2] number  the call's number in its slot

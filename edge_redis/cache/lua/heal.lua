@@ -2,7 +2,7 @@
 -- KEYS[1] expiry  zset    entry key -> expiry
 -- KEYS[2] counts  zset    entry key -> count and generation
 -- KEYS[3] stats   hash    statistics
--- KEYS[4] values  prefix  of the entries' own keys
+-- KEYS[4] room    prefix  of every other key
 -- ARGV[1] index   1 to walk EXPIRY, 2 to walk COUNTS
 -- ARGV[2] cursor  where to go on, 0 to begin
 -- Reply: the next cursor, 0 at the end

@@ -3,22 +3,45 @@
 -- KEYS[1] expiry  zset    entry key -> expiry
 -- KEYS[2] counts  zset    entry key -> count and generation
 -- KEYS[3] stats   hash    statistics and the sequence
--- KEYS[4] values  prefix  of the entries' own keys
+-- KEYS[4] room    prefix  of every other key
 -- ARGV[1] max_size  integer
 -- ARGV[2] ttl_ms    integer
--- ARGV[3..] entries  each a key and an encoded value
--- Reply: two integers: entries stored, in their order (all, unless room for the next could not be
+-- ARGV[3] tags      JSON array of names, the empty string for none
+-- ARGV[4] token     of the lease under which the one value was computed, else the empty string
+-- ARGV[5] epoch     when that lease was taken
+-- ARGV[6..] entries  each a key and an encoded value
+-- Reply: two integers: entries done with, in their order (all, unless room for the next could not be
 --   made within the bound of one call: then the rest is sent again), and 1 where rows are still due
 -- Invariant: live entries never exceed max_size; no entry in the index without its value
 -- Repeat: idempotent: it stores the same values again, which evicts nothing
 -- include: clock
 -- include: index
+-- include: leases
 local max_size, ttl_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
+local tags, token = ARGV[3], ARGV[4]
+local FIRST = 6
 local now = now_ms()
 
 assert_types()
-for at = 3, #ARGV, 2 do
+for at = FIRST, #ARGV, 2 do
   has_value(ARGV[at])
+end
+for _, tag in ipairs(tags ~= '' and cjson.decode(tags) or {}) do
+  redis.call('SCARD', members_of(tag))
+end
+
+-- What was computed under a lease is stored if the lease still stands, or has run out with nothing
+-- put in its place and nothing cleared away.
+local function is_out_of_date(key)
+  local lease = redis.call('GET', lease_of(key))
+  if epoch(tags ~= '') ~= ARGV[5] then return true end
+  if lease then return lease ~= token end
+  return has_value(key)
+end
+
+if token ~= '' and is_out_of_date(ARGV[FIRST]) then
+  if redis.call('GET', lease_of(ARGV[FIRST])) == token then redis.call('DEL', lease_of(ARGV[FIRST])) end
+  return {1, 0}
 end
 local sequence = redis.call('HGET', STATS, 'sequence')
 
@@ -63,12 +86,19 @@ local function store(key, body)
   redis.call('SET', value_of(key), header .. body, 'PXAT', expiry)
   redis.call('ZADD', EXPIRY, expiry, key)
   redis.call('ZADD', COUNTS, integer(generation), key)
+  untag(key)
+  if tags == '' then return end
+  redis.call('HSET', TAGGED, key, tags)
+  for _, tag in ipairs(cjson.decode(tags)) do
+    redis.call('SADD', members_of(tag), key)
+  end
 end
 
 local stored = 0
-for at = 3, #ARGV, 2 do
+for at = FIRST, #ARGV, 2 do
   if not make_room(ARGV[at]) then break end
   store(ARGV[at], ARGV[at + 1])
+  if token == '' then void_lease(ARGV[at]) else redis.call('DEL', lease_of(ARGV[at])) end
   stored = stored + 1
 end
 tally('evictions', seen.live)

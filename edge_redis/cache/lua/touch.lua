@@ -2,7 +2,7 @@
 -- KEYS[1] expiry  zset    entry key -> expiry
 -- KEYS[2] counts  zset    entry key -> count and generation
 -- KEYS[3] stats   hash    statistics
--- KEYS[4] values  prefix  of the entries' own keys
+-- KEYS[4] room    prefix  of every other key
 -- ARGV[1] key     entry key
 -- ARGV[2] ttl_ms  integer
 -- Reply: integer, 1 where there is such an entry

@@ -1,7 +1,8 @@
 -- The index: every entry has a row in EXPIRY and one in COUNTS, under the entry's own key.
 -- A value may be gone before its rows are (Redis expired or evicted it). Where a whole index was
 -- lost, EXPIRY decides: what is not in it goes, what is only in it is counted from zero again.
-local EXPIRY, COUNTS, STATS, VALUES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local EXPIRY, COUNTS, STATS, ROOM = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local TAGGED = ROOM .. ':tagged'
 local GENERATIONS = 8589934592
 local MAX_COUNT = 1048575
 local CHUNK = 300
@@ -11,7 +12,11 @@ local function integer(number)
 end
 
 local function value_of(key)
-  return VALUES .. ':' .. key
+  return ROOM .. ':v:' .. key
+end
+
+local function members_of(tag)
+  return ROOM .. ':tag:' .. tag
 end
 
 -- Fails with WRONGTYPE where one of the keys is not ours, while nothing has been written yet.
@@ -19,6 +24,7 @@ local function assert_types()
   redis.call('ZCARD', EXPIRY)
   redis.call('ZCARD', COUNTS)
   redis.call('HLEN', STATS)
+  redis.call('HLEN', TAGGED)
 end
 
 -- Fails with WRONGTYPE where the entry is not a string; else whether it has a value.
@@ -30,10 +36,20 @@ local function tally(field, by)
   if by ~= 0 then redis.call('HINCRBY', STATS, field, integer(by)) end
 end
 
+local function untag(key)
+  local tags = redis.call('HGET', TAGGED, key)
+  if not tags then return end
+  redis.call('HDEL', TAGGED, key)
+  for _, tag in ipairs(cjson.decode(tags)) do
+    redis.pcall('SREM', members_of(tag), key) -- a set that is not ours holds none of our keys
+  end
+end
+
 -- Removes an entry from everywhere. Returns what it was: 'live', 'expired', 'lost' (its value was
 -- gone before its time) or 'none'.
 local function remove(key, now)
   local expiry = redis.call('ZSCORE', EXPIRY, key)
+  untag(key)
   redis.call('ZREM', EXPIRY, key)
   redis.call('ZREM', COUNTS, key)
   local had_value = redis.call('DEL', value_of(key)) == 1
@@ -53,7 +69,9 @@ end
 local function sweep(now)
   local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', '(' .. integer(now), 'LIMIT', 0, CHUNK)
   if #due == 0 then return 0 end
+  local tagged = redis.call('HLEN', TAGGED) > 0
   for _, key in ipairs(due) do
+    if tagged then untag(key) end
     redis.call('DEL', value_of(key))
   end
   redis.call('ZREM', EXPIRY, unpack(due))

@@ -1,0 +1,60 @@
+"""Many processes ask for one missing key: one computes, and when it is killed, one other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+import redis
+
+from edge_redis import EdgeCache
+from support.deadline import eventually
+from support.servers import Backend
+
+PROCESSES = 16
+LEASE_SECONDS = 2.0
+
+
+def ask(url: str, results: Any, barrier: Any, *, killed: bool) -> None:
+    with redis.Redis.from_url(url) as client, EdgeCache(client) as cache:
+
+        def compute() -> int:
+            number = int(client.incr("computations"))
+            if killed and number == 1:
+                client.set("holder", os.getpid())
+                time.sleep(60)
+            time.sleep(0.2)
+            return number
+
+        barrier.wait()
+        results.put(cache.get_or_compute("k", compute, lease_seconds=LEASE_SECONDS))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_of_many_processes_computes(valkey: Backend, *, killed: bool) -> None:
+    context = multiprocessing.get_context("spawn")
+    results, barrier = context.Queue(), context.Barrier(PROCESSES)
+    workers = [
+        context.Process(target=ask, args=(valkey.url, results, barrier), kwargs={"killed": killed})
+        for _ in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    with valkey.client() as client:
+        if killed:
+            holder = int(eventually(lambda: client.get("holder"), seconds=60))
+            began = time.monotonic()
+            os.kill(holder, signal.SIGKILL)
+        found = [results.get(timeout=60) for _ in range(PROCESSES - killed)]
+        if killed:
+            assert time.monotonic() - began < LEASE_SECONDS + 1.5
+        for worker in workers:
+            worker.join(10)
+        assert int(client.get("computations")) == 1 + killed
+    assert found == [1 + killed] * (PROCESSES - killed)
+    if killed:
+        assert sorted(worker.exitcode for worker in workers) == [-signal.SIGKILL] + [0] * (PROCESSES - 1)
