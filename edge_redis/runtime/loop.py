@@ -59,16 +59,23 @@ class BlockingLoop:
         # The one thing of the library that a signal handler may set while its thread waits for it.
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopped = False
+        self._running = threading.RLock()
 
     def stop(self) -> None:
         """End ``run`` after the round under way. Safe in a signal handler and from any thread."""
         self._stopped = True
         self._bell.put(None)
 
+    def end(self) -> None:
+        """Stop, and wait until the round under way has come to its end."""
+        self.stop()
+        with self._running:
+            pass
+
     def run(self) -> None:
         """Work until stopped."""
         pace = _Pace()
-        with _signals_to(self.stop):
+        with self._running, _signals_to(self.stop):
             while not self._stopped:
                 try:
                     pause = pace.after(self._work())
@@ -102,22 +109,30 @@ class AwaitedLoop:
     def __init__(self, work: Callable[[], Awaitable[int]]) -> None:
         self._work = work
         self._stopped = asyncio.Event()
+        self._running = asyncio.Lock()
 
     def stop(self) -> None:
         """End ``run`` after the round under way. To be called on the loop's own thread."""
         self._stopped.set()
 
+    async def end(self) -> None:
+        """Stop, and wait until the round under way has come to its end."""
+        self.stop()
+        async with self._running:
+            pass
+
     async def run(self) -> None:
         """Work until stopped."""
         pace = _Pace()
-        with _loop_signals_to(self.stop):
-            while not self._stopped.is_set():
-                try:
-                    pause = pace.after(await self._work())
-                except StoreError as error:
-                    pause = pace.after_error(error)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopped.wait(), pause or 1e-9)
+        async with self._running:
+            with _loop_signals_to(self.stop):
+                while not self._stopped.is_set():
+                    try:
+                        pause = pace.after(await self._work())
+                    except StoreError as error:
+                        pause = pace.after_error(error)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopped.wait(), pause or 1e-9)
 
 
 @contextlib.contextmanager

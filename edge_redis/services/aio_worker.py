@@ -70,8 +70,8 @@ class CloudWorker(AsyncService[Worker]):
         self._loop.stop()
 
     async def close(self) -> None:
-        """Stop, and close the store where this worker made it. The clients stay open."""
-        self._loop.stop()
+        """Stop, let the round under way end, and close the store where this worker made it. The clients stay open."""
+        await self._loop.end()
         await super().close()
         if self._own_store is not None:
             await self._own_store.close()

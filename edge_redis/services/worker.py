@@ -77,8 +77,8 @@ class CloudWorker(Service[Worker]):
         self._loop.stop()
 
     def close(self) -> None:
-        """Stop, and close the store where this worker made it. The clients stay open."""
-        self._loop.stop()
+        """Stop, let the round under way end, and close the store where this worker made it. The clients stay open."""
+        self._loop.end()
         super().close()
         if self._own_store is not None:
             self._own_store.close()

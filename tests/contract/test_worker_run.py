@@ -1,0 +1,131 @@
+"""CloudWorker.run: until stopped, through outages, with the signal handlers put back."""
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, StoreUnavailableError, aio
+from support.deadline import eventually
+
+
+@pytest.fixture
+def edge(backend):
+    with backend.client() as client:
+        yield client
+
+
+def test_runs_in_a_thread_until_stopped(edge, backend):
+    with backend.client() as cloud_client, CloudWorker(edge, cloud_client) as worker:
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        sync = EdgeSynchronizer(edge, scope="room")
+        cloud = RedisCloudStore(cloud_client)
+        for number in range(3):
+            state = sync.update_local({"n": number})
+            eventually(lambda: cloud.get("room") == state)  # noqa: B023 -- called before the next round
+        worker.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_stopped_before_it_runs(edge):
+    worker = CloudWorker(edge, edge)
+    worker.stop()
+    worker.run()
+
+
+def test_closing_ends_a_run(edge):
+    worker = CloudWorker(edge, edge)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    worker.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_and_the_handlers_are_put_back(edge, number):
+    before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
+    worker = CloudWorker(edge, edge)
+    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+    worker.run()
+    assert {known: signal.getsignal(known) for known in before} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_an_awaited_one(backend, number):
+    before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
+
+    async def main():
+        async with backend.async_client() as client, aio.CloudWorker(client, client) as worker:
+            sync = aio.EdgeSynchronizer(client, scope="room")
+            await sync.update_local({"n": 1})
+            asyncio.get_running_loop().call_later(0.2, os.kill, os.getpid(), number)
+            await worker.run()
+            assert await sync.is_synced
+
+    asyncio.run(main())
+    assert {known: signal.getsignal(known) for known in before} == before
+
+
+def test_an_awaited_one_runs_in_a_task_until_stopped(backend):
+    async def main():
+        async with backend.async_client() as client, aio.CloudWorker(client, client) as worker:
+            task = asyncio.create_task(worker.run())
+            sync, cloud = aio.EdgeSynchronizer(client, scope="room"), aio.RedisCloudStore(client)
+            state = await sync.update_local({"n": 1})
+            async with asyncio.timeout(10):
+                while await cloud.get("room") != state:  # noqa: ASYNC110 -- the worker tells nobody
+                    await asyncio.sleep(0.005)
+            worker.stop()
+            await asyncio.wait_for(task, 5)
+
+    asyncio.run(main())
+
+
+class Flaky:
+    """A cloud whose link can be cut."""
+
+    def __init__(self, store):
+        self.store, self.cut, self.tries = store, True, 0
+
+    def _link(self):
+        self.tries += 1
+        if self.cut:
+            raise StoreUnavailableError("cut off")
+
+    def get(self, scope):
+        return self.store.get(scope)
+
+    def apply(self, scope, changes, strategy):
+        self._link()
+        return self.store.apply(scope, changes, strategy)
+
+    def changes_since(self, cursor, limit):
+        self._link()
+        return self.store.changes_since(cursor, limit)
+
+
+def test_after_an_outage_it_resumes_by_itself_both_ways(edge, backend, caplog):
+    with backend.client() as cloud_client:
+        cloud = RedisCloudStore(cloud_client)
+        link = Flaky(cloud)
+        sync = EdgeSynchronizer(edge, scope="room")
+        with CloudWorker(edge, link, max_deliveries=2) as worker:
+            thread = threading.Thread(target=worker.run)
+            thread.start()
+            state = sync.update_local({"n": 1})
+            away = cloud.update("elsewhere", {"n": 2})
+            eventually(lambda: link.tries >= 4)
+            assert cloud.get("room") is None
+            link.cut = False
+            eventually(lambda: cloud.get("room") == state and sync.is_synced)
+            other = EdgeSynchronizer(edge, scope="elsewhere")
+            eventually(lambda: other.get_local_state() == away)
+            worker.stop()
+            thread.join(5)
+        # Said once, not twice a second, and once that it is over.
+        assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
