@@ -46,6 +46,10 @@ def watch(service: object, engine: Engine) -> None:
     _running.add(engine)
     # At exit the engines' own turn comes; a finalizer then would say "dropped" and no more.
     weakref.finalize(service, _drop, engine).atexit = False
+    _finalize_here()
+
+
+def _finalize_here(_: object = None) -> None:
     if _finalized_in != [os.getpid()]:
         _finalized_in[:] = [os.getpid()]
         util.Finalize(None, _end, exitpriority=100)
@@ -83,3 +87,6 @@ def new_mutex() -> contextlib.AbstractContextManager[object]:
 
 atexit.register(_end)
 os.register_at_fork(after_in_child=_after_fork)
+# A child that multiprocessing forks drops the finalizers it inherits; one that only uses its
+# parent's services makes none of its own.
+util.register_after_fork(_end, _finalize_here)

@@ -252,7 +252,7 @@ def test_minutes_expire_by_themselves(make: Maker) -> None:
     metrics.record(made())
     metrics.flush()
     with make.backend.client() as client:
-        keys = [key for key in client.scan_iter(match=f"{TAG}:g:0:t*")]
+        keys = list(client.scan_iter(match=f"{TAG}:g:0:t*"))
         assert len(keys) == 4
         for key in keys:
             assert 3600 - 5 <= client.ttl(key) <= 2 * 3600 + 5

@@ -80,11 +80,13 @@ BAD_SETTINGS: list[tuple[dict[str, Any], type[Exception]]] = [
     ({"node_id": 5}, InvalidTypeError),
 ]
 
+QUERIES = ("total_invocations", "success_rate", "avg_latency_ms", "error_count", "summary", "timeline")
+
 CALLS: list[tuple[str, tuple[Any, ...], type[Exception]]] = [
     *(("percentile", (q,), InvalidArgumentError) for q in (-0.1, 100.1, NAN, INF, 10**400)),
     *(("percentile", (q,), InvalidTypeError) for q in (True, None, "50")),
-    *((name, (value,), error) for name in ("total_invocations", "success_rate", "avg_latency_ms", "error_count", "summary", "timeline") for value, error in BAD_IDS),
-    *((name, (None, value), error) for name in ("total_invocations", "error_count", "summary", "timeline") for value, error in BAD_IDS),
+    *((name, (value,), error) for name in QUERIES for value, error in BAD_IDS),
+    *((name, (None, value), error) for name in QUERIES for value, error in BAD_IDS),
     *(("timeline", (None, None, minutes), InvalidArgumentError) for minutes in (0, -1, 1441)),
     *(("timeline", (None, None, minutes), InvalidTypeError) for minutes in (None, 1.0, True)),
     ("recent", (-1,), InvalidArgumentError),
@@ -151,7 +153,7 @@ class Plain(str, enum.Enum):  # noqa: UP042 -- the case
 def test_ids_that_are_kinds_of_str_are_their_text(make: Maker) -> None:
     metrics = make("EdgeMetrics")
     for _ in range(2):
-        metrics.record(InvocationRecord(Name.RESIZE, Plain.NODE, 1.0, True))
+        metrics.record(made(Name.RESIZE, Plain.NODE))
     assert metrics.total_invocations("resize", "edge") == metrics.total_invocations(Name.RESIZE, Plain.NODE) == 2
     found = metrics.recent()
     assert [(record.function_id, record.node_id) for record in found] == [("resize", "edge")] * 2

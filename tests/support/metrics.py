@@ -68,7 +68,9 @@ def spans() -> Iterator[InvocationRecord]:
     with gzip.open(path, "rt") as lines:
         for row in csv.DictReader(lines):
             when = datetime.fromtimestamp(START.timestamp() + int(row["start_us"]) / 1e6, UTC)
-            yield InvocationRecord(row["func"], row["node"], int(row["duration_us"]) / 1000, True, when)
+            yield InvocationRecord(
+                row["func"], row["node"], int(row["duration_us"]) / 1000, success=True, timestamp=when
+            )
 
 
 def assert_series(

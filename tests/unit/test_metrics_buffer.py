@@ -142,9 +142,11 @@ def test_pairs_past_the_bound_wait_under_other() -> None:
 
 def test_a_failed_call_is_noted_until_one_succeeds() -> None:
     buffer = filled(1)
-    with pytest.raises(StoreUnavailableError), buffer.sending():
-        assert buffer.senders == 1
-        raise StoreUnavailableError
+    sending = buffer.sending()
+    sending.__enter__()
+    assert buffer.senders == 1
+    error = StoreUnavailableError("away")
+    assert sending.__exit__(StoreUnavailableError, error, None) is False
     assert (buffer.senders, buffer.failing) == (0, True)
     with buffer.sending():
         pass
@@ -187,9 +189,16 @@ def test_a_forked_child_begins_anew() -> None:
     assert buffer.slot != before
 
 
-@pytest.mark.parametrize("when", [datetime.min, datetime.max, datetime(1969, 12, 31, 23, 59, 59, 999999)])
+YEARS = [
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(1969, 12, 31, 23, 59, 59, 999999, UTC),
+    datetime(9999, 12, 31, 23, 59, tzinfo=UTC),
+]
+
+
+@pytest.mark.parametrize("when", YEARS)
 def test_times_of_any_year_are_counted_and_kept(when: datetime) -> None:
-    record = made(timestamp=when.replace(tzinfo=UTC))
+    record = made(timestamp=when)
     deltas = Deltas()
     deltas.absorb([record, record])
     assert sum(cell[0] for cell in deltas.pairs["f", "n"].minutes.values()) == 2

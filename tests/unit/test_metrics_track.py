@@ -166,7 +166,7 @@ def test_a_generator_is_recorded_at_its_end_and_works_as_before(kept: Blocking, 
 
 def test_a_generator_that_is_closed_early_has_not_failed_and_one_that_raises_has(kept: Blocking, track: Track) -> None:
     @track
-    def numbers(bad: bool) -> Iterator[int]:
+    def numbers(*, bad: bool) -> Iterator[int]:
         yield 1
         if bad:
             raise ValueError("bad")
@@ -247,7 +247,7 @@ def test_what_cannot_be_tracked_is_refused(kept: Blocking) -> None:
         AsyncTrack(kept, 5, "n")
 
 
-class Mute(Exception):
+class MuteError(Exception):
     def __str__(self) -> str:
         raise RuntimeError
 
@@ -257,7 +257,7 @@ class Mute(Exception):
     [
         (ValueError("x"), "ValueError: x"),
         (ValueError(), "ValueError"),
-        (Mute(), "Mute"),
+        (MuteError(), "MuteError"),
         (OSError("\ud800"), "OSError: \\ud800"),
         (ValueError("é" * 2000), "ValueError: " + "é" * 988),
     ],
