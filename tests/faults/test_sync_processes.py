@@ -1,0 +1,150 @@
+"""Processes that write at once, and workers that are killed in the middle of a batch: on real servers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+import redis
+
+from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
+from support.deadline import eventually
+from support.sync import EDGE
+
+spawn = multiprocessing.get_context("spawn")
+WRITERS, DELTAS = 8, 25
+
+
+def write(url: str, name: int, go: Any) -> None:
+    with redis.Redis.from_url(url) as client, EdgeSynchronizer(client, max_pending=1000, scope="room") as sync:
+        go.wait()
+        for number in range(DELTAS):
+            sync.update_local({f"{name}-{number}": number}, is_delta=True)
+
+
+def test_no_delta_of_eight_processes_is_lost(real) -> None:
+    go = spawn.Event()
+    writers = [spawn.Process(target=write, args=(real.url, name, go), daemon=True) for name in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    go.set()
+    with real.client() as client:
+        sync = EdgeSynchronizer(client, scope="room")
+        while any(writer.is_alive() for writer in writers):
+            client.script_flush()
+            time.sleep(0.01)
+        assert [writer.exitcode for writer in writers] == [0] * WRITERS
+        total = WRITERS * DELTAS
+        expected = {f"{name}-{number}": number for name in range(WRITERS) for number in range(DELTAS)}
+        assert sync.get_local_state().data == expected
+        assert [change["version"] for change in sync.get_pending_changes()] == list(range(1, total + 1))
+        # Each version holds exactly one key more than the one before.
+        assert [len(change["data"]) for change in sync.get_pending_changes()] == list(range(1, total + 1))
+
+
+class Stopping:
+    """A cloud store that stops for ever at one point of a batch, until it is killed."""
+
+    def __init__(self, store: RedisCloudStore, point: str, reached: Any) -> None:
+        self.store, self.point, self.reached = store, point, reached
+
+    def get(self, scope: str) -> Any:
+        return self.store.get(scope)
+
+    def _stop_at(self, point: str) -> None:
+        if point == self.point:
+            self.reached.set()
+            time.sleep(60)
+
+    def apply(self, scope: str, changes: Any, strategy: Any) -> None:
+        self._stop_at("before the cloud has it")
+        half = len(changes) // 2
+        self.store.apply(scope, changes[:half], strategy)
+        self._stop_at("half of it applied")
+        self.store.apply(scope, changes[half:], strategy)
+        self._stop_at("applied and not confirmed")
+
+    def changes_since(self, cursor: str, limit: int) -> Any:
+        self._stop_at("before it pulls")
+        return self.store.changes_since(cursor, limit)
+
+
+POINTS = ["before the cloud has it", "half of it applied", "applied and not confirmed", "before it pulls"]
+
+
+def work(edge_url: str, cloud_url: str, point: str, reached: Any) -> None:
+    with redis.Redis.from_url(edge_url) as edge, redis.Redis.from_url(cloud_url) as cloud:
+        CloudWorker(edge, Stopping(RedisCloudStore(cloud), point, reached), claim_idle_seconds=0.3).run()
+
+
+@pytest.fixture(params=["one server", "two servers"])
+def ends(request: pytest.FixtureRequest, servers) -> tuple[Any, Any]:
+    edge = servers.backend("valkey")
+    cloud = edge if request.param == "one server" else servers.backend("redis")
+    return edge, cloud
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends, point: str) -> None:
+    edge, cloud = ends
+    with edge.client() as client, cloud.client() as cloud_client:
+        store = RedisCloudStore(cloud_client)
+        syncs = [EdgeSynchronizer(client, scope=f"s{number}") for number in range(3)]
+        for number in range(10):
+            for sync in syncs:
+                sync.update_local({f"n{number}": number}, is_delta=True)
+        reached = spawn.Event()
+        victim = spawn.Process(target=work, args=(edge.url, cloud.url, point, reached), daemon=True)
+        victim.start()
+        assert reached.wait(30)
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.join()
+        for sync in syncs:  # what is written meanwhile has its place behind
+            sync.update_local({"last": True}, is_delta=True)
+        started = time.monotonic()
+        with CloudWorker(client, store, claim_idle_seconds=0.3) as heir:
+            eventually(lambda: heir.run_once() >= 0 and all(sync.is_synced for sync in syncs), seconds=5)
+            assert time.monotonic() - started < 2.0
+            assert heir.run_once() == 0
+        for number, sync in enumerate(syncs):
+            events = store.sync_history(f"s{number}", 100)
+            assert [(event.version, event.success) for event in events] == [(v, True) for v in range(1, 12)]
+            assert store.get(f"s{number}") == sync.get_local_state()
+            assert store.conflicts(f"s{number}") == sync.conflicts() == []
+        assert client.zcard(f"{EDGE}:work") == 0
+
+
+def serve(edge_url: str, cloud_url: str) -> None:
+    with redis.Redis.from_url(edge_url) as edge, redis.Redis.from_url(cloud_url) as cloud:
+        CloudWorker(edge, cloud, claim_idle_seconds=0.2, batch_size=7).run()
+
+
+def test_three_workers_share_the_load_while_they_are_killed(ends) -> None:
+    edge, cloud = ends
+    scopes, updates = 6, 60
+    with edge.client() as client, cloud.client() as cloud_client:
+        store = RedisCloudStore(cloud_client)
+        syncs = [EdgeSynchronizer(client, max_pending=1000, scope=f"s{number}") for number in range(scopes)]
+        workers = [spawn.Process(target=serve, args=(edge.url, cloud.url), daemon=True) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for number in range(updates):
+            for sync in syncs:
+                sync.update_local({f"n{number}": number}, is_delta=True)
+            if number in (20, 40):
+                os.kill(workers.pop(0).pid, signal.SIGKILL)
+        eventually(lambda: all(sync.is_synced for sync in syncs))
+        for worker in workers:
+            worker.terminate()
+            worker.join(10)
+            assert worker.exitcode == 0
+        for number, sync in enumerate(syncs):
+            events = store.sync_history(f"s{number}", 1000)
+            assert Counter(event.version for event in events) == Counter(range(1, updates + 1))
+            assert [event.version for event in events] == list(range(1, updates + 1))
+            assert store.get(f"s{number}") == sync.get_local_state()
