@@ -39,6 +39,7 @@ from edge_redis.models import (
     SyncEvent,
     SyncState,
     Transition,
+    WatchRound,
 )
 from edge_redis.runtime import embedded
 from edge_redis.runtime.connect import connect, connect_async
@@ -46,6 +47,7 @@ from edge_redis.services.bundle import EdgeRedis
 from edge_redis.services.cache import EdgeCache
 from edge_redis.services.cloud import RedisCloudStore
 from edge_redis.services.health import HealthMonitor
+from edge_redis.services.health_watch import HealthWatch
 from edge_redis.services.metrics import EdgeMetrics
 from edge_redis.services.state import EdgeSynchronizer
 from edge_redis.services.worker import CloudWorker
@@ -70,6 +72,7 @@ __all__ = [
     "FlapThresholds",
     "HealthCheck",
     "HealthMonitor",
+    "HealthWatch",
     "InvalidArgumentError",
     "InvalidKeyError",
     "InvalidTypeError",
@@ -92,6 +95,7 @@ __all__ = [
     "UnknownNodeError",
     "UnsupportedTypeError",
     "ValueTooLargeError",
+    "WatchRound",
     "WrongKeyTypeError",
     "connect",
     "connect_async",

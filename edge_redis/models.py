@@ -152,8 +152,16 @@ class HealthCheck:
 class Transition:
     """A change of a node's state, as the stream of transitions keeps it.
 
-    ``state`` is "unhealthy", "recovered" or "forgotten" (removed after a long silence); ``previous``
-    is the verdict before, "unknown" where there was none. ``silenced`` is set for a node in maintenance. ``position`` is the entry's
+    ``state`` is one of
+
+    - "unhealthy", "recovered" (healthy after unhealthy);
+    - "maintenance" (the node's status: until it ends, nothing else is told of the node),
+      "healthy" (after maintenance or flapping);
+    - "flapping";
+    - "forgotten" (removed after a long silence);
+    - "silence" and "silence_over", of no node: most of the fleet went silent together, and came back.
+
+    ``previous`` is the state before, "unknown" where there was none. ``position`` is the entry's
     place in the stream.
     """
 
@@ -163,7 +171,24 @@ class Transition:
     at: datetime
     reason: str
     position: str
-    silenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRound:
+    """What one round of a HealthWatch did.
+
+    Where ``leader`` is false another watch is on duty, and all the rest is zero. ``fence`` numbers
+    the turns of duty. ``grace``: the server had been away, so that no silence counts yet.
+    ``silence``: most of the fleet is silent, and verdicts on the silent are withheld.
+    """
+
+    leader: bool
+    fence: int = 0
+    checked: int = 0
+    unhealthy: int = 0
+    forgotten: int = 0
+    grace: bool = False
+    silence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

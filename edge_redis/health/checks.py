@@ -88,24 +88,39 @@ class Checks(Registry):
         return verdicts.report(found)
 
     def _check_slices(self, claims: Sequence[tuple[str, str]]) -> Flow[list[verdicts.Brief]]:
-        with ExitStack() as held:
-            slices = yield from Batch(
-                [self._check_slice(held.enter_context(self._slots.hold()), some) for some in sliced(claims, SLICE)]
-            )
-        return [verdict for judged in slices for verdict in judged]
+        replies = yield from self._slices("brief", claims)
+        parts = sliced(claims, SLICE)
+        judged = (
+            verdicts.from_words((node_id for node_id, _ in part), reply)
+            for part, reply in zip(parts, replies, strict=True)
+        )
+        return [verdict for some in judged for verdict in some]
 
-    def _check_slice(self, call: tuple[str, int], claims: Sequence[tuple[str, str]]) -> Operation[list[verdicts.Brief]]:
-        ids = [node_id for node_id, _ in claims]
-        return self._check("brief", call, claims, lambda reply: verdicts.from_words(ids, reply))
+    def _slices(
+        self, form: str, claims: Sequence[tuple[str, str]], fence: str = "", timeout_ms: float | None = None
+    ) -> Flow[list[bytes]]:
+        """Judge in slices, all in one round trip; return the replies of ``check.lua``."""
+        with ExitStack() as held:
+            steps = [
+                self._check(form, held.enter_context(self._slots.hold()), part, bytes, fence, timeout_ms)
+                for part in sliced(claims, SLICE)
+            ]
+            return (yield from Batch(steps))
 
     def _check(
-        self, form: str, call: tuple[str, int], claims: Sequence[tuple[str, str]], decode: Callable[[bytes], T]
+        self,
+        form: str,
+        call: tuple[str, int],
+        claims: Sequence[tuple[str, str]],
+        decode: Callable[[bytes], T],
+        fence: str = "",
+        timeout_ms: float | None = None,
     ) -> Operation[T]:
         keys = self._keys
-        limits = [self._timeout * 1000, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
+        limits = [timeout_ms or self._timeout * 1000, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
         return _CHECK(
-            [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.totals, keys.repeats],
-            [*call, *limits, form, self._now_word(), *(word for claim in claims for word in claim)],
+            [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.totals, keys.repeats, keys.duty],
+            [*call, *limits, form, self._now_word(), fence, *(word for claim in claims for word in claim)],
             decode,
         )
 

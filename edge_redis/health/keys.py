@@ -6,7 +6,9 @@
 | <tag>:node:<id>       | hash   | none        | status, location, skew_ms in plain text; facts and          |
 |                       |        |             | resources in the codec's bytes                              |
 | <tag>:history:<id>    | list   | see below   | checks, newest first, one line each (``verdicts``)          |
-| <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason, silenced  |
+| <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason            |
+| <tag>:duty            | hash   | none        | which HealthWatch is on duty, and what it sees (``duty.lua``) |
+| <tag>:flapping        | set    | none        | ids of the nodes that a HealthWatch found flapping          |
 | <tag>:totals          | hash   | none        | total_checks                                                |
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each slot (``core.repeats``)               |
 
@@ -34,6 +36,8 @@ class HealthKeys:
         self.nodes = room.key("node")
         self.histories = room.key("history")
         self.transitions = room.key("transitions")
+        self.duty = room.key("duty")
+        self.flapping = room.key("flapping")
         self.totals = room.key("totals")
         self.repeats = room.key("repeats")
 

@@ -60,19 +60,17 @@ class Health(Fleet):
             min(last, MAX_HISTORY),
         )
 
-    def _verdicts(self, node_id: str, window: int) -> Flow[list[bool]]:
-        checks = yield from self.get_history(node_id, window)
-        return [found.healthy for found in checks]
-
     def detect_flapping(self, node_id: str, window: int = 10) -> Flow[bool]:
         """Whether the node's last ``window`` checks hold three or more changes of verdict.
 
         A monitor made with a ``flap_detector`` goes by that instead, over the whole history kept.
         """
         check.integer("window", window, least=1)
-        if self._flap_detector is None:
-            return is_flapping((yield from self._verdicts(node_id, window)), window)
-        return self._flap_detector.is_flapping((yield from self._verdicts(node_id, self._max_history)))
+        checks = yield from self.get_history(node_id, self._max_history if self._flap_detector else window)
+        return self._flaps([found.healthy for found in checks], window)
+
+    def _flaps(self, verdicts: Sequence[bool], window: int = recovery.FLAPPING_WINDOW) -> bool:
+        return self._flap_detector.is_flapping(verdicts) if self._flap_detector else is_flapping(verdicts, window)
 
     def get_recovery_recommendation(self, node_id: str) -> Flow[str]:
         """Return what to do about a node.

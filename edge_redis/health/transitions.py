@@ -22,7 +22,6 @@ def from_entry(entry: Entry) -> Transition | None:
             at=from_timestamp(int(text["at"]) / 1000),
             reason=text["reason"],
             position=position.decode(),
-            silenced=text["silenced"] == "1",
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None

@@ -43,17 +43,18 @@ def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """A verdict without its details."""
+    """A verdict without its details. ``changed``: it is another than the one before."""
 
     node_id: str
     healthy: bool
     latency_ms: float
+    changed: bool
 
 
 def from_words(node_ids: Iterable[str], reply: bytes) -> list[Brief]:
-    """Return the verdicts of a brief reply; nodes that are no longer known are left out."""
+    """Return the verdicts of a brief reply; nodes that were not judged are left out."""
     return [
-        Brief(node_id, word.startswith(b"1"), float(word[1:]))
+        Brief(node_id, word.startswith(b"1"), float(word[1:].rstrip(b"!")), word.endswith(b"!"))
         for node_id, word in zip(node_ids, reply.split(b" "), strict=True)
         if word != _UNKNOWN
     ]

@@ -334,10 +334,10 @@ def test_every_transition_says_what_when_and_why(clock: ServerClock, timed: Any)
     timed.heartbeat("n1", EdgeNodeStatus.OFFLINE)
     timed.check_cluster()
     found = timed.transitions()
-    assert [(change.node_id, change.state, change.previous, change.silenced, change.reason) for change in found] == [
-        ("n1", "unhealthy", "healthy", False, "heartbeat 75.2 s old, timeout 60 s"),
-        ("n1", "recovered", "unhealthy", True, "heartbeat 0.4 s old, timeout 60 s"),
-        ("n1", "unhealthy", "healthy", False, "status is offline, heartbeat 0.0 s old, timeout 60 s"),
+    assert [(change.node_id, change.state, change.previous, change.reason) for change in found] == [
+        ("n1", "unhealthy", "healthy", "heartbeat 75.2 s old, timeout 60 s"),
+        ("n1", "maintenance", "unhealthy", "status is maintenance, heartbeat 0.4 s old, timeout 60 s"),
+        ("n1", "unhealthy", "maintenance", "status is offline, heartbeat 0.0 s old, timeout 60 s"),
     ]
     assert [change.at - START for change in found] == [timedelta(seconds=seconds) for seconds in (75.2, 75.6, 75.6)]
     assert len({change.position for change in found}) == 3

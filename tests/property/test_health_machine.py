@@ -52,7 +52,8 @@ class Model:
     total: int = 0
     registry: dict[str, Facts] = field(default_factory=dict)
     history: dict[str, list[tuple[bool, float]]] = field(default_factory=dict)
-    transitions: list[tuple[str, str, str, bool]] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+    transitions: list[tuple[str, str, str]] = field(default_factory=list)
 
     def register(self, name: str, beat: float, status: EdgeNodeStatus) -> None:
         known = self.registry.get(name)
@@ -72,10 +73,12 @@ class Model:
         age = self.now - facts.beat
         healthy = age < TIMEOUT and facts.status is not EdgeNodeStatus.OFFLINE
         history = self.history.setdefault(name, [])
-        previous = {True: "healthy", False: "unhealthy", None: "unknown"}[history[-1][0] if history else None]
-        state = "recovered" if healthy else "unhealthy"
-        if (previous, healthy) not in {("healthy", True), ("unhealthy", False), ("unknown", True)}:
-            self.transitions.append((name, state, previous, facts.status is EdgeNodeStatus.MAINTENANCE))
+        was = self.states.get(name, "unknown")
+        verdict = "healthy" if healthy else "unhealthy"
+        now = "maintenance" if facts.status is EdgeNodeStatus.MAINTENANCE else verdict
+        self.states[name] = now
+        if was != now and (was, now) != ("unknown", "healthy"):
+            self.transitions.append((name, "recovered" if (was, now) == ("unhealthy", "healthy") else now, was))
         self.history[name] = [*history, (healthy, age)][-MAX_HISTORY:]
         self.total += 1
         return healthy
@@ -138,6 +141,7 @@ class HealthMachine(RuleBasedStateMachine):
     def deregister(self, name: str) -> None:
         assert self.monitor.deregister(name) is (self.model.registry.pop(name, None) is not None)
         self.model.history.pop(name, None)
+        self.model.states.pop(name, None)
 
     @rule(name=IDS, status=st.none() | STATUSES)
     def heartbeat(self, name: str, status: EdgeNodeStatus | None) -> None:
@@ -198,7 +202,7 @@ class HealthMachine(RuleBasedStateMachine):
     def changes(self, name: str | None, limit: int) -> None:
         expected = [change for change in self.model.transitions if name in (None, change[0])][-limit:]
         found = self.monitor.transitions(limit, name)
-        assert [(change.node_id, change.state, change.previous, change.silenced) for change in found] == expected
+        assert [(change.node_id, change.state, change.previous) for change in found] == expected
 
     @rule()
     def registry(self) -> None:

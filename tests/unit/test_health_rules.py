@@ -119,10 +119,10 @@ def test_a_history_is_turned_oldest_first_without_its_broken_lines() -> None:
 
 
 def test_words_of_a_slice_and_their_report() -> None:
-    found = verdicts.from_words(["a", "b", "c"], b"112 - 060001")
+    found = verdicts.from_words(["a", "b", "c"], b"112 - 060001!")
     assert found == [
-        verdicts.Brief("a", healthy=True, latency_ms=12.0),
-        verdicts.Brief("c", healthy=False, latency_ms=60001.0),
+        verdicts.Brief("a", healthy=True, latency_ms=12.0, changed=False),
+        verdicts.Brief("c", healthy=False, latency_ms=60001.0, changed=True),
     ]
     assert verdicts.report(found) == {
         "total_nodes": 2,
@@ -147,18 +147,14 @@ def entry(**changes: bytes | None) -> dict[bytes, bytes]:
         "previous": b"healthy",
         "at": b"1772366400250",
         "reason": b"heartbeat 75.2 s old, timeout 60 s",
-        "silenced": b"0",
     }
     return {name.encode(): value for name, value in (plain | changes).items() if value is not None}
 
 
 def test_an_entry_tells_of_a_transition() -> None:
     assert transitions.from_entry((b"5-0", entry())) == Transition(
-        "n", "unhealthy", "healthy", AT, "heartbeat 75.2 s old, timeout 60 s", "5-0", silenced=False
+        "n", "unhealthy", "healthy", AT, "heartbeat 75.2 s old, timeout 60 s", "5-0"
     )
-    silenced = transitions.from_entry((b"5-1", entry(silenced=b"1")))
-    assert silenced is not None
-    assert silenced.silenced
 
 
 @pytest.mark.parametrize(

@@ -5,26 +5,32 @@
 -- KEYS[4] transitions      stream  state changes
 -- KEYS[5] totals           hash    total_checks
 -- KEYS[6] repeats          prefix  the last call of each slot
+-- KEYS[7] duty             hash    who watches, and since when (see duty.lua)
 -- ARGV[1] slot             string
 -- ARGV[2] number           integer
 -- ARGV[3] timeout_ms       number, a heartbeat must be younger
 -- ARGV[4] max_history      integer, checks kept a node
 -- ARGV[5] max_transitions  integer, about how many the stream keeps
 -- ARGV[6] orphan_ms        integer, expiry of the history of a node that is not registered
--- ARGV[7] form             'full' for the history's line of one node, 'brief' for a word a node
+-- ARGV[7] form             'full' for the history's line of one node, 'brief' for a word a node, 'count' to write
+--                          nothing and tell how many nodes would turn unhealthy by their silence, 'withhold' for
+--                          'brief' without these
 -- ARGV[8] now_ms           integer, the moment of judgement, or '' for the server's time
--- ARGV[9..] nodes          pairs: id, and '' or what the caller holds: '<beat_ms> <status> <location>'
--- Reply: string; full: '<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>'; brief: '<1|0><age_ms>'
---        a node, separated by spaces; either '-' for a node that neither is registered nor was described
--- Invariant: one line in the history a node and call; a transition only where the verdict differs from the line before
+-- ARGV[9] fence            integer, the turn of duty the caller judges in, or '' where anybody may
+-- ARGV[10..] nodes         pairs: id, and '' or what the caller holds: '<beat_ms> <status> <location>'
+-- Reply: string; full: '<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>'; brief: '<1|0><age_ms>' and '!' where
+--        the verdict is another than before, separated by spaces; either '-' for a node that neither is registered
+--        nor was described, and for one withheld; 'FENCED' where the turn is over; count: how many would
+--        turn, and how many were not unhealthy before
+-- Invariant: one line in the history a node and call; a transition only where the state differs from the line before
 -- Repeat: remembered
 -- include: clock
 -- include: repeats
 local beats, node_prefix, history_prefix, transitions = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local totals, repeats = KEYS[5], KEYS[6]
+local totals, repeats, duty = KEYS[5], KEYS[6], KEYS[7]
 local slot, number = ARGV[1], ARGV[2]
 local timeout_ms, max_history, max_transitions, orphan_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local full = ARGV[7] == 'full'
+local form, fence = ARGV[7], ARGV[9]
 local VERDICTS = { ['1'] = 'healthy', ['0'] = 'unhealthy' }
 
 local server_now = now_ms()
@@ -32,6 +38,15 @@ local now = ARGV[8] ~= '' and tonumber(ARGV[8]) or server_now
 local before = recall(repeats, server_now, slot, number)
 if before then return before end
 local now_text = string.format('%.0f', now)
+
+-- A turn of duty ends when another takes over, and a round of it when the server itself was away since
+-- it began: the nodes could not beat either. Until since_ms nobody could be heard.
+local since = -math.huge
+if fence ~= '' then
+  local turn = redis.call('HMGET', duty, 'fence', 'round_ms', 'gap_ms', 'since_ms')
+  if turn[1] ~= fence or now - tonumber(turn[2]) > tonumber(turn[3]) then return 'FENCED' end
+  since = tonumber(turn[4])
+end
 
 -- What counts of a node: of the registry's facts and the caller's, those of the later heartbeat;
 -- of two that are equally late, the caller's. A heartbeat from the future is one of now.
@@ -56,39 +71,59 @@ local latest = {}
 local function judge(id, claim)
   local beat, status, location, skew, registered = known(id, claim)
   if not beat then return nil end
+  local history = history_prefix .. ':' .. id
+  local line = latest[id] or redis.call('LINDEX', history, 0) or ''
+  local previous = string.sub(line, 1, 1)
+  local heard = previous == '0' and beat or math.max(beat, since)
+  local fresh = math.max(0, now - heard) < timeout_ms
+  local turning = not fresh and status ~= 'offline' and previous ~= '0'
+  if form == 'withhold' and turning then return nil end
+  local flag = fresh and status ~= 'offline' and '1' or '0'
   local age = math.max(0, now - beat)
   local age_text = string.format('%.0f', age)
-  local flag = age < timeout_ms and status ~= 'offline' and '1' or '0'
-  local history = history_prefix .. ':' .. id
-  local previous = latest[id] or string.sub(redis.call('LINDEX', history, 0) or '', 1, 1)
-  latest[id] = flag
+  latest[id] = table.concat({ flag, age_text, now_text, skew, status, location }, ' ')
   return {
-    id = id, history = history, registered = registered, flag = flag, previous = previous, age = age, status = status,
-    brief = flag .. age_text, line = table.concat({ flag, age_text, now_text, skew, status, location }, ' '),
+    id = id, history = history, registered = registered, status = status, age = age,
+    before = line, previous = previous, flag = flag, turning = turning, line = latest[id],
+    brief = flag .. age_text .. (VERDICTS[previous] and flag ~= previous and '!' or ''),
   }
 end
 
-local judged, words = {}, {}
-for index = 9, #ARGV, 2 do
+local judged, words, turning, up = {}, {}, 0, 0
+for index = 10, #ARGV, 2 do
   local verdict = judge(ARGV[index], ARGV[index + 1])
-  if verdict then judged[#judged + 1] = verdict end
-  words[#words + 1] = verdict and (full and verdict.line or verdict.brief) or '-'
+  if verdict then
+    judged[#judged + 1] = verdict
+    if verdict.turning then turning = turning + 1 end
+    if verdict.previous ~= '0' then up = up + 1 end
+  end
+  words[#words + 1] = verdict and (form == 'full' and verdict.line or verdict.brief) or '-'
 end
+if form == 'count' then return string.format('%.0f %.0f', turning, up) end
 local reply = table.concat(words, ' ')
 if #judged == 0 then return reply end
 redis.call('XLEN', transitions)
 
-local function reason(verdict)
-  local text = string.format('heartbeat %.1f s old, timeout %g s', verdict.age / 1000, timeout_ms / 1000)
-  return verdict.status == 'offline' and 'status is offline, ' .. text or text
+-- The state before and now: maintenance, whatever the verdict, or else the verdict.
+local function states(verdict)
+  local status = string.match(verdict.before, '^[01] %d+ %d+ %d+ (%l+)')
+  local was = status == 'maintenance' and status or VERDICTS[verdict.previous] or 'unknown'
+  return was, verdict.status == 'maintenance' and 'maintenance' or VERDICTS[verdict.flag]
 end
 
--- The first verdict on a node is news only where it is a bad one.
+local function reason(verdict)
+  local text = string.format('heartbeat %.1f s old, timeout %g s', verdict.age / 1000, timeout_ms / 1000)
+  if verdict.status ~= 'offline' and verdict.status ~= 'maintenance' then return text end
+  return 'status is ' .. verdict.status .. ', ' .. text
+end
+
+-- The first verdict on a node is no news where it is a good one.
 local function write_transition(verdict)
-  if verdict.flag == '1' and verdict.previous ~= '0' then return end
+  local was, is = states(verdict)
+  if was == is or (was == 'unknown' and is == 'healthy') then return end
   redis.call('XADD', transitions, 'MAXLEN', '~', max_transitions, '*', 'node', verdict.id,
-    'state', verdict.flag == '1' and 'recovered' or 'unhealthy', 'previous', VERDICTS[verdict.previous] or 'unknown',
-    'at', now_text, 'reason', reason(verdict), 'silenced', verdict.status == 'maintenance' and '1' or '0')
+    'state', was == 'unhealthy' and is == 'healthy' and 'recovered' or is, 'previous', was,
+    'at', now_text, 'reason', reason(verdict))
 end
 
 redis.call('HINCRBY', totals, 'total_checks', #judged)
@@ -97,7 +132,7 @@ for _, verdict in ipairs(judged) do
     redis.call('LTRIM', verdict.history, 0, max_history - 1)
   end
   if not verdict.registered then redis.call('PEXPIRE', verdict.history, orphan_ms) end
-  if verdict.flag ~= verdict.previous then write_transition(verdict) end
+  write_transition(verdict)
 end
 remember(repeats, server_now, slot, number, reply)
 return reply

@@ -33,7 +33,7 @@ for index = 1, #silent, 2 do
   redis.call('ZREM', beats, id)
   redis.call('UNLINK', node_prefix .. ':' .. id, history_prefix .. ':' .. id)
   redis.call('XADD', transitions, 'MAXLEN', '~', max_transitions, '*', 'node', id, 'state', 'forgotten',
-    'previous', 'unknown', 'at', string.format('%.0f', now), 'reason', reason, 'silenced', '0')
+    'previous', 'unknown', 'at', string.format('%.0f', now), 'reason', reason)
 end
 local removed = string.format('%.0f', #silent / 2)
 remember(repeats, server_now, slot, number, removed)

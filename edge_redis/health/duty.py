@@ -1,0 +1,204 @@
+"""Being on watch: one monitor of many judges the fleet, round after round, and knows when not to.
+
+- **One at a time.** A lease in Redis, by the server's clock, decides who is on duty; each turn has a
+  higher number, the fence, and every script that writes a verdict refuses an older one (Gray and
+  Cheriton, "Leases", SOSP 1989, for the lease; Kleppmann, "How to do distributed locking", 2016, for
+  the fence). A watch that was paused past its lease writes nothing.
+- **Not its own blindness.** Each call of any watch shows that the server was there. After a gap in these,
+  the server was away, or nobody watched: silence counts from the end of the gap, so that each node has a
+  whole timeout to be heard again. Nodes that were unhealthy before stay so.
+- **One event for many.** Where a node is about to be found silent and most of the nodes that were up have
+  been silent for half the timeout, that is one event; verdicts on the silent are withheld until most are
+  back, as Kubernetes stops evicting from a zone that fails as a whole. Nodes are to beat at least twice a
+  timeout.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Container, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from edge_redis.core import check
+from edge_redis.core.operation import Batch, Flow, Operation, command
+from edge_redis.core.script import load
+from edge_redis.errors import StoreError
+from edge_redis.health import verdicts
+from edge_redis.health.flapping import FlapThresholds
+from edge_redis.health.operations import Health
+from edge_redis.health.registry import SLICE, SLICES_AT_ONCE, sliced
+from edge_redis.models import EdgeNodeStatus, HealthCheck, WatchRound
+
+LEAST_OF_MANY: Final = 3
+"""Fewer nodes than this are never a silence of many."""
+MOST: Final = 0.5
+"""A silence of many begins above this share of the nodes that were up, and ends below half of it."""
+FENCED: Final = b"FENCED"
+
+_DUTY: Final = load(__package__, "duty")
+_RESIGN: Final = load(__package__, "resign")
+_SILENCE: Final = load(__package__, "silence")
+_FLAPPING: Final = load(__package__, "flapping")
+
+
+class Turn(NamedTuple):
+    """What ``duty.lua`` replies."""
+
+    fence: int
+    now_ms: int
+    since_ms: int
+    registered: int
+    suspects: int
+    silence: int
+
+
+class Duty(Health):
+    """Rounds of judging every registered node, for whoever holds the watch."""
+
+    def __init__(
+        self,
+        heartbeat_timeout_seconds: float,
+        *,
+        namespace: str,
+        interval_seconds: float,
+        lease_seconds: float | None,
+        retention_seconds: float | None,
+        max_history: int,
+        max_transitions: int,
+        flap_detector: FlapThresholds | None,
+    ) -> None:
+        super().__init__(
+            heartbeat_timeout_seconds,
+            namespace=namespace,
+            max_history=max_history,
+            max_transitions=max_transitions,
+            flap_detector=flap_detector,
+        )
+        interval = check.positive("interval_seconds", interval_seconds)
+        lease = 3 * interval if lease_seconds is None else check.number("lease_seconds", lease_seconds)
+        if lease < 2 * interval:
+            raise check.value_error("lease_seconds", lease, "must be at least two intervals")
+        self.tick_seconds = interval
+        self._lease_ms = round(lease * 1000)
+        # A silence of the server must be noticed well before it makes a node that beats look silent.
+        gap = max(1.5 * interval, min(2 * interval + 1, self._timeout / 2))
+        self._gap_ms = round(gap * 1000)
+        self._retention = None if retention_seconds is None else check.positive("retention_seconds", retention_seconds)
+        self._holder = secrets.token_hex(8)
+
+    def after_fork(self) -> None:
+        """Be another watch than the parent."""
+        self._holder = secrets.token_hex(8)
+
+    def tick(self) -> Flow[WatchRound]:
+        """Do a round."""
+        return self.run_once()
+
+    def closing(self) -> Flow[None]:
+        """Give up the watch, so that another takes it at once; with the server away, the lease runs out by itself."""
+        with suppress(StoreError):
+            yield from _RESIGN([self._keys.duty], [self._holder], int)
+
+    def run_once(self) -> Flow[WatchRound]:
+        """Take the watch or keep it, and judge every registered node; or stand by where another has it."""
+        turn = yield from self._take_duty()
+        if turn.fence == 0:
+            return WatchRound(leader=False)
+        claims = [(node_id, "") for node_id in (yield from self._ids())]
+        silence = yield from self._silence(turn, claims)
+        judged = yield from self._judge(turn, "withhold" if silence else "brief", claims)
+        if judged is None:
+            return WatchRound(leader=False)
+        yield from self._note_flapping(turn, [verdict.node_id for verdict in judged if verdict.changed])
+        grace = turn.now_ms - turn.since_ms < self._timeout * 1000
+        forgotten = 0 if grace or self._retention is None else (yield from self.forget(self._retention))
+        return WatchRound(
+            leader=True,
+            fence=turn.fence,
+            checked=len(judged),
+            unhealthy=sum(not verdict.healthy for verdict in judged),
+            forgotten=forgotten,
+            grace=grace,
+            silence=silence,
+        )
+
+    def _take_duty(self) -> Operation[Turn]:
+        return _DUTY(
+            [self._keys.duty, self._keys.beats],
+            [self._holder, self._lease_ms, self._gap_ms, self._timeout * 500],
+            lambda reply: Turn(*map(int, reply)),
+        )
+
+    def _judge(self, turn: Turn, form: str, claims: Sequence[tuple[str, str]]) -> Flow[list[verdicts.Brief] | None]:
+        """Return the verdicts, or None where the turn or the round is over."""
+        judged: list[verdicts.Brief] = []
+        for some in sliced(claims, SLICE * SLICES_AT_ONCE):
+            replies = yield from self._slices(form, some, str(turn.fence))
+            if FENCED in replies:
+                return None
+            for part, reply in zip(sliced(some, SLICE), replies, strict=True):
+                judged.extend(verdicts.from_words([node_id for node_id, _ in part], reply))
+        return judged
+
+    def _silence(self, turn: Turn, claims: Sequence[tuple[str, str]]) -> Flow[bool]:
+        """Whether most of the fleet is silent; say so in the stream where that begins or ends."""
+        was = turn.silence == 1
+        if not was and turn.suspects <= turn.registered * MOST:
+            return False
+        silent, _ = yield from self._count(turn, claims, self._timeout * 1000)
+        suspects, up = yield from self._count(turn, claims, self._timeout * 500)
+        if was:
+            now = suspects >= LEAST_OF_MANY and suspects > up * MOST / 2
+        else:
+            now = silent > 0 and suspects >= LEAST_OF_MANY and suspects > up * MOST
+        if now != was:
+            reason = f"{suspects} of {up} nodes that were up are silent for {self._timeout / 2:g} s or longer"
+            yield from _SILENCE(
+                [self._keys.duty, self._keys.transitions],
+                [turn.fence, int(now), reason, self._max_transitions],
+                int,
+            )
+        return now
+
+    def _count(self, turn: Turn, claims: Sequence[tuple[str, str]], timeout_ms: float) -> Flow[tuple[int, int]]:
+        """Return how many nodes would turn unhealthy at this timeout, and how many were not so before."""
+        turning = up = 0
+        for some in sliced(claims, SLICE * SLICES_AT_ONCE):
+            replies = yield from self._slices("count", some, str(turn.fence), timeout_ms)
+            counts = [tuple(map(int, reply.split())) for reply in replies if reply != FENCED]
+            turning += sum(count[0] for count in counts)
+            up += sum(count[1] for count in counts)
+        return turning, up
+
+    def _note_flapping(self, turn: Turn, changed: Sequence[str]) -> Flow[None]:
+        """Tell of the nodes that began or ceased to flap: one whose verdict changed, or that did flap."""
+        found = yield from command(set[bytes], "SMEMBERS", self._keys.flapping)
+        known = {node_id.decode("utf-8", "replace") for node_id in found}
+        for some in sliced(sorted({*changed, *known}), SLICE * 4):
+            histories = yield from Batch([self.get_history(node_id, self._max_history) for node_id in some])
+            pairs = zip(some, histories, strict=True)
+            notes = [note for node_id, checks in pairs if (note := self._note(turn, node_id, checks, known))]
+            if notes:
+                yield from Batch(notes)
+
+    def _note(
+        self, turn: Turn, node_id: str, checks: Sequence[HealthCheck], known: Container[str]
+    ) -> Operation[int] | None:
+        """Return the step that notes a node's flapping where it is news, and the node not in maintenance."""
+        flaps = self._flaps([found.healthy for found in checks])
+        if flaps == (node_id in known) or (checks and checks[-1].details["status"] == EdgeNodeStatus.MAINTENANCE):
+            return None
+        keys = self._keys
+        return _FLAPPING(
+            [keys.duty, keys.flapping, keys.beats, keys.transitions],
+            [
+                turn.fence,
+                node_id,
+                int(flaps),
+                "healthy" if checks and checks[-1].healthy else "unhealthy",
+                "the verdict changes too often" if flaps else "the verdict is steady again",
+                self._max_transitions,
+            ],
+            int,
+        )

@@ -1,0 +1,27 @@
+-- Note that a node flaps, or that it does no longer.
+-- KEYS[1] duty             hash    who watches
+-- KEYS[2] flapping         set     ids of the nodes that flap
+-- KEYS[3] beats            zset    node id -> last heartbeat, server ms
+-- KEYS[4] transitions      stream  state changes
+-- ARGV[1] fence            integer, the turn of duty
+-- ARGV[2] id               string
+-- ARGV[3] flaps            '1' or '0'
+-- ARGV[4] verdict          string, healthy or unhealthy: the state when it no longer flaps
+-- ARGV[5] reason           string
+-- ARGV[6] max_transitions  integer, about how many the stream keeps
+-- Reply: integer, 1 where it is news
+-- Invariant: beginnings and ends alternate in the stream; a node that is gone leaves the set in silence
+-- Repeat: idempotent, the set remembers
+-- include: clock
+local duty, flapping, beats, transitions = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local fence, id, flaps, verdict, reason, max_transitions = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5], ARGV[6]
+
+if redis.call('HGET', duty, 'fence') ~= fence then return 0 end
+local registered = redis.call('ZSCORE', beats, id)
+redis.call('XLEN', transitions) -- another kind of key is an error here, before anything is written
+local changed = redis.call(flaps and registered and 'SADD' or 'SREM', flapping, id)
+if changed == 0 or not registered then return 0 end
+redis.call('XADD', transitions, 'MAXLEN', '~', max_transitions, '*', 'node', id,
+  'state', flaps and 'flapping' or verdict, 'previous', flaps and verdict or 'flapping',
+  'at', string.format('%.0f', now_ms()), 'reason', reason)
+return 1

@@ -1,0 +1,68 @@
+"""HealthWatch on an asyncio client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from edge_redis.health.duty import Duty
+from edge_redis.health.flapping import FlapThresholds
+from edge_redis.services.base import AsyncService
+from edge_redis.services.bind import awaited
+
+if TYPE_CHECKING:
+    from edge_redis.runtime.runner import AsyncClient
+
+
+class HealthWatch(AsyncService[Duty]):
+    """Judges every registered node again and again, for as long as it is the one of its namespace on duty.
+
+    Any number may run: one is on duty by a lease, the others stand by and take over. The work is done
+    in the background from ``start()`` until ``close()``, or by calling ``run_once()``. What it finds is
+    in the stream of transitions: ``HealthMonitor.transitions()`` and ``watch()``.
+
+    It tells of flapping nodes too, and it withholds judgement where that would be wrong: after the server
+    was away, every node has a whole timeout to be heard again; and when most of the fleet goes silent
+    together, that is one event, "silence", and the verdicts on the silent wait until most are back.
+
+    Args:
+        client: a Redis or Valkey client with ``decode_responses=False``.
+        heartbeat_timeout_seconds: as in HealthMonitor; nodes are to beat at least twice in it.
+        namespace: as in HealthMonitor.
+        interval_seconds: pause between two rounds.
+        lease_seconds: how long a watch that dies stays on duty; at least two intervals, by default three.
+        retention_seconds: nodes silent for longer are forgotten; None: never.
+        max_history, max_transitions, flap_detector: as in HealthMonitor.
+
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        heartbeat_timeout_seconds: float = 60.0,
+        *,
+        namespace: str = "default",
+        interval_seconds: float = 5.0,
+        lease_seconds: float | None = None,
+        retention_seconds: float | None = None,
+        max_history: int = 100,
+        max_transitions: int = 10_000,
+        flap_detector: FlapThresholds | None = None,
+    ) -> None:
+        room = Duty(
+            heartbeat_timeout_seconds,
+            namespace=namespace,
+            interval_seconds=interval_seconds,
+            lease_seconds=lease_seconds,
+            retention_seconds=retention_seconds,
+            max_history=max_history,
+            max_transitions=max_transitions,
+            flap_detector=flap_detector,
+        )
+        super().__init__(client, room)
+
+    def start(self) -> Self:
+        """Do rounds in the background from now on, the first after an interval."""
+        self._open_room  # noqa: B018 -- its use starts the ticking
+        return self
+
+    run_once = awaited(Duty.run_once)

@@ -1,0 +1,376 @@
+"""HealthWatch: one on duty, and its judgement about when not to judge, by a server's clock that tests move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import fakeredis
+import pytest
+from conftest import Maker
+
+from edge_redis import (
+    EdgeNode,
+    EdgeNodeStatus,
+    FlapThresholds,
+    HealthWatch,
+    InvalidArgumentError,
+    InvalidTypeError,
+    StoreUnavailableError,
+    WatchRound,
+)
+from edge_redis.health.duty import Duty
+from edge_redis.health.operations import Health
+from edge_redis.runtime.runner import BlockingRunner
+from support import simulation
+from support.clock import ServerClock, stop_the_clock
+from support.servers import Backend
+from support.simulation import CRASHES, LOSSES, Actor, Scenario
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TAG = "er:{default:health0}"
+ABROAD = WatchRound(leader=False)
+
+
+class Site:
+    """A fleet, its monitor and its watches on a server whose clock is moved by hand."""
+
+    def __init__(self, make: Maker, clock: ServerClock) -> None:
+        self.make, self.clock = make, clock
+        self.monitor = make("HealthMonitor")
+        self.watch = self.another()
+        self.alive: set[str] = set()
+
+    def another(self, **settings: Any) -> Any:
+        """Return a further watch: rounds every 5 s, a lease of 15 s, a gap of 11 s."""
+        return self.make("HealthWatch", **settings)
+
+    def join(self, *names: str) -> None:
+        """Let nodes begin to beat."""
+        self.alive.update(names)
+        self.beat()
+
+    def beat(self) -> None:
+        self.monitor.heartbeat_many([self.node(name) for name in self.alive])
+
+    @staticmethod
+    def node(name: str, status: EdgeNodeStatus = EdgeNodeStatus.ONLINE) -> EdgeNode:
+        return EdgeNode(name, name, status=status, last_heartbeat=START)
+
+    def rounds(self, seconds: float, watch: Any = None) -> WatchRound:
+        """Let time pass, a beat and a round every 5 s; return the last round."""
+        found = ABROAD
+        for _ in range(round(seconds / 5)):
+            self.clock.now += 5
+            self.beat()
+            found = (watch or self.watch).run_once()
+        return found
+
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(change.node_id, change.state, change.previous) for change in self.monitor.transitions(1000)]
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    clock = stop_the_clock(monkeypatch, START.timestamp())
+    maker = Maker(Backend("fakeredis"), request.param)
+    yield Site(maker, clock)
+    maker.close()
+
+
+def test_a_round_judges_every_registered_node(site: Site) -> None:
+    site.join("a", "b")
+    assert site.watch.run_once() == WatchRound(leader=True, fence=1, checked=2, grace=True)
+    assert site.rounds(60) == WatchRound(leader=True, fence=1, checked=2)
+    site.alive.remove("b")
+    assert site.rounds(55) == WatchRound(leader=True, fence=1, checked=2)
+    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=2, unhealthy=1)
+    assert site.told() == [("b", "unhealthy", "healthy")]
+    site.join("b")
+    site.rounds(5)
+    assert site.told()[1:] == [("b", "recovered", "unhealthy")]
+
+
+def test_one_is_on_duty_and_another_takes_over_when_its_lease_is_out(site: Site) -> None:
+    other = site.another()
+    site.join("a")
+    assert site.watch.run_once().fence == 1
+    site.clock.now += 14.999
+    assert other.run_once() == ABROAD
+    site.clock.now += 0.001
+    assert other.run_once() == WatchRound(leader=True, fence=2, checked=1, grace=True)
+    assert site.watch.run_once() == ABROAD
+    assert len(site.monitor.get_history("a")) == 2
+
+
+def test_a_watch_that_closes_hands_over_at_once(site: Site) -> None:
+    other = site.another()
+    site.join("a")
+    site.watch.run_once()
+    assert other.run_once() == ABROAD
+    other.close()
+    assert site.another().run_once() == ABROAD, "what is not on duty has nothing to hand over"
+    site.watch.close()
+    assert site.another().run_once().fence == 2
+
+
+def test_with_a_standby_a_takeover_needs_no_grace(site: Site) -> None:
+    other = site.another()
+    site.join("a", "b")
+    site.rounds(60)
+    site.alive.remove("b")
+    site.rounds(10)
+    for _ in range(2):  # the one on duty is gone from here
+        site.clock.now += 5
+        site.beat()
+        assert other.run_once() == ABROAD
+    assert site.rounds(40, other) == WatchRound(leader=True, fence=2, checked=2, unhealthy=1)
+    assert site.told() == [("b", "unhealthy", "healthy")]
+
+
+def test_after_the_server_was_away_every_node_has_a_timeout_to_be_heard(site: Site) -> None:
+    site.join("a", "b", "down")
+    site.rounds(60)
+    site.alive.remove("down")
+    site.rounds(60)
+    site.clock.now += 180  # nobody could beat
+    assert site.watch.run_once() == WatchRound(leader=True, fence=1, checked=3, unhealthy=1, grace=True)
+    site.alive.remove("b")  # and it never comes back
+    assert site.rounds(55) == WatchRound(leader=True, fence=1, checked=3, unhealthy=1, grace=True)
+    assert site.told() == [("down", "unhealthy", "healthy")], "what was down stays down, what was up is not blamed"
+    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=3, unhealthy=2)
+    assert site.told()[1:] == [("b", "unhealthy", "healthy")]
+
+
+def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> None:
+    client = site.make.backend.client()
+    runner, room = BlockingRunner(client), duty()
+    site.join("a")
+    site.rounds(60)
+    site.watch.close()
+    flow = room.run_once()
+    step = flow.send(runner.perform(next(flow)))  # it is on duty
+    site.clock.now += 180
+    before = site.monitor.get_history("a", 100)
+    result = finish(runner, flow, step)
+    assert result == ABROAD
+    assert site.monitor.get_history("a", 100) == before
+    assert site.told() == []
+
+
+def test_what_was_paused_past_its_lease_writes_nothing(site: Site) -> None:
+    client = site.make.backend.client()
+    runner, room = BlockingRunner(client), duty()
+    site.join("a", "b")
+    site.rounds(60)
+    site.watch.close()
+    flow = room.run_once()
+    step = flow.send(runner.perform(next(flow)))  # it is on duty, and is paused here
+    site.alive.clear()
+    other = site.another()
+    for _ in range(14):
+        site.clock.now += 5
+        other.run_once()
+    before = (site.told(), site.monitor.summary(), site.monitor.get_history("a", 100))
+    assert finish(runner, flow, step) == ABROAD
+    assert (site.told(), site.monitor.summary(), site.monitor.get_history("a", 100)) == before
+    assert sorted(change[:2] for change in site.told()) == [("a", "unhealthy"), ("b", "unhealthy")]
+
+
+def test_a_fleet_that_goes_silent_is_one_event(site: Site) -> None:
+    names = [f"n{number:03d}" for number in range(56)]
+    site.join(*names)
+    site.rounds(60)
+    site.alive = set(names[:3])
+    site.clock.now += 5
+    site.monitor.heartbeat_many([site.node(name) for name in names[:30]])  # their beats were not of one moment
+    assert site.rounds(55) == WatchRound(leader=True, fence=1, checked=30, silence=True)
+    assert site.rounds(60) == WatchRound(leader=True, fence=1, checked=3, silence=True)
+    (event,) = site.monitor.transitions()
+    assert (event.node_id, event.state, event.previous) == ("", "silence", "healthy")
+    assert event.reason == "53 of 56 nodes that were up are silent for 30 s or longer"
+    site.alive = set(names[:46])
+    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=56, unhealthy=10)
+    assert [change[1] for change in site.told()] == ["silence", "silence_over", *["unhealthy"] * 10]
+    assert site.monitor.transitions()[1].reason == "10 of 56 nodes that were up are silent for 30 s or longer"
+
+
+def test_two_of_three_are_too_few_and_half_is_not_most(site: Site) -> None:
+    site.join("a", "b", "c", "d", "e", "f")
+    site.rounds(60)
+    site.alive -= {"a", "b", "c"}
+    assert site.rounds(60).silence is False
+    assert len(site.told()) == 3
+    site.alive -= {"d", "e"}
+    assert site.rounds(60).silence is False, "two of the three that were up"
+    assert [change[1] for change in site.told()] == ["unhealthy"] * 5
+
+
+def test_those_long_down_do_not_make_the_next_one_a_silence_of_many(site: Site) -> None:
+    names = [f"n{number}" for number in range(10)]
+    site.join(*names)
+    site.rounds(60)
+    for name in names[:7]:
+        site.alive.remove(name)
+        site.rounds(60)
+    assert [change[1] for change in site.told()] == ["unhealthy"] * 7
+
+
+def test_one_that_says_it_is_offline_is_told_even_in_a_silence(site: Site) -> None:
+    site.join("a", "b", "c", "d")
+    site.rounds(60)
+    site.alive = {"d"}
+    assert site.rounds(60).silence is True
+    site.alive.clear()
+    site.monitor.heartbeat("d", EdgeNodeStatus.OFFLINE)
+    site.rounds(5)
+    assert site.told()[1:] == [("d", "unhealthy", "healthy")]
+
+
+def test_flapping_begins_and_ends_in_the_stream(site: Site) -> None:
+    site.join("a")
+    site.rounds(60)
+    for index in range(4):
+        site.monitor.heartbeat("a", EdgeNodeStatus.OFFLINE if index % 2 == 0 else EdgeNodeStatus.ONLINE)
+        site.watch.run_once()
+    assert [change[1:] for change in site.told()] == [
+        ("unhealthy", "healthy"),
+        ("recovered", "unhealthy"),
+        ("unhealthy", "healthy"),
+        ("flapping", "unhealthy"),
+        ("recovered", "unhealthy"),
+    ]
+    site.rounds(60)
+    assert [change[1:] for change in site.told()][5:] == [("healthy", "flapping")]
+
+
+def test_maintenance_silences_a_node(site: Site) -> None:
+    site.join("a")
+    site.rounds(60)
+    site.alive.clear()
+    site.monitor.heartbeat("a", EdgeNodeStatus.MAINTENANCE)
+    site.rounds(600)
+    for status in [EdgeNodeStatus.MAINTENANCE] * 4:
+        site.monitor.heartbeat("a", status)
+        site.watch.run_once()
+        site.clock.now += 100
+        site.watch.run_once()
+    assert site.told() == [("a", "maintenance", "healthy")]
+    site.monitor.heartbeat("a", EdgeNodeStatus.ONLINE)
+    site.watch.run_once()
+    assert site.told()[1:] == [("a", "healthy", "maintenance")]
+
+
+def test_the_silent_are_forgotten_but_not_where_the_server_was_away(site: Site) -> None:
+    site.watch.close()
+    watch = site.another(retention_seconds=600)
+    site.join("a", "b")
+    site.rounds(60, watch)
+    site.clock.now += 700
+    assert watch.run_once() == WatchRound(leader=True, fence=1, checked=2, grace=True)
+    site.alive.remove("b")
+    assert site.rounds(60, watch).forgotten == 1
+    assert [node.id for node in site.monitor.nodes()] == ["a"]
+    assert [change[1] for change in site.told()] == ["unhealthy", "forgotten"]
+
+
+def test_a_flapping_node_that_is_gone_leaves_in_silence(site: Site) -> None:
+    site.join("a")
+    site.rounds(60)
+    for index in range(4):
+        site.monitor.heartbeat("a", EdgeNodeStatus.OFFLINE if index % 2 == 0 else EdgeNodeStatus.ONLINE)
+        site.watch.run_once()
+    site.alive.clear()
+    site.monitor.deregister("a")
+    before = site.told()
+    site.rounds(5)
+    assert site.told() == before
+    assert not site.make.backend.client().exists(f"{TAG}:flapping")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"interval_seconds": 0}, InvalidArgumentError),
+        ({"interval_seconds": "5"}, InvalidTypeError),
+        ({"lease_seconds": 9.9}, InvalidArgumentError),
+        ({"lease_seconds": float("nan")}, InvalidArgumentError),
+        ({"retention_seconds": 0}, InvalidArgumentError),
+        ({"heartbeat_timeout_seconds": -1}, InvalidArgumentError),
+        ({"max_history": 40, "flap_detector": FlapThresholds()}, InvalidArgumentError),
+        ({"namespace": "{}"}, InvalidArgumentError),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        HealthWatch(fakeredis.FakeRedis(), **arguments)
+
+
+def test_a_server_that_is_away_is_an_error_of_the_round_and_not_of_the_end() -> None:
+    server = fakeredis.FakeServer()
+    with HealthWatch(fakeredis.FakeRedis(server=server)) as watch:
+        watch.run_once()
+        server.connected = False
+        with pytest.raises(StoreUnavailableError):
+            watch.run_once()
+
+
+def duty() -> Duty:
+    return Duty(
+        60.0,
+        namespace="default",
+        interval_seconds=5.0,
+        lease_seconds=None,
+        retention_seconds=None,
+        max_history=100,
+        max_transitions=1000,
+        flap_detector=None,
+    )
+
+
+def finish(runner: BlockingRunner, flow: Any, step: Any) -> Any:
+    try:
+        while True:
+            step = flow.send(runner.perform(step))
+    except StopIteration as end:
+        return end.value
+
+
+def test_two_watches_tell_each_change_once_whatever_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stop_the_clock(monkeypatch, START.timestamp())
+
+    def scenario() -> Scenario:
+        clock.now = START.timestamp()
+        client = fakeredis.FakeRedis()
+        runner = BlockingRunner(client)
+        monitor = Health(60.0)
+        first, second, late = duty(), duty(), duty()
+        client.hset(f"{TAG}:duty", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
+        for name, age in (("a", 61), ("b", 1)):
+            runner.run(monitor.register(EdgeNode(name, name, last_heartbeat=START - timedelta(seconds=age))))
+
+        def check(_: Sequence[Actor]) -> None:
+            for _ in range(4):
+                clock.now += 5
+                runner.run(monitor.heartbeat("b"))
+                on_duty = [runner.run(watch.run_once()).leader for watch in (second, late)]
+            assert sorted(on_duty) == [False, True]
+            found = [(change.node_id, change.state) for change in runner.run(monitor.transitions())]
+            assert found == [("a", "unhealthy")]
+
+        actors = [
+            Actor("first", client, first.run_once, (*LOSSES, *CRASHES)),
+            Actor("second", client, second.run_once, (*LOSSES, *CRASHES)),
+        ]
+        return Scenario(actors, check, max_faults=1)
+
+    assert simulation.explore(scenario) > 100
+
+
+def test_a_watch_does_ten_rounds_while_the_fleet_changes() -> None:
+    client = fakeredis.FakeRedis()
+    runner, room, monitor = BlockingRunner(client), duty(), Health(60.0)
+    for number in range(10):
+        runner.run(monitor.register(EdgeNode(f"n{number}", "x", last_heartbeat=datetime.now(UTC) - timedelta(days=1))))
+        assert runner.run(room.run_once()).checked == number + 1

@@ -1,0 +1,153 @@
+"""Watches that are killed and paused, and a server that is paused: real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from edge_redis import EdgeNode, HealthMonitor, HealthWatch
+from support.deadline import eventually
+from support.servers import Backend, Servers
+
+INTERVAL, LEASE, TIMEOUT = 0.1, 0.4, 1.0
+WATCH = f"""
+import sys, time
+import redis
+from edge_redis import HealthWatch
+client = redis.Redis.from_url(sys.argv[1], socket_timeout=30)
+watch = HealthWatch(client, {TIMEOUT}, interval_seconds={INTERVAL}, lease_seconds={LEASE})
+while True:
+    print(watch.run_once().fence, flush=True)
+    time.sleep({INTERVAL})
+"""
+BEAT = f"""
+import sys, time
+import redis
+from edge_redis import EdgeNode, HealthMonitor
+monitor = HealthMonitor(redis.Redis.from_url(sys.argv[1], socket_timeout=30), {TIMEOUT})
+nodes = [EdgeNode(name, name) for name in sys.argv[2:]]
+while True:
+    monitor.heartbeat_many(nodes)
+    time.sleep(0.05)
+"""
+DUTY = "er:{default:health0}:duty"
+
+
+class Processes:
+    """Python processes on one server, ended with the test."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, source: str, *arguments: str) -> subprocess.Popen[bytes]:
+        made = subprocess.Popen([sys.executable, "-c", source, self.url, *arguments], stdout=subprocess.DEVNULL)
+        self.running.append(made)
+        return made
+
+    def end(self) -> None:
+        for process in self.running:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def processes(valkey: Backend) -> Iterator[Processes]:
+    assert valkey.url is not None
+    made = Processes(valkey.url)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def monitor(valkey: Backend) -> Iterator[HealthMonitor]:
+    with valkey.client(socket_timeout=30) as client, HealthMonitor(client, TIMEOUT) as made:
+        yield made
+
+
+def holder(monitor: HealthMonitor) -> bytes | None:
+    found: bytes | None = monitor._runner.client.hget(DUTY, "holder")
+    return found
+
+
+def told(monitor: HealthMonitor, name: str) -> list[str]:
+    return [change.state for change in monitor.transitions(1000, name)]
+
+
+def in_judgement(monitor: HealthMonitor, names: list[str]) -> None:
+    """Wait until every node was found healthy, and the first grace is over."""
+    eventually(lambda: len(monitor.nodes()) == len(names), seconds=30)
+    begun = time.monotonic()
+    eventually(lambda: time.monotonic() - begun > 2 * TIMEOUT and all(monitor.get_history(name) for name in names))
+
+
+def test_a_standby_takes_over_from_a_killed_watch(monitor: HealthMonitor, processes: Processes) -> None:
+    processes.start(BEAT, "a")
+    dying = processes.start(BEAT, "b")
+    first = processes.start(WATCH)
+    eventually(lambda: holder(monitor), seconds=30)
+    processes.start(WATCH)
+    in_judgement(monitor, ["a", "b"])
+    leader = holder(monitor)
+    dying.kill()
+    first.kill()
+    begun = time.monotonic()
+    eventually(lambda: holder(monitor) != leader, seconds=30)
+    taken = time.monotonic() - begun
+    eventually(lambda: told(monitor, "b") == ["unhealthy"], seconds=30)
+    assert taken < 2 * LEASE + 1.0, "two leases, and a second for a busy machine"
+    assert told(monitor, "a") == []
+
+
+def test_a_watch_that_was_paused_past_its_lease_stands_by(monitor: HealthMonitor, processes: Processes) -> None:
+    processes.start(BEAT, "a")
+    first = processes.start(WATCH)
+    eventually(lambda: holder(monitor), seconds=30)
+    processes.start(WATCH)
+    in_judgement(monitor, ["a"])
+    leader = holder(monitor)
+    os.kill(first.pid, signal.SIGSTOP)
+    eventually(lambda: holder(monitor) != leader, seconds=30)
+    second = holder(monitor)
+    os.kill(first.pid, signal.SIGCONT)
+    checks = monitor.summary()["total_checks"]
+    eventually(lambda: monitor.summary()["total_checks"] > checks + 5, seconds=30)
+    assert holder(monitor) == second
+    assert told(monitor, "a") == []
+
+
+def test_a_server_that_was_paused_makes_no_node_unhealthy(
+    servers: Servers, monitor: HealthMonitor, processes: Processes
+) -> None:
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        processes.start(BEAT, name)
+    processes.start(WATCH)
+    in_judgement(monitor, names)
+    server = servers._running["valkey"].pid
+    os.kill(server, signal.SIGSTOP)
+    try:
+        time.sleep(3 * TIMEOUT)  # what is tested is the passing of time itself
+    finally:
+        os.kill(server, signal.SIGCONT)
+    checks = monitor.summary()["total_checks"]
+    eventually(lambda: monitor.summary()["total_checks"] > checks + 4 * 15, seconds=60)
+    assert [told(monitor, name) for name in names] == [[], [], [], []]
+    assert monitor.transitions() == []
+
+
+def test_the_background_does_rounds_until_closed(monitor: HealthMonitor, valkey: Backend) -> None:
+    monitor.register(EdgeNode("a", "a"))
+    with valkey.client() as client:
+        with HealthWatch(client, TIMEOUT, interval_seconds=0.02).start():
+            eventually(lambda: len(monitor.get_history("a", 100)) > 3)
+            assert holder(monitor) is not None
+        assert holder(monitor) is None
+        done = monitor.summary()["total_checks"]
+        assert monitor.summary()["total_checks"] == done
