@@ -1,1 +1,1 @@
-"""What runs on a node, and the processes of the main job."""
+"""The main job: edge processes, a cloud worker and a monitor on one Redis, started, watched, ended and reported."""

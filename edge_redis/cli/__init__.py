@@ -1,1 +1,1 @@
-"""The command edge-redis: parse, call one method, print."""
+"""The command edge-redis: reads its arguments, calls one thing, prints what it returns."""

@@ -1,0 +1,93 @@
+"""The report as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from edge_redis.agent.report import FunctionFacts, NodeFacts, Report, ScopeFacts
+
+NODE_HEADER: Final = ("node", "readings", "heartbeats", "checks", "unhealthy spells", "flapping", "health", "status")
+FUNCTION_HEADER: Final = ("function", "count", "success", "avg ms", "p50 ms", "p95 ms")
+SCOPE_HEADER: Final = ("scope", "edge version", "cloud version", "pending", "conflicts", "equal")
+
+_HEALTH: Final = {True: "healthy", False: "UNHEALTHY", None: "-"}
+
+
+def node_row(name: str, node: NodeFacts) -> Sequence[str]:
+    """Return a node's cells."""
+    counts = (node.readings, node.heartbeats, node.checks, node.unhealthy_spells)
+    return (name, *map(_count, counts), _yes(node.flapping), _HEALTH[node.healthy], node.status)
+
+
+def function_row(name: str, function: FunctionFacts) -> Sequence[str]:
+    """Return a function's cells."""
+    latencies = (f"{value:.2f}" for value in (function.avg_ms, function.p50_ms, function.p95_ms))
+    return (name, _count(function.count), f"{function.success_rate:.1f}%", *latencies)
+
+
+def scope_row(name: str, scope: ScopeFacts) -> Sequence[str]:
+    """Return a scope's cells."""
+    counts = (scope.edge_version, scope.cloud_version, scope.pending, scope.conflicts)
+    return (name, *map(_count, counts), _yes(scope.equal))
+
+
+def cache_line(report: Report) -> str:
+    """Return what the cache did."""
+    stats = report.cache
+    return (
+        f"cache: {_count(stats['size'])} entries, {_count(stats['hits'])} hits, {_count(stats['misses'])} misses "
+        f"({stats['hit_rate']:.1f}% hits), {_count(stats['evictions'])} evictions"
+    )
+
+
+def sync_line(report: Report) -> str:
+    """Return how the two ends stand."""
+    conflicts = sum(scope.conflicts for scope in report.scopes.values())
+    different = "ENDS DIFFER" if report.run["ended_by"] else "ends not equal yet"
+    ends = "both ends equal" if all(scope.equal for scope in report.scopes.values()) else different
+    return f"sync: {_count(report.pending)} pending, {_count(conflicts)} conflicts, {ends}"
+
+
+def total_line(report: Report) -> str:
+    """Return how much was done."""
+    recorded = report.run.get("recorded_readings")
+    of_all = f" of {_count(recorded)}" if recorded is not None else ""
+    return (
+        f"{report.run['seconds']:.1f} s: {_count(report.readings)}{of_all} readings processed, "
+        f"{_count(report.invocations)} functions invoked"
+    )
+
+
+def report(facts: Report) -> str:
+    """Return the whole report."""
+    run = facts.run
+    what = f"replay of {run['recording']} at speed {run['speed']:g}" if run["mode"] == "replay" else "live"
+    blocks = [
+        [f"edge-redis up, {what}: {run['ended_by']} after {total_line(facts)}"],
+        [f"namespace {run['namespace']}, server {run['server']}"],
+        _table(NODE_HEADER, [node_row(*item) for item in facts.nodes.items()]),
+        _table(FUNCTION_HEADER, [function_row(*item) for item in facts.functions.items()]),
+        _table(SCOPE_HEADER, [scope_row(*item) for item in facts.scopes.items()]),
+        [cache_line(facts), sync_line(facts)],
+        [f"{name} failed and was started again: {words}" for name, words in facts.troubles.items()],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    return [_line(cells, widths) for cells in (header, *rows)]
+
+
+def _line(cells: Iterable[str], widths: Sequence[int]) -> str:
+    first, *rest = zip(cells, widths, strict=True)
+    return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]).rstrip()
+
+
+def _count(number: Any) -> str:  # noqa: ANN401 -- an integer of a statistics dict
+    return f"{number:,}"
+
+
+def _yes(fact: bool) -> str:  # noqa: FBT001 -- a cell
+    return "yes" if fact else "no"

@@ -1,0 +1,59 @@
+"""What is seen of the main job while it runs: tables that stay in place, plain lines, or nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+from edge_redis.agent.job import View
+from edge_redis.agent.report import Report
+from edge_redis.cli import text
+
+_LINE_SECONDS: Final = 2.0
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, report: Report) -> None:
+        """Show nothing."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
+
+
+class Lines:
+    """Prints a line every two seconds: for a pipe, a file, or a terminal without rich."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def show(self, report: Report) -> None:
+        """Print how things stand, where it is time."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _LINE_SECONDS
+        ill = [name for name, node in report.nodes.items() if node.healthy is False]
+        print(f"{text.total_line(report)}; {text.cache_line(report)}; {text.sync_line(report)}", flush=True)
+        if ill:
+            print(f"unhealthy: {', '.join(ill)}", flush=True)
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        print(line, flush=True)
+
+
+def choose_view(*, is_quiet: bool) -> AbstractContextManager[View]:
+    """Return what fits: tables on a terminal where rich is installed, else lines."""
+    if is_quiet:
+        return nullcontext(Silent())
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        try:
+            from edge_redis.cli.live import LiveView  # noqa: PLC0415 -- rich is an extra
+        except ImportError:
+            return nullcontext(Lines())
+        return LiveView()
+    return nullcontext(Lines())
