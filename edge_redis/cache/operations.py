@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from edge_redis.cache.envelope import Envelope, opened
+from edge_redis.cache.envelope import Opened, opened
 from edge_redis.cache.limits import ttl_ms
 from edge_redis.cache.scripts import Claim, Terms
 from edge_redis.cache.writing import Writing
@@ -91,10 +91,10 @@ class Cache(Writing):
             if claimed.granted:
                 return (yield from self._computed(order, claimed.epoch, entry))
             if entry is not None:
-                return entry.value
+                return entry[1]
             yield from next(pauses)
 
-    def _entry_of(self, key: str, raw: bytes | None) -> Flow[Envelope | None]:
+    def _entry_of(self, key: str, raw: bytes | None) -> Flow[Opened | None]:
         if raw is None:
             return None
         try:
@@ -103,7 +103,7 @@ class Cache(Writing):
             yield from self._discard(key, raw, counted=False)
             return None
 
-    def _computed(self, order: Order, epoch: bytes, stale: Envelope | None) -> Flow[Any]:
+    def _computed(self, order: Order, epoch: bytes, stale: Opened | None) -> Flow[Any]:
         """Compute under the lease and store; give the lease up where that fails."""
         try:
             value = yield from Call(order.compute)
@@ -113,6 +113,6 @@ class Cache(Writing):
                 yield from self._scripts.release(order.key, order.terms.token)
             if stale is None:
                 raise
-            return stale.value
+            return stale[1]
         yield from self._store([pair], order.terms._replace(epoch=epoch))
         return value

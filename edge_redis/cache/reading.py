@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from edge_redis.cache.accounting import Accounting
-from edge_redis.cache.envelope import Envelope, opened
+from edge_redis.cache.envelope import Opened, created_ms, opened
 from edge_redis.cache.limits import entry_keys
 from edge_redis.cache.scripts import Page, chunks
 from edge_redis.core import check
@@ -38,7 +38,7 @@ class Reading(Accounting):
             yield from self._discard(key, raw, counted=False)
         if self._is_full():
             yield from self._flush_or_keep()
-        return default if entry is None else entry.value
+        return default if entry is None else entry[1]
 
     def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         """Return the values of those ``keys`` that are found, in one round trip; each counts as in ``get``."""
@@ -51,7 +51,7 @@ class Reading(Accounting):
         for key, raw in zip(wanted, (raw for reply in replies for raw in reply), strict=True):
             entry = self._noted(key, raw)
             if entry is not None:
-                found[key] = entry.value
+                found[key] = entry[1]
             elif raw is not None:
                 yield from self._discard(key, raw, counted=False)
         if self._is_full():
@@ -71,15 +71,16 @@ class Reading(Accounting):
             return None
         raw, expiry, count = found
         try:
-            entry = opened(raw)
+            _, value = opened(raw)
         except CorruptDataError:
             yield from self._discard(key, raw, counted=False)
             return None
+        created = created_ms(raw)
         return CacheEntry(
             key=key,
-            value=entry.value,
-            created_at=from_timestamp(entry.created_ms / 1000),
-            ttl_seconds=(int(expiry) - entry.created_ms) / 1000,
+            value=value,
+            created_at=from_timestamp(created / 1000),
+            ttl_seconds=(int(expiry) - created) / 1000,
             access_count=int(count),
         )
 
@@ -87,7 +88,7 @@ class Reading(Accounting):
         """Return some keys of live entries and where to go on: 0 to begin, and 0 at the end."""
         return self._scripts.keys(cursor, _PAGE)
 
-    def _noted(self, key: str, raw: bytes | None) -> Envelope | None:
+    def _noted(self, key: str, raw: bytes | None) -> Opened | None:
         """Note a read in the buffer; return the entry, or None for a miss."""
         if raw is not None:
             try:
@@ -95,7 +96,7 @@ class Reading(Accounting):
             except CorruptDataError:
                 """A miss; the caller has it removed."""
             else:
-                self.buffer.hit(key, entry.generation)
+                self.buffer.hit(key, entry[0])
                 return entry
         self.buffer.miss(key)
         return None
@@ -107,7 +108,7 @@ class Reading(Accounting):
             if raw is None:
                 continue
             try:
-                found[key] = opened(raw).value
+                _, found[key] = opened(raw)
             except CorruptDataError:
                 yield from self._discard(key, raw, counted=True)
         return found

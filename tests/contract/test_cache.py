@@ -10,7 +10,7 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeCache
-from support.cache import COUNTS, EXPIRY, assert_index_is_exact, value_key
+from support.cache import COUNTS, EXPIRY, STATS, assert_index_is_exact, value_key
 from support.deadline import eventually
 
 
@@ -309,13 +309,26 @@ def test_both_apis_in_one_process_share_what_they_count(make: Maker) -> None:
         assert blocking.stats()["hits"] == 2
 
 
-def test_the_flush_comes_by_itself(make: Maker) -> None:
-    cache = make("EdgeCache", flush_every=10, flush_interval=0.01)
-    cache.put("k", 1)
+def hits_in_redis(make: Maker) -> int:
     with make.backend.client() as client:
-        for _ in range(10):
-            cache.get("k")
-        assert int(client.hget("er:{default:cache0}:stats", "hits")) == 10
+        return int(client.hget(STATS, "hits") or 0)
+
+
+def test_a_flush_comes_after_so_many_reads(make: Maker) -> None:
+    cache = make("EdgeCache", flush_every=10, flush_interval=3600)
+    cache.put("k", 1)
+    for _ in range(9):
+        cache.get("k")
+    assert hits_in_redis(make) == 0
+    cache.get("k")
+    assert hits_in_redis(make) == 10
+
+
+def test_a_flush_comes_after_a_while(make: Maker) -> None:
+    cache = make("EdgeCache", flush_interval=0.01)
+    cache.put("k", 1)
+    cache.get("k")
+    eventually(lambda: "k" in cache and hits_in_redis(make) == 1)  # an awaited one ticks while its loop runs
 
 
 def test_closing_delivers_what_is_buffered(make: Maker) -> None:

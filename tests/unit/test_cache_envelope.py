@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_redis.cache.envelope import HEADER, opened
+from edge_redis.cache.envelope import HEADER, created_ms, opened
 from edge_redis.core import codec
 from edge_redis.errors import CorruptDataError
 
@@ -11,7 +11,8 @@ HEAD = b"00000000421700000000123"
 
 def test_what_a_script_writes_is_read() -> None:
     assert len(HEAD) == HEADER
-    assert opened(HEAD + codec.encode([1])) == (42, 1_700_000_000_123, [1])
+    assert opened(HEAD + codec.encode([1])) == (42, [1])
+    assert created_ms(HEAD + codec.encode([1])) == 1_700_000_000_123
 
 
 @pytest.mark.parametrize(
