@@ -32,6 +32,13 @@ def assert_index_is_exact(client: Any, expected: set[str] | None = None) -> None
         assert values == expected
 
 
+def expire(client: Any, keys: set[str]) -> None:
+    """Let the time of entries pass: Redis has removed the values, their rows are due."""
+    past = client.time()[0] * 1000 - 1000
+    client.zadd(EXPIRY, dict.fromkeys(keys, past), xx=True)
+    client.delete(*map(value_key, keys))
+
+
 def snapshot(client: Any) -> dict[bytes, Any]:
     """Every key of the server with all it holds, without what time alone changes."""
     readers = {
