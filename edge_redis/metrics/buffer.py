@@ -14,6 +14,7 @@ at most ``MAX_WAITING_PAIRS`` pairs, what comes past that under ``_other``), the
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -86,13 +87,13 @@ class Buffer:
         """Whether the first ``last`` records are known to be in Redis."""
         return self._acknowledged >= last
 
-    def absorb(self, *, max_recent: int, max_minutes: int) -> int:
+    def absorb(self, *, max_recent: int, max_minutes: int, slow_ms: float = math.inf) -> int:
         """Add up what has been recorded since the last time; return how many records there ever were."""
         with self._mutex:
             records = [self.records.popleft() for _ in range(len(self.records))]
             self._taken += len(records)
             deltas = Deltas()
-            deltas.absorb(records)
+            deltas.absorb(records, slow_ms)
             self._waiting.merge(deltas, max_pairs=MAX_WAITING_PAIRS, max_minutes=max_minutes)
             self._recent.extend(records[-max_recent:] if max_recent else ())
             while len(self._recent) > max_recent:

@@ -21,7 +21,7 @@ NS_PER_MS: Final = 1_000_000
 MAX_UPDATES: Final = 500
 """Fields of its pairs' own series that one call adds to; with the three others of each pair, four times as many."""
 
-_SUMS: Final = 4  # the fields of a count, an error count and a sum of durations
+_SUMS: Final = 5  # the fields of a count, those that failed, those that were slow, and a sum of durations
 
 _MINUTE: Final = timedelta(minutes=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,19 +32,20 @@ class Part(NamedTuple):
 
     function_id: str
     node_id: str
-    sums: str  # errors, ms, ns
+    sums: str  # errors, slow, ms, ns
     buckets: str  # (index, count)...
-    minutes: str  # (minute, count, errors, ms, ns)...
+    minutes: str  # (minute, count, errors, slow, ms, ns)...
     updates: int
 
 
 class Delta:
     """Additions to one pair's series. A duration is added up in whole nanoseconds, so sums are exact."""
 
-    __slots__ = ("buckets", "errors", "minutes", "ns")
+    __slots__ = ("buckets", "errors", "minutes", "ns", "slow")
 
     def __init__(self) -> None:
         self.errors = 0
+        self.slow = 0
         self.ns = 0
         self.buckets: dict[int, int] = {}
         self.minutes: dict[int, list[int]] = {}
@@ -52,14 +53,13 @@ class Delta:
     def merge(self, other: Delta) -> None:
         """Add what the other one adds."""
         self.errors += other.errors
+        self.slow += other.slow
         self.ns += other.ns
         for index, count in other.buckets.items():
             self.buckets[index] = self.buckets.get(index, 0) + count
-        for minute, (count, errors, ns) in other.minutes.items():
-            cell = self.minutes.setdefault(minute, [0, 0, 0])
-            cell[0] += count
-            cell[1] += errors
-            cell[2] += ns
+        for minute, added in other.minutes.items():
+            cell = self.minutes.get(minute, (0, 0, 0, 0))
+            self.minutes[minute] = [mine + theirs for mine, theirs in zip(cell, added, strict=True)]
 
     def forget_minutes(self, keep: int) -> None:
         """Keep the latest ``keep`` minutes: while the server is away the earlier ones have passed out of use."""
@@ -68,7 +68,7 @@ class Delta:
 
     def parts(self, pair: Pair) -> Iterator[Part]:
         """Yield what is to be sent, no part over ``MAX_UPDATES``. The sums go with the first."""
-        sums = _numbers(self.errors, *divmod(self.ns, NS_PER_MS))
+        sums = _numbers(self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
         buckets, minutes = iter(self.buckets.items()), iter(self.minutes.items())
         while True:
             some = list(islice(buckets, MAX_UPDATES - _SUMS))
@@ -80,12 +80,10 @@ class Delta:
                 *pair,
                 sums,
                 " ".join(_numbers(*item) for item in some),
-                " ".join(
-                    _numbers(minute, count, errors, *divmod(ns, NS_PER_MS)) for minute, (count, errors, ns) in more
-                ),
+                " ".join(_numbers(minute, *counts, *divmod(ns, NS_PER_MS)) for minute, (*counts, ns) in more),
                 _SUMS + len(some) + _SUMS * len(more),
             )
-            sums = _numbers(0, 0, 0)
+            sums = _numbers(0, 0, 0, 0)
 
 
 def _numbers(*values: int) -> str:
@@ -101,8 +99,8 @@ class Deltas:
         self.pairs: dict[Pair, Delta] = {}
         self.overflow = 0
 
-    def absorb(self, records: Iterable[InvocationRecord]) -> None:
-        """Add what these records add. Their times are in UTC."""
+    def absorb(self, records: Iterable[InvocationRecord], slow_ms: float) -> None:
+        """Add what these records add. Their times are in UTC; a success over ``slow_ms`` was slow."""
         pairs = self.pairs
         start = end = _EPOCH
         minute = 0
@@ -113,8 +111,10 @@ class Deltas:
                 delta = pairs[pair] = Delta()
             ns = round(record.duration_ms * NS_PER_MS)
             failed = not record.success
+            slow = record.duration_ms > slow_ms and not failed
             delta.ns += ns
             delta.errors += failed
+            delta.slow += slow
             index = bucket_index(record.duration_ms)
             delta.buckets[index] = delta.buckets.get(index, 0) + 1
             when = record.timestamp
@@ -124,11 +124,12 @@ class Deltas:
                 end = _next_minute(start)
             cell = delta.minutes.get(minute)
             if cell is None:
-                delta.minutes[minute] = [1, int(failed), ns]
+                delta.minutes[minute] = [1, int(failed), int(slow), ns]
             else:
                 cell[0] += 1
                 cell[1] += failed
-                cell[2] += ns
+                cell[2] += slow
+                cell[3] += ns
 
     def merge(self, other: Deltas, *, max_pairs: int, max_minutes: int) -> None:
         """Add what the other adds; pairs past ``max_pairs`` under ``_other``, minutes to the latest ``max_minutes``."""

@@ -6,11 +6,12 @@
 | er:{<ns>:metrics0}:retired            | set    | none      | generations whose keys are to be removed    |
 | er:{<ns>:metrics0}:flushes:<time>     | hash   | 24 hours  | the last batch of each writer, by half days |
 | er:{<ns>:metrics0}:repeats:<time>     | hash   | 2 hours   | the last reset of each slot, by the hour    |
-| er:{<ns>:metrics0}:g:<gen>:s:<series> | hash   | none      | n, e, ms, ns: invocations, errors, and the  |
-|                                       |        |           | sum of durations, split where a ms is whole |
+| er:{<ns>:metrics0}:g:<gen>:s:<series> | hash   | none      | n, e, w: invocations, those that failed,    |
+|                                       |        |           | those that were slow; ms, ns: the sum of    |
+|                                       |        |           | durations, whole ms and the rest            |
 | er:{<ns>:metrics0}:g:<gen>:b<k>:<series> | hash | none     | bucket index -> count, for the indices from |
 |                                       |        |           | 256 k to 256 k + 255; see ``sketch``        |
-| er:{<ns>:metrics0}:g:<gen>:t<h>:<series> | hash | timeline_minutes | <minute>n, e, ms, ns as above,  |
+| er:{<ns>:metrics0}:g:<gen>:t<h>:<series> | hash | timeline_minutes | <minute>n, e, w, ms, ns as above,  |
 |                                       |        | after it  | for the minutes of hour h since 1970        |
 | er:{<ns>:metrics0}:g:<gen>:pairs      | set    | none      | the pairs that have a series, as            |
 |                                       |        |           | <bytes of function>:<function><node>        |
@@ -25,7 +26,7 @@ length within a family, so that no two names are one.
 The generation in the names makes ``reset`` one step: what reads or writes looks it up first, so
 a flush that comes late writes to the new generation and cannot bring the old one back.
 
-A hash of up to 512 short fields is kept compactly; no hash here can have more than 256.
+A hash of up to 512 short fields is kept compactly; no hash of a series has more than 300.
 """
 
 from __future__ import annotations

@@ -1,126 +1,30 @@
-"""What the metrics do, as operations and flows."""
+"""What the metrics answer, as operations and flows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 
 from edge_redis.core import check
-from edge_redis.core.operation import Batch, Flow, Operation, Sleep
-from edge_redis.core.repeats import Slots
-from edge_redis.core.subject import Subject
-from edge_redis.errors import StoreError
+from edge_redis.core.operation import Flow
 from edge_redis.metrics import recent
-from edge_redis.metrics.admission import Admission
-from edge_redis.metrics.buffer import Buffer, Call
-from edge_redis.metrics.keys import MetricsKeys, series_name
-from edge_redis.metrics.rollup import Series
-from edge_redis.metrics.scripts import Scripts
-from edge_redis.metrics.settings import Settings
+from edge_redis.metrics.keys import series_name
+from edge_redis.metrics.ranking import GROUPINGS, NEED_BUCKETS, RANKINGS, Group, first, groups, row
+from edge_redis.metrics.recording import Recording
+from edge_redis.metrics.rollup import Series, burn, timeline_row
 from edge_redis.models import InvocationRecord
 
-T = TypeVar("T")
-
-_OTHERS_FLUSH_SECONDS: Final = 0.001
 _MINUTES_A_CALL: Final = 360
+_SERIES_A_CALL: Final = 30
 
 
-class Metrics(Subject):
+def _one_of(name: str, value: object, known: Collection[str]) -> None:
+    if check.identifier(name, value) not in known:
+        raise check.value_error(name, value, f"must be one of {', '.join(known)}")
+
+
+class Metrics(Recording):
     """The metrics of one namespace."""
-
-    def __init__(self, namespace: str, settings: Settings) -> None:
-        self.settings = settings
-        self._keys = MetricsKeys(namespace)
-        self._scripts = Scripts(self._keys, settings)
-        self._slots = Slots()
-        self._admission = Admission()
-        self.tick_seconds = settings.flush_interval
-        self.buffer = Buffer()
-        """A service puts the one in its place that all metrics of this process and namespace share."""
-
-    # Recording
-
-    def take(self, record: InvocationRecord) -> bool:
-        """Check and buffer a record; whether ``spill`` is due."""
-        buffer = self.buffer
-        buffer.records.append(self._admission.admit(record))
-        return buffer.pending >= self.settings.flush_every
-
-    def take_many(self, records: Iterable[InvocationRecord]) -> bool:
-        """Check all records, then buffer them; whether ``spill`` is due."""
-        if not isinstance(records, Iterable):
-            raise check.type_error("records", records, "an iterable of InvocationRecord")
-        admit = self._admission.admit
-        sound = [admit(record) for record in records]
-        self.buffer.records.extend(sound)
-        return self.buffer.pending >= self.settings.flush_every
-
-    def spill(self) -> Flow[None]:
-        """Deliver, since ``flush_every`` records are pending.
-
-        An error is raised with ``flush_every=1`` alone. Else the records are kept, and until the
-        next tick, query or flush has found the server again they are only added up.
-        """
-        buffer = self.buffer
-        if self.settings.flush_every == 1:
-            yield from self.flush()
-            return
-        while buffer.senders and not buffer.failing and buffer.pending >= self.settings.flush_every:
-            yield from Sleep(_OTHERS_FLUSH_SECONDS)
-        if buffer.failing:
-            self._absorb()
-        elif buffer.pending >= self.settings.flush_every:
-            try:
-                yield from self.flush()
-            except StoreError:
-                """Kept, and said at the next tick."""
-
-    def flush(self) -> Flow[None]:
-        """Deliver what this process has recorded so far.
-
-        Raises:
-            StoreError: the server could not take it; it is kept, and sent again with the next flush.
-
-        """
-        last = self._absorb()
-        while (call := self._next_call(last)) is not None:
-            yield from self._send(call, [])
-
-    def _after_flush(self, operation: Operation[T]) -> Flow[T]:
-        """Perform an operation behind a flush, in one round trip where one call carries all."""
-        last = self._absorb()
-        while (call := self._next_call(last)) is not None:
-            if self.buffer.ends(call, last):
-                result: T = (yield from self._send(call, [operation]))[0]
-                return result
-            yield from self._send(call, [])
-        return (yield from operation)
-
-    def _next_call(self, last: int) -> Call | None:
-        return None if self.buffer.reached(last) else self.buffer.next_call()
-
-    def _send(self, call: Call, behind: Sequence[Operation[Any]]) -> Flow[list[Any]]:
-        with self.buffer.sending():
-            flush: Operation[Any] = self._scripts.flush(call, self.buffer.slot)
-            generation, *results = yield from Batch([flush, *behind], ordered=True)
-        self.buffer.acknowledge(call, generation)
-        return results
-
-    def _absorb(self) -> int:
-        return self.buffer.absorb(
-            max_recent=self.settings.max_recent,
-            max_minutes=self.settings.timeline_minutes,
-        )
-
-    def tick(self) -> Flow[None]:
-        """Deliver what is buffered."""
-        return self.flush()
-
-    def after_fork(self) -> None:
-        """Forget what the parent has recorded: it delivers that itself."""
-        self.buffer.reset()
-
-    # Queries
 
     def total_invocations(self, function_id: str | None = None, node_id: str | None = None) -> Flow[int]:
         """Return how many invocations there were, of a function, on a node, or both; None admits all."""
@@ -153,31 +57,106 @@ class Metrics(Subject):
         """Return total, success_rate, avg_latency, error_count, p50, p95 and p99; latencies in ms."""
         return (yield from self._read(function_id, node_id, buckets=True)).summary()
 
+    def share_within(
+        self, latency_ms: float, function_id: str | None = None, node_id: str | None = None
+    ) -> Flow[float]:
+        """Return the share of invocations that took ``latency_ms`` or less, 0 to 100; 100.0 where there were none.
+
+        Durations within 2.2% of ``latency_ms`` may be counted on either side; failures are counted
+        by their duration like any other.
+        """
+        check.non_negative("latency_ms", latency_ms)
+        return (yield from self._read(function_id, node_id, buckets=True)).share_within(latency_ms)
+
     def _read(self, function_id: str | None, node_id: str | None, *, buckets: bool = False) -> Flow[Series]:
         series = series_name(function_id, node_id)
-        return (yield from self._after_flush(self._scripts.read(series, buckets=buckets)))
+        return (yield from self._after_flush(self._scripts.read([series], buckets=buckets)))[0]
 
     def timeline(
         self, function_id: str | None = None, node_id: str | None = None, minutes: int = 60
     ) -> Flow[list[dict[str, Any]]]:
         """Return the last ``minutes`` minutes, oldest first, the current one last, empty ones too.
 
-        Each has minute (when it began), total, errors, success_rate and avg_latency_ms. An
-        invocation counts in the minute of its timestamp, however late it was flushed; which
-        minute is the current one is the server's to say. A minute is kept for ``timeline_minutes``;
-        times before that, or more than an hour ahead of the server's clock, are in no minute.
+        Each has minute (when it began), total, errors, slow (successes over ``slow_ms``),
+        success_rate and avg_latency_ms. An invocation counts in the minute of its timestamp,
+        however late it was flushed; which minute is the current one is the server's to say. A
+        minute is kept for ``timeline_minutes``; times before that, or more than an hour ahead of
+        the server's clock, are in no minute.
         """
         series = series_name(function_id, node_id)
         check.integer("minutes", minutes, least=1, most=self.settings.timeline_minutes)
+        cells = yield from self._cells(series, minutes)
+        return [timeline_row(minute, cell) for minute, cell in cells]
+
+    def slo(
+        self,
+        objective: float,
+        function_id: str | None = None,
+        node_id: str | None = None,
+        windows: Sequence[int] = (5, 60),
+    ) -> Flow[dict[str, Any]]:
+        """Return how a service level objective was kept: ``objective`` percent of invocations are good.
+
+        An invocation is bad when it failed, or took longer than ``slow_ms`` where the writers
+        were given that. The result has objective, slow_ms, total, bad and good_percent of all
+        time, and for each of ``windows`` (minutes, of which the current one is not over) minutes,
+        total, bad, good_percent and burn_rate: 1.0 spends the error budget exactly in the time
+        that the objective is over, 2.0 in half of it.
+        """
+        if not 0 < check.number("objective", objective) < 100:  # noqa: PLR2004 -- a percentage
+            raise check.value_error("objective", objective, "must be above 0 and under 100")
+        series = series_name(function_id, node_id)
+        wanted = self._windows(windows)
+        cells = yield from self._cells(series, max(wanted))
+        (whole,) = yield from self._scripts.read([series])
+        of_all = burn([whole], objective)
+        return {
+            "objective": objective,
+            "slow_ms": self.settings.slow_ms,
+            **{name: of_all[name] for name in ("total", "bad", "good_percent")},
+            "windows": [burn([cell for _, cell in cells[-window:]], objective) for window in wanted],
+        }
+
+    def _windows(self, windows: Sequence[int]) -> list[int]:
+        if isinstance(windows, (str, bytes)) or not isinstance(windows, Sequence) or not windows:
+            raise check.type_error("windows", windows, "a sequence of minutes, not empty")
+        most = self.settings.timeline_minutes
+        return [check.integer("windows", window, least=1, most=most) for window in windows]
+
+    def _cells(self, series: str, minutes: int) -> Flow[list[tuple[int, Series]]]:
         yield from self.flush()
-        rows: list[dict[str, Any]] = []
+        cells: list[tuple[int, Series]] = []
         last: int | None = None
-        while len(rows) < minutes:
-            count = min(_MINUTES_A_CALL, minutes - len(rows))
+        while len(cells) < minutes:
+            count = min(_MINUTES_A_CALL, minutes - len(cells))
             read = yield from self._scripts.timeline(series, last, count)
-            rows[:0] = read.rows(count)
+            cells[:0] = read.cells(count)
             last = read.last - count
-        return rows
+        return cells
+
+    def top(self, by: str = "total", limit: int = 10, *, of: str = "function") -> Flow[list[dict[str, Any]]]:
+        """Return the ``limit`` functions (or "node"s, or "pair"s: ``of``) with the most of something.
+
+        ``by`` is "total", "error_count", "error_rate", "avg_latency", "total_ms" (all durations
+        together), "p50", "p95" or "p99". Each row has function_id and node_id (None where the
+        group has none), what ``summary`` has, error_rate and total_ms.
+        """
+        _one_of("by", by, RANKINGS)
+        _one_of("of", of, GROUPINGS)
+        check.integer("limit", limit, least=0)
+        pairs = yield from self.series()
+        found = yield from self._read_groups(groups(pairs, of), buckets=by in NEED_BUCKETS)
+        leading = first(found, by, limit)
+        whole = yield from self._read_groups(leading, buckets=True)
+        return [row(group, whole[group]) for group in leading]
+
+    def _read_groups(self, wanted: Sequence[Group], *, buckets: bool) -> Flow[dict[Group, Series]]:
+        found: dict[Group, Series] = {}
+        for at in range(0, len(wanted), _SERIES_A_CALL):
+            some = wanted[at : at + _SERIES_A_CALL]
+            read = yield from self._scripts.read([series_name(*group) for group in some], buckets=buckets)
+            found.update(zip(some, read, strict=True))
+        return found
 
     def recent(self, limit: int = 100) -> Flow[list[InvocationRecord]]:
         """Return the latest ``limit`` records, oldest first, in the order in which they were flushed.

@@ -64,11 +64,11 @@ def _table(words: Sequence[bytes]) -> dict[bytes, int]:
 
 
 def _series(reply: Sequence[Sequence[bytes | None]]) -> Series:
-    count, errors, ms, ns = (_whole(word or b"0") for word in reply[0])
+    count, errors, slow, ms, ns = (_whole(word or b"0") for word in reply[0])
     buckets: dict[int, int] = {}
     for block in reply[1:]:
         buckets |= {_whole(index): of for index, of in _table(block).items()}  # type: ignore[arg-type]
-    return Series(count, errors, ms, ns, buckets)
+    return Series(count, errors, slow, ms, ns, buckets)
 
 
 def _minutes(reply: Sequence[Any]) -> Minutes:
@@ -111,9 +111,10 @@ class Scripts:
             words += chunk
         return _flush([self._keys.generation, self._keys.flushes, self._keys.root], words, _generation)
 
-    def read(self, series: str, *, buckets: bool = False) -> Operation[Series]:
-        """Read a series, with its buckets where they are wanted."""
-        return _read(self._data, [series, FIRST_BLOCK, LAST_BLOCK if buckets else FIRST_BLOCK - 1], _series)
+    def read(self, series: Sequence[str], *, buckets: bool = False) -> Operation[list[Series]]:
+        """Read series, with their buckets where these are wanted."""
+        last_block = LAST_BLOCK if buckets else FIRST_BLOCK - 1
+        return _read(self._data, [FIRST_BLOCK, last_block, *series], lambda reply: [_series(one) for one in reply])
 
     def timeline(self, series: str, last: int | None, minutes: int) -> Operation[Minutes]:
         """Read minutes up to ``last``, or up to the current one."""

@@ -23,6 +23,7 @@ class Settings:
     max_series: int
     timeline_minutes: int
     node_id: str
+    slow_ms: float | None = None
 
     def __post_init__(self) -> None:
         if check.positive("flush_interval", self.flush_interval) > _LONGEST_INTERVAL_SECONDS:
@@ -32,3 +33,5 @@ class Settings:
         check.integer("max_series", self.max_series, least=1, most=1_000_000)
         check.integer("timeline_minutes", self.timeline_minutes, least=1, most=LONGEST_TIMELINE)
         check.identifier("node_id", self.node_id)
+        if self.slow_ms is not None:
+            check.positive("slow_ms", self.slow_ms)

@@ -29,6 +29,7 @@ class EdgeMetrics(AsyncService[Metrics]):
         max_series: int = 10_000,
         timeline_minutes: int = 1440,
         node_id: str | None = None,
+        slow_ms: float | None = None,
     ) -> None:
         settings = Settings(
             flush_interval=flush_interval,
@@ -37,6 +38,7 @@ class EdgeMetrics(AsyncService[Metrics]):
             max_series=max_series,
             timeline_minutes=timeline_minutes,
             node_id=socket.gethostname() if node_id is None else node_id,
+            slow_ms=slow_ms,
         )
         super().__init__(client, Metrics(namespace, settings))
         self._room.buffer = buffers.get(client, namespace)
@@ -81,7 +83,10 @@ class EdgeMetrics(AsyncService[Metrics]):
     error_count = awaited(Metrics.error_count)
     percentile = awaited(Metrics.percentile)
     summary = awaited(Metrics.summary)
+    share_within = awaited(Metrics.share_within)
     timeline = awaited(Metrics.timeline)
+    slo = awaited(Metrics.slo)
+    top = awaited(Metrics.top)
     recent = awaited(Metrics.recent)
     series = awaited(Metrics.series)
     stats = awaited(Metrics.stats)

@@ -45,6 +45,8 @@ class EdgeMetrics(Service[Metrics]):
             ``_other`` (as function and as node), totals stay exact, and ``stats`` says so.
         timeline_minutes: minutes kept for ``timeline``.
         node_id: the node that ``track`` records for; by default this machine's host name.
+        slow_ms: a success that took longer counts as slow, for ``slo`` and ``timeline``; give
+            every writer of a namespace the same. None: nothing is slow.
 
     """
 
@@ -59,6 +61,7 @@ class EdgeMetrics(Service[Metrics]):
         max_series: int = 10_000,
         timeline_minutes: int = 1440,
         node_id: str | None = None,
+        slow_ms: float | None = None,
     ) -> None:
         settings = Settings(
             flush_interval=flush_interval,
@@ -67,6 +70,7 @@ class EdgeMetrics(Service[Metrics]):
             max_series=max_series,
             timeline_minutes=timeline_minutes,
             node_id=socket.gethostname() if node_id is None else node_id,
+            slow_ms=slow_ms,
         )
         super().__init__(client, Metrics(namespace, settings))
         self._room.buffer = buffers.get(client, namespace)
@@ -111,7 +115,10 @@ class EdgeMetrics(Service[Metrics]):
     error_count = blocking(Metrics.error_count)
     percentile = blocking(Metrics.percentile)
     summary = blocking(Metrics.summary)
+    share_within = blocking(Metrics.share_within)
     timeline = blocking(Metrics.timeline)
+    slo = blocking(Metrics.slo)
+    top = blocking(Metrics.top)
     recent = blocking(Metrics.recent)
     series = blocking(Metrics.series)
     stats = blocking(Metrics.stats)

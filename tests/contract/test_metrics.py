@@ -237,7 +237,14 @@ def test_the_timeline_is_by_the_record_s_minute(make: Maker) -> None:
     assert len(rows) == 180
     assert sum(row["total"] for row in rows.values()) == 3
     start = ago(3).replace(second=0)
-    assert rows[start] == {"minute": start, "total": 2, "errors": 1, "success_rate": 50.0, "avg_latency_ms": 6.0}
+    assert rows[start] == {
+        "minute": start,
+        "total": 2,
+        "errors": 1,
+        "slow": 0,
+        "success_rate": 50.0,
+        "avg_latency_ms": 6.0,
+    }
     assert rows[ago(150).replace(second=0)]["total"] == 1
     assert [sum(row["total"] for row in metrics.timeline(*by)) for by in (("f",), (None, "n"), ("f", "n"))] == [2, 1, 1]
     assert metrics.total_invocations() == 5

@@ -1,5 +1,6 @@
 """The buffer: what is sealed, how it is split, and that no record is lost or sent twice."""
 
+import math
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -47,9 +48,9 @@ def test_a_call_says_what_its_records_come_to() -> None:
     (call,) = drained(buffer)
     (part,) = call.parts
     minute = int(START.timestamp()) // 60
-    assert part[:3] == ("f", "n", "1 5 250000")  # round(2.0000005e6) is 2000000: the half goes to the even
+    assert part[:3] == ("f", "n", "1 0 5 250000")  # round(2.0000005e6) is 2000000: the half goes to the even
     assert part.buckets == "31 1 32 1 10 1"
-    assert part.minutes == f"{minute} 2 1 4 0 {minute + 1} 1 0 1 250000"
+    assert part.minutes == f"{minute} 2 1 0 4 0 {minute + 1} 1 0 0 1 250000"
     assert [count for count, _ in call.chunks] == [3]
 
 
@@ -98,16 +99,16 @@ def test_large_batches_are_split_within_their_bounds_and_lose_nothing() -> None:
     assert all(sum(part.updates for part in call.parts) <= MAX_UPDATES for call in calls)
     assert all(len(call.chunks) <= MAX_CHUNKS for call in calls)
     assert sum(int(part.sums.split()[0]) for part in parts) == 140
-    in_minutes = [list(map(int, part.minutes.split()))[1::5] for part in parts]
+    in_minutes = [list(map(int, part.minutes.split()))[1::6] for part in parts]
     assert sum(map(sum, in_minutes)) == 3700
 
 
 def test_one_pair_with_more_than_a_call_takes_is_split_and_its_sums_sent_once() -> None:
     deltas = Deltas()
-    deltas.absorb(made(ms=1.02**at, timestamp=START + timedelta(minutes=at)) for at in range(900))
+    deltas.absorb((made(ms=1.02**at, timestamp=START + timedelta(minutes=at)) for at in range(900)), math.inf)
     parts = list(deltas.parts())
     assert len(parts) > 1
-    assert {part.sums for part in parts[1:]} == {"0 0 0"}
+    assert {part.sums for part in parts[1:]} == {"0 0 0 0"}
     assert all(part.updates <= MAX_UPDATES for part in parts)
 
 
@@ -124,7 +125,7 @@ def test_what_waits_for_the_server_is_bounded() -> None:
     calls = drained(buffer)
     assert sum(map(counted, calls)) == 10_000
     assert sum(count for call in calls for count, _ in call.chunks) == 100
-    kept = [int(word) for call in calls for part in call.parts for word in part.minutes.split()[::5]]
+    kept = [int(word) for call in calls for part in call.parts for word in part.minutes.split()[::6]]
     last = int(START.timestamp()) // 60 + 199
     assert sorted(kept) == list(range(last - 59, last + 1))
 
@@ -200,7 +201,7 @@ YEARS = [
 def test_times_of_any_year_are_counted_and_kept(when: datetime) -> None:
     record = made(timestamp=when)
     deltas = Deltas()
-    deltas.absorb([record, record])
+    deltas.absorb([record, record], math.inf)
     assert sum(cell[0] for cell in deltas.pairs["f", "n"].minutes.values()) == 2
     assert recent.unpack(recent.pack([record])) == [record]
 

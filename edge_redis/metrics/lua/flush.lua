@@ -82,21 +82,22 @@ local function numbers_of(text)
   return found
 end
 
-local function add_sums(key, prefix, count, errors, ms, ns)
+local function add_sums(key, prefix, count, errors, slow, ms, ns)
   add(key, prefix .. 'n', count)
   add(key, prefix .. 'e', errors)
+  add(key, prefix .. 'w', slow)
   add(key, prefix .. 'ms', ms)
   add(key, prefix .. 'ns', ns)
 end
 
 local function add_minutes(series, minutes)
-  for at = 1, #minutes, 5 do
-    local minute = minutes[at]
+  for at = 1, #minutes, 6 do
+    local minute, count, errors, slow, ms, ns = unpack(minutes, at, at + 5)
     local age = now_minute - minute
     if age <= timeline_minutes and age >= -AHEAD_MINUTES then
       local hour = math.floor(minute / 60)
       local key = root .. ':t' .. whole(hour) .. ':' .. series
-      add_sums(key, whole(minute - hour * 60), minutes[at + 1], minutes[at + 2], minutes[at + 3], minutes[at + 4])
+      add_sums(key, whole(minute - hour * 60), count, errors, slow, ms, ns)
       expiry[key] = ((hour + 1) * 60 + timeline_minutes) * 60
     end
   end
@@ -106,7 +107,7 @@ local function add_part(names, sums, buckets, minutes)
   local count = 0
   for at = 2, #buckets, 2 do count = count + buckets[at] end
   for _, series in ipairs(names) do
-    add_sums(root .. ':s:' .. series, '', count, sums[1], sums[2], sums[3])
+    add_sums(root .. ':s:' .. series, '', count, unpack(sums))
     for at = 1, #buckets, 2 do
       local key = root .. ':b' .. whole(math.floor(buckets[at] / BLOCK)) .. ':' .. series
       add(key, whole(buckets[at]), buckets[at + 1])

@@ -1,0 +1,118 @@
+"""How records get to Redis, as flows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from edge_redis.core import check
+from edge_redis.core.operation import Batch, Flow, Operation, Sleep
+from edge_redis.core.repeats import Slots
+from edge_redis.core.subject import Subject
+from edge_redis.errors import StoreError
+from edge_redis.metrics.admission import Admission
+from edge_redis.metrics.buffer import Buffer, Call
+from edge_redis.metrics.keys import MetricsKeys
+from edge_redis.metrics.scripts import Scripts
+from edge_redis.metrics.settings import Settings
+from edge_redis.models import InvocationRecord
+
+T = TypeVar("T")
+
+_OTHERS_FLUSH_SECONDS: Final = 0.001
+
+
+class Recording(Subject):
+    """The part of the metrics that records."""
+
+    def __init__(self, namespace: str, settings: Settings) -> None:
+        self.settings = settings
+        self._keys = MetricsKeys(namespace)
+        self._scripts = Scripts(self._keys, settings)
+        self._slots = Slots()
+        self._admission = Admission()
+        self.tick_seconds = settings.flush_interval
+        self.buffer = Buffer()
+        """A service puts the one in its place that all metrics of this process and namespace share."""
+
+    def take(self, record: InvocationRecord) -> bool:
+        """Check and buffer a record; whether ``spill`` is due."""
+        buffer = self.buffer
+        buffer.records.append(self._admission.admit(record))
+        return buffer.pending >= self.settings.flush_every
+
+    def take_many(self, records: Iterable[InvocationRecord]) -> bool:
+        """Check all records, then buffer them; whether ``spill`` is due."""
+        if not isinstance(records, Iterable):
+            raise check.type_error("records", records, "an iterable of InvocationRecord")
+        admit = self._admission.admit
+        sound = [admit(record) for record in records]
+        self.buffer.records.extend(sound)
+        return self.buffer.pending >= self.settings.flush_every
+
+    def spill(self) -> Flow[None]:
+        """Deliver, since ``flush_every`` records are pending.
+
+        An error is raised with ``flush_every=1`` alone. Else the records are kept, and until the
+        next tick, query or flush has found the server again they are only added up.
+        """
+        buffer = self.buffer
+        if self.settings.flush_every == 1:
+            yield from self.flush()
+            return
+        while buffer.senders and not buffer.failing and buffer.pending >= self.settings.flush_every:
+            yield from Sleep(_OTHERS_FLUSH_SECONDS)
+        if buffer.failing:
+            self._absorb()
+        elif buffer.pending >= self.settings.flush_every:
+            try:
+                yield from self.flush()
+            except StoreError:
+                """Kept, and said at the next tick."""
+
+    def flush(self) -> Flow[None]:
+        """Deliver what this process has recorded so far.
+
+        Raises:
+            StoreError: the server could not take it; it is kept, and sent again with the next flush.
+
+        """
+        last = self._absorb()
+        while (call := self._next_call(last)) is not None:
+            yield from self._send(call, [])
+
+    def _after_flush(self, operation: Operation[T]) -> Flow[T]:
+        """Perform an operation behind a flush, in one round trip where one call carries all."""
+        last = self._absorb()
+        while (call := self._next_call(last)) is not None:
+            if self.buffer.ends(call, last):
+                result: T = (yield from self._send(call, [operation]))[0]
+                return result
+            yield from self._send(call, [])
+        return (yield from operation)
+
+    def _next_call(self, last: int) -> Call | None:
+        return None if self.buffer.reached(last) else self.buffer.next_call()
+
+    def _send(self, call: Call, behind: Sequence[Operation[Any]]) -> Flow[list[Any]]:
+        with self.buffer.sending():
+            flush: Operation[Any] = self._scripts.flush(call, self.buffer.slot)
+            generation, *results = yield from Batch([flush, *behind], ordered=True)
+        self.buffer.acknowledge(call, generation)
+        return results
+
+    def _absorb(self) -> int:
+        return self.buffer.absorb(
+            max_recent=self.settings.max_recent,
+            max_minutes=self.settings.timeline_minutes,
+            slow_ms=math.inf if self.settings.slow_ms is None else self.settings.slow_ms,
+        )
+
+    def tick(self) -> Flow[None]:
+        """Deliver what is buffered."""
+        return self.flush()
+
+    def after_fork(self) -> None:
+        """Forget what the parent has recorded: it delivers that itself."""
+        self.buffer.reset()
