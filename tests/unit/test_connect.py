@@ -43,7 +43,7 @@ class TestSetUp:
         assert (options["socket_timeout"], options["socket_connect_timeout"]) == (5.0, 5.0)
         assert options["health_check_interval"] == 30
         assert options["client_name"] == "edge-redis"
-        assert options["retry"].get_retries() == connect_retry.RETRIES
+        assert options["retry"]._retries == connect_retry.RETRIES
 
     def test_is_of_the_right_half(self):
         assert type(connect()) is redis.Redis
@@ -97,7 +97,7 @@ class TestSetUp:
         assert {each["password"] for each in sentinels} == {"other"}
         assert {each.get("username") for each in sentinels} == {None}
         assert {each["socket_timeout"] for each in sentinels} == {2.0}
-        assert {each["retry"].get_retries() for each in sentinels} == {0}
+        assert {each["retry"]._retries for each in sentinels} == {0}
 
     def test_sentinel_with_tls(self, make):
         pool = make("rediss+sentinel://a/service").connection_pool
@@ -107,7 +107,10 @@ class TestSetUp:
     def test_awaited_cluster(self):
         client = connect_async("rediss+cluster://:pw@a:1,b/0", require_full_coverage=False)
         assert isinstance(client, redis.asyncio.RedisCluster)
-        assert [(node.host, node.port) for node in client.startup_nodes] == [("a", 1), ("b", 6379)]
+        assert [(node.host, node.port) for node in client.nodes_manager.startup_nodes.values()] == [
+            ("a", 1),
+            ("b", 6379),
+        ]
         assert client.connection_kwargs["password"] == "pw"
         assert "SSL" in client.connection_kwargs["connection_class"].__name__
 
