@@ -88,7 +88,8 @@ class Child:
     def _bury(self, code: int) -> None:
         words = self._read_log() or _describe(code)
         self._close()
-        if code == EXIT_DONE or (self.is_done and code == EXIT_STOPPED):
+        # One that was asked to end before it could listen is ended by the signal itself.
+        if code == EXIT_DONE or (self.is_done and code in (EXIT_STOPPED, -signal.SIGTERM)):
             self.is_done = True
             return
         self.failures += 1

@@ -1,0 +1,220 @@
+"""The command line: what is wrong is one line and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import edge_redis
+from edge_redis.agent.report import FunctionFacts, NodeFacts, Report, ScopeFacts
+from edge_redis.cli import text, view
+from edge_redis.cli.live import LiveView
+from edge_redis.cli.main import main
+
+DEAD_PORT = "redis://127.0.0.1:1/0"
+
+
+def report(**changes: Any) -> Report:
+    facts: dict[str, Any] = {
+        "run": {"mode": "live", "namespace": "up-1", "server": "given", "seconds": 2.04, "ended_by": "duration"},
+        "nodes": {
+            "edge-1": NodeFacts(
+                readings=1200,
+                heartbeats=1200,
+                checks=7,
+                unhealthy_spells=2,
+                flapping=True,
+                healthy=False,
+                status="online",
+                recommendation="Normal",
+                restarts=0,
+            )
+        },
+        "functions": {"anomaly_score": FunctionFacts(count=3, success_rate=100.0, avg_ms=1.234, p50_ms=1.0, p95_ms=2)},
+        "cache": {"size": 2, "hits": 1, "misses": 2, "hit_rate": 33.333, "evictions": 0},
+        "scopes": {"edge-1": ScopeFacts(edge_version=3, cloud_version=2, pending=1, conflicts=0, equal=False)},
+    }
+    return Report(**{**facts, **changes})
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return exit code, output and errors."""
+    try:
+        code = main(list(arguments))
+    except SystemExit as end:
+        code = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["up", "--replay", "/nowhere/at/all.csv"],
+        ["up", "--nodes", "0"],
+        ["up", "--nodes", "201"],
+        ["up", "--speed", "nan"],
+        ["up", "--speed", "0"],
+        ["up", "--duration", "-1"],
+        ["up", "--heartbeat-timeout", "inf"],
+        ["up", "--namespace", "a{b}"],
+        ["up", "--namespace", ""],
+        ["up", "--url", "http://example.org"],
+        ["up", "--url", DEAD_PORT, "--data-dir", "/tmp/x"],
+        ["status", "--url", "no url"],
+        ["status", "--namespace", "a{b}"],
+        ["doctor", "--url", "redis://host:notaport"],
+    ],
+)
+def test_a_wrong_value_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("edge-redis: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["sideways"], ["up", "--nodes", "many"], ["up", "--sped", "3"]])
+def test_a_wrong_command_line_shows_the_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: edge-redis")
+
+
+@pytest.mark.parametrize("command", ["up", "status", "doctor"])
+def test_a_server_that_is_not_there_is_one_line_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    code, out, err = run(capsys, command, "--url", DEAD_PORT)
+    assert (code, out) == (1, "")
+    assert err.startswith("edge-redis: ")
+    assert "refused" in err
+    assert err.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "up", "--duration", "1", "--report", "/nowhere/at/all.json")
+    assert (code, out) == (1, "")
+    assert err.startswith("edge-redis: the report cannot be written")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"edge-redis {edge_redis.__version__}\n", "")
+
+
+def test_help_names_every_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert all(name in run(capsys, "--help")[1] for name in ("up", "status", "doctor"))
+    options = ["--url", "--nodes", "--replay", "--speed", "--heartbeat-timeout", "--duration", "--report", "--quiet"]
+    found = run(capsys, "up", "--help")
+    assert found[0] == 0
+    assert all(option in found[1] for option in options)
+
+
+def test_status_and_doctor_of_a_server(capsys: pytest.CaptureFixture[str], valkey: Any) -> None:
+    with valkey.client() as client:
+        edge_redis.HealthMonitor(client, namespace="site").register(edge_redis.EdgeNode("n1", "n1", "hall 7"))
+        edge_redis.EdgeCache(client, namespace="site").put("a", 1)
+        before = sorted(client.keys())
+        code, out, err = run(capsys, "status", "--url", valkey.url, "--namespace", "site")
+        assert (code, err) == (0, "")
+        assert "node n1: online" in out
+        assert "hall 7" in out
+        assert "monitored_nodes 1" in out
+        assert "size 1" in out
+        code, out, err = run(capsys, "doctor", "--url", valkey.url)
+        assert (code, err) == (0, "")
+        topics = ["ping", "version", "persistence", "eviction", "scripts", "clock"]
+        assert [line.split()[1].rstrip(":") for line in out.splitlines()] == topics
+        assert sorted(client.keys()) == before
+
+
+def test_doctor_fails_where_redis_would_evict_what_waits(capsys: pytest.CaptureFixture[str], valkey: Any) -> None:
+    with valkey.client() as client:
+        client.config_set("maxmemory", "1gb")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            code, out, _ = run(capsys, "doctor", "--url", valkey.url)
+        finally:
+            client.config_set("maxmemory", 0)
+            client.config_set("maxmemory-policy", "noeviction")
+    assert code == 1
+    assert "fail  eviction: allkeys-lru" in out
+
+
+def test_the_report_in_words() -> None:
+    lines = text.report(report(troubles={"monitor": "ended by SIGKILL"})).splitlines()
+    assert lines[0] == "edge-redis up, live: duration after 2.0 s: 1,200 readings processed, 3 functions invoked"
+    assert "edge-1     1,200       1,200       7                 2       yes  UNHEALTHY  online" in lines
+    assert "anomaly_score      3   100.0%    1.23    1.00    2.00" in lines
+    assert "edge-1             3              2        1          0     no" in lines
+    assert "cache: 2 entries, 1 hits, 2 misses (33.3% hits), 0 evictions" in lines
+    assert "sync: 1 pending, 0 conflicts, ENDS DIFFER" in lines
+    assert lines[-1] == "monitor failed and was started again: ended by SIGKILL"
+
+
+def test_the_report_as_json() -> None:
+    facts = json.loads(json.dumps(report().to_dict()))
+    assert facts["readings_processed"] == 1200
+    assert facts["invocations"] == 3
+    assert facts["nodes"]["edge-1"]["unhealthy_spells"] == 2
+    scope = {"edge_version": 3, "cloud_version": 2, "pending": 1, "conflicts": 0, "equal": False}
+    assert facts["sync"] == {"scopes": {"edge-1": scope}, "pending": 1, "conflicts": 0, "all_equal": False}
+    assert "silence longer than the heartbeat timeout" in facts["rules"]["unhealthy_spells"]
+
+
+def test_lines_for_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with view.choose_view(is_quiet=False) as lines:
+        lines.say("something happened")
+        lines.show(report())
+        lines.show(report())  # within two seconds of the other
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "something happened"
+    assert out[1].startswith("2.0 s: 1,200 readings processed")
+    assert out[2:] == ["unhealthy: edge-1"]
+
+
+def test_nothing_where_it_is_to_be_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with view.choose_view(is_quiet=True) as silent:
+        silent.say("something happened")
+        silent.show(report())
+    assert capsys.readouterr().out == ""
+
+
+def test_tables_for_a_terminal() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
+    with LiveView(console) as live:
+        live.say("something happened")
+        live.show(report())
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    shown = file.getvalue()
+    for words in ("something happened", "unhealthy spells", "1,200", "anomaly_score", "UNHEALTHY", "ENDS DIFFER"):
+        assert words in shown
+
+
+def test_a_terminal_without_rich_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with view.choose_view(is_quiet=False) as chosen:
+        assert isinstance(chosen, LiveView)
+    monkeypatch.setitem(sys.modules, "edge_redis.cli.live", None)
+    with view.choose_view(is_quiet=False) as chosen:
+        assert isinstance(chosen, view.Lines)
+
+
+def test_an_empty_recording_is_refused_before_a_server_is_started(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr("edge_redis.runtime.embedded.start", start)
+    path = tmp_path / "empty.csv"
+    path.write_text("timestamp_s,node_id,x\n")
+    code, out, err = run(capsys, "up", "--replay", str(path))
+    assert (code, out, err) == (2, "", f"edge-redis: {path} has no readings\n")
