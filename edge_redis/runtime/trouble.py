@@ -54,8 +54,8 @@ _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
     (OSError, errors.StoreUnavailableError),
 )
 
-LIBRARY_ERRORS: Final = (redis_errors.RedisError, OSError)
-"""What a runner catches."""
+LIBRARY_ERRORS: Final = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
+"""What a runner catches. The cluster client's error is no RedisError."""
 
 
 def translate(error: BaseException, action: str) -> errors.StoreError:

@@ -1,0 +1,34 @@
+"""Each error of the client library has one of ours; none comes through raw."""
+
+import pytest
+from redis import exceptions as theirs
+
+from edge_redis import errors
+from edge_redis.runtime.trouble import LIBRARY_ERRORS, translate
+
+CASES = [
+    (theirs.ConnectionError("Connection refused"), errors.StoreUnavailableError),
+    (theirs.TimeoutError("Timeout reading from socket"), errors.StoreTimeoutError),
+    (TimeoutError("timed out"), errors.StoreTimeoutError),
+    (OSError("No route to host"), errors.StoreUnavailableError),
+    (theirs.BusyLoadingError("Redis is loading the dataset in memory"), errors.StoreLoadingError),
+    (theirs.ReadOnlyError("You can't write against a read only replica."), errors.StoreReadOnlyError),
+    (theirs.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), errors.StoreOutOfMemoryError),
+    (theirs.AuthenticationError("invalid username-password pair"), errors.StoreRefusedError),
+    (theirs.NoPermissionError("this user has no permissions"), errors.StoreRefusedError),
+    (theirs.ClusterDownError("CLUSTERDOWN The cluster is down"), errors.StoreLoadingError),
+    (theirs.RedisClusterException("Redis Cluster cannot be connected."), errors.StoreUnavailableError),
+    (theirs.MaxConnectionsError("Too many connections"), errors.StoreUnavailableError),
+    (theirs.ResponseError("WRONGTYPE Operation against a key"), errors.WrongKeyTypeError),
+    (theirs.ResponseError("MISCONF Redis is configured to save"), errors.StoreReadOnlyError),
+    (theirs.ResponseError("ERR unknown command"), errors.StoreReplyError),
+    (theirs.DataError("Invalid input of type"), errors.StoreReplyError),
+]
+
+
+@pytest.mark.parametrize(("error", "expected"), CASES, ids=[f"{type(e).__name__}-{k.__name__}" for e, k in CASES])
+def test_the_error_of_ours(error: Exception, expected: type[Exception]) -> None:
+    assert isinstance(error, LIBRARY_ERRORS)
+    translated = translate(error, "doing this")
+    assert type(translated) is expected
+    assert str(translated) == f"doing this: {error}"
