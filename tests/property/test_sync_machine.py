@@ -42,7 +42,7 @@ class Model:
         return self.state.version if self.state else 0
 
     def note(self, state: SyncState) -> None:
-        if state.origin and state.version > self.seen.get(state.origin, (-1, ""))[0]:
+        if state.origin and not self._was_seen(state):
             self.seen[state.origin] = (state.version, state.checksum)
 
     def write(self, state: SyncState, *, is_delta: bool) -> None:
