@@ -49,6 +49,11 @@ class Series:
         within = sum(count for index, count in self.buckets.items() if index <= highest)
         return 100.0 * within / sum(self.buckets.values()) if self.buckets else 100.0
 
+    def counts_up_to(self, bounds_ms: Sequence[float]) -> list[int]:
+        """How many durations were up to each of these: exactly, where they are powers of two."""
+        indexes = [sketch.bucket_index(bound) for bound in bounds_ms]
+        return [sum(count for at, count in self.buckets.items() if at <= index) for index in indexes]
+
     def summary(self) -> dict[str, Any]:
         """The figures that a report begins with."""
         return {

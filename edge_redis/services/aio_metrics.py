@@ -87,6 +87,7 @@ class EdgeMetrics(AsyncService[Metrics]):
     timeline = awaited(Metrics.timeline)
     slo = awaited(Metrics.slo)
     top = awaited(Metrics.top)
+    snapshot = awaited(Metrics.snapshot)
     recent = awaited(Metrics.recent)
     series = awaited(Metrics.series)
     stats = awaited(Metrics.stats)

@@ -119,6 +119,7 @@ class EdgeMetrics(Service[Metrics]):
     timeline = blocking(Metrics.timeline)
     slo = blocking(Metrics.slo)
     top = blocking(Metrics.top)
+    snapshot = blocking(Metrics.snapshot)
     recent = blocking(Metrics.recent)
     series = blocking(Metrics.series)
     stats = blocking(Metrics.stats)

@@ -1,0 +1,1 @@
+"""What the services know, for other systems: Prometheus and OpenMetrics, OpenTelemetry."""

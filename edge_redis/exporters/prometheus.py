@@ -1,0 +1,110 @@
+"""Prometheus and OpenMetrics: a collector for ``prometheus_client``, and an HTTP endpoint of its own.
+
+    from edge_redis.exporters.prometheus import Endpoint, EdgeCollector
+
+    with Endpoint(EdgeCollector(metrics=metrics, cache=cache), port=9464):
+        ...
+
+Needs the extra ``edge-redis[prometheus]``. The values are those of the whole namespace, read
+from Redis at every scrape: scrape one process of a site, not each of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from edge_redis.errors import EdgeRedisError
+from edge_redis.exporters.readings import BOUNDS_MS, Histogram, Reading, Sources
+from edge_redis.services.cache import EdgeCache
+from edge_redis.services.health import HealthMonitor
+from edge_redis.services.metrics import EdgeMetrics
+from edge_redis.services.state import EdgeSynchronizer
+
+_log: Final = logging.getLogger("edge_redis")
+_BOUNDS: Final = [repr(bound / 1000.0) for bound in BOUNDS_MS]
+
+
+class EdgeCollector(Collector):
+    """Reads the services given whenever it is collected; synchronizers by their scopes.
+
+    ``edge_redis_up`` is 0, and nothing else is there, where the store could not be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: EdgeMetrics | None = None,
+        cache: EdgeCache | None = None,
+        health: HealthMonitor | None = None,
+        synchronizers: Mapping[str, EdgeSynchronizer] | None = None,
+    ) -> None:
+        self._sources = Sources(metrics, cache, health, synchronizers or {})
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what the services know now."""
+        try:
+            families = [_family(reading) for reading in self._sources.read()]
+        except EdgeRedisError as error:
+            _log.warning("nothing to export: %s", error)
+            families = []
+            up = 0
+        else:
+            up = 1
+        yield GaugeMetricFamily("edge_redis_up", "Whether the store could be read.", up)
+        yield from families
+
+
+def _family(reading: Reading) -> Metric:
+    names = list(reading.samples[0].labels) if reading.samples else []
+    kind = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+    family: Any = kind[reading.kind](reading.name, reading.help, labels=names)
+    for sample in reading.samples:
+        labels = [sample.labels[name] for name in names]
+        if isinstance(sample.value, Histogram):
+            family.add_metric(labels, _buckets(sample.value), sample.value.sum_seconds)
+        else:
+            family.add_metric(labels, sample.value)
+    result: Metric = family
+    return result
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, int]]:
+    return [*zip(_BOUNDS, histogram.cumulative, strict=True), ("+Inf", histogram.count)]
+
+
+class Endpoint:
+    """Serves ``/metrics`` over HTTP from a thread, until it is closed.
+
+    Args:
+        collector: what is served.
+        port: 0 takes a free one; see ``port``.
+        host: the address to listen on; the default lets this machine alone connect.
+
+    """
+
+    def __init__(self, collector: EdgeCollector, *, port: int = 9464, host: str = "127.0.0.1") -> None:
+        registry = CollectorRegistry()
+        registry.register(collector)
+        self._server, self._thread = start_http_server(port, host, registry)
+        self.port: int = self._server.server_port
+
+    def close(self) -> None:
+        """Stop serving. Closing again does nothing."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
