@@ -21,6 +21,11 @@ T = TypeVar("T")
 MAX_HISTORY: Final = 10_000
 """Most that ``max_history`` may be: a whole history is read and trimmed in one step."""
 
+DETECTORS: Final = ("timeout", "phi")
+
+OVERDUE_PHI: Final = 0.30103
+"""phi of a silence as long as the mean interval: the logarithm of two."""
+
 _CHECK: Final = load(__package__, "check")
 
 
@@ -34,10 +39,18 @@ class Checks(Registry):
         namespace: str,
         max_history: int,
         max_transitions: int,
+        detector: str = "timeout",
+        phi_threshold: float = 8.0,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(namespace, clock)
         self._timeout = check.positive("heartbeat_timeout_seconds", heartbeat_timeout_seconds)
+        if detector not in DETECTORS:
+            raise check.value_error("detector", detector, f"must be one of {', '.join(DETECTORS)}")
+        self._phi_threshold = check.positive("phi_threshold", phi_threshold)
+        self._uses_phi = detector == "phi"
+        if self._uses_phi:
+            self._arrival_limit = self._timeout * 1000
         self._max_history = check.integer("max_history", max_history, least=1, most=MAX_HISTORY)
         self._max_transitions = check.integer("max_transitions", max_transitions, least=1)
 
@@ -97,12 +110,15 @@ class Checks(Registry):
         return [verdict for some in judged for verdict in some]
 
     def _slices(
-        self, form: str, claims: Sequence[tuple[str, str]], fence: str = "", timeout_ms: float | None = None
+        self, form: str, claims: Sequence[tuple[str, str]], fence: str = "", *, suspects: bool = False
     ) -> Flow[list[bytes]]:
-        """Judge in slices, all in one round trip; return the replies of ``check.lua``."""
+        """Judge in slices, all in one round trip; return the replies of ``check.lua``.
+
+        With ``suspects`` half the timeout is too long, and for the phi detector any silence over the mean.
+        """
         with ExitStack() as held:
             steps = [
-                self._check(form, held.enter_context(self._slots.hold()), part, bytes, fence, timeout_ms)
+                self._check(form, held.enter_context(self._slots.hold()), part, bytes, fence, suspects=suspects)
                 for part in sliced(claims, SLICE)
             ]
             return (yield from Batch(steps))
@@ -114,13 +130,16 @@ class Checks(Registry):
         claims: Sequence[tuple[str, str]],
         decode: Callable[[bytes], T],
         fence: str = "",
-        timeout_ms: float | None = None,
+        *,
+        suspects: bool = False,
     ) -> Operation[T]:
         keys = self._keys
-        limits = [timeout_ms or self._timeout * 1000, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
+        timeout_ms = self._timeout * (500 if suspects else 1000)
+        threshold = (OVERDUE_PHI if suspects else self._phi_threshold) if self._uses_phi else ""
+        limits = [timeout_ms, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
         return _CHECK(
             [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.totals, keys.repeats, keys.duty],
-            [*call, *limits, form, self._now_word(), fence, *(word for claim in claims for word in claim)],
+            [*call, *limits, form, self._now_word(), fence, threshold, *(word for claim in claims for word in claim)],
             decode,
         )
 

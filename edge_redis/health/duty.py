@@ -66,6 +66,8 @@ class Duty(Health):
         retention_seconds: float | None,
         max_history: int,
         max_transitions: int,
+        detector: str = "timeout",
+        phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None,
     ) -> None:
         super().__init__(
@@ -73,6 +75,8 @@ class Duty(Health):
             namespace=namespace,
             max_history=max_history,
             max_transitions=max_transitions,
+            detector=detector,
+            phi_threshold=phi_threshold,
             flap_detector=flap_detector,
         )
         interval = check.positive("interval_seconds", interval_seconds)
@@ -144,16 +148,17 @@ class Duty(Health):
     def _silence(self, turn: Turn, claims: Sequence[tuple[str, str]]) -> Flow[bool]:
         """Whether most of the fleet is silent; say so in the stream where that begins or ends."""
         was = turn.silence == 1
-        if not was and turn.suspects <= turn.registered * MOST:
+        if not (was or self._uses_phi) and turn.suspects <= turn.registered * MOST:
             return False
-        silent, _ = yield from self._count(turn, claims, self._timeout * 1000)
-        suspects, up = yield from self._count(turn, claims, self._timeout * 500)
+        silent, _ = yield from self._count(turn, claims)
+        suspects, up = yield from self._count(turn, claims, suspects=True)
         if was:
             now = suspects >= LEAST_OF_MANY and suspects > up * MOST / 2
         else:
             now = silent > 0 and suspects >= LEAST_OF_MANY and suspects > up * MOST
         if now != was:
-            reason = f"{suspects} of {up} nodes that were up are silent for {self._timeout / 2:g} s or longer"
+            limit = "longer than they use to be" if self._uses_phi else f"for {self._timeout / 2:g} s or longer"
+            reason = f"{suspects} of {up} nodes that were up are silent {limit}"
             yield from _SILENCE(
                 [self._keys.duty, self._keys.transitions],
                 [turn.fence, int(now), reason, self._max_transitions],
@@ -161,11 +166,11 @@ class Duty(Health):
             )
         return now
 
-    def _count(self, turn: Turn, claims: Sequence[tuple[str, str]], timeout_ms: float) -> Flow[tuple[int, int]]:
-        """Return how many nodes would turn unhealthy at this timeout, and how many were not so before."""
+    def _count(self, turn: Turn, claims: Sequence[tuple[str, str]], *, suspects: bool = False) -> Flow[tuple[int, int]]:
+        """Return how many nodes would turn unhealthy now, or are suspects, and how many were not so before."""
         turning = up = 0
         for some in sliced(claims, SLICE * SLICES_AT_ONCE):
-            replies = yield from self._slices("count", some, str(turn.fence), timeout_ms)
+            replies = yield from self._slices("count", some, str(turn.fence), suspects=suspects)
             counts = [tuple(map(int, reply.split())) for reply in replies if reply != FENCED]
             turning += sum(count[0] for count in counts)
             up += sum(count[1] for count in counts)

@@ -35,7 +35,10 @@ class Fleet(Checks):
             objects = [node for node in some if isinstance(node, EdgeNode)]
             slices = list(sliced(ids, SLICE))
             steps: list[Operation[Any]] = [
-                *(_BEATS([self._keys.beats, self._keys.nodes], [self._now_word(), *part], bytes) for part in slices),
+                *(
+                    _BEATS([self._keys.beats, self._keys.nodes], [self._now_word(), self._arrival_limit, *part], bytes)
+                    for part in slices
+                ),
                 *(self._write(node, beats_now=True) for node in objects),
             ]
             results = yield from Batch(steps)

@@ -4,7 +4,8 @@
 |-----------------------|--------|-------------|-------------------------------------------------------------|
 | <tag>:beats           | zset   | none        | node id -> its last heartbeat, in ms of the server's clock  |
 | <tag>:node:<id>       | hash   | none        | status, location, skew_ms in plain text; facts and          |
-|                       |        |             | resources in the codec's bytes                              |
+|                       |        |             | resources in the codec's bytes; arrivals: count, sum and    |
+|                       |        |             | sum of squares of the intervals between heartbeats          |
 | <tag>:history:<id>    | list   | see below   | checks, newest first, one line each (``verdicts``)          |
 | <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason            |
 | <tag>:duty            | hash   | none        | which HealthWatch is on duty, and what it sees (``duty.lua``) |

@@ -30,6 +30,8 @@ class Health(Fleet):
         namespace: str = "default",
         max_history: int = 100,
         max_transitions: int = 10_000,
+        detector: str = "timeout",
+        phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -38,6 +40,8 @@ class Health(Fleet):
             namespace=namespace,
             max_history=max_history,
             max_transitions=max_transitions,
+            detector=detector,
+            phi_threshold=phi_threshold,
             clock=clock,
         )
         if flap_detector is not None:

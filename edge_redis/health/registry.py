@@ -44,6 +44,7 @@ class Registry(Subject):
     def __init__(self, namespace: str, clock: Clock | None = None) -> None:
         self._keys = HealthKeys(namespace)
         self._clock = None if clock is None else check.function("clock", clock)
+        self._arrival_limit: float | str = ""
         self._slots = Slots()
 
     def register(self, node: EdgeNode) -> Flow[None]:
@@ -80,6 +81,7 @@ class Registry(Subject):
             "" if status is None else fields.status_word(status),
             b"" if resources is None else fields.resource_bytes(resources),
             self._now_word(),
+            self._arrival_limit,
         ]
         return iter(_BEAT([self._keys.beats, self._keys.node(node_id)], words, bool))
 
@@ -115,6 +117,7 @@ class Registry(Subject):
                 fields.fact_bytes(node),
                 fields.resource_bytes(node.resources),
                 self._now_word(),
+                self._arrival_limit,
             ],
             int,
         )

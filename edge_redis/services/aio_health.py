@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edge_redis.health.flapping import FlapThresholds
 from edge_redis.health.following import Follower
@@ -26,6 +26,10 @@ class HealthMonitor(AsyncService[Health]):
         namespace: monitors of one namespace share everything, of two nothing.
         max_history: checks kept a node, up to 10,000; older ones are dropped.
         max_transitions: state changes kept for the namespace, about; older ones are dropped.
+        detector: "phi" judges a node by its own rhythm too: unhealthy once its silence is as improbable as
+            ``phi_threshold`` says, at the timeout at latest. Whoever sends its heartbeats must use it as
+            well; with fewer than ten intervals known the timeout alone decides.
+        phi_threshold: 8.0 means a chance of one in 10^8 that the node is alive.
         flap_detector: what ``detect_flapping`` goes by instead of three changes in the window; it reads
             the whole history, so ``max_history`` must reach its window.
         clock: what says the time of heartbeats and checks, for the replay of a recording; None: the
@@ -41,6 +45,8 @@ class HealthMonitor(AsyncService[Health]):
         namespace: str = "default",
         max_history: int = 100,
         max_transitions: int = 10_000,
+        detector: Literal["timeout", "phi"] = "timeout",
+        phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
@@ -49,6 +55,8 @@ class HealthMonitor(AsyncService[Health]):
             namespace=namespace,
             max_history=max_history,
             max_transitions=max_transitions,
+            detector=detector,
+            phi_threshold=phi_threshold,
             flap_detector=flap_detector,
             clock=clock,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from edge_redis.health.duty import Duty
 from edge_redis.health.flapping import FlapThresholds
@@ -31,7 +31,7 @@ class HealthWatch(AsyncService[Duty]):
         interval_seconds: pause between two rounds.
         lease_seconds: how long a watch that dies stays on duty; at least two intervals, by default three.
         retention_seconds: nodes silent for longer are forgotten; None: never.
-        max_history, max_transitions, flap_detector: as in HealthMonitor.
+        max_history, max_transitions, detector, phi_threshold, flap_detector: as in HealthMonitor.
 
     """
 
@@ -46,6 +46,8 @@ class HealthWatch(AsyncService[Duty]):
         retention_seconds: float | None = None,
         max_history: int = 100,
         max_transitions: int = 10_000,
+        detector: Literal["timeout", "phi"] = "timeout",
+        phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
     ) -> None:
         room = Duty(
@@ -56,6 +58,8 @@ class HealthWatch(AsyncService[Duty]):
             retention_seconds=retention_seconds,
             max_history=max_history,
             max_transitions=max_transitions,
+            detector=detector,
+            phi_threshold=phi_threshold,
             flap_detector=flap_detector,
         )
         super().__init__(client, room)

@@ -2,21 +2,28 @@
 -- KEYS[1] beats    zset    node id -> last heartbeat, server ms
 -- KEYS[2] node     prefix  hash of a node's facts at KEYS[2]:<id>
 -- ARGV[1] now_ms   integer, or '' for the server's time
--- ARGV[2..] ids    strings
+-- ARGV[2] limit_ms number, shorter intervals are noted for the phi detector; or '' for none
+-- ARGV[3..] ids    strings
 -- Reply: string, '1' or '0' an id: whether it is registered
 -- Invariant: a node that is not registered is not written
 -- Repeat: idempotent, a heartbeat is only ever later
 -- include: clock
+-- include: arrivals
+-- include: arriving
 local beats, node_prefix = KEYS[1], KEYS[2]
 
 local reply, scores = {}, {}
-local now = string.format('%.0f', ARGV[1] ~= '' and tonumber(ARGV[1]) or now_ms())
-for index = 2, #ARGV do
+local now = ARGV[1] ~= '' and tonumber(ARGV[1]) or now_ms()
+local limit_ms = tonumber(ARGV[2])
+for index = 3, #ARGV do
   local id = ARGV[index]
   local known = string.format('%.0f', redis.call('HEXISTS', node_prefix .. ':' .. id, 'status'))
   reply[#reply + 1] = known
   if known == '1' then
-    scores[#scores + 1] = now
+    if limit_ms then
+      note_arrival(node_prefix .. ':' .. id, tonumber(redis.call('ZSCORE', beats, id) or nil), now, limit_ms)
+    end
+    scores[#scores + 1] = string.format('%.0f', now)
     scores[#scores + 1] = id
   end
 end

@@ -17,7 +17,8 @@
 --                          'brief' without these
 -- ARGV[8] now_ms           integer, the moment of judgement, or '' for the server's time
 -- ARGV[9] fence            integer, the turn of duty the caller judges in, or '' where anybody may
--- ARGV[10..] nodes         pairs: id, and '' or what the caller holds: '<beat_ms> <status> <location>'
+-- ARGV[10] threshold       number, a silence whose phi reaches it is too long; or '' where the timeout alone decides
+-- ARGV[11..] nodes         pairs: id, and '' or what the caller holds: '<beat_ms> <status> <location>'
 -- Reply: string; full: '<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>'; brief: '<1|0><age_ms>' and '!' where
 --        the verdict is another than before, separated by spaces; either '-' for a node that neither is registered
 --        nor was described, and for one withheld; 'FENCED' where the turn is over; count: how many would
@@ -26,11 +27,13 @@
 -- Repeat: remembered
 -- include: clock
 -- include: repeats
+-- include: arrivals
+-- include: phi
 local beats, node_prefix, history_prefix, transitions = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local totals, repeats, duty = KEYS[5], KEYS[6], KEYS[7]
 local slot, number = ARGV[1], ARGV[2]
 local timeout_ms, max_history, max_transitions, orphan_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local form, fence = ARGV[7], ARGV[9]
+local form, fence, threshold = ARGV[7], ARGV[9], tonumber(ARGV[10])
 local VERDICTS = { ['1'] = 'healthy', ['0'] = 'unhealthy' }
 
 local server_now = now_ms()
@@ -75,7 +78,9 @@ local function judge(id, claim)
   local line = latest[id] or redis.call('LINDEX', history, 0) or ''
   local previous = string.sub(line, 1, 1)
   local heard = previous == '0' and beat or math.max(beat, since)
-  local fresh = math.max(0, now - heard) < timeout_ms
+  local silence = math.max(0, now - heard)
+  local doubt = threshold and phi(node_prefix .. ':' .. id, silence)
+  local fresh = silence < timeout_ms and not (doubt and doubt >= threshold)
   local turning = not fresh and status ~= 'offline' and previous ~= '0'
   if form == 'withhold' and turning then return nil end
   local flag = fresh and status ~= 'offline' and '1' or '0'
@@ -83,14 +88,14 @@ local function judge(id, claim)
   local age_text = string.format('%.0f', age)
   latest[id] = table.concat({ flag, age_text, now_text, skew, status, location }, ' ')
   return {
-    id = id, history = history, registered = registered, status = status, age = age,
+    id = id, history = history, doubt = doubt, registered = registered, status = status, age = age,
     before = line, previous = previous, flag = flag, turning = turning, line = latest[id],
     brief = flag .. age_text .. (VERDICTS[previous] and flag ~= previous and '!' or ''),
   }
 end
 
 local judged, words, turning, up = {}, {}, 0, 0
-for index = 10, #ARGV, 2 do
+for index = 11, #ARGV, 2 do
   local verdict = judge(ARGV[index], ARGV[index + 1])
   if verdict then
     judged[#judged + 1] = verdict
@@ -113,6 +118,7 @@ end
 
 local function reason(verdict)
   local text = string.format('heartbeat %.1f s old, timeout %g s', verdict.age / 1000, timeout_ms / 1000)
+  if verdict.doubt then text = text .. string.format(', phi %.1f, threshold %g', verdict.doubt, threshold) end
   if verdict.status ~= 'offline' and verdict.status ~= 'maintenance' then return text end
   return 'status is ' .. verdict.status .. ', ' .. text
 end

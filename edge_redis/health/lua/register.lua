@@ -10,10 +10,13 @@
 -- ARGV[6] facts      bytes, opaque
 -- ARGV[7] resources  bytes, opaque
 -- ARGV[8] now_ms     integer, or '' for the server's time
+-- ARGV[9] limit_ms   number, shorter intervals are noted for the phi detector; or '' for none
 -- Reply: string, the heartbeat that counts, server ms
 -- Invariant: a heartbeat never goes back, and is never later than now
 -- Repeat: idempotent, the same facts are written again
 -- include: clock
+-- include: arrivals
+-- include: arriving
 local beats, node, history = KEYS[1], KEYS[2], KEYS[3]
 local id, beat, beats_now = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local status, location, facts, resources = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
@@ -28,6 +31,7 @@ beat = math.max(math.min(beat, now), seen or -math.huge)
 
 redis.call('HSET', node, 'status', status, 'location', location, 'skew_ms', string.format('%.0f', skew),
   'facts', facts, 'resources', resources)
+if beats_now and ARGV[9] ~= '' then note_arrival(node, seen, now, tonumber(ARGV[9])) end
 redis.call('ZADD', beats, string.format('%.0f', beat), id)
 redis.call('PERSIST', history)
 return string.format('%.0f', beat)
