@@ -11,7 +11,7 @@ it has been acknowledged, since the server takes a lower number for one that it 
 from __future__ import annotations
 
 import secrets
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -40,8 +40,8 @@ class Batch:
 Note = tuple[str, int | None]
 
 
-def _chunks(notes: Counter[Note]) -> Iterator[list[tuple[Note, int]]]:
-    items = iter(notes.items())
+def _chunks(times: dict[Note, int]) -> Iterator[list[tuple[Note, int]]]:
+    items = iter(times.items())
     while chunk := list(islice(items, MAX_KEYS)):
         yield chunk
 
@@ -76,8 +76,11 @@ class AccessBuffer:
     def seal(self) -> int:
         """Put what is noted into batches; return the number of the last batch there is."""
         with self._mutex:
-            notes = Counter(self._notes.popleft() for _ in range(len(self._notes)))
-            for chunk in _chunks(notes):
+            times: dict[Note, int] = {}
+            for _ in range(len(self._notes)):
+                note = self._notes.popleft()
+                times[note] = times.pop(note, 0) + 1  # in the order of the last access
+            for chunk in _chunks(times):
                 self._seal(chunk)
             return self._number
 

@@ -4,20 +4,21 @@
 |------------------------------|--------|------------|-----------------------------------------------------|
 | er:{<ns>:cache0}:v:<key>     | string | the TTL    | an entry: generation, creation time, value          |
 | er:{<ns>:cache0}:expiry      | zset   | none       | entry key -> expiry, Unix ms by the server's clock  |
-| er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count * 2^33 + generation       |
+| er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count and order of eviction     |
 | er:{<ns>:cache0}:stats       | hash   | none       | hits, misses, evictions, expirations, undecodable,  |
-|                              |        |            | healed, and the sequence that generations come from |
+|                              |        |            | healed; eviction; the sequence of generations;      |
 |                              |        |            | and of what is being computed: cleared, invalidated |
 | er:{<ns>:cache0}:tagged      | hash   | none       | entry key -> its tags, a JSON array                 |
 | er:{<ns>:cache0}:tag:<tag>   | set    | none       | keys of the entries that carry the tag              |
 | er:{<ns>:cache0}:lease:<key> | string | the lease  | token of the one who computes the entry             |
 | er:{<ns>:cache0}:repeats:<n> | hash   | 2 hours    | the last call of each slot, by the hour             |
 
-A generation is the sequence of the put that wrote the entry, modulo 2^33. It breaks ties of
-equal counts, oldest first, and lets a count that arrives late be told from one for the entry
-that has replaced it. A count stops at 2^20 - 1, so that a score is exact in a double. At
-1,000 puts a second the sequence comes round after 99 days, and then blurs the order of ties
-for the length of one TTL.
+A generation is the sequence of the put that wrote the entry, modulo 2^33: a count that arrives
+late names it, and is told from one for the entry that has replaced it. How counts and order
+share a score is said in lua/include/index.lua. Under least_accessed the generation breaks ties:
+at 1,000 puts a second it comes round after 99 days, and then blurs the order of ties for the
+length of one TTL. Under lru recency is the sequence modulo 2^36, which puts and (merged) hits
+share: at 1,000 a second it comes round after two years.
 """
 
 from __future__ import annotations

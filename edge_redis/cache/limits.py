@@ -15,7 +15,7 @@ MAX_TTL_SECONDS: Final = 100 * 366 * 86_400
 MAX_TAGS: Final = 64
 """Tags of one entry."""
 
-EVICTIONS: Final = ("least_accessed",)
+EVICTIONS: Final = ("least_accessed", "lru")
 
 _MAX_INTERVAL_SECONDS: Final = 3600.0
 _MIN_TTL_SECONDS: Final = 0.001

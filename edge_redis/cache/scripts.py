@@ -9,6 +9,7 @@ from edge_redis.cache.buffer import Batch
 from edge_redis.cache.keys import CacheKeys
 from edge_redis.core.operation import Argument, Operation
 from edge_redis.core.script import load
+from edge_redis.errors import InvalidArgumentError
 
 CHUNK: Final = 100
 """Entries that one call of a script stores, reads or removes."""
@@ -46,6 +47,7 @@ class Terms(NamedTuple):
     tags: str = ""
     token: str = ""
     epoch: bytes = b""
+    eviction: str = "least_accessed"
 
 
 class Claim(NamedTuple):
@@ -77,6 +79,14 @@ class Cleared(NamedTuple):
 
     removed: int
     more: bool
+
+
+def _stored(reply: Sequence[int] | bytes) -> Stored:
+    if isinstance(reply, bytes):
+        raise InvalidArgumentError(
+            f"the entries of this cache are evicted by {reply.decode()}; clear it to change that"
+        )
+    return Stored(reply[0], reply[1] == 1)
 
 
 def _cleared(reply: bytes) -> Cleared:
@@ -118,7 +128,7 @@ class Scripts:
     def put(self, pairs: Sequence[Pair], terms: Terms) -> Operation[Stored]:
         """Store encoded values, and make room for them."""
         words = [word for pair in pairs for word in pair]
-        return _scripts["put"](self._index, [*terms, *words], lambda reply: Stored(reply[0], reply[1] == 1))
+        return _scripts["put"](self._index, [*terms, *words], _stored)
 
     def claim(self, key: str, claim: Claim) -> Operation[Claimed]:
         """Read an entry that was missed, or take the lease to compute it."""

@@ -26,13 +26,14 @@ class Writing(Reading):
         """Store ``value`` under ``key`` for ``ttl`` seconds (``default_ttl`` where None).
 
         A new key in a full cache evicts: expired entries first, then the least accessed, the
-        oldest where counts tie. Overwriting restarts the entry's count, age and TTL, replaces its
-        tags, and evicts nothing. What ``get_or_compute`` is computing for the key meanwhile is
-        not stored over it.
+        oldest where counts tie (under ``eviction="lru"`` the one not read for longest). Overwriting
+        restarts the entry's count, age and TTL, replaces its tags, and evicts nothing. What
+        ``get_or_compute`` is computing for the key meanwhile is not stored over it.
 
         Raises:
             InvalidKeyError: the key or a tag is empty, over 1,024 bytes in UTF-8, or not encodable.
-            InvalidArgumentError: the TTL is not finite, under a millisecond or over a hundred years.
+            InvalidArgumentError: the TTL is not finite, under a millisecond or over a hundred years;
+                or the cache has entries that were put under another ``eviction``.
             UnsupportedTypeError: the value, or one inside it, is of a type that is not carried.
             ValueTooLargeError: the encoded value is over ``max_value_bytes``.
 
@@ -56,7 +57,8 @@ class Writing(Reading):
         return ttl_ms("default_ttl", self._settings.default_ttl) if ttl is None else ttl_ms("ttl", ttl)
 
     def _terms(self, ttl: float | None, tags: Iterable[str]) -> Terms:
-        return Terms(self._settings.max_size, self._ttl_ms(ttl), packed_tags(tags))
+        settings = self._settings
+        return Terms(settings.max_size, self._ttl_ms(ttl), packed_tags(tags), eviction=settings.eviction)
 
     def _store(self, pairs: Sequence[Pair], terms: Terms) -> Flow[None]:
         """Store pairs; the counts noted so far go before them, since they decide who is evicted."""

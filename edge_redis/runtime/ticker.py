@@ -70,7 +70,9 @@ class TaskTicker:
             self._task = asyncio.get_running_loop().create_task(self._loop(), name="edge-redis-ticker")
 
     async def _loop(self) -> None:
-        while True:
+        task = asyncio.current_task()
+        # A client may swallow the cancellation that reaches it in the middle of a call.
+        while task is not None and not task.cancelling():
             await asyncio.sleep(self._seconds)
             try:
                 await self._target()

@@ -38,7 +38,8 @@ class EdgeCache(Service[Cache]):
         max_size: live entries, at most.
         default_ttl: seconds, for a put that names none.
         namespace: caches of one namespace on one server are one cache.
-        eviction: who goes when the cache is full: "least_accessed".
+        eviction: who goes when the cache is full: "least_accessed", or "lru" (not read for longest).
+            All caches of a namespace name the same; an empty one can be given another.
         flush_every: reads until their counts are delivered; a process that dies loses no more.
         flush_interval: seconds until they are delivered.
         max_value_bytes: the largest encoded value.

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from conftest import Maker
 
-from edge_redis import EdgeCache
+from edge_redis import EdgeCache, InvalidArgumentError
 from support.cache import COUNTS, EXPIRY, STATS, assert_index_is_exact, expire
 from support.deadline import eventually
 
@@ -352,3 +352,40 @@ def test_counts_stop_where_a_score_is_still_exact(make: Maker) -> None:
                 cache.get("k")
             assert cache.entry("k").access_count == 2**20 - 1
             assert client.zscore(COUNTS, "k") == (2**20 - 1) * 2**33 + score
+
+
+@pytest.mark.parametrize("flush_every", [1, 1024])
+def test_lru_evicts_what_was_not_read_for_longest(make: Maker, flush_every: int) -> None:
+    cache = make("EdgeCache", max_size=3, eviction="lru", flush_every=flush_every)
+    cache.put_many({"a": 1, "b": 2, "c": 3})
+    for key in ("b", "b", "b", "a", "c", "a"):
+        cache.get(key)
+    assert [cache.entry(key).access_count for key in "abc"] == [2, 3, 1]
+    cache.put("d", 4)
+    assert "b" not in cache
+    cache.get("c")
+    cache.put_many({"e": 5, "f": 6})
+    assert cache.get_many(["a", "c", "d", "e", "f"]) == {"c": 3, "e": 5, "f": 6}
+
+
+def test_lru_counts_stop_where_a_score_is_still_exact(make: Maker) -> None:
+    cache = make("EdgeCache", eviction="lru")
+    cache.put("k", 1)
+    with make.backend.client() as client:
+        client.zadd(COUNTS, {"k": client.zscore(COUNTS, "k") + 2**17 - 2})
+        for _ in range(3):
+            cache.get("k")
+        assert cache.entry("k").access_count == 2**17 - 1
+
+
+def test_entries_of_another_eviction_are_not_mixed(make: Maker) -> None:
+    one, two = make("EdgeCache"), make("EdgeCache", eviction="lru")
+    one.put("a", 1)
+    for write in (lambda: two.put("b", 1), lambda: two.put_many({"b": 1, "a": 2})):
+        with pytest.raises(InvalidArgumentError, match="least_accessed"):
+            write()
+    assert two.get_many(["a", "b"]) == {"a": 1}
+    two.clear()
+    two.put("b", 1)
+    with pytest.raises(InvalidArgumentError, match="lru"):
+        one.put("a", 1)

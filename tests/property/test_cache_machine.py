@@ -34,6 +34,7 @@ VALUES = st.integers() | st.none() | st.text(max_size=5) | st.tuples(st.booleans
 class Entry:
     value: Any
     born: int
+    used: int
     count: int = 0
     dead: bool = False
     """Expired: its time is over, and Redis may have removed the value."""
@@ -44,7 +45,8 @@ class Entry:
 class Model:
     """The cache, in plain Python."""
 
-    def __init__(self) -> None:
+    def __init__(self, eviction: str) -> None:
+        self.eviction = eviction
         self.entries: dict[str, Entry] = {}
         self.clock = 0
         self.stats = dict.fromkeys(("hits", "misses", "evictions", "expirations", "healed"), 0)
@@ -66,15 +68,19 @@ class Model:
             self.drop(key)
         return len(dead)
 
+    def rank(self, key: str) -> tuple[int, ...]:
+        entry = self.entries[key]
+        return (entry.used,) if self.eviction == "lru" else (entry.count, entry.born)
+
     def put(self, key: str, value: Any) -> None:
         self.sweep()
         while key not in self.entries and len(self.entries) >= MAX_SIZE:
-            victim = min(self.entries, key=lambda each: (self.entries[each].count, self.entries[each].born))
+            victim = min(self.entries, key=self.rank)
             if not self.entries[victim].lost:
                 self.stats["evictions"] += 1
             self.drop(victim)
         self.clock += 1
-        self.entries[key] = Entry(value, self.clock)
+        self.entries[key] = Entry(value, born=self.clock, used=self.clock)
 
     def get(self, key: str) -> Entry | None:
         entry = self.entries.get(key)
@@ -84,6 +90,8 @@ class Model:
             return None
         self.stats["hits"] += 1
         entry.count += 1
+        self.clock += 1
+        entry.used = self.clock
         return entry
 
     def alive(self, key: str) -> bool:
@@ -94,16 +102,16 @@ class Model:
 class CacheMachine(RuleBasedStateMachine):
     backend: Any = None
 
-    @initialize(flush_every=st.sampled_from([1, 3, 1024]))
-    def begin(self, flush_every: int) -> None:
+    @initialize(flush_every=st.sampled_from([1, 3, 1024]), eviction=st.sampled_from(["least_accessed", "lru"]))
+    def begin(self, flush_every: int, eviction: str) -> None:
         self.backend.flush()
         self.client = self.backend.client()
         # Two objects on one server: what either notes must count for both.
         self.caches = [
-            EdgeCache(client, MAX_SIZE, flush_every=flush_every, flush_interval=3600)
+            EdgeCache(client, MAX_SIZE, eviction=eviction, flush_every=flush_every, flush_interval=3600)
             for client in (self.client, self.backend.client())
         ]
-        self.model = Model()
+        self.model = Model(eviction)
         self.turn = 0
 
     @property

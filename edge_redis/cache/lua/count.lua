@@ -26,9 +26,8 @@ assert_types()
 -- rows would be under no bound: it goes.
 local function add(key, generation, hits)
   local score = tonumber(redis.call('ZSCORE', COUNTS, key))
-  if score and score % GENERATIONS == generation then
-    local count = math.min(math.floor(score / GENERATIONS) + hits, MAX_COUNT)
-    redis.call('ZADD', COUNTS, integer(count * GENERATIONS + generation), key)
+  if score and generation_of(key) == generation then
+    redis.call('ZADD', COUNTS, integer(score_after(score, hits)), key)
     return 0
   end
   if score or redis.call('EXISTS', value_of(key)) == 0 then return 0 end

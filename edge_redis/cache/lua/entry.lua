@@ -15,7 +15,7 @@ assert_types()
 local value = redis.call('GET', value_of(key))
 local expiry, score = redis.call('ZSCORE', EXPIRY, key), tonumber(redis.call('ZSCORE', COUNTS, key))
 if value and expiry and score then
-  return {value, expiry, math.floor(score / GENERATIONS)}
+  return {value, expiry, count_of(score)}
 end
 local was = remove(key, now)
 tally('expirations', was == 'expired' and 1 or 0)

@@ -28,8 +28,7 @@ for at = 3, #ARGV do
   local score = tonumber(redis.call('ZSCORE', COUNTS, key))
   if values[at - 2] then hits = hits + 1 end
   if values[at - 2] and score then
-    local count = math.min(math.floor(score / GENERATIONS) + 1, MAX_COUNT)
-    redis.call('ZADD', COUNTS, integer(count * GENERATIONS + score % GENERATIONS), key)
+    redis.call('ZADD', COUNTS, integer(score_after(score, 1)), key)
   elseif values[at - 2] and redis.call('ZSCORE', EXPIRY, key) then
     adopt(key)
   elseif values[at - 2] or score then

@@ -9,9 +9,11 @@
 -- ARGV[3] tags      JSON array of names, the empty string for none
 -- ARGV[4] token     of the lease under which the one value was computed, else the empty string
 -- ARGV[5] epoch     when that lease was taken
--- ARGV[6..] entries  each a key and an encoded value
+-- ARGV[6] eviction  who goes first
+-- ARGV[7..] entries  each a key and an encoded value
 -- Reply: two integers: entries done with, in their order (all, unless room for the next could not be
---   made within the bound of one call: then the rest is sent again), and 1 where rows are still due
+--   made within the bound of one call: then the rest is sent again), and 1 where rows are still due;
+--   or the eviction that the entries there are ordered by, where it is another
 -- Invariant: live entries never exceed max_size; no entry in the index without its value
 -- Repeat: idempotent: it stores the same values again, which evicts nothing
 -- include: clock
@@ -19,7 +21,7 @@
 -- include: leases
 local max_size, ttl_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local tags, token = ARGV[3], ARGV[4]
-local FIRST = 6
+local FIRST = 7
 local now = now_ms()
 
 assert_types()
@@ -29,6 +31,8 @@ end
 for _, tag in ipairs(tags ~= '' and cjson.decode(tags) or {}) do
   redis.call('SCARD', members_of(tag))
 end
+
+if EVICTION and EVICTION ~= ARGV[6] and redis.call('ZCARD', COUNTS) > 0 then return EVICTION end
 
 -- What was computed under a lease is stored if the lease still stands, or has run out with nothing
 -- put in its place and nothing cleared away.
@@ -43,13 +47,17 @@ if token ~= '' and is_out_of_date(ARGV[FIRST]) then
   if redis.call('GET', lease_of(ARGV[FIRST])) == token then redis.call('DEL', lease_of(ARGV[FIRST])) end
   return {1, 0}
 end
-local sequence = redis.call('HGET', STATS, 'sequence')
+local has_sequence = redis.call('HEXISTS', STATS, 'sequence') == 1
+if EVICTION ~= ARGV[6] then
+  EVICTION = ARGV[6]
+  redis.call('HSET', STATS, 'eviction', EVICTION)
+end
 
 local due = sweep(now)
 local live = redis.call('ZCOUNT', EXPIRY, integer(now), '+inf')
 local seen = {live = 0, expired = 0, lost = 0, none = 0}
 local pops = 0
-if not sequence then
+if not has_sequence then
   -- Begins at the time, so that entries which outlive a lost sequence stay older than new ones.
   redis.call('HSET', STATS, 'sequence', integer(now % GENERATIONS))
 end
@@ -80,12 +88,12 @@ local function make_room(key)
 end
 
 local function store(key, body)
-  local generation = redis.call('HINCRBY', STATS, 'sequence', 1) % GENERATIONS
+  local sequence = next_sequence()
   local expiry = integer(now + ttl_ms)
-  local header = string.format('%010.0f%013.0f', generation, now)
+  local header = string.format('%010.0f%013.0f', sequence % GENERATIONS, now)
   redis.call('SET', value_of(key), header .. body, 'PXAT', expiry)
   redis.call('ZADD', EXPIRY, expiry, key)
-  redis.call('ZADD', COUNTS, integer(generation), key)
+  redis.call('ZADD', COUNTS, integer(first_score(sequence)), key)
   untag(key)
   if tags == '' then return end
   redis.call('HSET', TAGGED, key, tags)

@@ -4,7 +4,6 @@
 local EXPIRY, COUNTS, STATS, ROOM = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local TAGGED = ROOM .. ':tagged'
 local GENERATIONS = 8589934592
-local MAX_COUNT = 1048575
 local CHUNK = 300
 
 local function integer(number)
@@ -19,11 +18,10 @@ local function members_of(tag)
   return ROOM .. ':tag:' .. tag
 end
 
--- Fails with WRONGTYPE where one of the keys is not ours, while nothing has been written yet.
+-- Fails with WRONGTYPE where one of the other keys is not ours, while nothing has been written yet.
 local function assert_types()
   redis.call('ZCARD', EXPIRY)
   redis.call('ZCARD', COUNTS)
-  redis.call('HLEN', STATS)
   redis.call('HLEN', TAGGED)
 end
 
@@ -59,10 +57,44 @@ local function remove(key, now)
   return had_value and 'live' or 'lost'
 end
 
+-- The order of eviction is that of the scores in COUNTS, each a whole number under 2^53:
+--   least_accessed  count * 2^33 + generation: ties go oldest first; counts stop at 2^20 - 1
+--   lru             recency * 2^17 + count: the sequence at the last access; counts stop at 2^17 - 1
+-- The first put into an empty cache says which. It is read with a type check of STATS.
+local EVICTION = redis.call('HGET', STATS, 'eviction')
+local RECENCIES, LRU_COUNTS = 68719476736, 131072
+
+local function next_sequence()
+  return redis.call('HINCRBY', STATS, 'sequence', 1)
+end
+
+local function first_score(sequence)
+  if EVICTION == 'lru' then return sequence % RECENCIES * LRU_COUNTS end
+  return sequence % GENERATIONS
+end
+
+local function count_of(score)
+  if EVICTION == 'lru' then return score % LRU_COUNTS end
+  return math.floor(score / GENERATIONS)
+end
+
+local function score_after(score, hits)
+  local count = count_of(score) + hits
+  if EVICTION == 'lru' then
+    return first_score(next_sequence()) + math.min(count, LRU_COUNTS - 1)
+  end
+  return math.min(count, 1048575) * GENERATIONS + score % GENERATIONS
+end
+
+-- The generation of the entry that has this value, nil where it is no value of ours.
+local function generation_of(key)
+  local head = redis.pcall('GETRANGE', value_of(key), 0, 9)
+  return type(head) == 'string' and tonumber(string.match(head, '^%d+$')) or nil
+end
+
 -- Counts from zero an entry that has a value and a row in EXPIRY alone.
 local function adopt(key)
-  local generation = tonumber(string.match(redis.call('GETRANGE', value_of(key), 0, 9), '^%d+$')) or 0
-  redis.call('ZADD', COUNTS, integer(generation), key)
+  redis.call('ZADD', COUNTS, integer(first_score(generation_of(key) or 0)), key)
 end
 
 -- Removes the rows of up to CHUNK entries whose time has come; returns how many.
