@@ -54,6 +54,7 @@ def replay(plan: Plan, stop: Stop) -> None:
     assert plan.pace is not None
     clock = _RecordedClock(plan.pace.first_us)
     path = Path(plan.recording)
+    since_monotonic = time.time() - time.monotonic()  # once: a clock that is set later does not move the replay
     readings = (reading for reading in recording.read(path) if reading.node_id == plan.name)
     node = EdgeNode(plan.name, plan.name, path.name, capabilities=list(FUNCTIONS), last_heartbeat=clock())
     with _node_work(plan, node, clock) as work:
@@ -64,7 +65,7 @@ def replay(plan: Plan, stop: Stop) -> None:
                 if isinstance(event, Reading):
                     work.remember(event.fields)
                 continue
-            if not stop.wait(plan.pace.due(event.at_us) - time.time()):
+            if not stop.wait(plan.pace.due(event.at_us) - since_monotonic - time.monotonic()):
                 return
             clock.at_us = event.at_us
             if isinstance(event, Reading):

@@ -26,7 +26,9 @@ from edge_redis.runtime import embedded
 
 _TICK_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 0.5
-"""Between two looks for the view: each costs some thirty round trips."""
+"""Between two looks for the view: each costs some fifty round trips."""
+_LOOK_SHARE: Final = 5
+"""At least so many times as long as a look took: watching must not become the main job."""
 _GRACE_SECONDS: Final = 5.0
 """For a process to finish what it has begun."""
 _SETTLE_SECONDS: Final = 15.0
@@ -113,9 +115,10 @@ class Job:
         while not self._is_over(supervisor, edges):
             supervisor.tend()
             self._revive_server()
-            if time.monotonic() >= next_look:
+            begun = time.monotonic()
+            if begun >= next_look:
                 self._look(observer, supervisor.children)
-                next_look = time.monotonic() + _LOOK_SECONDS
+                next_look = time.monotonic() + max(_LOOK_SECONDS, _LOOK_SHARE * (time.monotonic() - begun))
             self._stop.wait(_TICK_SECONDS)
 
     def _is_over(self, supervisor: Supervisor, edges: Sequence[Child]) -> bool:

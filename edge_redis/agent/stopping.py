@@ -12,7 +12,9 @@ import signal
 import time
 from collections.abc import Iterable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+
+_NOHUP: Final = (signal.SIGHUP, signal.SIG_IGN)
 
 
 class Stop:
@@ -22,7 +24,8 @@ class Stop:
     """
 
     def __init__(self, signals: Iterable[signal.Signals], *, lifeline: int | None = None) -> None:
-        self._signals = tuple(signals)
+        # nohup ignores SIGHUP, and means it; a shell ignores SIGINT for whatever it starts in the background.
+        self._signals = [number for number in signals if (number, signal.getsignal(number)) != _NOHUP]
         self._lifeline = lifeline
         self.count = 0
         """How many signals came."""

@@ -37,7 +37,9 @@ def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public nam
     options.add_url(parser, otherwise="one is started, and ends with the command")
     options.add_namespace(parser, default=None, otherwise="a new one")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="keep the started server's data here")
-    parser.add_argument("--nodes", type=int, metavar="N", default=3, help="edge processes (default: 3)")
+    parser.add_argument(
+        "--nodes", type=int, metavar="N", default=3, help="edge processes without --replay (default: 3)"
+    )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="play a recording, one process a node")
     parser.add_argument("--speed", type=float, metavar="S", default=1.0, help="recorded seconds a second (default: 1)")
     parser.add_argument(
@@ -63,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         job = Job(settings, view, stop := Stop(_STOPPING))
         with stop:
             report = job.run()
+    print(text.report(report))
     if arguments.report is not None:
         arguments.report.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-    print(text.report(report))
     return _exit_code(report, stop)
 
 

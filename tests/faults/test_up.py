@@ -250,6 +250,17 @@ def _own_terminal(terminal: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 
 
+def test_a_reader_that_leaves_ends_it_without_leaving_anything(start: Start) -> None:
+    reads, writes = os.pipe()
+    job = start("--nodes", "1", stdout=writes)
+    os.close(writes)
+    assert b"namespace up-" in os.read(reads, 100)
+    os.close(reads)
+    assert job.end(30) == 1
+    job.assert_nothing_is_left()
+    assert job.errors.read_text() == ""
+
+
 def test_no_port_stays_open(start: Start) -> None:
     job = start("--nodes", "1", "--duration", "1")
     job.wait_for("port ")

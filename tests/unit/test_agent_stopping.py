@@ -70,6 +70,19 @@ def test_the_end_of_the_lifeline_ends_a_wait() -> None:
     os.close(ours)
 
 
+def test_nohup_is_respected_and_a_background_job_still_hears_of_sigint() -> None:
+    old = [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)]
+    try:
+        with Stop([signal.SIGHUP, signal.SIGINT]) as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.asked is False
+            signal.raise_signal(signal.SIGINT)
+            assert stop.first is signal.SIGINT
+    finally:
+        for number, handler in zip((signal.SIGHUP, signal.SIGINT), old, strict=True):
+            signal.signal(number, handler)
+
+
 def test_handlers_are_put_back() -> None:
     before = signal.getsignal(signal.SIGUSR1)
     with Stop([signal.SIGUSR1]):
