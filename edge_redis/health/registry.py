@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
 from edge_redis.core import check
-from edge_redis.core.operation import Argument, Batch, Flow, Operation
+from edge_redis.core.operation import Argument, Batch, Flow, Operation, Steps
 from edge_redis.core.repeats import Slots
 from edge_redis.core.script import load
 from edge_redis.core.subject import Subject
@@ -65,7 +65,7 @@ class Registry(Subject):
         node: EdgeNode | str,
         status: EdgeNodeStatus | None = None,
         resources: ResourceUsage | None = None,
-    ) -> Flow[bool]:
+    ) -> Steps[bool]:
         """Note that a node is alive now, by the server's clock; return whether it is registered.
 
         With an id, status and resources change where they are given; an unknown id is False and
@@ -83,7 +83,7 @@ class Registry(Subject):
             self._now_word(),
             self._arrival_limit,
         ]
-        return iter(_BEAT([self._keys.beats, self._keys.node(node_id)], words, bool))
+        return _BEAT([self._keys.beats, self._keys.node(node_id)], words, bool)
 
     def _beat_of_object(
         self, node: EdgeNode, status: EdgeNodeStatus | None, resources: ResourceUsage | None

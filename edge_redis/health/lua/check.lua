@@ -86,7 +86,7 @@ local function judge(id, claim)
   local flag = fresh and status ~= 'offline' and '1' or '0'
   local age = math.max(0, now - beat)
   local age_text = string.format('%.0f', age)
-  latest[id] = table.concat({ flag, age_text, now_text, skew, status, location }, ' ')
+  latest[id] = flag .. ' ' .. age_text .. ' ' .. now_text .. ' ' .. skew .. ' ' .. status .. ' ' .. location
   return {
     id = id, history = history, doubt = doubt, registered = registered, status = status, age = age,
     before = line, previous = previous, flag = flag, turning = turning, line = latest[id],
@@ -125,6 +125,8 @@ end
 
 -- The first verdict on a node is no news where it is a good one.
 local function write_transition(verdict)
+  if verdict.flag == verdict.previous and verdict.status ~= 'maintenance'
+    and not string.find(verdict.before, ' maintenance ', 1, true) then return end
   local was, is = states(verdict)
   if was == is or (was == 'unknown' and is == 'healthy') then return end
   redis.call('XADD', transitions, 'MAXLEN', '~', max_transitions, '*', 'node', verdict.id,
