@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from edge_redis.agent.functions import FUNCTIONS, watched
 from edge_redis.agent.opening import open_operations
 from edge_redis.models import EdgeNode, ResourceUsage
 from edge_redis.services.bundle import EdgeRedis
+
+_Results: TypeAlias = dict[str, dict[str, float]]
 
 _LONGEST_WINDOW: Final = max(length for _, length in FUNCTIONS.values())
 
@@ -62,7 +64,10 @@ class NodeWork:
         if is_judged:
             self.check()
         self.remember(fields)
-        results = {name: self._run_function(name) for name in FUNCTIONS}
+        computed: _Results = {}
+        results = {name: self._run_function(name, computed) for name in FUNCTIONS}
+        if computed:
+            self._cache.put_many(computed)
         update = {**fields, "run": self._run, "readings": self._done + 1, "at": at, "results": results}
         self._synchronizer.update_local(update, is_delta=self._done > 0)
         self._done += 1
@@ -76,14 +81,14 @@ class NodeWork:
         """Deliver what was counted beside the functions; the services deliver the rest when they close."""
         self._operations.close()
 
-    def _run_function(self, name: str) -> Mapping[str, Mapping[str, float]]:
+    def _run_function(self, name: str, computed: _Results) -> _Results:
+        """Return the function's result a field, from the cache or else computed, and noted as such."""
         function, length = FUNCTIONS[name]
         windows = {field: list(window)[-length:] for field, window in self._windows.items()}
         with self._metrics.track(name, self._node.id):
             keys = {field: cache_key(self._node.id, name, field, window) for field, window in windows.items()}
             results = self._cache.get_many(keys.values())
             missing = {keys[field]: function(window) for field, window in windows.items() if keys[field] not in results}
-            if missing:
-                self._cache.put_many(missing)
-            results |= missing
+        computed |= missing
+        results |= missing
         return {field: results[key] for field, key in keys.items()}
