@@ -50,10 +50,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A page of what changed in the cloud, each scope at its present state, and the place after it."""
+    """A page of what changed in the cloud, each scope at its present state, and the place after it.
+
+    ``restarted`` says that the place asked for is not one of this store any more, so that the page
+    is the first: the store came back empty, older, or as another one.
+    """
 
     cursor: str
     changes: list[tuple[str, Change]]
+    restarted: bool = False
 
 
 def decoded(body: bytes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ So one Redis can be an edge and its cloud at once. Nothing here expires: all of 
 | <tag>:history:<scope>| stream | both  | exchanges with the other end, capped                            |
 | <tag>:conflicts:<sc.>| stream | both  | the losing side of every conflict, capped                       |
 | <tag>:work           | zset   | edge  | scope -> ms since when something waits in its outbox            |
-| <tag>:scopes         | hash   | edge  | scope -> its strategy, max_pending and origin                   |
+| <tag>:scopes         | hash   | edge  | every scope here -> its strategy, max_pending and origin        |
 | <tag>:cursor         | string | edge  | the place in the cloud's feed up to which this edge has it      |
 | <tag>:dead           | stream | edge  | changes given up, with their error; not capped                  |
 | <tag>:changes        | zset   | cloud | the feed: scope -> the number of its latest change              |

@@ -18,6 +18,8 @@ from edge_redis.state.settings import Settings
 ANY: Final = "*"
 """For ``update``: whatever the present state is."""
 
+_DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data")
+
 FEED_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -79,13 +81,19 @@ def _from_take(reply: list[Any]) -> Taken:
 
 
 def _from_feed(reply: list[Any]) -> Feed:
-    site, number = reply[0].decode(), reply[1].decode()
-    scopes = (name.decode() for name in reply[2::2])
-    return Feed(f"{site}:{number}", list(zip(scopes, map(change.from_fields, reply[3::2]), strict=True)))
+    site, number, restarted = (word.decode() for word in reply[:3])
+    scopes = (name.decode() for name in reply[3::2])
+    changes = list(zip(scopes, map(change.from_fields, reply[4::2]), strict=True))
+    return Feed(f"{site}:{number}", changes, restarted=restarted == "1")
 
 
-def _from_document(found: list[Any]) -> SyncState | None:
-    return None if found[0] is None else change.from_fields(found).state
+def _from_document(found: list[Any]) -> Change | None:
+    return None if found[0] is None else change.from_fields(found)
+
+
+def _state(found: list[Any]) -> SyncState | None:
+    present = _from_document(found)
+    return None if present is None else present.state
 
 
 class Replica:
@@ -163,7 +171,9 @@ class Replica:
         site, _, number = cursor.rpartition(":")
         place = [site, number] if number.isascii() and number.isdigit() else ["", 0]
         return scripts.FEED(
-            [keys.changes, keys.sequence, keys.site, keys.docs], [*place, limit, FEED_BYTES], _from_feed
+            [keys.changes, keys.sequence, keys.site, keys.docs],
+            [*place, limit, FEED_BYTES, self.settings.site],
+            _from_feed,
         )
 
     def look(self, scope: str) -> Operation[list[int]]:
@@ -173,8 +183,11 @@ class Replica:
 
     def state(self, scope: str) -> Operation[SyncState | None]:
         """Read a scope's present state."""
-        fields = ("version", "clock", "origin", "checksum", "base", "data")
-        return command(_from_document, "HMGET", self.keys.doc(scope), *fields)
+        return command(_state, "HMGET", self.keys.doc(scope), *_DOCUMENT)
+
+    def document(self, scope: str) -> Operation[Change | None]:
+        """Read a scope's present state as it is sent."""
+        return command(_from_document, "HMGET", self.keys.doc(scope), *_DOCUMENT)
 
     def pending(self, scope: str) -> Operation[list[dict[str, Any]]]:
         """Read an outbox, oldest first."""
@@ -197,7 +210,8 @@ class Replica:
             "XREVRANGE", self.keys.conflicts(scope), "+", "-", "COUNT", limit,
         )  # fmt: skip
 
-    def damaged(self, scope: str, version: int, error: str, slot: str, number: int) -> Operation[None]:
-        """Note in the history that a state arrived damaged."""
+    def note(self, scope: str, event: SyncEvent, slot: str, number: int) -> Operation[None]:
+        """Note an event in the history; its time is the server's."""
         names = [self.keys.history(scope), self.keys.repeats]
-        return scripts.DAMAGE(names, [version, error, self.settings.max_history, slot, number], _stale)
+        words = [event.direction, event.version, int(event.success), event.error, self.settings.max_history]
+        return scripts.NOTE(names, [*words, slot, number], _stale)

@@ -29,6 +29,15 @@ def strategy_named(value: object) -> ConflictStrategy:
         ) from error
 
 
+def strategy_of(words: str) -> ConflictStrategy:
+    """Return what the cloud decides by for a scope with these settings at an edge.
+
+    LATEST_WINS as the edge does, and by version in every other case.
+    """
+    latest = words.split(" ", 1)[0] == ConflictStrategy.LATEST_WINS.value
+    return ConflictStrategy.LATEST_WINS if latest else ConflictStrategy.REMOTE_WINS
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one end, checked."""

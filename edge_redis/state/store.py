@@ -32,5 +32,6 @@ class CloudStore(Protocol):
         """Return up to ``limit`` scopes changed after ``cursor`` ("" is the beginning), oldest change first.
 
         The cursor is the store's own text. One that it did not write, or wrote before it lost
-        data, means the beginning.
+        data, means the beginning, and the feed then says that it has restarted: the edge offers all it
+        has again.
         """

@@ -108,7 +108,9 @@ class Synchronizer(Subject):
             incoming = change.from_state(state)
         except ChecksumMismatchError as error:
             with self._slots.hold() as (slot, number):
-                yield from self._replica.damaged(self.scope, state.version, str(error), slot, number)
+                yield from self._replica.note(
+                    self.scope, SyncEvent("pull", state.version, success=False, error=str(error)), slot, number
+                )
             raise
         with self._slots.hold() as (slot, number):
             outcome = yield from self._replica.apply(

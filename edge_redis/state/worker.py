@@ -8,27 +8,25 @@ within a scope needs no lock, and a worker that dies loses its scopes by doing n
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from edge_redis.core import check
-from edge_redis.core.operation import Batch, Call, Flow, Operation, T, command
+from edge_redis.core.operation import Call, Flow, Operation, command
 from edge_redis.core.subject import Subject
-from edge_redis.errors import EdgeRedisError, StoreRefusedError, StoreUnavailableError
-from edge_redis.models import ConflictStrategy
-from edge_redis.state.change import Change, from_entry
+from edge_redis.errors import EdgeRedisError
+from edge_redis.state.change import from_entry
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica, Taken
-from edge_redis.state.settings import Settings
+from edge_redis.state.pulling import Puller
+from edge_redis.state.settings import Settings, strategy_of
 from edge_redis.state.store import CloudStore
+from edge_redis.state.trouble import OUTAGE, each, unavailable
 
 _log = logging.getLogger("edge_redis")
 
 MAX_BATCH: Final = 1000
 _SCOPES_AT_ONCE: Final = 32
 _MAX_ERROR_CHARS: Final = 500
-_OUTAGE: Final = (StoreUnavailableError, StoreRefusedError, OSError)
-"""The store cannot work now: no fault of the change, which keeps its place and its count."""
 
 
 class Worker(Subject):
@@ -52,6 +50,7 @@ class Worker(Subject):
         self._claim_idle_ms = round(check.positive("claim_idle_seconds", claim_idle_seconds) * 1000)
         self._max_deliveries = check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000)
         self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
+        self._puller = Puller(self._edge, cloud, self._batch_size)
 
     def run_once(self) -> Flow[int]:
         """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
@@ -64,7 +63,7 @@ class Worker(Subject):
 
         """
         pushed = yield from self._push()
-        pulled = yield from self._pull()
+        pulled = yield from self._puller.pull()
         return pushed + pulled
 
     def _push(self) -> Flow[int]:
@@ -76,7 +75,7 @@ class Worker(Subject):
             if not names:
                 break
             scopes = [name.decode() for name in names]
-            found = yield from _each([self._take(scope, self._batch_size) for scope in scopes])
+            found = yield from each([self._take(scope, self._batch_size) for scope in scopes])
             for scope, taken in zip(scopes, found, strict=True):
                 if taken is not None and taken.entries:
                     handled += yield from self._deliver(scope, taken)
@@ -91,9 +90,9 @@ class Worker(Subject):
             return (yield from self._deliver_singly(scope, taken))
         try:
             yield from self._apply(scope, taken)
-        except _OUTAGE as error:
+        except OUTAGE as error:
             yield from self._give_back(scope, taken)
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         except Exception as error:  # noqa: BLE001 -- which change is to blame will show
             _log.warning(
                 "%d changes of %r failed together and will be tried singly: %s", len(taken.entries), scope, error
@@ -119,9 +118,9 @@ class Worker(Subject):
             return (yield from self._park(scope, entry_id, deliveries - 1, "no worker outlived it"))
         try:
             yield from self._apply(scope, one)
-        except _OUTAGE as error:
+        except OUTAGE as error:
             yield from self._give_back(scope, one)
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         except Exception as error:  # noqa: BLE001 -- whatever it is, it goes to the dead letters
             text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
             if deliveries >= self._max_deliveries:
@@ -134,9 +133,9 @@ class Worker(Subject):
 
     def _apply(self, scope: str, taken: Taken) -> Flow[None]:
         changes = [from_entry(entry_id, fields) for entry_id, _, fields in taken.entries]
-        for each in changes:
-            each.verify()
-        yield from Call(self._cloud.apply, scope, changes, _strategy(taken.settings))
+        for change in changes:
+            change.verify()
+        yield from Call(self._cloud.apply, scope, changes, strategy_of(taken.settings))
 
     def _confirm(self, scope: str, taken: Taken) -> Flow[int]:
         ids = [entry_id for entry_id, _, _ in taken.entries]
@@ -162,70 +161,7 @@ class Worker(Subject):
         except EdgeRedisError as error:  # the edge is away too: the claim time will do it
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._claim_idle_ms, error)
 
-    def _pull(self) -> Flow[int]:
-        cursor = yield from command(_text, "GET", self._edge.keys.cursor)
-        try:
-            feed = yield from Call(self._cloud.changes_since, cursor, self._batch_size)
-        except _OUTAGE as error:
-            raise _unavailable(error) from error
-        outcomes = yield from _each([self._edge.apply(scope, [each], "") for scope, each in _whole(feed.changes)])
-        if feed.cursor != cursor:
-            yield from command(bool, "SET", self._edge.keys.cursor, feed.cursor)
-        return outcomes.count("a")
-
-
-def _whole(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
-    """Return the changes that are not damaged; no other edge or page is held up by one that is."""
-    whole = []
-    for scope, each in changes:
-        try:
-            each.verify()
-        except EdgeRedisError as error:
-            _log.error("the cloud's state of %r is left out: %s", scope, error)
-        else:
-            whole.append((scope, each))
-    return whole
-
-
-def _each(operations: Sequence[Operation[T]]) -> Flow[list[T | None]]:
-    """Perform operations together. Where one fails, perform each by itself, None for those that fail.
-
-    A scope with a key of another type must not hold up the others.
-    """
-    if not operations:
-        return []
-    try:
-        return list((yield from Batch(operations)))
-    except _OUTAGE:
-        raise
-    except EdgeRedisError as error:
-        _log.warning("one of %d scopes fails: %s", len(operations), error)
-    results: list[T | None] = []
-    for operation in operations:
-        try:
-            results.append((yield from operation))
-        except _OUTAGE:
-            raise
-        except EdgeRedisError as error:
-            _log.error("left out: %s", error)
-            results.append(None)
-    return results
-
 
 def _nothing() -> Flow[int]:
     yield from ()
     return 0
-
-
-def _strategy(settings: str) -> ConflictStrategy:
-    """Return what the cloud decides by: LATEST_WINS as the edge does, and by version in every other case."""
-    latest = settings.split(" ", 1)[0] == ConflictStrategy.LATEST_WINS.value
-    return ConflictStrategy.LATEST_WINS if latest else ConflictStrategy.REMOTE_WINS
-
-
-def _text(reply: Any) -> str:  # noqa: ANN401 -- a raw reply
-    return "" if reply is None else reply.decode(errors="replace")
-
-
-def _unavailable(error: BaseException) -> EdgeRedisError:
-    return error if isinstance(error, EdgeRedisError) else StoreUnavailableError(f"the cloud store: {error!r}")

@@ -52,7 +52,7 @@ def worker(make):
 
 def test_nothing_to_do(worker, backend):
     assert worker.run_once() == 0
-    assert set(dump(backend)) <= {f"{EDGE}:cursor".encode()}
+    assert set(dump(backend)) == {f"{EDGE}:cursor".encode(), f"{CLOUD}:site".encode()}
 
 
 def test_changes_go_up_once_and_in_order(sync, cloud, worker, backend):
@@ -317,6 +317,70 @@ def test_a_cloud_that_lost_everything_is_read_from_the_beginning(make, sync, clo
         cloud.update("other", {"n": 2})
     assert worker.run_once() == 1
     assert make("EdgeSynchronizer", scope="other").get_local_state().data == {"n": 2}
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_cloud_that_lost_everything_gets_it_back(make, cloud, worker, backend, strategy, caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    sync = make("EdgeSynchronizer", strategy, scope="room")
+    sync.update_local({"n": 1})
+    sync.update_local({"n": 2})
+    theirs = cloud.update("elsewhere", {"n": 3})
+    assert worker.run_once() == 3
+    mine = sync.get_local_state()
+    with backend.client() as client:
+        client.delete(*client.keys(f"{CLOUD}:*"))
+    worker.run_once()
+    assert cloud.get("room") == mine
+    assert cloud.get("elsewhere") == theirs
+    last = sync.sync_history()[-1]
+    assert (last.direction, last.version, last.success) == ("push", 2, True)
+    assert last.error == "offered again: the cloud had lost data"
+    events = sync.summary()["sync_events"]
+    assert [worker.run_once() for _ in range(2)] == [0, 0]
+    assert sync.summary()["sync_events"] == events
+    assert sync.conflicts() == cloud.conflicts("room") == []
+
+
+def test_a_cloud_restored_from_a_backup_gets_back_what_came_later(make, sync, cloud, worker, backend, caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    sync.update_local({"n": 1})
+    worker.run_once()
+    with backend.client() as client:
+        backup = {key: client.dump(key) for key in client.keys(f"{CLOUD}:*")}
+        later = sync.update_local({"n": 2})
+        cloud.update("other", {"n": 3})
+        worker.run_once()
+        worker.run_once()
+        client.delete(*client.keys(f"{CLOUD}:*"))
+        for key, value in backup.items():
+            client.restore(key, 0, value)
+    assert cloud.get("room").data == {"n": 1}
+    worker.run_once()
+    assert cloud.get("room") == later
+    assert cloud.get("other").data == {"n": 3}
+    assert make("EdgeSynchronizer", scope="other").is_synced
+
+
+def test_an_edge_that_lost_everything_gets_it_back(sync, cloud, worker, backend):
+    for number in range(3):
+        sync.update_local({"n": number})
+    worker.run_once()
+    with backend.client() as client:
+        client.delete(*client.keys(f"{EDGE}:*"))
+    assert worker.run_once() == 1
+    assert sync.get_local_state() == cloud.get("room")
+    assert sync.update_local({"n": 9}).version == 4
+    assert worker.run_once() == 1
+    assert cloud.get("room").data == {"n": 9}
+    assert cloud.conflicts("room") == []
+
+
+def test_a_new_edge_offers_nothing_again(make, sync, cloud, worker):
+    worker.run_once()
+    sync.update_local({"n": 1})
+    assert [worker.run_once() for _ in range(3)] == [1, 0, 0]
+    assert [event.error for event in sync.sync_history()] == [""]
 
 
 def test_the_strategy_of_the_edge_is_told_to_the_cloud(make):

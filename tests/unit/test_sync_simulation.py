@@ -190,7 +190,7 @@ def test_an_edit_of_the_cloud_on_its_way_down_under_every_fault() -> None:
         world = World()
         world.cloud.update(SCOPE, {"first": 1})
         puller = world.worker("worker")
-        return Scenario([Actor("puller", world.client(0), puller._pull, FAULTS), world.editor()], world.check)
+        return Scenario([Actor("puller", world.client(0), puller._puller.pull, FAULTS), world.editor()], world.check)
 
     assert explore(make) == PULLER_AND_EDITOR
 

@@ -47,7 +47,7 @@ local settings = ARGV[3]
 if role == 'edge' then
   redis.call('ZSCORE', work, scope)
   local known = redis.call('HGET', scopes, scope)
-  if settings == '' then settings = known or 'remote_wins 100 ' end
+  if settings == '' then settings = known or 'remote_wins 100 ' end -- scopes is also the index of all there are
 else
   redis.call('ZSCORE', changes, scope)
   redis.call('GET', sequence)
@@ -172,7 +172,7 @@ end
 write_document(doc, current)
 redis.call('SET', site, site_name, 'NX')
 if role == 'edge' then
-  if ARGV[3] ~= '' then redis.call('HSET', scopes, scope, settings) end
+  redis.call('HSET', scopes, scope, settings)
 elseif current.version ~= version_before or current.stamp ~= stamp_before then
   announce(changes, sequence, scope)
 end

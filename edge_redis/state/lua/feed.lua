@@ -7,19 +7,26 @@
 -- ARGV[2] number         integer, the place
 -- ARGV[3] limit          integer, the most scopes
 -- ARGV[4] max_bytes      integer, after which no further scope is added
--- Reply: {site, number, scope, {version, clock, origin, checksum, base, data}, scope, ...}
+-- ARGV[5] candidate      the store's name, where it has none
+-- Reply: {site, number, restarted (1 or 0), scope, {version, clock, origin, checksum, base, data}, scope, ...}
 -- Invariant: a place of another store, or past the end, is the beginning: nothing is left out
--- Repeat: idempotent, reads only
+-- Repeat: idempotent, reads, and names the store once
 local changes, sequence, site, docs = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
-local name = redis.call('GET', site) or ''
+redis.call('ZCARD', changes)
 local last = tonumber(redis.call('GET', sequence) or '0')
 local number = tonumber(ARGV[2])
-if ARGV[1] ~= name or number > last then number = 0 end
+local name = redis.call('GET', site)
+if not name then
+  name = ARGV[5]
+  redis.call('SET', site, name)
+end
+local known = ARGV[1] == name and number <= last
+if not known then number = 0 end
 
 local page = redis.call('ZRANGEBYSCORE', changes, '(' .. string.format('%.0f', number), '+inf',
   'WITHSCORES', 'LIMIT', 0, limit)
-local reply, bytes = {name, string.format('%.0f', number)}, 0
+local reply, bytes = {name, string.format('%.0f', number), (known or ARGV[1] == '') and '0' or '1'}, 0
 for i = 1, #page, 2 do
   local found = redis.call('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'base', 'data')
   if found[1] then

@@ -1,0 +1,100 @@
+"""The way down: what changed in the cloud comes to the edge, and a cloud that lost something gets it back.
+
+The place in the cloud's feed names the store and a number in it. A store that was wiped has
+another name, one that was restored from a backup has not come so far: it says that its feed
+has restarted. The edge then offers every state it has, before it follows the feed from the
+beginning. Both ends decide by the same order, so what either has already changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edge_redis.core.operation import Call, Flow, command
+from edge_redis.core.repeats import Slots
+from edge_redis.errors import EdgeRedisError
+from edge_redis.models import SyncEvent
+from edge_redis.state.change import Change
+from edge_redis.state.operations import Replica
+from edge_redis.state.settings import strategy_of
+from edge_redis.state.store import CloudStore
+from edge_redis.state.trouble import OUTAGE, each, unavailable
+
+_log = logging.getLogger("edge_redis")
+
+_SCOPES_AT_ONCE: Final = 100
+
+
+class Puller:
+    """Follows the cloud's feed for one edge."""
+
+    def __init__(self, edge: Replica, cloud: CloudStore, batch_size: int) -> None:
+        self._edge = edge
+        self._cloud = cloud
+        self._batch_size = batch_size
+        self._slots = Slots()
+
+    def pull(self) -> Flow[int]:
+        """Apply the next page of the feed; return how many of its states won."""
+        cursor = yield from command(_text, "GET", self._edge.keys.cursor)
+        try:
+            feed = yield from Call(self._cloud.changes_since, cursor, self._batch_size)
+            if feed.restarted:
+                yield from self._offer_again()
+        except OUTAGE as error:
+            raise unavailable(error) from error
+        outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in _whole(feed.changes)])
+        if feed.cursor != cursor:
+            yield from command(bool, "SET", self._edge.keys.cursor, feed.cursor)
+        return outcomes.count("a")
+
+    def _offer_again(self) -> Flow[None]:
+        _log.warning("the cloud is another store than before, or an older one: every scope is offered to it again")
+        place: int | None = None
+        while place != 0:
+            place, found = yield from command(
+                _scanned, "HSCAN", self._edge.keys.scopes, place or 0, "COUNT", _SCOPES_AT_ONCE
+            )
+            for scope, settings in found:
+                try:
+                    yield from self._offer(scope, settings)
+                except OUTAGE:
+                    raise
+                except Exception as error:  # noqa: BLE001 -- of whatever store; the other scopes go on
+                    _log.error("%r could not be offered again: %s", scope, error)
+
+    def _offer(self, scope: str, settings: str) -> Flow[None]:
+        present = yield from self._edge.document(scope)
+        if present is None:
+            return
+        present.verify()
+        outcome = yield from Call(self._cloud.apply, scope, [present], strategy_of(settings))
+        if outcome == "d":
+            return
+        event = SyncEvent("push", present.version, success=True, error="offered again: the cloud had lost data")
+        with self._slots.hold() as (slot, number):
+            yield from self._edge.note(scope, event, slot, number)
+
+
+def _whole(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
+    """Return the changes that are not damaged; no other scope is held up by one that is."""
+    whole = []
+    for scope, state in changes:
+        try:
+            state.verify()
+        except EdgeRedisError as error:
+            _log.error("the cloud's state of %r is left out: %s", scope, error)
+        else:
+            whole.append((scope, state))
+    return whole
+
+
+def _text(reply: Any) -> str:  # noqa: ANN401 -- a raw reply
+    return "" if reply is None else reply.decode(errors="replace")
+
+
+def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:  # noqa: ANN401 -- as the client gives it
+    place, found = reply
+    return int(place), [(scope.decode(), settings.decode()) for scope, settings in found.items()]
