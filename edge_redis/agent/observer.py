@@ -26,6 +26,7 @@ class Observer:
 
     def report(self, run: Mapping[str, Any], restarts: Mapping[str, int], troubles: Mapping[str, str]) -> Report:
         """Return everything there is to say now."""
+        clouds = {name: self._cloud.get(name) for name in self._synchronizers}  # first: it is never ahead then
         states = {name: synchronizer.get_local_state() for name, synchronizer in self._synchronizers.items()}
         changes = self._services.health.transitions(MAX_TRANSITIONS)
         spells = Counter(change.node_id for change in changes if change.state == "unhealthy")
@@ -38,7 +39,7 @@ class Observer:
             },
             functions={name: self._function(name) for name in FUNCTIONS},
             cache=self._services.cache.stats(),
-            scopes={name: self._scope(name, state) for name, state in states.items()},
+            scopes={name: self._scope(name, state, clouds[name]) for name, state in states.items()},
             troubles=troubles,
         )
 
@@ -75,9 +76,8 @@ class Observer:
             p95_ms=found["p95"],
         )
 
-    def _scope(self, name: str, edge: SyncState | None) -> ScopeFacts:
+    def _scope(self, name: str, edge: SyncState | None, cloud: SyncState | None) -> ScopeFacts:
         synchronizer = self._synchronizers[name]
-        cloud = self._cloud.get(name)
         return ScopeFacts(
             edge_version=edge.version if edge else 0,
             cloud_version=cloud.version if cloud else 0,
@@ -89,6 +89,7 @@ class Observer:
     def close(self) -> None:
         """Let go of what was opened."""
         self._operations.close()
+        self._cloud.close()
 
     def __enter__(self) -> Self:
         return self
