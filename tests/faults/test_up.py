@@ -41,9 +41,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def replayed(start: Start, path: Path, report: Path, *, speed: float, timeout: float) -> dict[str, Any]:
     """Replay a whole recording and return its report."""
-    options = ["--speed", str(speed), "--heartbeat-timeout", str(timeout), "--duration", "100"]
+    options = ["--speed", str(speed), "--heartbeat-timeout", str(timeout), "--duration", "200"]
     job = start("--replay", str(path), *options, "--report", str(report), "--quiet")
-    assert job.end(110) == 0, job.errors.read_text()
+    assert job.end(220) == 0, job.errors.read_text()
     assert job.errors.read_text() == ""
     job.assert_nothing_is_left()
     found: dict[str, Any] = json.loads(report.read_text())
@@ -92,6 +92,7 @@ def test_minutes_of_real_readings(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_all_real_readings(start: Start, tmp_path: Path) -> None:
     path = shared_data("room_climate.csv.gz")
     report = replayed(start, path, tmp_path / "out.json", speed=1000, timeout=8)
