@@ -70,4 +70,5 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
     confirm_sync = awaited(Synchronizer.confirm_sync)
     sync_history = awaited(Synchronizer.sync_history)
     conflicts = awaited(Synchronizer.conflicts)
+    resolve = awaited(Synchronizer.resolve)
     summary = awaited(Synchronizer.summary)

@@ -60,6 +60,8 @@ class CloudWorker(AsyncService[Worker]):
         self._loop = AwaitedLoop(self.run_once)
 
     run_once = awaited(Worker.run_once)
+    dead_letters = awaited(Worker.dead_letters)
+    replay_dead_letters = awaited(Worker.replay_dead_letters)
 
     async def run(self) -> None:
         """Carry changes until ``stop`` or, in the main thread, SIGTERM or SIGINT. The round under way is finished."""

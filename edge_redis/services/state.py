@@ -70,4 +70,5 @@ class EdgeSynchronizer(Service[Synchronizer]):
     confirm_sync = blocking(Synchronizer.confirm_sync)
     sync_history = blocking(Synchronizer.sync_history)
     conflicts = blocking(Synchronizer.conflicts)
+    resolve = blocking(Synchronizer.resolve)
     summary = blocking(Synchronizer.summary)

@@ -67,6 +67,8 @@ class CloudWorker(Service[Worker]):
         self._loop = BlockingLoop(self.run_once)
 
     run_once = blocking(Worker.run_once)
+    dead_letters = blocking(Worker.dead_letters)
+    replay_dead_letters = blocking(Worker.replay_dead_letters)
 
     def run(self) -> None:
         """Carry changes until ``stop`` or, in the main thread, SIGTERM or SIGINT. The round under way is finished."""

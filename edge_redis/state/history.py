@@ -55,6 +55,7 @@ def from_event(entry_id: bytes, fields: Fields) -> SyncEvent:
 def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     """Return the losing side of a conflict, and what won."""
     return {
+        "id": entry_id.decode(),
         "lost": fields[b"lost"].decode(),
         "version": int(fields[b"version"]),
         "data": decoded(fields[b"data"]),

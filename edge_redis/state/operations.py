@@ -210,6 +210,17 @@ class Replica:
             "XREVRANGE", self.keys.conflicts(scope), "+", "-", "COUNT", limit,
         )  # fmt: skip
 
+    def conflict(self, scope: str, entry_id: str) -> Operation[list[dict[str, Any]]]:
+        """Read one conflict: a list of it, or an empty one."""
+        return command(
+            lambda found: [from_conflict(*entry) for entry in found],
+            "XRANGE", self.keys.conflicts(scope), entry_id, entry_id,
+        )  # fmt: skip
+
+    def forget_conflict(self, scope: str, entry_id: str) -> Operation[int]:
+        """Remove one conflict."""
+        return command(int, "XDEL", self.keys.conflicts(scope), entry_id)
+
     def note(self, scope: str, event: SyncEvent, slot: str, number: int) -> Operation[None]:
         """Note an event in the history; its time is the server's."""
         names = [self.keys.history(scope), self.keys.repeats]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from edge_redis.core import check
 from edge_redis.core.operation import Flow, Operation, command
@@ -15,6 +16,8 @@ from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
 from edge_redis.state.writer import Writer
+
+_CONFLICT_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 
 
 class Synchronizer(Subject):
@@ -146,10 +149,33 @@ class Synchronizer(Subject):
     def conflicts(self, limit: int = 20) -> Operation[list[dict[str, Any]]]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first.
 
-        Each is a dict of version, data, checksum, updated_at and origin of what lost, lost
+        Each is a dict of id (for ``resolve``), version, data, checksum, updated_at and origin of what lost, lost
         ("local" or "remote"), winner (a dict of the same without data) and timestamp.
         """
         return self._replica.conflicts(self.scope, check.integer("limit", limit, least=1, most=MAX_KEPT))
+
+    def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> Flow[SyncState]:
+        """Settle a conflict: write a choice as the next version and take the conflict from the list.
+
+        Args:
+            conflict_id: the id of one of ``conflicts()``.
+            data: what is to be the state; by default what lost.
+
+        The choice travels as every update does. Cut off in between, it is written and the
+        conflict still listed.
+
+        Raises:
+            InvalidArgumentError: no conflict of this scope has this id; nothing was written.
+
+        """
+        if _CONFLICT_ID.fullmatch(check.identifier("conflict_id", conflict_id)) is None:
+            raise check.value_error("conflict_id", conflict_id, "must be the id of a conflict")
+        found = yield from self._replica.conflict(self.scope, conflict_id)
+        if not found:
+            raise check.value_error("conflict_id", conflict_id, "must be the id of a conflict of this scope")
+        state = yield from self._writer.write(self.scope, found[0]["data"] if data is None else data, is_delta=False)
+        yield from self._replica.forget_conflict(self.scope, conflict_id)
+        return state
 
     def summary(self) -> Flow[dict[str, Any]]:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""

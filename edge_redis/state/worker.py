@@ -8,13 +8,14 @@ within a scope needs no lock, and a worker that dies loses its scopes by doing n
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from edge_redis.core import check
 from edge_redis.core.operation import Call, Flow, Operation, command
 from edge_redis.core.subject import Subject
 from edge_redis.errors import EdgeRedisError
 from edge_redis.state.change import from_entry
+from edge_redis.state.dead import MAX_READ, DeadLetters
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica, Taken
 from edge_redis.state.pulling import Puller
@@ -51,6 +52,7 @@ class Worker(Subject):
         self._max_deliveries = check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000)
         self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
         self._puller = Puller(self._edge, cloud, self._batch_size)
+        self._dead = DeadLetters(self._edge, cloud)
 
     def run_once(self) -> Flow[int]:
         """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
@@ -65,6 +67,27 @@ class Worker(Subject):
         pushed = yield from self._push()
         pulled = yield from self._puller.pull()
         return pushed + pulled
+
+    def dead_letters(self, limit: int = 100) -> Flow[list[dict[str, Any]]]:
+        """Return the oldest ``limit`` changes that were given up.
+
+        Each is a dict of id, scope, version, data (None where it does not decode), error (of the
+        last try), deliveries and timestamp (UTC, when it was given up).
+        """
+        letters = yield from self._dead.read(check.integer("limit", limit, least=1, most=MAX_READ))
+        return [letter.describe() for letter in letters]
+
+    def replay_dead_letters(self, limit: int = 100) -> Flow[int]:
+        """Try the oldest ``limit`` dead letters once more; return how many the cloud now has.
+
+        What was written to the scope since stays: an old change that comes late loses to it. Those
+        that fail again stay among the dead letters.
+
+        Raises:
+            StoreUnavailableError: the edge or the cloud cannot be reached; nothing is lost, call again.
+
+        """
+        return self._dead.replay(check.integer("limit", limit, least=1, most=MAX_READ))
 
     def _push(self) -> Flow[int]:
         handled = offset = 0

@@ -187,6 +187,7 @@ def test_what_a_conflict_tells(make):
     sync.apply_remote(theirs)
     (conflict,) = sync.conflicts()
     assert abs(conflict.pop("timestamp") - mine.updated_at) < timedelta(seconds=5)
+    assert conflict.pop("id").endswith("-0")
     assert conflict == {
         "lost": "local",
         "version": 1,

@@ -5,30 +5,8 @@ import logging
 import pytest
 
 from edge_redis import ChecksumMismatchError, ConflictStrategy, StoreUnavailableError
-from edge_redis.state.change import Change, Feed
-from support.sync import CLOUD, EDGE, dump
-
-
-class FailingStore:
-    """A cloud that fails for the versions given, or all, and keeps the rest."""
-
-    def __init__(self, *versions, error=None):
-        self.versions = versions
-        self.error = error or RuntimeError("no room")
-        self.calls = []
-        self.kept = []
-
-    def get(self, scope):
-        return None
-
-    def apply(self, scope, changes, strategy):
-        self.calls.append([change.version for change in changes])
-        if not self.versions or {change.version for change in changes} & set(self.versions):
-            raise self.error
-        self.kept += [(scope, change.version, change.data, strategy) for change in changes]
-
-    def changes_since(self, cursor, limit):
-        return Feed(cursor, [])
+from edge_redis.state.change import Change
+from support.sync import CLOUD, EDGE, FailingStore, dump
 
 
 def pushed(cloud, scope="room"):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge_redis import SyncState
+from edge_redis.state.change import Feed
 from support.servers import Backend
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -31,3 +32,25 @@ def dump(backend: Backend) -> dict[bytes, Any]:
     }
     with backend.client() as client:
         return {key: readers[client.type(key)](client, key) for key in sorted(client.keys())}
+
+
+class FailingStore:
+    """A cloud that fails for the versions given, or all, and keeps the rest."""
+
+    def __init__(self, *versions, error=None):
+        self.versions = versions
+        self.error = error or RuntimeError("no room")
+        self.calls = []
+        self.kept = []
+
+    def get(self, scope):
+        return None
+
+    def apply(self, scope, changes, strategy):
+        self.calls.append([change.version for change in changes])
+        if not self.versions or {change.version for change in changes} & set(self.versions):
+            raise self.error
+        self.kept += [(scope, change.version, change.data, strategy) for change in changes]
+
+    def changes_since(self, cursor, limit):
+        return Feed(cursor, [])

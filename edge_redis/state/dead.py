@@ -1,0 +1,109 @@
+"""The dead letters: changes the cloud refused again and again, to look at and to try once more."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from edge_redis.core.operation import Call, Flow, command
+from edge_redis.errors import CorruptDataError, InvalidArgumentError
+from edge_redis.models import from_timestamp
+from edge_redis.state.change import Change, decoded, from_entry
+from edge_redis.state.operations import Replica
+from edge_redis.state.settings import strategy_of
+from edge_redis.state.store import CloudStore
+from edge_redis.state.trouble import OUTAGE, unavailable
+
+_log = logging.getLogger("edge_redis")
+
+MAX_READ: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter."""
+
+    entry_id: bytes
+    fields: dict[bytes, bytes]
+
+    @property
+    def scope(self) -> str:
+        """The scope it was written to."""
+        return self.fields[b"scope"].decode()
+
+    @property
+    def change(self) -> Change:
+        """The change itself."""
+        flat = [word for pair in self.fields.items() for word in pair]
+        return from_entry(self.fields[b"version"], flat)
+
+    @property
+    def at(self) -> datetime:
+        """When it was given up."""
+        return from_timestamp(int(self.entry_id.partition(b"-")[0]) / 1000)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what users see. Data that does not decode, which may be why it is here, is None."""
+        try:
+            data = decoded(self.fields[b"data"])
+        except (CorruptDataError, KeyError):
+            data = None
+        return {
+            "id": self.entry_id.decode(),
+            "scope": self.scope,
+            "version": int(self.fields[b"version"]),
+            "data": data,
+            "error": self.fields[b"error"].decode(errors="replace"),
+            "deliveries": int(self.fields[b"deliveries"]),
+            "timestamp": self.at,
+        }
+
+
+class DeadLetters:
+    """The dead letters of one edge."""
+
+    def __init__(self, edge: Replica, cloud: CloudStore) -> None:
+        self._edge = edge
+        self._cloud = cloud
+
+    def read(self, limit: int) -> Flow[list[Letter]]:
+        """Return the oldest ``limit``."""
+        return (
+            yield from command(
+                lambda found: [Letter(*entry) for entry in found],
+                "XRANGE",
+                self._edge.keys.dead,
+                "-",
+                "+",
+                "COUNT",
+                limit,
+            )
+        )
+
+    def replay(self, limit: int) -> Flow[int]:
+        """Try the oldest ``limit`` once more; return how many the cloud now has. Those that fail again stay."""
+        done = 0
+        for letter in (yield from self.read(limit)):
+            try:
+                yield from self._deliver(letter)
+            except OUTAGE as error:
+                raise unavailable(error) from error
+            except Exception as error:  # noqa: BLE001 -- it stays where it is
+                _log.warning("dead letter %r of %r failed again: %s", letter.entry_id, letter.scope, error)
+            else:
+                done += 1
+        return done
+
+    def _deliver(self, letter: Letter) -> Flow[None]:
+        """Deliver, checkpoint, remove, in this order: cut anywhere, it is delivered again and known there."""
+        scope, change = letter.scope, letter.change
+        change.verify()
+        settings: str = yield from command(lambda reply: (reply or b"").decode(), "HGET", self._edge.keys.scopes, scope)
+        yield from Call(self._cloud.apply, scope, [change], strategy_of(settings))
+        try:
+            yield from self._edge.confirm(scope, change.version)
+        except InvalidArgumentError:  # the edge has lost the scope since
+            _log.warning("version %d of %r is not known at the edge any more", change.version, scope)
+        yield from command(int, "XDEL", self._edge.keys.dead, letter.entry_id)

@@ -1,0 +1,69 @@
+"""A person settles a conflict: the choice is the next version, at both ends."""
+
+import pytest
+
+from edge_redis import InvalidArgumentError, InvalidKeyError, InvalidTypeError
+from support.sync import dump, remote
+
+
+@pytest.fixture
+def sync(make):
+    sync = make("EdgeSynchronizer", scope="room")
+    sync.update_local({"mine": 1})
+    sync.apply_remote(remote({"theirs": 1}, 4, origin="cloud"))
+    return sync
+
+
+def test_what_lost_is_taken_back(sync):
+    (conflict,) = sync.conflicts()
+    state = sync.resolve(conflict["id"])
+    assert (state.version, state.data) == (5, {"mine": 1})
+    assert sync.get_local_state() == state
+    assert sync.conflicts() == []
+    assert sync.get_pending_changes()[-1]["version"] == 5
+
+
+def test_the_choice_is_free_and_reaches_the_cloud(make, sync):
+    cloud = make("RedisCloudStore")
+    cloud.update("room", {"theirs": 1})
+    (conflict,) = sync.conflicts()
+    state = sync.resolve(conflict["id"], {"mine": 1, "theirs": 1})
+    make("CloudWorker", make.client()).run_once()
+    assert cloud.get("room") == state == sync.get_local_state()
+    assert state.data == {"mine": 1, "theirs": 1}
+
+
+@pytest.mark.parametrize(
+    ("conflict_id", "error"),
+    [
+        ("0-1", InvalidArgumentError),
+        ("-", InvalidArgumentError),
+        ("+", InvalidArgumentError),
+        ("(0-1", InvalidArgumentError),
+        ("1", InvalidArgumentError),
+        ("\u0661-1", InvalidArgumentError),
+        ("", InvalidKeyError),
+        (None, InvalidTypeError),
+        (1, InvalidTypeError),
+    ],
+)
+def test_an_id_that_is_none_is_refused(sync, backend, conflict_id, error):
+    before = dump(backend)
+    with pytest.raises(error):
+        sync.resolve(conflict_id)
+    assert dump(backend) == before
+
+
+def test_a_choice_that_cannot_be_written_leaves_the_conflict(sync, backend):
+    before = dump(backend)
+    with pytest.raises(InvalidTypeError):
+        sync.resolve(sync.conflicts()[0]["id"], [])
+    assert dump(backend) == before
+
+
+def test_a_conflict_is_resolved_once(sync):
+    (conflict,) = sync.conflicts()
+    sync.resolve(conflict["id"])
+    with pytest.raises(InvalidArgumentError, match="of this scope"):
+        sync.resolve(conflict["id"])
+    assert sync.local_version == 5

@@ -1,0 +1,116 @@
+"""Changes that were given up: listed with their error, tried once more when the cause is gone."""
+
+import logging
+
+import pytest
+
+from edge_redis import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from support.sync import EDGE, FailingStore
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+
+
+@pytest.fixture
+def sync(make):
+    return make("EdgeSynchronizer", scope="room")
+
+
+def give_up(make, *versions):
+    worker = make("CloudWorker", FailingStore(*versions), max_deliveries=1)
+    while worker.run_once():
+        pass
+
+
+def test_none(make):
+    worker = make("CloudWorker", make.client())
+    assert worker.dead_letters() == []
+    assert worker.replay_dead_letters() == 0
+
+
+def test_what_a_letter_tells(make, sync):
+    state = sync.update_local({"n": 1})
+    give_up(make)
+    (letter,) = make("CloudWorker", make.client()).dead_letters()
+    assert abs((letter.pop("timestamp") - state.updated_at).total_seconds()) < 10
+    assert letter.pop("id").endswith("-0")
+    assert letter == {
+        "scope": "room",
+        "version": 1,
+        "data": {"n": 1},
+        "error": "RuntimeError: no room",
+        "deliveries": 1,
+    }
+
+
+def test_replayed_when_the_cause_is_gone(make, sync):
+    state = sync.update_local({"n": 1})
+    give_up(make)
+    assert (sync.pending_count, sync.is_synced) == (0, False)
+    worker, cloud = make("CloudWorker", make.client()), make("RedisCloudStore")
+    assert worker.replay_dead_letters() == 1
+    assert cloud.get("room") == state
+    assert sync.is_synced
+    assert worker.dead_letters() == []
+    assert worker.replay_dead_letters() == 0
+    assert [event.version for event in cloud.sync_history("room")] == [1]
+
+
+def test_one_that_comes_late_loses_to_what_was_written_since(make, sync):
+    sync.update_local({"n": 1})
+    give_up(make)
+    worker, cloud = make("CloudWorker", make.client()), make("RedisCloudStore")
+    state = sync.update_local({"n": 2})
+    assert worker.run_once() == 1
+    assert worker.replay_dead_letters() == 1
+    assert cloud.get("room") == state
+    assert cloud.conflicts("room") == []
+    assert sync.is_synced
+
+
+def test_those_that_fail_again_stay(make, sync):
+    for number in range(3):
+        sync.update_local({"n": number})
+    give_up(make)
+    worker = make("CloudWorker", FailingStore(2))
+    assert worker.replay_dead_letters(limit=2) == 1
+    assert [letter["version"] for letter in worker.dead_letters()] == [2, 3]
+    assert [letter["version"] for letter in worker.dead_letters(1)] == [2]
+    assert worker.replay_dead_letters() == 1
+    assert [letter["version"] for letter in worker.dead_letters()] == [2]
+
+
+def test_an_outage_leaves_them(make, sync):
+    sync.update_local({"n": 1})
+    give_up(make)
+    worker = make("CloudWorker", FailingStore(error=OSError("cut")))
+    with pytest.raises(StoreUnavailableError, match="cut"):
+        worker.replay_dead_letters()
+    assert len(worker.dead_letters()) == 1
+
+
+def test_one_whose_data_are_damaged(make, sync, backend):
+    sync.update_local({"n": 1})
+    with backend.client() as client:
+        (entry,) = client.xrange(f"{EDGE}:pending:room")
+        client.delete(f"{EDGE}:pending:room")
+        client.xadd(f"{EDGE}:pending:room", {**entry[1], b"data": b"\xc1"}, id="1-0")
+    worker = make("CloudWorker", make.client(), max_deliveries=1)
+    worker.run_once()
+    (letter,) = worker.dead_letters()
+    assert letter["data"] is None
+    assert "ChecksumMismatchError" in letter["error"]
+    assert worker.replay_dead_letters() == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "error"), [(0, InvalidArgumentError), (10_001, InvalidArgumentError), (True, InvalidTypeError)]
+)
+def test_bad_limits(make, limit, error):
+    worker = make("CloudWorker", make.client())
+    with pytest.raises(error):
+        worker.dead_letters(limit)
+    with pytest.raises(error):
+        worker.replay_dead_letters(limit)
