@@ -24,6 +24,13 @@ def _percent(hits: int, misses: int) -> float:
     return 100.0 * hits / (hits + misses) if hits + misses else 0.0
 
 
+def together(operations: Sequence[Operation[T]]) -> Flow[list[T]]:
+    """Perform operations in one round trip; one alone without a pipeline, which costs more than it does."""
+    if len(operations) == 1:
+        return [(yield from operations[0])]
+    return (yield from Batch(operations))
+
+
 class Accounting(Subject):
     """The part of a cache that counts."""
 
@@ -104,9 +111,9 @@ class Accounting(Subject):
         yield from self._deliver(last - 1 if self._delivered else last)
         batch = self.buffer.next_batch(last)
         if batch is None:
-            return (yield from Batch(operations))
-        together: list[Operation[Any]] = [self._scripts.count(batch), *operations]
-        _, *results = yield from Batch(together, ordered=True)
+            return (yield from together(operations))
+        in_order: list[Operation[Any]] = [self._scripts.count(batch), *operations]
+        _, *results = yield from Batch(in_order, ordered=True)
         self.buffer.acknowledge(batch)
         return results
 
@@ -114,4 +121,4 @@ class Accounting(Subject):
         """Perform ``build`` for chunks of keys in one round trip, each under an id of its own."""
         with ExitStack() as held:
             calls = [build(chunk, held.enter_context(self._slots.hold())) for chunk in chunks(keys)]
-            return (yield from Batch(calls))
+            return (yield from together(calls))

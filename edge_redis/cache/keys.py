@@ -29,10 +29,12 @@ from edge_redis.core.keys import Room
 class CacheKeys:
     """The keys of the cache of one namespace."""
 
-    __slots__ = ("_room", "expiry", "index", "remembered", "stats")
+    __slots__ = ("_room", "expiry", "index", "remembered", "stats", "values")
 
     def __init__(self, namespace: str, shard: int = 0) -> None:
         self._room = Room(namespace, "cache", shard)
+        self.values = self._room.key("v", "")
+        """What the key of every entry begins with."""
         self.expiry = self._room.key("expiry")
         self.stats = self._room.key("stats")
         self.index = [self.expiry, self._room.key("counts"), self.stats, self._room.tag]
@@ -42,7 +44,7 @@ class CacheKeys:
 
     def value(self, key: str) -> str:
         """Return the key of the entry ``key``."""
-        return self._room.key("v", key)
+        return self.values + key
 
     def lease(self, key: str) -> str:
         """Return the key of the lease to compute the entry ``key``."""

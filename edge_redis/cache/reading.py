@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final, TypeVar
 
-from edge_redis.cache.accounting import Accounting
+from edge_redis.cache.accounting import Accounting, together
 from edge_redis.cache.envelope import Opened, created_ms, opened
 from edge_redis.cache.limits import entry_keys
 from edge_redis.cache.scripts import Page, chunks
 from edge_redis.core import check
-from edge_redis.core.operation import Batch, Flow, Operation, command, identity
+from edge_redis.core.operation import Flow, Operation, command, identity
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import CacheEntry, from_timestamp
 
@@ -45,10 +46,10 @@ class Reading(Accounting):
         wanted = entry_keys(keys)
         if self._exact:
             return (yield from self._read_exactly(wanted))
-        reads = [command(list, "MGET", *map(self._keys.value, chunk)) for chunk in chunks(wanted, _MGET)]
-        replies = yield from Batch(reads)
+        names = [self._keys.values + key for key in wanted]
+        replies = yield from together([command(list, "MGET", *chunk) for chunk in chunks(names, _MGET)])
         found = {}
-        for key, raw in zip(wanted, (raw for reply in replies for raw in reply), strict=True):
+        for key, raw in zip(wanted, chain.from_iterable(replies), strict=True):
             entry = self._noted(key, raw)
             if entry is not None:
                 found[key] = entry[1]
@@ -104,7 +105,7 @@ class Reading(Accounting):
     def _read_exactly(self, keys: Sequence[str]) -> Flow[dict[str, Any]]:
         replies = yield from self._remembered(keys, self._scripts.get)
         found = {}
-        for key, raw in zip(keys, (raw for reply in replies for raw in reply), strict=True):
+        for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
             if raw is None:
                 continue
             try:

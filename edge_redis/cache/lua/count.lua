@@ -26,7 +26,7 @@ assert_types()
 -- rows would be under no bound: it goes.
 local function add(key, generation, hits)
   local score = tonumber(redis.call('ZSCORE', COUNTS, key))
-  if score and generation_of(key) == generation then
+  if score and is_of(key, score, generation) then
     redis.call('ZADD', COUNTS, integer(score_after(score, hits)), key)
     return 0
   end

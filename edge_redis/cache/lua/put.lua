@@ -97,6 +97,7 @@ local function store(key, body)
   untag(key)
   if tags == '' then return end
   redis.call('HSET', TAGGED, key, tags)
+  has_tagged = true
   for _, tag in ipairs(cjson.decode(tags)) do
     redis.call('SADD', members_of(tag), key)
   end

@@ -18,11 +18,14 @@ local function members_of(tag)
   return ROOM .. ':tag:' .. tag
 end
 
+-- Both are read first, with a type check of their keys.
+local EVICTION = redis.call('HGET', STATS, 'eviction')
+local has_tagged = redis.call('HLEN', TAGGED) > 0
+
 -- Fails with WRONGTYPE where one of the other keys is not ours, while nothing has been written yet.
 local function assert_types()
   redis.call('ZCARD', EXPIRY)
   redis.call('ZCARD', COUNTS)
-  redis.call('HLEN', TAGGED)
 end
 
 -- Fails with WRONGTYPE where the entry is not a string; else whether it has a value.
@@ -35,7 +38,7 @@ local function tally(field, by)
 end
 
 local function untag(key)
-  local tags = redis.call('HGET', TAGGED, key)
+  local tags = has_tagged and redis.call('HGET', TAGGED, key)
   if not tags then return end
   redis.call('HDEL', TAGGED, key)
   for _, tag in ipairs(cjson.decode(tags)) do
@@ -60,8 +63,7 @@ end
 -- The order of eviction is that of the scores in COUNTS, each a whole number under 2^53:
 --   least_accessed  count * 2^33 + generation: ties go oldest first; counts stop at 2^20 - 1
 --   lru             recency * 2^17 + count: the sequence at the last access; counts stop at 2^17 - 1
--- The first put into an empty cache says which. It is read with a type check of STATS.
-local EVICTION = redis.call('HGET', STATS, 'eviction')
+-- The first put into an empty cache says which.
 local RECENCIES, LRU_COUNTS = 68719476736, 131072
 
 local function next_sequence()
@@ -92,6 +94,12 @@ local function generation_of(key)
   return type(head) == 'string' and tonumber(string.match(head, '^%d+$')) or nil
 end
 
+-- Whether the row is that of the entry which a late count was noted for.
+local function is_of(key, score, generation)
+  if EVICTION == 'lru' then return generation_of(key) == generation end
+  return score % GENERATIONS == generation
+end
+
 -- Counts from zero an entry that has a value and a row in EXPIRY alone.
 local function adopt(key)
   redis.call('ZADD', COUNTS, integer(first_score(generation_of(key) or 0)), key)
@@ -101,9 +109,8 @@ end
 local function sweep(now)
   local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', '(' .. integer(now), 'LIMIT', 0, CHUNK)
   if #due == 0 then return 0 end
-  local tagged = redis.call('HLEN', TAGGED) > 0
   for _, key in ipairs(due) do
-    if tagged then untag(key) end
+    untag(key)
     redis.call('DEL', value_of(key))
   end
   redis.call('ZREM', EXPIRY, unpack(due))
