@@ -60,6 +60,7 @@ class CloudWorker(AsyncService[Worker]):
         self._loop = AwaitedLoop(self.run_once)
 
     run_once = awaited(Worker.run_once)
+    lag = awaited(Worker.lag)
     dead_letters = awaited(Worker.dead_letters)
     replay_dead_letters = awaited(Worker.replay_dead_letters)
 

@@ -67,6 +67,7 @@ class CloudWorker(Service[Worker]):
         self._loop = BlockingLoop(self.run_once)
 
     run_once = blocking(Worker.run_once)
+    lag = blocking(Worker.lag)
     dead_letters = blocking(Worker.dead_letters)
     replay_dead_letters = blocking(Worker.replay_dead_letters)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,6 +12,8 @@ from edge_redis.core import check, codec
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 from edge_redis.models import SyncState
 from edge_redis.state import clock
+
+ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta")
 
 MAX_VERSION: Final = 2**53 - 2
 """Versions are counted in Lua, whose numbers are doubles."""
@@ -69,25 +72,12 @@ def decoded(body: bytes) -> dict[str, Any]:
     return data
 
 
-def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
-    """Return a stream entry's fields."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def from_entry(entry_id: bytes, flat: list[bytes]) -> Change:
-    """Return the change that an outbox entry holds."""
-    fields = pairs(flat)
+def from_entry(entry_id: bytes, values: Sequence[bytes]) -> Change:
+    """Return the change of an outbox entry's clock, origin, checksum, base, data and is_delta."""
     try:
-        return Change(
-            int(entry_id.partition(b"-")[0]),
-            fields[b"clock"].decode(),
-            fields[b"origin"].decode(),
-            fields[b"checksum"].decode(),
-            fields[b"base"].decode(),
-            fields[b"data"],
-            is_delta=fields[b"is_delta"] == b"1",
-        )
-    except (KeyError, ValueError) as error:
+        moment, origin, checksum, base = (value.decode() for value in values[:4])
+        return Change(int(entry_id.partition(b"-")[0]), moment, origin, checksum, base, values[4], values[5] == b"1")
+    except ValueError as error:
         raise CorruptDataError(f"entry {entry_id!r} of an outbox is damaged: {error!r}") from error
 
 

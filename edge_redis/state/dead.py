@@ -10,7 +10,7 @@ from typing import Any, Final
 from edge_redis.core.operation import Call, Flow, command
 from edge_redis.errors import CorruptDataError, InvalidArgumentError
 from edge_redis.models import from_timestamp
-from edge_redis.state.change import Change, decoded, from_entry
+from edge_redis.state.change import ENTRY_FIELDS, Change, decoded, from_entry
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import strategy_of
 from edge_redis.state.store import CloudStore
@@ -36,8 +36,7 @@ class Letter:
     @property
     def change(self) -> Change:
         """The change itself."""
-        flat = [word for pair in self.fields.items() for word in pair]
-        return from_entry(self.fields[b"version"], flat)
+        return from_entry(self.fields[b"version"], [self.fields.get(name, b"") for name in ENTRY_FIELDS])
 
     @property
     def at(self) -> datetime:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge_redis.core.operation import Operation, command
+from edge_redis.core.operation import Flow, Operation, command
 from edge_redis.errors import InvalidArgumentError, PendingFullError, StoreTimeoutError
 from edge_redis.models import SyncEvent, SyncState
 from edge_redis.state import change, scripts
@@ -18,9 +18,12 @@ from edge_redis.state.settings import Settings
 ANY: Final = "*"
 """For ``update``: whatever the present state is."""
 
+_PAGE: Final = 500
 _DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data")
 
 FEED_BYTES: Final = 4 * 1024 * 1024
+TAKE_BYTES: Final = 1024 * 1024
+"""A page of the feed, or of an outbox, is about this large at most, but of one state at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,13 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Entries delivered to a worker: their scope's settings, and (id, deliveries, fields) each."""
+    """Entries delivered to a worker: their scope's settings, and (id, deliveries, values) each.
+
+    The values are those of ``change.ENTRY_FIELDS``; one that is missing is empty.
+    """
 
     settings: str
-    entries: list[tuple[bytes, int, list[bytes]]]
+    entries: list[tuple[bytes, int, tuple[bytes, ...]]]
 
 
 def _stale(reply: Any) -> None:  # noqa: ANN401 -- a raw reply
@@ -77,7 +83,8 @@ def _from_confirm(reply: bytes) -> int:
 
 
 def _from_take(reply: list[Any]) -> Taken:
-    return Taken(reply[0].decode(), list(zip(reply[1::3], reply[2::3], reply[3::3], strict=True)))
+    values = zip(*(reply[place::8] for place in range(3, 9)), strict=True)
+    return Taken(reply[0].decode(), list(zip(reply[1::8], reply[2::8], values, strict=True)))
 
 
 def _from_feed(reply: list[Any]) -> Feed:
@@ -149,8 +156,9 @@ class Replica:
 
     def take(self, scope: str, group: str, consumer: str, count: int, claim_idle_ms: int) -> Operation[Taken]:
         """Deliver the oldest entries of an outbox to one worker."""
-        names = [self.keys.pending(scope), self.keys.work, self.keys.scopes]
-        return scripts.TAKE(names, [scope, group, consumer, count, claim_idle_ms], _from_take)
+        keys = self.keys
+        names = [keys.pending(scope), keys.work, keys.scopes, keys.doc(scope)]
+        return scripts.TAKE(names, [scope, group, consumer, count, claim_idle_ms, TAKE_BYTES], _from_take)
 
     def release(
         self, scope: str, group: str, consumer: str, idle_ms: int, entries: Sequence[tuple[bytes, int]]
@@ -189,12 +197,18 @@ class Replica:
         """Read a scope's present state as it is sent."""
         return command(_from_document, "HMGET", self.keys.doc(scope), *_DOCUMENT)
 
-    def pending(self, scope: str) -> Operation[list[dict[str, Any]]]:
-        """Read an outbox, oldest first."""
-        return command(
-            lambda found: [from_pending(*entry) for entry in found],
-            "XRANGE", self.keys.pending(scope), "-", "+",
-        )  # fmt: skip
+    def pending(self, scope: str) -> Flow[list[dict[str, Any]]]:
+        """Read an outbox, oldest first, a page at a time."""
+        changes: list[dict[str, Any]] = []
+        page: list[dict[str, Any]] | None = None
+        while page is None or len(page) == _PAGE:
+            start = f"({changes[-1]['version']}-0" if changes else "-"
+            page = yield from command(
+                lambda found: [from_pending(*entry) for entry in found],
+                "XRANGE", self.keys.pending(scope), start, "+", "COUNT", _PAGE,
+            )  # fmt: skip
+            changes += page
+        return changes
 
     def history(self, scope: str, limit: int) -> Operation[list[SyncEvent]]:
         """Read the newest events, oldest first."""

@@ -121,7 +121,7 @@ class Synchronizer(Subject):
             )
         return outcome == "a"
 
-    def get_pending_changes(self) -> Operation[list[dict[str, Any]]]:
+    def get_pending_changes(self) -> Flow[list[dict[str, Any]]]:
         """Return what waits for the other end, oldest first.
 
         Each is a dict of type ("update"), version, data (the full state at that version),

@@ -68,6 +68,19 @@ class Worker(Subject):
         pulled = yield from self._puller.pull()
         return pushed + pulled
 
+    def lag(self) -> Flow[dict[str, Any]]:
+        """Return scopes_waiting, how many have changes that the cloud has not had, and oldest_seconds.
+
+        The latter is for how long the one waiting longest has had some, by the server's clock, 0.0
+        for none. It is what to watch: it grows when the cloud is away, however few changes there are.
+        """
+        keys = self._edge.keys
+        waiting: int = yield from command(int, "ZCARD", keys.work)
+        now: float = yield from command(lambda reply: reply[0] + reply[1] / 1e6, "TIME")
+        since = yield from command(lambda found: [score for _, score in found], "ZRANGE", keys.work, 0, 0, "WITHSCORES")
+        age = max(0.0, now - float(since[0]) / 1000) if since else 0.0
+        return {"scopes_waiting": waiting, "oldest_seconds": age}
+
     def dead_letters(self, limit: int = 100) -> Flow[list[dict[str, Any]]]:
         """Return the oldest ``limit`` changes that were given up.
 
@@ -155,7 +168,7 @@ class Worker(Subject):
         return (yield from self._confirm(scope, one))
 
     def _apply(self, scope: str, taken: Taken) -> Flow[None]:
-        changes = [from_entry(entry_id, fields) for entry_id, _, fields in taken.entries]
+        changes = [from_entry(entry_id, values) for entry_id, _, values in taken.entries]
         for change in changes:
             change.verify()
         yield from Call(self._cloud.apply, scope, changes, strategy_of(taken.settings))

@@ -202,3 +202,10 @@ def test_history_is_capped(make):
     assert [event.version for event in sync.sync_history(100)] == [3, 4, 5]
     assert [event.version for event in sync.sync_history(2)] == [4, 5]
     assert sync.summary()["sync_events"] == 3
+
+
+def test_a_long_outbox_is_read_whole(make):
+    sync = make("EdgeSynchronizer", max_pending=2000)
+    for number in range(1, 1001):
+        sync.update_local({"n": number})
+    assert [change["version"] for change in sync.get_pending_changes()] == list(range(1, 1001))

@@ -401,3 +401,25 @@ def test_a_batch_with_a_damaged_change_is_refused_whole(cloud, backend):
     with pytest.raises(ChecksumMismatchError):
         cloud.apply("room", [good], ConflictStrategy.REMOTE_WINS)
     assert dump(backend) == before
+
+
+def test_lag(make, sync, cloud, worker, backend):
+    assert worker.lag() == {"scopes_waiting": 0, "oldest_seconds": 0.0}
+    sync.update_local({"n": 1})
+    make("EdgeSynchronizer", scope="other").update_local({"n": 1})
+    with backend.client() as client:
+        client.zincrby(f"{EDGE}:work", -60_000, "room")
+    lag = worker.lag()
+    assert lag["scopes_waiting"] == 2
+    assert 60.0 <= lag["oldest_seconds"] < 70.0
+    worker.run_once()
+    assert worker.lag() == {"scopes_waiting": 0, "oldest_seconds": 0.0}
+
+
+def test_large_states_are_taken_few_at_a_time(make, sync, cloud, worker):
+    for number in range(4):
+        sync.update_local({"n": number, "blob": b"x" * 500_000})
+    assert [worker.run_once() for _ in range(3)] == [2, 2, 0]
+    sync.update_local({"blob": b"x" * 3_000_000})
+    assert worker.run_once() == 1
+    assert cloud.get("room") == sync.get_local_state()
