@@ -43,10 +43,12 @@ from edge_redis.models import (
 )
 from edge_redis.runtime import embedded
 from edge_redis.runtime.connect import connect, connect_async
+from edge_redis.runtime.sinks import Command, Webhook
 from edge_redis.services.bundle import EdgeRedis
 from edge_redis.services.cache import EdgeCache
 from edge_redis.services.cloud import RedisCloudStore
 from edge_redis.services.health import HealthMonitor
+from edge_redis.services.health_relay import TransitionRelay
 from edge_redis.services.health_watch import HealthWatch
 from edge_redis.services.metrics import EdgeMetrics
 from edge_redis.services.state import EdgeSynchronizer
@@ -59,6 +61,7 @@ __all__ = [
     "ChecksumMismatchError",
     "ClientConfigurationError",
     "CloudWorker",
+    "Command",
     "ConflictStrategy",
     "CorruptDataError",
     "EdgeCache",
@@ -92,10 +95,12 @@ __all__ = [
     "SyncEvent",
     "SyncState",
     "Transition",
+    "TransitionRelay",
     "UnknownNodeError",
     "UnsupportedTypeError",
     "ValueTooLargeError",
     "WatchRound",
+    "Webhook",
     "WrongKeyTypeError",
     "connect",
     "connect_async",

@@ -90,6 +90,7 @@ class Duty(Health):
         self._gap_ms = round(gap * 1000)
         self._retention = None if retention_seconds is None else check.positive("retention_seconds", retention_seconds)
         self._holder = secrets.token_hex(8)
+        self._resigned = False
 
     def after_fork(self) -> None:
         """Be another watch than the parent."""
@@ -101,11 +102,16 @@ class Duty(Health):
 
     def closing(self) -> Flow[None]:
         """Give up the watch, so that another takes it at once; with the server away, the lease runs out by itself."""
-        with suppress(StoreError):
+        with self.mutex, suppress(StoreError):
+            self._resigned = True  # a round in the background must not take it again
             yield from _RESIGN([self._keys.duty], [self._holder], int)
 
     def run_once(self) -> Flow[WatchRound]:
         """Take the watch or keep it, and judge every registered node; or stand by where another has it."""
+        with self.mutex:  # a round in the background and one that is asked for
+            return WatchRound(leader=False) if self._resigned else (yield from self._round())
+
+    def _round(self) -> Flow[WatchRound]:
         turn = yield from self._take_duty()
         if turn.fence == 0:
             return WatchRound(leader=False)

@@ -374,3 +374,12 @@ def test_a_watch_does_ten_rounds_while_the_fleet_changes() -> None:
     for number in range(10):
         runner.run(monitor.register(EdgeNode(f"n{number}", "x", last_heartbeat=datetime.now(UTC) - timedelta(days=1))))
         assert runner.run(room.run_once()).checked == number + 1
+
+
+def test_a_watch_that_is_closed_takes_nothing_again() -> None:
+    client = fakeredis.FakeRedis()
+    runner, room = BlockingRunner(client), duty()
+    assert runner.run(room.run_once()).leader is True
+    runner.run(room.closing())
+    assert runner.run(room.run_once()) == ABROAD
+    assert client.hget(f"{TAG}:duty", "holder") is None

@@ -1,0 +1,121 @@
+"""Handing transitions on, each at least once, in order, by one of any number of relays of a name."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from edge_redis.core import check
+from edge_redis.core.operation import Flow, Operation, command, done
+from edge_redis.core.script import load
+from edge_redis.core.subject import Subject
+from edge_redis.health.keys import HealthKeys
+from edge_redis.health.transitions import Entry, from_entry
+from edge_redis.models import Transition
+
+_log = logging.getLogger("edge_redis")
+
+AT_ONCE: Final = 100
+"""Transitions read for one round."""
+LONGEST_BACKOFF: Final = 300.0
+
+_RELAY: Final = load(__package__, "relay")
+_SETTLE: Final = load(__package__, "settle")
+
+
+class Relay(Subject):
+    """Where a relay stands, kept in Redis, and what it does next."""
+
+    def __init__(
+        self,
+        sink: Callable[[Transition], object],
+        name: str,
+        *,
+        namespace: str,
+        states: Collection[str] | None,
+        attempts: int,
+        backoff_seconds: float,
+        interval_seconds: float,
+        lease_seconds: float,
+    ) -> None:
+        self._sink = check.function("sink", sink)
+        self._keys = HealthKeys(namespace)
+        self._relay = f"{self._keys.relays}:{check.identifier('name', name)}"
+        if isinstance(states, str):
+            raise check.type_error("states", states, "a collection of states, or None")
+        self._states = None if states is None else {check.identifier("state", state) for state in states}
+        self._attempts = check.integer("attempts", attempts, least=1)
+        self._backoff = check.positive("backoff_seconds", backoff_seconds)
+        self.tick_seconds = check.positive("interval_seconds", interval_seconds)
+        self._lease_ms = round(check.positive("lease_seconds", lease_seconds) * 1000)
+        self._holder = secrets.token_hex(8)
+
+    def after_fork(self) -> None:
+        """Be another relay than the parent."""
+        self._holder = secrets.token_hex(8)
+
+    def tick(self) -> Flow[int]:
+        """Do a round."""
+        return self.run_once()
+
+    def closing(self) -> Flow[None]:
+        """Leave what is due to the next relay of this name."""
+        return done(None)
+
+    def run_once(self) -> Flow[int]:
+        """Deliver what is due, where it is this relay's turn; return how many were delivered."""
+        delivered = 0
+        with self.mutex:  # a round in the background and one that is asked for
+            before, attempts, entries = yield from self.take()
+            for entry in entries:
+                position = entry[0].decode()
+                outcome = self._deliver(entry)
+                goes_on = yield from self._settle(before, attempts, position, outcome)
+                delivered += outcome == "delivered"
+                if not goes_on:
+                    break
+                before, attempts = position, 0
+        return delivered
+
+    def _deliver(self, entry: Entry) -> str:
+        change = from_entry(entry)
+        if change is None or (self._states is not None and change.state not in self._states):
+            return "skipped"
+        try:
+            self._sink(change)
+        except Exception as error:  # noqa: BLE001 -- whatever a sink raises is its failure
+            _log.warning("%s of %r was not delivered: %r", change.state, change.node_id, error)
+            return "failed"
+        return "delivered"
+
+    def take(self) -> Flow[tuple[str, int, list[Entry]]]:
+        """Return the position, the attempts made at what comes next, and what is due: nothing out of turn."""
+        turn = yield from _RELAY([self._relay, self._keys.transitions], [self._holder, self._lease_ms], list[bytes])
+        if not turn:
+            return "", 0, []
+        position = turn[0].decode()
+        entries = yield from command(
+            list[Entry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", AT_ONCE
+        )
+        return position, int(turn[1]), entries
+
+    def _settle(self, before: str, attempts: int, position: str, outcome: str) -> Operation[bool]:
+        """Note how a delivery went; return whether to go on with the next."""
+        backoff = min(LONGEST_BACKOFF, self._backoff * 2.0 ** min(attempts, 30))
+        return _SETTLE(
+            [self._relay],
+            [self._holder, before, attempts, position, outcome, self._lease_ms, self._attempts, round(backoff * 1000)],
+            bool,
+        )
+
+    def stats(self) -> Operation[dict[str, Any]]:
+        """Return delivered and dropped, of all relays of this name, and the attempts made at the next transition."""
+        names = ("delivered", "dropped", "attempts")
+        return command(
+            lambda counts: {name: int(count or 0) for name, count in zip(names, counts, strict=True)},
+            "HMGET",
+            self._relay,
+            *names,
+        )
