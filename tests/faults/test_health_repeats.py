@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fakeredis
+import pytest
 
 from edge_redis.core.operation import Flow
 from edge_redis.health.operations import Health
+from edge_redis.health.relaying import Relay
 from edge_redis.models import EdgeNode
 from edge_redis.runtime.runner import BlockingRunner
 from support import simulation
+from support.clock import stop_the_clock
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 
 
@@ -107,3 +110,44 @@ def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
     assert runner.run(health().summary())["total_checks"] == 120
     assert {client.llen(key) for key in client.keys("*:history:*")} == {1}
     assert len(runner.run(health().transitions(1000))) == 120
+
+
+def test_a_relay_hands_everything_on_whatever_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stop_the_clock(monkeypatch, datetime.now(UTC).timestamp())
+
+    def scenario() -> Scenario:
+        client = fakeredis.FakeRedis()
+        runner = BlockingRunner(client)
+        got: list[str] = []
+
+        def relay() -> Relay:
+            return Relay(
+                lambda change: got.append(change.node_id),
+                "default",
+                namespace="default",
+                states=None,
+                attempts=3,
+                backoff_seconds=1.0,
+                interval_seconds=1.0,
+                lease_seconds=5.0,
+            )
+
+        one, other, last = relay(), relay(), relay()
+        runner.run(one.run_once())
+        for name in ("a", "b"):
+            runner.run(health().check_node(stale(name)))
+
+        def check(_: Sequence[Actor]) -> None:
+            clock.now += 6
+            runner.run(last.run_once())
+            assert list(dict.fromkeys(got)) == ["a", "b"]
+            assert len(got) <= 3, "twice only what was being delivered when the fault came"
+            assert runner.run(last.stats()) == {"delivered": 2, "dropped": 0, "attempts": 0}
+
+        actors = [
+            Actor("one", client, one.run_once, (*LOSSES, *CRASHES)),
+            Actor("other", client, other.run_once, (*LOSSES, *CRASHES)),
+        ]
+        return Scenario(actors, check, max_faults=1)
+
+    assert simulation.explore(scenario) > 50
