@@ -18,6 +18,9 @@ Function: TypeAlias = Callable[[Window], dict[str, float]]
 SIGNIFICANT_DIGITS: Final = 3
 """About what a sensor resolves; inputs are rounded to it."""
 
+SMALLEST: Final = 1e-100
+"""Spreads must be large enough to be divided by."""
+
 _MAD_TO_DEVIATION: Final = 0.6745
 """The median absolute deviation of a standard normal distribution."""
 _MEAN_AD_TO_DEVIATION: Final = 0.7979
@@ -25,8 +28,8 @@ _MEAN_AD_TO_DEVIATION: Final = 0.7979
 
 
 def rounded(value: float) -> float:
-    """Return the value to three significant digits."""
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    """Return the value to three significant digits; what is smaller than anything measured is 0."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if abs(value) >= SMALLEST else 0.0
 
 
 def rolling_statistics(window: Window) -> dict[str, float]:

@@ -84,6 +84,8 @@ def test_one_that_is_ended_by_somebody_else_comes_back(supervisor: Supervisor, v
 
 def test_one_that_does_not_listen_is_killed_after_the_grace(supervisor: Supervisor, valkey: Any) -> None:
     child = supervisor.start(plan(Role.EDGE, valkey.url))
+    with valkey.client() as client:
+        eventually(lambda: client.exists("er:{ns:state0}:doc:edge"), seconds=30)
     assert child.pid is not None
     process = psutil.Process(child.pid)
     process.suspend()

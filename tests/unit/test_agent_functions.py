@@ -68,7 +68,16 @@ def test_rolling_statistics_are_those_of_the_window(window: list[float]) -> None
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(20.48, 20.5), (0.0, 0.0), (-1234.5, -1230.0), (0.00012345, 0.000123), (1e300, 1e300)]
+    ("value", "expected"),
+    [
+        (20.48, 20.5),
+        (0.0, 0.0),
+        (-1234.5, -1230.0),
+        (0.00012345, 0.000123),
+        (1e90, 1e90),
+        (-1e-101, 0.0),
+        (5e-324, 0.0),
+    ],
 )
 def test_rounding_keeps_three_digits(value: float, expected: float) -> None:
     assert rounded(value) == expected
