@@ -90,6 +90,8 @@ class Buffer:
     def absorb(self, *, max_recent: int, max_minutes: int, slow_ms: float = math.inf) -> int:
         """Add up what has been recorded since the last time; return how many records there ever were."""
         with self._mutex:
+            if not self.records:
+                return self._taken
             records = [self.records.popleft() for _ in range(len(self.records))]
             self._taken += len(records)
             deltas = Deltas()

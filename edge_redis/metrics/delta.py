@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple, TypeAlias
 
 from edge_redis.metrics.keys import OTHER
@@ -79,7 +79,7 @@ class Delta:
             yield Part(
                 *pair,
                 sums,
-                " ".join(_numbers(*item) for item in some),
+                _numbers(*chain.from_iterable(some)),
                 " ".join(_numbers(minute, *counts, *divmod(ns, NS_PER_MS)) for minute, (*counts, ns) in more),
                 _SUMS + len(some) + _SUMS * len(more),
             )
@@ -146,7 +146,7 @@ class Deltas:
                 mine.forget_minutes(max_minutes)
 
     def parts(self) -> Iterator[Part]:
-        """Yield what is to be sent of every pair."""
+        """Yield what is to be sent of every pair, in the order in which they came: the first ones get the series."""
         for pair, delta in self.pairs.items():
             yield from delta.parts(pair)
 

@@ -8,9 +8,8 @@
 | er:{<ns>:metrics0}:repeats:<time>     | hash   | 2 hours   | the last reset of each slot, by the hour    |
 | er:{<ns>:metrics0}:g:<gen>:s:<series> | hash   | none      | n, e, w: invocations, those that failed,    |
 |                                       |        |           | those that were slow; ms, ns: the sum of    |
-|                                       |        |           | durations, whole ms and the rest            |
-| er:{<ns>:metrics0}:g:<gen>:b<k>:<series> | hash | none     | bucket index -> count, for the indices from |
-|                                       |        |           | 256 k to 256 k + 255; see ``sketch``        |
+|                                       |        |           | durations, whole ms and the rest; <g>: the  |
+|                                       |        |           | counts of buckets 4 g to 4 g + 3 (``sketch``) |
 | er:{<ns>:metrics0}:g:<gen>:t<h>:<series> | hash | timeline_minutes | <minute>n, e, w, ms, ns as above,  |
 |                                       |        | after it  | for the minutes of hour h since 1970        |
 | er:{<ns>:metrics0}:g:<gen>:pairs      | set    | none      | the pairs that have a series, as            |
@@ -26,7 +25,8 @@ length within a family, so that no two names are one.
 The generation in the names makes ``reset`` one step: what reads or writes looks it up first, so
 a flush that comes late writes to the new generation and cannot bring the old one back.
 
-A hash of up to 512 short fields is kept compactly; no hash of a series has more than 300.
+Redis keeps a hash compactly up to 512 fields of 64 bytes. That of a series has at most 431, of
+63 bytes; a hash with a field a bucket would grow past it, and cost more to search at every flush.
 """
 
 from __future__ import annotations

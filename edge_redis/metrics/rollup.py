@@ -10,7 +10,8 @@ from edge_redis.metrics import sketch
 from edge_redis.metrics.delta import NS_PER_MS
 from edge_redis.models import from_timestamp
 
-_FIELDS: Final = (b"n", b"e", b"w", b"ms", b"ns")
+FIELDS: Final = (b"n", b"e", b"w", b"ms", b"ns")
+"""The fields of a sum of invocations, in the order of ``Series``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Minutes:
     def _cell(self, minute: int) -> Series:
         hour, at = divmod(minute, 60)
         fields = self.hours.get(hour, {})
-        count, errors, slow, ms, ns = (fields.get(b"%d%s" % (at, name), 0) for name in _FIELDS)
+        count, errors, slow, ms, ns = (fields.get(b"%d%s" % (at, name), 0) for name in FIELDS)
         return Series(count, errors, slow, ms, ns)
 
 

@@ -10,9 +10,9 @@ from edge_redis.core.script import load
 from edge_redis.errors import CorruptDataError
 from edge_redis.metrics.buffer import Call
 from edge_redis.metrics.keys import MetricsKeys, pair_of
-from edge_redis.metrics.rollup import Minutes, Series
+from edge_redis.metrics.rollup import FIELDS, Minutes, Series
 from edge_redis.metrics.settings import Settings
-from edge_redis.metrics.sketch import FIRST_BLOCK, LAST_BLOCK
+from edge_redis.metrics.sketch import GROUP
 
 SWEPT_PAIRS: Final = 10
 """Pairs whose keys one call removes: about a thousand names, where a timeline has the hours of a day."""
@@ -63,11 +63,15 @@ def _table(words: Sequence[bytes]) -> dict[bytes, int]:
     return {words[at]: _whole(words[at + 1]) for at in range(0, len(words), 2)}
 
 
-def _series(reply: Sequence[Sequence[bytes | None]]) -> Series:
-    count, errors, slow, ms, ns = (_whole(word or b"0") for word in reply[0])
+def _series(words: Sequence[bytes]) -> Series:
+    fields = dict(zip(words[::2], words[1::2], strict=True))
+    count, errors, slow, ms, ns = (_whole(fields.pop(name, b"0")) for name in FIELDS)
     buckets: dict[int, int] = {}
-    for block in reply[1:]:
-        buckets |= {_whole(index): of for index, of in _table(block).items()}  # type: ignore[arg-type]
+    for group, counts in fields.items():
+        first = GROUP * _whole(group)
+        for index, number in enumerate(counts.split(b" "), first):
+            if number != b"0":
+                buckets[index] = _whole(number)
     return Series(count, errors, slow, ms, ns, buckets)
 
 
@@ -113,8 +117,7 @@ class Scripts:
 
     def read(self, series: Sequence[str], *, buckets: bool = False) -> Operation[list[Series]]:
         """Read series, with their buckets where these are wanted."""
-        last_block = LAST_BLOCK if buckets else FIRST_BLOCK - 1
-        return _read(self._data, [FIRST_BLOCK, last_block, *series], lambda reply: [_series(one) for one in reply])
+        return _read(self._data, [int(buckets), *series], lambda reply: [_series(one) for one in reply])
 
     def timeline(self, series: str, last: int | None, minutes: int) -> Operation[Minutes]:
         """Read minutes up to ``last``, or up to the current one."""
@@ -134,5 +137,5 @@ class Scripts:
 
     def sweep(self) -> Operation[int]:
         """Remove some keys of past generations; 1 where there are more."""
-        words: list[Argument] = [SWEPT_PAIRS, FIRST_BLOCK, LAST_BLOCK, self._settings.timeline_minutes]
+        words: list[Argument] = [SWEPT_PAIRS, self._settings.timeline_minutes]
         return _sweep([self._keys.retired, self._keys.root], words, int)

@@ -7,7 +7,7 @@ most (gamma - 1) / (gamma + 1) = 1.083% off any of them. These are the buckets o
 exponential histogram at scale 5. Adding the counts of two sketches merges them exactly.
 
 From 0.1 ms to 1 h there are 803 buckets. None are ever collapsed, so the error holds over the
-whole range of durations; in Redis they are kept in blocks of ``BLOCK``, each a compact hash.
+whole range of durations; in Redis ``GROUP`` of them share a field, which keeps a hash compact.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from fractions import Fraction
 from typing import Final
 
 BUCKETS_PER_DOUBLING: Final = 32
-BLOCK: Final = 256
-"""Bucket indices in one hash; the Lua scripts are told."""
+GROUP: Final = 4
+"""Buckets in one field of a hash, as the flush script has it: they fit into 64 bytes whatever they count."""
 
 MAX_DURATION_MS: Final = 1e10
 """The longest duration that is taken, 115 days: what keeps every sum far within 64 bits."""
@@ -29,10 +29,6 @@ _SMALLEST_MS: Final = 1e-6
 
 ZERO_INDEX: Final = -640
 """The bucket of zero, below every other."""
-
-_TOP_INDEX: Final = math.ceil(math.log2(MAX_DURATION_MS) * BUCKETS_PER_DOUBLING) - 1
-FIRST_BLOCK: Final = ZERO_INDEX // BLOCK
-LAST_BLOCK: Final = _TOP_INDEX // BLOCK
 
 _GAMMA: Final = 2.0 ** (1 / BUCKETS_PER_DOUBLING)
 

@@ -78,6 +78,9 @@ def test_a_batch_of_several_calls_keeps_the_generation_of_the_first() -> None:
     first = buffer.next_call()
     assert first.batch.generation == ""
     buffer.acknowledge(first, "3")
+    second = buffer.next_call()
+    buffer.acknowledge(first, "3")  # another thread had sent it too
+    assert buffer.next_call() is second
     assert buffer.next_call().batch.generation == "3"
     assert buffer.next_call() is not first
     assert not buffer.reached(MAX_UPDATES)

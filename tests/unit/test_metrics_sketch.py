@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_redis.metrics.sketch import (
-    BLOCK,
-    FIRST_BLOCK,
-    LAST_BLOCK,
+    GROUP,
     MAX_DURATION_MS,
     ZERO_INDEX,
     bucket_index,
@@ -54,10 +52,10 @@ def test_what_is_under_a_nanosecond_counts_as_zero() -> None:
     assert percentile(50, {ZERO_INDEX: 3, 5: 1}) == 0.0
 
 
-def test_the_blocks_hold_every_bucket_and_stay_compact() -> None:
-    assert FIRST_BLOCK == ZERO_INDEX // BLOCK == -3
-    assert LAST_BLOCK == bucket_index(MAX_DURATION_MS) // BLOCK == 4
-    assert BLOCK <= 512  # hash-max-listpack-entries
+def test_the_groups_of_all_buckets_stay_compact() -> None:
+    fields = bucket_index(MAX_DURATION_MS) // GROUP - ZERO_INDEX // GROUP + 1
+    assert fields + 5 == 431  # hash-max-listpack-entries is 512
+    assert len(" ".join(["9" * 15] * GROUP)) == 63  # hash-max-listpack-value is 64
 
 
 def test_a_tenth_of_a_millisecond_to_an_hour_takes_804_buckets() -> None:

@@ -22,7 +22,8 @@
 -- include: series
 REPEATS_BUCKET_MS = 43200000 -- a server may be away for longer than any caller of a single call waits
 local HEAD, PART = 8, 5
-local BLOCK = 256 -- of sketch.py
+local GROUP = 4 -- of sketch.py
+local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local MAX_REMOVED = 250
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
 
@@ -46,7 +47,7 @@ if expected ~= '' and expected ~= generation then
 end
 local pairs_key, recent_key, meta_key = root .. ':pairs', root .. ':recent', root .. ':meta'
 
--- First everything is read and worked out, so that what cannot be done fails before any write.
+-- First everything is added up and read, so that what cannot be done fails before any write.
 
 local pair_count = redis.call('SCARD', pairs_key)
 local room = max_series - pair_count + redis.call('SISMEMBER', pairs_key, OTHER)
@@ -64,16 +65,16 @@ local function is_admitted(pair)
   return admitted[pair]
 end
 
-local added, expiry = {}, {} -- key -> field -> number; key of a timeline -> when it goes
+-- What is added, by series: its sums, its buckets by index, its minutes by number.
+local all_series = {}
 
-local function add(key, field, by)
-  if by == 0 then return end
-  local fields = added[key]
-  if not fields then
-    fields = {}
-    added[key] = fields
+local function series_of(name)
+  local series = all_series[name]
+  if not series then
+    series = {sums = {0, 0, 0, 0, 0}, buckets = {}, minutes = {}}
+    all_series[name] = series
   end
-  fields[field] = (fields[field] or 0) + by
+  return series
 end
 
 local function numbers_of(text)
@@ -82,23 +83,21 @@ local function numbers_of(text)
   return found
 end
 
-local function add_sums(key, prefix, count, errors, slow, ms, ns)
-  add(key, prefix .. 'n', count)
-  add(key, prefix .. 'e', errors)
-  add(key, prefix .. 'w', slow)
-  add(key, prefix .. 'ms', ms)
-  add(key, prefix .. 'ns', ns)
+local function add_sums(to, count, errors, slow, ms, ns)
+  to[1], to[2], to[3], to[4], to[5] = to[1] + count, to[2] + errors, to[3] + slow, to[4] + ms, to[5] + ns
 end
 
 local function add_minutes(series, minutes)
   for at = 1, #minutes, 6 do
-    local minute, count, errors, slow, ms, ns = unpack(minutes, at, at + 5)
+    local minute = minutes[at]
     local age = now_minute - minute
     if age <= timeline_minutes and age >= -AHEAD_MINUTES then
-      local hour = math.floor(minute / 60)
-      local key = root .. ':t' .. whole(hour) .. ':' .. series
-      add_sums(key, whole(minute - hour * 60), count, errors, slow, ms, ns)
-      expiry[key] = ((hour + 1) * 60 + timeline_minutes) * 60
+      local cell = series.minutes[minute]
+      if not cell then
+        cell = {0, 0, 0, 0, 0}
+        series.minutes[minute] = cell
+      end
+      add_sums(cell, unpack(minutes, at + 1, at + 5))
     end
   end
 end
@@ -106,11 +105,13 @@ end
 local function add_part(names, sums, buckets, minutes)
   local count = 0
   for at = 2, #buckets, 2 do count = count + buckets[at] end
-  for _, series in ipairs(names) do
-    add_sums(root .. ':s:' .. series, '', count, unpack(sums))
+  for _, name in ipairs(names) do
+    local series = series_of(name)
+    add_sums(series.sums, count, unpack(sums))
+    local counts = series.buckets
     for at = 1, #buckets, 2 do
-      local key = root .. ':b' .. whole(math.floor(buckets[at] / BLOCK)) .. ':' .. series
-      add(key, whole(buckets[at]), buckets[at + 1])
+      local index = buckets[at]
+      counts[index] = (counts[index] or 0) + buckets[at + 1]
     end
     add_minutes(series, minutes)
   end
@@ -132,25 +133,98 @@ for part = 0, parts - 1 do
   local count = add_part(names, numbers_of(ARGV[at + 3]), buckets, numbers_of(ARGV[at + 5]))
   if goes_under_other then overflow = overflow + count end
 end
-add(meta_key, 'overflow', overflow)
 local recorded = 0
 for at = HEAD + parts * PART + 1, #ARGV, 2 do recorded = recorded + tonumber(ARGV[at]) end
-add(meta_key, 'recent', recorded)
 redis.call('XLEN', recent_key) -- an error where it is no stream
 
-local writes = {} -- of HSET: key, field, value, ...
-for key, fields in pairs(added) do
-  local names = {}
-  for field in pairs(fields) do names[#names + 1] = field end
+-- Then what is stored is read, one call a key, and the new values are worked out.
+
+local writes, expiry = {}, {} -- of HSET: key, field, value, ...; key of a timeline -> when it goes
+local corrupt
+
+local function add_number(write, field, stored, by)
+  if stored and not string.find(stored, '^%-?%d+$') then corrupt = write[1] end
+  write[#write + 1], write[#write + 2] = field, whole((tonumber(stored or 0) or 0) + by)
+end
+
+local function add_group(write, field, stored, by)
+  local sum = by
+  if stored then
+    local a, b, c, d = string.match(stored, '^(%d+) (%d+) (%d+) (%d+)$')
+    if a then sum = {a + by[1], b + by[2], c + by[3], d + by[4]} else corrupt = write[1] end
+  end
+  write[#write + 1] = field
+  write[#write + 1] = string.format('%d %d %d %d', sum[1], sum[2], sum[3], sum[4]) -- half the time of %.0f
+end
+
+-- Fields of numbers first, then groups of buckets.
+local function prepare(key, names, by, numbers)
+  if #names == 0 then return end
   local stored = redis.call('HMGET', key, unpack(names))
   local write = {key}
-  for at, field in ipairs(names) do
-    local old = stored[at] and tonumber(stored[at]) or 0
-    if stored[at] and not string.find(stored[at], '^%-?%d+$') then return {'CORRUPT', key} end
-    write[2 * at], write[2 * at + 1] = field, whole(old + fields[field])
-  end
+  for at = 1, numbers do add_number(write, names[at], stored[at], by[at]) end
+  for at = numbers + 1, #names do add_group(write, names[at], stored[at], by[at]) end
   writes[#writes + 1] = write
 end
+
+local function sums_to_add(prefix, sums, names, by)
+  for at, field in ipairs(SUMS) do
+    if sums[at] ~= 0 then names[#names + 1], by[#by + 1] = prefix .. field, sums[at] end
+  end
+end
+
+local group_names = {} -- a call names few groups, each many times
+
+local function group_name(group)
+  local name = group_names[group]
+  if not name then
+    name = whole(group)
+    group_names[group] = name
+  end
+  return name
+end
+
+local function groups_to_add(buckets, names, by)
+  local groups = {}
+  for index, count in pairs(buckets) do
+    local group = math.floor(index / GROUP)
+    local counts = groups[group]
+    if not counts then
+      counts = {0, 0, 0, 0}
+      groups[group], names[#names + 1], by[#by + 1] = counts, group_name(group), counts
+    end
+    counts[index - group * GROUP + 1] = count
+  end
+end
+
+local function prepare_series(name, series)
+  local names, by = {}, {}
+  sums_to_add('', series.sums, names, by)
+  local numbers = #names
+  groups_to_add(series.buckets, names, by)
+  prepare(root .. ':s:' .. name, names, by, numbers)
+end
+
+local function prepare_minutes(name, minutes)
+  local hours = {}
+  for minute, cell in pairs(minutes) do
+    local hour = math.floor(minute / 60)
+    hours[hour] = hours[hour] or {names = {}, by = {}}
+    sums_to_add(whole(minute - hour * 60), cell, hours[hour].names, hours[hour].by)
+  end
+  for hour, fields in pairs(hours) do
+    local key = root .. ':t' .. whole(hour) .. ':' .. name
+    prepare(key, fields.names, fields.by, #fields.names)
+    expiry[key] = ((hour + 1) * 60 + timeline_minutes) * 60
+  end
+end
+
+for name, series in pairs(all_series) do
+  prepare_series(name, series)
+  prepare_minutes(name, series.minutes)
+end
+prepare(meta_key, {'overflow', 'recent'}, {overflow, recorded}, 2)
+if corrupt then return {'CORRUPT', corrupt} end
 
 -- From here on nothing fails.
 

@@ -1,21 +1,27 @@
 -- Read some series.
 -- KEYS[1] generation  string  the generation; absent means 0
 -- KEYS[2] root        prefix  of the generations' keys
--- ARGV[1] first_block  integer  blocks of buckets to read, from this one
--- ARGV[2] last_block   integer  to this one; below the first, none
--- ARGV[3..] series     string   their names
--- Reply: an array of a series each: {n, e, w, ms, ns}, then each block's {bucket, count, ...}
+-- ARGV[1] buckets   integer  1 to read them, 0 for the sums alone
+-- ARGV[2..] series  string   their names
+-- Reply: an array of a series each: {field, value, ...}
 -- Invariant: nothing is written
 -- Repeat: idempotent
--- include: numbers
 -- include: series
+local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local root = current_root(KEYS[1], KEYS[2])
 local reply = {}
-for at = 3, #ARGV do
-  local found = {redis.call('HMGET', root .. ':s:' .. ARGV[at], 'n', 'e', 'w', 'ms', 'ns')}
-  for block = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-    found[#found + 1] = redis.call('HGETALL', root .. ':b' .. whole(block) .. ':' .. ARGV[at])
+for at = 2, #ARGV do
+  local key = root .. ':s:' .. ARGV[at]
+  if ARGV[1] == '1' then
+    reply[#reply + 1] = redis.call('HGETALL', key)
+  else
+    local found = {}
+    for number, value in ipairs(redis.call('HMGET', key, unpack(SUMS))) do
+      if value then
+        found[#found + 1], found[#found + 2] = SUMS[number], value
+      end
+    end
+    reply[#reply + 1] = found
   end
-  reply[#reply + 1] = found
 end
 return reply

@@ -2,9 +2,7 @@
 -- KEYS[1] retired  set     generations whose keys are to be removed
 -- KEYS[2] root     prefix  of the generations' keys
 -- ARGV[1] pairs        integer  how many pairs' keys to remove in this call
--- ARGV[2] first_block  integer  of buckets
--- ARGV[3] last_block   integer
--- ARGV[4] timeline_minutes  integer  how long minutes are kept
+-- ARGV[2] timeline_minutes  integer  how long minutes are kept
 -- Reply: integer, 1 where there is more to do
 -- Invariant: a generation stays retired until all its keys are gone
 -- Repeat: idempotent: it removes what nobody reads
@@ -17,10 +15,7 @@ local this_hour = math.floor(now_ms() / 3600000)
 
 local function unlink(series)
   local keys = {root .. ':s:' .. series}
-  for block = tonumber(ARGV[2]), tonumber(ARGV[3]) do
-    keys[#keys + 1] = root .. ':b' .. whole(block) .. ':' .. series
-  end
-  for hour = this_hour - math.ceil(tonumber(ARGV[4]) / 60), this_hour + 1 do
+  for hour = this_hour - math.ceil(tonumber(ARGV[2]) / 60), this_hour + 1 do
     keys[#keys + 1] = root .. ':t' .. whole(hour) .. ':' .. series
   end
   redis.call('UNLINK', unpack(keys))
