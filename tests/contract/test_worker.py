@@ -1,11 +1,12 @@
 """CloudWorker: what is written at an edge comes to the cloud, once and in order; what is written there comes back."""
 
+import hashlib
 import logging
 
 import pytest
 
 from edge_redis import ChecksumMismatchError, ConflictStrategy, StoreUnavailableError
-from edge_redis.state.change import Change
+from edge_redis.state.change import Change, encoded
 from support.sync import CLOUD, EDGE, FailingStore, dump
 
 
@@ -423,3 +424,23 @@ def test_large_states_are_taken_few_at_a_time(make, sync, cloud, worker):
     sync.update_local({"blob": b"x" * 3_000_000})
     assert worker.run_once() == 1
     assert cloud.get("room") == sync.get_local_state()
+
+
+def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make, servers, cloud):
+    far = servers.backend("fakeredis")
+    far_client = far.async_client() if make.api == "awaited" else far.client()
+    near_worker, far_worker = make("CloudWorker", make.client()), make("CloudWorker", make.client(), client=far_client)
+    near = make("EdgeSynchronizer", scope="room")
+    distant = make("EdgeSynchronizer", ConflictStrategy.LATEST_WINS, client=far_client, scope="room")
+    body = encoded({"winner": True})
+    winner = Change(1, f"{2**57:018d}", "w", hashlib.sha256(body).hexdigest(), "", body)
+    cloud.apply("room", [winner], ConflictStrategy.LATEST_WINS)
+    near_worker.run_once()
+    for number in range(3):
+        distant.update_local({"n": number})
+    far_worker.run_once()
+    assert (cloud.get("room").version, cloud.get("room").data) == (3, {"winner": True})
+    near_worker.run_once()
+    assert near.get_local_state() == distant.get_local_state() == cloud.get("room")
+    assert near.is_synced
+    assert distant.is_synced

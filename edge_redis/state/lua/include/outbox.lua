@@ -1,7 +1,10 @@
 -- A scope's outbox, and the index of scopes with something in theirs.
 
-local function clock_ms(clock)
-  return string.format('%.0f', tonumber(string.sub(clock, 1, 12)) * 1000 + tonumber(string.sub(clock, 13, 15)))
+-- In ms. A clock may run ahead of the time; nothing has waited since the future, and whatever said so
+-- would stand behind all others for ever.
+local function waiting_since(clock)
+  local clock_ms = tonumber(string.sub(clock, 1, 12)) * 1000 + tonumber(string.sub(clock, 13, 15))
+  return string.format('%.0f', math.min(clock_ms, now_ms()))
 end
 
 -- Put a full after-image in the outbox. The oldest past the bound go: a successor holds their effect.
@@ -9,7 +12,7 @@ local function enqueue(pending, work, scope, state, is_delta, max_pending)
   redis.call('XADD', pending, 'MAXLEN', max_pending, string.format('%.0f', state.version) .. '-0', 'data', state.data,
     'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'base', state.base,
     'is_delta', is_delta)
-  redis.call('ZADD', work, 'NX', clock_ms(state.clock), scope)
+  redis.call('ZADD', work, 'NX', waiting_since(state.clock), scope)
 end
 
 -- After entries have left the outbox: nothing is kept of an empty one, and the index stays true.
@@ -22,7 +25,7 @@ local function settle(pending, work, scope)
   end
   for i = 1, #oldest[2], 2 do
     if oldest[2][i] == 'clock' then
-      redis.call('ZADD', work, clock_ms(oldest[2][i + 1]), scope)
+      redis.call('ZADD', work, waiting_since(oldest[2][i + 1]), scope)
     end
   end
 end
