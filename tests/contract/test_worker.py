@@ -2,12 +2,13 @@
 
 import hashlib
 import logging
+import time
 
 import pytest
 
 from edge_redis import ChecksumMismatchError, ConflictStrategy, StoreUnavailableError
 from edge_redis.state.change import Change, encoded
-from support.sync import CLOUD, EDGE, FailingStore, dump
+from support.sync import CLOUD, EDGE, NOON, FailingStore, dump, remote
 
 
 def pushed(cloud, scope="room"):
@@ -415,6 +416,18 @@ def test_lag(make, sync, cloud, worker, backend):
     assert 60.0 <= lag["oldest_seconds"] < 70.0
     worker.run_once()
     assert worker.lag() == {"scopes_waiting": 0, "oldest_seconds": 0.0}
+
+
+def test_a_clock_ahead_of_the_time_does_not_put_a_scope_behind_all_others(make, sync, backend):
+    sync.apply_remote(remote({"n": 1}, 1, at=NOON.replace(year=2400)))
+    for number in range(2):
+        sync.update_local({"n": number})
+    now = time.time() * 1000
+    ((_, since),) = dump(backend)[f"{EDGE}:work".encode()]
+    assert abs(since - now) < 10_000
+    sync.confirm_sync(2)
+    ((_, since),) = dump(backend)[f"{EDGE}:work".encode()]
+    assert abs(since - now) < 10_000
 
 
 def test_large_states_are_taken_few_at_a_time(make, sync, cloud, worker):

@@ -12,6 +12,7 @@
 -- Reply: integer, entries parked: 1, or 0 where it is gone
 -- Invariant: the entry is in the outbox or among the dead letters, never in neither
 -- Repeat: idempotent, the entry is gone
+-- include: clock
 -- include: outbox
 -- include: history
 local pending, work, history, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

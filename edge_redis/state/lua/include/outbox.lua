@@ -3,7 +3,7 @@
 -- In ms. A clock may run ahead of the time; nothing has waited since the future, and whatever said so
 -- would stand behind all others for ever.
 local function waiting_since(clock)
-  local clock_ms = tonumber(string.sub(clock, 1, 12)) * 1000 + tonumber(string.sub(clock, 13, 15))
+  local clock_ms = tonumber(string.match(clock, '^%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d') or '0')
   return string.format('%.0f', math.min(clock_ms, now_ms()))
 end
 
