@@ -75,6 +75,14 @@ def _series(words: Sequence[bytes]) -> Series:
     return Series(count, errors, slow, ms, ns, buckets)
 
 
+def _sums(text: bytes) -> Series:
+    numbers = text.split(b" ")
+    if len(numbers) != len(FIELDS):
+        corrupt(text)
+    count, errors, slow, ms, ns = map(_whole, numbers)
+    return Series(count, errors, slow, ms, ns)
+
+
 def _minutes(reply: Sequence[Any]) -> Minutes:
     hours = {_whole(hour): _table(words) for hour, words in reply[1:]}
     return Minutes(_whole(reply[0]), hours)
@@ -117,7 +125,8 @@ class Scripts:
 
     def read(self, series: Sequence[str], *, buckets: bool = False) -> Operation[list[Series]]:
         """Read series, with their buckets where these are wanted."""
-        return _read(self._data, [int(buckets), *series], lambda reply: [_series(one) for one in reply])
+        one = _series if buckets else _sums
+        return _read(self._data, [int(buckets), *series], lambda reply: [one(words) for words in reply])
 
     def timeline(self, series: str, last: int | None, minutes: int) -> Operation[Minutes]:
         """Read minutes up to ``last``, or up to the current one."""

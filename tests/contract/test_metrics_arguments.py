@@ -226,6 +226,10 @@ def test_bytes_that_do_not_decode_are_said_to_be_corrupt(backend: Any) -> None:
         for call in (metrics.recent, metrics.series, metrics.summary):
             with pytest.raises(CorruptDataError):
                 call()
+        client.hset(f"{TAG}:g:0:s:f:f", "n", "1 2")
+        with pytest.raises(CorruptDataError):
+            metrics.total_invocations("f")
+        client.delete(f"{TAG}:g:0:s:f:f")
         client.set(f"{TAG}:generation", b"\xff")
         with pytest.raises(CorruptDataError):
             metrics.reset()

@@ -3,11 +3,11 @@
 -- KEYS[2] root        prefix  of the generations' keys
 -- ARGV[1] buckets   integer  1 to read them, 0 for the sums alone
 -- ARGV[2..] series  string   their names
--- Reply: an array of a series each: {field, value, ...}
+-- Reply: an array of a series each: {field, value, ...}; of the sums alone one text, n e w ms ns,
+--   which a client reads in a fraction of the time
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: series
-local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local root = current_root(KEYS[1], KEYS[2])
 local reply = {}
 for at = 2, #ARGV do
@@ -15,13 +15,9 @@ for at = 2, #ARGV do
   if ARGV[1] == '1' then
     reply[#reply + 1] = redis.call('HGETALL', key)
   else
-    local found = {}
-    for number, value in ipairs(redis.call('HMGET', key, unpack(SUMS))) do
-      if value then
-        found[#found + 1], found[#found + 2] = SUMS[number], value
-      end
-    end
-    reply[#reply + 1] = found
+    local sums = redis.call('HMGET', key, 'n', 'e', 'w', 'ms', 'ns')
+    for number = 1, 5 do sums[number] = sums[number] or '0' end
+    reply[#reply + 1] = table.concat(sums, ' ')
   end
 end
 return reply
