@@ -37,7 +37,16 @@ class Puller:
         self._slots = Slots()
 
     def pull(self) -> Flow[int]:
-        """Apply the next page of the feed; return how many of its states won."""
+        """Apply the next page of the feed that tells something new; return how many of its states won.
+
+        Most of what an edge reads there it has pushed itself: pages of that alone are passed over.
+        """
+        accepted, more = 0, True
+        while more and not accepted:
+            accepted, more = yield from self._page()
+        return accepted
+
+    def _page(self) -> Flow[tuple[int, bool]]:
         cursor = yield from command(_text, "GET", self._edge.keys.cursor)
         try:
             feed = yield from Call(self._cloud.changes_since, cursor, self._batch_size)
@@ -48,7 +57,7 @@ class Puller:
         outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in _whole(feed.changes)])
         if feed.cursor != cursor:
             yield from command(bool, "SET", self._edge.keys.cursor, feed.cursor)
-        return outcomes.count("a")
+        return outcomes.count("a"), bool(feed.changes) and feed.cursor != cursor
 
     def _offer_again(self) -> Flow[None]:
         _log.warning("the cloud is another store than before, or an older one: every scope is offered to it again")

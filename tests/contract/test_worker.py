@@ -430,6 +430,15 @@ def test_a_clock_ahead_of_the_time_does_not_put_a_scope_behind_all_others(make, 
     assert abs(since - now) < 10_000
 
 
+def test_what_the_edge_pushed_itself_does_not_stand_before_what_is_new(make, sync, cloud):
+    worker = make("CloudWorker", make.client(), batch_size=2)
+    for number in range(9):
+        make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
+    state = cloud.update("room", {"new": 1})
+    assert worker.run_once() == 10
+    assert sync.get_local_state() == state
+
+
 def test_large_states_are_taken_few_at_a_time(make, sync, cloud, worker):
     for number in range(4):
         sync.update_local({"n": number, "blob": b"x" * 500_000})

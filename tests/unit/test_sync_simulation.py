@@ -35,7 +35,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-TWO_WRITERS, WRITER_AND_WORKER, PULLER_AND_EDITOR = 122, 344, 81
+TWO_WRITERS, WRITER_AND_WORKER, PULLER_AND_EDITOR = 122, 344, 83
 """How many runs there are: every order of the steps, with every fault at every step."""
 
 
@@ -210,4 +210,4 @@ def crowd(strategy: ConflictStrategy) -> Callable[[], Scenario]:
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_a_crowd_by_seeds(strategy: ConflictStrategy) -> None:
-    seeds(crowd(strategy), count=25)
+    seeds(crowd(strategy), count=15)
