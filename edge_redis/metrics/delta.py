@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Final, NamedTuple, TypeAlias
 
 from edge_redis.metrics.keys import OTHER
-from edge_redis.metrics.sketch import bucket_index
+from edge_redis.metrics.sketch import GROUP, bucket_index
 from edge_redis.models import InvocationRecord
 
 Pair: TypeAlias = tuple[str, str]
@@ -33,7 +33,7 @@ class Part(NamedTuple):
     function_id: str
     node_id: str
     sums: str  # errors, slow, ms, ns
-    buckets: str  # (index, count)...
+    groups: str  # of buckets: (group, its GROUP counts)...
     minutes: str  # (minute, count, errors, slow, ms, ns)...
     updates: int
 
@@ -61,6 +61,16 @@ class Delta:
             cell = self.minutes.get(minute, (0, 0, 0, 0))
             self.minutes[minute] = [mine + theirs for mine, theirs in zip(cell, added, strict=True)]
 
+    def _groups(self) -> dict[int, list[int]]:
+        """The buckets, as the fields of a hash have them."""
+        groups: dict[int, list[int]] = {}
+        for index, count in self.buckets.items():
+            group, at = divmod(index, GROUP)
+            if group not in groups:
+                groups[group] = [0] * GROUP
+            groups[group][at] = count
+        return groups
+
     def forget_minutes(self, keep: int) -> None:
         """Keep the latest ``keep`` minutes: while the server is away the earlier ones have passed out of use."""
         for minute in sorted(self.minutes)[:-keep]:
@@ -69,9 +79,9 @@ class Delta:
     def parts(self, pair: Pair) -> Iterator[Part]:
         """Yield what is to be sent, no part over ``MAX_UPDATES``. The sums go with the first."""
         sums = _numbers(self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
-        buckets, minutes = iter(self.buckets.items()), iter(self.minutes.items())
+        groups, minutes = iter(self._groups().items()), iter(self.minutes.items())
         while True:
-            some = list(islice(buckets, MAX_UPDATES - _SUMS))
+            some = list(islice(groups, MAX_UPDATES - _SUMS))
             room = MAX_UPDATES - _SUMS - len(some)
             more = list(islice(minutes, room // _SUMS))
             if not some and not more:
@@ -79,7 +89,7 @@ class Delta:
             yield Part(
                 *pair,
                 sums,
-                _numbers(*chain.from_iterable(some)),
+                _numbers(*chain.from_iterable((group, *counts) for group, counts in some)),
                 " ".join(_numbers(minute, *counts, *divmod(ns, NS_PER_MS)) for minute, (*counts, ns) in more),
                 _SUMS + len(some) + _SUMS * len(more),
             )

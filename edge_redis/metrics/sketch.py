@@ -52,7 +52,7 @@ def rank_of(q: float, count: int) -> int:
 
     Worked out on the decimal digits of ``q``, since 99.9 / 100 * 1000 is 999.0000000000001.
     """
-    return max(1, math.ceil(Fraction(repr(q)) * count / 100))
+    return max(1, math.ceil(Fraction(repr(float(q))) * count / 100))
 
 
 def percentile(q: float, buckets: Mapping[int, int]) -> float:

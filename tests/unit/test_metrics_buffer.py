@@ -24,7 +24,8 @@ def filled(count: int, **more: object) -> Buffer:
 
 
 def counted(call: Call) -> int:
-    return sum(sum(map(int, part.buckets.split()[1::2])) for part in call.parts)
+    words = [part.groups.split() for part in call.parts]
+    return sum(int(word) for of in words for at, word in enumerate(of) if at % 5)
 
 
 def drained(buffer: Buffer) -> list[Call]:
@@ -49,7 +50,7 @@ def test_a_call_says_what_its_records_come_to() -> None:
     (part,) = call.parts
     minute = int(START.timestamp()) // 60
     assert part[:3] == ("f", "n", "1 0 5 250000")  # round(2.0000005e6) is 2000000: the half goes to the even
-    assert part.buckets == "31 1 32 1 10 1"
+    assert part.groups == "7 0 0 0 1 8 1 0 0 0 2 0 0 1 0"
     assert part.minutes == f"{minute} 2 1 0 4 0 {minute + 1} 1 0 0 1 250000"
     assert [count for count, _ in call.chunks] == [3]
 

@@ -70,6 +70,14 @@ def test_ranks_are_worked_out_exactly(q: float, count: int, rank: int) -> None:
     assert rank_of(q, count) == rank
 
 
+def test_a_rank_of_a_kind_of_float_is_that_of_its_value() -> None:
+    class Verbose(float):
+        def __repr__(self) -> str:
+            return f"Verbose({float(self)})"
+
+    assert rank_of(Verbose(99.9), 1000) == rank_of(99.9, 1000) == 999
+
+
 def test_nothing_counted_is_zero() -> None:
     assert percentile(50, {}) == 0.0
 

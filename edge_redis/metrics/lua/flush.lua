@@ -10,7 +10,7 @@
 -- ARGV[6] timeline_minutes  integer  how long minutes are kept
 -- ARGV[7] overflow          integer  records that the process itself has put under `_other`
 -- ARGV[8] parts             integer  how many there are
--- ARGV[9..] five to a part (function, node, sums, buckets, minutes: see delta.py), then two to a
+-- ARGV[9..] five to a part (function, node, sums, groups, minutes: see delta.py), then two to a
 --   chunk of recent records (their number, their bytes)
 -- Reply: the generation that the batch belongs to, or STALE; or {'CORRUPT', key} where a field
 --   is not a number, and then nothing was written
@@ -65,13 +65,13 @@ local function is_admitted(pair)
   return admitted[pair]
 end
 
--- What is added, by series: its sums, its buckets by index, its minutes by number.
+-- What is added, by series: its sums, its groups of buckets and its minutes, both by number.
 local all_series = {}
 
 local function series_of(name)
   local series = all_series[name]
   if not series then
-    series = {sums = {0, 0, 0, 0, 0}, buckets = {}, minutes = {}}
+    series = {sums = {0, 0, 0, 0, 0}, groups = {}, minutes = {}}
     all_series[name] = series
   end
   return series
@@ -102,17 +102,26 @@ local function add_minutes(series, minutes)
   end
 end
 
-local function add_part(names, sums, buckets, minutes)
+local function add_groups(to, groups)
+  for at = 1, #groups, GROUP + 1 do
+    local counts = to[groups[at]]
+    if counts then
+      for place = 1, GROUP do counts[place] = counts[place] + groups[at + place] end
+    else
+      to[groups[at]] = {unpack(groups, at + 1, at + GROUP)}
+    end
+  end
+end
+
+local function add_part(names, sums, groups, minutes)
   local count = 0
-  for at = 2, #buckets, 2 do count = count + buckets[at] end
+  for at = 1, #groups, GROUP + 1 do
+    for place = 1, GROUP do count = count + groups[at + place] end
+  end
   for _, name in ipairs(names) do
     local series = series_of(name)
     add_sums(series.sums, count, unpack(sums))
-    local counts = series.buckets
-    for at = 1, #buckets, 2 do
-      local index = buckets[at]
-      counts[index] = (counts[index] or 0) + buckets[at + 1]
-    end
+    add_groups(series.groups, groups)
     add_minutes(series, minutes)
   end
   return count
@@ -122,7 +131,7 @@ local overflow = tonumber(ARGV[7])
 for part = 0, parts - 1 do
   local at = HEAD + part * PART
   local func, node = ARGV[at + 1], ARGV[at + 2]
-  local buckets = numbers_of(ARGV[at + 4])
+  local groups = numbers_of(ARGV[at + 4])
   local pair = pair_name(func, node)
   local goes_under_other = not is_admitted(pair)
   if goes_under_other then
@@ -130,7 +139,7 @@ for part = 0, parts - 1 do
     is_admitted(OTHER)
   end
   local names = {'all', 'f:' .. func, 'n:' .. node, 'p:' .. pair}
-  local count = add_part(names, numbers_of(ARGV[at + 3]), buckets, numbers_of(ARGV[at + 5]))
+  local count = add_part(names, numbers_of(ARGV[at + 3]), groups, numbers_of(ARGV[at + 5]))
   if goes_under_other then overflow = overflow + count end
 end
 local recorded = 0
@@ -184,16 +193,9 @@ local function group_name(group)
   return name
 end
 
-local function groups_to_add(buckets, names, by)
-  local groups = {}
-  for index, count in pairs(buckets) do
-    local group = math.floor(index / GROUP)
-    local counts = groups[group]
-    if not counts then
-      counts = {0, 0, 0, 0}
-      groups[group], names[#names + 1], by[#by + 1] = counts, group_name(group), counts
-    end
-    counts[index - group * GROUP + 1] = count
+local function groups_to_add(groups, names, by)
+  for group, counts in pairs(groups) do
+    names[#names + 1], by[#by + 1] = group_name(group), counts
   end
 end
 
@@ -201,7 +203,7 @@ local function prepare_series(name, series)
   local names, by = {}, {}
   sums_to_add('', series.sums, names, by)
   local numbers = #names
-  groups_to_add(series.buckets, names, by)
+  groups_to_add(series.groups, names, by)
   prepare(root .. ':s:' .. name, names, by, numbers)
 end
 
