@@ -185,9 +185,8 @@ def test_a_fresh_value_is_not_computed_again(make: Maker) -> None:
     assert compute.calls == 1
 
 
+@pytest.mark.parametrize("make", ["blocking"], indirect=True)
 def test_many_threads_compute_once(make: Maker) -> None:
-    if make.api == "awaited":
-        pytest.skip("threads use the blocking API")
     cache, calls, found = make("EdgeCache"), [], []
 
     def compute() -> int:

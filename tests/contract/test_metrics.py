@@ -324,9 +324,8 @@ def test_namespaces_are_apart(make: Maker) -> None:
     assert (one.total_invocations(), two.total_invocations()) == (1, 0)
 
 
+@pytest.mark.parametrize("make", ["blocking"], indirect=True)  # "async with": see the unit tests of track
 def test_track_records_for_this_machine(make: Maker) -> None:
-    if make.api == "awaited":
-        pytest.skip("an async with block is awaited: see the unit tests of track")
     metrics = make("EdgeMetrics")
     with metrics.track("f"):
         pass
@@ -339,9 +338,8 @@ def test_track_records_for_this_machine(make: Maker) -> None:
     assert metrics.total_invocations(None, "edge-7") == 1
 
 
+@pytest.mark.parametrize("backend", ["valkey", "redis"], indirect=True)  # it is theirs to say how a hash is kept
 def test_a_histogram_stays_compact(make: Maker) -> None:
-    if make.backend.name == "fakeredis":
-        pytest.skip("how a hash is kept is for real servers to say")
     metrics = make("EdgeMetrics")
     metrics.record_many(made(ms=0.1 * 1.01**at) for at in range(1750))
     metrics.flush()

@@ -24,3 +24,13 @@ def test_a_snapshot_of_many_pairs(make: Maker) -> None:
     metrics.record_many(made(f"f{at:03}", ms=float(at + 1)) for at in range(100))
     found = metrics.snapshot()
     assert [pair.sum_ms for pair in found.values()] == [float(at + 1) for at in range(100)]
+
+
+def test_every_bucket_adds_up_over_flushes(make: Maker) -> None:
+    metrics = make("EdgeMetrics")
+    counts = {index: index + 1 for index in range(12)}
+    for _ in range(3):
+        for index, count in counts.items():
+            metrics.record_many([made(ms=2.0 ** ((index + 0.5) / 32))] * count)
+        metrics.flush()
+    assert dict(metrics.snapshot()["f", "n"].buckets) == {index: 3 * count for index, count in counts.items()}

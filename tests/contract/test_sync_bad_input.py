@@ -277,9 +277,8 @@ def test_a_server_that_is_away(call):
             CloudWorker(client, RedisCloudStore(fakeredis.FakeRedis())).run_once()
 
 
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # which can be told to be away
 def test_an_update_to_a_server_that_is_away_for_a_while(make, backend):
-    if backend.is_real:
-        pytest.skip("this server cannot be told to be away")
     sync = make("EdgeSynchronizer")
     sync.update_local({"n": 1})
     before = dump(backend)
