@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.servers import Backend
 from sybil.document import Document
 from sybil.parsers.markdown import PythonCodeBlockParser
+
+from support.servers import Backend
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

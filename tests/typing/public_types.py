@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-import edge_redis.aio
 import redis
 import redis.asyncio
+
+import edge_redis.aio
 from edge_redis import (
     CacheEntry,
     CloudWorker,
