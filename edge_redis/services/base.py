@@ -39,8 +39,9 @@ class _Engine:
         """Send what is left, then stop. An error leaves all as it is."""
         self.runner.run(self.room.closing())
         lifetime.forget(self)
-        if self.ticker is not None:
-            self.ticker.stop()
+        ticker, self.ticker = self.ticker, None  # which refers back: a cycle would keep the client's socket
+        if ticker is not None:
+            ticker.stop()
 
     def at_exit(self) -> None:
         """Send what is left: the process ends."""
@@ -111,8 +112,9 @@ class _AsyncEngine:
         """Send what is left, then stop. An error leaves all as it is."""
         await self.runner.run(self.room.closing())
         lifetime.forget(self)
-        if self.ticker is not None:
-            self.ticker.stop()
+        ticker, self.ticker = self.ticker, None  # which refers back: a cycle would keep the client's socket
+        if ticker is not None:
+            ticker.stop()
 
     def at_exit(self) -> None:
         """Send what is left: the loop of this engine has ended, and its connections with it."""
