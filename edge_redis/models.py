@@ -97,7 +97,7 @@ class EdgeNode:
         return facts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SyncState:
     """One version of a scope's data, with the checksum that proves it whole.
 
