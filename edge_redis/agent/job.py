@@ -18,7 +18,7 @@ from edge_redis.agent.opening import open_services
 from edge_redis.agent.recording import Outline, outline
 from edge_redis.agent.report import Report
 from edge_redis.agent.settings import Settings
-from edge_redis.agent.site import LIVE_CACHE_SIZE, plan_site
+from edge_redis.agent.site import cache_size, plan_site
 from edge_redis.agent.stopping import Stop
 from edge_redis.agent.supervisor import Child, Supervisor
 from edge_redis.errors import StoreError
@@ -76,7 +76,7 @@ class Job:
                     url,
                     self._settings.namespace,
                     timeout_seconds=self._settings.heartbeat_timeout,
-                    cache_size=LIVE_CACHE_SIZE,
+                    cache_size=cache_size(self._recorded),
                 )
             )
             services.health.summary()  # a server that cannot be reached is an error now, before anything is started

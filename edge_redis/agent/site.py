@@ -33,6 +33,14 @@ class Site:
         return [plan.name for plan in self.edges]
 
 
+def cache_size(recorded: Outline | None) -> int:
+    """Return how many results the processes keep.
+
+    For a recording as many as there can be: what is evicted would depend on how the nodes interleave.
+    """
+    return LIVE_CACHE_SIZE if recorded is None else recorded.total * len(FUNCTIONS) * WATCHED_FIELDS
+
+
 def plan_site(settings: Settings, recorded: Outline | None, *, url: str, run: str, now: float) -> Site:
     """Return the plans of all processes. ``now`` is the Unix time in seconds at which they are started."""
     common: dict[str, Any] = {
@@ -41,7 +49,7 @@ def plan_site(settings: Settings, recorded: Outline | None, *, url: str, run: st
         "run": run,
         "timeout_seconds": settings.heartbeat_timeout,
         "interval_seconds": settings.interval,
-        "cache_size": LIVE_CACHE_SIZE,
+        "cache_size": cache_size(recorded),
     }
     cloud = Plan(role=Role.CLOUD, name="cloud-worker", **common)
     if recorded is None:
@@ -51,8 +59,6 @@ def plan_site(settings: Settings, recorded: Outline | None, *, url: str, run: st
     assert settings.replay is not None
     replayed = {
         **common,
-        # As many as there can be results: what is evicted would depend on how the nodes interleave.
-        "cache_size": recorded.total * len(FUNCTIONS) * WATCHED_FIELDS,
         "recording": str(Path(settings.replay).absolute()),
         "pace": Pace(now + START_SECONDS, recorded.first_us, settings.speed),
         "end_us": recorded.last_us,
