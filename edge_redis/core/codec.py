@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -28,87 +29,101 @@ _EXTRA_TYPES: Final = "tuple, set, frozenset, datetime, date, timedelta, Decimal
 _TUPLE, _SET, _FROZENSET, _DATETIME, _DATE, _TIMEDELTA, _DECIMAL, _UUID, _BIG_INT = range(1, 10)
 
 
-def _pack_datetime(value: datetime) -> bytes:
+MAX_NESTED: Final = 32
+"""Levels of values that are extensions inside extensions: each is a call inside a call of the decoder, in C."""
+
+
+def _pack_datetime(value: datetime, depth: int) -> bytes:
     zone = value.tzinfo
     if zone is None or isinstance(zone, timezone):
-        return _pack([value.isoformat(), value.fold, None])
+        return _pack([value.isoformat(), value.fold, None], depth)
     if isinstance(zone, ZoneInfo) and zone.key:
-        return _pack([value.replace(tzinfo=None).isoformat(), value.fold, zone.key])
+        return _pack([value.replace(tzinfo=None).isoformat(), value.fold, zone.key], depth)
     msg = f"datetime with tzinfo of type {type(zone).__name__} is not carried; use datetime.timezone or ZoneInfo"
     raise UnsupportedTypeError(msg)
 
 
-def _unpack_datetime(body: bytes) -> datetime:
-    text, fold, zone = _unpack(body)
+def _unpack_datetime(body: bytes, depth: int) -> datetime:
+    text, fold, zone = _unpack(body, depth)
     value = datetime.fromisoformat(text).replace(fold=fold)
     if zone is not None:
         return value.replace(tzinfo=ZoneInfo(zone))
     return value.replace(tzinfo=UTC) if value.utcoffset() == timedelta(0) else value
 
 
-def _pack_timedelta(value: timedelta) -> bytes:
-    return _pack([value.days, value.seconds, value.microseconds])
+def _pack_timedelta(value: timedelta, depth: int) -> bytes:
+    return _pack([value.days, value.seconds, value.microseconds], depth)
 
 
-def _unpack_timedelta(body: bytes) -> timedelta:
-    days, seconds, microseconds = _unpack(body)
+def _unpack_timedelta(body: bytes, depth: int) -> timedelta:
+    days, seconds, microseconds = _unpack(body, depth)
     return timedelta(days=days, seconds=seconds, microseconds=microseconds)
 
 
-def _pack_int(value: int) -> bytes:
+def _pack_set(value: set[Any] | frozenset[Any], depth: int) -> bytes:
+    return _pack(sorted(value, key=_pack), depth)
+
+
+def _pack_int(value: int, _depth: int) -> bytes:
     return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
 
 
-_ENCODERS: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
-    tuple: (_TUPLE, lambda value: _pack(list(value))),
-    set: (_SET, lambda value: _pack(sorted(value, key=_pack))),
-    frozenset: (_FROZENSET, lambda value: _pack(sorted(value, key=_pack))),
+_ENCODERS: Final[dict[type, tuple[int, Callable[[Any, int], bytes]]]] = {
+    tuple: (_TUPLE, lambda value, depth: _pack(list(value), depth)),
+    set: (_SET, _pack_set),
+    frozenset: (_FROZENSET, _pack_set),
     datetime: (_DATETIME, _pack_datetime),
-    date: (_DATE, lambda value: value.isoformat().encode()),
+    date: (_DATE, lambda value, _: value.isoformat().encode()),
     timedelta: (_TIMEDELTA, _pack_timedelta),
-    Decimal: (_DECIMAL, lambda value: str(value).encode()),
-    UUID: (_UUID, lambda value: value.bytes),
+    Decimal: (_DECIMAL, lambda value, _: str(value).encode()),
+    UUID: (_UUID, lambda value, _: value.bytes),
     int: (_BIG_INT, _pack_int),
 }
 
-_DECODERS: Final[dict[int, Callable[[bytes], Any]]] = {
-    _TUPLE: lambda body: tuple(_unpack(body)),
-    _SET: lambda body: set(_unpack(body)),
-    _FROZENSET: lambda body: frozenset(_unpack(body)),
+_DECODERS: Final[dict[int, Callable[[bytes, int], Any]]] = {
+    _TUPLE: lambda body, depth: tuple(_unpack(body, depth)),
+    _SET: lambda body, depth: set(_unpack(body, depth)),
+    _FROZENSET: lambda body, depth: frozenset(_unpack(body, depth)),
     _DATETIME: _unpack_datetime,
-    _DATE: lambda body: date.fromisoformat(body.decode()),
+    _DATE: lambda body, _: date.fromisoformat(body.decode()),
     _TIMEDELTA: _unpack_timedelta,
-    _DECIMAL: lambda body: Decimal(body.decode()),
-    _UUID: lambda body: UUID(bytes=body),
-    _BIG_INT: lambda body: int.from_bytes(body, "big", signed=True),
+    _DECIMAL: lambda body, _: Decimal(body.decode()),
+    _UUID: lambda body, _: UUID(bytes=body),
+    _BIG_INT: lambda body, _: int.from_bytes(body, "big", signed=True),
 }
 
 
-def _default(value: object) -> msgpack.ExtType:
+def _deeper(depth: int) -> int:
+    if depth >= MAX_NESTED:
+        raise ValueError(f"tuples, sets and the like nest deeper than {MAX_NESTED} levels")
+    return depth + 1
+
+
+def _default(value: object, depth: int) -> msgpack.ExtType:
     encoder = _ENCODERS.get(type(value))
     if encoder is None:
         msg = f"a value of type {type(value).__name__} is not carried; use what msgpack carries, or {_EXTRA_TYPES}"
         raise UnsupportedTypeError(msg)
     code, pack = encoder
-    return msgpack.ExtType(code, pack(value))
+    return msgpack.ExtType(code, pack(value, _deeper(depth)))
 
 
-def _ext_hook(code: int, body: bytes) -> object:
+def _ext_hook(code: int, body: bytes, depth: int) -> object:
     decoder = _DECODERS.get(code)
     if decoder is None:
         msg = f"unknown extension type {code}"
         raise ValueError(msg)
-    return decoder(body)
+    return decoder(body, _deeper(depth))
 
 
-def _pack(value: object) -> bytes:
+def _pack(value: object, depth: int = 0) -> bytes:
     # strict_types: a subclass (IntEnum, namedtuple, OrderedDict) would come back as its base, so it is refused.
-    packed: bytes = msgpack.packb(value, default=_default, strict_types=True, use_bin_type=True)
+    packed: bytes = msgpack.packb(value, default=partial(_default, depth=depth), strict_types=True, use_bin_type=True)
     return packed
 
 
-def _unpack(body: bytes) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
-    return msgpack.unpackb(body, ext_hook=_ext_hook, raw=False, strict_map_key=False)
+def _unpack(body: bytes, depth: int = 0) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
+    return msgpack.unpackb(body, ext_hook=partial(_ext_hook, depth=depth), raw=False, strict_map_key=False)
 
 
 def encode(value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
@@ -158,6 +173,8 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 -- a decoded value is of any car
 
 
 def _sorted_maps(value: object) -> object:
+    if type(value) is msgpack.ExtType:
+        raise UnsupportedTypeError("a msgpack.ExtType is not carried: its codes are this codec's own")
     if type(value) is dict:
         items = ((key, _sorted_maps(item)) for key, item in value.items())
         return dict(sorted(items, key=lambda item: _pack(item[0])))

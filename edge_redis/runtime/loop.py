@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
 from typing import Final
 
-from edge_redis.errors import StoreError
+from edge_redis.errors import EdgeRedisError
 
 _log = logging.getLogger("edge_redis")
 
@@ -38,7 +38,7 @@ class _Pace:
             self._failing = False
         return self._next(idle=not done)
 
-    def after_error(self, error: StoreError) -> float:
+    def after_error(self, error: EdgeRedisError) -> float:
         _log.log(logging.DEBUG if self._failing else logging.WARNING, "will go on trying: %s", error)
         self._failing = True
         return self._next(idle=True)
@@ -79,7 +79,7 @@ class BlockingLoop:
             while not self._stopped:
                 try:
                     pause = pace.after(self._work())
-                except StoreError as error:
+                except EdgeRedisError as error:
                     pause = pace.after_error(error)
                 if pause and not self._stopped:
                     with contextlib.suppress(queue.Empty):
@@ -129,7 +129,7 @@ class AwaitedLoop:
                 while not self._stopped.is_set():
                     try:
                         pause = pace.after(await self._work())
-                    except StoreError as error:
+                    except EdgeRedisError as error:
                         pause = pace.after_error(error)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stopped.wait(), pause or 1e-9)

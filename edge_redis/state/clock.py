@@ -11,6 +11,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from edge_redis.core import check
+from edge_redis.errors import CorruptDataError
+
+MAX_YEAR: Final = 8999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -18,9 +22,19 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 def from_datetime(moment: datetime) -> str:
     """Return the clock of ``moment``; a naive one is taken as UTC, one before 1970 as 1970."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if aware.year > MAX_YEAR:  # a clock only ever goes on from what it has seen, and must have room to
+        raise check.value_error("updated_at", moment, f"must be before the year {MAX_YEAR + 1}")
     return f"{max(0, (aware - _EPOCH) // _MICROSECOND):018d}"
 
 
 def to_datetime(clock: bytes) -> datetime:
-    """Return the moment of ``clock``."""
-    return _EPOCH + int(clock) * _MICROSECOND
+    """Return the moment of ``clock``.
+
+    Raises:
+        CorruptDataError: no clock was ever written so.
+
+    """
+    try:
+        return _EPOCH + int(clock) * _MICROSECOND
+    except (ValueError, OverflowError) as error:
+        raise CorruptDataError(f"a clock does not decode: {clock!r}") from error

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from edge_redis.core.operation import Call, Flow, command
 from edge_redis.core.repeats import Slots
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import EdgeRedisError, StoreReplyError
 from edge_redis.models import SyncEvent
 from edge_redis.state.change import Change
 from edge_redis.state.operations import Replica
@@ -54,6 +54,10 @@ class Puller:
                 yield from self._offer_again()
         except OUTAGE as error:
             raise unavailable(error) from error
+        except EdgeRedisError:
+            raise
+        except Exception as error:  # of whatever store: an error of this package, which `run` waits out
+            raise StoreReplyError(f"the cloud store: {error!r}") from error
         outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in _whole(feed.changes)])
         if feed.cursor != cursor:
             yield from command(bool, "SET", self._edge.keys.cursor, feed.cursor)
@@ -106,4 +110,6 @@ def _text(reply: Any) -> str:  # noqa: ANN401 -- a raw reply
 
 def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:  # noqa: ANN401 -- as the client gives it
     place, found = reply
-    return int(place), [(scope.decode(), settings.decode()) for scope, settings in found.items()]
+    return int(place), [
+        (scope.decode(errors="replace"), settings.decode(errors="replace")) for scope, settings in found.items()
+    ]

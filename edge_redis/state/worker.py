@@ -8,6 +8,7 @@ within a scope needs no lock, and a worker that dies loses its scopes by doing n
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 from edge_redis.core import check
@@ -110,12 +111,26 @@ class Worker(Subject):
             )
             if not names:
                 break
-            scopes = [name.decode() for name in names]
+            # No scope of ours has a name that does not decode; what somebody else put there finds no outbox.
+            scopes = [name.decode(errors="replace") for name in names]
             found = yield from each([self._take(scope, self._batch_size) for scope in scopes])
-            for scope, taken in zip(scopes, found, strict=True):
-                if taken is not None and taken.entries:
-                    handled += yield from self._deliver(scope, taken)
+            waiting = [(scope, taken) for scope, taken in zip(scopes, found, strict=True) if taken and taken.entries]
+            handled += yield from self._deliver_all(waiting)
             offset += len(scopes)
+        return handled
+
+    def _deliver_all(self, waiting: Sequence[tuple[str, Taken]]) -> Flow[int]:
+        """Deliver to one scope after another. An outage gives back what it left untried, at its count as it was."""
+        handled = 0
+        for index, (scope, taken) in enumerate(waiting):
+            try:
+                handled += yield from self._deliver(scope, taken)
+            except OUTAGE as error:
+                for untried in waiting[index:]:
+                    yield from self._give_back(*untried)
+                raise unavailable(error) from error
+            except EdgeRedisError as error:  # the scope's own keys at the edge: the others go on
+                _log.error("%r is held up: %s", scope, error)
         return handled
 
     def _take(self, scope: str, count: int) -> Operation[Taken]:
@@ -126,9 +141,8 @@ class Worker(Subject):
             return (yield from self._deliver_singly(scope, taken))
         try:
             yield from self._apply(scope, taken)
-        except OUTAGE as error:
-            yield from self._give_back(scope, taken)
-            raise unavailable(error) from error
+        except OUTAGE:
+            raise
         except Exception as error:  # noqa: BLE001 -- which change is to blame will show
             _log.warning(
                 "%d changes of %r failed together and will be tried singly: %s", len(taken.entries), scope, error
@@ -154,9 +168,8 @@ class Worker(Subject):
             return (yield from self._park(scope, entry_id, deliveries - 1, "no worker outlived it"))
         try:
             yield from self._apply(scope, one)
-        except OUTAGE as error:
-            yield from self._give_back(scope, one)
-            raise unavailable(error) from error
+        except OUTAGE:
+            raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, it goes to the dead letters
             text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
             if deliveries >= self._max_deliveries:

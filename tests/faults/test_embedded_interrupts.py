@@ -29,6 +29,8 @@ from support.processes import within
 
 FAST = {"hz": "100"}
 """A server looks for SIGTERM once a tick."""
+GONE_SECONDS = 30.0
+"""More than the guard's own patience before SIGKILL."""
 TRACED = (str(Path(embedded.__file__).with_name("embedded")), subprocess.__file__)
 REAL_MOMENTS = 40
 
@@ -93,7 +95,7 @@ def at_every_line(step: int, prepare: Callable[[], tuple[Callable[[], Any], Any]
             # CPython leaks the frames where a trace function raises in a `with` that handles an error.
             owner().stop()
         try:
-            eventually(lambda: nothing_is_left(folder))
+            eventually(lambda: nothing_is_left(folder), seconds=GONE_SECONDS)
         except AssertionError as error:
             left = within(folder) + list(map(str, folder.iterdir()))
             raise AssertionError(f"interrupted at {interrupt.place}: {left}") from error
@@ -162,7 +164,7 @@ class TestByRealSignals:
         interrupted = 0
         for moment in range(REAL_MOMENTS):
             interrupted += self._interrupted_after(whole * moment / REAL_MOMENTS, is_at_stop=is_at_stop)
-            eventually(lambda: nothing_is_left(folder))
+            eventually(lambda: nothing_is_left(folder), seconds=GONE_SECONDS)
         assert interrupted > REAL_MOMENTS // 8
 
     @staticmethod

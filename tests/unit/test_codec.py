@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,6 +140,35 @@ def test_any_bytes_decode_or_are_corrupt(body: bytes) -> None:
 def test_damage_is_corrupt_data(body: bytes) -> None:
     with pytest.raises(CorruptDataError):
         codec.decode(body)
+
+
+def nested(levels: int) -> tuple[object, ...]:
+    value: tuple[object, ...] = ()
+    for _ in range(levels - 1):
+        value = (value,)
+    return value
+
+
+@pytest.mark.parametrize("encode", [codec.encode, codec.canonical])
+def test_tuples_nest_to_a_limit(encode) -> None:
+    deep = nested(codec.MAX_NESTED)
+    assert codec.decode(encode(deep)) == deep
+    for levels in (codec.MAX_NESTED + 1, 200, 240):
+        with pytest.raises(InvalidArgumentError, match="deeper than 32"):
+            encode(nested(levels))
+
+
+def test_planted_bytes_that_nest_too_deeply_are_corrupt() -> None:
+    body = msgpack.packb(1)
+    for _ in range(200):
+        body = msgpack.packb(msgpack.ExtType(1, b"\x91" + body))
+    with pytest.raises(CorruptDataError, match="deeper than 32"):
+        codec.decode(body)
+
+
+def test_a_bare_extension_has_no_canonical_form() -> None:
+    with pytest.raises(UnsupportedTypeError, match="ExtType"):
+        codec.canonical({"a": [msgpack.ExtType(1, b"\xc1")]})
 
 
 def test_no_pickle_is_ever_read() -> None:
