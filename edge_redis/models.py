@@ -6,14 +6,20 @@ Times are timezone-aware UTC. Durations and ages are in the unit their name carr
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-from edge_redis.core import codec
+from edge_redis.core import check, codec
+from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 
 OVERLOAD_PERCENT: Final = 90.0
 """Above this share of CPU or memory a node counts as overloaded."""
+
+
+def aware(moment: datetime) -> datetime:
+    """Return a datetime with its timezone; a naive one is taken as UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def utc_now() -> datetime:
@@ -75,15 +81,22 @@ class EdgeNode:
     max_functions: int = 10
 
     def heartbeat(self, status: EdgeNodeStatus | None = None) -> None:
-        """Note a heartbeat now, by this process's clock, and the status where one is given."""
-        self.last_heartbeat = utc_now()
+        """Note a heartbeat now, by this process's clock, and the status where one is given.
+
+        Raises:
+            InvalidArgumentError: no such status; nothing was noted.
+
+        """
         if status is not None:
+            if status not in list(EdgeNodeStatus):
+                raise check.value_error("status", status, f"must be one of {', '.join(EdgeNodeStatus)}")
             self.status = EdgeNodeStatus(status)
+        self.last_heartbeat = utc_now()
 
     @property
     def seconds_since_heartbeat(self) -> float:
         """Age of the last heartbeat in seconds, by this process's clock; never negative."""
-        return max(0.0, (utc_now() - self.last_heartbeat).total_seconds())
+        return max(0.0, (utc_now() - aware(self.last_heartbeat)).total_seconds())
 
     def has_capability(self, name: str) -> bool:
         """Whether the node lists this capability."""
@@ -113,12 +126,23 @@ class SyncState:
 
     @classmethod
     def from_data(cls, data: dict[str, Any], version: int) -> Self:
-        """Return a state of ``data`` at ``version``, checksummed, updated now by this process's clock."""
+        """Return a state of ``data`` at ``version``, checksummed, updated now by this process's clock.
+
+        Raises:
+            InvalidArgumentError: the version is below zero, or the data cannot be encoded.
+            InvalidTypeError: the data is no dict, or holds what the codec does not carry.
+
+        """
+        check.integer("version", version, least=0)
+        check.instance("data", data, dict)
         return cls(version, data, codec.checksum(data), utc_now())
 
     def verify(self) -> bool:
-        """Whether the data still matches the checksum."""
-        return self.checksum == codec.checksum(self.data)
+        """Whether the data still matches the checksum; data that cannot be encoded matches none."""
+        try:
+            return self.checksum == codec.checksum(self.data)
+        except (InvalidArgumentError, InvalidTypeError):
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +158,7 @@ class CacheEntry:
     @property
     def expired(self) -> bool:
         """Whether the TTL has passed, by this process's clock."""
-        return utc_now() >= self.created_at + timedelta(seconds=self.ttl_seconds)
+        return (utc_now() - aware(self.created_at)).total_seconds() >= self.ttl_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,5 +245,4 @@ def from_timestamp(seconds: float) -> datetime:
 
 def timestamp_ms(moment: datetime) -> int:
     """Return a datetime as Unix milliseconds; a naive one is taken as UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)
+    return round(aware(moment).timestamp() * 1000)

@@ -13,6 +13,7 @@ from typing import Final
 
 from edge_redis.core import check
 from edge_redis.errors import CorruptDataError
+from edge_redis.models import aware
 
 MAX_YEAR: Final = 8999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,10 +22,10 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 def from_datetime(moment: datetime) -> str:
     """Return the clock of ``moment``; a naive one is taken as UTC, one before 1970 as 1970."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if aware.year > MAX_YEAR:  # a clock only ever goes on from what it has seen, and must have room to
+    known = aware(moment)
+    if known.year > MAX_YEAR:  # a clock only ever goes on from what it has seen, and must have room to
         raise check.value_error("updated_at", moment, f"must be before the year {MAX_YEAR + 1}")
-    return f"{max(0, (aware - _EPOCH) // _MICROSECOND):018d}"
+    return f"{max(0, (known - _EPOCH) // _MICROSECOND):018d}"
 
 
 def to_datetime(clock: bytes) -> datetime:
