@@ -18,7 +18,7 @@ import redis.asyncio
 from redis import exceptions as redis_errors
 
 from edge_redis.core.operation import Batch, Call, Operation, Sleep, Step, Steps
-from edge_redis.errors import ClientConfigurationError, InvalidTypeError
+from edge_redis.errors import ClientConfigurationError, CorruptDataError, EdgeRedisError, InvalidTypeError
 from edge_redis.runtime.trouble import LIBRARY_ERRORS, translate
 
 T = TypeVar("T")
@@ -46,11 +46,21 @@ def _again(batch: Batch[Any], replies: Sequence[Any]) -> list[int]:
     return list(range(unknown[0], len(replies))) if unknown and batch.ordered else unknown
 
 
+def _decoded(operation: Operation[T], reply: Any) -> T:  # noqa: ANN401 -- a raw reply
+    try:
+        return operation.decode(reply)
+    except EdgeRedisError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        # What is read was not written by this package: its decoders take all that its scripts write.
+        raise CorruptDataError(f"{operation!r}: what is in Redis does not decode: {error!r}") from error
+
+
 def _decode_all(operations: Sequence[Operation[T]], replies: Sequence[Any]) -> list[T]:
     for operation, reply in zip(operations, replies, strict=True):
         if isinstance(reply, LIBRARY_ERRORS):
             raise translate(reply, repr(operation)) from reply
-    return [operation.decode(reply) for operation, reply in zip(operations, replies, strict=True)]
+    return [_decoded(operation, reply) for operation, reply in zip(operations, replies, strict=True)]
 
 
 def _refuse_decoding(client: Any) -> None:  # noqa: ANN401 -- whatever kind of client
@@ -119,7 +129,7 @@ class BlockingRunner:
             reply = self._send(operation)
         except LIBRARY_ERRORS as error:
             raise translate(error, repr(operation)) from error
-        return operation.decode(reply)
+        return _decoded(operation, reply)
 
     def _send(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 -- a raw reply
         execute: Any = self.client.execute_command
@@ -201,7 +211,7 @@ class AsyncRunner:
             reply = await self._send(operation)
         except LIBRARY_ERRORS as error:
             raise translate(error, repr(operation)) from error
-        return operation.decode(reply)
+        return _decoded(operation, reply)
 
     async def _send(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 -- a raw reply
         execute: Any = self.client.execute_command

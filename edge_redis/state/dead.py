@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -60,6 +61,19 @@ class Letter:
         }
 
 
+def _letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Letter]:
+    letters = []
+    for entry in found:
+        letter = Letter(*entry)
+        try:
+            letter.describe()
+        except (KeyError, ValueError) as error:
+            _log.error("dead letter %r is none of ours and left out: %r", letter.entry_id, error)
+        else:
+            letters.append(letter)
+    return letters
+
+
 class DeadLetters:
     """The dead letters of one edge."""
 
@@ -68,18 +82,8 @@ class DeadLetters:
         self._cloud = cloud
 
     def read(self, limit: int) -> Flow[list[Letter]]:
-        """Return the oldest ``limit``."""
-        return (
-            yield from command(
-                lambda found: [Letter(*entry) for entry in found],
-                "XRANGE",
-                self._edge.keys.dead,
-                "-",
-                "+",
-                "COUNT",
-                limit,
-            )
-        )
+        """Return the oldest ``limit``, without what somebody else put there."""
+        return (yield from command(_letters, "XRANGE", self._edge.keys.dead, "-", "+", "COUNT", limit))
 
     def replay(self, limit: int) -> Flow[int]:
         """Try the oldest ``limit`` once more; return how many the cloud now has. Those that fail again stay."""

@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 import fakeredis
 import pytest
 
-from edge_redis import CloudWorker, EdgeSynchronizer, InvalidArgumentError, RedisCloudStore, StoreUnavailableError
+from edge_redis import (
+    CloudWorker,
+    CorruptDataError,
+    EdgeSynchronizer,
+    InvalidArgumentError,
+    RedisCloudStore,
+    StoreUnavailableError,
+)
 from edge_redis.models import SyncState
 
 TAG = "er:{default:state0}:"
@@ -83,3 +90,29 @@ def test_a_clock_at_the_end_of_time_is_refused_before_anything_is_written(edge: 
             synchronizer.apply_remote(state)
         assert edge.dbsize() == 0
         assert synchronizer.update_local({"b": 1}).version == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("version", b"abc"), ("remote", b"\xff"), ("clock", b"zz"), ("clock", b"9" * 30)]
+)
+def test_what_somebody_else_wrote_into_a_document_is_corrupt_data(
+    edge: fakeredis.FakeRedis, field: str, value: bytes
+) -> None:
+    with EdgeSynchronizer(edge) as synchronizer:
+        synchronizer.update_local({"a": 1})
+        edge.hset(f"{TAG}doc:default", field, value)
+        read = {
+            "version": lambda: synchronizer.local_version,
+            "remote": lambda: synchronizer.remote_version,
+            "clock": synchronizer.get_local_state,
+        }
+        with pytest.raises(CorruptDataError):
+            read[field]()
+
+
+def test_a_dead_letter_of_somebody_else_is_left_out_and_holds_up_none(edge: fakeredis.FakeRedis) -> None:
+    edge.xadd(f"{TAG}dead", {"x": "y"})
+    edge.xadd(f"{TAG}dead", {"scope": b"\xff", "version": "1", "deliveries": "1", "error": "", "data": b""})
+    worker = CloudWorker(edge, fakeredis.FakeRedis())
+    assert worker.dead_letters() == []
+    assert worker.replay_dead_letters() == 0
