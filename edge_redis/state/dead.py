@@ -27,22 +27,16 @@ class Letter:
     """One dead letter."""
 
     entry_id: bytes
+    scope: str
+    version: int
+    deliveries: int
+    at: datetime
     fields: dict[bytes, bytes]
-
-    @property
-    def scope(self) -> str:
-        """The scope it was written to."""
-        return self.fields[b"scope"].decode()
 
     @property
     def change(self) -> Change:
         """The change itself."""
         return from_entry(self.fields[b"version"], [self.fields.get(name, b"") for name in ENTRY_FIELDS])
-
-    @property
-    def at(self) -> datetime:
-        """When it was given up."""
-        return from_timestamp(int(self.entry_id.partition(b"-")[0]) / 1000)
 
     def describe(self) -> dict[str, Any]:
         """Return what users see. Data that does not decode, which may be why it is here, is None."""
@@ -53,25 +47,27 @@ class Letter:
         return {
             "id": self.entry_id.decode(),
             "scope": self.scope,
-            "version": int(self.fields[b"version"]),
+            "version": self.version,
             "data": data,
             "error": self.fields[b"error"].decode(errors="replace"),
-            "deliveries": int(self.fields[b"deliveries"]),
+            "deliveries": self.deliveries,
             "timestamp": self.at,
         }
 
 
+def _letter(entry_id: bytes, fields: dict[bytes, bytes]) -> Letter | None:
+    """Return the letter that an entry holds, None where somebody else put it there."""
+    try:
+        scope, version, deliveries, _ = (fields[name] for name in (b"scope", b"version", b"deliveries", b"error"))
+        at = from_timestamp(int(entry_id.partition(b"-")[0]) / 1000)
+        return Letter(entry_id, scope.decode(), int(version), int(deliveries), at, fields)
+    except (KeyError, ValueError) as error:
+        _log.error("dead letter %r is none of ours and left out: %r", entry_id, error)
+        return None
+
+
 def _letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Letter]:
-    letters = []
-    for entry in found:
-        letter = Letter(*entry)
-        try:
-            letter.describe()
-        except (KeyError, ValueError) as error:
-            _log.error("dead letter %r is none of ours and left out: %r", letter.entry_id, error)
-        else:
-            letters.append(letter)
-    return letters
+    return [letter for entry in found if (letter := _letter(*entry)) is not None]
 
 
 class DeadLetters:
