@@ -36,6 +36,8 @@ def key_error(name: str, value: object, rule: str) -> InvalidKeyError:
 
 def identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:
     """Return ``value`` where it is a non-empty str of at most ``limit`` bytes in UTF-8."""
+    if type(value) is str and 0 < len(value) <= limit and value.isascii():  # as nearly every one is
+        return value
     if not isinstance(value, str):
         raise type_error(name, value, "a str")
     if not value:

@@ -122,6 +122,9 @@ def _pack(value: object, depth: int = 0) -> bytes:
     return packed
 
 
+_outermost_ext: Final = partial(_ext_hook, depth=0)
+
+
 def _unpack(body: bytes, depth: int = 0) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
     return msgpack.unpackb(body, ext_hook=partial(_ext_hook, depth=depth), raw=False, strict_map_key=False)
 
@@ -158,7 +161,7 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 -- a decoded value is of any car
 
     """
     try:
-        return _unpack(body)
+        return msgpack.unpackb(body, ext_hook=_outermost_ext, raw=False, strict_map_key=False)
     except (
         ValueError,
         TypeError,

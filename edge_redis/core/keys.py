@@ -34,7 +34,7 @@ class Room:
 
     __slots__ = ("tag",)
 
-    def __init__(self, namespace: str, room: str, shard: int = 0) -> None:
+    def __init__(self, namespace: str, room: str, shard: int | str = 0) -> None:
         self.tag = f"{PREFIX}:{{{namespace_name(namespace)}:{room}{shard}}}"
 
     def key(self, what: str, name: str | None = None) -> str:

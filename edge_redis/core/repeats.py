@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 
 
@@ -29,18 +27,30 @@ class Slots:
         self._count = count()
         self._free: list[tuple[str, int]] = []
 
-    @contextmanager
-    def hold(self) -> Iterator[tuple[str, int]]:
-        """Yield ``(slot, number)`` for one call; the slot is free again afterwards."""
+    def hold(self) -> Call:
+        """Return the context of one call, which gives its ``(slot, number)``; the slot is free again afterwards."""
         if self._pid != os.getpid():  # a forked child must not use its parent's slots
             self._reset()
         try:
             slot, number = self._free.pop()  # atomic, where a test for emptiness before it would not be
         except IndexError:
             slot, number = f"{self._process}-{next(self._count)}", 0
-        pid = self._pid
-        try:
-            yield slot, number + 1
-        finally:
-            if pid == self._pid:
-                self._free.append((slot, number + 1))
+        return Call(self._free, (slot, number + 1))
+
+
+class Call:
+    """Holds a slot for one call. A class and no generator: every write makes one."""
+
+    __slots__ = ("_free", "_id", "_pid")
+
+    def __init__(self, free: list[tuple[str, int]], call_id: tuple[str, int]) -> None:
+        self._free = free
+        self._id = call_id
+        self._pid = os.getpid()
+
+    def __enter__(self) -> tuple[str, int]:
+        return self._id
+
+    def __exit__(self, *_: object) -> None:
+        if self._pid == os.getpid():
+            self._free.append(self._id)

@@ -11,13 +11,14 @@ import asyncio
 import inspect
 import time
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeAlias, TypeVar
 
 import redis
 import redis.asyncio
 from redis import exceptions as redis_errors
 
-from edge_redis.core.operation import Batch, Call, Operation, Sleep, Step, Steps
+from edge_redis.core.operation import Batch, Call, Further, Operation, Sleep, Step, Steps
 from edge_redis.errors import ClientConfigurationError, CorruptDataError, EdgeRedisError, InvalidTypeError
 from edge_redis.runtime.trouble import LIBRARY_ERRORS, translate
 
@@ -29,6 +30,12 @@ AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
 _BLOCKING: tuple[type, ...] = (redis.Redis, redis.RedisCluster)
 _ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
 _CLUSTER: tuple[type, ...] = (redis.RedisCluster, redis.asyncio.RedisCluster)
+
+_TURN: Final = 100
+"""Flows without a step that are run before the other tasks of the loop have their turn."""
+
+MOST_AT_ONCE: Final = 16
+"""Nodes of a cluster that a blocking batch talks to at once."""
 
 
 def _words_with_source(operation: Operation[Any]) -> tuple[Any, ...]:
@@ -46,7 +53,7 @@ def _again(batch: Batch[Any], replies: Sequence[Any]) -> list[int]:
     return list(range(unknown[0], len(replies))) if unknown and batch.ordered else unknown
 
 
-def _decoded(operation: Operation[T], reply: Any) -> T:  # noqa: ANN401 -- a raw reply
+def _decoded(operation: Operation[T], reply: Any) -> T | Further[T]:  # noqa: ANN401 -- a raw reply
     try:
         return operation.decode(reply)
     except EdgeRedisError:
@@ -56,11 +63,40 @@ def _decoded(operation: Operation[T], reply: Any) -> T:  # noqa: ANN401 -- a raw
         raise CorruptDataError(f"{operation!r}: what is in Redis does not decode: {error!r}") from error
 
 
-def _decode_all(operations: Sequence[Operation[T]], replies: Sequence[Any]) -> list[T]:
-    for operation, reply in zip(operations, replies, strict=True):
-        if isinstance(reply, LIBRARY_ERRORS):
-            raise translate(reply, repr(operation)) from reply
-    return [_decoded(operation, reply) for operation, reply in zip(operations, replies, strict=True)]
+def _answer(operation: Operation[T], reply: Any) -> Any:  # noqa: ANN401 -- a raw reply, or a library's error
+    if isinstance(reply, LIBRARY_ERRORS):
+        raise translate(reply, repr(operation)) from reply
+    return _decoded(operation, reply)
+
+
+def _settled(operation: Operation[Any], reply: Any) -> Any:  # noqa: ANN401 -- as above
+    try:
+        return _answer(operation, reply)
+    except EdgeRedisError as error:
+        return error
+
+
+def _answers(batch: Batch[T], replies: Sequence[Any]) -> list[T]:
+    read = _settled if batch.settled else _answer
+    return [read(operation, reply) for operation, reply in zip(batch.operations, replies, strict=True)]
+
+
+def _by_tag(operations: Sequence[Operation[Any]]) -> list[list[int]]:
+    """Return the places of operations, those of one hash tag together: they go to one node, in their order."""
+    groups: dict[str, list[int]] = {}
+    for place, operation in enumerate(operations):
+        key = str(operation.words[3 if operation.script else 1])
+        groups.setdefault(key.partition("}")[0], []).append(place)
+    return list(groups.values())
+
+
+def _in_place(groups: Sequence[Sequence[int]], replies: Sequence[Sequence[Any]]) -> list[Any]:
+    found = {
+        place: reply
+        for group, got in zip(groups, replies, strict=True)
+        for place, reply in zip(group, got, strict=True)
+    }
+    return [found[place] for place in range(len(found))]
 
 
 def _refuse_decoding(client: Any) -> None:  # noqa: ANN401 -- whatever kind of client
@@ -91,13 +127,13 @@ class BlockingRunner:
             raise InvalidTypeError(msg)
         _refuse_decoding(client)
         self.client = client
-        self._pipelines = not isinstance(client, _CLUSTER)
+        self._pipelines = not is_cluster(client)
 
     def run(self, steps: Steps[T]) -> T:
         """Perform an operation, a batch or a flow, and return its result."""
         if isinstance(steps, Operation):
-            result: T = self._operation(steps)
-            return result
+            answer: T | Further[T] = self._operation(steps)
+            return self.run(answer.flow) if isinstance(answer, Further) else answer
         flow = iter(steps)
         try:
             step = next(flow)
@@ -124,7 +160,7 @@ class BlockingRunner:
             return _not_awaitable(step.function(*step.args))
         return self._batch(step)
 
-    def _operation(self, operation: Operation[T]) -> T:
+    def _operation(self, operation: Operation[T]) -> T | Further[T]:
         try:
             reply = self._send(operation)
         except LIBRARY_ERRORS as error:
@@ -141,7 +177,7 @@ class BlockingRunner:
     def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
         if not self._pipelines:  # a cluster pipeline refuses EVALSHA
-            return [self._operation(operation) for operation in operations]
+            return _answers(batch, self._fan_out(operations))
         try:
             replies = self._pipeline([operation.words for operation in operations])
             unknown = _again(batch, replies)
@@ -151,7 +187,25 @@ class BlockingRunner:
                     replies[index] = reply
         except LIBRARY_ERRORS as error:
             raise translate(error, f"batch of {len(operations)}") from error
-        return _decode_all(operations, replies)
+        return _answers(batch, replies)
+
+    def _fan_out(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        groups = _by_tag(operations)
+        if len(groups) == 1:
+            return self._in_turn(operations)
+        with ThreadPoolExecutor(min(len(groups), MOST_AT_ONCE), "edge-redis-fan") as pool:
+            return _in_place(
+                groups, list(pool.map(lambda group: self._in_turn([operations[at] for at in group]), groups))
+            )
+
+    def _in_turn(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        replies: list[Any] = []
+        for operation in operations:
+            try:
+                replies.append(self._send(operation))
+            except LIBRARY_ERRORS as error:
+                replies.append(error)
+        return replies
 
     def _pipeline(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         with self.client.pipeline(transaction=False) as pipeline:
@@ -172,16 +226,21 @@ class AsyncRunner:
             raise InvalidTypeError(msg)
         _refuse_decoding(client)
         self.client = client
-        self._pipelines = not isinstance(client, _CLUSTER)
+        self._pipelines = not is_cluster(client)
+        self._without_a_step = 0
 
     async def run(self, steps: Steps[T]) -> T:
         """Perform an operation, a batch or a flow, and return its result."""
         if isinstance(steps, Operation):
-            result: T = await self._operation(steps)
-            return result
+            answer: T | Further[T] = await self._operation(steps)
+            return await self.run(answer.flow) if isinstance(answer, Further) else answer
         flow = iter(steps)
         try:
-            step = next(flow)
+            try:
+                step = next(flow)
+            except StopIteration:
+                await self._give_way_at_times()
+                raise
             while True:
                 try:
                     result = await self.perform(step)
@@ -195,6 +254,12 @@ class AsyncRunner:
         finally:
             flow.close()
 
+    async def _give_way_at_times(self) -> None:
+        """Let the other tasks of the loop have their turn: one whose flows have no step would keep them waiting."""
+        self._without_a_step += 1
+        if self._without_a_step % _TURN == 0:
+            await give_way()
+
     async def perform(self, step: Step) -> Any:  # noqa: ANN401 -- each step has its own result
         """Perform one step."""
         if isinstance(step, Operation):
@@ -206,7 +271,7 @@ class AsyncRunner:
             return await answer if inspect.isawaitable(answer) else answer
         return await self._batch(step)
 
-    async def _operation(self, operation: Operation[T]) -> T:
+    async def _operation(self, operation: Operation[T]) -> T | Further[T]:
         try:
             reply = await self._send(operation)
         except LIBRARY_ERRORS as error:
@@ -214,16 +279,22 @@ class AsyncRunner:
         return _decoded(operation, reply)
 
     async def _send(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 -- a raw reply
+        try:
+            return await self._execute(operation.words)
+        except redis_errors.NoScriptError:
+            return await self._execute(_words_with_source(operation))
+
+    async def _execute(self, words: tuple[Any, ...]) -> Any:  # noqa: ANN401 -- a raw reply
         execute: Any = self.client.execute_command
         try:
-            return await execute(*operation.words)
-        except redis_errors.NoScriptError:
-            return await execute(*_words_with_source(operation))
+            return await execute(*words)
+        except AttributeError as error:  # a cluster client that reads its layout anew drops connections in use
+            raise redis_errors.ConnectionError("the connection was closed under this command") from error
 
     async def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
         if not self._pipelines:  # a cluster pipeline refuses EVALSHA
-            return [await self._operation(operation) for operation in operations]
+            return _answers(batch, await self._fan_out(operations))
         try:
             replies = await self._pipeline([operation.words for operation in operations])
             unknown = _again(batch, replies)
@@ -233,13 +304,42 @@ class AsyncRunner:
                     replies[index] = reply
         except LIBRARY_ERRORS as error:
             raise translate(error, f"batch of {len(operations)}") from error
-        return _decode_all(operations, replies)
+        return _answers(batch, replies)
+
+    async def _fan_out(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        groups = _by_tag(operations)
+        in_turn = [self._in_turn([operations[at] for at in group]) for group in groups]
+        replies = _in_place(groups, await asyncio.gather(*in_turn))
+        for place, reply in enumerate(replies):
+            if isinstance(reply, redis_errors.ConnectionError):
+                # One that met a failing node has the client read its layout anew, which cuts off the others.
+                replies[place : place + 1] = await self._in_turn([operations[place]])
+        return replies
+
+    async def _in_turn(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        replies: list[Any] = []
+        for operation in operations:
+            try:
+                replies.append(await self._send(operation))
+            except LIBRARY_ERRORS as error:
+                replies.append(error)
+        return replies
 
     async def _pipeline(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         async with self.client.pipeline(transaction=False) as pipeline:
             for words in calls:
                 pipeline.execute_command(*words)
             return list(await pipeline.execute(raise_on_error=False))
+
+
+def is_cluster(client: object) -> bool:
+    """Whether this is a client of a cluster."""
+    return isinstance(client, _CLUSTER)
+
+
+async def give_way() -> None:
+    """Let the other tasks of the loop have their turn."""
+    await asyncio.sleep(0)
 
 
 def run_once_in_a_new_loop(client: AsyncClient, steps: Steps[T]) -> T:

@@ -20,6 +20,7 @@ from edge_redis.errors import ServiceClosedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _STEPS: Final = re.compile(r"(?:Operation|Flow|Steps)\[(.*)\]")
 
@@ -56,6 +57,16 @@ def awaited(build: Callable[Concatenate[Any, P], Steps[T]]) -> Callable[Concaten
 
     _describe(method, build)
     return method
+
+
+def described_by(build: Callable[..., Any]) -> Callable[[F], F]:
+    """Return the decorator of a method written by hand that has the signature and documentation of ``build``."""
+
+    def decorate(method: F) -> F:
+        _describe(method, build)
+        return method
+
+    return decorate
 
 
 class _Property(Generic[T]):

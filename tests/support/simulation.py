@@ -43,6 +43,10 @@ LOSSES = (Fault.REQUEST_LOST, Fault.REPLY_LOST, Fault.REPEATED)
 CRASHES = (Fault.CRASH, Fault.CRASH_AFTER)
 
 
+def _unread(operation: Operation[Any]) -> Operation[Any]:
+    return Operation(operation.words, lambda reply: reply, operation.script)
+
+
 @dataclass
 class Actor:
     """A flow and the client it runs on. ``start`` is called when the scenario begins."""
@@ -90,21 +94,34 @@ class Actor:
         except EdgeRedisError as error:
             return None, error
 
+    def _perform_unread(self) -> None:
+        """Perform the step and let nobody read the reply."""
+        step = self._step
+        if isinstance(step, Operation):
+            self._step = _unread(step)
+        elif isinstance(step, Batch):
+            self._step = Batch([_unread(each) for each in step.operations], ordered=step.ordered)
+        self._perform()
+        self._step = step
+
     def go(self, fault: Fault) -> None:
         """Perform the waiting step under ``fault`` and run on to the next one."""
         if fault in CRASHES:
             if fault is Fault.CRASH_AFTER:
-                self._perform()
+                self._perform_unread()
             self.crashed = self._over = True
             return
         if fault is Fault.REQUEST_LOST:
             self._advance(lambda flow: flow.throw(StoreUnavailableError("request lost")))
             return
-        result, error = self._perform()
-        if fault is Fault.REPEATED:
-            result, error = self._perform()
         if fault is Fault.REPLY_LOST:
-            error = StoreUnavailableError("reply lost")
+            self._perform_unread()
+            lost = StoreUnavailableError("reply lost")
+            self._advance(lambda flow: flow.throw(lost))
+            return
+        if fault is Fault.REPEATED:
+            self._perform_unread()
+        result, error = self._perform()
         if error is not None:
             raised = error
             self._advance(lambda flow: flow.throw(raised))
