@@ -8,7 +8,7 @@ something in its buffer (see ``runtime.lifetime``).
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from edge_redis.core.subject import Subject
 from edge_redis.runtime import lifetime
@@ -19,15 +19,29 @@ from edge_redis.services.bind import closed
 R = TypeVar("R", bound=Subject)
 
 
+class Background(Protocol):
+    """What works in the background of a service: a ticker, or one who listens."""
+
+    def ensure(self) -> None:
+        """Begin where it has not begun."""
+
+    def stop(self) -> None:
+        """End."""
+
+    def after_fork(self) -> None:
+        """Be startable again in a forked child."""
+
+
 class _Engine:
     """Drives a room on a blocking client."""
 
-    def __init__(self, runner: BlockingRunner, room: Subject) -> None:
+    def __init__(self, runner: BlockingRunner, room: Subject, listener: Background | None) -> None:
         self.runner = runner
         self.room = room
         self.dropped = False
         self.buffers = room.tick_seconds is not None
-        self.ticker = None if room.tick_seconds is None else ThreadTicker(room.tick_seconds, self._tick)
+        ticker = None if room.tick_seconds is None else ThreadTicker(room.tick_seconds, self._tick)
+        self.background = [each for each in (ticker, listener) if each is not None]
         room.mutex = lifetime.new_mutex()
 
     def _tick(self) -> None:
@@ -39,9 +53,9 @@ class _Engine:
         """Send what is left, then stop. An error leaves all as it is."""
         self.runner.run(self.room.closing())
         lifetime.forget(self)
-        ticker, self.ticker = self.ticker, None  # which refers back: a cycle would keep the client's socket
-        if ticker is not None:
-            ticker.stop()
+        for each in self.background:
+            each.stop()
+        self.background.clear()  # what refers back here: a cycle would keep the client's socket
 
     def at_exit(self) -> None:
         """Send what is left: the process ends."""
@@ -51,27 +65,27 @@ class _Engine:
         """Be new in a forked child."""
         self.room.mutex = lifetime.new_mutex()
         self.room.after_fork()
-        if self.ticker is not None:
-            self.ticker.after_fork()
+        for each in self.background:
+            each.after_fork()
 
 
 class Service(Generic[R]):
     """A subject on a blocking client. Safe to use from many threads."""
 
-    def __init__(self, client: BlockingClient, room: R) -> None:
+    def __init__(self, client: BlockingClient, room: R, listener: Background | None = None) -> None:
         self._runner = BlockingRunner(client)
         self._room = room
         self._closed = False
-        self._engine = _Engine(self._runner, room)
-        self._ticker = self._engine.ticker
+        self._engine = _Engine(self._runner, room, listener)
+        self._background = tuple(self._engine.background)
         lifetime.watch(self, self._engine)
 
     @property
     def _open_room(self) -> R:
         if self._closed:
             raise closed(self)
-        if self._ticker is not None:
-            self._ticker.ensure()
+        for each in self._background:
+            each.ensure()
         return self._room
 
     def close(self) -> None:
@@ -96,12 +110,13 @@ class Service(Generic[R]):
 class _AsyncEngine:
     """Drives a room on an asyncio client."""
 
-    def __init__(self, runner: AsyncRunner, room: Subject) -> None:
+    def __init__(self, runner: AsyncRunner, room: Subject, listener: Background | None) -> None:
         self.runner = runner
         self.room = room
         self.dropped = False
         self.buffers = room.tick_seconds is not None
-        self.ticker = None if room.tick_seconds is None else TaskTicker(room.tick_seconds, self._tick)
+        ticker = None if room.tick_seconds is None else TaskTicker(room.tick_seconds, self._tick)
+        self.background = [each for each in (ticker, listener) if each is not None]
 
     async def _tick(self) -> None:
         await self.runner.run(self.room.tick())
@@ -112,9 +127,9 @@ class _AsyncEngine:
         """Send what is left, then stop. An error leaves all as it is."""
         await self.runner.run(self.room.closing())
         lifetime.forget(self)
-        ticker, self.ticker = self.ticker, None  # which refers back: a cycle would keep the client's socket
-        if ticker is not None:
-            ticker.stop()
+        for each in self.background:
+            each.stop()
+        self.background.clear()  # what refers back here: a cycle would keep the client's socket
 
     def at_exit(self) -> None:
         """Send what is left: the loop of this engine has ended, and its connections with it."""
@@ -123,27 +138,27 @@ class _AsyncEngine:
     def after_fork(self) -> None:
         """Be new in a forked child."""
         self.room.after_fork()
-        if self.ticker is not None:
-            self.ticker.after_fork()
+        for each in self.background:
+            each.after_fork()
 
 
 class AsyncService(Generic[R]):
     """A subject on an asyncio client. Safe to use from many tasks of one loop."""
 
-    def __init__(self, client: AsyncClient, room: R) -> None:
+    def __init__(self, client: AsyncClient, room: R, listener: Background | None = None) -> None:
         self._runner = AsyncRunner(client)
         self._room = room
         self._closed = False
-        self._engine = _AsyncEngine(self._runner, room)
-        self._ticker = self._engine.ticker
+        self._engine = _AsyncEngine(self._runner, room, listener)
+        self._background = tuple(self._engine.background)
         lifetime.watch(self, self._engine)
 
     @property
     def _open_room(self) -> R:
         if self._closed:
             raise closed(self)
-        if self._ticker is not None:
-            self._ticker.ensure()
+        for each in self._background:
+            each.ensure()
         return self._room
 
     async def close(self) -> None:
