@@ -3,9 +3,11 @@
 The names users import. ``edge_redis.aio`` has the same services for asyncio clients.
 """
 
+from edge_redis.cache.limits import NearCache
 from edge_redis.errors import (
     ChecksumMismatchError,
     ClientConfigurationError,
+    ComputeFailedError,
     CorruptDataError,
     EdgeRedisError,
     EmbeddedServerError,
@@ -62,6 +64,7 @@ __all__ = [
     "ClientConfigurationError",
     "CloudWorker",
     "Command",
+    "ComputeFailedError",
     "ConflictStrategy",
     "CorruptDataError",
     "EdgeCache",
@@ -80,6 +83,7 @@ __all__ = [
     "InvalidKeyError",
     "InvalidTypeError",
     "InvocationRecord",
+    "NearCache",
     "PendingFullError",
     "RedisCloudStore",
     "ResourceUsage",

@@ -10,6 +10,7 @@ EdgeRedisError
 │   └── UnsupportedTypeError        a value is of a type the codec does not carry
 ├── ChecksumMismatchError           a state does not match its own checksum
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
+├── ComputeFailedError              a value could not be computed; remembered from another's try
 ├── ServiceClosedError              the service was used after ``close()``
 └── StoreError                      Redis or Valkey could not do it
     ├── StoreUnavailableError       not reachable; the outcome may be unknown
@@ -65,6 +66,10 @@ class ChecksumMismatchError(EdgeRedisError):
 
 class PendingFullError(EdgeRedisError):
     """The outbox holds ``max_pending`` changes and the overflow policy is to reject."""
+
+
+class ComputeFailedError(EdgeRedisError):
+    """Another caller's function to compute this value failed, and that is remembered for ``error_ttl``."""
 
 
 class ServiceClosedError(EdgeRedisError):

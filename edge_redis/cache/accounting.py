@@ -1,83 +1,62 @@
-"""What a cache counts: accesses on their way to Redis, and the statistics that come of them."""
+"""What a shard of a cache counts: accesses on their way to Redis, and the statistics that come of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from edge_redis.cache.buffer import AccessBuffer
 from edge_redis.cache.keys import CacheKeys
 from edge_redis.cache.limits import Settings
+from edge_redis.cache.near import Copies, Near
 from edge_redis.cache.scripts import CallId, Scripts, chunks
 from edge_redis.core.operation import Batch, Flow, Operation
 from edge_redis.core.repeats import Slots
-from edge_redis.core.subject import Subject
 from edge_redis.errors import StoreError
 
 T = TypeVar("T")
-
-_COUNTED: Final = ("hits", "misses", "evictions", "expirations", "undecodable", "healed")
-
-
-def _percent(hits: int, misses: int) -> float:
-    return 100.0 * hits / (hits + misses) if hits + misses else 0.0
 
 
 def together(operations: Sequence[Operation[T]]) -> Flow[list[T]]:
     """Perform operations in one round trip; one alone without a pipeline, which costs more than it does."""
     if len(operations) == 1:
         return [(yield from operations[0])]
-    return (yield from Batch(operations))
+    return (yield from Batch(operations)) if operations else []
 
 
-class Accounting(Subject):
-    """The part of a cache that counts."""
+class Accounting:
+    """The part of a shard that counts."""
 
-    def __init__(self, namespace: str, settings: Settings) -> None:
+    def __init__(self, keys: CacheKeys, settings: Settings, clock: Callable[[], float], near: Near | None) -> None:
         self._settings = settings
-        self._keys = CacheKeys(namespace)
-        self._scripts = Scripts(self._keys)
+        self._keys = keys
+        self._clock = clock
+        self._near = near
+        self._scripts = Scripts(keys)
         self._slots = Slots()
         self._exact = settings.flush_every == 1
-        self.tick_seconds = None if self._exact else settings.flush_interval
         # The first batch goes alone: a server that does not know the script yet would take it last.
         self._delivered = False
         self.buffer = AccessBuffer()
-        """A service puts the one in its place that all caches of this process and namespace share."""
+        self.copies = Copies()
+        """A service puts those in their places that all caches of this process and namespace share."""
+        if near is not None:
+            self.copies.add(near)
 
-    def stats(self) -> Flow[dict[str, Any]]:
-        """Return the statistics of all processes of the namespace; this process's are always included.
+    @property
+    def tag(self) -> str:
+        """What all keys of this shard begin with."""
+        return self._keys.tag
 
-        ``size`` (live entries), ``max_size``, ``hits``, ``misses``, ``hit_rate`` (0 to 100),
-        ``default_ttl`` (seconds), ``evictions`` (to make room), ``expirations``, ``undecodable``
-        (entries whose bytes did not decode) and ``healed`` (entries whose value Redis evicted by
-        itself). Other processes' hits and misses follow within their ``flush_interval``.
-        """
-        live, due, *counted = yield from self._after_flush(self._scripts.stats(_COUNTED))
-        known = dict(zip(_COUNTED, counted, strict=True))
-        known["expirations"] += due
-        return {
-            "size": live,
-            "max_size": self._settings.max_size,
-            "hit_rate": _percent(known["hits"], known["misses"]),
-            "default_ttl": self._settings.default_ttl,
-            **known,
-        }
+    @property
+    def reads_plainly(self) -> bool:
+        """Whether a read is a GET and no more."""
+        return self._near is None and not self._exact
 
-    def size(self) -> Flow[int]:
-        """Live entries."""
-        live, *_ = yield from self._after_flush(self._scripts.stats(_COUNTED[:1]))
-        return live
-
-    def hit_rate(self) -> Flow[float]:
-        """Hits of all requests of all processes, 0 to 100; 0.0 before any request."""
-        _, _, hits, misses = yield from self._after_flush(self._scripts.stats(_COUNTED[:2]))
-        return _percent(hits, misses)
-
-    def tick(self) -> Flow[None]:
-        """Deliver the accesses noted so far."""
-        return self.flush()
+    def counted(self, fields: Sequence[str]) -> Flow[list[int]]:
+        """Return the live entries, those whose time has come, and these statistics, the accesses noted so far in."""
+        return (yield from self._after_flush(self._scripts.stats(fields)))
 
     def flush(self) -> Flow[None]:
         """Deliver the accesses noted so far, those of all caches of this process and namespace."""
@@ -86,6 +65,10 @@ class Accounting(Subject):
     def after_fork(self) -> None:
         """Forget what the parent has noted: it delivers that itself."""
         self.buffer.reset()
+
+    def announced(self, ms: int) -> Operation[int]:
+        """Ask for word of every write."""
+        return self._scripts.announce(ms)
 
     def _deliver(self, last: int) -> Flow[None]:
         while batch := self.buffer.next_batch(last):

@@ -57,12 +57,13 @@ class AccessBuffer:
         """Forget everything: in a forked child, whose parent sends it."""
         self._mutex = self._new_mutex()
         self._notes: deque[Note] = deque()
+        self._near: deque[Note] = deque()
         self._sealed: deque[Batch] = deque()
         self._slot = f"buffer-{secrets.token_hex(8)}"
         self._number = 0
 
     def __len__(self) -> int:
-        """Return how many accesses are noted and not sealed."""
+        """Return how many accesses are noted and not sealed, but for those that the near cache answered."""
         return len(self._notes)
 
     def hit(self, key: str, generation: int) -> None:
@@ -73,13 +74,19 @@ class AccessBuffer:
         """Note that there was no such entry."""
         self._notes.append((key, None))
 
+    @property
+    def near_hit(self) -> Callable[[Note], None]:
+        """Takes a note of a hit that the near cache answered: it makes no batch due."""
+        return self._near.append
+
     def seal(self) -> int:
         """Put what is noted into batches; return the number of the last batch there is."""
         with self._mutex:
             times: dict[Note, int] = {}
-            for _ in range(len(self._notes)):
-                note = self._notes.popleft()
-                times[note] = times.pop(note, 0) + 1  # in the order of the last access
+            for notes in (self._near, self._notes):
+                for _ in range(len(notes)):
+                    note = notes.popleft()
+                    times[note] = times.pop(note, 0) + 1  # in the order of the last access
             for chunk in _chunks(times):
                 self._seal(chunk)
             return self._number

@@ -1,6 +1,8 @@
 """An entry's bytes in Redis: a header of fixed width, then the encoded value.
 
-``GGGGGGGGGGMMMMMMMMMMMMM<value>``: 10 digits of generation, 13 of creation in Unix ms.
+``GGGGGGGGGGMMMMMMMMMMMMM<value>``: 10 digits of generation, 13 of creation in Unix ms. Where the
+value was computed and its cost is to be known, the byte 0xC1 (which begins no msgpack value) and
+four bytes of milliseconds, most significant first, stand before the value.
 """
 
 from __future__ import annotations
@@ -10,11 +12,16 @@ from typing import Any, Final, TypeAlias
 from edge_redis.core import codec
 from edge_redis.errors import CorruptDataError
 
+GENERATIONS: Final = 1 << 33
 _GENERATION: Final = 10
 HEADER: Final = _GENERATION + 13
 
-Opened: TypeAlias = tuple[int, Any]
-"""An entry's generation and its value. A plain tuple: every read makes one."""
+_COST: Final = 0xC1
+_COST_BYTES: Final = 5
+_LONGEST_COST: Final = (1 << 32) - 1
+
+Opened: TypeAlias = tuple[int, Any, "int | None"]
+"""An entry's generation, its value, and what it cost to compute (ms). A plain tuple: every read makes one."""
 
 
 def opened(raw: bytes) -> Opened:
@@ -27,7 +34,20 @@ def opened(raw: bytes) -> Opened:
     header = raw[:HEADER]
     if len(raw) <= HEADER or not header.isdigit():
         raise CorruptDataError(f"no entry of a cache: {header!r}")
-    return int(header[:_GENERATION]), codec.decode(raw[HEADER:])
+    if raw[HEADER] == _COST:
+        start = HEADER + _COST_BYTES
+        return int(header[:_GENERATION]), codec.decode(raw[start:]), int.from_bytes(raw[HEADER + 1 : start], "big")
+    return int(header[:_GENERATION]), codec.decode(raw[HEADER:]), None
+
+
+def value_of(body: bytes) -> Any:  # noqa: ANN401 -- any value
+    """Return the value in what follows the header of an entry that opens."""
+    return codec.decode(body[_COST_BYTES:] if body[0] == _COST else body)
+
+
+def with_cost(body: bytes, cost_ms: float) -> bytes:
+    """Return an encoded value with what it cost to compute."""
+    return bytes([_COST]) + min(round(cost_ms), _LONGEST_COST).to_bytes(4, "big") + body
 
 
 def created_ms(raw: bytes) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, NamedTuple
 
 from edge_redis.core import check, codec
 
@@ -15,7 +16,12 @@ MAX_TTL_SECONDS: Final = 100 * 366 * 86_400
 MAX_TAGS: Final = 64
 """Tags of one entry."""
 
-EVICTIONS: Final = ("least_accessed", "lru")
+EVICTIONS: Final = ("least_accessed", "lru", "adaptive")
+ON_ERROR: Final = ("raise", "miss")
+
+MAX_SHARDS: Final = 1024
+CLUSTER_SHARDS: Final = 16
+"""Shards of a cache on a cluster, by default."""
 
 _MAX_INTERVAL_SECONDS: Final = 3600.0
 _MIN_TTL_SECONDS: Final = 0.001
@@ -55,6 +61,37 @@ def packed_tags(tags: object) -> str:
     return json.dumps(names) if names else ""
 
 
+class NearCache(NamedTuple):
+    """How much of a cache a process keeps at hand: at most ``size`` entries, each for at most ``ttl`` seconds.
+
+    An entry never outlives its time in Redis, and is dropped when somebody writes it (see
+    docs/cache.md); ``ttl`` bounds how old it can be where the word of that is lost.
+    """
+
+    size: int = 1000
+    ttl: float = 30.0
+
+
+def near_settings(given: object) -> NearCache | None:
+    """Return what the argument ``near_cache`` asks for: a NearCache, a mapping of its fields, True or False."""
+    if given is None or given is False:
+        return None
+    if given is True:
+        return NearCache()
+    if isinstance(given, Mapping):
+        unknown = set(given) - set(NearCache._fields)
+        if unknown:
+            raise check.value_error("near_cache", given, f"has {', '.join(NearCache._fields)} and nothing else")
+        near = NearCache(**given)
+    elif isinstance(given, NearCache):
+        near = given
+    else:
+        raise check.type_error("near_cache", given, "a NearCache, a mapping of its fields, or a bool")
+    check.integer("near_cache size", near.size, least=1)
+    ttl_ms("near_cache ttl", near.ttl)
+    return near
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a cache was made with, checked."""
@@ -62,9 +99,14 @@ class Settings:
     max_size: int = 1000
     default_ttl: float = 300.0
     eviction: str = "least_accessed"
-    flush_every: int = 1024
+    flush_every: int = 4096
     flush_interval: float = 0.2
     max_value_bytes: int = codec.MAX_VALUE_BYTES
+    max_bytes: int | None = None
+    ttl_jitter: float = 0.0
+    shards: int = 1
+    near: NearCache | None = None
+    on_error: str = "raise"
 
     def __post_init__(self) -> None:
         check.integer("max_size", self.max_size, least=1, most=1 << 52)
@@ -73,5 +115,48 @@ class Settings:
             raise check.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
         check.integer("flush_every", self.flush_every, least=1)
         check.integer("max_value_bytes", self.max_value_bytes, least=1, most=_MAX_VALUE_BYTES)
-        if check.text("eviction", self.eviction) not in EVICTIONS:
-            raise check.value_error("eviction", self.eviction, f"must be one of {', '.join(EVICTIONS)}")
+        if self.max_bytes is not None:
+            check.integer("max_bytes", self.max_bytes, least=1, most=1 << 52)
+        if check.non_negative("ttl_jitter", self.ttl_jitter) >= 1:
+            raise check.value_error("ttl_jitter", self.ttl_jitter, "must be below 1")
+        _one_of("eviction", self.eviction, EVICTIONS)
+        _one_of("on_error", self.on_error, ON_ERROR)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        check.integer("shards", self.shards, least=1, most=MAX_SHARDS)
+        if self.shards > min(self.max_size, self.max_bytes or self.max_size):
+            raise check.value_error("shards", self.shards, "must not be above max_size or max_bytes")
+        if self.near is not None and self.flush_every == 1:
+            raise check.value_error("flush_every", 1, "cannot count every read in Redis where near_cache answers reads")
+
+    @property
+    def layout(self) -> str:
+        """What all caches of a namespace agree on, as it stands in Redis."""
+        parts = [self.eviction]
+        if self.shards > 1:
+            parts.append(f"shards={self.shards}")
+        if self.max_bytes is not None:
+            parts.append("bytes")
+        return " ".join(parts)
+
+    def share(self, number: int) -> Settings:
+        """Return the settings of one shard: its part of the bounds."""
+        if self.shards == 1:
+            return self
+        part = partial(_part, shards=self.shards, number=number)
+        return replace(
+            self,
+            max_size=part(self.max_size),
+            max_bytes=None if self.max_bytes is None else part(self.max_bytes),
+            shards=1,
+        )
+
+
+def _one_of(name: str, value: object, known: Sequence[str]) -> None:
+    if check.text(name, value) not in known:
+        raise check.value_error(name, value, f"must be one of {', '.join(known)}")
+
+
+def _part(whole: int, *, shards: int, number: int) -> int:
+    return whole // shards + (number < whole % shards)

@@ -1,17 +1,17 @@
-"""What reads a cache."""
+"""What reads a shard of a cache."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from edge_redis.cache.accounting import Accounting, together
 from edge_redis.cache.envelope import Opened, created_ms, opened
-from edge_redis.cache.limits import entry_keys
-from edge_redis.cache.scripts import Page, chunks
-from edge_redis.core import check
-from edge_redis.core.operation import Flow, Operation, command, identity
+from edge_redis.cache.near import NOTHING, Fill
+from edge_redis.cache.scripts import CHUNK, Page, Timed, chunks
+from edge_redis.core.operation import Flow, Further, Operation, command
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import CacheEntry, from_timestamp
 
@@ -21,65 +21,97 @@ _MGET: Final = 500
 _PAGE: Final = 500
 
 
+class Found(NamedTuple):
+    """An entry that was read: its value, the seconds it has to live, and what it cost to compute (ms)."""
+
+    value: Any
+    left: float
+    cost_ms: int | None
+
+
 class Reading(Accounting):
-    """The part of a cache that reads."""
+    """The part of a shard that reads."""
 
-    def get(self, key: str, default: Any = None) -> Flow[Any]:  # noqa: ANN401 -- any value
-        """Return the value of ``key``, or ``default`` where there is none or its time has passed.
-
-        A hit raises the entry's access count by one. Bytes that do not decode are a miss; they
-        are removed and counted in ``stats()["undecodable"]``.
-        """
-        check.identifier("key", key)
+    def get(self, key: str) -> Flow[Any]:
+        """Return the value of ``key`` in Redis, or NOTHING; the access is noted."""
         if self._exact:
-            return (yield from self._read_exactly([key])).get(key, default)
-        raw: bytes | None = yield command(identity, "GET", self._keys.value(key))
-        entry = self._noted(key, raw)
-        if entry is None and raw is not None:
-            yield from self._discard(key, raw, counted=False)
+            return (yield from self._read_exactly([key])).get(key, NOTHING)
+        if self._near is not None:
+            return (yield from self._read_to_keep([key])).get(key, _NOT_FOUND).value
+        return (yield from self.get_plainly(key, NOTHING))
+
+    def get_plainly(self, key: str, default: Any) -> Operation[Any]:  # noqa: ANN401 -- any value
+        """Return the value of ``key`` in Redis, or ``default``, where neither a script nor a near cache is asked."""
+
+        def noted(raw: bytes | None) -> Any:  # noqa: ANN401 -- any value, or what gives it
+            entry = self._noted(key, raw)
+            value = default if entry is None else entry[1]
+            if self._is_full() or (entry is None and raw is not None):
+                return Further(self._tidied(key, raw if entry is None else None, value))
+            return value
+
+        return Operation(("GET", self._keys.values + key), noted)
+
+    def _tidied(self, key: str, corrupt: bytes | None, value: T) -> Flow[T]:
+        if corrupt is not None:
+            yield from self._discard(key, corrupt, counted=False)
         if self._is_full():
             yield from self._flush_or_keep()
-        return default if entry is None else entry[1]
+        return value
 
-    def get_many(self, keys: Iterable[str]) -> Flow[dict[str, Any]]:
-        """Return the values of those ``keys`` that are found, in one round trip; each counts as in ``get``."""
-        wanted = entry_keys(keys)
+    def get_many(self, keys: Sequence[str]) -> Flow[dict[str, Any]]:
+        """Return the values of those ``keys`` that are at hand or in Redis; the accesses are noted."""
         if self._exact:
-            return (yield from self._read_exactly(wanted))
-        names = [self._keys.values + key for key in wanted]
+            return (yield from self._read_exactly(keys))
+        if self._near is not None:
+            held = {key: value for key in keys if (value := self._near.held(key)) is not NOTHING}
+            found = yield from self._read_to_keep([key for key in keys if key not in held])
+            return held | {key: entry.value for key, entry in found.items()}
+        names = [self._keys.values + key for key in keys]
         replies = yield from together([command(list, "MGET", *chunk) for chunk in chunks(names, _MGET)])
-        found = {}
-        for key, raw in zip(wanted, chain.from_iterable(replies), strict=True):
+        values = {}
+        for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
             entry = self._noted(key, raw)
             if entry is not None:
-                found[key] = entry[1]
+                values[key] = entry[1]
             elif raw is not None:
                 yield from self._discard(key, raw, counted=False)
         if self._is_full():
             yield from self._flush_or_keep()
-        return found
+        return values
 
-    def contains(self, key: str) -> Operation[bool]:
-        """Whether there is an entry ``key``. No access is counted."""
-        check.identifier("key", key)
-        return command(bool, "STRLEN", self._keys.value(key))
+    def get_with_time(self, key: str) -> Flow[Found | None]:
+        """Return the entry ``key`` with the time it has to live, or None; the access is noted."""
+        if not self._exact:
+            return (yield from self._read_to_keep([key])).get(key)
+        value = yield from self.get(key)
+        if value is NOTHING:
+            return None
+        [timed] = yield from self._scripts.read([key])
+        entry = yield from self._opened(key, timed.raw)
+        return None if entry is None else Found(entry[1], timed.left_ms / 1000, entry[2])
+
+    def contains(self, key: str) -> Flow[bool]:
+        """Whether there is an entry ``key``; no access is noted."""
+        there = yield from command(bool, "STRLEN", self._keys.value(key))
+        if self._near is not None and not there:
+            self._near.saw(key, None)
+        return there
 
     def entry(self, key: str) -> Flow[CacheEntry | None]:
-        """Return what the cache knows of ``key``, or None. No access is counted."""
-        check.identifier("key", key)
+        """Return what the cache knows of ``key``, or None; no access is noted."""
         found = yield from self._after_flush(self._scripts.entry(key))
         if not found:
+            self._seen(key, None)
             return None
         raw, expiry, count = found
-        try:
-            _, value = opened(raw)
-        except CorruptDataError:
-            yield from self._discard(key, raw, counted=False)
+        entry = yield from self._opened(key, raw)
+        if entry is None:
             return None
         created = created_ms(raw)
         return CacheEntry(
             key=key,
-            value=value,
+            value=entry[1],
             created_at=from_timestamp(created / 1000),
             ttl_seconds=(int(expiry) - created) / 1000,
             access_count=int(count),
@@ -88,6 +120,21 @@ class Reading(Accounting):
     def page(self, cursor: int) -> Operation[Page]:
         """Return some keys of live entries and where to go on: 0 to begin, and 0 at the end."""
         return self._scripts.keys(cursor, _PAGE)
+
+    def _opened(self, key: str, raw: bytes | None) -> Flow[Opened | None]:
+        """Open an entry that was read without a note; one that does not open is removed."""
+        entry = None
+        if raw is not None:
+            try:
+                entry = opened(raw)
+            except CorruptDataError:
+                yield from self._discard(key, raw, counted=False)
+        self._seen(key, entry)
+        return entry
+
+    def _seen(self, key: str, entry: Opened | None) -> None:
+        if self._near is not None:
+            self._near.saw(key, None if entry is None else entry[0])
 
     def _noted(self, key: str, raw: bytes | None) -> Opened | None:
         """Note a read in the buffer; return the entry, or None for a miss."""
@@ -102,6 +149,44 @@ class Reading(Accounting):
         self.buffer.miss(key)
         return None
 
+    def _read_to_keep(self, keys: Sequence[str]) -> Flow[dict[str, Found]]:
+        """Read entries with the time they have to live, noting the accesses, and keep them at hand where that is on."""
+        found = {}
+        with self._fills(keys) as fills:
+            asked_at = self._clock()
+            replies = yield from together([self._scripts.read(chunk) for chunk in chunks(keys, CHUNK)])
+            for key, timed in zip(keys, chain.from_iterable(replies), strict=True):
+                entry = self._noted(key, timed.raw)
+                if entry is not None:
+                    found[key] = Found(entry[1], timed.left_ms / 1000, entry[2])
+                    self._keep(key, fills, timed, entry, asked_at)
+                    continue
+                self._seen(key, None)
+                if timed.raw is not None:
+                    yield from self._discard(key, timed.raw, counted=False)
+        if self._is_full():
+            yield from self._flush_or_keep()
+        return found
+
+    def _keep(self, key: str, fills: dict[str, Fill], timed: Timed, entry: Opened, asked_at: float) -> None:
+        # Its time is counted from before the question: it ends here no later than there.
+        if self._near is not None and timed.raw is not None:
+            held = self._near.made(key, entry, timed.raw, self.buffer.near_hit, asked_at + timed.left_ms / 1000)
+            self._near.keep(key, fills[key], held)
+
+    @contextmanager
+    def _fills(self, keys: Sequence[str]) -> Iterator[dict[str, Fill]]:
+        near = self._near
+        if near is None:
+            yield {}
+            return
+        fills = {key: near.begin(key) for key in keys}
+        try:
+            yield fills
+        finally:
+            for key, fill in fills.items():
+                near.end(key, fill)
+
     def _read_exactly(self, keys: Sequence[str]) -> Flow[dict[str, Any]]:
         replies = yield from self._remembered(keys, self._scripts.get)
         found = {}
@@ -109,7 +194,7 @@ class Reading(Accounting):
             if raw is None:
                 continue
             try:
-                _, found[key] = opened(raw)
+                found[key] = opened(raw)[1]
             except CorruptDataError:
                 yield from self._discard(key, raw, counted=True)
         return found
@@ -117,3 +202,6 @@ class Reading(Accounting):
     def _discard(self, key: str, raw: bytes, *, counted: bool) -> Flow[None]:
         with self._slots.hold() as call:
             yield from self._scripts.discard(key, raw, call, counted=counted)
+
+
+_NOT_FOUND: Final = Found(NOTHING, 0.0, None)

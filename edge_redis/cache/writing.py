@@ -1,123 +1,127 @@
-"""What writes a cache."""
+"""What writes a shard of a cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import random
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 
-from edge_redis.cache.limits import entry_keys, packed_tags, ttl_ms
+from edge_redis.cache.envelope import HEADER
+from edge_redis.cache.limits import ttl_ms
+from edge_redis.cache.near import Copies
 from edge_redis.cache.reading import Reading
-from edge_redis.cache.scripts import PURGED, CallId, Cleared, Pair, Terms, chunks
-from edge_redis.core import check, codec
+from edge_redis.cache.scripts import PURGED, CallId, Cleared, Pair, Scripts, Stored, Terms, chunks
+from edge_redis.core import codec
 from edge_redis.core.operation import Flow, Operation
+from edge_redis.errors import ValueTooLargeError
+
+
+class Forgotten:
+    """Has the near caches of this process forget what it writes, all where ``keys`` is None.
+
+    Afterwards, however the write ended: what they read meanwhile may have been there before it.
+    """
+
+    __slots__ = ("_copies", "_keys")
+
+    def __init__(self, copies: Copies, keys: Sequence[str] | None) -> None:
+        self._copies = copies
+        self._keys = keys
+
+    def __enter__(self) -> None:
+        """Nothing: what is held may be read until the write has ended."""
+
+    def __exit__(self, *_: object) -> None:
+        self._copies.forget(self._keys)
 
 
 class Writing(Reading):
-    """The part of a cache that writes."""
+    """The part of a shard that writes. Arguments are checked when a method is called, before its flow begins."""
 
-    def put(
-        self,
-        key: str,
-        value: Any,  # noqa: ANN401 -- any value
-        ttl: float | None = None,
-        *,
-        tags: Iterable[str] = (),
-    ) -> Flow[None]:
-        """Store ``value`` under ``key`` for ``ttl`` seconds (``default_ttl`` where None).
+    layout: str
+    """What all caches of the namespace agree on."""
+    home: Scripts
+    """Of the shard at which they do."""
 
-        A new key in a full cache evicts: expired entries first, then the least accessed, the
-        oldest where counts tie (under ``eviction="lru"`` the one not read for longest). Overwriting
-        restarts the entry's count, age and TTL, replaces its tags, and evicts nothing. What
-        ``get_or_compute`` is computing for the key meanwhile is not stored over it.
+    def pair(self, key: str, value: object, ttl: float | None) -> Pair:
+        """Return an entry to store under a key that was checked; its time is shortened at random where that is set."""
+        return self._pair(key, value, self.lifetime_ms(ttl))
 
-        Raises:
-            InvalidKeyError: the key or a tag is empty, over 1,024 bytes in UTF-8, or not encodable.
-            InvalidArgumentError: the TTL is not finite, under a millisecond or over a hundred years;
-                or the cache has entries that were put under another ``eviction``.
-            UnsupportedTypeError: the value, or one inside it, is of a type that is not carried.
-            ValueTooLargeError: the encoded value is over ``max_value_bytes``.
+    def _pair(self, key: str, value: object, lifetime_ms: int) -> Pair:
+        body = codec.encode(value, limit=self._settings.max_value_bytes)
+        budget = self._settings.max_bytes
+        if budget is not None and (size := len(key.encode()) + HEADER + len(body)) > budget:
+            raise ValueTooLargeError(f"the entry has {size} bytes with its key; max_bytes leaves {budget} for all")
+        return Pair(key, lifetime_ms, body)
 
-        """
-        yield from self._store([self._pair(key, value)], self._terms(ttl, tags))
+    def lifetime_ms(self, ttl: float | None) -> int:
+        """Return the milliseconds an entry is to live: ``ttl`` seconds, or the default."""
+        whole = ttl_ms("default_ttl", self._settings.default_ttl) if ttl is None else ttl_ms("ttl", ttl)
+        jitter = self._settings.ttl_jitter
+        return max(1, round(whole * random.uniform(1 - jitter, 1))) if jitter else whole  # noqa: S311 -- no secret
 
-    def put_many(self, mapping: Mapping[str, Any], ttl: float | None = None, *, tags: Iterable[str] = ()) -> Flow[None]:
-        """Store every value of ``mapping`` under its key, in one round trip, each as in ``put``.
+    def terms(self, tags: str) -> Terms:
+        """Return the terms of a put, with tags that are packed."""
+        return Terms(self._bounds(), self.layout, tags)
 
-        All are checked before any is sent. They are stored in chunks of 100, each chunk atomic.
-        """
-        if not isinstance(mapping, Mapping):
-            raise check.type_error("mapping", mapping, "a mapping of str to values")
-        pairs = [self._pair(key, value) for key, value in mapping.items()]
-        yield from self._store(pairs, self._terms(ttl, tags))
+    def _bounds(self, *, has_agreed: bool = False) -> str:
+        return f"{self._settings.max_size} {self._settings.max_bytes or 0} {has_agreed:d}"
 
-    def _pair(self, key: str, value: object) -> Pair:
-        return check.identifier("key", key), codec.encode(value, limit=self._settings.max_value_bytes)
-
-    def _ttl_ms(self, ttl: float | None) -> int:
-        return ttl_ms("default_ttl", self._settings.default_ttl) if ttl is None else ttl_ms("ttl", ttl)
-
-    def _terms(self, ttl: float | None, tags: Iterable[str]) -> Terms:
-        settings = self._settings
-        return Terms(settings.max_size, self._ttl_ms(ttl), packed_tags(tags), eviction=settings.eviction)
-
-    def _store(self, pairs: Sequence[Pair], terms: Terms) -> Flow[None]:
+    def store(self, pairs: Sequence[Pair], terms: Terms) -> Flow[None]:
         """Store pairs; the counts noted so far go before them, since they decide who is evicted."""
-        waiting, more_due = chunks(pairs), False
-        while waiting:
-            results = yield from self._all_after_flush([self._scripts.put(chunk, terms) for chunk in waiting])
-            more_due = any(result.more_due for result in results)
-            rests = (chunk[result.done :] for chunk, result in zip(waiting, results, strict=True))
-            waiting = [rest for rest in rests if rest]
+        with Forgotten(self.copies, [pair.key for pair in pairs]):
+            waiting, more_due = chunks(pairs), False
+            while waiting:
+                results = yield from self._put(waiting, terms)
+                if any(result.must_agree for result in results):
+                    yield from self.home.agree(self.layout)
+                    terms = terms._replace(bounds=self._bounds(has_agreed=True))
+                more_due = any(result.more_due for result in results)
+                rests = (chunk[result.done :] for chunk, result in zip(waiting, results, strict=True))
+                waiting = [rest for rest in rests if rest]
         if more_due:
             yield from self._sweep()
 
-    def touch(self, key: str, ttl: float | None = None) -> Operation[bool]:
-        """Let ``key`` expire ``ttl`` seconds from now (``default_ttl`` where None); whether there is one.
+    def _put(self, waiting: Sequence[Sequence[Pair]], terms: Terms) -> Flow[list[Stored]]:
+        with ExitStack() as held:
+            puts = [self._scripts.put(chunk, terms, held.enter_context(self._slots.hold())) for chunk in waiting]
+            return (yield from self._all_after_flush(puts))
 
-        No access is counted, and ``created_at`` stays.
-        """
-        check.identifier("key", key)
-        return self._scripts.touch(key, self._ttl_ms(ttl))
+    def touch(self, key: str, ttl: float | None) -> Flow[bool]:
+        """Let ``key`` expire ``ttl`` seconds from now; whether there is one."""
+        return self._touched(key, self.lifetime_ms(ttl))
 
-    def delete(self, key: str) -> Flow[bool]:
-        """Remove ``key``; whether there was one."""
-        check.identifier("key", key)
-        with self._slots.hold() as call:
-            removed = yield from self._scripts.delete([key], call)
-        return removed == 1
+    def _touched(self, key: str, lifetime_ms: int) -> Flow[bool]:
+        with Forgotten(self.copies, [key]):
+            return (yield from self._scripts.touch(key, lifetime_ms))
 
-    def delete_many(self, keys: Iterable[str]) -> Flow[int]:
-        """Remove these keys in one round trip; how many of them there were."""
-        removed = yield from self._remembered(entry_keys(keys), self._scripts.delete)
+    def delete(self, keys: Sequence[str]) -> Flow[int]:
+        """Remove these keys; how many of them there were."""
+        with Forgotten(self.copies, keys):
+            removed = yield from self._remembered(keys, self._scripts.delete)
         return sum(removed)
 
     def clear(self) -> Flow[int]:
-        """Remove every entry of the namespace; how many live ones there were. The statistics stay."""
+        """Remove every entry; how many live ones there were."""
         yield from self.flush()
-        return (yield from self._until_empty(self._scripts.clear))
+        return (yield from self._until_empty(partial(self._scripts.clear, self.layout)))
 
     def invalidate_tag(self, tag: str) -> Flow[int]:
-        """Remove every entry that was put with ``tag``; how many live ones there were.
-
-        What ``get_or_compute`` is computing meanwhile, with any tags, is not stored.
-        """
-        check.identifier("tag", tag)
+        """Remove every entry that was put with ``tag``; how many live ones there were."""
         return (yield from self._until_empty(lambda call: self._scripts.invalidate(tag, call)))
 
     def _until_empty(self, build: Callable[[CallId], Operation[Cleared]]) -> Flow[int]:
         removed, more = 0, True
-        while more:
-            with self._slots.hold() as call:
-                step = yield from build(call)
-            removed, more = removed + step.removed, step.more
+        with Forgotten(self.copies, None):
+            while more:
+                with self._slots.hold() as call:
+                    step = yield from build(call)
+                removed, more = removed + step.removed, step.more
         return removed
 
     def purge_expired(self) -> Flow[int]:
-        """Remove the entries whose time has passed; how many, those counted that Redis expired by itself.
-
-        Rows of entries that Redis evicted by itself are removed as well, and counted in
-        ``stats()["healed"]``; this walks the whole index, a few hundred entries a call.
-        """
+        """Remove the entries whose time has passed, and rows without a value; how many of the former."""
         yield from self.flush()
         removed = yield from self._sweep()
         for index in (1, 2):

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from edge_redis.cache.buffer import AccessBuffer
-from edge_redis.cache.limits import Settings, tag_names
+from edge_redis.cache.limits import NearCache, Settings, near_settings, tag_names
 from edge_redis.cache.naming import KeyOf, check_key, result_key
-from edge_redis.cache.operations import LEASE_SECONDS, Cache
+from edge_redis.cache.near import NOTHING
+from edge_redis.cache.operations import LEASE_SECONDS, Cache, Place
 from edge_redis.core import codec
-from edge_redis.runtime.lifetime import new_mutex
-from edge_redis.runtime.shared import Shared
+from edge_redis.runtime.listener import ThreadListener
 from edge_redis.services.base import Service
-from edge_redis.services.bind import blocking, blocking_property
+from edge_redis.services.bind import blocking, blocking_property, described_by
+from edge_redis.services.cache_room import cache_room, default_shards
 
 if TYPE_CHECKING:
     from edge_redis.runtime.runner import BlockingClient
-
-buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
-"""One buffer of accesses for all caches of this process, server and namespace, blocking and awaited."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,18 +28,30 @@ class EdgeCache(Service[Cache]):
 
     Reads cost the server a GET; the accesses are counted in the process and delivered every
     ``flush_every`` reads, every ``flush_interval`` seconds, before every ``put`` and whatever
-    speaks of the counts, and on ``close``. ``flush_every=1`` counts in the step that reads.
+    speaks of the counts, and on ``close``. ``flush_every=1`` counts in the step that reads. With
+    ``near_cache`` what was read is at hand, and costs the server nothing, until somebody writes it.
 
     Args:
         client: a Redis client; it stays open when the cache is closed.
         max_size: live entries, at most.
         default_ttl: seconds, for a put that names none.
         namespace: caches of one namespace on one server are one cache.
-        eviction: who goes when the cache is full: "least_accessed", or "lru" (not read for longest).
-            All caches of a namespace name the same; an empty one can be given another.
+        eviction: who goes when the cache is full: "least_accessed", "lru" (not read for longest), or
+            "adaptive" (the best hit ratio on most traffic, see docs/cache.md). All caches of a
+            namespace name the same; an empty one can be given another.
         flush_every: reads until their counts are delivered; a process that dies loses no more.
-        flush_interval: seconds until they are delivered.
+        flush_interval: seconds until they are delivered. Hits of the near cache wait for this alone.
         max_value_bytes: the largest encoded value.
+        max_bytes: bytes of keys and values, at most; None for no such bound.
+        ttl_jitter: the part (0 to below 1) of each TTL that is taken off at random, so that what is
+            put together does not expire together.
+        near_cache: what this process keeps at hand: a NearCache, a mapping of its fields, or True.
+        shards: parts of the cache, each in a slot of its own; the bounds are divided among them. None:
+            1, or on a cluster 16 (or max_size, if less). All caches of a namespace name the same.
+        on_error: where the server is gone, "raise", or "miss": reads miss, functions compute, writes
+            are dropped and what they would have replaced is removed before anything else is read;
+            after some failures the server is left alone for a while. ``clear``, ``invalidate_tag`` and
+            whatever speaks of counts raise all the same.
 
     """
 
@@ -54,9 +63,14 @@ class EdgeCache(Service[Cache]):
         *,
         namespace: str = "default",
         eviction: str = "least_accessed",
-        flush_every: int = 1024,
+        flush_every: int = 4096,
         flush_interval: float = 0.2,
         max_value_bytes: int = codec.MAX_VALUE_BYTES,
+        max_bytes: int | None = None,
+        ttl_jitter: float = 0.0,
+        near_cache: NearCache | Mapping[str, Any] | bool = False,
+        shards: int | None = None,
+        on_error: str = "raise",
     ) -> None:
         settings = Settings(
             max_size=max_size,
@@ -65,11 +79,28 @@ class EdgeCache(Service[Cache]):
             flush_every=flush_every,
             flush_interval=flush_interval,
             max_value_bytes=max_value_bytes,
+            max_bytes=max_bytes,
+            ttl_jitter=ttl_jitter,
+            near=near_settings(near_cache),
+            shards=default_shards(client, max_size) if shards is None else shards,
+            on_error=on_error,
         )
-        super().__init__(client, Cache(namespace, settings))
-        self._room.buffer = buffers.get(client, namespace)
+        room = cache_room(client, namespace, settings)
+        self._near = room.near
+        super().__init__(
+            client, room, None if room.near is None else ThreadListener(client, room.conversation, room.near)
+        )
 
-    get = blocking(Cache.get)
+    @described_by(Cache.get)
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 -- any value
+        near = self._near
+        if near is not None:
+            value = near.held(key)
+            if value is not NOTHING:
+                return value
+        return self._get(key, default)
+
+    _get = blocking(Cache.get)
     get_many = blocking(Cache.get_many)
     put = blocking(Cache.put)
     put_many = blocking(Cache.put_many)
@@ -94,12 +125,11 @@ class EdgeCache(Service[Cache]):
 
         A key that is there all the time comes at least once; one that comes or goes meanwhile may come.
         """
-        page = self._page(0)
-        while True:
+        place: Place | None = Place()
+        while place is not None:
+            page = self._page(place)
             yield from page.keys
-            if page.cursor == 0:
-                return
-            page = self._page(page.cursor)
+            place = page.next
 
     def cached(
         self,
@@ -109,6 +139,9 @@ class EdgeCache(Service[Cache]):
         tags: Iterable[str] = (),
         stale_ttl: float | None = None,
         lease_seconds: float = LEASE_SECONDS,
+        early: float = 0.0,
+        negative_ttl: float | None = None,
+        error_ttl: float | None = None,
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
         """Return a decorator that caches a function's results, each as in ``get_or_compute``.
 
@@ -134,6 +167,9 @@ class EdgeCache(Service[Cache]):
                     tags=names,
                     stale_ttl=stale_ttl,
                     lease_seconds=lease_seconds,
+                    early=early,
+                    negative_ttl=negative_ttl,
+                    error_ttl=error_ttl,
                 )
                 return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import fakeredis
@@ -138,9 +139,9 @@ def test_bytes_that_do_not_decode_are_a_miss_and_go(make: Maker, flush_every: in
 
 def test_only_the_bytes_that_were_read_are_discarded() -> None:
     client = fakeredis.FakeRedis()
-    cache, runner = Cache("default", Settings()), BlockingRunner(client)
+    cache, runner = Cache("default", Settings(), time.monotonic), BlockingRunner(client)
     client.set(value_key("k"), "junk")
-    reading = cache.get("k")
+    reading = iter(cache.get("k"))
     discard = reading.send(runner.perform(next(reading)))
     runner.run(cache.put("k", 1))  # meanwhile, by another process
     with pytest.raises(StopIteration):
@@ -276,7 +277,7 @@ def test_a_flush_whose_reply_is_lost_counts_once() -> None:
     def make() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        cache = Cache("default", Settings())
+        cache = Cache("default", Settings(), time.monotonic)
         runner.run(cache.put("k", 1))
 
         def check(_actors: object) -> None:
@@ -296,17 +297,17 @@ def test_a_flush_whose_reply_is_lost_counts_once() -> None:
 
 def test_a_batch_that_is_delivered_twice_counts_once(make: Maker) -> None:
     with make.backend.client() as client:
-        cache, runner = Cache("default", Settings()), BlockingRunner(client)
+        cache, runner = Cache("default", Settings(), time.monotonic), BlockingRunner(client)
         runner.run(cache.put("k", 1))
         runner.run(cache.get("k"))
-        batch = cache.buffer.next_batch(cache.buffer.seal())
+        batch = cache._shards[0].buffer.next_batch(cache._shards[0].buffer.seal())
         for _ in range(3):
-            assert runner.run(cache._scripts.count(batch)) == 1
-        cache.buffer.acknowledge(batch)
+            assert runner.run(cache._shards[0]._scripts.count(batch)) == 1
+        cache._shards[0].buffer.acknowledge(batch)
         assert runner.run(cache.entry("k")).access_count == 1
         assert runner.run(cache.stats())["hits"] == 1
         late = type(batch)(batch.slot, batch.number - 1, hits=5)
-        runner.run(cache._scripts.count(late))  # older than what the slot has seen
+        runner.run(cache._shards[0]._scripts.count(late))  # older than what the slot has seen
         assert runner.run(cache.stats())["hits"] == 1
 
 
@@ -326,7 +327,7 @@ def test_a_call_that_is_sent_twice_happens_once(name: str) -> None:
     def make() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        cache = Cache("default", Settings(max_size=2, flush_every=1))
+        cache = Cache("default", Settings(max_size=2, flush_every=1), time.monotonic)
         runner.run(cache.put_many({"k": 1, "l": 2}))
         runner.run(change(cache))
         once = dict(snapshot_of(runner, cache), client=None)

@@ -1,10 +1,11 @@
-"""Many processes ask for one missing key: one computes, and when it is killed, one other."""
+"""Many processes, or threads, ask for one missing key: one computes, and when it is killed, one other."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from support.deadline import eventually
 from support.servers import Backend
 
 PROCESSES = 16
+THREADS = 1000
 LEASE_SECONDS = 2.0
 
 
@@ -58,3 +60,29 @@ def test_one_of_many_processes_computes(valkey: Backend, *, killed: bool) -> Non
     assert found == [1 + killed] * (PROCESSES - killed)
     if killed:
         assert sorted(worker.exitcode for worker in workers) == [-signal.SIGKILL] + [0] * (PROCESSES - 1)
+
+
+def test_one_of_many_threads_computes(valkey: Backend) -> None:
+    calls: list[int] = []
+    found: list[int] = []
+
+    def compute() -> int:
+        calls.append(1)
+        time.sleep(0.5)
+        return 7
+
+    pool = redis.BlockingConnectionPool.from_url(valkey.url, max_connections=100, timeout=60)
+    with redis.Redis(connection_pool=pool) as client, EdgeCache(client) as cache:
+        barrier = threading.Barrier(THREADS)
+
+        def ask() -> None:
+            barrier.wait()
+            found.append(cache.get_or_compute("k", compute, lease_seconds=60))
+
+        threads = [threading.Thread(target=ask) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    pool.disconnect()
+    assert (len(calls), found) == (1, [7] * THREADS)

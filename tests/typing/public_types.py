@@ -20,6 +20,7 @@ from edge_redis import (
     HealthCheck,
     HealthMonitor,
     InvocationRecord,
+    NearCache,
     RedisCloudStore,
     SyncEvent,
     SyncState,
@@ -42,6 +43,9 @@ def cache(client: redis.Redis) -> None:
     assert_type(store.put_many({"a": 1}), None)
     assert_type(store.delete_many(["a"]), int)
     assert_type("k" in store, bool)
+    assert_type(store.get("k"), Any)
+    EdgeCache(client, near_cache=NearCache(size=10, ttl=5), shards=4, on_error="miss", max_bytes=1000)
+    EdgeCache(client, near_cache={"size": 10})
     store.put(1, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -11,7 +11,7 @@ HEAD = b"00000000421700000000123"
 
 def test_what_a_script_writes_is_read() -> None:
     assert len(HEAD) == HEADER
-    assert opened(HEAD + codec.encode([1])) == (42, [1])
+    assert opened(HEAD + codec.encode([1])) == (42, [1], None)
     assert created_ms(HEAD + codec.encode([1])) == 1_700_000_000_123
 
 

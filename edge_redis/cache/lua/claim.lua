@@ -1,14 +1,11 @@
 -- Read an entry that was missed, or take the lease to compute it.
--- KEYS[1] expiry  zset    entry key -> expiry
--- KEYS[2] counts  zset    entry key -> count and generation
--- KEYS[3] stats   hash    statistics and the epoch
--- KEYS[4] room    prefix  of every other key
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] key       entry key
 -- ARGV[2] token     of the caller
 -- ARGV[3] lease_ms  integer, how long the caller may take
 -- ARGV[4] stale_ms  integer, an entry with less than this left to live is stale
 -- ARGV[5] tagged    1 where the entry is to carry tags
--- Reply: raw value or false; 1 where the caller is to compute it; the epoch
+-- Reply: raw value or false; 1 where the caller is to compute it; the epoch; how computing failed, or false
 -- Invariant: one token at most holds the lease of a key
 -- Repeat: idempotent: the lease is the token's already
 -- include: index
@@ -18,8 +15,11 @@ local has_tags = ARGV[5] == '1'
 
 assert_types()
 local value = redis.call('GET', value_of(key))
-if value and redis.call('PTTL', value_of(key)) > tonumber(ARGV[4]) then return {value, 0, epoch(has_tags)} end
+if value and redis.call('PTTL', value_of(key)) > tonumber(ARGV[4]) then return {value, 0, epoch(has_tags), false} end
 local lease = redis.call('GET', lease_of(key))
-if lease and lease ~= '' and lease ~= token then return {value, 0, epoch(has_tags)} end
+if lease and string.sub(lease, 1, 1) == '!' then
+  return {value, 0, epoch(has_tags), not value and string.sub(lease, 2)}
+end
+if lease and lease ~= '' and lease ~= token then return {value, 0, epoch(has_tags), false} end
 redis.call('SET', lease_of(key), token, 'PX', ARGV[3])
-return {value, 1, epoch(has_tags)}
+return {value, 1, epoch(has_tags), false}

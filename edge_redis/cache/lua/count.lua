@@ -1,25 +1,23 @@
 -- Take in a batch of accesses that a process has buffered.
--- KEYS[1] expiry   zset    entry key -> expiry
--- KEYS[2] counts   zset    entry key -> count and generation
--- KEYS[3] stats    hash    statistics
--- KEYS[4] room     prefix  of every other key
--- KEYS[5] repeats  prefix  of what remembers calls
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] slot    the buffer's slot
 -- ARGV[2] number  the batch's number
 -- ARGV[3] hits    integer, all of the batch
 -- ARGV[4] misses  integer, all of the batch
--- ARGV[5] keys    integer, entry keys that were hit: so many times key, generation, hits follow
--- ARGV[6..] rest  these, then the keys that were missed
+-- ARGV[5] hit     JSON array: entry key, generation and hits of each that was read
+-- ARGV[6] missed  JSON array: entry keys
 -- Reply: integer, 1
 -- Invariant: no entry in the index without its value, and no value without its rows
 -- Repeat: remembered
 -- include: clock
 -- include: repeats
 -- include: index
+-- include: adaptive
+-- include: order
 local now = now_ms()
-local missed_from = 6 + 3 * tonumber(ARGV[5])
+local hit, missed = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
 
-if recall(KEYS[5], now, ARGV[1], ARGV[2]) then return 1 end
+if recall(REPEATS, now, ARGV[1], ARGV[2]) then return 1 end
 assert_types()
 
 -- A count for an entry that was replaced or deleted since changes nothing. A value that has no
@@ -40,13 +38,13 @@ local function add(key, generation, hits)
 end
 
 local healed = 0
-for at = 6, missed_from - 1, 3 do
-  healed = healed + add(ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
+for at = 1, #hit, 3 do
+  healed = healed + add(hit[at], hit[at + 1], hit[at + 2])
 end
 local expired = 0
-for at = missed_from, #ARGV do
-  if redis.call('ZSCORE', EXPIRY, ARGV[at]) and redis.call('EXISTS', value_of(ARGV[at])) == 0 then
-    local was = remove(ARGV[at], now)
+for _, key in ipairs(missed) do
+  if redis.call('ZSCORE', EXPIRY, key) and redis.call('EXISTS', value_of(key)) == 0 then
+    local was = remove(key, now)
     if was == 'expired' then expired = expired + 1 else healed = healed + 1 end
   end
 end
@@ -54,5 +52,5 @@ tally('hits', tonumber(ARGV[3]))
 tally('misses', tonumber(ARGV[4]))
 tally('expirations', expired)
 tally('healed', healed)
-remember(KEYS[5], now, ARGV[1], ARGV[2], '1')
+remember(REPEATS, now, ARGV[1], ARGV[2], '1')
 return 1

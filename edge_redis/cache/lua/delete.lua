@@ -1,9 +1,5 @@
 -- Remove entries.
--- KEYS[1] expiry   zset    entry key -> expiry
--- KEYS[2] counts   zset    entry key -> count and generation
--- KEYS[3] stats    hash    statistics
--- KEYS[4] room     prefix  of every other key
--- KEYS[5] repeats  prefix  of what remembers calls
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] slot    the call's slot
 -- ARGV[2] number  the call's number in its slot
 -- ARGV[3..] keys  entry keys
@@ -16,7 +12,7 @@
 -- include: leases
 local now = now_ms()
 
-local before = recall(KEYS[5], now, ARGV[1], ARGV[2])
+local before = recall(REPEATS, now, ARGV[1], ARGV[2])
 if before then return tonumber(before) end
 assert_types()
 local removed = {}
@@ -34,5 +30,6 @@ for at = 3, #ARGV do
 end
 tally('expirations', expired)
 tally('healed', healed)
-remember(KEYS[5], now, ARGV[1], ARGV[2], integer(count))
+tell(now)
+remember(REPEATS, now, ARGV[1], ARGV[2], integer(count))
 return count

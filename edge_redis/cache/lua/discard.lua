@@ -1,9 +1,5 @@
 -- Remove an entry whose bytes do not decode, if it is still the one that was read.
--- KEYS[1] expiry   zset    entry key -> expiry
--- KEYS[2] counts   zset    entry key -> count and generation
--- KEYS[3] stats    hash    statistics
--- KEYS[4] room     prefix  of every other key
--- KEYS[5] repeats  prefix  of what remembers calls
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] slot      the call's slot
 -- ARGV[2] number    the call's number in its slot
 -- ARGV[3] key       entry key
@@ -19,7 +15,7 @@
 local now = now_ms()
 local key, length, head = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
-if recall(KEYS[5], now, ARGV[1], ARGV[2]) then return 1 end
+if recall(REPEATS, now, ARGV[1], ARGV[2]) then return 1 end
 assert_types()
 local same = redis.call('STRLEN', value_of(key)) == length
   and redis.call('GETRANGE', value_of(key), 0, #head - 1) == head
@@ -31,5 +27,6 @@ if same then
 end
 tally('hits', -tonumber(ARGV[6]))
 tally('misses', tonumber(ARGV[6]))
-remember(KEYS[5], now, ARGV[1], ARGV[2], '1')
+tell(now)
+remember(REPEATS, now, ARGV[1], ARGV[2], '1')
 return 1

@@ -1,14 +1,13 @@
 -- Read an entry and what the index knows of it; no access is counted.
--- KEYS[1] expiry  zset    entry key -> expiry
--- KEYS[2] counts  zset    entry key -> count and generation
--- KEYS[3] stats   hash    statistics
--- KEYS[4] room    prefix  of every other key
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] key  entry key
 -- Reply: raw value, expiry in Unix ms, access count; or an empty list
 -- Invariant: no entry in the index without its value
 -- Repeat: idempotent
 -- include: clock
 -- include: index
+-- include: adaptive
+-- include: order
 local key, now = ARGV[1], now_ms()
 
 assert_types()

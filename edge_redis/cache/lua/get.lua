@@ -1,9 +1,5 @@
 -- Read entries and count the accesses in the same step (exact mode).
--- KEYS[1] expiry   zset    entry key -> expiry
--- KEYS[2] counts   zset    entry key -> count and generation
--- KEYS[3] stats    hash    statistics
--- KEYS[4] room     prefix  of every other key
--- KEYS[5] repeats  prefix  of what remembers calls
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] slot    the call's slot
 -- ARGV[2] number  the call's number in its slot
 -- ARGV[3..] keys  entry keys
@@ -13,6 +9,8 @@
 -- include: clock
 -- include: repeats
 -- include: index
+-- include: adaptive
+-- include: order
 local now = now_ms()
 
 assert_types()
@@ -20,7 +18,7 @@ local values = {}
 for at = 3, #ARGV do
   values[at - 2] = redis.call('GET', value_of(ARGV[at]))
 end
-if recall(KEYS[5], now, ARGV[1], ARGV[2]) then return values end
+if recall(REPEATS, now, ARGV[1], ARGV[2]) then return values end
 
 local hits, expired, healed = 0, 0, 0
 for at = 3, #ARGV do
@@ -40,5 +38,5 @@ tally('hits', hits)
 tally('misses', #ARGV - 2 - hits)
 tally('expirations', expired)
 tally('healed', healed)
-remember(KEYS[5], now, ARGV[1], ARGV[2], '')
+remember(REPEATS, now, ARGV[1], ARGV[2], '')
 return values

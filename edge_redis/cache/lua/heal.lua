@@ -1,8 +1,5 @@
 -- Make a part of the index agree with the values: rows of entries that Redis evicted by itself go.
--- KEYS[1] expiry  zset    entry key -> expiry
--- KEYS[2] counts  zset    entry key -> count and generation
--- KEYS[3] stats   hash    statistics
--- KEYS[4] room    prefix  of every other key
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] index   1 to walk EXPIRY, 2 to walk COUNTS
 -- ARGV[2] cursor  where to go on, 0 to begin
 -- Reply: the next cursor, 0 at the end
@@ -10,10 +7,12 @@
 -- Repeat: idempotent: what is gone is gone
 -- include: clock
 -- include: index
+-- include: adaptive
+-- include: order
 local now = now_ms()
 
 assert_types()
-local page = redis.call('ZSCAN', KEYS[tonumber(ARGV[1])], ARGV[2], 'COUNT', CHUNK)
+local page = redis.call('ZSCAN', ARGV[1] == '1' and EXPIRY or COUNTS, ARGV[2], 'COUNT', CHUNK)
 local expired, healed = 0, 0
 local function drop(key)
   local was = remove(key, now)

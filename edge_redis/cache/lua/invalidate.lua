@@ -1,9 +1,5 @@
 -- Remove a chunk of the entries that carry a tag.
--- KEYS[1] expiry   zset    entry key -> expiry
--- KEYS[2] counts   zset    entry key -> count and generation
--- KEYS[3] stats    hash    statistics and the epoch
--- KEYS[4] room     prefix  of every other key
--- KEYS[5] repeats  prefix  of what remembers calls
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] slot    the call's slot
 -- ARGV[2] number  the call's number in its slot
 -- ARGV[3] tag     name
@@ -15,7 +11,7 @@
 -- include: index
 local now, members = now_ms(), members_of(ARGV[3])
 
-local before = recall(KEYS[5], now, ARGV[1], ARGV[2])
+local before = recall(REPEATS, now, ARGV[1], ARGV[2])
 if before then return before end
 assert_types()
 
@@ -29,5 +25,6 @@ tally('expirations', removed.expired)
 tally('healed', removed.lost)
 tally('invalidated', 1) -- what is being computed now must not be stored
 local reply = integer(removed.live) .. ' ' .. redis.call('EXISTS', members)
-remember(KEYS[5], now, ARGV[1], ARGV[2], reply)
+tell(now)
+remember(REPEATS, now, ARGV[1], ARGV[2], reply)
 return reply

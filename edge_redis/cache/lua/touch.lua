@@ -1,8 +1,5 @@
 -- Give an entry a new expiry, counted from now.
--- KEYS[1] expiry  zset    entry key -> expiry
--- KEYS[2] counts  zset    entry key -> count and generation
--- KEYS[3] stats   hash    statistics
--- KEYS[4] room    prefix  of every other key
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] key     entry key
 -- ARGV[2] ttl_ms  integer
 -- Reply: integer, 1 where there is such an entry
@@ -17,6 +14,8 @@ assert_types()
 if has_value(key) and redis.call('ZSCORE', EXPIRY, key) then
   redis.call('PEXPIREAT', value_of(key), expiry)
   redis.call('ZADD', EXPIRY, expiry, key)
+  written[#written + 1] = key
+  tell(now)
   return 1
 end
 local was = remove(key, now)

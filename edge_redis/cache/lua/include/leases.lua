@@ -1,5 +1,6 @@
 -- A lease says who computes a missing value: a string with a TTL, the holder's token. An empty one
--- is void: what its holder computes is out of date before it is stored. The epoch rises where entries
+-- is void: what its holder computes is out of date before it is stored. One that begins with ! is held by
+-- nobody: it tells how computing failed. The epoch rises where entries
 -- go that are not known one by one; that of tags matters to those alone who have some.
 local function lease_of(key)
   return ROOM .. ':lease:' .. key

@@ -1,0 +1,187 @@
+"""The shards of a cache as one, and what is done where the store is gone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+from zlib import crc32
+
+from edge_redis.cache.breaker import Breaker
+from edge_redis.cache.buffer import AccessBuffer
+from edge_redis.cache.keys import CacheKeys, shard_names
+from edge_redis.cache.limits import Settings
+from edge_redis.cache.listening import Conversation, Ear
+from edge_redis.cache.near import NOTHING, Copies, Near
+from edge_redis.cache.scripts import Scripts
+from edge_redis.cache.shard import Shard
+from edge_redis.core.keys import namespace_name
+from edge_redis.core.operation import Flow, Steps, abreast
+from edge_redis.core.subject import Subject
+from edge_redis.errors import StoreError, StoreOutOfMemoryError, StoreReadOnlyError, StoreUnavailableError
+
+T = TypeVar("T")
+
+_ANNOUNCED_MS: Final = 10_000
+_ANNOUNCED_SECONDS: Final = _ANNOUNCED_MS / 1000
+_RENEWED_SECONDS: Final = 2.0
+_REFUSED_WRITES: Final = (StoreOutOfMemoryError, StoreReadOnlyError)
+
+
+class Routing(Subject):
+    """The part of a cache that knows its shards, and goes on without them where it is told to."""
+
+    def __init__(
+        self, namespace: str, settings: Settings, clock: Callable[[], float], near: Near | None = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.near = near
+        self._breaker = Breaker(clock) if settings.on_error == "miss" else None
+        names = shard_names(namespace_name(namespace), settings.shards)
+        self._shards = [
+            Shard(CacheKeys(namespace, name), settings.share(number), clock, near) for number, name in enumerate(names)
+        ]
+        self._announced_at = float("-inf")
+        self._layout = settings.layout
+        # One shard says in its own keys how it is kept; several say it where a single one would look, too.
+        self._home = Scripts(CacheKeys(namespace))
+        for shard in self._shards:
+            shard.layout, shard.home = self._layout, self._home
+        if near is not None:
+            self.tick_seconds = min(settings.flush_interval, 1.0)
+        elif settings.flush_every > 1 or self._breaker is not None:
+            self.tick_seconds = settings.flush_interval
+
+    def share(self, buffers: Callable[[str], AccessBuffer], copies: Copies) -> None:
+        """Use buffers by the name of a shard's tag, and tell copies, that others of this process use too."""
+        for shard in self._shards:
+            shard.buffer, shard.copies = buffers(shard.tag), copies
+        if self.near is not None:
+            copies.add(self.near)
+
+    def conversation(self) -> Conversation:
+        """Return what is to be said on each connection that listens for the near cache."""
+        assert self.near is not None
+        return Ear(self.near, [shard.tag for shard in self._shards]).conversation()
+
+    def _of(self, key: str) -> Shard:
+        shards = self._shards
+        return shards[0] if len(shards) == 1 else shards[self._number(key)]
+
+    def _number(self, key: str) -> int:
+        return crc32(key.encode()) % len(self._shards)
+
+    def _split(self, items: Iterable[T], key_of: Callable[[T], str]) -> list[tuple[Shard, list[T]]]:
+        items = list(items)
+        if len(self._shards) == 1:
+            return [(self._shards[0], items)]
+        parts: defaultdict[int, list[T]] = defaultdict(list)
+        for item in items:
+            parts[self._number(key_of(item))].append(item)
+        return [(self._shards[number], part) for number, part in parts.items()]
+
+    def _everywhere(self, steps: Callable[[Shard], Steps[T]]) -> Flow[list[T]]:
+        return (yield from abreast([steps(shard) for shard in self._shards]))
+
+    def _or_else(self, keys: Sequence[str], steps: Callable[[], Steps[T]], otherwise: Callable[[], T]) -> Steps[T]:
+        """Perform steps on keys; where misses are preferred to errors, answer otherwise for a store that is gone."""
+        breaker = self._breaker
+        if breaker is None:
+            return steps()
+
+        def counted() -> T:
+            breaker.answered_for += 1
+            return otherwise()
+
+        return self._answered(breaker, keys, steps, counted)
+
+    def _answered(
+        self, breaker: Breaker, keys: Sequence[str], steps: Callable[[], Steps[T]], otherwise: Callable[[], T]
+    ) -> Flow[T]:
+        if not breaker.admits():
+            return otherwise()
+        try:
+            yield from self._paid(breaker, keys)
+            result = yield from steps()
+        except _REFUSED_WRITES:  # it answers, so it is no reason to ask it no more
+            return otherwise()
+        except StoreUnavailableError:
+            breaker.failed()
+            return otherwise()
+        breaker.succeeded()
+        return result
+
+    def _paid(self, breaker: Breaker, keys: Sequence[str]) -> Flow[None]:
+        """Remove what is owed before anything else is asked; a store that only reads may be asked of other keys."""
+        owed = dict(breaker.owed)
+        if not owed:
+            return
+        is_concerned = not owed.keys().isdisjoint(keys)
+        if breaker.was_refused and not is_concerned:
+            return
+        try:
+            yield from self._delete(list(owed))
+        except _REFUSED_WRITES:
+            breaker.refused()
+            if is_concerned:
+                raise
+        else:
+            breaker.paid(owed)
+
+    def _delete(self, keys: Sequence[str]) -> Flow[int]:
+        return sum((yield from abreast([shard.delete(part) for shard, part in self._split(keys, str)])))
+
+    def _owing(self, keys: Sequence[str], result: T) -> Callable[[], T]:
+        def otherwise() -> T:
+            breaker = self._breaker
+            assert breaker is not None
+            if not breaker.has_room_for(keys):
+                raise StoreUnavailableError("the store is gone, and too many writes are owed to it already")
+            breaker.owe(keys)
+            self._shards[0].copies.forget(keys)
+            return result
+
+        return otherwise
+
+    def _last_known(self, key: str) -> Any:  # noqa: ANN401 -- any value
+        return NOTHING if self.near is None else self.near.last_known(key)
+
+    def flush(self) -> Flow[None]:
+        """Deliver the accesses noted so far, those of all caches of this process and namespace."""
+        yield from self._everywhere(Shard.flush)
+
+    def tick(self) -> Flow[None]:
+        """Deliver the accesses noted so far; ask for word of writes and remove what is owed, where that is due."""
+        if self.near is not None and self.near.needs_announcing:
+            yield from self._announced(self.near)
+        if self._breaker is None:
+            yield from self.flush()
+        else:
+            yield from self._answered(self._breaker, (), self.flush, lambda: None)
+
+    def closing(self) -> Steps[None]:
+        """Deliver what is noted; with ``on_error="miss"``, if that can be."""
+        if self._breaker is None:
+            return self.flush()
+        return self._answered(self._breaker, (), self.flush, lambda: None)
+
+    def after_fork(self) -> None:
+        """Forget what the parent has noted, which it delivers itself, and hold nothing at hand."""
+        for shard in self._shards:
+            shard.after_fork()
+        if self.near is not None:
+            self.near.reset()
+
+    def _announced(self, near: Near) -> Flow[None]:
+        now = self._clock()
+        if near.announced_since is not None and now - self._announced_at < _RENEWED_SECONDS:
+            return
+        try:
+            since = yield from self._everywhere(lambda shard: shard.announced(_ANNOUNCED_MS))
+        except StoreError:
+            if now - self._announced_at > _ANNOUNCED_SECONDS:
+                near.doubt()
+            raise
+        self._announced_at = now
+        near.announced(since)

@@ -1,0 +1,136 @@
+"""One shard of a cache: all that happens in one slot. And how a missing value comes to be computed once."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from edge_redis.cache.envelope import Opened, with_cost
+from edge_redis.cache.near import NOTHING
+from edge_redis.cache.reading import Found
+from edge_redis.cache.scripts import Claim, Claimed, Pair, Terms
+from edge_redis.cache.writing import Writing
+from edge_redis.core.operation import Call, Flow, Sleep
+from edge_redis.errors import ComputeFailedError, StoreError, StoreUnavailableError
+
+_FIRST_PAUSE: Final = 0.005
+_LONGEST_PAUSE: Final = 0.25
+_FAILURE_BYTES: Final = 500
+_MOST_MS: Final = 1 << 52
+
+
+class ComputeRaisedError(Exception):
+    """Carries an error of a function that computes past whoever looks for errors of the store."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Order(NamedTuple):
+    """What is to be computed, how it is to be stored, and what to do of what is there and of failures."""
+
+    key: str
+    compute: Callable[[], Any]
+    terms: Terms
+    ttl: float | None
+    lease_ms: int
+    stale_ms: int
+    early: float
+    negative_ttl: float | None
+    error_ms: int
+    is_stored: bool
+    """Whether a value that was computed and cannot be stored is an error."""
+
+    def margin_ms(self, cost_ms: int | None) -> float:
+        """Return with how little left to live an entry is computed anew (XFetch: Vattani et al., VLDB 2015)."""
+        if not self.early or cost_ms is None:
+            return self.stale_ms
+        ahead = -cost_ms * self.early * math.log(1.0 - random.random())  # noqa: S311 -- no secret
+        return self.stale_ms + min(ahead, _MOST_MS)
+
+
+def _pauses() -> Iterator[Sleep]:
+    """Yield the pauses of one who waits: growing, and scattered so that not all ask at once."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield Sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- not for security
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _said(error: Exception) -> bytes:
+    return f"{type(error).__name__}: {error}".encode(errors="replace")[:_FAILURE_BYTES]
+
+
+class Shard(Writing):
+    """One shard of a cache."""
+
+    def computed(self, order: Order) -> Flow[Any]:
+        """Return the value of a key, which one computes where it is missing or due."""
+        if not (order.stale_ms or order.early):
+            value = NOTHING if self._near is None else self._near.held(order.key)
+            if value is NOTHING:
+                value = yield from self.get(order.key)
+            if value is not NOTHING:
+                return value
+            margin: float = 0
+        else:
+            found = yield from self._found_or_held(order.key)
+            margin = order.margin_ms(None if found is None else found.cost_ms)
+            if found is not None and found.left * 1000 > margin:
+                return found.value
+        token = secrets.token_hex(8)
+        claim = Claim(token, order.lease_ms, round(margin), int(order.terms.tags != ""))
+        return (yield from self._claimed_or_awaited(order, claim))
+
+    def _found_or_held(self, key: str) -> Flow[Found | None]:
+        if self._near is not None:
+            value, left, cost_ms = self._near.held_with_time(key)
+            if value is not NOTHING:
+                return Found(value, left, cost_ms)
+        return (yield from self.get_with_time(key))
+
+    def _claimed_or_awaited(self, order: Order, claim: Claim) -> Flow[Any]:
+        pauses = _pauses()
+        while True:
+            claimed = yield from self._scripts.claim(order.key, claim)
+            entry = yield from self._opened(order.key, claimed.raw)
+            if claimed.granted:
+                return (yield from self._computed(order, claim.token, claimed, entry))
+            if entry is not None:
+                return entry[1]
+            if claimed.failure:
+                raise ComputeFailedError(f"computing {order.key!r} has failed: {claimed.failure.decode()}")
+            yield from next(pauses)
+
+    def _computed(self, order: Order, token: str, claimed: Claimed, stale: Opened | None) -> Flow[Any]:
+        """Compute under the lease and store; give the lease up where that fails."""
+        began = self._clock()
+        try:
+            value = yield from Call(order.compute)
+            pair = self._pair_of(order, value, (self._clock() - began) * 1000)
+        except Exception as error:
+            failure = _said(error) if order.error_ms else b""
+            with suppress(StoreError):
+                yield from self._scripts.release(order.key, token, failure, order.error_ms)
+            if stale is not None:
+                return stale[1]
+            if order.is_stored:
+                raise
+            raise ComputeRaisedError(error) from error
+        try:
+            yield from self.store([pair], order.terms._replace(lease=f"{token} {claimed.epoch.decode()}"))
+        except StoreUnavailableError:
+            if order.is_stored:
+                raise
+        return value
+
+    def _pair_of(self, order: Order, value: object, cost_ms: float) -> Pair:
+        if value is None and order.negative_ttl is not None:
+            return self.pair(order.key, None, order.negative_ttl)
+        pair = self._pair(order.key, value, self.lifetime_ms(order.ttl) + order.stale_ms)
+        return pair._replace(body=with_cost(pair.body, cost_ms)) if order.early else pair

