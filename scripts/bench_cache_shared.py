@@ -1,0 +1,198 @@
+"""Reads and writes that reach the server, against redis-py's own commands and against the peers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import count
+from typing import Any
+
+import aiocache
+import cashews
+import redis
+import redis.asyncio
+from aiocache.serializers import BaseSerializer
+from bench_cache_turns import BODY, KEYS, TURNS, VALUE, Line, awaited, blocking, in_turns, line, versus, zipf
+from dogpile.cache import make_region
+
+from edge_redis import EdgeCache, aio
+from edge_redis.cache.limits import EVICTIONS
+from edge_redis.core import codec
+from edge_redis.errors import EdgeRedisError
+from edge_redis.runtime.embedded import EmbeddedServer
+
+_BATCH = 100
+
+
+def plain(name: str) -> str:
+    """Return the key of a value that redis-py alone knows."""
+    return f"plain:{name}"
+
+
+def reads(server: EmbeddedServer) -> Iterator[Line]:
+    """Measure a hit of the shared cache."""
+    with server.client() as client:
+        client.flushall()
+        client.mset({plain(str(n)): BODY for n in range(KEYS)})
+        region = make_region().configure("dogpile.cache.redis", arguments={"host": server.host, "port": server.port})
+        for number in range(KEYS):
+            region.set(str(number), VALUE)
+        with EdgeCache(client, KEYS) as cache, EdgeCache(client, KEYS, namespace="exact", flush_every=1) as exact:
+            for each in (cache, exact):
+                each.put_many({str(n): VALUE for n in range(KEYS)}, 3600)
+            sides = [cache.get, lambda name: codec.decode(client.get(plain(name))), exact.get, region.get]
+            ours, get, exactly, dogpile = in_turns([blocking(side) for side in sides], zipf)
+            yield line("shared hit : redis-py GET and decode", ours, get, 1.10)
+            yield line("shared hit, exact mode : redis-py GET and decode", exactly, get, None)
+            yield line("shared hit : dogpile.cache", ours, dogpile, None)
+            yield from _many(client, cache)
+        yield _put_many(client)
+    yield from _awaited_reads(server)
+
+
+def _many(client: redis.Redis, cache: EdgeCache) -> Iterator[Line]:
+    sides = (
+        blocking(cache.get_many),
+        blocking(lambda names: [codec.decode(raw) for raw in client.mget([plain(name) for name in names])]),
+    )
+    what = f"get_many of {_BATCH}, %s : MGET and decode"
+    yield versus(what % "by Zipf's law", *sides, 1.3, items=lambda calls: [_popular() for _ in range(calls)], calls=20)
+    yield versus(what % "any", *sides, None, items=lambda calls: [_names() for _ in range(calls)], calls=20)
+    yield versus(what % "the same", *sides, None, items=lambda calls: [_names()] * calls, calls=20)
+
+
+def _names() -> list[str]:
+    return [str(number) for number in random.sample(range(KEYS), _BATCH)]
+
+
+def _popular() -> list[str]:
+    """Return distinct keys, drawn by Zipf's law."""
+    return list(dict.fromkeys(zipf(10 * _BATCH)))[:_BATCH]
+
+
+def _put_many(client: redis.Redis) -> Line:
+    def pipelined(names: Sequence[str]) -> None:
+        with client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.set(plain(name), codec.encode(VALUE), ex=300)
+            pipeline.execute()
+
+    with EdgeCache(client, 2 * KEYS, namespace="put-many") as cache:
+        return versus(
+            f"put_many of {_BATCH} : pipelined SET and encode",
+            blocking(lambda names: cache.put_many(dict.fromkeys(names, VALUE))),
+            blocking(pipelined),
+            None,
+            items=lambda calls: [_names() for _ in range(calls)],
+            calls=20,
+        )
+
+
+class _Codec(BaseSerializer):  # type: ignore[misc]
+    """The codec of this package, for aiocache."""
+
+    DEFAULT_ENCODING = None
+
+    def dumps(self, value: object) -> bytes:
+        return codec.encode(value)
+
+    def loads(self, value: bytes | None) -> Any:  # noqa: ANN401 -- any value
+        return None if value is None else codec.decode(value)
+
+
+def _awaited_reads(server: EmbeddedServer) -> Iterator[Line]:
+    loop = asyncio.new_event_loop()
+    client = redis.asyncio.Redis.from_url(server.url)
+    other = aiocache.Cache(
+        aiocache.Cache.REDIS, endpoint=server.host, port=server.port, serializer=_Codec(), namespace="aiocache"
+    )
+    peer = cashews.Cache()
+    peer.setup(server.url)
+    cache = loop.run_until_complete(_filled(client, other, peer))
+
+    async def get(name: str) -> object:
+        return codec.decode(await client.get(plain(name)))
+
+    try:
+        sides = [awaited(loop, call) for call in (cache.get, get, peer.get, other.get)]
+        ours, theirs, with_cashews, with_aiocache = in_turns(sides, zipf, calls=100)
+        yield line("shared hit awaited : redis.asyncio GET and decode", ours, theirs, None)
+        yield line("shared hit awaited : cashews", ours, with_cashews, None)
+        yield line("shared hit awaited : aiocache", ours, with_aiocache, None)
+    finally:
+        loop.run_until_complete(_closed(cache, client, other, peer))
+        loop.close()
+
+
+async def _filled(client: redis.asyncio.Redis, other: aiocache.BaseCache, peer: cashews.Cache) -> aio.EdgeCache:
+    cache = aio.EdgeCache(client, KEYS)
+    values = {str(n): VALUE for n in range(KEYS)}
+    await cache.put_many(values, 3600)
+    for name, value in values.items():
+        await peer.set(name, value, expire=3600)
+    await other.multi_set(list(values.items()))
+    return cache
+
+
+async def _closed(
+    cache: aio.EdgeCache, client: redis.asyncio.Redis, other: aiocache.BaseCache, peer: cashews.Cache
+) -> None:
+    for close in (cache.close, other.close, peer.close, client.aclose):
+        await close()
+
+
+def writes(server: EmbeddedServer, sizes: Sequence[int]) -> Iterator[Line]:
+    """Measure putting a new entry into a full cache: under each policy, and at several sizes."""
+    with server.client() as client:
+        for eviction in EVICTIONS:
+            client.flushall()
+            with EdgeCache(client, KEYS, eviction=eviction) as cache:
+                try:
+                    _fill(cache, KEYS)
+                except EdgeRedisError as error:
+                    print(f"put, {eviction}: {error}")
+                    continue
+                yield versus(
+                    f"put at max_size {KEYS:,}, {eviction} : SET EX and encode", _put(cache), _set(client), 1.6, _times
+                )
+        yield from _sizes(client, sizes)
+
+
+def _sizes(client: redis.Redis, sizes: Sequence[int]) -> Iterator[Line]:
+    client.flushall()
+    with ExitStack() as stack:
+        caches = [stack.enter_context(EdgeCache(client, size, namespace=f"of-{size}")) for size in sizes]
+        for cache, size in zip(caches, sizes, strict=True):
+            _fill(cache, size)
+        *found, plainly = in_turns([*map(_put, caches), _set(client)], _times, turns=2 * TURNS)
+    for size, times in zip(sizes, found, strict=True):
+        yield line(f"put at max_size {size:,} : SET EX and encode", times, plainly, 1.6)
+    for size, times in list(zip(sizes, found, strict=True))[1:]:
+        yield line(f"put at max_size {size:,} : at {sizes[0]:,}", times, found[0], 1.3)
+
+
+def _fill(cache: EdgeCache, size: int) -> None:
+    began = time.monotonic()
+    for start in range(0, size, 10_000):
+        cache.put_many({f"key:{n:016}": VALUE for n in range(start, min(size, start + 10_000))}, 36_000)
+    if time.monotonic() - began > _LONG:
+        print(f"(filled {size:,} entries in {time.monotonic() - began:.0f} s)")
+
+
+_LONG = 10.0
+
+
+def _times(calls: int) -> range:
+    return range(calls)
+
+
+def _put(cache: EdgeCache) -> Callable[[Sequence[int]], float]:
+    numbers = count(10_000_000)
+    return blocking(lambda _: cache.put(f"key:{next(numbers):016}", VALUE))
+
+
+def _set(client: redis.Redis) -> Callable[[Sequence[int]], float]:
+    return blocking(lambda number: client.set(f"plain:{number % KEYS:014}", codec.encode(VALUE), ex=300))
