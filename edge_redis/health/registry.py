@@ -132,7 +132,9 @@ class Registry(Subject):
         keys = self._keys
         with self._slots.hold() as (slot, number):
             removed = yield from _DEREGISTER(
-                [keys.beats, keys.node(name), keys.history(name), keys.repeats], [name, slot, number], int
+                [keys.beats, keys.node(name), keys.history(name), keys.repeats, keys.suspects, keys.flapping],
+                [name, slot, number],
+                int,
             )
         return removed == 1
 

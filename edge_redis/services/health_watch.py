@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Self
 
 from edge_redis.health.duty import Duty
 from edge_redis.health.flapping import FlapThresholds
+from edge_redis.runtime.asking import BlockingAsk
 from edge_redis.services.base import Service
 from edge_redis.services.bind import blocking
 
@@ -30,8 +32,13 @@ class HealthWatch(Service[Duty]):
         namespace: as in HealthMonitor.
         interval_seconds: pause between two rounds.
         lease_seconds: how long a watch that dies stays on duty; at least two intervals, by default three.
-        retention_seconds: nodes silent for longer are forgotten; None: never.
+        retention_seconds: nodes silent for longer are forgotten, but for those in maintenance; None: never.
         max_history, max_transitions, detector, phi_threshold, flap_detector: as in HealthMonitor.
+        suspicion_seconds: a node silent for too long is told of as "suspected", and as "unhealthy" only where
+            it is still silent this many seconds later. 0.0: unhealthy at once.
+        confirm: asks a suspect over another way than that of its heartbeats, by its id; a true answer means
+            that it is alive, an error that it is not. It then stays suspected, and is asked again after
+            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads, and to return within seconds.
 
     """
 
@@ -49,6 +56,8 @@ class HealthWatch(Service[Duty]):
         detector: Literal["timeout", "phi"] = "timeout",
         phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
+        suspicion_seconds: float = 0.0,
+        confirm: Callable[[str], object] | None = None,
     ) -> None:
         room = Duty(
             heartbeat_timeout_seconds,
@@ -61,6 +70,9 @@ class HealthWatch(Service[Duty]):
             detector=detector,
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
+            suspicion_seconds=suspicion_seconds,
+            confirm=confirm,
+            ask=None if confirm is None else BlockingAsk(confirm),
         )
         super().__init__(client, room)
 
