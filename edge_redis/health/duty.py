@@ -104,6 +104,7 @@ class Duty(Health):
         self._limit = f"timeout {self._timeout:g} s" + (f", phi threshold {phi_threshold:g}" * self._uses_phi)
         self._holder = secrets.token_hex(8)
         self._resigned = False
+        self.latest: WatchRound | None = None
 
     def after_fork(self) -> None:
         """Be another watch than the parent."""
@@ -122,7 +123,8 @@ class Duty(Health):
     def run_once(self) -> Flow[WatchRound]:
         """Take the watch or keep it, and judge every registered node; or stand by where another has it."""
         with self.mutex:  # a round in the background and one that is asked for
-            return WatchRound(leader=False) if self._resigned else (yield from self._round())
+            self.latest = WatchRound(leader=False) if self._resigned else (yield from self._round())
+            return self.latest
 
     def _round(self) -> Flow[WatchRound]:
         turn = yield from self._take_duty()

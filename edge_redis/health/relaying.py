@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, Final
 
 from edge_redis.core import check
-from edge_redis.core.operation import Flow, Operation, command, done
+from edge_redis.core.operation import Flow, Operation, command
 from edge_redis.core.script import load
 from edge_redis.core.subject import Subject
+from edge_redis.errors import StoreError
 from edge_redis.health.keys import HealthKeys
 from edge_redis.health.transitions import Entry, from_entry
 from edge_redis.models import Transition
@@ -22,6 +24,7 @@ AT_ONCE: Final = 100
 LONGEST_BACKOFF: Final = 300.0
 
 _RELAY: Final = load(__package__, "relay")
+_RESIGN: Final = load(__package__, "resign")
 _SETTLE: Final = load(__package__, "settle")
 
 
@@ -51,6 +54,7 @@ class Relay(Subject):
         self.tick_seconds = check.positive("interval_seconds", interval_seconds)
         self._lease_ms = round(check.positive("lease_seconds", lease_seconds) * 1000)
         self._holder = secrets.token_hex(8)
+        self._resigned = False
 
     def after_fork(self) -> None:
         """Be another relay than the parent."""
@@ -61,8 +65,10 @@ class Relay(Subject):
         return self.run_once()
 
     def closing(self) -> Flow[None]:
-        """Leave what is due to the next relay of this name."""
-        return done(None)
+        """Leave what is due to the next relay of this name, at once; with the server away, the turn runs out."""
+        with self.mutex, suppress(StoreError):
+            self._resigned = True  # a round in the background must not take it again
+            yield from _RESIGN([self._relay], [self._holder], int)
 
     def run_once(self) -> Flow[int]:
         """Deliver what is due, where it is this relay's turn; return how many were delivered."""
@@ -92,6 +98,8 @@ class Relay(Subject):
 
     def take(self) -> Flow[tuple[str, int, list[Entry]]]:
         """Return the position, the attempts made at what comes next, and what is due: nothing out of turn."""
+        if self._resigned:
+            return "", 0, []
         turn = yield from _RELAY([self._relay, self._keys.transitions], [self._holder, self._lease_ms], list[bytes])
         if not turn:
             return "", 0, []

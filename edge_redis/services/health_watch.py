@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from edge_redis.health.duty import Duty
 from edge_redis.health.flapping import FlapThresholds
+from edge_redis.models import WatchRound
 from edge_redis.runtime.asking import BlockingAsk
 from edge_redis.services.base import Service
 from edge_redis.services.bind import blocking
@@ -82,3 +83,8 @@ class HealthWatch(Service[Duty]):
         return self
 
     run_once = blocking(Duty.run_once)
+
+    @property
+    def latest(self) -> WatchRound | None:
+        """What the last round of this watch did, in the background or not; None before the first."""
+        return self._room.latest
