@@ -27,6 +27,7 @@ SLICES_AT_ONCE: Final = 100
 """Slices sent in one round trip."""
 
 _REGISTER: Final = load(__package__, "register")
+_ALIVE: Final = load(__package__, "alive")
 _BEAT: Final = load(__package__, "beat")
 _DEREGISTER: Final = load(__package__, "deregister")
 _PAGE: Final = load(__package__, "page")
@@ -76,6 +77,9 @@ class Registry(Subject):
         if isinstance(node, EdgeNode):
             return self._beat_of_object(node, status, resources)
         node_id = fields.node_id(node)
+        keys = [self._keys.beats, self._keys.node(node_id)]
+        if status is None and resources is None and self._clock is None and self._arrival_limit == "":
+            return _ALIVE(keys, [node_id], bool)
         words: list[Argument] = [
             node_id,
             "" if status is None else fields.status_word(status),
@@ -83,7 +87,7 @@ class Registry(Subject):
             self._now_word(),
             self._arrival_limit,
         ]
-        return _BEAT([self._keys.beats, self._keys.node(node_id)], words, bool)
+        return _BEAT(keys, words, bool)
 
     def _beat_of_object(
         self, node: EdgeNode, status: EdgeNodeStatus | None, resources: ResourceUsage | None
