@@ -209,7 +209,8 @@ class Duty(Health):
         self, turn: Turn, node_id: str, checks: Sequence[HealthCheck], known: Container[str]
     ) -> Operation[int] | None:
         """Return the step that notes a node's flapping where it is news, and the node not in maintenance."""
-        flaps = self._flaps([found.healthy for found in checks])
+        seen = [found.healthy for found in checks]
+        flaps = self._flaps(seen, was=node_id in known)
         if flaps == (node_id in known) or (checks and checks[-1].details["status"] == EdgeNodeStatus.MAINTENANCE):
             return None
         keys = self._keys
@@ -220,7 +221,7 @@ class Duty(Health):
                 node_id,
                 int(flaps),
                 "healthy" if checks and checks[-1].healthy else "unhealthy",
-                "the verdict changes too often" if flaps else "the verdict is steady again",
+                self._flap_reason(seen),
                 self._max_transitions,
             ],
             int,

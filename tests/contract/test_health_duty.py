@@ -202,8 +202,35 @@ def test_flapping_begins_and_ends_in_the_stream(site: Site) -> None:
         ("flapping", "unhealthy"),
         ("recovered", "unhealthy"),
     ]
+    assert site.monitor.transitions()[3].reason == "3 changes of verdict in the last 10 checks, flapping from 3"
     site.rounds(60)
     assert [change[1:] for change in site.told()][5:] == [("healthy", "flapping")]
+    assert site.monitor.transitions()[5].reason == "2 changes of verdict in the last 10 checks, flapping from 3"
+
+
+def test_flapping_by_thresholds_lasts_though_the_history_has_lost_its_beginning(site: Site) -> None:
+    site.watch.close()
+    watch = site.another(flap_detector=FlapThresholds(11, 50, 5), max_history=11)
+    site.join("a")
+    site.rounds(60, watch)
+
+    def turn(status: EdgeNodeStatus) -> None:
+        site.monitor.heartbeat("a", status)
+        watch.run_once()
+
+    for index in range(6):
+        turn(EdgeNodeStatus.OFFLINE if index % 2 == 0 else EdgeNodeStatus.ONLINE)
+    (flapping,) = (change for change in site.monitor.transitions() if change.state == "flapping")
+    assert flapping.reason.startswith("55.6% of the last 11 checks")
+    assert flapping.reason.endswith("flapping from 50% until below 5%")
+    for _ in range(4):  # one change in nine checks: under the start, over the stop
+        turn(EdgeNodeStatus.OFFLINE)
+        for _ in range(8):
+            turn(EdgeNodeStatus.ONLINE)
+    assert [change[1] for change in site.told() if change[2] == "flapping"] == []
+    for _ in range(11):
+        turn(EdgeNodeStatus.ONLINE)
+    assert site.told()[-1] == ("a", "healthy", "flapping")
 
 
 def test_maintenance_silences_a_node(site: Site) -> None:
