@@ -57,9 +57,7 @@ class Fleet(Checks):
         """
         age = self._timeout if seconds is None else check.non_negative("seconds", seconds)
         most = check.integer("limit", limit, least=1, most=MAX_STALE)
-        return _STALE(
-            [self._keys.beats], [age * 1000, most, self._now_word()], lambda ids: [node_id.decode() for node_id in ids]
-        )
+        return _STALE([self._keys.beats], [age * 1000, most, self._now_word()], fields.known_ids)
 
     def forget(self, seconds: float) -> Flow[int]:
         """Remove the nodes that have been silent for ``seconds`` or longer; return how many.

@@ -172,11 +172,14 @@ class Registry(Subject):
         return _FACTS(keys, [status, *ids], lambda rows: [fields.from_facts(row) for row in rows])
 
     def _ids(self) -> Flow[list[str]]:
-        """Return every registered id, in order; one registered throughout is never missed."""
+        """Return every registered id, in order; one registered throughout is never missed.
+
+        What cannot be an id was not written by this package, and is left out.
+        """
         ids: set[str] = set()
         cursor = b"0"
         while True:
             cursor, *page = yield from _PAGE([self._keys.beats], [cursor, PAGE], list[bytes])
-            ids.update(node_id.decode("utf-8", "surrogateescape") for node_id in page)
+            ids.update(fields.known_ids(page))
             if cursor == b"0":
                 return sorted(ids)

@@ -68,7 +68,7 @@ class Suspicion:
             ]
             replies = yield from Batch(parts)
             moments = (moment for reply in replies for moment in reply)
-            found.update({name: int(at) for name, at in zip(some, moments, strict=True) if at is not None})
+            found.update({name: _moment(at) for name, at in zip(some, moments, strict=True) if at is not None})
         return found
 
     def _suspect(self, fence: int, nodes: Iterable[tuple[str, str]], *, again: bool) -> Flow[None]:
@@ -88,3 +88,8 @@ class Suspicion:
     def _reason(self, brief: Brief, limit: str) -> str:
         then = f"to be confirmed after {self._ms / 1000:g} s" if self._ms else "to be confirmed"
         return f"heartbeat {brief.latency_ms / 1000:.1f} s old, {limit}, {then}"
+
+
+def _moment(word: bytes) -> int:
+    """Return a moment in ms; one that does not decode is long ago, so that it ends with the next round."""
+    return int(word) if word.isdigit() else 0

@@ -143,6 +143,14 @@ def test_who_answers_stays_suspected_until_it_does_not(site: Site) -> None:
     assert second.reason.endswith("timeout 60 s, suspected for 20.0 s, does not answer")
 
 
+def test_a_suspicion_that_does_not_decode_is_an_old_one(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.rounds(60, watch)
+    site.make.backend.client().hset(f"{TAG}:suspects", "b", "zz")
+    assert site.rounds(5, watch).unhealthy == 1
+    assert [change[1] for change in site.told()] == ["suspected", "unhealthy"]
+
+
 def test_without_a_pause_it_is_asked_at_once_and_an_error_is_no_answer(site: Site) -> None:
     def confirm(_: str) -> bool:
         raise OSError("no route")

@@ -13,9 +13,14 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+-- What is there, or zero: a damaged word must not keep everybody from watching.
+local function integer(word)
+  return tonumber(word or '') or 0
+end
+
 local now = now_ms()
 local known = redis.call('HMGET', duty, 'holder', 'fence', 'until_ms', 'seen_ms', 'since_ms', 'silence', 'lease_ms')
-local fence, seen, since = tonumber(known[2] or 0), tonumber(known[4] or 0), tonumber(known[5] or 0)
+local fence, seen, since = integer(known[2]), integer(known[4]), integer(known[5])
 
 -- Any monitor's call shows that the server was there. After a gap nobody is blamed for what nobody could hear;
 -- nor where the clock was set back, since it is not known how long anybody was silent.
@@ -23,9 +28,9 @@ if now - seen > gap_ms or now < seen then since = now end
 redis.call('HSET', duty, 'seen_ms', text(now), 'since_ms', text(since))
 
 -- A lease that has longer to run than it was given for is from before the clock was set back.
-local left = tonumber(known[3] or 0) - now
+local left = integer(known[3]) - now
 if known[1] ~= holder then
-  if known[1] and left > 0 and left <= tonumber(known[7] or lease_ms) then
+  if known[1] and left > 0 and left <= (known[7] and integer(known[7]) or lease_ms) then
     return { '0', text(now), text(since), known[6] or '0' }
   end
   fence = fence + 1
