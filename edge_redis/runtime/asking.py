@@ -1,15 +1,17 @@
-"""Asks suspected nodes whether they are alive, several at once, within a time."""
+"""Calls functions that users brought: to ask suspected nodes, several at once and within a time, and in threads."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Final
+from typing import Final, TypeVar
 
 from edge_redis.errors import InvalidTypeError
+
+T = TypeVar("T")
 
 _log = logging.getLogger("edge_redis")
 
@@ -34,10 +36,10 @@ class BlockingAsk:
 
 
 class AwaitedAsk:
-    """Calls ``confirm(node_id)`` in tasks, and awaits it where it is to be awaited."""
+    """Calls ``confirm(node_id)`` in tasks, and in threads where it is not to be awaited."""
 
     def __init__(self, confirm: Callable[[str], object]) -> None:
-        self._confirm = confirm
+        self._confirm = in_a_thread(confirm)
 
     async def __call__(self, node_ids: Sequence[str], seconds: float) -> dict[str, bool]:
         """Return of each node that was asked whether it answered. One that cannot be asked did not."""
@@ -45,8 +47,7 @@ class AwaitedAsk:
 
         async def ask(node_id: str) -> object:
             async with free:
-                answer = self._confirm(node_id)
-                return await answer if inspect.isawaitable(answer) else answer
+                return await self._confirm(node_id)
 
         asked = {asyncio.ensure_future(ask(node_id)): node_id for node_id in node_ids}
         try:
@@ -67,3 +68,22 @@ def _answer(done: Future[object] | asyncio.Future[object], node_id: str) -> bool
         return bool(answer)
     _log.warning("node %r was not asked: %r", node_id, error)
     return False
+
+
+def refuse_coroutines(name: str, function: T) -> T:
+    """Return the function of a blocking service, where it is none to be awaited."""
+    if inspect.iscoroutinefunction(function):
+        raise InvalidTypeError(f"{name} is a coroutine function: use the same class from edge_redis.aio")
+    return function
+
+
+def in_a_thread(function: Callable[[T], object]) -> Callable[[T], Awaitable[object]]:
+    """Return the function to be awaited: called in a thread where it would hold up the loop."""
+
+    async def call(argument: T) -> object:
+        if inspect.iscoroutinefunction(function):
+            return await function(argument)
+        answer = await asyncio.to_thread(function, argument)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return call

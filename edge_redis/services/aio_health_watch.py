@@ -39,7 +39,8 @@ class HealthWatch(AsyncService[Duty]):
             it is still silent this many seconds later. 0.0: unhealthy at once.
         confirm: asks a suspect over another way than that of its heartbeats, by its id; a true answer means
             that it is alive, an error that it is not. It then stays suspected, and is asked again after
-            ``suspicion_seconds``. Called for up to 16 nodes at once, and to return within seconds.
+            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads
+            where it is no coroutine function, and to return within seconds.
 
     """
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge_redis.health.relaying import Relay
 from edge_redis.models import Transition
+from edge_redis.runtime.asking import refuse_coroutines
 from edge_redis.services.base import Service
 from edge_redis.services.bind import blocking
 
@@ -50,7 +51,7 @@ class TransitionRelay(Service[Relay]):
         lease_seconds: float = 30.0,
     ) -> None:
         room = Relay(
-            sink,
+            refuse_coroutines("sink", sink),
             name,
             namespace=namespace,
             states=states,
