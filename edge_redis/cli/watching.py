@@ -77,7 +77,8 @@ class Watching:
         if self._position is None:
             newest = self._monitor.transitions(1)
             self._position = newest[0].position if newest else "0"
-        self._watch.run_once()  # the first; the others are in the background
+        self._watch.run_once()  # the first tells whether the server is there; the others are in the background
+        self._watch.start()
         end = None if duration is None else time.monotonic() + duration
         self._step()
         while (end is None or time.monotonic() < end) and stop.wait(POLL_SECONDS):

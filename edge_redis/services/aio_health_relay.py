@@ -39,6 +39,8 @@ class TransitionRelay(AsyncService[Relay]):
 
     """
 
+    _ticks_from_first_use = False
+
     def __init__(
         self,
         client: AsyncClient,
@@ -70,4 +72,5 @@ class TransitionRelay(AsyncService[Relay]):
     async def start(self) -> Self:
         """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""
         await self._runner.run(self._open_room.take())
+        self._tick_on()
         return self

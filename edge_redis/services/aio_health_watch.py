@@ -44,6 +44,8 @@ class HealthWatch(AsyncService[Duty]):
 
     """
 
+    _ticks_from_first_use = False
+
     def __init__(
         self,
         client: AsyncClient,
@@ -80,7 +82,8 @@ class HealthWatch(AsyncService[Duty]):
 
     def start(self) -> Self:
         """Do rounds in the background from now on, the first after an interval."""
-        self._open_room  # noqa: B018 -- its use starts the ticking
+        self._open_room  # noqa: B018 -- refused where this is closed
+        self._tick_on()
         return self
 
     run_once = awaited(Duty.run_once)

@@ -37,6 +37,8 @@ class TransitionRelay(Service[Relay]):
 
     """
 
+    _ticks_from_first_use = False
+
     def __init__(
         self,
         client: BlockingClient,
@@ -68,4 +70,5 @@ class TransitionRelay(Service[Relay]):
     def start(self) -> Self:
         """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""
         self._runner.run(self._open_room.take())
+        self._tick_on()
         return self

@@ -43,6 +43,8 @@ class HealthWatch(Service[Duty]):
 
     """
 
+    _ticks_from_first_use = False
+
     def __init__(
         self,
         client: BlockingClient,
@@ -79,7 +81,8 @@ class HealthWatch(Service[Duty]):
 
     def start(self) -> Self:
         """Do rounds in the background from now on, the first after an interval."""
-        self._open_room  # noqa: B018 -- its use starts the ticking
+        self._open_room  # noqa: B018 -- refused where this is closed
+        self._tick_on()
         return self
 
     run_once = blocking(Duty.run_once)

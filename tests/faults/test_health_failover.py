@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from edge_redis import EdgeNode, HealthMonitor, HealthWatch
+from edge_redis import EdgeNode, HealthMonitor, HealthWatch, TransitionRelay
 from support.deadline import eventually
 from support.servers import Backend, Servers
 
@@ -223,6 +224,19 @@ def test_a_server_that_was_paused_makes_no_node_unhealthy(
     eventually(lambda: monitor.summary()["total_checks"] > checks + 4 * 15, seconds=60)
     assert [told(monitor, name) for name in names] == [[], [], [], []]
     assert monitor.transitions() == []
+
+
+def test_a_round_that_is_asked_for_starts_nothing_in_the_background(monitor: HealthMonitor, valkey: Backend) -> None:
+    monitor.register(EdgeNode("a", "a"))
+    before = threading.active_count()
+    with valkey.client() as client, HealthWatch(client, TIMEOUT, interval_seconds=0.02) as watch:
+        watch.run_once()
+        with TransitionRelay(client, print) as relay:
+            assert (relay.stats()["delivered"], relay.run_once()) == (0, 0)
+        assert threading.active_count() == before
+        watch.start()
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
 
 
 def test_the_background_does_rounds_until_closed(monitor: HealthMonitor, valkey: Backend) -> None:
