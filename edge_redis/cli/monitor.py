@@ -60,7 +60,7 @@ def _add_judgement(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, type=float, metavar="SECONDS", default=default, help=text)
 
     seconds("--heartbeat-timeout", 60.0, "a node silent for so long is unhealthy (default: 60)")
-    seconds("--interval", 5.0, "pause between two rounds (default: 5)")
+    seconds("--interval", None, "pause between two rounds (default: 5, at most a quarter of the timeout)")
     seconds("--lease", None, "a monitor that dies stays on duty for so long (default: three intervals)")
     seconds("--retention", None, "nodes silent for so long are forgotten (default: never)")
     seconds("--suspicion", 0.0, "a silent node is suspected for so long before it is unhealthy (default: 0)")

@@ -42,6 +42,8 @@ LEAST_OF_MANY: Final = 3
 MOST: Final = 0.5
 """A silence of many begins above this share of the nodes that were up, and ends below half of it."""
 FENCED: Final = b"FENCED"
+USUAL_INTERVAL: Final = 5.0
+"""Seconds between two rounds, where the timeout is not so short that it takes more of them."""
 
 _DUTY: Final = load(__package__, "duty")
 _RESIGN: Final = load(__package__, "resign")
@@ -66,7 +68,7 @@ class Duty(Health):
         heartbeat_timeout_seconds: float,
         *,
         namespace: str,
-        interval_seconds: float,
+        interval_seconds: float | None,
         lease_seconds: float | None,
         retention_seconds: float | None,
         max_history: int,
@@ -87,13 +89,14 @@ class Duty(Health):
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
         )
-        interval = check.positive("interval_seconds", interval_seconds)
+        # Often enough that an absence of the server is noticed before it makes a node that beats look silent.
+        usual = min(USUAL_INTERVAL, self._timeout / 4)
+        interval = usual if interval_seconds is None else check.positive("interval_seconds", interval_seconds)
         lease = 3 * interval if lease_seconds is None else check.number("lease_seconds", lease_seconds)
         if lease < 2 * interval:
             raise check.value_error("lease_seconds", lease, "must be at least two intervals")
         self.tick_seconds = interval
         self._lease_ms = round(lease * 1000)
-        # A silence of the server must be noticed well before it makes a node that beats look silent.
         gap = max(1.5 * interval, min(2 * interval + 1, self._timeout / 2))
         self._gap_ms = round(gap * 1000)
         self._retention = None if retention_seconds is None else check.positive("retention_seconds", retention_seconds)

@@ -31,7 +31,8 @@ class HealthWatch(Service[Duty]):
         client: a Redis or Valkey client with ``decode_responses=False``.
         heartbeat_timeout_seconds: as in HealthMonitor; nodes are to beat at least twice in it.
         namespace: as in HealthMonitor.
-        interval_seconds: pause between two rounds.
+        interval_seconds: pause between two rounds; None: 5 s, or a quarter of the timeout where that is less. With
+            more than a third of the timeout, short absences of the server may go unnoticed.
         lease_seconds: how long a watch that dies stays on duty; at least two intervals, by default three.
         retention_seconds: nodes silent for longer are forgotten, but for those in maintenance; None: never.
         max_history, max_transitions, detector, phi_threshold, flap_detector: as in HealthMonitor.
@@ -51,7 +52,7 @@ class HealthWatch(Service[Duty]):
         heartbeat_timeout_seconds: float = 60.0,
         *,
         namespace: str = "default",
-        interval_seconds: float = 5.0,
+        interval_seconds: float | None = None,
         lease_seconds: float | None = None,
         retention_seconds: float | None = None,
         max_history: int = 100,

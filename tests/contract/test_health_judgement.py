@@ -104,6 +104,26 @@ def test_a_server_s_clock_that_is_set_back_blames_nobody_and_hides_nobody(site: 
     assert site.told()[2:] == [("a", "unhealthy", "healthy")], "its beats since are by the clock that counts"
 
 
+@pytest.mark.parametrize(("timeout", "interval"), [(60.0, 5.0), (8.0, 2.0), (1.0, 0.25)])
+def test_any_absence_that_could_hurt_is_noticed_by_default(site: Site, timeout: float, interval: float) -> None:
+    site.watch.close()
+    monitor = site.make("HealthMonitor", timeout)
+    watch = site.make("HealthWatch", timeout)
+
+    def round_after(seconds: float) -> WatchRound:
+        site.clock.now += seconds
+        done: WatchRound = watch.run_once()
+        monitor.heartbeat(site.node("a"))  # it beats right after: the worst moment
+        return done
+
+    round_after(0)
+    for tenths in range(1, 40):
+        for _ in range(9):
+            round_after(interval)
+        round_after(timeout * tenths / 10)
+    assert site.told() == []
+
+
 def test_a_lease_from_before_the_clock_was_set_back_runs_out(site: Site) -> None:
     other = site.another()
     site.join("a")
