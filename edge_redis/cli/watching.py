@@ -37,7 +37,7 @@ def duty_line(done: WatchRound) -> str:
     if done.silence:
         return f"{about}: most of the fleet is silent, no verdicts on the silent"
     if done.grace:
-        return f"{about}: nobody was watching, every node has a timeout to be heard of"
+        return f"{about}: the server was away or nobody watched, every node has a timeout to be heard of"
     return f"{about}: {done.checked} nodes judged, {done.unhealthy} unhealthy, {done.suspected} suspected"
 
 

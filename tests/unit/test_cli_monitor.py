@@ -74,7 +74,7 @@ def test_changes_go_to_output_and_the_rest_to_errors(capsys: pytest.CaptureFixtu
         '"n\\u001b[2J1"  unhealthy  (was healthy)  status is offline, heartbeat 0.0 s old, timeout 60 s',
     ]
     assert err.count("\n") == 1
-    assert "on duty, turn 1: nobody was watching" in err
+    assert "on duty, turn 1: the server was away or nobody watched" in err
 
 
 def test_json_from_a_position(capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +132,7 @@ def test_a_line_of_the_fleet() -> None:
         ),
         (
             WatchRound(leader=True, fence=1, grace=True),
-            "on duty, turn 1: nobody was watching, every node has a timeout to be heard of",
+            "on duty, turn 1: the server was away or nobody watched, every node has a timeout to be heard of",
         ),
     ],
 )
