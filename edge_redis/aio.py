@@ -5,6 +5,7 @@ from edge_redis.services.aio_bundle import EdgeRedis
 from edge_redis.services.aio_cache import EdgeCache
 from edge_redis.services.aio_cloud import RedisCloudStore
 from edge_redis.services.aio_health import HealthMonitor
+from edge_redis.services.aio_health_relay import TransitionRelay
 from edge_redis.services.aio_health_watch import HealthWatch
 from edge_redis.services.aio_metrics import EdgeMetrics
 from edge_redis.services.aio_state import EdgeSynchronizer
@@ -19,5 +20,6 @@ __all__ = [
     "HealthMonitor",
     "HealthWatch",
     "RedisCloudStore",
+    "TransitionRelay",
     "connect",
 ]

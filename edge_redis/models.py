@@ -178,9 +178,10 @@ class Transition:
 
     ``state`` is one of
 
+    - "suspected" (silent for too long, to be confirmed: HealthWatch with a suspicion);
     - "unhealthy", "recovered" (healthy after unhealthy);
     - "maintenance" (the node's status: until it ends, nothing else is told of the node),
-      "healthy" (after maintenance or flapping);
+      "healthy" (after maintenance, flapping or a suspicion);
     - "flapping";
     - "forgotten" (removed after a long silence);
     - "silence" and "silence_over", of no node: most of the fleet went silent together, and came back.
@@ -202,7 +203,8 @@ class WatchRound:
     """What one round of a HealthWatch did.
 
     Where ``leader`` is false another watch is on duty, and all the rest is zero. ``fence`` numbers
-    the turns of duty. ``grace``: the server had been away, so that no silence counts yet.
+    the turns of duty. ``suspected``: silent nodes whose death is not confirmed. ``grace``: the server
+    had been away, so that no silence counts yet.
     ``silence``: most of the fleet is silent, and verdicts on the silent are withheld.
     """
 
@@ -210,6 +212,7 @@ class WatchRound:
     fence: int = 0
     checked: int = 0
     unhealthy: int = 0
+    suspected: int = 0
     forgotten: int = 0
     grace: bool = False
     silence: bool = False

@@ -8,6 +8,10 @@ without it the generated heartbeats alone are compared.
 A suspicion is false where the node is heard again. A node is taken to die at any moment with equal
 probability, so the mean detection time is the limit less the silence there was at that moment. Each
 detector's parameter is chosen so that this time is the same for all: then the suspicions can be compared.
+
+Of a timeout with suspicion, what counts is the verdict that is confirmed: after four more seconds of
+silence (waiting), or where the node does not answer over another way (asking). That way loses as much as the
+heartbeats' own, and each question for itself; where a node pauses, it does not answer either.
 """
 
 from __future__ import annotations
@@ -24,6 +28,10 @@ from pathlib import Path
 
 LEAST, MOST, FLOOR = 10, 200, 0.1  # as in edge_redis/health/lua/include: intervals known, kept; least deviation
 NODES, BEATS, PERIOD = 20, 3000, 4.0
+NOT_THERE = "-"  # one way was recorded, or the node itself pauses
+CONFIRMING = 4.0  # seconds from the suspicion to its confirmation, and between two questions
+BEGINS_LOSS, PROLONGS_LOSS = 1 / 200, 3 / 4
+LOST = BEGINS_LOSS / (BEGINS_LOSS + 1 - PROLONGS_LOSS)  # of all messages
 DETECTION_SECONDS = (6.0, 10.0, 15.0, 20.0)
 
 Stream = list[float]
@@ -35,14 +43,17 @@ class Quality:
     """What a detector did with the streams of some nodes."""
 
     def __init__(self) -> None:
-        self.suspicions = 0
+        self.suspicions = 0.0
         self.hours = 0.0
         self._waited = 0.0
 
-    def add(self, silent_before: float, interval: float, limit: float) -> None:
-        """Count an interval until the next heartbeat; ``silent_before`` is the silence at its beginning."""
+    def add(self, silent_before: float, interval: float, limit: float, share: float = 1.0) -> None:
+        """Count an interval until the next heartbeat; ``silent_before`` is the silence at its beginning.
+
+        ``share``: how probable it is that a silence of this length counts as a death.
+        """
         self.hours += interval / 3600
-        self.suspicions += silent_before + interval > limit
+        self.suspicions += share * (silent_before + interval > limit)
         self._waited += interval * max(0.0, limit - silent_before - interval / 2)
 
     @property
@@ -62,6 +73,27 @@ def by_timeout(streams: Sequence[Stream], limit: float) -> Quality:
     for stream in streams:
         for before, after in pairwise(stream):
             quality.add(0.0, after - before, limit)
+    return quality
+
+
+def by_waiting(streams: Sequence[Stream], limit: float) -> Quality:
+    """Judge each node by a suspicion, and by what is heard in the seconds after it: the limit is that of both."""
+    quality = Quality()
+    for stream in streams:
+        for before, after in pairwise(stream):
+            suspected = before + limit - CONFIRMING < after
+            heard_meanwhile = after <= before + limit
+            quality.add(0.0, after - before, limit, 1.0 if suspected and not heard_meanwhile else 0.0)
+    return quality
+
+
+def by_asking(streams: Sequence[Stream], limit: float) -> Quality:
+    """Judge each node by one limit, and a question over another way, again and again while it is silent."""
+    quality = Quality()
+    for stream in streams:
+        for before, after in pairwise(stream):
+            questions = max(0, math.ceil((after - before - limit) / CONFIRMING))
+            quality.add(0.0, after - before, limit, 1 - (1 - LOST) ** questions)
     return quality
 
 
@@ -121,7 +153,7 @@ def heard_by(stream: Stream, pick: random.Random) -> Stream:
     """Return what is left where losses come in bursts: one beat in 200 begins one, three in four prolong it."""
     left, lost = [], False
     for moment in stream:
-        lost = pick.random() < (3 / 4 if lost else 1 / 200)
+        lost = pick.random() < (PROLONGS_LOSS if lost else BEGINS_LOSS)
         if not lost:
             left.append(moment)
     return left
@@ -145,16 +177,18 @@ def at(judge: Callable[[float], Quality], seconds: float) -> str:
 def rows(name: str, streams: Sequence[Stream], observed: Sequence[Sequence[Stream]] = ()) -> Iterator[str]:
     """Yield a row of the table for each detection time."""
     for seconds in DETECTION_SECONDS:
-        confirmed = at(lambda limit: by_two_of_three(observed, limit), seconds) if observed else "one observer"
         timeout = at(lambda limit: by_timeout(streams, limit), seconds)
         phi = at(lambda deviations: by_phi(streams, deviations), seconds)
-        yield f"| {name} | {seconds:g} s | {timeout} | {phi} | {confirmed} |"
+        waiting = at(lambda limit: by_waiting(streams, limit), seconds)
+        asking = at(lambda limit: by_asking(streams, limit), seconds) if observed else NOT_THERE
+        confirmed = at(lambda limit: by_two_of_three(observed, limit), seconds) if observed else NOT_THERE
+        yield f"| {name} | {seconds:g} s | {timeout} | {phi} | {waiting} | {asking} | {confirmed} |"
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
-    print("| heartbeats | mean detection | timeout | phi | timeout, 2 of 3 observers |")
-    print("|---|---|---|---|---|")
+    print("| heartbeats | mean detection | timeout | phi | suspicion, waiting | suspicion, asking | 2 of 3 observers |")
+    print("|---|---|---|---|---|---|---|")
     if arguments:
         print(*rows("four real sensors", real(Path(arguments[0]))), sep="\n")
     pick = random.Random(2)  # noqa: S311 -- a repeatable sample

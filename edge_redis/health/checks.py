@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 from edge_redis.core import check
-from edge_redis.core.operation import Batch, Flow, Operation, command
+from edge_redis.core.operation import Argument, Batch, Flow, Operation, command
 from edge_redis.core.script import load
 from edge_redis.errors import UnknownNodeError
 from edge_redis.health import nodes as fields
@@ -22,6 +22,9 @@ MAX_HISTORY: Final = 10_000
 """Most that ``max_history`` may be: a whole history is read and trimmed in one step."""
 
 DETECTORS: Final = ("timeout", "phi")
+
+OVERDUE: Final = 0.5
+"""A silence of this share of the timeout is one to notice, where many nodes have it."""
 
 OVERDUE_PHI: Final = 0.30103
 """phi of a silence as long as the mean interval: the logarithm of two."""
@@ -110,15 +113,12 @@ class Checks(Registry):
         return [verdict for some in judged for verdict in some]
 
     def _slices(
-        self, form: str, claims: Sequence[tuple[str, str]], fence: str = "", *, suspects: bool = False
+        self, form: str, claims: Sequence[tuple[str, str]], fence: str = "", note: str = ""
     ) -> Flow[list[bytes]]:
-        """Judge in slices, all in one round trip; return the replies of ``check.lua``.
-
-        With ``suspects`` half the timeout is too long, and for the phi detector any silence over the mean.
-        """
+        """Judge in slices, all in one round trip; return the replies of ``check.lua``."""
         with ExitStack() as held:
             steps = [
-                self._check(form, held.enter_context(self._slots.hold()), part, bytes, fence, suspects=suspects)
+                self._check(form, held.enter_context(self._slots.hold()), part, bytes, fence, note)
                 for part in sliced(claims, SLICE)
             ]
             return (yield from Batch(steps))
@@ -130,16 +130,19 @@ class Checks(Registry):
         claims: Sequence[tuple[str, str]],
         decode: Callable[[bytes], T],
         fence: str = "",
-        *,
-        suspects: bool = False,
+        note: str = "",
     ) -> Operation[T]:
         keys = self._keys
-        timeout_ms = self._timeout * (500 if suspects else 1000)
-        threshold = (OVERDUE_PHI if suspects else self._phi_threshold) if self._uses_phi else ""
-        limits = [timeout_ms, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
+        limits = [self._timeout * 1000, self._max_history, self._max_transitions, ORPHAN_HISTORY_MS]
+        phis: list[Argument] = [self._phi_threshold, self._timeout * OVERDUE * 1000, OVERDUE_PHI]
+        if not self._uses_phi:
+            phis[0] = phis[2] = ""
         return _CHECK(
-            [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.totals, keys.repeats, keys.duty],
-            [*call, *limits, form, self._now_word(), fence, threshold, *(word for claim in claims for word in claim)],
+            [
+                *(keys.beats, keys.nodes, keys.histories, keys.transitions),
+                *(keys.totals, keys.repeats, keys.duty, keys.suspects),
+            ],
+            [*call, *limits, form, self._now_word(), fence, *phis, note, *(word for claim in claims for word in claim)],
             decode,
         )
 

@@ -9,14 +9,18 @@
   whole timeout to be heard again. Nodes that were unhealthy before stay so.
 - **One event for many.** Where a node is about to be found silent and most of the nodes that were up have
   been silent for half the timeout, that is one event; verdicts on the silent are withheld until most are
-  back, as Kubernetes stops evicting from a zone that fails as a whole. Nodes are to beat at least twice a
-  timeout.
+  back, as Kubernetes stops evicting from a zone that fails as a whole; nor is anybody forgotten meanwhile.
+  Nodes are to beat at least twice a timeout. Those in maintenance do not count.
+- **Suspicion before death**, where that is asked for (``suspicion``).
+
+A round looks at all nodes once, and writes every verdict but those that would turn a node unhealthy by its
+silence. These few it judges in a second look, where none of the above speaks against it.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -25,9 +29,12 @@ from edge_redis.core.operation import Batch, Flow, Operation, command
 from edge_redis.core.script import load
 from edge_redis.errors import StoreError
 from edge_redis.health import verdicts
+from edge_redis.health.checks import OVERDUE
 from edge_redis.health.flapping import FlapThresholds
 from edge_redis.health.operations import Health
 from edge_redis.health.registry import SLICE, SLICES_AT_ONCE, sliced
+from edge_redis.health.suspicion import Ask, Suspicion
+from edge_redis.health.verdicts import Brief
 from edge_redis.models import EdgeNodeStatus, HealthCheck, WatchRound
 
 LEAST_OF_MANY: Final = 3
@@ -35,6 +42,8 @@ LEAST_OF_MANY: Final = 3
 MOST: Final = 0.5
 """A silence of many begins above this share of the nodes that were up, and ends below half of it."""
 FENCED: Final = b"FENCED"
+USUAL_INTERVAL: Final = 5.0
+"""Seconds between two rounds, where the timeout is not so short that it takes more of them."""
 
 _DUTY: Final = load(__package__, "duty")
 _RESIGN: Final = load(__package__, "resign")
@@ -48,8 +57,6 @@ class Turn(NamedTuple):
     fence: int
     now_ms: int
     since_ms: int
-    registered: int
-    suspects: int
     silence: int
 
 
@@ -61,7 +68,7 @@ class Duty(Health):
         heartbeat_timeout_seconds: float,
         *,
         namespace: str,
-        interval_seconds: float,
+        interval_seconds: float | None,
         lease_seconds: float | None,
         retention_seconds: float | None,
         max_history: int,
@@ -69,6 +76,9 @@ class Duty(Health):
         detector: str = "timeout",
         phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None,
+        suspicion_seconds: float = 0.0,
+        confirm: Callable[..., object] | None = None,
+        ask: Ask | None = None,
     ) -> None:
         super().__init__(
             heartbeat_timeout_seconds,
@@ -79,18 +89,25 @@ class Duty(Health):
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
         )
-        interval = check.positive("interval_seconds", interval_seconds)
+        # Often enough that an absence of the server is noticed before it makes a node that beats look silent.
+        usual = min(USUAL_INTERVAL, self._timeout / 4)
+        interval = usual if interval_seconds is None else check.positive("interval_seconds", interval_seconds)
         lease = 3 * interval if lease_seconds is None else check.number("lease_seconds", lease_seconds)
         if lease < 2 * interval:
             raise check.value_error("lease_seconds", lease, "must be at least two intervals")
         self.tick_seconds = interval
         self._lease_ms = round(lease * 1000)
-        # A silence of the server must be noticed well before it makes a node that beats look silent.
         gap = max(1.5 * interval, min(2 * interval + 1, self._timeout / 2))
         self._gap_ms = round(gap * 1000)
         self._retention = None if retention_seconds is None else check.positive("retention_seconds", retention_seconds)
+        suspicion = check.non_negative("suspicion_seconds", suspicion_seconds)
+        if confirm is not None:
+            check.function("confirm", confirm)
+        self._suspicion = Suspicion(self._keys, suspicion, self._max_transitions, None if confirm is None else ask)
+        self._limit = f"timeout {self._timeout:g} s" + (f", phi threshold {phi_threshold:g}" * self._uses_phi)
         self._holder = secrets.token_hex(8)
         self._resigned = False
+        self.latest: WatchRound | None = None
 
     def after_fork(self) -> None:
         """Be another watch than the parent."""
@@ -109,25 +126,40 @@ class Duty(Health):
     def run_once(self) -> Flow[WatchRound]:
         """Take the watch or keep it, and judge every registered node; or stand by where another has it."""
         with self.mutex:  # a round in the background and one that is asked for
-            return WatchRound(leader=False) if self._resigned else (yield from self._round())
+            self.latest = WatchRound(leader=False) if self._resigned else (yield from self._round())
+            return self.latest
 
     def _round(self) -> Flow[WatchRound]:
         turn = yield from self._take_duty()
         if turn.fence == 0:
             return WatchRound(leader=False)
-        claims = [(node_id, "") for node_id in (yield from self._ids())]
-        silence = yield from self._silence(turn, claims)
-        judged = yield from self._judge(turn, "withhold" if silence else "brief", claims)
-        if judged is None:
+        seen = yield from self._judge(turn, "watch", (yield from self._ids()))
+        if seen is None:
             return WatchRound(leader=False)
-        yield from self._note_flapping(turn, [verdict.node_id for verdict in judged if verdict.changed])
+        silence = yield from self._silence(turn, seen)
+        withheld = [brief for brief in seen if brief.withheld]
+        dead: Sequence[str] = () if silence else (yield from self._confirmed(turn, withheld))
+        turned = yield from self._judge(turn, "brief", dead, self._suspicion.note)
+        if turned is None:
+            return WatchRound(leader=False)
+        judged = [*(brief for brief in seen if not brief.withheld), *turned]
+        yield from self._note_flapping(turn, [brief.node_id for brief in judged if brief.changed])
+        return (yield from self._finish(turn, judged, withheld=len(withheld) - len(dead), silence=silence))
+
+    def _confirmed(self, turn: Turn, withheld: Sequence[Brief]) -> Flow[list[str]]:
+        # Asking must be over well before the pause counts as an absence of the server.
+        return self._suspicion.confirmed(turn.fence, turn.now_ms, withheld, self._limit, self._gap_ms / 2000)
+
+    def _finish(self, turn: Turn, judged: Sequence[Brief], *, withheld: int, silence: bool) -> Flow[WatchRound]:
         grace = turn.now_ms - turn.since_ms < self._timeout * 1000
-        forgotten = 0 if grace or self._retention is None else (yield from self.forget(self._retention))
+        retention = None if grace or silence else self._retention
+        forgotten = 0 if retention is None else (yield from self.forget(retention))
         return WatchRound(
             leader=True,
             fence=turn.fence,
             checked=len(judged),
-            unhealthy=sum(not verdict.healthy for verdict in judged),
+            unhealthy=sum(not brief.healthy for brief in judged),
+            suspected=0 if silence else withheld,
             forgotten=forgotten,
             grace=grace,
             silence=silence,
@@ -135,52 +167,35 @@ class Duty(Health):
 
     def _take_duty(self) -> Operation[Turn]:
         return _DUTY(
-            [self._keys.duty, self._keys.beats],
-            [self._holder, self._lease_ms, self._gap_ms, self._timeout * 500],
-            lambda reply: Turn(*map(int, reply)),
+            [self._keys.duty], [self._holder, self._lease_ms, self._gap_ms], lambda reply: Turn(*map(int, reply))
         )
 
-    def _judge(self, turn: Turn, form: str, claims: Sequence[tuple[str, str]]) -> Flow[list[verdicts.Brief] | None]:
+    def _judge(self, turn: Turn, form: str, ids: Sequence[str], note: str = "") -> Flow[list[Brief] | None]:
         """Return the verdicts, or None where the turn or the round is over."""
-        judged: list[verdicts.Brief] = []
-        for some in sliced(claims, SLICE * SLICES_AT_ONCE):
-            replies = yield from self._slices(form, some, str(turn.fence))
+        judged: list[Brief] = []
+        for some in sliced([(node_id, "") for node_id in ids], SLICE * SLICES_AT_ONCE):
+            replies = yield from self._slices(form, some, str(turn.fence), note)
             if FENCED in replies:
                 return None
             for part, reply in zip(sliced(some, SLICE), replies, strict=True):
                 judged.extend(verdicts.from_words([node_id for node_id, _ in part], reply))
         return judged
 
-    def _silence(self, turn: Turn, claims: Sequence[tuple[str, str]]) -> Flow[bool]:
+    def _silence(self, turn: Turn, seen: Sequence[Brief]) -> Flow[bool]:
         """Whether most of the fleet is silent; say so in the stream where that begins or ends."""
         was = turn.silence == 1
-        if not (was or self._uses_phi) and turn.suspects <= turn.registered * MOST:
-            return False
-        silent, _ = yield from self._count(turn, claims)
-        suspects, up = yield from self._count(turn, claims, suspects=True)
-        if was:
-            now = suspects >= LEAST_OF_MANY and suspects > up * MOST / 2
-        else:
-            now = silent > 0 and suspects >= LEAST_OF_MANY and suspects > up * MOST
+        up, overdue = sum(brief.up for brief in seen), sum(brief.overdue for brief in seen)
+        is_due = was or any(brief.withheld for brief in seen)
+        now = is_due and overdue >= LEAST_OF_MANY and overdue > up * (MOST / 2 if was else MOST)
         if now != was:
-            limit = "longer than they use to be" if self._uses_phi else f"for {self._timeout / 2:g} s or longer"
-            reason = f"{suspects} of {up} nodes that were up are silent {limit}"
+            limit = "longer than they use to be" if self._uses_phi else f"for {self._timeout * OVERDUE:g} s or longer"
+            reason = f"{overdue} of {up} nodes that were up are silent {limit}"
             yield from _SILENCE(
                 [self._keys.duty, self._keys.transitions],
                 [turn.fence, int(now), reason, self._max_transitions],
                 int,
             )
         return now
-
-    def _count(self, turn: Turn, claims: Sequence[tuple[str, str]], *, suspects: bool = False) -> Flow[tuple[int, int]]:
-        """Return how many nodes would turn unhealthy now, or are suspects, and how many were not so before."""
-        turning = up = 0
-        for some in sliced(claims, SLICE * SLICES_AT_ONCE):
-            replies = yield from self._slices("count", some, str(turn.fence), suspects=suspects)
-            counts = [tuple(map(int, reply.split())) for reply in replies if reply != FENCED]
-            turning += sum(count[0] for count in counts)
-            up += sum(count[1] for count in counts)
-        return turning, up
 
     def _note_flapping(self, turn: Turn, changed: Sequence[str]) -> Flow[None]:
         """Tell of the nodes that began or ceased to flap: one whose verdict changed, or that did flap."""
@@ -197,7 +212,8 @@ class Duty(Health):
         self, turn: Turn, node_id: str, checks: Sequence[HealthCheck], known: Container[str]
     ) -> Operation[int] | None:
         """Return the step that notes a node's flapping where it is news, and the node not in maintenance."""
-        flaps = self._flaps([found.healthy for found in checks])
+        seen = [found.healthy for found in checks]
+        flaps = self._flaps(seen, was=node_id in known)
         if flaps == (node_id in known) or (checks and checks[-1].details["status"] == EdgeNodeStatus.MAINTENANCE):
             return None
         keys = self._keys
@@ -208,7 +224,7 @@ class Duty(Health):
                 node_id,
                 int(flaps),
                 "healthy" if checks and checks[-1].healthy else "unhealthy",
-                "the verdict changes too often" if flaps else "the verdict is steady again",
+                self._flap_reason(seen),
                 self._max_transitions,
             ],
             int,

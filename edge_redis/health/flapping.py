@@ -28,6 +28,12 @@ def is_flapping(verdicts: Sequence[bool], window: int) -> bool:
     return transitions(verdicts[-window:]) >= FLAPPING_TRANSITIONS
 
 
+def reason(verdicts: Sequence[bool], window: int) -> str:
+    """Return what the rule goes by."""
+    found = transitions(verdicts[-window:])
+    return f"{found} changes of verdict in the last {window} checks, flapping from {FLAPPING_TRANSITIONS}"
+
+
 @dataclass(frozen=True, slots=True)
 class FlapThresholds:
     """Flapping with one threshold to start and a lower one to stop, so that the state itself does not flap.
@@ -36,11 +42,11 @@ class FlapThresholds:
     newest weighing 1.2, the oldest 0.8, linear in between. Flapping starts at ``start_percent`` and ends
     below ``stop_percent``. This is the rule of Nagios ("Detection and Handling of State Flapping", Nagios
     Core documentation), over a longer window: on real checks its 21 checks with 50% and 20% missed sites
-    that went down and up over weeks.
+    that went down and up over weeks (docs/health.md has the figures).
     """
 
     window: int = 41
-    start_percent: float = 20.0
+    start_percent: float = 17.5
     stop_percent: float = 5.0
 
     def __post_init__(self) -> None:
@@ -70,6 +76,18 @@ class FlapThresholds:
             found.append(flapping)
         return found
 
-    def is_flapping(self, verdicts: Sequence[bool]) -> bool:
-        """Whether a node with these verdicts, all that are known, is flapping now."""
+    def is_flapping(self, verdicts: Sequence[bool], *, was: bool | None = None) -> bool:
+        """Whether a node with these verdicts, all that are known, is flapping now.
+
+        ``was``: whether it was flapping before the last of them; None: judged from the verdicts too.
+        """
+        if was is not None:
+            return self.change_percent(verdicts) >= (self.stop_percent if was else self.start_percent)
         return bool(verdicts) and self.states(verdicts)[-1]
+
+    def reason(self, verdicts: Sequence[bool]) -> str:
+        """Return what these thresholds go by."""
+        return (
+            f"{self.change_percent(verdicts):.1f}% of the last {self.window} checks changed the verdict (weighted), "
+            f"flapping from {self.start_percent:g}% until below {self.stop_percent:g}%"
+        )

@@ -57,25 +57,34 @@ class Fleet(Checks):
         """
         age = self._timeout if seconds is None else check.non_negative("seconds", seconds)
         most = check.integer("limit", limit, least=1, most=MAX_STALE)
-        return _STALE(
-            [self._keys.beats], [age * 1000, most, self._now_word()], lambda ids: [node_id.decode() for node_id in ids]
-        )
+        return _STALE([self._keys.beats], [age * 1000, most, self._now_word()], fields.known_ids)
 
     def forget(self, seconds: float) -> Flow[int]:
         """Remove the nodes that have been silent for ``seconds`` or longer; return how many.
 
         Each goes with its facts and history, and leaves a transition to "forgotten". One that beats
-        again by id learns that it is unknown; one that beats as an EdgeNode is registered again.
+        again by id learns that it is unknown; one that beats as an EdgeNode is registered again. A
+        node in maintenance stays.
         """
         age_ms = check.positive("seconds", seconds) * 1000
-        keys, removed = self._keys, 0
+        removed = kept = 0
         while True:
             with self._slots.hold() as call:
-                some = yield from _FORGET(
-                    [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.repeats],
-                    [*call, age_ms, SLICE, self._max_transitions, self._now_word()],
-                    int,
-                )
-            removed += some
-            if some < SLICE:
+                gone, stayed = yield from self._forget(call, age_ms, kept)
+            removed += gone
+            kept += stayed
+            if gone + stayed < SLICE:
                 return removed
+
+    def _forget(self, call: tuple[str, int], age_ms: float, kept: int) -> Operation[tuple[int, int]]:
+        keys = self._keys
+        return _FORGET(
+            [keys.beats, keys.nodes, keys.histories, keys.transitions, keys.repeats, keys.suspects, keys.flapping],
+            [*call, age_ms, SLICE, self._max_transitions, self._now_word(), kept],
+            _counts,
+        )
+
+
+def _counts(reply: bytes) -> tuple[int, int]:
+    removed, kept = map(int, reply.split())
+    return removed, kept

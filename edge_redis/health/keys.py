@@ -10,6 +10,7 @@
 | <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason            |
 | <tag>:duty            | hash   | none        | which HealthWatch is on duty, and what it sees (``duty.lua``) |
 | <tag>:flapping        | set    | none        | ids of the nodes that a HealthWatch found flapping          |
+| <tag>:suspects        | hash   | none        | node id -> since when a HealthWatch suspects it, server ms  |
 | <tag>:relay:<name>    | hash   | none        | where a TransitionRelay stands (``relay.lua``)              |
 | <tag>:totals          | hash   | none        | total_checks                                                |
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each slot (``core.repeats``)               |
@@ -40,6 +41,7 @@ class HealthKeys:
         self.transitions = room.key("transitions")
         self.duty = room.key("duty")
         self.flapping = room.key("flapping")
+        self.suspects = room.key("suspects")
         self.relays = room.key("relay")
         self.totals = room.key("totals")
         self.repeats = room.key("repeats")

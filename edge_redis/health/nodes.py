@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, cast
 
 from edge_redis.core import check, codec
-from edge_redis.errors import CorruptDataError
+from edge_redis.errors import CorruptDataError, InvalidArgumentError
 from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp, timestamp_ms
 
 MAX_LOCATION_BYTES: Final = 1024
@@ -67,6 +68,15 @@ def node_id(node: object) -> str:
     elif not isinstance(node, str):
         raise check.type_error("node", node, "an EdgeNode or the id of one")
     return check.identifier("node id", node)
+
+
+def known_ids(members: Iterable[bytes]) -> list[str]:
+    """Return those of a sorted set's members that can be ids."""
+    found = []
+    for member in members:
+        with suppress(UnicodeDecodeError, InvalidArgumentError):
+            found.append(check.identifier("node id", member.decode()))
+    return found
 
 
 def listed(nodes: object) -> list[EdgeNode | str]:

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from edge_redis.core import check
 from edge_redis.core.operation import Batch, Flow, Operation, command
-from edge_redis.health import ages, recovery, verdicts
+from edge_redis.health import ages, flapping, recovery, verdicts
 from edge_redis.health.checks import MAX_HISTORY
-from edge_redis.health.flapping import FlapThresholds, is_flapping
+from edge_redis.health.flapping import FlapThresholds
 from edge_redis.health.fleet import Fleet
 from edge_redis.health.following import Follower
 from edge_redis.health.registry import Clock
@@ -73,8 +73,17 @@ class Health(Fleet):
         checks = yield from self.get_history(node_id, self._max_history if self._flap_detector else window)
         return self._flaps([found.healthy for found in checks], window)
 
-    def _flaps(self, verdicts: Sequence[bool], window: int = recovery.FLAPPING_WINDOW) -> bool:
-        return self._flap_detector.is_flapping(verdicts) if self._flap_detector else is_flapping(verdicts, window)
+    def _flaps(
+        self, verdicts: Sequence[bool], window: int = recovery.FLAPPING_WINDOW, *, was: bool | None = None
+    ) -> bool:
+        if self._flap_detector:
+            return self._flap_detector.is_flapping(verdicts, was=was)
+        return flapping.is_flapping(verdicts, window)
+
+    def _flap_reason(self, verdicts: Sequence[bool]) -> str:
+        if self._flap_detector:
+            return self._flap_detector.reason(verdicts)
+        return flapping.reason(verdicts, recovery.FLAPPING_WINDOW)
 
     def get_recovery_recommendation(self, node_id: str) -> Flow[str]:
         """Return what to do about a node.
@@ -88,9 +97,9 @@ class Health(Fleet):
         4. "Investigate connectivity (stale heartbeat)": one of these five is unhealthy;
         5. "Normal".
         """
-        flapping = yield from self.detect_flapping(node_id, recovery.FLAPPING_WINDOW)
+        flaps = yield from self.detect_flapping(node_id, recovery.FLAPPING_WINDOW)
         checks = yield from self.get_history(node_id, recovery.DECIDING_CHECKS)
-        return recovery.recommend(checks, flapping=flapping)
+        return recovery.recommend(checks, flapping=flaps)
 
     def heartbeat_age(self, node_id: str) -> Flow[dict[str, Any]]:
         """Return how old the node's heartbeat was at the checks kept: count, p50, p95, p99, max, in milliseconds."""

@@ -27,6 +27,7 @@ SLICES_AT_ONCE: Final = 100
 """Slices sent in one round trip."""
 
 _REGISTER: Final = load(__package__, "register")
+_ALIVE: Final = load(__package__, "alive")
 _BEAT: Final = load(__package__, "beat")
 _DEREGISTER: Final = load(__package__, "deregister")
 _PAGE: Final = load(__package__, "page")
@@ -76,6 +77,9 @@ class Registry(Subject):
         if isinstance(node, EdgeNode):
             return self._beat_of_object(node, status, resources)
         node_id = fields.node_id(node)
+        keys = [self._keys.beats, self._keys.node(node_id)]
+        if status is None and resources is None and self._clock is None and self._arrival_limit == "":
+            return _ALIVE(keys, [node_id], bool)
         words: list[Argument] = [
             node_id,
             "" if status is None else fields.status_word(status),
@@ -83,7 +87,7 @@ class Registry(Subject):
             self._now_word(),
             self._arrival_limit,
         ]
-        return _BEAT([self._keys.beats, self._keys.node(node_id)], words, bool)
+        return _BEAT(keys, words, bool)
 
     def _beat_of_object(
         self, node: EdgeNode, status: EdgeNodeStatus | None, resources: ResourceUsage | None
@@ -132,7 +136,9 @@ class Registry(Subject):
         keys = self._keys
         with self._slots.hold() as (slot, number):
             removed = yield from _DEREGISTER(
-                [keys.beats, keys.node(name), keys.history(name), keys.repeats], [name, slot, number], int
+                [keys.beats, keys.node(name), keys.history(name), keys.repeats, keys.suspects, keys.flapping],
+                [name, slot, number],
+                int,
             )
         return removed == 1
 
@@ -166,11 +172,14 @@ class Registry(Subject):
         return _FACTS(keys, [status, *ids], lambda rows: [fields.from_facts(row) for row in rows])
 
     def _ids(self) -> Flow[list[str]]:
-        """Return every registered id, in order; one registered throughout is never missed."""
+        """Return every registered id, in order; one registered throughout is never missed.
+
+        What cannot be an id was not written by this package, and is left out.
+        """
         ids: set[str] = set()
         cursor = b"0"
         while True:
             cursor, *page = yield from _PAGE([self._keys.beats], [cursor, PAGE], list[bytes])
-            ids.update(node_id.decode("utf-8", "surrogateescape") for node_id in page)
+            ids.update(fields.known_ids(page))
             if cursor == b"0":
                 return sorted(ids)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, Final
 
 from edge_redis.core import check
-from edge_redis.core.operation import Flow, Operation, command, done
+from edge_redis.core.operation import Call, Flow, Operation, command
 from edge_redis.core.script import load
 from edge_redis.core.subject import Subject
+from edge_redis.errors import StoreError
 from edge_redis.health.keys import HealthKeys
 from edge_redis.health.transitions import Entry, from_entry
 from edge_redis.models import Transition
@@ -22,6 +24,7 @@ AT_ONCE: Final = 100
 LONGEST_BACKOFF: Final = 300.0
 
 _RELAY: Final = load(__package__, "relay")
+_RESIGN: Final = load(__package__, "resign")
 _SETTLE: Final = load(__package__, "settle")
 
 
@@ -51,40 +54,54 @@ class Relay(Subject):
         self.tick_seconds = check.positive("interval_seconds", interval_seconds)
         self._lease_ms = round(check.positive("lease_seconds", lease_seconds) * 1000)
         self._holder = secrets.token_hex(8)
+        self._resigned = False
+        self._is_busy = False
 
     def after_fork(self) -> None:
         """Be another relay than the parent."""
         self._holder = secrets.token_hex(8)
+        self._is_busy = False
 
     def tick(self) -> Flow[int]:
         """Do a round."""
         return self.run_once()
 
     def closing(self) -> Flow[None]:
-        """Leave what is due to the next relay of this name."""
-        return done(None)
+        """Leave what is due to the next relay of this name, at once; with the server away, the turn runs out."""
+        with self.mutex, suppress(StoreError):
+            self._resigned = True  # a round in the background must not take it again
+            yield from _RESIGN([self._relay], [self._holder], int)
 
     def run_once(self) -> Flow[int]:
         """Deliver what is due, where it is this relay's turn; return how many were delivered."""
+        with self.mutex:  # a round in the background and one that is asked for: in threads one waits
+            if self._is_busy:  # in tasks it leaves it to the other
+                return 0
+            self._is_busy = True
+            try:
+                return (yield from self._round())
+            finally:
+                self._is_busy = False
+
+    def _round(self) -> Flow[int]:
         delivered = 0
-        with self.mutex:  # a round in the background and one that is asked for
-            before, attempts, entries = yield from self.take()
-            for entry in entries:
-                position = entry[0].decode()
-                outcome = self._deliver(entry)
-                goes_on = yield from self._settle(before, attempts, position, outcome)
-                delivered += outcome == "delivered"
-                if not goes_on:
-                    break
-                before, attempts = position, 0
+        before, attempts, entries = yield from self.take()
+        for entry in entries:
+            position = entry[0].decode()
+            outcome = yield from self._deliver(entry)
+            goes_on = yield from self._settle(before, attempts, position, outcome)
+            delivered += outcome == "delivered"
+            if not goes_on:
+                break
+            before, attempts = position, 0
         return delivered
 
-    def _deliver(self, entry: Entry) -> str:
+    def _deliver(self, entry: Entry) -> Flow[str]:
         change = from_entry(entry)
         if change is None or (self._states is not None and change.state not in self._states):
             return "skipped"
         try:
-            self._sink(change)
+            yield from Call(self._sink, change)
         except Exception as error:  # noqa: BLE001 -- whatever a sink raises is its failure
             _log.warning("%s of %r was not delivered: %r", change.state, change.node_id, error)
             return "failed"
@@ -92,6 +109,8 @@ class Relay(Subject):
 
     def take(self) -> Flow[tuple[str, int, list[Entry]]]:
         """Return the position, the attempts made at what comes next, and what is due: nothing out of turn."""
+        if self._resigned:
+            return "", 0, []
         turn = yield from _RELAY([self._relay, self._keys.transitions], [self._holder, self._lease_ms], list[bytes])
         if not turn:
             return "", 0, []

@@ -43,18 +43,34 @@ def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """A verdict without its details. ``changed``: it is another than the one before."""
+    """A verdict without its details.
+
+    ``changed``: it is another than the one before. ``withheld``: there is no verdict yet, the node
+    would turn unhealthy. ``up``: it was not unhealthy before, nor in maintenance. ``overdue``: one
+    of these that is silent for longer than it should be.
+    """
 
     node_id: str
     healthy: bool
     latency_ms: float
     changed: bool
+    withheld: bool = False
+    up: bool = False
+    overdue: bool = False
 
 
 def from_words(node_ids: Iterable[str], reply: bytes) -> list[Brief]:
     """Return the verdicts of a brief reply; nodes that were not judged are left out."""
     return [
-        Brief(node_id, word.startswith(b"1"), float(word[1:].rstrip(b"!")), word.endswith(b"!"))
+        Brief(
+            node_id,
+            word.startswith(b"1"),
+            float(word[1:].rstrip(b"!^~")),
+            b"!" in word,
+            word.startswith(b"?"),
+            b"^" in word,
+            b"~" in word,
+        )
         for node_id, word in zip(node_ids, reply.split(b" "), strict=True)
         if word != _UNKNOWN
     ]

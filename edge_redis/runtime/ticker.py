@@ -1,7 +1,7 @@
 """Calls something every so often: a daemon thread for a blocking target, a task for an awaited one.
 
-An error of the store is no reason to stop: what could not be flushed is kept and tried again at
-the next tick.
+An error is no reason to stop: what could not be flushed is kept and tried again at the next tick, and
+a watch that ended in silence would be the worst of all.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class ThreadTicker:
                 self._target()
             except EdgeRedisError as error:
                 _log.warning("will try again in %s s: %s", self._seconds, error)
+            except Exception:  # noqa: BLE001 -- whatever it is, the next tick is due
+                _log.exception("will try again in %s s, after what should not happen", self._seconds)
 
     def stop(self) -> None:
         """Stop, and wait for a tick that is under way, unless this is that tick."""
@@ -78,6 +80,8 @@ class TaskTicker:
                 await self._target()
             except EdgeRedisError as error:
                 _log.warning("will try again in %s s: %s", self._seconds, error)
+            except Exception:  # noqa: BLE001 -- whatever it is, the next tick is due
+                _log.exception("will try again in %s s, after what should not happen", self._seconds)
 
     def stop(self) -> None:
         """Stop ticking. A tick under way is cancelled; what it was sending stays in the buffer."""

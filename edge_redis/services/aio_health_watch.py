@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal, Self
 
 from edge_redis.health.duty import Duty
 from edge_redis.health.flapping import FlapThresholds
+from edge_redis.models import WatchRound
+from edge_redis.runtime.asking import AwaitedAsk
 from edge_redis.services.base import AsyncService
 from edge_redis.services.bind import awaited
 
@@ -28,12 +31,21 @@ class HealthWatch(AsyncService[Duty]):
         client: a Redis or Valkey client with ``decode_responses=False``.
         heartbeat_timeout_seconds: as in HealthMonitor; nodes are to beat at least twice in it.
         namespace: as in HealthMonitor.
-        interval_seconds: pause between two rounds.
+        interval_seconds: pause between two rounds; None: 5 s, or a quarter of the timeout where that is less. With
+            more than a third of the timeout, short absences of the server may go unnoticed.
         lease_seconds: how long a watch that dies stays on duty; at least two intervals, by default three.
-        retention_seconds: nodes silent for longer are forgotten; None: never.
+        retention_seconds: nodes silent for longer are forgotten, but for those in maintenance; None: never.
         max_history, max_transitions, detector, phi_threshold, flap_detector: as in HealthMonitor.
+        suspicion_seconds: a node silent for too long is told of as "suspected", and as "unhealthy" only where
+            it is still silent this many seconds later. 0.0: unhealthy at once.
+        confirm: asks a suspect over another way than that of its heartbeats, by its id; a true answer means
+            that it is alive, an error that it is not. It then stays suspected, and is asked again after
+            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads
+            where it is no coroutine function, and to return within seconds.
 
     """
+
+    _ticks_from_first_use = False
 
     def __init__(
         self,
@@ -41,7 +53,7 @@ class HealthWatch(AsyncService[Duty]):
         heartbeat_timeout_seconds: float = 60.0,
         *,
         namespace: str = "default",
-        interval_seconds: float = 5.0,
+        interval_seconds: float | None = None,
         lease_seconds: float | None = None,
         retention_seconds: float | None = None,
         max_history: int = 100,
@@ -49,6 +61,8 @@ class HealthWatch(AsyncService[Duty]):
         detector: Literal["timeout", "phi"] = "timeout",
         phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
+        suspicion_seconds: float = 0.0,
+        confirm: Callable[[str], Awaitable[object] | object] | None = None,
     ) -> None:
         room = Duty(
             heartbeat_timeout_seconds,
@@ -61,12 +75,21 @@ class HealthWatch(AsyncService[Duty]):
             detector=detector,
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
+            suspicion_seconds=suspicion_seconds,
+            confirm=confirm,
+            ask=None if confirm is None else AwaitedAsk(confirm),
         )
         super().__init__(client, room)
 
     def start(self) -> Self:
         """Do rounds in the background from now on, the first after an interval."""
-        self._open_room  # noqa: B018 -- its use starts the ticking
+        self._open_room  # noqa: B018 -- refused where this is closed
+        self._tick_on()
         return self
 
     run_once = awaited(Duty.run_once)
+
+    @property
+    def latest(self) -> WatchRound | None:
+        """What the last round of this watch did, in the background or not; None before the first."""
+        return self._room.latest

@@ -72,6 +72,9 @@ class _Engine:
 class Service(Generic[R]):
     """A subject on a blocking client. Safe to use from many threads."""
 
+    _ticks_from_first_use = True
+    """What buffers must; what has a ``start`` does not."""
+
     def __init__(self, client: BlockingClient, room: R, listener: Background | None = None) -> None:
         self._runner = BlockingRunner(client)
         self._room = room
@@ -84,9 +87,14 @@ class Service(Generic[R]):
     def _open_room(self) -> R:
         if self._closed:
             raise closed(self)
+        if self._ticks_from_first_use:
+            self._tick_on()
+        return self._room
+
+    def _tick_on(self) -> None:
+        """Do in the background what is due there, from now on."""
         for each in self._background:
             each.ensure()
-        return self._room
 
     def close(self) -> None:
         """Flush what is buffered and stop what runs in the background. The client stays open.
@@ -145,6 +153,9 @@ class _AsyncEngine:
 class AsyncService(Generic[R]):
     """A subject on an asyncio client. Safe to use from many tasks of one loop."""
 
+    _ticks_from_first_use = True
+    """What buffers must; what has a ``start`` does not."""
+
     def __init__(self, client: AsyncClient, room: R, listener: Background | None = None) -> None:
         self._runner = AsyncRunner(client)
         self._room = room
@@ -157,9 +168,14 @@ class AsyncService(Generic[R]):
     def _open_room(self) -> R:
         if self._closed:
             raise closed(self)
+        if self._ticks_from_first_use:
+            self._tick_on()
+        return self._room
+
+    def _tick_on(self) -> None:
+        """Do in the background what is due there, from now on."""
         for each in self._background:
             each.ensure()
-        return self._room
 
     async def close(self) -> None:
         """Flush what is buffered and stop what runs in the background. The client stays open.

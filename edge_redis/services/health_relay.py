@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge_redis.health.relaying import Relay
 from edge_redis.models import Transition
+from edge_redis.runtime.asking import refuse_coroutines
 from edge_redis.services.base import Service
 from edge_redis.services.bind import blocking
 
@@ -36,6 +37,8 @@ class TransitionRelay(Service[Relay]):
 
     """
 
+    _ticks_from_first_use = False
+
     def __init__(
         self,
         client: BlockingClient,
@@ -50,7 +53,7 @@ class TransitionRelay(Service[Relay]):
         lease_seconds: float = 30.0,
     ) -> None:
         room = Relay(
-            sink,
+            refuse_coroutines("sink", sink),
             name,
             namespace=namespace,
             states=states,
@@ -67,4 +70,5 @@ class TransitionRelay(Service[Relay]):
     def start(self) -> Self:
         """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""
         self._runner.run(self._open_room.take())
+        self._tick_on()
         return self

@@ -294,6 +294,20 @@ def test_a_server_that_is_away_is_an_error_of_ours(unreachable: HealthMonitor) -
     assert node == before, "an object changes only when its heartbeat was noted"
 
 
+def test_what_others_wrote_among_the_nodes_hides_nobody(make: Any, backend: Backend) -> None:
+    monitor, watch = make("HealthMonitor"), make("HealthWatch")
+    monitor.register(EdgeNode("good", "good"))
+    with backend.client() as client:
+        client.zadd(f"{TAG}:beats", {b"\xff\xfe": 1, b"": 2, "x y\nz": 3})
+        client.hset(f"{TAG}:duty", mapping={"fence": "x", "until_ms": "y", "seen_ms": "z", "holder": "q"})
+        client.hset(f"{TAG}:suspects", "good", "zz")
+        client.sadd(f"{TAG}:flapping", b"\xff")
+    assert [check["node_id"] for check in monitor.check_cluster()["checks"]] == ["good", "x y\nz"]
+    assert [found.id for found in monitor.nodes()] == ["good"]
+    assert monitor.stale() == ["x y\nz"]
+    assert (watch.run_once().checked, watch.run_once().checked) == (2, 2)
+
+
 def test_a_flap_detector_needs_a_history_of_its_window() -> None:
     with pytest.raises(InvalidArgumentError, match="max_history, which a flap_detector reads, must be at least 41"):
         HealthMonitor(fakeredis.FakeRedis(), max_history=40, flap_detector=FlapThresholds())

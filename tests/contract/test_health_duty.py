@@ -24,51 +24,12 @@ from edge_redis.health.duty import Duty
 from edge_redis.health.operations import Health
 from edge_redis.runtime.runner import BlockingRunner
 from support import simulation
-from support.clock import ServerClock, stop_the_clock
+from support.clock import stop_the_clock
 from support.servers import Backend
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
+from support.site import ABROAD, START, Site
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TAG = "er:{default:health0}"
-ABROAD = WatchRound(leader=False)
-
-
-class Site:
-    """A fleet, its monitor and its watches on a server whose clock is moved by hand."""
-
-    def __init__(self, make: Maker, clock: ServerClock) -> None:
-        self.make, self.clock = make, clock
-        self.monitor = make("HealthMonitor")
-        self.watch = self.another()
-        self.alive: set[str] = set()
-
-    def another(self, **settings: Any) -> Any:
-        """Return a further watch: rounds every 5 s, a lease of 15 s, a gap of 11 s."""
-        return self.make("HealthWatch", **settings)
-
-    def join(self, *names: str) -> None:
-        """Let nodes begin to beat."""
-        self.alive.update(names)
-        self.beat()
-
-    def beat(self) -> None:
-        self.monitor.heartbeat_many([self.node(name) for name in self.alive])
-
-    @staticmethod
-    def node(name: str, status: EdgeNodeStatus = EdgeNodeStatus.ONLINE) -> EdgeNode:
-        return EdgeNode(name, name, status=status, last_heartbeat=START)
-
-    def rounds(self, seconds: float, watch: Any = None) -> WatchRound:
-        """Let time pass, a beat and a round every 5 s; return the last round."""
-        found = ABROAD
-        for _ in range(round(seconds / 5)):
-            self.clock.now += 5
-            self.beat()
-            found = (watch or self.watch).run_once()
-        return found
-
-    def told(self) -> list[tuple[str, str, str]]:
-        return [(change.node_id, change.state, change.previous) for change in self.monitor.transitions(1000)]
 
 
 @pytest.fixture(params=["blocking", "awaited"])
@@ -241,8 +202,35 @@ def test_flapping_begins_and_ends_in_the_stream(site: Site) -> None:
         ("flapping", "unhealthy"),
         ("recovered", "unhealthy"),
     ]
+    assert site.monitor.transitions()[3].reason == "3 changes of verdict in the last 10 checks, flapping from 3"
     site.rounds(60)
     assert [change[1:] for change in site.told()][5:] == [("healthy", "flapping")]
+    assert site.monitor.transitions()[5].reason == "2 changes of verdict in the last 10 checks, flapping from 3"
+
+
+def test_flapping_by_thresholds_lasts_though_the_history_has_lost_its_beginning(site: Site) -> None:
+    site.watch.close()
+    watch = site.another(flap_detector=FlapThresholds(11, 50, 5), max_history=11)
+    site.join("a")
+    site.rounds(60, watch)
+
+    def turn(status: EdgeNodeStatus) -> None:
+        site.monitor.heartbeat("a", status)
+        watch.run_once()
+
+    for index in range(6):
+        turn(EdgeNodeStatus.OFFLINE if index % 2 == 0 else EdgeNodeStatus.ONLINE)
+    (flapping,) = (change for change in site.monitor.transitions() if change.state == "flapping")
+    assert flapping.reason.startswith("55.6% of the last 11 checks")
+    assert flapping.reason.endswith("flapping from 50% until below 5%")
+    for _ in range(4):  # one change in nine checks: under the start, over the stop
+        turn(EdgeNodeStatus.OFFLINE)
+        for _ in range(8):
+            turn(EdgeNodeStatus.ONLINE)
+    assert [change[1] for change in site.told() if change[2] == "flapping"] == []
+    for _ in range(11):
+        turn(EdgeNodeStatus.ONLINE)
+    assert site.told()[-1] == ("a", "healthy", "flapping")
 
 
 def test_maintenance_silences_a_node(site: Site) -> None:

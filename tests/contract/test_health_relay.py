@@ -93,6 +93,18 @@ def test_another_goes_on_where_one_left_off(client: Any) -> None:
     assert (first.got, second.got) == (both("a"), both("b"))
 
 
+def test_one_that_closes_hands_over_at_once(client: Any) -> None:
+    first, second = Sink(), Sink()
+    with TransitionRelay(client, second) as other:
+        with TransitionRelay(client, first) as relay:
+            relay.run_once()
+            flap(client, "a")
+            assert (other.run_once(), relay.run_once()) == (0, 2)
+            flap(client, "b")
+        assert other.run_once() == 2
+    assert (first.got, second.got) == (both("a"), both("b"))
+
+
 def test_more_than_one_look_holds(client: Any) -> None:
     sink = Sink()
     names = [f"n{number:03d}" for number in range(60)]

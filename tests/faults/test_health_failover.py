@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
-from edge_redis import EdgeNode, HealthMonitor, HealthWatch
+from edge_redis import EdgeNode, HealthMonitor, HealthWatch, TransitionRelay
 from support.deadline import eventually
 from support.servers import Backend, Servers
 
@@ -25,6 +27,29 @@ watch = HealthWatch(client, {TIMEOUT}, interval_seconds={INTERVAL}, lease_second
 while True:
     print(watch.run_once().fence, flush=True)
     time.sleep({INTERVAL})
+"""
+# Stops itself between taking the watch and judging, so that what it then sends is of a turn that is over.
+STOPPED_IN_A_ROUND = f"""
+import os, signal, sys, time
+import redis
+from edge_redis import HealthWatch
+from edge_redis.core.operation import Batch
+from edge_redis.runtime.runner import BlockingRunner
+perform = BlockingRunner.perform
+def stopping(runner, step):
+    if not isinstance(step, Batch) or step.operations[0].script.name != "health/check":
+        return perform(runner, step)
+    BlockingRunner.perform = perform
+    print("stopping", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    replies = perform(runner, step)
+    print("sent a verdict:", *(reply.decode() for reply in replies), flush=True)
+    return replies
+BlockingRunner.perform = stopping
+client = redis.Redis.from_url(sys.argv[1], socket_timeout=30)
+watch = HealthWatch(client, {TIMEOUT}, interval_seconds={INTERVAL}, lease_seconds={LEASE})
+print("leader", watch.run_once().leader, flush=True)
+time.sleep(60)
 """
 BEAT = f"""
 import sys, time
@@ -46,8 +71,9 @@ class Processes:
         self.url = url
         self.running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, source: str, *arguments: str) -> subprocess.Popen[bytes]:
-        made = subprocess.Popen([sys.executable, "-c", source, self.url, *arguments], stdout=subprocess.DEVNULL)
+    def start(self, source: str, *arguments: str, output: Path = Path(os.devnull)) -> subprocess.Popen[bytes]:
+        with output.open("wb") as lines:
+            made = subprocess.Popen([sys.executable, "-c", source, self.url, *arguments], stdout=lines)
         self.running.append(made)
         return made
 
@@ -74,6 +100,17 @@ def monitor(valkey: Backend) -> Iterator[HealthMonitor]:
 def holder(monitor: HealthMonitor) -> bytes | None:
     found: bytes | None = monitor._runner.client.hget(DUTY, "holder")
     return found
+
+
+def on_duty(monitor: HealthMonitor, outputs: Mapping[int, Path]) -> int:
+    """Return which of the watches that print their fences is on duty."""
+
+    def found() -> list[int]:
+        fence = monitor._runner.client.hget(DUTY, "fence").decode()
+        return [number for number, output in outputs.items() if output.read_text().split()[-1:] == [fence]]
+
+    (number,) = eventually(found)
+    return number
 
 
 def told(monitor: HealthMonitor, name: str) -> list[str]:
@@ -105,6 +142,34 @@ def test_a_standby_takes_over_from_a_killed_watch(monitor: HealthMonitor, proces
     assert told(monitor, "a") == []
 
 
+def test_a_killed_watch_leaves_no_transition_twice_and_none_missed(
+    monitor: HealthMonitor, processes: Processes, tmp_path: Path
+) -> None:
+    steady = [EdgeNode(name, name) for name in ("a", "b", "c", "d", "e")]
+    falling = [EdgeNode(name, name) for name in ("u", "v", "w", "x")]
+    outputs = {number: tmp_path / f"fences-{number}" for number in range(3)}
+    watches = {number: processes.start(WATCH, output=output) for number, output in outputs.items()}
+    eventually(lambda: holder(monitor), seconds=30)
+    monitor.heartbeat_many([*steady, *falling])
+
+    def until(condition: Callable[[], bool], *beating: EdgeNode) -> None:
+        eventually(lambda: monitor.heartbeat_many([*steady, *beating]) and condition(), seconds=30, every=0.02)
+
+    begun = time.monotonic()
+    until(lambda: time.monotonic() - begun > 2 * TIMEOUT, *falling)
+    for index, node in enumerate(falling):  # each goes down and comes back; twice the one on duty is killed then
+        others = falling[:index] + falling[index + 1 :]
+        silent_since = time.monotonic()
+        if index < 2:
+            until(lambda since=silent_since: time.monotonic() - since > 0.9 * TIMEOUT, *others)  # about to be told
+            watches.pop(on_duty(monitor, outputs)).kill()
+        until(lambda name=node.id: told(monitor, name) == ["unhealthy"], *others)
+        until(lambda name=node.id: told(monitor, name) == ["unhealthy", "recovered"], *falling)
+    assert {name.id: told(monitor, name.id) for name in steady} == {name.id: [] for name in steady}
+    assert [told(monitor, node.id) for node in falling] == [["unhealthy", "recovered"]] * 4
+    assert len(monitor.transitions(1000)) == 8
+
+
 def test_a_watch_that_was_paused_past_its_lease_stands_by(monitor: HealthMonitor, processes: Processes) -> None:
     processes.start(BEAT, "a")
     first = processes.start(WATCH)
@@ -119,6 +184,25 @@ def test_a_watch_that_was_paused_past_its_lease_stands_by(monitor: HealthMonitor
     checks = monitor.summary()["total_checks"]
     eventually(lambda: monitor.summary()["total_checks"] > checks + 5, seconds=30)
     assert holder(monitor) == second
+    assert told(monitor, "a") == []
+
+
+def test_what_a_watch_writes_after_a_pause_past_its_lease_is_refused(
+    monitor: HealthMonitor, processes: Processes, tmp_path: Path
+) -> None:
+    monitor.register(EdgeNode("gone", "gone"))
+    processes.start(BEAT, "a")
+    output = tmp_path / "rounds"
+    first = processes.start(STOPPED_IN_A_ROUND, output=output)
+    eventually(lambda: b"stopping" in output.read_bytes(), seconds=30)
+    leader = holder(monitor)
+    processes.start(WATCH)
+    eventually(lambda: holder(monitor) != leader, seconds=30)
+    eventually(lambda: told(monitor, "gone") == ["unhealthy"], seconds=30)
+    os.kill(first.pid, signal.SIGCONT)
+    eventually(lambda: b"leader" in output.read_bytes(), seconds=30)
+    assert output.read_text().splitlines() == ["stopping", "sent a verdict: FENCED", "leader False"]
+    assert told(monitor, "gone") == ["unhealthy"]
     assert told(monitor, "a") == []
 
 
@@ -140,6 +224,19 @@ def test_a_server_that_was_paused_makes_no_node_unhealthy(
     eventually(lambda: monitor.summary()["total_checks"] > checks + 4 * 15, seconds=60)
     assert [told(monitor, name) for name in names] == [[], [], [], []]
     assert monitor.transitions() == []
+
+
+def test_a_round_that_is_asked_for_starts_nothing_in_the_background(monitor: HealthMonitor, valkey: Backend) -> None:
+    monitor.register(EdgeNode("a", "a"))
+    before = threading.active_count()
+    with valkey.client() as client, HealthWatch(client, TIMEOUT, interval_seconds=0.02) as watch:
+        watch.run_once()
+        with TransitionRelay(client, print) as relay:
+            assert (relay.stats()["delivered"], relay.run_once()) == (0, 0)
+        assert threading.active_count() == before
+        watch.start()
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
 
 
 def test_the_background_does_rounds_until_closed(monitor: HealthMonitor, valkey: Backend) -> None:

@@ -19,11 +19,15 @@ from edge_redis import (
     EdgeSynchronizer,
     HealthCheck,
     HealthMonitor,
+    HealthWatch,
     InvocationRecord,
     NearCache,
     RedisCloudStore,
     SyncEvent,
     SyncState,
+    Transition,
+    TransitionRelay,
+    WatchRound,
     connect,
 )
 
@@ -100,3 +104,27 @@ def bundle() -> None:
         assert_type(edge.metrics, EdgeMetrics)
         assert_type(edge.synchronizer("s"), EdgeSynchronizer)
     cache(connect())
+
+
+def watch(client: redis.Redis) -> None:
+    watching = HealthWatch(client, 60.0, suspicion_seconds=5.0, confirm=lambda node_id: node_id == "a")
+    assert_type(watching.run_once(), WatchRound)
+    assert_type(watching.latest, WatchRound | None)
+    assert_type(watching.start(), HealthWatch)
+    relay = TransitionRelay(client, print, states=["unhealthy"])
+    assert_type(relay.run_once(), int)
+    assert_type(relay.stats(), dict[str, Any])
+
+
+async def watch_awaited(client: redis.asyncio.Redis) -> None:
+    async def confirm(_: str) -> bool:
+        return True
+
+    async def sink(_: Transition) -> None: ...
+
+    watching = edge_redis.aio.HealthWatch(client, confirm=confirm)
+    assert_type(await watching.run_once(), WatchRound)
+    assert_type(watching.latest, WatchRound | None)
+    relay = await edge_redis.aio.TransitionRelay(client, sink).start()
+    assert_type(relay, edge_redis.aio.TransitionRelay)
+    assert_type(await relay.run_once(), int)

@@ -70,6 +70,20 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         ["status", "--url", "no url"],
         ["status", "--namespace", "a{b}"],
         ["doctor", "--url", "redis://host:notaport"],
+        ["monitor", "--heartbeat-timeout", "0"],
+        ["monitor", "--interval", "nan"],
+        ["monitor", "--interval", "5", "--lease", "9"],
+        ["monitor", "--retention", "-1"],
+        ["monitor", "--suspicion", "-1"],
+        ["monitor", "--phi-threshold", "0"],
+        ["monitor", "--duration", "0"],
+        ["monitor", "--namespace", ""],
+        ["monitor", "--since", "yesterday"],
+        ["monitor", "--webhook", "file:///etc/passwd"],
+        ["monitor", "--command", ""],
+        ["monitor", "--command", "'"],
+        ["monitor", "--confirm", " "],
+        ["monitor", "--states", "unhealthy,", "--command", "true"],
     ],
 )
 def test_a_wrong_value_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
@@ -86,7 +100,7 @@ def test_a_wrong_command_line_shows_the_usage(capsys: pytest.CaptureFixture[str]
     assert err.startswith("usage: edge-redis")
 
 
-@pytest.mark.parametrize("command", ["up", "status", "doctor"])
+@pytest.mark.parametrize("command", ["up", "monitor", "status", "doctor"])
 def test_a_server_that_is_not_there_is_one_line_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -108,7 +122,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_names_every_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:
-    assert all(name in run(capsys, "--help")[1] for name in ("up", "status", "doctor"))
+    assert all(name in run(capsys, "--help")[1] for name in ("up", "monitor", "status", "doctor"))
     options = ["--url", "--nodes", "--replay", "--speed", "--heartbeat-timeout", "--duration", "--report", "--quiet"]
     found = run(capsys, "up", "--help")
     assert found[0] == 0

@@ -9,6 +9,8 @@
 -- Reply: integer, 1, or 0 where the node is not registered
 -- Invariant: a node that is not registered is not written
 -- Repeat: idempotent, the heartbeat is only ever later, and a short interval is not noted
+-- The server's own time is taken as it is, even where its clock was set back: else who dies now would seem alive
+-- until the old time is reached again.
 -- include: clock
 -- include: arrivals
 -- include: arriving
@@ -20,7 +22,7 @@ if redis.call('HEXISTS', node, 'status') == 0 then return 0 end
 if ARGV[5] ~= '' then
   note_arrival(node, tonumber(redis.call('ZSCORE', beats, id) or nil), now, tonumber(ARGV[5]))
 end
-redis.call('ZADD', beats, 'GT', string.format('%.0f', now), id)
+redis.call('ZADD', beats, ARGV[4] ~= '' and 'GT' or 'CH', string.format('%.0f', now), id)
 if status ~= '' then redis.call('HSET', node, 'status', status) end
 if resources ~= '' then redis.call('HSET', node, 'resources', resources) end
 return 1

@@ -6,7 +6,7 @@
 -- ARGV[3..] ids    strings
 -- Reply: string, '1' or '0' an id: whether it is registered
 -- Invariant: a node that is not registered is not written
--- Repeat: idempotent, a heartbeat is only ever later
+-- Repeat: idempotent, a heartbeat is only ever later, by the clock it goes by (see beat.lua)
 -- include: clock
 -- include: arrivals
 -- include: arriving
@@ -27,5 +27,5 @@ for index = 3, #ARGV do
     scores[#scores + 1] = id
   end
 end
-if #scores > 0 then redis.call('ZADD', beats, 'GT', unpack(scores)) end
+if #scores > 0 then redis.call('ZADD', beats, ARGV[1] ~= '' and 'GT' or 'CH', unpack(scores)) end
 return table.concat(reply)

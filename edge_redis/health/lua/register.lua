@@ -12,7 +12,7 @@
 -- ARGV[8] now_ms     integer, or '' for the server's time
 -- ARGV[9] limit_ms   number, shorter intervals are noted for the phi detector; or '' for none
 -- Reply: string, the heartbeat that counts, server ms
--- Invariant: a heartbeat never goes back, and is never later than now
+-- Invariant: a heartbeat never goes back, and is never later than now by the server's clock
 -- Repeat: idempotent, the same facts are written again
 -- include: clock
 -- include: arrivals
@@ -23,6 +23,7 @@ local status, location, facts, resources = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 local now = ARGV[8] ~= '' and tonumber(ARGV[8]) or now_ms()
 local seen = tonumber(redis.call('ZSCORE', beats, id) or nil)
+if seen and ARGV[8] == '' then seen = math.min(seen, now) end -- the server's clock was set back
 redis.call('HEXISTS', node, 'status') -- another kind of key is an error here, before anything is written
 
 local skew = math.max(0, beat - now)

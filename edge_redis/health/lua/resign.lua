@@ -1,5 +1,5 @@
--- Give up the watch, so that another takes it at once.
--- KEYS[1] duty    hash    who watches
+-- Give up the watch, or a relay's turn, so that another takes it at once.
+-- KEYS[1] turn    hash    who watches, or who relays (see duty.lua and relay.lua)
 -- ARGV[1] holder  string
 -- Reply: integer, 1, or 0 where it was another's
 -- Invariant: the fence stays, since it must never go back

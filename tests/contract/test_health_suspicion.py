@@ -1,0 +1,267 @@
+"""Suspicion before death: told at once, confirmed later, and by asking."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import fakeredis
+import pytest
+from conftest import Maker
+
+from edge_redis import (
+    EdgeNode,
+    EdgeNodeStatus,
+    HealthWatch,
+    InvalidArgumentError,
+    InvalidTypeError,
+    WatchRound,
+)
+from edge_redis.health.duty import Duty
+from edge_redis.health.operations import Health
+from edge_redis.runtime.asking import AwaitedAsk, BlockingAsk
+from edge_redis.runtime.runner import BlockingRunner
+from support import simulation
+from support.clock import stop_the_clock
+from support.servers import Backend
+from support.simulation import CRASHES, LOSSES, Actor, Scenario
+from support.site import START, Site
+
+TAG = "er:{default:health0}"
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    clock = stop_the_clock(monkeypatch, START.timestamp())
+    maker = Maker(Backend("fakeredis"), request.param)
+    yield Site(maker, clock)
+    maker.close()
+
+
+def watched(site: Site, **settings: Any) -> Any:
+    """Let a node of two fall silent under a watch with these settings; return that watch."""
+    site.watch.close()
+    watch = site.another(**settings)
+    site.join("a", "b")
+    site.rounds(60, watch)
+    site.alive.remove("b")
+    return watch
+
+
+def test_a_silent_node_is_suspected_first_and_unhealthy_when_it_stays_silent(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    assert site.rounds(55, watch) == WatchRound(leader=True, fence=1, checked=2)
+    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=1, suspected=1)
+    assert site.rounds(15, watch) == WatchRound(leader=True, fence=1, checked=1, suspected=1)
+    assert site.told() == [("b", "suspected", "healthy")]
+    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=2, unhealthy=1)
+    assert site.told()[1:] == [("b", "unhealthy", "suspected")]
+    first, second = site.monitor.transitions()
+    assert first.reason == "heartbeat 60.0 s old, timeout 60 s, to be confirmed after 20 s"
+    assert second.reason == "heartbeat 80.0 s old, timeout 60 s, suspected for 20.0 s"
+    site.join("b")
+    site.rounds(5, watch)
+    assert site.told()[2:] == [("b", "recovered", "unhealthy")]
+    assert not site.make.backend.client().exists(f"{TAG}:suspects")
+
+
+def test_a_suspect_that_is_heard_of_is_healthy_and_was_never_unhealthy(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.rounds(75, watch)
+    site.join("b")
+    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=2)
+    assert site.told() == [("b", "suspected", "healthy"), ("b", "healthy", "suspected")]
+    assert all(check.healthy for check in site.monitor.get_history("b", 100))
+    site.alive.remove("b")
+    site.rounds(60, watch)
+    assert site.told()[2:] == [("b", "suspected", "healthy")], "the next suspicion is another"
+
+
+def test_whoever_takes_over_goes_on_with_the_suspicion(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.rounds(70, watch)
+    watch.close()
+    assert site.rounds(15, site.another(suspicion_seconds=20)).unhealthy == 1
+    assert [change[1] for change in site.told()] == ["suspected", "unhealthy"]
+
+
+def test_one_that_says_it_is_offline_or_in_maintenance_is_no_suspect(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.rounds(60, watch)
+    site.monitor.heartbeat("b", EdgeNodeStatus.MAINTENANCE)
+    site.rounds(60, watch)
+    assert site.told()[1:] == [("b", "maintenance", "suspected")]
+    site.monitor.heartbeat("a", EdgeNodeStatus.OFFLINE)
+    site.alive.clear()
+    site.rounds(5, watch)
+    assert site.told()[2:] == [("a", "unhealthy", "healthy")]
+
+
+def test_a_suspect_that_is_removed_is_gone(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.rounds(60, watch)
+    site.monitor.deregister("b")
+    assert not site.make.backend.client().exists(f"{TAG}:suspects")
+    assert site.rounds(30, watch) == WatchRound(leader=True, fence=1, checked=1)
+    assert [change[1] for change in site.told()] == ["suspected"]
+
+
+def test_a_check_by_anybody_else_ends_the_suspicion(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.rounds(60, watch)
+    assert site.monitor.check_node("b").healthy is False
+    assert site.told() == [("b", "suspected", "healthy"), ("b", "unhealthy", "suspected")]
+    assert site.rounds(60, watch).unhealthy == 1
+    assert len(site.told()) == 2
+
+
+def test_who_answers_stays_suspected_until_it_does_not(site: Site) -> None:
+    asked: list[str] = []
+    answers = True
+
+    def confirm(node_id: str) -> bool:
+        asked.append(node_id)
+        return answers
+
+    watch = watched(site, suspicion_seconds=20, confirm=confirm)
+    assert site.rounds(75, watch).suspected == 1
+    assert asked == []
+    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=1, suspected=1)
+    assert asked == ["b"]
+    site.rounds(15, watch)
+    assert asked == ["b"], "it is asked again after another suspicion"
+    site.rounds(600, watch)
+    assert len(asked) == 31
+    answers = False
+    site.rounds(20, watch)
+    first, second = site.monitor.transitions()
+    assert (first.state, second.state, second.previous) == ("suspected", "unhealthy", "suspected")
+    assert second.reason.endswith("timeout 60 s, suspected for 20.0 s, does not answer")
+
+
+def test_a_suspicion_that_does_not_decode_is_an_old_one(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.rounds(60, watch)
+    site.make.backend.client().hset(f"{TAG}:suspects", "b", "zz")
+    assert site.rounds(5, watch).unhealthy == 1
+    assert [change[1] for change in site.told()] == ["suspected", "unhealthy"]
+
+
+def test_without_a_pause_it_is_asked_at_once_and_an_error_is_no_answer(site: Site) -> None:
+    def confirm(_: str) -> bool:
+        raise OSError("no route")
+
+    watch = watched(site, confirm=confirm)
+    assert site.rounds(60, watch).unhealthy == 1
+    assert [change[1] for change in site.told()] == ["suspected", "unhealthy"]
+    assert site.monitor.transitions()[0].reason == "heartbeat 60.0 s old, timeout 60 s, to be confirmed"
+
+
+def test_a_silence_of_many_suspects_nobody(site: Site) -> None:
+    site.watch.close()
+    watch = site.another(suspicion_seconds=20)
+    site.join("a", "b", "c", "d")
+    site.rounds(60, watch)
+    site.alive = {"d"}
+    assert site.rounds(300, watch) == WatchRound(leader=True, fence=1, checked=1, silence=True)
+    assert [change[1] for change in site.told()] == ["silence"]
+
+
+def test_a_coroutine_is_for_the_awaited_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stop_the_clock(monkeypatch, START.timestamp())
+
+    async def confirm(node_id: str) -> bool:
+        return node_id == "b"
+
+    for api in ("awaited", "blocking"):
+        maker = Maker(Backend("fakeredis"), api)
+        site = Site(maker, clock)
+        watch = watched(site, confirm=confirm)
+        if api == "awaited":
+            assert site.rounds(60, watch).suspected == 1
+        else:
+            with pytest.raises(InvalidTypeError, match="aio"):
+                site.rounds(60, watch)
+        maker.close()
+
+
+def test_asking_takes_no_longer_than_it_may() -> None:
+    let_go = threading.Event()
+
+    def confirm(node_id: str) -> bool:
+        return node_id == "quick" or let_go.wait(30)
+
+    begun = time.monotonic()
+    assert BlockingAsk(confirm)(["slow", "quick"], 0.2) == {"quick": True}
+    assert time.monotonic() - begun < 10
+    let_go.set()
+
+    async def later(node_id: str) -> bool:
+        if node_id == "slow":
+            await asyncio.sleep(30)
+        return True
+
+    assert asyncio.run(AwaitedAsk(later)(["slow", "quick"], 0.2)) == {"quick": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"suspicion_seconds": -1}, InvalidArgumentError),
+        ({"suspicion_seconds": float("nan")}, InvalidArgumentError),
+        ({"suspicion_seconds": "1"}, InvalidTypeError),
+        ({"confirm": "ping"}, InvalidTypeError),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        HealthWatch(fakeredis.FakeRedis(), **arguments)
+
+
+def duty() -> Duty:
+    return Duty(
+        60.0,
+        namespace="default",
+        interval_seconds=5.0,
+        lease_seconds=None,
+        retention_seconds=None,
+        max_history=100,
+        max_transitions=1000,
+        flap_detector=None,
+        suspicion_seconds=5.0,
+    )
+
+
+def test_two_watches_suspect_and_confirm_once_whatever_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stop_the_clock(monkeypatch, START.timestamp())
+
+    def scenario() -> Scenario:
+        clock.now = START.timestamp()
+        client = fakeredis.FakeRedis()
+        runner = BlockingRunner(client)
+        monitor = Health(60.0)
+        first, second, late = duty(), duty(), duty()
+        client.hset(f"{TAG}:duty", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
+        for name, age in (("a", 61), ("b", 1)):
+            runner.run(monitor.register(EdgeNode(name, name, last_heartbeat=START - timedelta(seconds=age))))
+
+        def check(_: Sequence[Actor]) -> None:
+            for _ in range(5):
+                clock.now += 5
+                runner.run(monitor.heartbeat("b"))
+                for watch in (second, late):
+                    runner.run(watch.run_once())
+            found = [(change.node_id, change.state) for change in runner.run(monitor.transitions())]
+            assert found == [("a", "suspected"), ("a", "unhealthy")]
+
+        actors = [
+            Actor("first", client, first.run_once, (*LOSSES, *CRASHES)),
+            Actor("second", client, second.run_once),
+        ]
+        return Scenario(actors, check, max_faults=1)
+
+    assert simulation.explore(scenario) > 100

@@ -1,0 +1,124 @@
+"""Watches that are paused anywhere and killed at any time, over nodes that come and go: each change is told once.
+
+A plain schedule says who is silent when. Silences of well under the timeout are never told, those of well over
+it exactly once, with one recovery each, whatever happens to the watches, as long as one of them runs.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Final
+
+import fakeredis
+import pytest
+
+from edge_redis.core.operation import Flow
+from edge_redis.health.duty import Duty
+from edge_redis.health.operations import Health
+from edge_redis.models import EdgeNode, WatchRound
+from edge_redis.runtime.runner import BlockingRunner
+from support.clock import ServerClock, stop_the_clock
+from support.site import START
+
+TIMEOUT, INTERVAL, LEASE = 60.0, 5, 15.0
+SHORT, LONG = 45, 150
+"""Silences in seconds: beats are 5 s apart, a takeover takes a lease and an interval."""
+NODES = tuple(f"n{number}" for number in range(7))
+SECONDS = 1500
+SEEDS: Final = (1, 3, 5, 7)
+
+
+class Watcher:
+    """A watch that does a round every interval, and may stop in the middle of one."""
+
+    def __init__(self, runner: BlockingRunner, chance: random.Random) -> None:
+        self._runner, self._chance = runner, chance
+        self._room = Duty(
+            TIMEOUT,
+            namespace="default",
+            interval_seconds=INTERVAL,
+            lease_seconds=LEASE,
+            retention_seconds=None,
+            max_history=20,
+            max_transitions=10_000,
+            flap_detector=None,
+            suspicion_seconds=5.0,
+        )
+        self._phase = chance.randrange(INTERVAL)
+        self._flow: Flow[WatchRound] | None = None
+        self._step: Any = None
+        self.paused_until = 0
+
+    def tick(self, second: int, *, may_stop: bool) -> None:
+        """Go on with the round, or begin one where it is time."""
+        if second < self.paused_until:
+            return
+        if self._flow is None and second % INTERVAL != self._phase:
+            return
+        try:
+            if self._flow is None:
+                self._flow = self._room.run_once()
+                self._step = next(self._flow)
+            while True:
+                if may_stop and self._chance.random() < 0.02:
+                    self.paused_until = second + self._chance.choice([2, 12, 40, 130])
+                    return
+                self._step = self._flow.send(self._runner.perform(self._step))
+        except StopIteration:
+            self._flow = None
+
+
+class Schedule:
+    """Who is silent when: at most two of seven at once, so that it is no silence of many."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._until = dict.fromkeys(NODES, 0)
+        self._rests_until = {name: chance.randrange(100, 300) for name in NODES}
+        self.long = dict.fromkeys(NODES, 0)
+
+    def silent(self, second: int) -> set[str]:
+        """Return who is silent now; let others fall silent, while there is time for all to come back."""
+        silent = {name for name in NODES if second < self._until[name]}
+        for name in NODES:
+            if len(silent) < 2 and second >= self._rests_until[name] and second < SECONDS - 2 * LONG:
+                length = self._chance.choice([SHORT, LONG])
+                self._until[name] = second + length
+                self._rests_until[name] = second + length + self._chance.randrange(60, 200)
+                self.long[name] += length == LONG
+                silent.add(name)
+        return silent
+
+
+def play(clock: ServerClock, seed: int) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """Return what was told of each node, and how often each was silent for long."""
+    chance = random.Random(seed)
+    runner = BlockingRunner(fakeredis.FakeRedis())
+    monitor, schedule = Health(TIMEOUT), Schedule(chance)
+    watchers = [Watcher(runner, chance) for _ in range(3)]
+    for second in range(SECONDS):
+        clock.now = START.timestamp() + second
+        silent = schedule.silent(second)
+        if second % 5 == 0:
+            runner.run(monitor.heartbeat_many([EdgeNode(name, name) for name in NODES if name not in silent]))
+        for index, watcher in enumerate(watchers):
+            others = [other for other in watchers if other is not watcher and second >= other.paused_until]
+            if others and chance.random() < 0.002:
+                watchers[index] = Watcher(runner, chance)
+            watcher.tick(second, may_stop=bool(others))
+    told: dict[str, list[str]] = {name: [] for name in NODES}
+    for change in runner.run(monitor.transitions(10_000)):
+        told.setdefault(change.node_id, []).append(change.state)
+    return told, schedule.long
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_long_silence_is_told_once_and_no_short_one(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    told, long = play(stop_the_clock(monkeypatch, START.timestamp()), seed)
+    assert sum(long.values()) >= 5
+    verdicts = {
+        name: [state for state in states if state in ("unhealthy", "recovered")] for name, states in told.items()
+    }
+    assert verdicts == {name: ["unhealthy", "recovered"] * times for name, times in long.items()}
+    for states in told.values():
+        assert states.count("suspected") == states.count("unhealthy") + states.count("healthy")

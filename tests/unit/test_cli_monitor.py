@@ -1,0 +1,151 @@
+"""What `edge-redis monitor` prints, and that it outlives the server's absences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import fakeredis
+import pytest
+
+from edge_redis import (
+    EdgeNode,
+    EdgeNodeStatus,
+    HealthMonitor,
+    HealthWatch,
+    StoreUnavailableError,
+    Transition,
+    WatchRound,
+)
+from edge_redis.agent.stopping import Stop
+from edge_redis.cli import monitor as command
+from edge_redis.cli.watching import Console, Watching, duty_line, line
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Steps:
+    """Stands in for Stop: does one thing after another, then asks to stop."""
+
+    def __init__(self, *deeds: Callable[[], object]) -> None:
+        self._deeds = list(deeds)
+
+    def wait(self, _: float) -> bool:
+        if not self._deeds:
+            return False
+        self._deeds.pop(0)()
+        return True
+
+
+class Site:
+    def __init__(self, *, as_json: bool = False, since: str | None = None) -> None:
+        self.server = fakeredis.FakeServer()
+        client = fakeredis.FakeRedis(server=self.server)
+        self.monitor = HealthMonitor(client)
+        self.watch = HealthWatch(client, interval_seconds=3600.0)
+        self.as_json, self.since = as_json, since
+
+    def run(self, *deeds: Callable[[], object]) -> None:
+        watching = Watching(self.monitor, self.watch, Console(as_json=self.as_json), since=self.since)
+        watching.run(cast("Stop", Steps(*deeds)), None)
+
+    def beat(self, status: EdgeNodeStatus) -> None:
+        self.monitor.heartbeat(EdgeNode("n\x1b[2J1", "n1", status=status))
+        self.watch.run_once()
+
+    def online(self) -> None:
+        self.beat(EdgeNodeStatus.ONLINE)
+
+    def offline(self) -> None:
+        self.beat(EdgeNodeStatus.OFFLINE)
+
+
+def test_changes_go_to_output_and_the_rest_to_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    site = Site()
+    site.offline()
+    site.run(site.online, site.offline)
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert [each.split("Z  ")[1] for each in lines] == [
+        '"n\\u001b[2J1"  recovered  (was unhealthy)  heartbeat 0.0 s old, timeout 60 s',
+        '"n\\u001b[2J1"  unhealthy  (was healthy)  status is offline, heartbeat 0.0 s old, timeout 60 s',
+    ]
+    assert err.count("\n") == 1
+    assert "on duty, turn 1: the server was away or nobody watched" in err
+
+
+def test_json_from_a_position(capsys: pytest.CaptureFixture[str]) -> None:
+    site = Site(as_json=True, since="0")
+    site.offline()
+    site.run(site.online)
+    changes = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
+    assert [change["state"] for change in changes] == ["unhealthy", "recovered"]
+    again = Site(as_json=True, since=changes[0]["position"])
+    again.monitor, again.watch = site.monitor, site.watch
+    again.run()
+    assert [json.loads(each) for each in capsys.readouterr().out.splitlines()] == changes[1:]
+
+
+def test_a_server_that_goes_away_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    site = Site()
+
+    def away() -> None:
+        site.server.connected = False
+
+    def back() -> None:
+        site.server.connected = True
+        site.offline()
+
+    site.run(away, lambda: None, back)
+    out, err = capsys.readouterr()
+    assert out.count("unhealthy") == 1
+    assert err.count("will go on when the server is back") == 1
+    assert err.count("the server is back\n") == 1
+
+
+def test_a_server_that_is_not_there_at_the_beginning_is_an_error() -> None:
+    site = Site()
+    site.server.connected = False
+    with pytest.raises(StoreUnavailableError):
+        site.run()
+
+
+def test_a_line_of_the_fleet() -> None:
+    change = Transition("", "silence", "healthy", AT, "9 of 9 nodes", "5-1")
+    assert line(change) == "2026-03-01 12:00:00Z  (fleet)  silence  (was healthy)  9 of 9 nodes"
+
+
+@pytest.mark.parametrize(
+    ("done", "expected"),
+    [
+        (WatchRound(leader=False), "standing by: another monitor is on duty"),
+        (
+            WatchRound(leader=True, fence=3, checked=9, unhealthy=2, suspected=1),
+            "on duty, turn 3: 9 nodes judged, 2 unhealthy, 1 suspected",
+        ),
+        (
+            WatchRound(leader=True, fence=3, silence=True, grace=True),
+            "on duty, turn 3: most of the fleet is silent, no verdicts on the silent",
+        ),
+        (
+            WatchRound(leader=True, fence=1, grace=True),
+            "on duty, turn 1: the server was away or nobody watched, every node has a timeout to be heard of",
+        ),
+    ],
+)
+def test_what_is_said_of_a_round(done: WatchRound, expected: str) -> None:
+    assert duty_line(done) == expected
+
+
+def test_a_command_asks_by_the_node_s_id_in_its_environment(tmp_path: Path) -> None:
+    target = tmp_path / "asked"
+    confirm: Any = command._confirm(
+        ["sh", "-c", f'printf %s "$EDGE_REDIS_NODE" > {target}; test "$EDGE_REDIS_NODE" = "a b"']
+    )
+    assert confirm("a b") is True
+    assert target.read_text() == "a b"
+    assert confirm("$(reboot)") is False
+    assert target.read_text() == "$(reboot)"
