@@ -26,6 +26,8 @@ class _Engine:
         self.runner = runner
         self.room = room
         self.dropped = False
+        self.live = False
+        """Whether the service is open and its ticker runs: what a call in a hurry asks."""
         self.buffers = room.tick_seconds is not None
         self.ticker = None if room.tick_seconds is None else ThreadTicker(room.tick_seconds, self._tick)
         room.mutex = lifetime.new_mutex()
@@ -37,6 +39,7 @@ class _Engine:
 
     def end(self) -> None:
         """Send what is left, then stop. An error leaves all as it is."""
+        self.live = False
         self.runner.run(self.room.closing())
         lifetime.forget(self)
         ticker, self.ticker = self.ticker, None  # which refers back: a cycle would keep the client's socket
@@ -49,6 +52,7 @@ class _Engine:
 
     def after_fork(self) -> None:
         """Be new in a forked child."""
+        self.live = False
         self.room.mutex = lifetime.new_mutex()
         self.room.after_fork()
         if self.ticker is not None:
@@ -72,6 +76,7 @@ class Service(Generic[R]):
             raise closed(self)
         if self._ticker is not None:
             self._ticker.ensure()
+            self._engine.live = True
         return self._room
 
     def close(self) -> None:
