@@ -30,6 +30,8 @@ MAX_UPDATES: Final = 500
 
 _SUMS: Final = 5  # the fields of a count, those that failed, those that were slow, and a sum of durations
 _MINUTE: Final = 60.0
+_ROUNDER: Final = 1.5 * 2.0**52
+_ROUNDS_UNDER: Final = 2.0**51
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -74,10 +76,11 @@ class Delta:
     def absorb(self, minute: int, records: Sequence[InvocationRecord], slow_ms: float) -> None:
         """Add what these records of the pair and of one minute add."""
         durations = [record.duration_ms for record in records]
-        ns = sum([round(duration * NS_PER_MS) for duration in durations])
+        longest = max(durations)
+        ns = _nanoseconds(durations, longest)
         failed = sum([not record.success for record in records])
         slow = 0
-        if max(durations) > slow_ms:
+        if longest > slow_ms:
             slow = sum(record.success and record.duration_ms > slow_ms for record in records)
         self.buckets.update(_indexes(durations))
         self.ns += ns
@@ -107,13 +110,22 @@ class Delta:
     def parts(self, pair: Pair) -> Iterator[Part]:
         """Yield what is to be sent, no part over ``MAX_UPDATES``. The sums and the buckets go with the first."""
         sums = (self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
-        buckets = list(chain.from_iterable(sorted(self.buckets.items())))
+        buckets = list(chain.from_iterable(self.buckets.items()))
         fields = len({index // GROUP for index in self.buckets})
         minutes = iter(self.minutes.items())
         while some := list(islice(minutes, (MAX_UPDATES - _SUMS - fields) // _SUMS)):
             cells = [number for minute, (*counts, ns) in some for number in (minute, *counts, *divmod(ns, NS_PER_MS))]
             yield Part(*pair, *sums, buckets, cells, _SUMS + fields + _SUMS * len(some))
             sums, buckets, fields = (0, 0, 0, 0), [], 0
+
+
+def _nanoseconds(durations: Sequence[float], longest: float) -> int:
+    """Return the sum of durations in ms, each rounded to whole nanoseconds."""
+    if longest * len(durations) * NS_PER_MS < _ROUNDS_UNDER:
+        # Adding and taking away 1.5 * 2^52 leaves no room for a fraction: round, in a third of its time. All is
+        # below 2^51 here, so that every sum of these whole numbers is exact.
+        return int(sum([duration * NS_PER_MS + _ROUNDER - _ROUNDER for duration in durations]))
+    return sum([round(duration * NS_PER_MS) for duration in durations])
 
 
 def _indexes(durations: Sequence[float]) -> list[int]:
@@ -144,6 +156,7 @@ class Deltas:
             return
         by_minute: defaultdict[float, list[InvocationRecord]] = defaultdict(list)
         for record, stamp in zip(records, stamps, strict=True):
+            self._of((record.function_id, record.node_id))  # they keep the order in which they came
             by_minute[stamp // _MINUTE].append(record)
         for minute, some in by_minute.items():
             self._absorb(int(minute), some, slow_ms)
@@ -153,9 +166,13 @@ class Deltas:
         for record in records:
             by_pair[record.function_id, record.node_id].append(record)
         for pair, some in by_pair.items():
-            if pair not in self.pairs:
-                self.pairs[pair] = Delta()
-            self.pairs[pair].absorb(minute, some, slow_ms)
+            self._of(pair).absorb(minute, some, slow_ms)
+
+    def _of(self, pair: Pair) -> Delta:
+        found = self.pairs.get(pair)
+        if found is None:
+            found = self.pairs[pair] = Delta()
+        return found
 
     def merge(self, other: Deltas, *, max_pairs: int, max_minutes: int) -> None:
         """Add what the other adds; pairs past ``max_pairs`` under ``_other``, minutes to the latest ``max_minutes``."""
@@ -175,4 +192,3 @@ class Deltas:
         """Yield what is to be sent of every pair, in the order in which they came: the first ones get the series."""
         for pair, delta in self.pairs.items():
             yield from delta.parts(pair)
-

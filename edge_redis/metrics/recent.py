@@ -60,7 +60,9 @@ def pack(records: Sequence[InvocationRecord], stamps: Sequence[float]) -> bytes:
     number = pairs.setdefault
     numbers = [number((record.function_id, record.node_id), len(pairs)) for record in records]
     durations = [record.duration_ms for record in records]
-    odd = [(at, record.success, record.error) for at, record in enumerate(records) if record.error or not record.success]
+    odd = [
+        (at, record.success, record.error) for at, record in enumerate(records) if record.error or not record.success
+    ]
     body: bytes = msgpack.packb([list(pairs), numbers, durations, stamps, odd])
     return body
 

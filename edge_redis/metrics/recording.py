@@ -101,7 +101,7 @@ class Recording(Subject):
 
     def _after_flush(self, operation: Operation[T]) -> Flow[T]:
         """Perform an operation behind a flush, in one round trip where one call carries all."""
-        last = self._absorb()
+        last = self._absorb() if self.buffer.pending else 0
         while (call := self._next_call(last)) is not None:
             if self.buffer.ends(call, last):
                 result: T = (yield from self._send(call, [operation]))[0]

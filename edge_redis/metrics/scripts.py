@@ -85,10 +85,10 @@ def _series(words: Sequence[bytes]) -> Series:
 
 
 def _sums(text: bytes) -> Series:
-    numbers = text.split(b" ")
-    if len(numbers) != len(FIELDS):
+    try:
+        count, errors, slow, ms, ns = map(int, text.split(b" "))
+    except ValueError:
         corrupt(text)
-    count, errors, slow, ms, ns = map(_whole, numbers)
     return Series(count, errors, slow, ms, ns)
 
 

@@ -67,7 +67,7 @@ def test_a_call_says_what_its_records_come_to() -> None:
     (part,) = parts_of(call)
     minute = int(START.timestamp()) // 60
     assert part[:6] == ("f", "n", 1, 0, 5, 250000)  # round(2.0000005e6) is 2000000: the half goes to the even
-    assert part.buckets == [10, 1, 31, 1, 32, 1]
+    assert part.buckets == [31, 1, 32, 1, 10, 1]
     assert part.minutes == [minute, 2, 1, 0, 4, 0, minute + 1, 1, 0, 0, 1, 250000]
     assert part.updates == 5 + 3 + 2 * 5
     assert call.names == [pair_name("f", "n")]
