@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+from edge_redis.core import check
 from edge_redis.errors import EdgeRedisError
 
 try:
@@ -92,9 +93,14 @@ class Endpoint:
         port: 0 takes a free one; see ``port``.
         host: the address to listen on; the default lets this machine alone connect.
 
+    Raises:
+        InvalidArgumentError, InvalidTypeError: the port cannot be one.
+        OSError: the address cannot be used.
+
     """
 
     def __init__(self, collector: EdgeCollector, *, port: int = 9464, host: str = "127.0.0.1") -> None:
+        check.integer("port", port, least=0, most=65_535)
         self._server, self._thread = start_http_server(port, host, _registry(collector))
         self.port: int = self._server.server_port
 
