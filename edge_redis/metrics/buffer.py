@@ -25,7 +25,8 @@ from typing import Final
 
 from edge_redis.errors import StoreError
 from edge_redis.metrics import recent
-from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part, body_of, stamps_of
+from edge_redis.metrics.columns import Columns
+from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part, body_of
 from edge_redis.metrics.keys import pair_name
 from edge_redis.models import InvocationRecord
 
@@ -82,7 +83,7 @@ class Buffer:
         self._taken = 0
         self._batch: Batch | None = None
         self._waiting = Deltas()
-        self._recent, self._failed = recent.Latest(), recent.Latest()
+        self._recent, self._failed = Columns([], [], [], []), Columns([], [], [], [])
 
     @property
     def pending(self) -> int:
@@ -99,16 +100,16 @@ class Buffer:
             count = len(self.records)
             if not count:
                 return self._taken
-            records = self.records[:count]
+            columns = Columns.of(self.records[:count])
             self.unacknowledged += count  # first, so that who looks meanwhile finds too much pending, never too little
             self._taken += count
             del self.records[:count]  # atomic, as is the append of another thread behind it
-            stamps = stamps_of(records)
             deltas = Deltas()
-            deltas.absorb(records, stamps, slow_ms)
+            deltas.absorb(columns, slow_ms)
             self._waiting.merge(deltas, max_pairs=MAX_WAITING_PAIRS, max_minutes=max_minutes)
-            self._recent.extend(records, stamps, max_recent)
-            self._failed.extend_by_failures(records, stamps, max_errors)
+            self._recent.keep(columns, max_recent)
+            if failed := columns.failed():
+                self._failed.keep(columns.those(failed), max_errors)
             return self._taken
 
     def next_call(self) -> Call | None:
@@ -120,8 +121,8 @@ class Buffer:
 
     def _seal(self) -> None:
         deltas, self._waiting = self._waiting, Deltas()
-        records, self._recent = self._recent, recent.Latest()
-        failed, self._failed = self._failed, recent.Latest()
+        records, self._recent = self._recent, Columns([], [], [], [])
+        failed, self._failed = self._failed, Columns([], [], [], [])
         self._batch = batch = Batch(self.unacknowledged)
         overflow = deltas.overflow
         for parts, chunks in _loads(deltas, chain(_chunks("recent", records), _chunks("errors", failed))):
@@ -163,8 +164,8 @@ class Buffer:
                 self._batch = None
 
 
-def _chunks(stream: str, latest: recent.Latest) -> Iterator[Chunk]:
-    return ((stream, count, body) for count, body in latest.packed())
+def _chunks(stream: str, columns: Columns) -> Iterator[Chunk]:
+    return ((stream, count, body) for count, body in recent.packed(columns))
 
 
 def _loads(deltas: Deltas, chunks: Iterator[Chunk]) -> Iterator[tuple[list[Part], list[Chunk]]]:

@@ -4,8 +4,8 @@ The script works out the other series (a function's, a node's, all) from the pai
 pair which goes under ``_other`` does so in every one of them.
 
 A *body* is what one call adds, as the scripts read it: the JSON text ``[overflow, parts]``, each
-part ``[function, node, errors, slow, ms, ns, [bucket, count, ...], [minute, count, errors, slow,
-ms, ns, ...], fields]``, where ``fields`` is about how many fields of the pair's own keys change.
+part ``[function, node, errors, slow, ms, ns, [bucket, ...], [its count, ...], [minute, count,
+errors, slow, ms, ns, ...], fields]``, where ``fields`` is about how many fields of the pair's own keys change.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from itertools import chain, islice
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
 
+from edge_redis.metrics.columns import Columns, Pair
 from edge_redis.metrics.keys import OTHER
 from edge_redis.metrics.sketch import BUCKETS_PER_DOUBLING, GROUP, SMALLEST_MS, ZERO_INDEX
-from edge_redis.models import InvocationRecord
-
-Pair: TypeAlias = tuple[str, str]
 
 NS_PER_MS: Final = 1_000_000
 MAX_UPDATES: Final = 500
@@ -46,6 +43,7 @@ class Part(NamedTuple):
     ms: int
     ns: int
     buckets: list[int]
+    counts: list[int]
     minutes: list[int]
     updates: int
 
@@ -53,12 +51,6 @@ class Part(NamedTuple):
 def body_of(overflow: int, parts: Sequence[Part]) -> str:
     """Return what a call adds, as the scripts read it; empty for nothing."""
     return _encode([overflow, parts]) if parts or overflow else ""
-
-
-def stamps_of(records: Iterable[InvocationRecord]) -> list[float]:
-    """Return the records' times in seconds since 1970: slow to work out, and wanted twice."""
-    stamp = datetime.timestamp
-    return [stamp(record.timestamp) for record in records]
 
 
 class Delta:
@@ -73,20 +65,14 @@ class Delta:
         self.buckets: Counter[int] = Counter()
         self.minutes: dict[int, list[int]] = {}
 
-    def absorb(self, minute: int, records: Sequence[InvocationRecord], slow_ms: float) -> None:
-        """Add what these records of the pair and of one minute add."""
-        durations = [record.duration_ms for record in records]
-        longest = max(durations)
-        ns = _nanoseconds(durations, longest)
-        failed = sum([not record.success for record in records])
-        slow = 0
-        if longest > slow_ms:
-            slow = sum(record.success and record.duration_ms > slow_ms for record in records)
+    def absorb(self, minute: int, durations: Sequence[float], failed: int, slow: int) -> None:
+        """Add invocations of one minute: how long each took, how many failed, and how many were slow."""
+        ns = _nanoseconds(durations)
         self.buckets.update(_indexes(durations))
         self.ns += ns
         self.errors += failed
         self.slow += slow
-        self._add_minute(minute, (len(records), failed, slow, ns))
+        self._add_minute(minute, (len(durations), failed, slow, ns))
 
     def _add_minute(self, minute: int, added: Sequence[int]) -> None:
         cell = self.minutes.get(minute, (0, 0, 0, 0))
@@ -110,18 +96,18 @@ class Delta:
     def parts(self, pair: Pair) -> Iterator[Part]:
         """Yield what is to be sent, no part over ``MAX_UPDATES``. The sums and the buckets go with the first."""
         sums = (self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
-        buckets = list(chain.from_iterable(self.buckets.items()))
-        fields = len({index // GROUP for index in self.buckets})
+        buckets, counts = list(self.buckets), list(self.buckets.values())
+        fields = min(len(buckets), (max(buckets) - min(buckets)) // GROUP + 1)
         minutes = iter(self.minutes.items())
         while some := list(islice(minutes, (MAX_UPDATES - _SUMS - fields) // _SUMS)):
-            cells = [number for minute, (*counts, ns) in some for number in (minute, *counts, *divmod(ns, NS_PER_MS))]
-            yield Part(*pair, *sums, buckets, cells, _SUMS + fields + _SUMS * len(some))
-            sums, buckets, fields = (0, 0, 0, 0), [], 0
+            cells = [number for minute, (*sums_of, ns) in some for number in (minute, *sums_of, *divmod(ns, NS_PER_MS))]
+            yield Part(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some))
+            sums, buckets, counts, fields = (0, 0, 0, 0), [], [], 0
 
 
-def _nanoseconds(durations: Sequence[float], longest: float) -> int:
+def _nanoseconds(durations: Sequence[float]) -> int:
     """Return the sum of durations in ms, each rounded to whole nanoseconds."""
-    if longest * len(durations) * NS_PER_MS < _ROUNDS_UNDER:
+    if max(durations) * len(durations) * NS_PER_MS < _ROUNDS_UNDER:
         # Adding and taking away 1.5 * 2^52 leaves no room for a fraction: round, in a third of its time. All is
         # below 2^51 here, so that every sum of these whole numbers is exact.
         return int(sum([duration * NS_PER_MS + _ROUNDER - _ROUNDER for duration in durations]))
@@ -148,25 +134,35 @@ class Deltas:
         self.pairs: dict[Pair, Delta] = {}
         self.overflow = 0
 
-    def absorb(self, records: Sequence[InvocationRecord], stamps: Sequence[float], slow_ms: float) -> None:
-        """Add what these records, of these times, add. A success over ``slow_ms`` was slow."""
+    def absorb(self, columns: Columns, slow_ms: float) -> None:
+        """Add what these records add. A success over ``slow_ms`` was slow."""
+        stamps = columns.stamps
         first, last = min(stamps) // _MINUTE, max(stamps) // _MINUTE
         if first == last:  # as a rule
-            self._absorb(int(first), records, slow_ms)
+            self._absorb(int(first), columns, slow_ms)
             return
-        by_minute: defaultdict[float, list[InvocationRecord]] = defaultdict(list)
-        for record, stamp in zip(records, stamps, strict=True):
-            self._of((record.function_id, record.node_id))  # they keep the order in which they came
-            by_minute[stamp // _MINUTE].append(record)
-        for minute, some in by_minute.items():
-            self._absorb(int(minute), some, slow_ms)
+        for pair in columns.pairs:
+            self._of(pair)  # they keep the order in which they came
+        by_minute: defaultdict[float, list[int]] = defaultdict(list)
+        for at, stamp in enumerate(stamps):
+            by_minute[stamp // _MINUTE].append(at)
+        for minute, places in by_minute.items():
+            self._absorb(int(minute), columns.those(places), slow_ms)
 
-    def _absorb(self, minute: int, records: Sequence[InvocationRecord], slow_ms: float) -> None:
-        by_pair: defaultdict[Pair, list[InvocationRecord]] = defaultdict(list)
-        for record in records:
-            by_pair[record.function_id, record.node_id].append(record)
-        for pair, some in by_pair.items():
-            self._of(pair).absorb(minute, some, slow_ms)
+    def _absorb(self, minute: int, columns: Columns, slow_ms: float) -> None:
+        durations: defaultdict[Pair, list[float]] = defaultdict(list)
+        for pair, duration in zip(columns.pairs, columns.durations, strict=True):
+            durations[pair].append(duration)
+        failed = Counter([columns.pairs[at] for at in columns.failed()])
+        slow: Counter[Pair] = Counter()
+        if max(columns.durations) > slow_ms:
+            slow.update(
+                pair
+                for pair, record in zip(columns.pairs, columns.records, strict=True)
+                if record.success and record.duration_ms > slow_ms
+            )
+        for pair, some in durations.items():
+            self._of(pair).absorb(minute, some, failed[pair], slow[pair])
 
     def _of(self, pair: Pair) -> Delta:
         found = self.pairs.get(pair)

@@ -8,7 +8,7 @@ Times are whole microseconds up to the year 2242, and within 32 of them beyond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import msgpack
 
 from edge_redis.errors import CorruptDataError
 from edge_redis.metrics.admission import checked
+from edge_redis.metrics.columns import Columns, numbered
 from edge_redis.models import InvocationRecord
 
 CHUNK: Final = 200
@@ -25,45 +26,21 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = 1_000_000
 
 
-class Latest:
-    """The latest records and their times, on their way."""
-
-    __slots__ = ("records", "stamps")
-
-    def __init__(self) -> None:
-        self.records: list[InvocationRecord] = []
-        self.stamps: list[float] = []
-
-    def extend(self, records: Sequence[InvocationRecord], stamps: Sequence[float], most: int) -> None:
-        """Put these behind, and keep the latest ``most``."""
-        if most:
-            self.records += records[-most:]
-            self.stamps += stamps[-most:]
-            del self.records[:-most], self.stamps[:-most]
-
-    def extend_by_failures(self, records: Sequence[InvocationRecord], stamps: Sequence[float], most: int) -> None:
-        """Put those of them behind that failed, and keep the latest ``most``."""
-        failed = [at for at, record in enumerate(records) if not record.success]
-        if failed:
-            self.extend([records[at] for at in failed], [stamps[at] for at in failed], most)
-
-    def packed(self) -> Iterator[tuple[int, bytes]]:
-        """Yield entries: how many records, and their bytes."""
-        for at in range(0, len(self.records), CHUNK):
-            some = self.records[at : at + CHUNK]
-            yield len(some), pack(some, self.stamps[at : at + CHUNK])
+def packed(columns: Columns) -> Iterator[tuple[int, bytes]]:
+    """Yield entries: how many records, and their bytes."""
+    for some in columns.sliced(CHUNK):
+        yield len(some), pack(some)
 
 
-def pack(records: Sequence[InvocationRecord], stamps: Sequence[float]) -> bytes:
-    """Return records as one entry's bytes. Their times are in UTC, and ``stamps`` since 1970."""
-    pairs: dict[tuple[str, str], int] = {}
-    number = pairs.setdefault
-    numbers = [number((record.function_id, record.node_id), len(pairs)) for record in records]
-    durations = [record.duration_ms for record in records]
+def pack(columns: Columns) -> bytes:
+    """Return records as one entry's bytes."""
+    pairs, numbers = numbered(columns.pairs)
     odd = [
-        (at, record.success, record.error) for at, record in enumerate(records) if record.error or not record.success
+        (at, record.success, record.error)
+        for at, record in enumerate(columns.records)
+        if record.error or not record.success
     ]
-    body: bytes = msgpack.packb([list(pairs), numbers, durations, stamps, odd])
+    body: bytes = msgpack.packb([pairs, numbers, columns.durations, columns.stamps, odd])
     return body
 
 

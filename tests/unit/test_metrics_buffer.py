@@ -10,7 +10,8 @@ import pytest
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
 from edge_redis.metrics import recent
 from edge_redis.metrics.buffer import MAX_CHUNKS, MAX_WAITING_PAIRS, Buffer, Call
-from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part, stamps_of
+from edge_redis.metrics.columns import Columns
+from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part
 from edge_redis.metrics.keys import OTHER, pair_name, pair_of
 from edge_redis.models import InvocationRecord
 from edge_redis.runtime.lifetime import new_mutex
@@ -20,11 +21,11 @@ KEEP = {"max_recent": 10_000, "max_minutes": 60, "max_errors": 100}
 
 
 def absorb(deltas: Deltas, records: list[InvocationRecord]) -> None:
-    deltas.absorb(records, stamps_of(records), math.inf)
+    deltas.absorb(Columns.of(records), math.inf)
 
 
 def packed(records: list[InvocationRecord]) -> bytes:
-    return recent.pack(records, stamps_of(records))
+    return recent.pack(Columns.of(records))
 
 
 def filled(count: int, **more: object) -> Buffer:
@@ -42,7 +43,7 @@ def overflow_of(call: Call) -> int:
 
 
 def counted(call: Call) -> int:
-    return sum(sum(part.buckets[1::2]) for part in parts_of(call))
+    return sum(sum(part.counts) for part in parts_of(call))
 
 
 def drained(buffer: Buffer) -> list[Call]:
@@ -67,7 +68,7 @@ def test_a_call_says_what_its_records_come_to() -> None:
     (part,) = parts_of(call)
     minute = int(START.timestamp()) // 60
     assert part[:6] == ("f", "n", 1, 0, 5, 250000)  # round(2.0000005e6) is 2000000: the half goes to the even
-    assert part.buckets == [31, 1, 32, 1, 10, 1]
+    assert dict(zip(part.buckets, part.counts, strict=True)) == {31: 1, 32: 1, 10: 1}
     assert part.minutes == [minute, 2, 1, 0, 4, 0, minute + 1, 1, 0, 0, 1, 250000]
     assert part.updates == 5 + 3 + 2 * 5
     assert call.names == [pair_name("f", "n")]

@@ -30,14 +30,14 @@ end
 
 -- Adds a part to its pair; returns how many records it was.
 local function add_part(pair, part, now_minute, timeline_minutes)
-  local buckets, counts, count = pair.buckets, part[7], 0
-  for at = 1, #counts, 2 do
-    local index, by = counts[at], counts[at + 1]
+  local buckets, indexes, counts, count = pair.buckets, part[7], part[8], 0
+  for at = 1, #indexes do
+    local index, by = indexes[at], counts[at]
     buckets[index] = (buckets[index] or 0) + by
     count = count + by
   end
   add_sums(pair.sums, count, part[3], part[4], part[5], part[6])
-  local minutes = part[8]
+  local minutes = part[9]
   for at = 1, #minutes, 6 do
     local age = now_minute - minutes[at]
     if age <= timeline_minutes and age >= -AHEAD_MINUTES then
@@ -98,7 +98,7 @@ local function work_of(body, of_pairs)
   local work = 0
   for _, part in ipairs(body[2]) do
     local known = of_pairs[#part[1] .. ':' .. part[1] .. part[2]]
-    work = work + part[9] * (known and 0.15 or 4) -- a pair's fields are in four series
+    work = work + part[10] * (known and 0.15 or 4) -- a pair's fields are in four series
   end
   return work
 end
