@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from edge_redis.core import check
@@ -11,11 +12,12 @@ from edge_redis.core.operation import Batch, Flow, Operation, Sleep
 from edge_redis.core.repeats import Slots
 from edge_redis.core.subject import Subject
 from edge_redis.errors import StoreError
-from edge_redis.metrics.admission import Admission
+from edge_redis.metrics.admission import Admission, is_plain
 from edge_redis.metrics.buffer import Buffer, Call
 from edge_redis.metrics.keys import MetricsKeys
 from edge_redis.metrics.scripts import FOLD_AT, Scripts, Unsettled
 from edge_redis.metrics.settings import Settings
+from edge_redis.metrics.sketch import MAX_DURATION_MS
 from edge_redis.models import InvocationRecord
 
 T = TypeVar("T")
@@ -39,27 +41,45 @@ class Recording(Subject):
         self._scripts = Scripts(self._keys, settings)
         self._slots = Slots()
         self._admission = Admission()
-        self._is_sound = self._admission.is_sound
+        self._known = self._admission.known
         self._flush_every = settings.flush_every
         self.tick_seconds = settings.flush_interval
         self.buffer = Buffer()
         """A service puts the one in its place that all metrics of this process and namespace share."""
 
-    def take(self, record: InvocationRecord) -> bool:
-        """Check and buffer a record; whether ``spill`` is due."""
+    def take(self, record: InvocationRecord, into: list[InvocationRecord] | None = None) -> bool:
+        """Check and buffer a record; whether ``spill`` is due.
+
+        Most of what recording costs is here, so the test is written out: a record that it does not
+        know to be sound as it is, of a pair that was seen before, is checked at leisure.
+        """
         buffer = self.buffer
-        records = buffer.records
-        records.append(record if self._is_sound(record) else self._admission.admit(record))
+        records = buffer.records if into is None else into
+        try:
+            is_sound = (
+                type(record) is InvocationRecord
+                and type(record.duration_ms) is float
+                and 0.0 <= record.duration_ms <= MAX_DURATION_MS
+                and (record.success is True or record.success is False)
+                and type(record.timestamp) is datetime
+                and record.timestamp.tzinfo is UTC
+                and (record.error == "" or is_plain(record.error))
+                and (record.function_id, record.node_id) in self._known
+            )
+        except TypeError:  # an id that cannot even be hashed
+            is_sound = False
+        records.append(record if is_sound else self._admission.admit(record))
         return len(records) + buffer.unacknowledged >= self._flush_every
 
     def take_many(self, records: Iterable[InvocationRecord]) -> bool:
         """Check all records, then buffer them; whether ``spill`` is due."""
         if not isinstance(records, Iterable):
             raise check.type_error("records", records, "an iterable of InvocationRecord")
-        is_sound, admit = self._is_sound, self._admission.admit
-        sound = [record if is_sound(record) else admit(record) for record in records]
+        sound: list[InvocationRecord] = []
+        for record in records:
+            self.take(record, sound)
         self.buffer.records.extend(sound)
-        return self.buffer.pending >= self.settings.flush_every
+        return self.buffer.pending >= self._flush_every
 
     def spill(self) -> Flow[None]:
         """Deliver, since ``flush_every`` records are pending.

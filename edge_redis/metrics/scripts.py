@@ -137,7 +137,7 @@ class Scripts:
 
     def flush(self, call: Call, slot: str, *, fold: bool = True) -> Operation[str | None]:
         """Add a batch; the generation it belongs to, None where the server has seen later calls."""
-        known = self._settings
+        known, body = self._settings, call.body.encode()
         words: list[Argument] = [
             slot,
             call.number,
@@ -147,12 +147,14 @@ class Scripts:
             known.max_recent,
             known.max_errors,
             int(fold),
-            call.body,
+            len(body),
             len(call.names),
             *call.names,
         ]
-        for chunk in call.chunks:
-            words += chunk
+        for stream, count, chunk in call.chunks:
+            words += (stream, count, len(chunk))
+        # A client sends a long argument by itself, and each such piece wakes the server up: hence one piece.
+        words.append(b"".join([body, *(chunk for _, _, chunk in call.chunks)]))
         return _flush([self._keys.generation, self._keys.flushes, self._keys.root], words, _generation)
 
     def fold(self, slot: str) -> Operation[int]:

@@ -10,9 +10,10 @@
 -- ARGV[6] max_recent        integer  records kept in the stream
 -- ARGV[7] max_errors        integer  failed records kept in theirs
 -- ARGV[8] fold              integer  1 to add it now, 0 to leave it until FOLD_AT batches are left
--- ARGV[9] body              string   what it adds (see delta.py); empty for nothing
+-- ARGV[9] body              integer  bytes of what it adds (see delta.py); 0 for nothing
 -- ARGV[10] pairs            integer  how many pairs the body speaks of
--- ARGV[11..] their names, then three to a chunk of records (recent or errors, their number, their bytes)
+-- ARGV[11..] their names, then three to a chunk of records (recent or errors, their number, its bytes), then
+--   the payload: the body and the chunks, one behind the other. In one piece it is sent in one piece
 -- Reply: the generation that the batch belongs to, or STALE; or {'CORRUPT', key} where what is
 --   stored was not written by these scripts, and then nothing was written
 -- Invariant: all = the sum of the pairs = the sum of the functions = the sum of the nodes
@@ -25,11 +26,13 @@
 REPEATS_BUCKET_MS = 43200000 -- a server may be away for longer than any caller of a single call waits
 local HEAD = 10
 local FOLD_AT = 16
-local MAX_REMOVED = 250
+local MAX_REMOVED, TRIMMED_AT_ONCE = 256, 8
 local slot, number, expected = ARGV[1], ARGV[2], ARGV[3]
 local max_series, timeline_minutes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local most = {recent = tonumber(ARGV[6]), errors = tonumber(ARGV[7])}
-local body = ARGV[9]
+local payload = ARGV[#ARGV]
+local sent = tonumber(ARGV[9]) -- bytes of the payload that are dealt with
+local body = string.sub(payload, 1, sent)
 local chunks = HEAD + tonumber(ARGV[10]) + 1
 local now = now_ms()
 
@@ -110,23 +113,31 @@ end
 if #new_pairs > 0 then redis.call('SADD', pairs_key, unpack(new_pairs)) end
 
 local grown = {}
-for at = chunks, #ARGV, 3 do
-  local name = ARGV[at]
-  redis.call('XADD', root .. ':' .. name, '*', 'c', ARGV[at + 1], 'r', ARGV[at + 2])
+for at = chunks, #ARGV - 1, 3 do
+  local name, upto = ARGV[at], sent + tonumber(ARGV[at + 2])
+  redis.call('XADD', root .. ':' .. name, '*', 'c', ARGV[at + 1], 'r', string.sub(payload, sent + 1, upto))
+  sent = upto
   kept[name] = kept[name] + tonumber(ARGV[at + 1])
   grown[name] = true
 end
 
-local function trim(name)
-  local key = root .. ':' .. name
-  for _ = 1, MAX_REMOVED do
-    if kept[name] <= most[name] then break end
-    local oldest = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-    if not oldest then break end
-    local count = tonumber(oldest[2][2]) or 0
+-- Removes the oldest entries that are not wanted, some at a time; whether there may be more.
+local function trim_some(name)
+  local key, unwanted = root .. ':' .. name, {}
+  if kept[name] <= most[name] then return false end
+  for _, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', TRIMMED_AT_ONCE)) do
+    local count = tonumber(entry[2][2]) or 0
     if kept[name] - count < most[name] then break end
-    redis.call('XDEL', key, oldest[1])
+    unwanted[#unwanted + 1] = entry[1]
     kept[name] = kept[name] - count
+  end
+  if #unwanted > 0 then redis.call('XDEL', key, unpack(unwanted)) end
+  return #unwanted == TRIMMED_AT_ONCE
+end
+
+local function trim(name)
+  for _ = 1, MAX_REMOVED / TRIMMED_AT_ONCE do
+    if not trim_some(name) then break end
   end
   redis.call('HSET', meta_key, name, whole(kept[name]))
 end

@@ -4,5 +4,7 @@
 -- Who has left something, behind the word that says so; nil where nobody has.
 local function unsettled(root)
   if redis.call('EXISTS', root .. ':logs') == 0 then return nil end
-  return {'LOG', unpack(redis.call('SMEMBERS', root .. ':logs'))}
+  local slots = redis.call('SMEMBERS', root .. ':logs')
+  table.insert(slots, 1, 'LOG') -- unpack would fail where there are thousands
+  return slots
 end
