@@ -26,6 +26,7 @@ MAX_UPDATES: Final = 500
 """Fields of its pairs' own series that one call adds to; with the three others of each pair, four times as many."""
 
 _SUMS: Final = 5  # the fields of a count, those that failed, those that were slow, and a sum of durations
+_FEW: Final = 8  # what takes as long to count one by one as a Counter takes to be made
 _MINUTE: Final = 60.0
 _ROUNDER: Final = 1.5 * 2.0**52
 _ROUNDS_UNDER: Final = 2.0**51
@@ -62,17 +63,25 @@ class Delta:
         self.errors = 0
         self.slow = 0
         self.ns = 0
-        self.buckets: Counter[int] = Counter()
+        self.buckets: dict[int, int] = {}
         self.minutes: dict[int, list[int]] = {}
 
     def absorb(self, minute: int, durations: Sequence[float], failed: int, slow: int) -> None:
         """Add invocations of one minute: how long each took, how many failed, and how many were slow."""
         ns = _nanoseconds(durations)
-        self.buckets.update(_indexes(durations))
+        self._count(_indexes(durations))
         self.ns += ns
         self.errors += failed
         self.slow += slow
         self._add_minute(minute, (len(durations), failed, slow, ns))
+
+    def _count(self, indexes: list[int]) -> None:
+        if len(indexes) > _FEW and not self.buckets:
+            self.buckets.update(Counter(indexes))
+            return
+        buckets = self.buckets
+        for index in indexes:
+            buckets[index] = buckets.get(index, 0) + 1
 
     def _add_minute(self, minute: int, added: Sequence[int]) -> None:
         cell = self.minutes.get(minute, (0, 0, 0, 0))
@@ -83,7 +92,8 @@ class Delta:
         self.errors += other.errors
         self.slow += other.slow
         self.ns += other.ns
-        self.buckets.update(other.buckets)
+        for index, count in other.buckets.items():
+            self.buckets[index] = self.buckets.get(index, 0) + count
         for minute, added in other.minutes.items():
             self._add_minute(minute, added)
 
@@ -176,7 +186,7 @@ class Deltas:
         for pair, delta in other.pairs.items():
             mine = self.pairs.get(pair)
             if mine is None and len(self.pairs) >= max_pairs:
-                self.overflow += delta.buckets.total()
+                self.overflow += sum(delta.buckets.values())
                 mine = self.pairs.setdefault((OTHER, OTHER), Delta())
             if mine is None:
                 self.pairs[pair] = delta
