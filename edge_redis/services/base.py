@@ -77,6 +77,9 @@ class Service(Generic[R]):
         if self._ticker is not None:
             self._ticker.ensure()
             self._engine.live = True
+            if self._closed:  # meanwhile, by another thread
+                self._engine.live = False
+                raise closed(self)
         return self._room
 
     def close(self) -> None:
@@ -88,6 +91,7 @@ class Service(Generic[R]):
         if not self._closed:
             self._engine.end()
             self._closed = True
+            self._engine.live = False  # which a call under way may have set again
 
     def __enter__(self) -> Self:
         return self
