@@ -72,15 +72,17 @@ class Service(Generic[R]):
 
     @property
     def _open_room(self) -> R:
-        if self._closed:
-            raise closed(self)
+        self._check_open()
         if self._ticker is not None:
             self._ticker.ensure()
             self._engine.live = True
-            if self._closed:  # meanwhile, by another thread
-                self._engine.live = False
-                raise closed(self)
+            self._check_open()  # it may have been closed meanwhile, by another thread
         return self._room
+
+    def _check_open(self) -> None:
+        if self._closed:
+            self._engine.live = False
+            raise closed(self)
 
     def close(self) -> None:
         """Flush what is buffered and stop what runs in the background. The client stays open.
