@@ -3,10 +3,10 @@
 
     python scripts/bench_metrics.py [--records N]
 
-* ``record`` against ``prometheus_client``'s multiprocess mode for the same facts, flush included;
-* four processes at once on one server, and whether every record was counted;
-* queries against one HMGET whose reply is as large;
-* the server's time for a flush, and the memory of a series.
+* ``record`` against ``prometheus_client``'s multiprocess mode for the same facts, flush included, in turns;
+* four processes at once on one server, and whether every record was counted (ten million in all);
+* queries at that many records against one HMGET whose reply is as large;
+* the server's time for a call that takes 1,000 records, and the memory of a series.
 
 Needs ``edge-redis[embedded,prometheus]``. Exits with 1 where a bound is missed.
 """
@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -31,10 +32,15 @@ from edge_redis import EdgeMetrics, InvocationRecord
 from edge_redis.runtime import embedded
 
 FUNCTIONS, PROCESSES = 10, 4
-BATCHES = (1000, 20_000)
+DEFAULT_BATCH = 1000
+BATCHES = (DEFAULT_BATCH, 20_000)
 FAILING = 0.01
-ROUNDS = 5
+ROUNDS, ROUND = 9, 50_000
+MADE = 100_000
 RECORD_BOUND, QUERY_BOUND, THROUGHPUT_BOUND = 0.5, 1.3, 300_000
+PAIR = ("function-1", "node-1")
+
+Line = tuple[str, str, bool | None]
 
 
 def invocations(count: int, node: int = 1) -> list[InvocationRecord]:
@@ -58,8 +64,8 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def observe_with_prometheus(count: int) -> None:
-    """Time the same facts in prometheus_client's multiprocess mode; print seconds. Runs in a process of its own."""
+def observe_with_prometheus() -> None:
+    """For each line read, time the same facts in prometheus_client's multiprocess mode, in a process of its own."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp()
     from prometheus_client import CollectorRegistry, Counter, Histogram  # noqa: PLC0415 -- reads the variable above
 
@@ -67,59 +73,94 @@ def observe_with_prometheus(count: int) -> None:
     labels = ["function", "node"]
     durations = Histogram("duration", "Durations.", labels, registry=registry)
     total = Counter("invocations", "Invocations.", [*labels, "success"], registry=registry)
-    records = invocations(count)
+    records = invocations(ROUND)
 
     def observe() -> None:
         for record in records:
             durations.labels(record.function_id, record.node_id).observe(record.duration_ms / 1000)
             total.labels(record.function_id, record.node_id, record.success).inc()
 
-    print(min(seconds(observe) for _ in range(ROUNDS)))
+    for _ in sys.stdin:
+        print(seconds(observe), flush=True)
 
 
-def record_with_us(url: str, count: int, flush_every: int) -> float:
-    """Return the seconds that recording and flushing takes."""
-    records = invocations(count)
-    with redis.Redis.from_url(url) as client, EdgeMetrics(client, namespace="one", flush_every=flush_every) as metrics:
+@contextmanager
+def prometheus() -> Iterator[Callable[[], float]]:
+    """Give what times one round of prometheus_client."""
+    words = [sys.executable, __file__, "--prometheus"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        pipe_in, pipe_out = process.stdin, process.stdout
+        if pipe_in is None or pipe_out is None:
+            raise RuntimeError("a pipe was asked for")
 
-        def record() -> None:
-            for one in records:
-                metrics.record(one)
-            metrics.flush()
+        def one_round() -> float:
+            pipe_in.write("\n")
+            pipe_in.flush()
+            return float(pipe_out.readline())
 
-        return min(seconds(record) for _ in range(ROUNDS))
+        yield one_round
+        pipe_in.close()
 
 
-def write(url: str, count: int, node: int, ready: Any, go: Any) -> None:  # noqa: ANN401 -- multiprocessing's own
-    """Record as one of several processes."""
-    records = invocations(count, node)
-    with redis.Redis.from_url(url) as client, EdgeMetrics(client, namespace="many", flush_every=BATCHES[-1]) as metrics:
+def recording(url: str) -> Iterator[Line]:
+    """Compare one process that records and flushes with prometheus_client, in turns, so that both see one machine."""
+    records = invocations(ROUND)
+    with prometheus() as theirs, redis.Redis.from_url(url) as client:
+        for size in BATCHES:
+            with EdgeMetrics(client, namespace=f"one{size}", flush_every=size) as metrics:
+
+                def record(metrics: EdgeMetrics = metrics) -> None:
+                    for one in records:
+                        metrics.record(one)
+                    metrics.flush()
+
+                pairs = [(seconds(record), theirs()) for _ in range(ROUNDS)]
+            ours, other = (min(some) / ROUND * 1e6 for some in zip(*pairs, strict=True))
+            ratio = statistics.median(mine / their for mine, their in pairs)
+            text = f"{ours:.2f} us, {ratio:.2f} of prometheus_client's {other:.2f} (best: {ours / other:.2f})"
+            yield f"record and flush, flush_every={size}", text, ratio <= RECORD_BOUND
+
+
+def write(url: str, namespace: str, plan: tuple[int, int, int], ready: Any, go: Any, ended: Any) -> None:  # noqa: ANN401 -- multiprocessing's own
+    """Record as one of several processes: its node, how often, and the batch."""
+    node, count, size = plan
+    records = invocations(min(count, MADE), node)
+    with redis.Redis.from_url(url) as client:
+        metrics = EdgeMetrics(client, namespace=namespace, flush_every=size)
         metrics.total_invocations()
         ready.release()
         go.wait()
-        for record in records:
-            metrics.record(record)
+        for at in range(0, count, MADE):
+            for record in records[: count - at]:
+                metrics.record(record)
+        metrics.close()
+        ended.put(time.monotonic())
 
 
-def together(url: str, count: int) -> tuple[float, int]:
-    """Return records a second of ``PROCESSES`` writers, and how many were counted."""
+def together(url: str, namespace: str, count: int, size: int) -> Iterator[Line]:
+    """Measure ``PROCESSES`` writers from their start to their last flush."""
     context = multiprocessing.get_context("spawn")
-    ready, go = context.Semaphore(0), context.Event()
-    writers = [context.Process(target=write, args=(url, count, node, ready, go)) for node in range(PROCESSES)]
+    ready, go, ended = context.Semaphore(0), context.Event(), context.Queue()
+    writers = [
+        context.Process(target=write, args=(url, namespace, (node, count, size), ready, go, ended))
+        for node in range(PROCESSES)
+    ]
     for writer in writers:
         writer.start()
     for _ in writers:
         ready.acquire()
-    began = time.perf_counter()
+    began = time.monotonic()
     go.set()
+    rate = PROCESSES * count / (max(ended.get() for _ in writers) - began)
     for writer in writers:
         writer.join()
-    taken = time.perf_counter() - began
-    with redis.Redis.from_url(url) as client, EdgeMetrics(client, namespace="many") as metrics:
-        return PROCESSES * count / taken, metrics.total_invocations()
+    yield f"{PROCESSES} processes, flush_every={size}", f"{rate:,.0f} records a second", rate >= THROUGHPUT_BOUND
+    with redis.Redis.from_url(url) as client, EdgeMetrics(client, namespace=namespace) as metrics:
+        counted = metrics.total_invocations()
+    yield "counted of them", f"{counted:,} of {PROCESSES * count:,}", counted == PROCESSES * count
 
 
-def median(action: Callable[[], object], times: int = 400) -> float:
+def median(action: Callable[[], object], times: int) -> float:
     """Return the median seconds of an action."""
     return statistics.median(seconds(action) for _ in range(times))
 
@@ -130,100 +171,78 @@ def ratio_of_medians(ours: Callable[[], object], theirs: Callable[[], object]) -
     return min(mine for mine, _ in pairs), statistics.median(mine / other for mine, other in pairs)
 
 
-def queries(url: str) -> list[tuple[str, float, float]]:
-    """Return each query, its median in microseconds, and its ratio to an HMGET with as large a reply."""
-    found = []
-    with redis.Redis.from_url(url) as client, EdgeMetrics(client, namespace="many") as metrics:
-        pair = ("function-1", "node-1")
+def queries(url: str, namespace: str) -> Iterator[Line]:
+    """Compare each query with an HMGET that has as large a reply."""
+    with redis.Redis.from_url(url) as client, EdgeMetrics(client, namespace=namespace) as metrics:
+        found = metrics.snapshot()
+        of_pair = 2 * len(found[PAIR].buckets)
+        of_all = 2 * len(set().union(*(series.buckets for series in found.values())))
         cases: list[tuple[str, Callable[[], object], int]] = [
             ("total_invocations()", metrics.total_invocations, 5),
-            ("success_rate(function)", lambda: metrics.success_rate(pair[0]), 5),
-            ("error_count(node, function)", lambda: metrics.error_count(pair[1], pair[0]), 5),
-            ("percentile(99)", lambda: metrics.percentile(99), 2 * len(metrics.snapshot()[pair].buckets)),
-            ("summary(function, node)", lambda: metrics.summary(*pair), 2 * len(metrics.snapshot()[pair].buckets)),
+            ("success_rate(function)", lambda: metrics.success_rate(PAIR[0]), 5),
+            ("avg_latency_ms(None, node)", lambda: metrics.avg_latency_ms(None, PAIR[1]), 5),
+            ("error_count(node, function)", lambda: metrics.error_count(PAIR[1], PAIR[0]), 5),
+            ("percentile(99)", lambda: metrics.percentile(99), of_all),
+            ("summary(function, node)", lambda: metrics.summary(*PAIR), of_pair),
         ]
         for name, query, fields in cases:
-            client.hset(f"bench:{fields}", mapping={f"field{at}": at * 1000 for at in range(fields)})
             names = [f"field{at}" for at in range(fields)]
+            client.hset(f"bench:{fields}", mapping={field: at * 1000 for at, field in enumerate(names)})
             mine, ratio = ratio_of_medians(query, lambda key=f"bench:{fields}", of=names: client.hmget(key, of))
-            found.append((name, mine * 1e6, ratio))
-    return found
+            yield name, f"{mine * 1e6:.0f} us, {ratio:.2f} of an HMGET of its size ({fields})", ratio <= QUERY_BOUND
 
 
-def server_time(url: str) -> tuple[float, float, int]:
-    """Return the server's milliseconds a flush of 1,000 records, the longest, and the bytes of one pair's series."""
+def server_time(url: str) -> Iterator[Line]:
+    """Read the server's own time for its calls, and the bytes of one pair's series, from it."""
     with redis.Redis.from_url(url) as client:
         client.config_set("slowlog-log-slower-than", 0)
         client.config_set("slowlog-max-len", 5000)
-        client.slowlog_reset()
-        with EdgeMetrics(client, namespace="slow") as metrics:
-            metrics.record_many(invocations(1))
+        with EdgeMetrics(client, namespace="slow", flush_interval=3600.0) as metrics:
+            metrics.record_many(invocations(1000))
             metrics.flush()
             client.slowlog_reset()
-            for _ in range(50):
-                for record in invocations(1000):
-                    metrics.record(record)
-            spent = [entry["duration"] / 1000 for entry in client.slowlog_get(5000) if entry["command"][:4] == b"EVAL"]
+            for record in invocations(64 * DEFAULT_BATCH):
+                metrics.record(record)
+            entries = client.slowlog_get(5000)
         client.config_set("slowlog-log-slower-than", 10_000)
-        keys = client.scan_iter(match="er:{slow:metrics0}:g:0:*:p:10:function-1node-1", count=10_000)
-        used = sum(client.memory_usage(key) or 0 for key in keys)
-        return statistics.median(spent), max(spent), used
+        spent = [entry["duration"] / 1000 for entry in entries if entry["command"][:4] == b"EVAL"]
+        name = f"er:{{slow:metrics0}}:g:0:s:p:10:{PAIR[0]}{PAIR[1]}"
+        used, fields, kind = client.memory_usage(name), client.hlen(name), client.object("encoding", name)
+    yield "server, a call of 1,000 records", f"{statistics.median(spent):.2f} ms", None
+    yield "server, one that adds 16 of them up", f"{max(spent):.2f} ms at most", None
+    yield "server, by the record", f"{sum(spent) / 64:.2f} us", None
+    yield "a pair's histogram", f"{used:,} bytes, {fields} fields, {kind.decode()}", kind != b"hashtable"
 
 
-def report(lines: Sequence[tuple[str, str, bool | None]]) -> bool:
-    """Print what was found; whether every bound was kept."""
+def report(lines: Iterator[Line]) -> bool:
+    """Print what is found as it comes; whether every bound was kept."""
+    verdicts = []
     for name, figure, kept in lines:
-        print(f"{name:<34} {figure:<52} {'' if kept is None else 'ok' if kept else 'MISSED'}")
-    return all(kept is not False for _, _, kept in lines)
+        print(f"{name:<36} {figure:<62} {'' if kept is None else 'ok' if kept else 'MISSED'}", flush=True)
+        verdicts.append(kept is not False)
+    return all(verdicts)
 
 
-def main() -> int:
+def measure(url: str, records: int) -> Iterator[Line]:
+    """Yield the lines of the report."""
+    yield from recording(url)
+    yield from together(url, "some", min(records, 500_000), DEFAULT_BATCH)
+    yield from together(url, "many", records, BATCHES[-1])
+    yield from queries(url, "many")
+    yield from server_time(url)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=200_000, help="recorded by each process")
-    parser.add_argument("--prometheus", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    parser.add_argument("--records", type=int, default=2_500_000, help="recorded by each of the four processes")
+    parser.add_argument("--prometheus", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
     if arguments.prometheus:
-        observe_with_prometheus(arguments.prometheus)
+        observe_with_prometheus()
         return 0
-    server = embedded.start()
-    try:
+    with embedded.start() as server:
         return 0 if report(measure(server.url, arguments.records)) else 1
-    finally:
-        server.stop()
-
-
-def measure(url: str, records: int) -> list[tuple[str, str, bool | None]]:
-    """Return the lines of the report."""
-    count = 50_000
-    theirs = float(
-        subprocess.run([sys.executable, __file__, "--prometheus", str(count)], capture_output=True, check=True).stdout
-    )
-    ours = {size: record_with_us(url, count, size) for size in BATCHES}
-    rate, counted = together(url, records)
-    typical, longest, used = server_time(url)
-    return [
-        *(
-            (
-                f"record and flush, flush_every={size}",
-                f"{taken / count * 1e6:.2f} us, {taken / theirs:.2f} of prometheus_client's {theirs / count * 1e6:.2f}",
-                taken <= RECORD_BOUND * theirs,
-            )
-            for size, taken in ours.items()
-        ),
-        (
-            f"{PROCESSES} processes, flush_every={BATCHES[-1]}",
-            f"{rate:,.0f} records a second",
-            rate >= THROUGHPUT_BOUND,
-        ),
-        ("counted of them", f"{counted:,} of {PROCESSES * records:,}", counted == PROCESSES * records),
-        *(
-            (name, f"{micros:.0f} us, {ratio:.2f} of an HMGET of its size", ratio <= QUERY_BOUND)
-            for name, micros, ratio in queries(url)
-        ),
-        ("server's time for 1,000 records", f"{typical:.2f} ms, at most {longest:.2f} ms", None),
-        ("memory of a pair's series", f"{used:,} bytes", None),
-    ]
 
 
 if __name__ == "__main__":

@@ -11,23 +11,26 @@ from Redis at every scrape: scrape one process of a site, not each of them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from edge_redis.core import check
 from edge_redis.errors import EdgeRedisError
-from edge_redis.exporters.readings import BOUNDS_MS, Histogram, Reading, Sources
+
+try:
+    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ImportError as error:  # pragma: no cover -- the tests install it
+    raise EdgeRedisError("this exporter needs prometheus_client: pip install 'edge-redis[prometheus]'") from error
+
+from edge_redis.exporters.readings import BOUNDS_MS, Histogram, Reading, Sources, read_or_none
 from edge_redis.services.cache import EdgeCache
 from edge_redis.services.health import HealthMonitor
 from edge_redis.services.metrics import EdgeMetrics
 from edge_redis.services.state import EdgeSynchronizer
 
-_log: Final = logging.getLogger("edge_redis")
 _BOUNDS: Final = [repr(bound / 1000.0) for bound in BOUNDS_MS]
 
 
@@ -49,16 +52,19 @@ class EdgeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what the services know now."""
-        try:
-            families = [_family(reading) for reading in self._sources.read()]
-        except EdgeRedisError as error:
-            _log.warning("nothing to export: %s", error)
-            families = []
-            up = 0
-        else:
-            up = 1
-        yield GaugeMetricFamily("edge_redis_up", "Whether the store could be read.", up)
-        yield from families
+        found = read_or_none(self._sources)
+        yield GaugeMetricFamily("edge_redis_up", "Whether the store could be read.", int(found is not None))
+        yield from map(_family, found or [])
+
+    def exposition(self) -> str:
+        """Return what the services know now in Prometheus' text format."""
+        return generate_latest(_registry(self)).decode()
+
+
+def _registry(collector: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    return registry
 
 
 def _family(reading: Reading) -> Metric:
@@ -87,12 +93,15 @@ class Endpoint:
         port: 0 takes a free one; see ``port``.
         host: the address to listen on; the default lets this machine alone connect.
 
+    Raises:
+        InvalidArgumentError, InvalidTypeError: the port cannot be one.
+        OSError: the address cannot be used.
+
     """
 
     def __init__(self, collector: EdgeCollector, *, port: int = 9464, host: str = "127.0.0.1") -> None:
-        registry = CollectorRegistry()
-        registry.register(collector)
-        self._server, self._thread = start_http_server(port, host, registry)
+        check.integer("port", port, least=0, most=65_535)
+        self._server, self._thread = start_http_server(port, host, _registry(collector))
         self.port: int = self._server.server_port
 
     def close(self) -> None:

@@ -5,10 +5,12 @@ Names follow Prometheus' conventions: base units, seconds and ratios among them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from edge_redis.errors import EdgeRedisError
 from edge_redis.models import EdgeNodeStatus
 from edge_redis.services.cache import EdgeCache
 from edge_redis.services.health import HealthMonitor
@@ -21,6 +23,7 @@ BOUNDS_MS: Final = tuple(2.0**power for power in range(-3, 23))
 Powers of two are bounds of the sketch's own buckets, so the counts are exact.
 """
 
+_log: Final = logging.getLogger("edge_redis")
 _MS: Final = 1000.0
 _CACHE_COUNTERS: Final = ("hits", "misses", "evictions", "expirations")
 _SYNC_GAUGES: Final = ("local_version", "remote_version", "pending_changes")
@@ -28,11 +31,12 @@ _SYNC_GAUGES: Final = ("local_version", "remote_version", "pending_changes")
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Durations: how many were up to each of ``BOUNDS_MS``, how many in all, and their sum in seconds."""
+    """Durations: how many were up to each of ``BOUNDS_MS``, how many in all, their sum, and the sketch's buckets."""
 
     cumulative: Sequence[int]
     count: int
     sum_seconds: float
+    buckets: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,15 @@ class Sources:
             yield from _of_synchronizers(self.synchronizers)
 
 
+def read_or_none(sources: Sources) -> list[Reading] | None:
+    """Read every service; None, and a line in the log, where the store cannot be read."""
+    try:
+        return list(sources.read())
+    except EdgeRedisError as error:
+        _log.warning("nothing to export: %s", error)
+        return None
+
+
 def _of_metrics(metrics: EdgeMetrics) -> Readings:
     total = Reading("edge_invocations", "Invocations of a function on a node.", "counter")
     errors = Reading("edge_invocation_errors", "Invocations that failed.", "counter")
@@ -90,7 +103,8 @@ def _of_metrics(metrics: EdgeMetrics) -> Readings:
         labels = {"function": function_id, "node": node_id}
         total.add(series.count, **labels)
         errors.add(series.errors, **labels)
-        histogram = Histogram(series.counts_up_to(BOUNDS_MS), sum(series.buckets.values()), series.sum_ms / _MS)
+        count = sum(series.buckets.values())
+        histogram = Histogram(series.counts_up_to(BOUNDS_MS), count, series.sum_ms / _MS, series.buckets)
         seconds.add(histogram, **labels)
     known = metrics.stats()
     overflow = Reading("edge_invocations_overflow", "Invocations counted under _other for want of series.", "counter")

@@ -16,41 +16,28 @@ _KNOWN_PAIRS: Final = 20_000
 
 
 class Admission:
-    """Checks records, quickly where the (function, node) pair has been seen before."""
+    """Checks records, and remembers the (function, node) pairs of those that were sound."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("known",)
 
     def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
+        self.known: set[tuple[str, str]] = set()
 
     def admit(self, record: InvocationRecord) -> InvocationRecord:
         """Return the record with its time in UTC and its error cut to length.
 
         Raises InvalidTypeError or InvalidArgumentError and takes nothing where it is not sound.
         """
-        try:
-            if (
-                record.__class__ is InvocationRecord
-                and record.duration_ms.__class__ is float
-                and 0.0 <= record.duration_ms <= MAX_DURATION_MS
-                and record.success.__class__ is bool
-                and record.timestamp.__class__ is datetime
-                and record.timestamp.tzinfo is UTC
-                and not record.error
-                and record.error.__class__ is str
-                and (record.function_id, record.node_id) in self._known
-            ):
-                return record
-        except TypeError:  # an id that cannot even be hashed
-            pass
-        return self._admit_slowly(record)
-
-    def _admit_slowly(self, record: InvocationRecord) -> InvocationRecord:
         sound = checked(record)
-        if len(self._known) >= _KNOWN_PAIRS:
-            self._known.clear()
-        self._known.add((sound.function_id, sound.node_id))
+        if len(self.known) >= _KNOWN_PAIRS:
+            self.known.clear()
+        self.known.add((sound.function_id, sound.node_id))
         return sound
+
+
+def is_plain(error: str) -> bool:
+    """Whether an error's text may be kept as it is, without a closer look."""
+    return type(error) is str and error.isascii() and len(error) <= MAX_ERROR_CHARS
 
 
 def checked(record: InvocationRecord) -> InvocationRecord:

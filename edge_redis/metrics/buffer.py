@@ -1,6 +1,6 @@
 """Records on their way to Redis.
 
-Recording appends to a deque, which is atomic under the interpreter's lock. *Sealing* adds the
+Recording appends to a list, which is atomic under the interpreter's lock. *Sealing* adds the
 records up into a batch, and a batch into calls that are numbered in order. A call is sent until
 it is acknowledged, always under its own number and with the same content: the server remembers
 the last number of the slot, so one that was sent twice, or by two threads at once, counts once.
@@ -9,7 +9,7 @@ for one it has seen; what is sealed meanwhile waits, added up.
 
 So while the server is away the memory is bounded: the batch being sent, one more added up (for
 at most ``MAX_WAITING_PAIRS`` pairs, what comes past that under ``_other``), the latest
-``max_recent`` records, and ``flush_every`` that are not yet added up.
+``max_recent`` records and ``max_errors`` that failed, and ``flush_every`` that are not yet added up.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from edge_redis.errors import StoreError
 from edge_redis.metrics import recent
-from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part
+from edge_redis.metrics.columns import Columns
+from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part, body_of
+from edge_redis.metrics.keys import pair_name
 from edge_redis.models import InvocationRecord
 
-MAX_CHUNKS: Final = 5
-"""Entries of recent records in one call."""
+MAX_CHUNKS: Final = 6
+"""Entries of records in one call: the 1,000 of a flush, and those of them that failed."""
 
 MAX_WAITING_PAIRS: Final = 50_000
 """Pairs added up while they cannot be sent. Which of them get a series is for the server to say."""
 
-Chunk = tuple[int, bytes]
+Chunk = tuple[str, int, bytes]
+"""The stream it goes to, how many records it holds, and its bytes."""
 
 
 @dataclass(slots=True)
@@ -52,8 +55,9 @@ class Call:
 
     batch: Batch
     number: int
-    overflow: int
-    parts: Sequence[Part]
+    names: Sequence[str]
+    """Of the pairs that the body speaks of."""
+    body: str
     chunks: Sequence[Chunk]
 
 
@@ -67,39 +71,45 @@ class Buffer:
     def reset(self) -> None:
         """Forget everything: in a forked child, whose parent sends it."""
         self._mutex = self._new_mutex()
-        self.records: deque[InvocationRecord] = deque()
+        self.records: list[InvocationRecord] = []
         self.slot = secrets.token_hex(8)
         self.failing = False
         self.senders = 0
+        self.left_over = False
+        """Whether something may be in Redis and not be added up there yet."""
+        self.unacknowledged = 0
+        """Records taken from ``records`` that are not known to be in Redis."""
         self._number = 0
         self._taken = 0
-        self._acknowledged = 0
         self._batch: Batch | None = None
         self._waiting = Deltas()
-        self._recent: deque[InvocationRecord] = deque()
+        self._recent, self._failed = Columns([], [], [], []), Columns([], [], [], [])
 
     @property
     def pending(self) -> int:
         """How many records are not known to be in Redis."""
-        return self._taken - self._acknowledged + len(self.records)
+        return self.unacknowledged + len(self.records)
 
     def reached(self, last: int) -> bool:
         """Whether the first ``last`` records are known to be in Redis."""
-        return self._acknowledged >= last
+        return self._taken - self.unacknowledged >= last
 
-    def absorb(self, *, max_recent: int, max_minutes: int, slow_ms: float = math.inf) -> int:
+    def absorb(self, *, max_recent: int, max_minutes: int, max_errors: int = 0, slow_ms: float = math.inf) -> int:
         """Add up what has been recorded since the last time; return how many records there ever were."""
         with self._mutex:
-            if not self.records:
+            count = len(self.records)
+            if not count:
                 return self._taken
-            records = [self.records.popleft() for _ in range(len(self.records))]
-            self._taken += len(records)
+            columns = Columns.of(self.records[:count])
+            self.unacknowledged += count  # first, so that who looks meanwhile finds too much pending, never too little
+            self._taken += count
+            del self.records[:count]  # atomic, as is the append of another thread behind it
             deltas = Deltas()
-            deltas.absorb(records, slow_ms)
+            deltas.absorb(columns, slow_ms)
             self._waiting.merge(deltas, max_pairs=MAX_WAITING_PAIRS, max_minutes=max_minutes)
-            self._recent.extend(records[-max_recent:] if max_recent else ())
-            while len(self._recent) > max_recent:
-                self._recent.popleft()
+            self._recent.keep(columns, max_recent)
+            if failed := columns.failed():
+                self._failed.keep(columns.those(failed), max_errors)
             return self._taken
 
     def next_call(self) -> Call | None:
@@ -111,18 +121,21 @@ class Buffer:
 
     def _seal(self) -> None:
         deltas, self._waiting = self._waiting, Deltas()
-        records, self._recent = list(self._recent), deque()
-        self._batch = batch = Batch(self._taken - self._acknowledged)
+        records, self._recent = self._recent, Columns([], [], [], [])
+        failed, self._failed = self._failed, Columns([], [], [], [])
+        self._batch = batch = Batch(self.unacknowledged)
         overflow = deltas.overflow
-        for parts, chunks in _loads(deltas, records):
+        for parts, chunks in _loads(deltas, chain(_chunks("recent", records), _chunks("errors", failed))):
             self._number += 1
-            batch.calls.append(Call(batch, self._number, overflow, parts, chunks))
+            names = dict.fromkeys(pair_name(part.function_id, part.node_id) for part in parts)
+            batch.calls.append(Call(batch, self._number, list(names), body_of(overflow, parts), chunks))
             overflow = 0
 
     def ends(self, call: Call, last: int) -> bool:
         """Whether the first ``last`` records are in Redis once this call is acknowledged."""
         with self._mutex:
-            return len(call.batch.calls) == 1 and self._acknowledged + call.batch.records >= last
+            acknowledged = self._taken - self.unacknowledged
+            return len(call.batch.calls) == 1 and acknowledged + call.batch.records >= last
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -147,14 +160,16 @@ class Buffer:
             batch.calls.popleft()
             batch.generation = generation or batch.generation
             if not batch.calls:
-                self._acknowledged += batch.records
+                self.unacknowledged -= batch.records
                 self._batch = None
 
 
-def _loads(deltas: Deltas, records: Sequence[InvocationRecord]) -> Iterator[tuple[list[Part], list[Chunk]]]:
-    """Yield what each call carries: some parts and some recent records, each within its bound."""
-    slices = (records[at : at + recent.CHUNK] for at in range(0, len(records), recent.CHUNK))
-    chunks = ((len(some), recent.pack(some)) for some in slices)
+def _chunks(stream: str, columns: Columns) -> Iterator[Chunk]:
+    return ((stream, count, body) for count, body in recent.packed(columns))
+
+
+def _loads(deltas: Deltas, chunks: Iterator[Chunk]) -> Iterator[tuple[list[Part], list[Chunk]]]:
+    """Yield what each call carries: some parts and some records, each within its bound."""
     for parts in _filled(deltas.parts()):
         yield parts, list(islice(chunks, MAX_CHUNKS))
     while rest := list(islice(chunks, MAX_CHUNKS)):

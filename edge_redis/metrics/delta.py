@@ -2,40 +2,56 @@
 
 The script works out the other series (a function's, a node's, all) from the pairs, so that a
 pair which goes under ``_other`` does so in every one of them.
+
+A *body* is what one call adds, as the scripts read it: the JSON text ``[overflow, parts]``, each
+part ``[function, node, errors, slow, ms, ns, [bucket, ...], [its count, ...], [minute, count,
+errors, slow, ms, ns, ...], fields]``, where ``fields`` is about how many fields of the pair's own keys change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from itertools import chain, islice
-from typing import Final, NamedTuple, TypeAlias
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
 
+from edge_redis.metrics.columns import Columns, Pair
 from edge_redis.metrics.keys import OTHER
-from edge_redis.metrics.sketch import GROUP, bucket_index
-from edge_redis.models import InvocationRecord
-
-Pair: TypeAlias = tuple[str, str]
+from edge_redis.metrics.sketch import BUCKETS_PER_DOUBLING, GROUP, SMALLEST_MS, ZERO_INDEX
 
 NS_PER_MS: Final = 1_000_000
 MAX_UPDATES: Final = 500
 """Fields of its pairs' own series that one call adds to; with the three others of each pair, four times as many."""
 
 _SUMS: Final = 5  # the fields of a count, those that failed, those that were slow, and a sum of durations
+_FEW: Final = 8  # what takes as long to count one by one as a Counter takes to be made
+_MINUTE: Final = 60.0
+_ROUNDER: Final = 1.5 * 2.0**52
+_ROUNDS_UNDER: Final = 2.0**51
 
-_MINUTE: Final = timedelta(minutes=1)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Part(NamedTuple):
-    """What one call adds to one pair, as the script reads it: numbers, separated by spaces."""
+    """What one call adds to one pair; see the top of the file."""
 
     function_id: str
     node_id: str
-    sums: str  # errors, slow, ms, ns
-    groups: str  # of buckets: (group, its GROUP counts)...
-    minutes: str  # (minute, count, errors, slow, ms, ns)...
+    errors: int
+    slow: int
+    ms: int
+    ns: int
+    buckets: list[int]
+    counts: list[int]
+    minutes: list[int]
     updates: int
+
+
+def body_of(overflow: int, parts: Sequence[Part]) -> str:
+    """Return what a call adds, as the scripts read it; empty for nothing."""
+    return _encode([overflow, parts]) if parts or overflow else ""
 
 
 class Delta:
@@ -50,6 +66,27 @@ class Delta:
         self.buckets: dict[int, int] = {}
         self.minutes: dict[int, list[int]] = {}
 
+    def absorb(self, minute: int, durations: Sequence[float], failed: int, slow: int) -> None:
+        """Add invocations of one minute: how long each took, how many failed, and how many were slow."""
+        ns = _nanoseconds(durations)
+        self._count(_indexes(durations))
+        self.ns += ns
+        self.errors += failed
+        self.slow += slow
+        self._add_minute(minute, (len(durations), failed, slow, ns))
+
+    def _count(self, indexes: list[int]) -> None:
+        if len(indexes) > _FEW and not self.buckets:
+            self.buckets.update(Counter(indexes))
+            return
+        buckets = self.buckets
+        for index in indexes:
+            buckets[index] = buckets.get(index, 0) + 1
+
+    def _add_minute(self, minute: int, added: Sequence[int]) -> None:
+        cell = self.minutes.get(minute, (0, 0, 0, 0))
+        self.minutes[minute] = [mine + theirs for mine, theirs in zip(cell, added, strict=True)]
+
     def merge(self, other: Delta) -> None:
         """Add what the other one adds."""
         self.errors += other.errors
@@ -58,46 +95,44 @@ class Delta:
         for index, count in other.buckets.items():
             self.buckets[index] = self.buckets.get(index, 0) + count
         for minute, added in other.minutes.items():
-            cell = self.minutes.get(minute, (0, 0, 0, 0))
-            self.minutes[minute] = [mine + theirs for mine, theirs in zip(cell, added, strict=True)]
-
-    def _groups(self) -> dict[int, list[int]]:
-        """The buckets, as the fields of a hash have them."""
-        groups: dict[int, list[int]] = {}
-        for index, count in self.buckets.items():
-            group, at = divmod(index, GROUP)
-            if group not in groups:
-                groups[group] = [0] * GROUP
-            groups[group][at] = count
-        return groups
+            self._add_minute(minute, added)
 
     def forget_minutes(self, keep: int) -> None:
         """Keep the latest ``keep`` minutes: while the server is away the earlier ones have passed out of use."""
-        for minute in sorted(self.minutes)[:-keep]:
-            del self.minutes[minute]
+        if len(self.minutes) > keep:
+            for minute in sorted(self.minutes)[:-keep]:
+                del self.minutes[minute]
 
     def parts(self, pair: Pair) -> Iterator[Part]:
-        """Yield what is to be sent, no part over ``MAX_UPDATES``. The sums go with the first."""
-        sums = _numbers(self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
-        groups, minutes = iter(self._groups().items()), iter(self.minutes.items())
-        while True:
-            some = list(islice(groups, MAX_UPDATES - _SUMS))
-            room = MAX_UPDATES - _SUMS - len(some)
-            more = list(islice(minutes, room // _SUMS))
-            if not some and not more:
-                return
-            yield Part(
-                *pair,
-                sums,
-                _numbers(*chain.from_iterable((group, *counts) for group, counts in some)),
-                " ".join(_numbers(minute, *counts, *divmod(ns, NS_PER_MS)) for minute, (*counts, ns) in more),
-                _SUMS + len(some) + _SUMS * len(more),
-            )
-            sums = _numbers(0, 0, 0, 0)
+        """Yield what is to be sent, no part over ``MAX_UPDATES``. The sums and the buckets go with the first."""
+        sums = (self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
+        buckets, counts = list(self.buckets), list(self.buckets.values())
+        fields = min(len(buckets), (max(buckets) - min(buckets)) // GROUP + 1)
+        minutes = iter(self.minutes.items())
+        while some := list(islice(minutes, (MAX_UPDATES - _SUMS - fields) // _SUMS)):
+            cells = [number for minute, (*sums_of, ns) in some for number in (minute, *sums_of, *divmod(ns, NS_PER_MS))]
+            yield Part(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some))
+            sums, buckets, counts, fields = (0, 0, 0, 0), [], [], 0
 
 
-def _numbers(*values: int) -> str:
-    return " ".join(map(str, values))
+def _nanoseconds(durations: Sequence[float]) -> int:
+    """Return the sum of durations in ms, each rounded to whole nanoseconds."""
+    if max(durations) * len(durations) * NS_PER_MS < _ROUNDS_UNDER:
+        # Adding and taking away 1.5 * 2^52 leaves no room for a fraction: round, in a third of its time. All is
+        # below 2^51 here, so that every sum of these whole numbers is exact.
+        return int(sum([duration * NS_PER_MS + _ROUNDER - _ROUNDER for duration in durations]))
+    return sum([round(duration * NS_PER_MS) for duration in durations])
+
+
+def _indexes(durations: Sequence[float]) -> list[int]:
+    """Return the bucket of each: ``sketch.bucket_index`` without a call for each, which is half of its time."""
+    ceil, log2 = math.ceil, math.log2
+    if min(durations) >= SMALLEST_MS:
+        return [ceil(log2(duration) * BUCKETS_PER_DOUBLING) - 1 for duration in durations]
+    return [
+        ceil(log2(duration) * BUCKETS_PER_DOUBLING) - 1 if duration >= SMALLEST_MS else ZERO_INDEX
+        for duration in durations
+    ]
 
 
 class Deltas:
@@ -109,37 +144,41 @@ class Deltas:
         self.pairs: dict[Pair, Delta] = {}
         self.overflow = 0
 
-    def absorb(self, records: Iterable[InvocationRecord], slow_ms: float) -> None:
-        """Add what these records add. Their times are in UTC; a success over ``slow_ms`` was slow."""
-        pairs = self.pairs
-        start = end = _EPOCH
-        minute = 0
-        for record in records:
-            pair = (record.function_id, record.node_id)
-            delta = pairs.get(pair)
-            if delta is None:
-                delta = pairs[pair] = Delta()
-            ns = round(record.duration_ms * NS_PER_MS)
-            failed = not record.success
-            slow = record.duration_ms > slow_ms and not failed
-            delta.ns += ns
-            delta.errors += failed
-            delta.slow += slow
-            index = bucket_index(record.duration_ms)
-            delta.buckets[index] = delta.buckets.get(index, 0) + 1
-            when = record.timestamp
-            if not start <= when < end:  # dividing a time by a minute costs more than comparing it
-                minute = (when - _EPOCH) // _MINUTE
-                start = when.replace(second=0, microsecond=0)
-                end = _next_minute(start)
-            cell = delta.minutes.get(minute)
-            if cell is None:
-                delta.minutes[minute] = [1, int(failed), int(slow), ns]
-            else:
-                cell[0] += 1
-                cell[1] += failed
-                cell[2] += slow
-                cell[3] += ns
+    def absorb(self, columns: Columns, slow_ms: float) -> None:
+        """Add what these records add. A success over ``slow_ms`` was slow."""
+        stamps = columns.stamps
+        first, last = min(stamps) // _MINUTE, max(stamps) // _MINUTE
+        if first == last:  # as a rule
+            self._absorb(int(first), columns, slow_ms)
+            return
+        for pair in columns.pairs:
+            self._of(pair)  # they keep the order in which they came
+        by_minute: defaultdict[float, list[int]] = defaultdict(list)
+        for at, stamp in enumerate(stamps):
+            by_minute[stamp // _MINUTE].append(at)
+        for minute, places in by_minute.items():
+            self._absorb(int(minute), columns.those(places), slow_ms)
+
+    def _absorb(self, minute: int, columns: Columns, slow_ms: float) -> None:
+        durations: defaultdict[Pair, list[float]] = defaultdict(list)
+        for pair, duration in zip(columns.pairs, columns.durations, strict=True):
+            durations[pair].append(duration)
+        failed = Counter([columns.pairs[at] for at in columns.failed()])
+        slow: Counter[Pair] = Counter()
+        if max(columns.durations) > slow_ms:
+            slow.update(
+                pair
+                for pair, record in zip(columns.pairs, columns.records, strict=True)
+                if record.success and record.duration_ms > slow_ms
+            )
+        for pair, some in durations.items():
+            self._of(pair).absorb(minute, some, failed[pair], slow[pair])
+
+    def _of(self, pair: Pair) -> Delta:
+        found = self.pairs.get(pair)
+        if found is None:
+            found = self.pairs[pair] = Delta()
+        return found
 
     def merge(self, other: Deltas, *, max_pairs: int, max_minutes: int) -> None:
         """Add what the other adds; pairs past ``max_pairs`` under ``_other``, minutes to the latest ``max_minutes``."""
@@ -159,10 +198,3 @@ class Deltas:
         """Yield what is to be sent of every pair, in the order in which they came: the first ones get the series."""
         for pair, delta in self.pairs.items():
             yield from delta.parts(pair)
-
-
-def _next_minute(start: datetime) -> datetime:
-    try:
-        return start + _MINUTE
-    except OverflowError:  # the last minute of the year 9999
-        return start

@@ -14,9 +14,13 @@
 |                                       |        | after it  | for the minutes of hour h since 1970        |
 | er:{<ns>:metrics0}:g:<gen>:pairs      | set    | none      | the pairs that have a series, as            |
 |                                       |        |           | <bytes of function>:<function><node>        |
+| er:{<ns>:metrics0}:g:<gen>:logs       | set    | none      | the writers that have left something to add |
+| er:{<ns>:metrics0}:g:<gen>:log:<slot> | list   | none      | bodies (``delta``) a writer has left; gone  |
+|                                       |        |           | once they are added, at most 16             |
 | er:{<ns>:metrics0}:g:<gen>:recent     | stream | none      | c, r: how many records, and the records     |
-| er:{<ns>:metrics0}:g:<gen>:meta       | hash   | none      | recent: records in the stream; overflow:    |
-|                                       |        |           | records counted under ``_other``            |
+| er:{<ns>:metrics0}:g:<gen>:errors     | stream | none      | the same, of those that failed              |
+| er:{<ns>:metrics0}:g:<gen>:meta       | hash   | none      | recent, errors: records in the streams;     |
+|                                       |        |           | overflow: records under ``_other``          |
 
 A series is ``all``, ``f:<function>``, ``n:<node>`` or ``p:<pair>``, the pair as above: the
 length in front tells ("a", "bc") from ("ab", "c"), and what precedes a series never varies in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Final
 
 from edge_redis.core import check
@@ -70,7 +71,7 @@ class Metrics(Recording):
 
     def _read(self, function_id: str | None, node_id: str | None, *, buckets: bool = False) -> Flow[Series]:
         series = series_name(function_id, node_id)
-        return (yield from self._after_flush(self._scripts.read([series], buckets=buckets)))[0]
+        return (yield from self._settled(partial(self._scripts.read, [series], buckets=buckets)))[0]
 
     def timeline(
         self, function_id: str | None = None, node_id: str | None = None, minutes: int = 60
@@ -108,7 +109,7 @@ class Metrics(Recording):
         series = series_name(function_id, node_id)
         wanted = self._windows(windows)
         cells = yield from self._cells(series, max(wanted))
-        (whole,) = yield from self._scripts.read([series])
+        whole = yield from self._read(function_id, node_id)
         of_all = burn([whole], objective)
         return {
             "objective": objective,
@@ -124,12 +125,11 @@ class Metrics(Recording):
         return [check.integer("windows", window, least=1, most=most) for window in windows]
 
     def _cells(self, series: str, minutes: int) -> Flow[list[tuple[int, Series]]]:
-        yield from self.flush()
         cells: list[tuple[int, Series]] = []
         last: int | None = None
         while len(cells) < minutes:
             count = min(_MINUTES_A_CALL, minutes - len(cells))
-            read = yield from self._scripts.timeline(series, last, count)
+            read = yield from self._settled(partial(self._scripts.timeline, series, last, count))
             cells[:0] = read.cells(count)
             last = read.last - count
         return cells
@@ -163,7 +163,8 @@ class Metrics(Recording):
         found: dict[Group, Series] = {}
         for at in range(0, len(wanted), _SERIES_A_CALL):
             some = wanted[at : at + _SERIES_A_CALL]
-            read = yield from self._scripts.read([series_name(*group) for group in some], buckets=buckets)
+            names = [series_name(*group) for group in some]
+            read = yield from self._settled(partial(self._scripts.read, names, buckets=buckets))
             found.update(zip(some, read, strict=True))
         return found
 
@@ -177,12 +178,22 @@ class Metrics(Recording):
             CorruptDataError: an entry of the stream does not decode.
 
         """
+        return self._latest("recent", limit)
+
+    def errors(self, limit: int = 100) -> Flow[list[InvocationRecord]]:
+        """Return the latest ``limit`` records that failed, as ``recent`` does; ``max_errors`` are kept.
+
+        They have a stream of their own, so that many successes do not push the few failures out.
+        """
+        return self._latest("errors", limit)
+
+    def _latest(self, stream: str, limit: int) -> Flow[list[InvocationRecord]]:
         check.integer("limit", limit, least=0)
         yield from self.flush()
         entries: list[list[InvocationRecord]] = []
         wanted, position = limit, b""
         while wanted > 0:
-            page = yield from self._scripts.recent(position, wanted)
+            page = yield from self._scripts.recent(stream, position, wanted)
             entries += map(recent.unpack, page.entries)
             wanted, position = limit - sum(map(len, entries)), page.position
             if not position:
@@ -192,11 +203,10 @@ class Metrics(Recording):
 
     def series(self) -> Flow[list[tuple[str, str]]]:
         """Return the (function, node) pairs that are counted, sorted."""
-        yield from self.flush()
         found: set[tuple[str, str]] = set()
         cursor, more = 0, True
         while more:
-            listing = yield from self._scripts.pairs(cursor)
+            listing = yield from self._settled(partial(self._scripts.pairs, cursor))
             found.update(listing.pairs)
             cursor, more = listing.cursor, listing.cursor != 0
         return sorted(found)
@@ -207,7 +217,7 @@ class Metrics(Recording):
         ``series`` are the (function, node) pairs counted, ``overflow`` the invocations of the
         namespace that were counted under ``_other`` since there were ``max_series`` pairs already.
         """
-        listing = yield from self._after_flush(self._scripts.pairs(0, 1))
+        listing = yield from self._settled(partial(self._scripts.pairs, 0, 1))
         return {"series": listing.total, "max_series": self.settings.max_series, "overflow": listing.overflow}
 
     def reset(self) -> Flow[None]:

@@ -1,39 +1,46 @@
-"""Records as the stream of recent ones keeps them: many in one entry, msgpacked.
+"""Records as the streams of recent ones and of errors keep them: many in one entry, msgpacked by column.
 
-An entry is ``[pairs, rows]``: the (function, node) pairs it speaks of, and for each record the
-number of its pair, its duration in ms, whether it succeeded, its time and its error.
+An entry is ``[pairs, numbers, durations, times, odd]``: the (function, node) pairs it speaks of,
+then of each record the number of its pair, its duration in ms and its time in seconds since 1970;
+``odd`` has ``[which, success, error]`` of those that did not succeed, or have an error's text.
+Times are whole microseconds up to the year 2242, and within 32 of them beyond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgpack
 
 from edge_redis.errors import CorruptDataError
 from edge_redis.metrics.admission import checked
+from edge_redis.metrics.columns import Columns, numbered
 from edge_redis.models import InvocationRecord
 
 CHUNK: Final = 200
 """Records in one entry, at most."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_US: Final = 1_000_000
 
-def pack(records: Sequence[InvocationRecord]) -> bytes:
-    """Return records as one entry's bytes. Their times are in UTC."""
-    pairs: dict[tuple[str, str], int] = {}
-    rows = [
-        (
-            pairs.setdefault((record.function_id, record.node_id), len(pairs)),
-            record.duration_ms,
-            record.success,
-            record.timestamp,
-            record.error,
-        )
-        for record in records
+
+def packed(columns: Columns) -> Iterator[tuple[int, bytes]]:
+    """Yield entries: how many records, and their bytes."""
+    for some in columns.sliced(CHUNK):
+        yield len(some), pack(some)
+
+
+def pack(columns: Columns) -> bytes:
+    """Return records as one entry's bytes."""
+    pairs, numbers = numbered(columns.pairs)
+    odd = [
+        (at, record.success, record.error)
+        for at, record in enumerate(columns.records)
+        if record.error or not record.success
     ]
-    body: bytes = msgpack.packb([list(pairs), rows], datetime=True)
+    body: bytes = msgpack.packb([pairs, numbers, columns.durations, columns.stamps, odd])
     return body
 
 
@@ -45,14 +52,17 @@ def unpack(body: bytes) -> list[InvocationRecord]:
 
     """
     try:
-        pairs, rows = msgpack.unpackb(body, timestamp=3)
-        return [_record(pairs, row) for row in rows]
+        pairs, numbers, durations, stamps, odd = msgpack.unpackb(body)
+        oddities = {at: (success, error) for at, success, error in odd}
+        return [
+            _record(pairs[number], duration, stamp, *oddities.get(at, (True, "")))
+            for at, (number, duration, stamp) in enumerate(zip(numbers, durations, stamps, strict=True))
+        ]
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise CorruptDataError(f"a recent record does not decode: {error!r}") from error
 
 
-def _record(pairs: Any, row: Any) -> InvocationRecord:  # noqa: ANN401 -- whatever was found in Redis
-    pair, duration_ms, success, timestamp, error = row
-    function_id, node_id = pairs[pair]
-    when: datetime = timestamp.astimezone(UTC) if isinstance(timestamp, datetime) else timestamp
+def _record(pair: Any, duration_ms: Any, stamp: Any, success: Any, error: Any) -> InvocationRecord:  # noqa: ANN401 -- whatever was found in Redis
+    function_id, node_id = pair
+    when = _EPOCH + timedelta(microseconds=round(stamp * _US))
     return checked(InvocationRecord(function_id, node_id, duration_ms, success, when, error))

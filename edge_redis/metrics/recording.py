@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from edge_redis.core import check
 from edge_redis.core.operation import Batch, Flow, Operation, Sleep
 from edge_redis.core.repeats import Slots
 from edge_redis.core.subject import Subject
 from edge_redis.errors import StoreError
-from edge_redis.metrics.admission import Admission
+from edge_redis.metrics.admission import Admission, is_plain
 from edge_redis.metrics.buffer import Buffer, Call
 from edge_redis.metrics.keys import MetricsKeys
-from edge_redis.metrics.scripts import Scripts
+from edge_redis.metrics.scripts import FOLD_AT, Scripts, Unsettled
 from edge_redis.metrics.settings import Settings
+from edge_redis.metrics.sketch import MAX_DURATION_MS
 from edge_redis.models import InvocationRecord
 
 T = TypeVar("T")
 
 _OTHERS_FLUSH_SECONDS: Final = 0.001
+
+
+class Read(Protocol[T]):
+    """Builds a read; with ``settled`` of what is there, whatever is left to be added up."""
+
+    def __call__(self, *, settled: bool) -> Operation[T | Unsettled]:
+        """Return the read."""
 
 
 class Recording(Subject):
@@ -32,24 +41,45 @@ class Recording(Subject):
         self._scripts = Scripts(self._keys, settings)
         self._slots = Slots()
         self._admission = Admission()
+        self._known = self._admission.known
+        self._flush_every = settings.flush_every
         self.tick_seconds = settings.flush_interval
         self.buffer = Buffer()
         """A service puts the one in its place that all metrics of this process and namespace share."""
 
-    def take(self, record: InvocationRecord) -> bool:
-        """Check and buffer a record; whether ``spill`` is due."""
+    def take(self, record: InvocationRecord, into: list[InvocationRecord] | None = None) -> bool:
+        """Check and buffer a record; whether ``spill`` is due.
+
+        Most of what recording costs is here, so the test is written out: a record that it does not
+        know to be sound as it is, of a pair that was seen before, is checked at leisure.
+        """
         buffer = self.buffer
-        buffer.records.append(self._admission.admit(record))
-        return buffer.pending >= self.settings.flush_every
+        records = buffer.records if into is None else into
+        try:
+            is_sound = (
+                type(record) is InvocationRecord
+                and type(record.duration_ms) is float
+                and 0.0 <= record.duration_ms <= MAX_DURATION_MS
+                and (record.success is True or record.success is False)
+                and type(record.timestamp) is datetime
+                and record.timestamp.tzinfo is UTC
+                and (record.error == "" or is_plain(record.error))
+                and (record.function_id, record.node_id) in self._known
+            )
+        except TypeError:  # an id that cannot even be hashed
+            is_sound = False
+        records.append(record if is_sound else self._admission.admit(record))
+        return len(records) + buffer.unacknowledged >= self._flush_every
 
     def take_many(self, records: Iterable[InvocationRecord]) -> bool:
         """Check all records, then buffer them; whether ``spill`` is due."""
         if not isinstance(records, Iterable):
             raise check.type_error("records", records, "an iterable of InvocationRecord")
-        admit = self._admission.admit
-        sound = [admit(record) for record in records]
+        sound: list[InvocationRecord] = []
+        for record in records:
+            self.take(record, sound)
         self.buffer.records.extend(sound)
-        return self.buffer.pending >= self.settings.flush_every
+        return self.buffer.pending >= self._flush_every
 
     def spill(self) -> Flow[None]:
         """Deliver, since ``flush_every`` records are pending.
@@ -67,7 +97,7 @@ class Recording(Subject):
             self._absorb()
         elif buffer.pending >= self.settings.flush_every:
             try:
-                yield from self.flush()
+                yield from self._deliver(fold=False)
             except StoreError:
                 """Kept, and said at the next tick."""
 
@@ -78,13 +108,20 @@ class Recording(Subject):
             StoreError: the server could not take it; it is kept, and sent again with the next flush.
 
         """
+        yield from self._deliver(fold=True)
+        if self.buffer.left_over:
+            self.buffer.left_over = False
+            yield from self._fold(self.buffer.slot)
+
+    def _deliver(self, *, fold: bool) -> Flow[None]:
+        """Deliver; without ``fold`` the server may leave it to be added up later, with more of its kind."""
         last = self._absorb()
         while (call := self._next_call(last)) is not None:
-            yield from self._send(call, [])
+            yield from self._send(call, [], fold=fold)
 
     def _after_flush(self, operation: Operation[T]) -> Flow[T]:
         """Perform an operation behind a flush, in one round trip where one call carries all."""
-        last = self._absorb()
+        last = self._absorb() if self.buffer.pending else 0
         while (call := self._next_call(last)) is not None:
             if self.buffer.ends(call, last):
                 result: T = (yield from self._send(call, [operation]))[0]
@@ -92,11 +129,27 @@ class Recording(Subject):
             yield from self._send(call, [])
         return (yield from operation)
 
+    def _settled(self, read: Read[T]) -> Flow[T]:
+        """Perform a read behind a flush, and once more where writers had left something to be added up."""
+        found = yield from self._after_flush(read(settled=False))
+        if not isinstance(found, Unsettled):
+            return found
+        for slot in found.slots:
+            yield from self._fold(slot)
+        return cast("T", (yield from read(settled=True)))
+
+    def _fold(self, slot: str) -> Flow[None]:
+        """Add up what a writer had left at this moment; it may leave more meanwhile."""
+        for _ in range(FOLD_AT):
+            if not (yield from self._scripts.fold(slot)):
+                return
+
     def _next_call(self, last: int) -> Call | None:
         return None if self.buffer.reached(last) else self.buffer.next_call()
 
-    def _send(self, call: Call, behind: Sequence[Operation[Any]]) -> Flow[list[Any]]:
-        flush: Operation[Any] = self._scripts.flush(call, self.buffer.slot)
+    def _send(self, call: Call, behind: Sequence[Operation[Any]], *, fold: bool = True) -> Flow[list[Any]]:
+        flush: Operation[Any] = self._scripts.flush(call, self.buffer.slot, fold=fold)
+        self.buffer.left_over |= not fold
         results: list[Any] = []
         with self.buffer.sending():
             if behind:
@@ -109,6 +162,7 @@ class Recording(Subject):
     def _absorb(self) -> int:
         return self.buffer.absorb(
             max_recent=self.settings.max_recent,
+            max_errors=self.settings.max_errors,
             max_minutes=self.settings.timeline_minutes,
             slow_ms=math.inf if self.settings.slow_ms is None else self.settings.slow_ms,
         )

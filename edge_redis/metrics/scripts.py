@@ -19,9 +19,18 @@ SWEPT_PAIRS: Final = 10
 
 LISTED_PAIRS: Final = 500
 
-_flush, _pairs, _read, _recent, _reset, _sweep, _timeline = (
-    load(__package__, name) for name in ("flush", "pairs", "read", "recent", "reset", "sweep", "timeline")
+FOLD_AT: Final = 16
+"""Bodies that a writer leaves to be added up, at most, as the flush script has it."""
+
+_flush, _fold, _pairs, _read, _recent, _reset, _sweep, _timeline = (
+    load(__package__, name) for name in ("flush", "fold", "pairs", "read", "recent", "reset", "sweep", "timeline")
 )
+
+
+class Unsettled(NamedTuple):
+    """What a read says where these writers have left something that is to be added up first."""
+
+    slots: list[str]
 
 
 class Listing(NamedTuple):
@@ -69,26 +78,48 @@ def _series(words: Sequence[bytes]) -> Series:
     buckets: dict[int, int] = {}
     for group, counts in fields.items():
         first = GROUP * _whole(group)
-        for index, number in enumerate(counts.split(b" "), first):
+        for index, number in enumerate(counts.split(b","), first):
             if number != b"0":
                 buckets[index] = _whole(number)
     return Series(count, errors, slow, ms, ns, buckets)
 
 
 def _sums(text: bytes) -> Series:
-    numbers = text.split(b" ")
-    if len(numbers) != len(FIELDS):
+    try:
+        count, errors, slow, ms, ns = map(int, text.split(b" "))
+    except ValueError:
         corrupt(text)
-    count, errors, slow, ms, ns = map(_whole, numbers)
     return Series(count, errors, slow, ms, ns)
 
 
-def _minutes(reply: Sequence[Any]) -> Minutes:
+def _unsettled(reply: Sequence[Any]) -> Unsettled | None:
+    return Unsettled([slot.decode() for slot in reply[1:]]) if reply[0] == b"LOG" else None
+
+
+def _read_series(reply: Sequence[Any]) -> list[Series] | Unsettled:
+    return _unsettled(reply) or [_series(words) for words in reply]
+
+
+def _read_sums(reply: Sequence[Any]) -> list[Series] | Unsettled:
+    return _unsettled(reply) or [_sums(words) for words in reply]
+
+
+def _count(reply: Any) -> int:  # noqa: ANN401 -- a raw reply
+    if isinstance(reply, list):
+        corrupt(reply[1])
+    return int(reply)
+
+
+def _minutes(reply: Sequence[Any]) -> Minutes | Unsettled:
+    if found := _unsettled(reply):
+        return found
     hours = {_whole(hour): _table(words) for hour, words in reply[1:]}
     return Minutes(_whole(reply[0]), hours)
 
 
-def _listing(reply: Sequence[Any]) -> Listing:
+def _listing(reply: Sequence[Any]) -> Listing | Unsettled:
+    if found := _unsettled(reply):
+        return found
     try:
         pairs = [pair_of(name) for name in reply[1]]
     except ValueError:
@@ -104,41 +135,53 @@ class Scripts:
         self._settings = settings
         self._data = [keys.generation, keys.root]
 
-    def flush(self, call: Call, slot: str) -> Operation[str | None]:
+    def flush(self, call: Call, slot: str, *, fold: bool = True) -> Operation[str | None]:
         """Add a batch; the generation it belongs to, None where the server has seen later calls."""
-        known, begun = self._settings, call.batch.generation
+        known, body = self._settings, call.body.encode()
         words: list[Argument] = [
             slot,
             call.number,
-            begun,
+            call.batch.generation,
             known.max_series,
-            known.max_recent,
             known.timeline_minutes,
-            call.overflow,
-            len(call.parts),
+            known.max_recent,
+            known.max_errors,
+            int(fold),
+            len(body),
+            len(call.names),
+            *call.names,
         ]
-        for part in call.parts:
-            words += part[:5]
-        for chunk in call.chunks:
-            words += chunk
+        for stream, count, chunk in call.chunks:
+            words += (stream, count, len(chunk))
+        # A client sends a long argument by itself, and each such piece wakes the server up: hence one piece.
+        words.append(b"".join([body, *(chunk for _, _, chunk in call.chunks)]))
         return _flush([self._keys.generation, self._keys.flushes, self._keys.root], words, _generation)
 
-    def read(self, series: Sequence[str], *, buckets: bool = False) -> Operation[list[Series]]:
+    def fold(self, slot: str) -> Operation[int]:
+        """Add up what a writer has left; how many bodies it has left still."""
+        return _fold(self._data, [slot, self._settings.timeline_minutes], _count)
+
+    def read(
+        self, series: Sequence[str], *, buckets: bool = False, settled: bool = True
+    ) -> Operation[list[Series] | Unsettled]:
         """Read series, with their buckets where these are wanted."""
-        one = _series if buckets else _sums
-        return _read(self._data, [int(buckets), *series], lambda reply: [one(words) for words in reply])
+        decode = _read_series if buckets else _read_sums
+        return _read(self._data, [int(buckets), int(settled), *series], decode)
 
-    def timeline(self, series: str, last: int | None, minutes: int) -> Operation[Minutes]:
+    def timeline(
+        self, series: str, last: int | None, minutes: int, *, settled: bool = True
+    ) -> Operation[Minutes | Unsettled]:
         """Read minutes up to ``last``, or up to the current one."""
-        return _timeline(self._data, [series, "" if last is None else last, minutes], _minutes)
+        words: list[Argument] = [series, "" if last is None else last, minutes, int(settled)]
+        return _timeline(self._data, words, _minutes)
 
-    def recent(self, before: bytes, records: int) -> Operation[Page]:
-        """Read entries of recent records, from the newest, or from before a position."""
-        return _recent(self._data, [before, records], lambda reply: Page(reply[0], reply[1:]))
+    def recent(self, stream: str, before: bytes, records: int) -> Operation[Page]:
+        """Read entries of a stream of records, from the newest, or from before a position."""
+        return _recent(self._data, [before, records, stream], lambda reply: Page(reply[0], reply[1:]))
 
-    def pairs(self, cursor: int, count: int = LISTED_PAIRS) -> Operation[Listing]:
+    def pairs(self, cursor: int, count: int = LISTED_PAIRS, *, settled: bool = True) -> Operation[Listing | Unsettled]:
         """List pairs."""
-        return _pairs(self._data, [cursor, count], _listing)
+        return _pairs(self._data, [cursor, count, int(settled)], _listing)
 
     def reset(self, slot: str, number: int) -> Operation[str | None]:
         """Begin a new generation."""

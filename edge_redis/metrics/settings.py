@@ -24,12 +24,14 @@ class Settings:
     timeline_minutes: int
     node_id: str
     slow_ms: float | None = None
+    max_errors: int = 1000
 
     def __post_init__(self) -> None:
         if check.positive("flush_interval", self.flush_interval) > _LONGEST_INTERVAL_SECONDS:
             raise check.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
         check.integer("flush_every", self.flush_every, least=1, most=1_000_000)
         check.integer("max_recent", self.max_recent, least=0, most=1_000_000)
+        check.integer("max_errors", self.max_errors, least=0, most=1_000_000)
         check.integer("max_series", self.max_series, least=1, most=1_000_000)
         check.integer("timeline_minutes", self.timeline_minutes, least=1, most=LONGEST_TIMELINE)
         check.identifier("node_id", self.node_id)

@@ -24,7 +24,7 @@ GROUP: Final = 4
 MAX_DURATION_MS: Final = 1e10
 """The longest duration that is taken, 115 days: what keeps every sum far within 64 bits."""
 
-_SMALLEST_MS: Final = 1e-6
+SMALLEST_MS: Final = 1e-6
 """Under a nanosecond, which is what durations are added up in, a duration counts as zero."""
 
 ZERO_INDEX: Final = -640
@@ -35,7 +35,7 @@ _GAMMA: Final = 2.0 ** (1 / BUCKETS_PER_DOUBLING)
 
 def bucket_index(duration_ms: float) -> int:
     """Return the bucket of a duration."""
-    if duration_ms < _SMALLEST_MS:
+    if duration_ms < SMALLEST_MS:
         return ZERO_INDEX
     return math.ceil(math.log2(duration_ms) * BUCKETS_PER_DOUBLING) - 1
 

@@ -30,6 +30,7 @@ class EdgeMetrics(AsyncService[Metrics]):
         timeline_minutes: int = 1440,
         node_id: str | None = None,
         slow_ms: float | None = None,
+        max_errors: int = 1000,
     ) -> None:
         settings = Settings(
             flush_interval=flush_interval,
@@ -39,6 +40,7 @@ class EdgeMetrics(AsyncService[Metrics]):
             timeline_minutes=timeline_minutes,
             node_id=socket.gethostname() if node_id is None else node_id,
             slow_ms=slow_ms,
+            max_errors=max_errors,
         )
         super().__init__(client, Metrics(namespace, settings))
         self._room.buffer = buffers.get(client, namespace)
@@ -52,9 +54,8 @@ class EdgeMetrics(AsyncService[Metrics]):
                 kept and counts once the server is back, so do not record it again.
 
         """
-        room = self._open_room
-        if room.take(record):
-            await self._runner.run(room.spill())
+        if self._open_room.take(record):
+            await self._runner.run(self._room.spill())
 
     async def record_many(self, records: Iterable[InvocationRecord]) -> None:
         """Count invocations as ``record`` does. All are checked before any is taken."""
@@ -89,6 +90,7 @@ class EdgeMetrics(AsyncService[Metrics]):
     top = awaited(Metrics.top)
     snapshot = awaited(Metrics.snapshot)
     recent = awaited(Metrics.recent)
+    errors = awaited(Metrics.errors)
     series = awaited(Metrics.series)
     stats = awaited(Metrics.stats)
     reset = awaited(Metrics.reset)

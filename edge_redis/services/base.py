@@ -39,6 +39,8 @@ class _Engine:
         self.runner = runner
         self.room = room
         self.dropped = False
+        self.live = False
+        """Whether the service is open and its ticker runs: what a call in a hurry asks."""
         self.buffers = room.tick_seconds is not None
         ticker = None if room.tick_seconds is None else ThreadTicker(room.tick_seconds, self._tick)
         self.background = [each for each in (ticker, listener) if each is not None]
@@ -51,6 +53,7 @@ class _Engine:
 
     def end(self) -> None:
         """Send what is left, then stop. An error leaves all as it is."""
+        self.live = False
         self.runner.run(self.room.closing())
         lifetime.forget(self)
         for each in self.background:
@@ -63,6 +66,7 @@ class _Engine:
 
     def after_fork(self) -> None:
         """Be new in a forked child."""
+        self.live = False
         self.room.mutex = lifetime.new_mutex()
         self.room.after_fork()
         for each in self.background:
@@ -85,11 +89,17 @@ class Service(Generic[R]):
 
     @property
     def _open_room(self) -> R:
-        if self._closed:
-            raise closed(self)
+        self._check_open()
         if self._ticks_from_first_use:
             self._tick_on()
+            self._engine.live = True
+            self._check_open()  # it may have been closed meanwhile, by another thread
         return self._room
+
+    def _check_open(self) -> None:
+        if self._closed:
+            self._engine.live = False
+            raise closed(self)
 
     def _tick_on(self) -> None:
         """Do in the background what is due there, from now on."""
@@ -105,6 +115,7 @@ class Service(Generic[R]):
         if not self._closed:
             self._engine.end()
             self._closed = True
+            self._engine.live = False  # which a call under way may have set again
 
     def __enter__(self) -> Self:
         return self

@@ -41,6 +41,7 @@ class EdgeMetrics(Service[Metrics]):
         flush_interval: seconds until records are delivered.
         flush_every: records until they are delivered.
         max_recent: records kept for ``recent``; the count may run over by up to 200.
+        max_errors: failed records kept for ``errors``; the count may run over by up to 200.
         max_series: (function, node) pairs counted by name; further ones are counted under
             ``_other`` (as function and as node), totals stay exact, and ``stats`` says so.
         timeline_minutes: minutes kept for ``timeline``.
@@ -62,6 +63,7 @@ class EdgeMetrics(Service[Metrics]):
         timeline_minutes: int = 1440,
         node_id: str | None = None,
         slow_ms: float | None = None,
+        max_errors: int = 1000,
     ) -> None:
         settings = Settings(
             flush_interval=flush_interval,
@@ -71,6 +73,7 @@ class EdgeMetrics(Service[Metrics]):
             timeline_minutes=timeline_minutes,
             node_id=socket.gethostname() if node_id is None else node_id,
             slow_ms=slow_ms,
+            max_errors=max_errors,
         )
         super().__init__(client, Metrics(namespace, settings))
         self._room.buffer = buffers.get(client, namespace)
@@ -84,7 +87,7 @@ class EdgeMetrics(Service[Metrics]):
                 kept and counts once the server is back, so do not record it again.
 
         """
-        room = self._open_room
+        room = self._room if self._engine.live else self._open_room
         if room.take(record):
             self._runner.run(room.spill())
 
@@ -121,6 +124,7 @@ class EdgeMetrics(Service[Metrics]):
     top = blocking(Metrics.top)
     snapshot = blocking(Metrics.snapshot)
     recent = blocking(Metrics.recent)
+    errors = blocking(Metrics.errors)
     series = blocking(Metrics.series)
     stats = blocking(Metrics.stats)
     reset = blocking(Metrics.reset)

@@ -58,6 +58,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     [
         ["up", "--replay", "/nowhere/at/all.csv"],
         ["up", "--nodes", "0"],
+        ["metrics", "serve", "--port", "65536"],
+        ["metrics", "show", "--cache-size", "0"],
         ["up", "--nodes", "201"],
         ["up", "--speed", "nan"],
         ["up", "--speed", "0"],
@@ -93,7 +95,7 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["sideways"], ["up", "--nodes", "many"], ["up", "--sped", "3"]])
+@pytest.mark.parametrize("arguments", [[], ["sideways"], ["up", "--nodes", "many"], ["up", "--sped", "3"], ["metrics"]])
 def test_a_wrong_command_line_shows_the_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")

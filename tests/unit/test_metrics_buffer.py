@@ -1,5 +1,6 @@
 """The buffer: what is sealed, how it is split, and that no record is lost or sent twice."""
 
+import json
 import math
 import threading
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,22 @@ import pytest
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
 from edge_redis.metrics import recent
 from edge_redis.metrics.buffer import MAX_CHUNKS, MAX_WAITING_PAIRS, Buffer, Call
-from edge_redis.metrics.delta import MAX_UPDATES, Deltas
+from edge_redis.metrics.columns import Columns
+from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part
 from edge_redis.metrics.keys import OTHER, pair_name, pair_of
+from edge_redis.models import InvocationRecord
 from edge_redis.runtime.lifetime import new_mutex
 from support.metrics import START, made
 
-KEEP = {"max_recent": 10_000, "max_minutes": 60}
+KEEP = {"max_recent": 10_000, "max_minutes": 60, "max_errors": 100}
+
+
+def absorb(deltas: Deltas, records: list[InvocationRecord]) -> None:
+    deltas.absorb(Columns.of(records), math.inf)
+
+
+def packed(records: list[InvocationRecord]) -> bytes:
+    return recent.pack(Columns.of(records))
 
 
 def filled(count: int, **more: object) -> Buffer:
@@ -23,9 +34,16 @@ def filled(count: int, **more: object) -> Buffer:
     return buffer
 
 
+def parts_of(call: Call) -> list[Part]:
+    return [Part(*part) for part in json.loads(call.body)[1]] if call.body else []
+
+
+def overflow_of(call: Call) -> int:
+    return json.loads(call.body)[0] if call.body else 0
+
+
 def counted(call: Call) -> int:
-    words = [part.groups.split() for part in call.parts]
-    return sum(int(word) for of in words for at, word in enumerate(of) if at % 5)
+    return sum(sum(part.counts) for part in parts_of(call))
 
 
 def drained(buffer: Buffer) -> list[Call]:
@@ -47,12 +65,14 @@ def test_a_call_says_what_its_records_come_to() -> None:
     )
     assert buffer.absorb(**KEEP) == 3
     (call,) = drained(buffer)
-    (part,) = call.parts
+    (part,) = parts_of(call)
     minute = int(START.timestamp()) // 60
-    assert part[:3] == ("f", "n", "1 0 5 250000")  # round(2.0000005e6) is 2000000: the half goes to the even
-    assert part.groups == "7 0 0 0 1 8 1 0 0 0 2 0 0 1 0"
-    assert part.minutes == f"{minute} 2 1 0 4 0 {minute + 1} 1 0 0 1 250000"
-    assert [count for count, _ in call.chunks] == [3]
+    assert part[:6] == ("f", "n", 1, 0, 5, 250000)  # round(2.0000005e6) is 2000000: the half goes to the even
+    assert dict(zip(part.buckets, part.counts, strict=True)) == {31: 1, 32: 1, 10: 1}
+    assert part.minutes == [minute, 2, 1, 0, 4, 0, minute + 1, 1, 0, 0, 1, 250000]
+    assert part.updates == 5 + 3 + 2 * 5
+    assert call.names == [pair_name("f", "n")]
+    assert [(stream, count) for stream, count, _ in call.chunks] == [("recent", 3), ("errors", 1)]
 
 
 def test_a_call_is_the_next_one_until_it_is_acknowledged() -> None:
@@ -98,21 +118,21 @@ def test_large_batches_are_split_within_their_bounds_and_lose_nothing() -> None:
     calls = drained(buffer)
     assert [call.number for call in calls] == list(range(1, len(calls) + 1))
     assert sum(map(counted, calls)) == 3700
-    assert sum(count for call in calls for count, _ in call.chunks) == 3700
-    parts = [part for call in calls for part in call.parts]
-    assert all(sum(part.updates for part in call.parts) <= MAX_UPDATES for call in calls)
+    assert sum(count for call in calls for _, count, _ in call.chunks) == 3700
+    parts = [part for call in calls for part in parts_of(call)]
+    assert all(sum(part.updates for part in parts_of(call)) <= MAX_UPDATES for call in calls)
     assert all(len(call.chunks) <= MAX_CHUNKS for call in calls)
-    assert sum(int(part.sums.split()[0]) for part in parts) == 140
-    in_minutes = [list(map(int, part.minutes.split()))[1::6] for part in parts]
-    assert sum(map(sum, in_minutes)) == 3700
+    assert sum(part.errors for part in parts) == 140
+    assert sum(sum(part.minutes[1::6]) for part in parts) == 3700
 
 
 def test_one_pair_with_more_than_a_call_takes_is_split_and_its_sums_sent_once() -> None:
     deltas = Deltas()
-    deltas.absorb((made(ms=1.02**at, timestamp=START + timedelta(minutes=at)) for at in range(900)), math.inf)
+    absorb(deltas, [made(ms=1.02**at, timestamp=START + timedelta(minutes=at)) for at in range(900)])
     parts = list(deltas.parts())
     assert len(parts) > 1
-    assert {part.sums for part in parts[1:]} == {"0 0 0 0"}
+    assert {part[2:6] for part in parts[1:]} == {(0, 0, 0, 0)}
+    assert not any(part.buckets for part in parts[1:])
     assert all(part.updates <= MAX_UPDATES for part in parts)
 
 
@@ -128,8 +148,8 @@ def test_what_waits_for_the_server_is_bounded() -> None:
     buffer.acknowledge(stuck, "0")
     calls = drained(buffer)
     assert sum(map(counted, calls)) == 10_000
-    assert sum(count for call in calls for count, _ in call.chunks) == 100
-    kept = [int(word) for call in calls for part in call.parts for word in part.minutes.split()[::6]]
+    assert sum(count for call in calls for _, count, _ in call.chunks) == 100
+    kept = [minute for call in calls for part in parts_of(call) for minute in part.minutes[::6]]
     last = int(START.timestamp()) // 60 + 199
     assert sorted(kept) == list(range(last - 59, last + 1))
 
@@ -141,8 +161,8 @@ def test_pairs_past_the_bound_wait_under_other() -> None:
         buffer.absorb(max_recent=0, max_minutes=60)
     calls = drained(buffer)
     assert sum(map(counted, calls)) == 2 * MAX_WAITING_PAIRS
-    assert sum(call.overflow for call in calls) == calls[0].overflow == MAX_WAITING_PAIRS
-    assert sum(part.function_id == OTHER for call in calls for part in call.parts) == 1
+    assert sum(map(overflow_of, calls)) == overflow_of(calls[0]) == MAX_WAITING_PAIRS
+    assert sum(part.function_id == OTHER for call in calls for part in parts_of(call)) == 1
 
 
 def test_a_failed_call_is_noted_until_one_succeeds() -> None:
@@ -205,14 +225,14 @@ YEARS = [
 def test_times_of_any_year_are_counted_and_kept(when: datetime) -> None:
     record = made(timestamp=when)
     deltas = Deltas()
-    deltas.absorb([record, record], math.inf)
+    absorb(deltas, [record, record])
     assert sum(cell[0] for cell in deltas.pairs["f", "n"].minutes.values()) == 2
-    assert recent.unpack(recent.pack([record])) == [record]
+    assert recent.unpack(packed([record])) == [record]
 
 
 def test_recent_records_come_back_whole() -> None:
     records = [made("ü", "n" * 1000, 0.1, ok=False, error="E: x", timestamp=START), made(timestamp=START)]
-    assert recent.unpack(recent.pack(records)) == records
+    assert recent.unpack(packed(records)) == records
 
 
 @pytest.mark.parametrize(

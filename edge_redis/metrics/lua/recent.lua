@@ -1,8 +1,9 @@
--- Read the latest recent records, backwards from a position.
+-- Read the latest records of a stream, backwards from a position.
 -- KEYS[1] generation  string  the generation; absent means 0
 -- KEYS[2] root        prefix  of the generations' keys
 -- ARGV[1] before   string   the id of the entry to begin before; empty to begin with the newest
 -- ARGV[2] records  integer  how many are wanted
+-- ARGV[3] stream   string   recent or errors
 -- Reply: an array: the position to go on from (empty where there is nothing older), then the
 --   entries, newest first; when they hold fewer than were wanted, the rest is further on
 -- Invariant: nothing is written
@@ -15,7 +16,7 @@ local position = ARGV[1]
 local reply, found = {''}, 0
 for _ = 1, MAX_ENTRIES do
   local from = position == '' and '+' or '(' .. position
-  local entry = redis.call('XREVRANGE', root .. ':recent', from, '-', 'COUNT', 1)[1]
+  local entry = redis.call('XREVRANGE', root .. ':' .. ARGV[3], from, '-', 'COUNT', 1)[1]
   position = entry and entry[1] or ''
   if not entry then break end
   reply[#reply + 1] = entry[2][4] or ''

@@ -31,7 +31,10 @@ for _, pair in ipairs(names) do
   redis.call('SREM', root .. ':pairs', pair)
 end
 if #names > 0 then return 1 end
+local writers = redis.call('SPOP', root .. ':logs', 100)
+for _, writer in ipairs(writers) do redis.call('UNLINK', root .. ':log:' .. writer) end
+if #writers > 0 then return 1 end
 unlink('all')
-redis.call('UNLINK', root .. ':pairs', root .. ':recent', root .. ':meta')
+redis.call('UNLINK', root .. ':pairs', root .. ':recent', root .. ':errors', root .. ':meta')
 redis.call('SREM', KEYS[1], generation)
 return 1

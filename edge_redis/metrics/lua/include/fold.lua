@@ -1,0 +1,238 @@
+-- Adds bodies (see delta.py) up and works out what that makes of the stored fields. It reads and
+-- plans first; what cannot be done fails before any write.
+local GROUP = 4 -- of sketch.py
+local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
+local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
+local MOST_WORK = 3600 -- fields, about: some 5 ms
+local OTHER = '6:_other_other'
+
+local function add_sums(to, count, errors, slow, ms, ns)
+  to[1], to[2], to[3], to[4], to[5] = to[1] + count, to[2] + errors, to[3] + slow, to[4] + ms, to[5] + ns
+end
+
+local function series_of(all, name)
+  local series = all[name]
+  if not series then
+    series = {sums = {0, 0, 0, 0, 0}, buckets = {}, groups = {}, minutes = {}}
+    all[name] = series
+  end
+  return series
+end
+
+local function cell_of(series, minute)
+  local cell = series.minutes[minute]
+  if not cell then
+    cell = {0, 0, 0, 0, 0}
+    series.minutes[minute] = cell
+  end
+  return cell
+end
+
+-- Adds a part to its pair; returns how many records it was.
+local function add_part(pair, part, now_minute, timeline_minutes)
+  local buckets, indexes, counts, count = pair.buckets, part[7], part[8], 0
+  for at = 1, #indexes do
+    local index, by = indexes[at], counts[at]
+    buckets[index] = (buckets[index] or 0) + by
+    count = count + by
+  end
+  add_sums(pair.sums, count, part[3], part[4], part[5], part[6])
+  local minutes = part[9]
+  for at = 1, #minutes, 6 do
+    local age = now_minute - minutes[at]
+    if age <= timeline_minutes and age >= -AHEAD_MINUTES then
+      add_sums(cell_of(pair, minutes[at]), unpack(minutes, at + 1, at + 5))
+    end
+  end
+  return count
+end
+
+-- The buckets of a pair as the fields of a hash have them.
+local function grouped(buckets)
+  local groups = {}
+  for index, count in pairs(buckets) do
+    local number = math.floor(index / GROUP)
+    local group = groups[number]
+    if not group then
+      group = {0, 0, 0, 0}
+      groups[number] = group
+    end
+    group[index - number * GROUP + 1] = count
+  end
+  return groups
+end
+
+local function add_groups(to, from)
+  for number, counts in pairs(from) do
+    local sum = to[number]
+    if sum then
+      sum[1], sum[2], sum[3], sum[4] = sum[1] + counts[1], sum[2] + counts[2], sum[3] + counts[3], sum[4] + counts[4]
+    else
+      to[number] = {counts[1], counts[2], counts[3], counts[4]}
+    end
+  end
+end
+
+local function add_series(to, from)
+  add_sums(to.sums, unpack(from.sums))
+  add_groups(to.groups, from.groups)
+  for minute, cell in pairs(from.minutes) do add_sums(cell_of(to, minute), unpack(cell)) end
+end
+
+-- Adds a pair to a series. One that has but that pair is the pair itself: as a rule a function is on one node.
+local function join(all, name, pair)
+  local series = all[name]
+  if not series then
+    all[name] = pair
+  elseif series.func then -- a pair still
+    all[name] = nil
+    local sum = series_of(all, name)
+    add_series(sum, series)
+    add_series(sum, pair)
+  else
+    add_series(series, pair)
+  end
+end
+
+local function work_of(body, of_pairs)
+  local work = 0
+  for _, part in ipairs(body[2]) do
+    local known = of_pairs[#part[1] .. ':' .. part[1] .. part[2]]
+    work = work + part[10] * (known and 0.15 or 4) -- a pair's fields are in four series
+  end
+  return work
+end
+
+-- Adds up as many bodies as one call may; returns the pairs, how many bodies, and the overflow; nil where
+-- a body is not one.
+local function merged(bodies, is_member, now_minute, timeline_minutes)
+  local of_pairs, overflow, work, taken = {}, 0, 0, 0
+  for _, text in ipairs(bodies) do
+    local is_json, body = pcall(cjson.decode, text)
+    if not is_json or type(body) ~= 'table' then return nil end
+    work = work + work_of(body, of_pairs)
+    if taken > 0 and work > MOST_WORK then break end
+    taken, overflow = taken + 1, overflow + body[1]
+    for _, part in ipairs(body[2]) do
+      local func, node = part[1], part[2]
+      local name = #func .. ':' .. func .. node -- as keys.py has it
+      local goes_under_other = not is_member(name)
+      if goes_under_other then func, node, name = '_other', '_other', OTHER end
+      local pair = series_of(of_pairs, name)
+      pair.func, pair.node = func, node
+      local count = add_part(pair, part, now_minute, timeline_minutes)
+      if goes_under_other then overflow = overflow + count end
+    end
+  end
+  return of_pairs, taken, overflow
+end
+
+local function all_series(of_pairs)
+  local all = {}
+  for name, pair in pairs(of_pairs) do
+    pair.groups = grouped(pair.buckets)
+    all['p:' .. name] = pair
+    join(all, 'f:' .. pair.func, pair)
+    join(all, 'n:' .. pair.node, pair)
+    join(all, 'all', pair)
+  end
+  return all
+end
+
+local function add_number(plan, write, field, stored, by)
+  if stored and not string.find(stored, '^%-?%d+$') then plan.corrupt = write[1] end
+  write[#write + 1], write[#write + 2] = field, whole((tonumber(stored or 0) or 0) + by)
+end
+
+-- All the groups that are stored in one text: to decode that once costs a third of matching each.
+local function decoded(stored, from)
+  local texts = {}
+  for at = from, #stored do texts[#texts + 1] = stored[at] or '0,0,0,0' end
+  local is_json, counts = pcall(cjson.decode, '[' .. table.concat(texts, ',') .. ']')
+  return is_json and #counts == GROUP * #texts and counts
+end
+
+local function grow_groups(plan, write, names, stored, by, from)
+  local counts = decoded(stored, from)
+  if not counts then
+    plan.corrupt = write[1]
+    return
+  end
+  local at, place = #write, 0
+  for name = from, #names do
+    local more = by[name]
+    write[at + 1] = names[name]
+    write[at + 2] = string.format('%d,%d,%d,%d', counts[place + 1] + more[1], counts[place + 2] + more[2],
+      counts[place + 3] + more[3], counts[place + 4] + more[4]) -- half the time of %.0f
+    at, place = at + 2, place + GROUP
+  end
+end
+
+-- Fields of numbers first, then groups of buckets: what is stored is read in one call a key.
+local function prepare(plan, key, names, by, numbers)
+  if #names == 0 then return end
+  local stored = redis.call('HMGET', key, unpack(names))
+  local write = {key}
+  for at = 1, numbers do add_number(plan, write, names[at], stored[at], by[at]) end
+  if #names > numbers then grow_groups(plan, write, names, stored, by, numbers + 1) end
+  plan.writes[#plan.writes + 1] = write
+end
+
+local function sums_to_add(prefix, sums, names, by)
+  for at, field in ipairs(SUMS) do
+    if sums[at] ~= 0 then names[#names + 1], by[#by + 1] = prefix .. field, sums[at] end
+  end
+end
+
+-- The fields of a series and what they grow by, worked out once where several series are one.
+local function fields_of(series, group_names)
+  if series.names then return end
+  local names, by = {}, {}
+  sums_to_add('', series.sums, names, by)
+  series.names, series.by, series.numbers = names, by, #names
+  local at = #names
+  for number, counts in pairs(series.groups) do
+    at = at + 1
+    group_names[number] = group_names[number] or whole(number) -- few, each many times
+    names[at], by[at] = group_names[number], counts
+  end
+end
+
+local function prepare_minutes(plan, root, name, minutes, timeline_minutes)
+  local hours = {}
+  for minute, cell in pairs(minutes) do
+    local hour = math.floor(minute / 60)
+    hours[hour] = hours[hour] or {names = {}, by = {}}
+    sums_to_add(whole(minute - hour * 60), cell, hours[hour].names, hours[hour].by)
+  end
+  for hour, fields in pairs(hours) do
+    local key = root .. ':t' .. whole(hour) .. ':' .. name
+    prepare(plan, key, fields.names, fields.by, #fields.names)
+    plan.expiry[key] = ((hour + 1) * 60 + timeline_minutes) * 60
+  end
+end
+
+-- What adding bodies comes to: `taken` of them, from the first on, and what is to be written.
+-- Where `corrupt` is set it is a key that does not hold what was written there, and nothing may be.
+local function plan_of(root, bodies, is_member, at_ms, timeline_minutes, log_key)
+  local plan = {writes = {}, expiry = {}, taken = 0}
+  local of_pairs, taken, overflow = merged(bodies, is_member, math.floor(at_ms / 60000), timeline_minutes)
+  if not of_pairs then
+    plan.corrupt = log_key
+    return plan
+  end
+  plan.taken = taken
+  local group_names = {}
+  for name, series in pairs(all_series(of_pairs)) do
+    fields_of(series, group_names)
+    prepare(plan, root .. ':s:' .. name, series.names, series.by, series.numbers)
+    prepare_minutes(plan, root, name, series.minutes, timeline_minutes)
+  end
+  if overflow > 0 then prepare(plan, root .. ':meta', {'overflow'}, {overflow}, 1) end
+  return plan
+end
+
+local function carry_out(plan)
+  for _, write in ipairs(plan.writes) do redis.call('HSET', unpack(write)) end
+  for key, at in pairs(plan.expiry) do redis.call('EXPIREAT', key, whole(at)) end
+end
