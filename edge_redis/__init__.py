@@ -4,6 +4,7 @@ The names users import. ``edge_redis.aio`` has the same services for asyncio cli
 """
 
 from edge_redis.errors import (
+    AuthorityConflictError,
     ChecksumMismatchError,
     ClientConfigurationError,
     CorruptDataError,
@@ -57,6 +58,7 @@ from edge_redis.services.worker import CloudWorker
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuthorityConflictError",
     "CacheEntry",
     "ChecksumMismatchError",
     "ClientConfigurationError",

@@ -37,5 +37,6 @@ class RedisCloudStore(AsyncService[Cloud]):
     update = awaited(Cloud.update)
     apply = awaited(Cloud.apply)
     changes_since = awaited(Cloud.changes_since)
+    release_authority = awaited(Cloud.release_authority)
     sync_history = awaited(Cloud.sync_history)
     conflicts = awaited(Cloud.conflicts)

@@ -37,5 +37,6 @@ class RedisCloudStore(Service[Cloud]):
     update = blocking(Cloud.update)
     apply = blocking(Cloud.apply)
     changes_since = blocking(Cloud.changes_since)
+    release_authority = blocking(Cloud.release_authority)
     sync_history = blocking(Cloud.sync_history)
     conflicts = blocking(Cloud.conflicts)

@@ -15,8 +15,8 @@ from edge_redis.state import clock
 
 ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta")
 
-MAX_VERSION: Final = 2**53 - 2
-"""Versions are counted in Lua, whose numbers are doubles."""
+MAX_VERSION: Final = 2**52
+"""Of a state given by a user. Versions are counted in Lua, whose numbers are doubles: as many again come after it."""
 
 
 @dataclass(frozen=True, slots=True)

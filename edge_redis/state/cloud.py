@@ -51,22 +51,25 @@ class Cloud(Subject):
 
         Raises:
             ChecksumMismatchError: a change is damaged; none of the batch was applied.
+            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
 
         """
         check.identifier("scope", scope)
-        latest = strategy is ConflictStrategy.LATEST_WINS
-        rule = ConflictStrategy.LATEST_WINS if latest else ConflictStrategy.REMOTE_WINS
         for each in changes:
             each.verify()
         outcome = ""
         for part in _calls(changes):
-            outcome += yield from self._replica.apply(scope, part, f"{rule.value} 0 {CLOUD_ORIGIN}")
+            outcome += yield from self._replica.apply(scope, part, f"{strategy.value} 0 - {CLOUD_ORIGIN}")
         return outcome
 
     def changes_since(self, cursor: str = "", limit: int = 100) -> Operation[Feed]:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         text = check.text("cursor", cursor)
         return self._replica.feed(text, check.integer("limit", limit, least=1, most=MAX_PAGE))
+
+    def release_authority(self, scope: str) -> Operation[bool]:
+        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        return self._replica.release_authority(check.identifier("scope", scope))
 
     def sync_history(self, scope: str, limit: int = 20) -> Operation[list[SyncEvent]]:
         """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from edge_redis.core.operation import Flow, Operation, command
-from edge_redis.errors import InvalidArgumentError, PendingFullError, StoreTimeoutError
+from edge_redis.core.operation import Argument, Flow, Operation, command
+from edge_redis.errors import (
+    AuthorityConflictError,
+    CorruptDataError,
+    InvalidArgumentError,
+    PendingFullError,
+    StoreTimeoutError,
+)
 from edge_redis.models import SyncEvent, SyncState
 from edge_redis.state import change, scripts
 from edge_redis.state.change import Change, Feed
@@ -43,15 +50,19 @@ class Present:
     body: bytes
 
 
+Entry: TypeAlias = tuple[bytes, int, tuple[bytes, ...]]
+"""Of an outbox: its id, the number of the try that comes next, and the values of ``change.ENTRY_FIELDS``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Entries delivered to a worker: their scope's settings, and (id, deliveries, values) each.
+    """Entries delivered to a worker: their scope's settings, and (id, tries, values) each.
 
     The values are those of ``change.ENTRY_FIELDS``; one that is missing is empty.
     """
 
     settings: str
-    entries: list[tuple[bytes, int, tuple[bytes, ...]]]
+    entries: list[Entry]
 
 
 def _stale(reply: Any) -> None:  # noqa: ANN401 -- a raw reply
@@ -63,6 +74,8 @@ def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw repl
     _stale(reply)
     if reply == b"FULL":
         raise PendingFullError("the outbox is full: confirm changes, or let old ones coalesce")
+    if reply == b"LAST":
+        raise InvalidArgumentError("the scope is at the last version there is")
     if isinstance(reply, list):
         return Present(reply[0].decode(), reply[1])
     _, version, moment, origin = reply.split(b" ", 3)
@@ -71,12 +84,22 @@ def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw repl
 
 def _from_apply(reply: bytes) -> str:
     _stale(reply)
-    return reply.decode()
+    word, _, rest = reply.decode().partition(" ")
+    if word == "AUTHORITY":
+        raise AuthorityConflictError(
+            f"the scope is LOCAL_WINS at another edge, {rest!r}: let one of the two be REMOTE_WINS, "
+            "or release_authority() where that edge is no more"
+        )
+    if word == "LAST":
+        raise CorruptDataError(f"version {rest} is higher than any that is ever written")
+    return word
 
 
 def _from_confirm(reply: bytes) -> int:
     _stale(reply)
-    word, number = reply.split()
+    word, _, number = reply.partition(b" ")
+    if word == b"OTHER":
+        raise CorruptDataError("the edge has lost data since, and given this version out again: nothing is confirmed")
     if word == b"ABOVE":
         raise InvalidArgumentError(f"up_to_version is above the local version, which is {int(number)}")
     return int(number)
@@ -145,14 +168,21 @@ class Replica:
         return scripts.APPLY(names, words, _from_apply)
 
     def confirm(
-        self, scope: str, up_to: int, *, slot: str = "", number: int = 0, group: str = "", ids: Sequence[bytes] = ()
+        self,
+        scope: str,
+        up_to: int,
+        *,
+        slot: str = "",
+        number: int = 0,
+        group: str = "",
+        clock: bytes = b"",
+        ids: Sequence[bytes] = (),
     ) -> Operation[int]:
-        """Take from the outbox what is at the other end."""
+        """Take from the outbox what is at the other end; ``clock`` tells which entry ``up_to`` was."""
         keys = self.keys
         names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.repeats]
-        return scripts.CONFIRM(
-            names, [scope, up_to, self.settings.max_history, slot, number, group, *ids], _from_confirm
-        )
+        words: list[Argument] = [scope, up_to, self.settings.max_history, slot, number, group, clock]
+        return scripts.CONFIRM(names, [*words, *ids], _from_confirm)
 
     def take(self, scope: str, group: str, consumer: str, count: int, claim_idle_ms: int) -> Operation[Taken]:
         """Deliver the oldest entries of an outbox to one worker."""
@@ -163,7 +193,7 @@ class Replica:
     def release(
         self, scope: str, group: str, consumer: str, idle_ms: int, entries: Sequence[tuple[bytes, int]]
     ) -> Operation[int]:
-        """Give entries, with their counts of deliveries, back undelivered."""
+        """Set how often entries have been tried; return how many are still this worker's."""
         flat = [word for entry in entries for word in entry]
         return scripts.RELEASE([self.keys.pending(scope)], [group, consumer, idle_ms, *flat], int)
 
@@ -173,14 +203,22 @@ class Replica:
         names = [keys.pending(scope), keys.work, keys.history(scope), keys.dead]
         return scripts.PARK(names, [scope, group, entry_id, deliveries, error, self.settings.max_history], int)
 
+    def register(self, scope: str) -> Operation[int]:
+        """Tell whoever applies remote states by which settings."""
+        return command(int, "HSET", self.keys.scopes, scope, self.settings.words)
+
+    def release_authority(self, scope: str) -> Operation[bool]:
+        """Let the next edge that is LOCAL_WINS be the scope's."""
+        return command(bool, "HDEL", self.keys.doc(scope), "authority")
+
     def feed(self, cursor: str, limit: int) -> Operation[Feed]:
         """Read what changed after ``cursor``."""
         keys = self.keys
         site, _, number = cursor.rpartition(":")
         place = [site, number] if number.isascii() and number.isdigit() else ["", 0]
         return scripts.FEED(
-            [keys.changes, keys.sequence, keys.site, keys.docs],
-            [*place, limit, FEED_BYTES, self.settings.site],
+            [keys.changes, keys.sequence, keys.site, keys.docs, keys.told],
+            [*place, limit, FEED_BYTES, secrets.token_hex(8)],
             _from_feed,
         )
 

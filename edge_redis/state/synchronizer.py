@@ -43,35 +43,46 @@ class Synchronizer(Subject):
         self._replica = Replica(StateKeys(namespace, "state"), self.settings)
         self._writer = Writer(self._replica)
         self._slots = Slots()
+        self._is_registered = self.settings.strategy is ConflictStrategy.REMOTE_WINS
 
-    def local_version(self) -> Operation[int]:
+    def _registered(self) -> Flow[None]:
+        """Store the scope's strategy, once: a worker may apply remote states before anything is written here."""
+        if not self._is_registered:
+            yield from self._replica.register(self.scope)
+            self._is_registered = True
+
+    def local_version(self) -> Flow[int]:
         """The version of the local state, 0 where there is none."""
         return self._number("version")
 
-    def remote_version(self) -> Operation[int]:
+    def remote_version(self) -> Flow[int]:
         """The newest version known to be at the other end, 0 where none is."""
         return self._number("remote")
 
-    def _number(self, field: str) -> Operation[int]:
-        return command(lambda reply: int(reply or 0), "HGET", self._replica.keys.doc(self.scope), field)
+    def _number(self, field: str) -> Flow[int]:
+        yield from self._registered()
+        return (yield from command(lambda reply: int(reply or 0), "HGET", self._replica.keys.doc(self.scope), field))
 
-    def pending_count(self) -> Operation[int]:
+    def pending_count(self) -> Flow[int]:
         """How many changes wait for the other end."""
-        return command(int, "XLEN", self._replica.keys.pending(self.scope))
+        yield from self._registered()
+        return (yield from command(int, "XLEN", self._replica.keys.pending(self.scope)))
 
     def is_synced(self) -> Flow[bool]:
         """Whether nothing is pending and both ends have the same version, as far as is known here."""
+        yield from self._registered()
         version, remote, pending, _ = yield from self._replica.look(self.scope)
         return pending == 0 and version == remote
 
-    def get_local_state(self) -> Operation[SyncState | None]:
+    def get_local_state(self) -> Flow[SyncState | None]:
         """Return the local state, None where there is none.
 
         Raises:
             CorruptDataError: what is in Redis does not decode.
 
         """
-        return self._replica.state(self.scope)
+        yield from self._registered()
+        return (yield from self._replica.state(self.scope))
 
     def update_local(self, data: dict[str, Any], is_delta: bool = False) -> Flow[SyncState]:  # noqa: FBT001, FBT002 -- the contract's signature
         """Write the next version and put it in the outbox; return it.
@@ -138,7 +149,7 @@ class Synchronizer(Subject):
             InvalidArgumentError: the version is above the local one; nothing was removed.
 
         """
-        version = check.integer("up_to_version", up_to_version, least=0, most=change.MAX_VERSION)
+        version = check.integer("up_to_version", up_to_version, least=0, most=2 * change.MAX_VERSION)
         with self._slots.hold() as (slot, number):
             return (yield from self._replica.confirm(self.scope, version, slot=slot, number=number))
 
@@ -179,6 +190,7 @@ class Synchronizer(Subject):
 
     def summary(self) -> Flow[dict[str, Any]]:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""
+        yield from self._registered()
         version, remote, pending, events = yield from self._replica.look(self.scope)
         return {
             "local_version": version,

@@ -372,7 +372,7 @@ def test_the_strategy_of_the_edge_is_told_to_the_cloud(make):
     told = {scope: strategy for scope, _, _, strategy in store.kept}
     assert told == {
         "remote_wins": ConflictStrategy.REMOTE_WINS,
-        "local_wins": ConflictStrategy.REMOTE_WINS,
+        "local_wins": ConflictStrategy.LOCAL_WINS,
         "latest_wins": ConflictStrategy.LATEST_WINS,
     }
 

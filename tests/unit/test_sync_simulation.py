@@ -35,7 +35,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-TWO_WRITERS, WRITER_AND_WORKER, PULLER_AND_EDITOR = 122, 356, 83
+TWO_WRITERS, WRITER_AND_WORKER, PULLER_AND_EDITOR = 122, 343, 83
 """How many runs there are: every order of the steps, with every fault at every step."""
 
 

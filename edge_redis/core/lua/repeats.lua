@@ -21,6 +21,8 @@ end
 
 local function remember(prefix, at_ms, slot, number, reply)
   local key = repeats_key(prefix, math.floor(at_ms / REPEATS_BUCKET_MS))
-  redis.call('HSET', key, slot, number .. ':' .. reply)
-  redis.call('PEXPIRE', key, 2 * REPEATS_BUCKET_MS)
+  -- A slot that is new to the hash may have made it; one that is not new finds its expiry set.
+  if redis.call('HSET', key, slot, number .. ':' .. reply) == 1 then
+    redis.call('PEXPIRE', key, 2 * REPEATS_BUCKET_MS)
+  end
 end

@@ -10,8 +10,10 @@
 -- ARGV[4] slot           '' where nobody reads how many were removed
 -- ARGV[5] number
 -- ARGV[6] group          the consumer group that delivered the entries, '' for none
--- ARGV[7..] ids          entries to acknowledge
--- Reply: `OK <removed>`, or `ABOVE <version>` where up_to was never written here
+-- ARGV[7] clock          of the entry up_to as it was delivered, '' where a user confirms
+-- ARGV[8..] ids          entries to acknowledge
+-- Reply: `OK <removed>`; `ABOVE <version>` where up_to was never written here; `OTHER` where the entry is not the one
+--        that was delivered: the edge has lost data since, and given its version out again
 -- Invariant: an entry leaves only when it, or a later version, is at the other end
 -- Repeat: remembered with a slot, else idempotent: removed once
 -- include: clock
@@ -31,14 +33,22 @@ local current = read_document(doc)
 local version = current and current.version or 0
 if up_to > version then return 'ABOVE ' .. integer(version) end
 
-redis.call('XLEN', pending)
 redis.call('ZSCORE', work, scope)
 redis.call('XLEN', history)
+if ARGV[7] ~= '' then
+  local entry = redis.call('XRANGE', pending, integer(up_to) .. '-0', integer(up_to) .. '-0')[1]
+  if entry then
+    for i = 1, #entry[2], 2 do
+      if entry[2][i] == 'clock' and entry[2][i + 1] ~= ARGV[7] then return 'OTHER' end
+    end
+  end
+end
+redis.call('XLEN', pending)
 if group ~= '' then
-  for i = 7, #ARGV do redis.call('XACK', pending, group, ARGV[i]) end
+  for i = 8, #ARGV do redis.call('XACK', pending, group, ARGV[i]) end
 end
 local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
-if removed > 0 then settle(pending, work, scope) end
+if removed > 0 then settle(pending, work, scope, at) end
 if current and up_to > current.remote then redis.call('HSET', doc, 'remote', integer(up_to)) end
 if removed > 0 or (current and up_to > current.remote) then
   record(history, tonumber(ARGV[3]), 'push', up_to, '1', '')

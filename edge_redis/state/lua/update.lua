@@ -15,12 +15,13 @@
 -- ARGV[6] is_delta       1 or 0
 -- ARGV[7] origin         '' for the site's name
 -- ARGV[8] candidate      the site's name, where it has none
--- ARGV[9] settings       strategy, max_pending and origin, for whoever applies remote states
+-- ARGV[9] settings       strategy, max_pending, overflow and origin, for whoever applies remote states
 -- ARGV[10] max_pending   integer
 -- ARGV[11] overflow      coalesce or reject
 -- ARGV[12] slot
 -- ARGV[13] number
--- Reply: `OK <version> <clock> <origin>`; `FULL`; or, where expected is not what is there, {stamp, data}
+-- Reply: `OK <version> <clock> <origin>`; `FULL`; `LAST` where no version comes after the present one; or, where
+--        expected is not what is there, {stamp, data}
 -- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait
 -- Repeat: remembered
 -- include: clock
@@ -40,18 +41,19 @@ if expected ~= '*' and expected ~= (current and current.stamp or '') then
   return {current and current.stamp or '', current and redis.call('HGET', doc, 'data') or ''}
 end
 
--- Every key is read before any is written: one of another type stops the script here.
-if role == 'edge' then
-  local waiting = redis.call('XLEN', pending)
-  if ARGV[11] == 'reject' and waiting >= max_pending then return 'FULL' end
-  redis.call('ZSCORE', work, scope)
-  redis.call('HEXISTS', scopes, scope)
+if current and current.version >= MAX_VERSION then return 'LAST' end
+
+-- Every key is read before any is written: one of another type stops the script here. (The outbox is written first.)
+local is_edge, waits, settings = role == 'edge', nil, nil
+if is_edge then
+  if ARGV[11] == 'reject' and redis.call('XLEN', pending) >= max_pending then return 'FULL' end
+  waits, settings = redis.call('ZSCORE', work, scope), redis.call('HGET', scopes, scope)
 else
   redis.call('ZSCORE', changes, scope)
   redis.call('GET', sequence)
 end
-local site_name = redis.call('GET', site) or ARGV[8]
-local origin = ARGV[7] ~= '' and ARGV[7] or site_name
+local site_name = redis.call('GET', site)
+local origin = ARGV[7] ~= '' and ARGV[7] or site_name or ARGV[8]
 
 local state = {
   version = (current and current.version or 0) + 1,
@@ -63,15 +65,15 @@ local state = {
 state.tick = state.clock
 if current then state.base = current.origin == origin and current.base or current.stamp end
 
-if role == 'edge' then
-  enqueue(pending, work, scope, state, ARGV[6], max_pending)
-  redis.call('HSET', scopes, scope, ARGV[9])
+if is_edge then
+  enqueue(pending, state, ARGV[6], max_pending)
+  if not waits then redis.call('ZADD', work, waiting_since(state.clock, at), scope) end
+  if settings ~= ARGV[9] then redis.call('HSET', scopes, scope, ARGV[9]) end
 else
   announce(changes, sequence, scope)
 end
-redis.call('SET', site, site_name, 'NX')
-write_document(doc, state)
-note_seen(doc, state)
+if not site_name then redis.call('SET', site, ARGV[8]) end
+write_document(doc, state, true)
 local reply = 'OK ' .. integer(state.version) .. ' ' .. state.clock .. ' ' .. origin
 remember(repeats, at, ARGV[12], ARGV[13], reply)
 return reply

@@ -1,5 +1,8 @@
 -- A scope's document: its stamp, its clock, and which of two states comes first.
 
+-- The last version, with room above it for every further one: past 2^53 a double no longer counts by ones.
+local MAX_VERSION = 9007199254740000
+
 local function integer(number)
   return string.format('%.0f', number)
 end
@@ -17,11 +20,11 @@ end
 -- and one microsecond past the newest seen where that is not behind it.
 local function tick(seen)
   local time = redis.call('TIME')
-  local now = string.format('%012.0f', tonumber(time[1])) .. string.format('%06.0f', tonumber(time[2]))
+  local now = string.format('%012.0f%06.0f', time[1], time[2])
   if precedes(seen, now) then return now end
   local seconds, micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13)) + 1
   if micros == 1000000 then seconds, micros = seconds + 1, 0 end
-  return string.format('%012.0f', seconds) .. string.format('%06.0f', micros)
+  return string.format('%012.0f%06.0f', seconds, micros)
 end
 
 -- What tells one state of a scope from every other.
@@ -39,15 +42,18 @@ local function read_document(key)
   }
 end
 
-local function write_document(key, state)
-  redis.call('HSET', key, 'version', integer(state.version), 'remote', integer(state.remote),
-    'clock', state.clock, 'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base)
-  if state.data then redis.call('HSET', key, 'data', state.data) end
+-- The newest version of an origin that this end has had, as one text.
+local function seen_text(version, state)
+  return integer(version) .. ':' .. string.sub(state.checksum, 1, 16) .. ':' .. state.clock
 end
 
--- The newest version of each origin that this end has had, as `<version>:<checksum>`.
-local function note_seen(key, state)
-  redis.call('HSET', key, 'seen:' .. state.origin, integer(state.version) .. ':' .. string.sub(state.checksum, 1, 16))
+-- Write the document; `seen` says that its origin has come to this very version.
+local function write_document(key, state, seen)
+  local words = {'HSET', key, 'version', integer(state.version), 'remote', integer(state.remote), 'clock', state.clock,
+    'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base}
+  if state.data then words[#words + 1], words[#words + 2] = 'data', state.data end
+  if seen then words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state) end
+  redis.call(unpack(words))
 end
 
 -- Put a scope at the end of the feed, where it stands once, at its latest change.
