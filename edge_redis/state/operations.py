@@ -117,6 +117,11 @@ def _from_feed(reply: list[Any]) -> Feed:
     return Feed(f"{site}:{number}", changes, restarted=restarted == "1")
 
 
+def _texts(reply: list[bytes]) -> tuple[str, str]:
+    name, place = (word.decode(errors="replace") for word in reply)
+    return name, place
+
+
 def _from_document(found: list[Any]) -> Change | None:
     return None if found[0] is None else change.from_fields(found)
 
@@ -221,6 +226,14 @@ class Replica:
             [*place, limit, FEED_BYTES, secrets.token_hex(8)],
             _from_feed,
         )
+
+    def place(self) -> Operation[tuple[str, str]]:
+        """Read this edge's name and its place in the cloud's feed."""
+        return scripts.PLACE([self.keys.site, self.keys.cursor], [self.settings.site], _texts)
+
+    def advance(self, name: str, before: str, place: str) -> Operation[int]:
+        """Note the place in the cloud's feed, where this is still that edge at that place."""
+        return scripts.ADVANCE([self.keys.site, self.keys.cursor], [name, before, place], int)
 
     def look(self, scope: str) -> Operation[list[int]]:
         """Read version, remote version, pending changes and events of a scope."""

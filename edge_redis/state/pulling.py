@@ -47,7 +47,7 @@ class Puller:
         return accepted
 
     def _page(self) -> Flow[tuple[int, bool]]:
-        cursor = yield from command(_text, "GET", self._edge.keys.cursor)
+        name, cursor = yield from self._edge.place()
         try:
             feed = yield from Call(self._cloud.changes_since, cursor, self._batch_size)
             if feed.restarted:
@@ -60,7 +60,7 @@ class Puller:
             raise StoreReplyError(f"the cloud store: {error!r}") from error
         outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in _whole(feed.changes)])
         if feed.cursor != cursor:
-            yield from command(bool, "SET", self._edge.keys.cursor, feed.cursor)
+            yield from self._edge.advance(name, cursor, feed.cursor)
         return outcomes.count("a"), bool(feed.changes) and feed.cursor != cursor
 
     def _offer_again(self) -> Flow[None]:
@@ -102,10 +102,6 @@ def _whole(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
         else:
             whole.append((scope, state))
     return whole
-
-
-def _text(reply: Any) -> str:  # noqa: ANN401 -- a raw reply
-    return "" if reply is None else reply.decode(errors="replace")
 
 
 def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:  # noqa: ANN401 -- as the client gives it

@@ -120,9 +120,7 @@ class Worker(Subject):
     def _push(self) -> Flow[int]:
         handled = offset = 0
         while not handled:
-            names: list[bytes] = yield from command(
-                list, "ZRANGE", self._edge.keys.work, offset, offset + _SCOPES_AT_ONCE - 1
-            )
+            names = yield from self._waiting(offset)
             if not names:
                 break
             # No scope of ours has a name that does not decode; what somebody else put there finds no outbox.
@@ -132,6 +130,9 @@ class Worker(Subject):
             handled += yield from self._deliver_all(waiting)
             offset += len(scopes)
         return handled
+
+    def _waiting(self, offset: int) -> Operation[list[bytes]]:
+        return command(list, "ZRANGE", self._edge.keys.work, offset, offset + _SCOPES_AT_ONCE - 1)
 
     def _deliver_all(self, waiting: Sequence[tuple[str, Taken]]) -> Flow[int]:
         """Deliver to one scope after another. An outage gives back what it left untried, at its count as it was."""
