@@ -25,6 +25,9 @@ from edge_redis.state.settings import Settings
 ANY: Final = "*"
 """For ``update``: whatever the present state is."""
 
+NOTHING: Final = "-"
+"""For ``update``, in the script's words: no state."""
+
 _PAGE: Final = 500
 _DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data")
 
@@ -77,7 +80,8 @@ def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw repl
     if reply == b"LAST":
         raise InvalidArgumentError("the scope is at the last version there is")
     if isinstance(reply, list):
-        return Present(reply[0].decode(), reply[1])
+        stamp = reply[0].decode()
+        return Present("" if stamp == NOTHING else stamp, reply[1])
     _, version, moment, origin = reply.split(b" ", 3)
     return Written(int(version), moment, origin.decode())
 
@@ -137,27 +141,14 @@ class Replica:
     def __init__(self, keys: StateKeys, settings: Settings) -> None:
         self.keys = keys
         self.settings = settings
+        self._end = f"{settings.role} {settings.site} {settings.words}"
 
     def update(
         self, scope: str, body: bytes, checksum: str, *, expected: str, is_delta: bool, slot: str, number: int
     ) -> Operation[Written | Present]:
         """Write a scope's next version, where ``expected`` is the stamp of the present one or ANY."""
-        keys, own = self.keys, self.settings
-        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.scopes, keys.changes, keys.sequence]
-        names += [keys.site, keys.repeats]
-        words: list[str | bytes | int] = [
-            scope,
-            own.role,
-            expected,
-            body,
-            checksum,
-            int(is_delta),
-            own.origin,
-            own.site,
-            own.words,
-        ]
-        words += [own.max_pending, own.overflow, slot, number]
-        return scripts.UPDATE(names, words, _from_update)
+        call = f"{slot} {number} {is_delta:d} {expected or NOTHING} {checksum}"
+        return scripts.UPDATE([self.keys.doc(scope)], [self._end, call, body], _from_update)
 
     def apply(
         self, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0

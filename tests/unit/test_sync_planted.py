@@ -117,7 +117,7 @@ SEEDED: dict[str, tuple[Plant, MakeScenario, Any]] = {
         two_edges_that_write_at_once,
         seeds,
     ),
-    "wall clocks": (Plant((("if precedes(seen, now) then return now end", "if true then return now end"),)),
+    "wall clocks": (Plant((("  if seen ~= '' then\n", "  if false then\n"),)),
                     an_edge_an_hour_behind, seeds),
     "trim by delivered id": (Plant(worker=TrimsByDelivered), a_worker_and_its_heir, seeds),
     "stop on an empty claim page": (
