@@ -110,8 +110,11 @@ def _from_confirm(reply: bytes) -> int:
 
 
 def _from_take(reply: list[Any]) -> Taken:
-    values = zip(*(reply[place::8] for place in range(3, 9)), strict=True)
-    return Taken(reply[0].decode(), list(zip(reply[1::8], reply[2::8], values, strict=True)))
+    entries: list[Entry] = []
+    for head, data in zip(reply[1::2], reply[2::2], strict=True):
+        entry_id, tries, is_delta, clock, checksum, base, origin = head.split(b" ", 6)
+        entries.append((entry_id, int(tries), (clock, origin, checksum, base, data, is_delta)))
+    return Taken(reply[0].decode(), entries)
 
 
 def _from_feed(reply: list[Any]) -> Feed:
@@ -160,7 +163,7 @@ class Replica:
         words: list[str | bytes | int] = [scope, own.role, settings, own.site, own.max_history, own.max_conflicts]
         words += [slot, number]
         for each in changes:
-            words += [each.version, each.clock, each.origin, each.checksum, each.base, each.body]
+            words += [f"{each.version} {each.clock} {each.checksum} {each.base} {each.origin}", each.body]
         return scripts.APPLY(names, words, _from_apply)
 
     def confirm(

@@ -130,9 +130,9 @@ SEEDED: dict[str, tuple[Plant, MakeScenario, Any]] = {
         Plant((
             ("  if is_the_seen(state, seen) then return true end\n",
              "  if state.version <= seen.version then return true end\n"),
-            ("  if not seen or is_the_seen(state, seen) or not precedes(seen.clock, state.clock) then",
+            ("  if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then",
              "  if true then"),
-            ("  if (state.version < current.version) ~= precedes(state.clock, current.clock) then", "  if false then"),
+            ("  if (state.version < current.version) ~= earlier(state.clock, current.clock) then", "  if false then"),
         )),
         an_edge_that_is_wiped,
         seeds,

@@ -17,7 +17,7 @@
 -- ARGV[6] max_conflicts  integer
 -- ARGV[7] slot           '' where a repeat is no different from a redelivery
 -- ARGV[8] number
--- ARGV[9..] states       six each: version, clock, origin, checksum, base, data
+-- ARGV[9..] states       two each: a head (version, clock, checksum, base and origin, a space between each), and data
 -- Reply: a letter a state: a accepted, d already there, r refused; `LAST <version>` where one is too high to go on
 --        from; `AUTHORITY <origin>` where that edge is the scope's LOCAL_WINS, and these states are another's
 -- Invariant: the result is that of any order and any repetition of the same states (LOCAL_WINS excepted)
@@ -39,8 +39,14 @@ if slot ~= '' then
   local before = recall(repeats, at, slot, ARGV[8])
   if before then return before end
 end
-for i = 9, #ARGV, 6 do
-  if tonumber(ARGV[i]) >= MAX_VERSION then return 'LAST ' .. ARGV[i] end
+local states = {}
+for i = 9, #ARGV, 2 do
+  local version, clock, checksum, base, origin = string.match(ARGV[i], '^(%d+) (%S*) (%S*) (%S*) (.*)$')
+  if tonumber(version) >= MAX_VERSION then return 'LAST ' .. version end
+  states[#states + 1] = {
+    version = tonumber(version), clock = clock, checksum = checksum, base = base, origin = origin,
+    data = ARGV[i + 1], stamp = stamp(clock, checksum),
+  }
 end
 
 -- Every key is read before any is written: one of another type stops the script here.
@@ -64,7 +70,7 @@ if own == '' then own = site_name or ARGV[4] end
 -- LOCAL_WINS is authority, and of two that each write theirs again above the other's none would ever have done.
 local authority
 if not is_edge and strategy == 'local_wins' then
-  local claimant, held = ARGV[#ARGV - 3], redis.call('HGET', doc, 'authority')
+  local claimant, held = states[#states].origin, redis.call('HGET', doc, 'authority')
   if held and held ~= claimant then return 'AUTHORITY ' .. held end
   if not held and claimant ~= 'cloud' then authority = claimant end
   strategy = 'remote_wins'
@@ -80,7 +86,7 @@ local function wins_by_version(state)
 end
 
 local function wins_by_clock(state)
-  if state.clock ~= current.clock then return precedes(current.clock, state.clock) end
+  if state.clock ~= current.clock then return earlier(current.clock, state.clock) end
   if state.origin ~= current.origin then return precedes(current.origin, state.origin) end
   return precedes(current.checksum, state.checksum)
 end
@@ -93,11 +99,12 @@ end
 
 -- The newest state of an origin that this end has had, and since which clock the origin lives: one that lost its
 -- data and its versions begins a new life, whose states know nothing of the former one's.
+local ALWAYS = '000000000000000000'
 local function read_seen(origin)
   local found = redis.call('HMGET', doc, 'seen:' .. origin, 'life:' .. origin)
   if not found[1] then return nil end
   local version, checksum, clock = string.match(found[1], '^(%d+):(%x*):(%d+)$')
-  return {version = tonumber(version), checksum = checksum, clock = clock, life = found[2] or ''}
+  return {version = tonumber(version), checksum = checksum, clock = clock, life = found[2] or ALWAYS}
 end
 
 local function is_the_seen(state, seen)
@@ -110,21 +117,21 @@ local function was_seen(state)
   local seen = state.seen
   if not seen then return false end
   if is_the_seen(state, seen) then return true end
-  return state.version < seen.version and precedes(state.clock, seen.clock) and not precedes(state.clock, seen.life)
+  return state.version < seen.version and earlier(state.clock, seen.clock) and not earlier(state.clock, seen.life)
 end
 
 -- An origin counts its versions and its clock up together: a lower version at a later time was given out again.
 local function begins_anew(state)
   local seen = state.seen
-  if not seen or is_the_seen(state, seen) or not precedes(seen.clock, state.clock) then return false end
+  if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then return false end
   return state.version < seen.version or (state.version == seen.version and strategy ~= 'latest_wins')
 end
 
 local function of_one_life(state)
   if state.origin == '' or state.origin ~= current.origin or state.version == current.version then return false end
-  if (state.version < current.version) ~= precedes(state.clock, current.clock) then return false end
+  if (state.version < current.version) ~= earlier(state.clock, current.clock) then return false end
   local life = state.life
-  return precedes(state.clock, life) == precedes(current.clock, life)
+  return life == ALWAYS or earlier(state.clock, life) == earlier(current.clock, life)
 end
 
 -- Whether one was written in knowledge of the other, so that nothing is lost between them.
@@ -153,7 +160,7 @@ local function accept(state)
     local at_risk = not is_edge or waiting > 0 or current.remote < current.version
     if at_risk and not is_related(state) then keep_loser('local', current, state) end
     state.version = math.max(state.version, current.version)
-    if precedes(state.tick, state.clock) then state.tick = state.clock end
+    if earlier(state.tick, state.clock) then state.tick = state.clock end
   else
     state.remote, state.tick = 0, state.clock
   end
@@ -166,7 +173,7 @@ end
 local asserted
 local function reassert(state)
   current.version = state.version + 1
-  current.tick = tick(precedes(current.tick, state.clock) and state.clock or current.tick)
+  current.tick = tick(earlier(current.tick, state.clock) and state.clock or current.tick)
   current.clock, current.origin, current.base = current.tick, own, state.stamp
   current.stamp = stamp(current.clock, current.checksum)
   current.data = redis.call('HGET', doc, 'data')
@@ -176,7 +183,7 @@ local function reassert(state)
   enqueue(pending, current, '0', max_pending)
   redis.call('ZADD', work, 'NX', waiting_since(current.clock, at), scope)
   asserted = {
-    version = current.version, checksum = string.sub(current.checksum, 1, 16), clock = current.clock, life = '',
+    version = current.version, checksum = string.sub(current.checksum, 1, 16), clock = current.clock, life = ALWAYS,
   }
   waiting = redis.call('XLEN', pending)
 end
@@ -208,19 +215,15 @@ end
 local effect = {a = accept, d = again, r = refuse}
 local version_before, stamp_before = current and current.version, current and current.stamp
 local letters, fields, newest = {}, {'HSET', doc}, {}
-for i = 9, #ARGV, 6 do
-  local state = {
-    version = tonumber(ARGV[i]), clock = ARGV[i + 1], origin = ARGV[i + 2], checksum = ARGV[i + 3],
-    base = ARGV[i + 4], data = ARGV[i + 5], stamp = stamp(ARGV[i + 1], ARGV[i + 3]),
-  }
+for _, state in ipairs(states) do
   local shown, name, anew = state.version, state.origin, false
   if name ~= '' then
     state.seen = newest[name] or read_seen(name)
     anew = begins_anew(state)
-    state.life = anew and state.clock or state.seen and state.seen.life or ''
+    state.life = anew and state.clock or state.seen and state.seen.life or ALWAYS
   end
   local letter = decide(state)
-  local tell = anew or (name ~= '' and not was_seen(state) and not precedes(state.clock, state.life))
+  local tell = anew or (name ~= '' and not was_seen(state) and not earlier(state.clock, state.life))
   effect[letter](state)
   current.remote = math.max(current.remote, shown)
   if tell then
@@ -234,7 +237,7 @@ end
 
 for name, seen in pairs(newest) do
   fields[#fields + 1], fields[#fields + 2] = 'seen:' .. name, seen_text(seen.version, seen)
-  if seen.life ~= '' then fields[#fields + 1], fields[#fields + 2] = 'life:' .. name, seen.life end
+  if seen.life ~= ALWAYS then fields[#fields + 1], fields[#fields + 2] = 'life:' .. name, seen.life end
 end
 if authority then fields[#fields + 1], fields[#fields + 2] = 'authority', authority end
 if #fields > 2 then redis.call(unpack(fields)) end

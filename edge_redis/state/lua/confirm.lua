@@ -44,8 +44,8 @@ if ARGV[7] ~= '' then
   end
 end
 redis.call('XLEN', pending)
-if group ~= '' then
-  for i = 8, #ARGV do redis.call('XACK', pending, group, ARGV[i]) end
+if group ~= '' and ARGV[8] then
+  redis.call('XACK', pending, group, unpack(ARGV, 8))
 end
 local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
 if removed > 0 then settle(pending, work, scope, at) end

@@ -9,12 +9,11 @@
 -- ARGV[4] count          integer, the most entries
 -- ARGV[5] claim_idle_ms  integer, after which a worker that has not confirmed is taken for dead
 -- ARGV[6] max_bytes      integer, what the entries should hold together, by the size of the present state
--- Reply: {settings, id, tries, clock, origin, checksum, base, data, is_delta, id, ...}, oldest first;
---        {settings} alone where there is nothing, or another worker is at it
+-- Reply: {settings, head, data, head, data, ...}, oldest first, a head being id, tries, is_delta, clock, checksum, base
+--        and origin with a space between each; {settings} alone where there is nothing, or another worker is at it
 -- Invariant: the entries delivered and not confirmed of one scope are one worker's: they are its lease
 -- Repeat: idempotent: what is this worker's is given again, and counts as a new try only where it was another's
 local pending, work, scopes = KEYS[1], KEYS[2], KEYS[3]
-local FIELDS = {clock = 2, origin = 3, checksum = 4, base = 5, data = 6, is_delta = 7}
 local TOKEN = 13 -- `#` and 12 digits
 local scope, group, consumer = ARGV[1], ARGV[2], ARGV[3]
 local count, claim_idle_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -50,13 +49,11 @@ local gone = {}
 for _, entry in ipairs(held) do gone[entry[1]] = true end
 local function add(entries)
   for _, entry in ipairs(entries) do
-    local place, words = #reply, entry[2]
-    reply[place + 1], reply[place + 2] = entry[1], tries[entry[1]] or 1
-    for i = 3, 8 do reply[place + i] = '' end
-    for i = 1, #words, 2 do
-      local field = FIELDS[words[i]]
-      if field then reply[place + 1 + field] = words[i + 1] end
-    end
+    local words, value = entry[2], {}
+    for i = 1, #words, 2 do value[words[i]] = words[i + 1] end
+    reply[#reply + 1] = table.concat({entry[1], tries[entry[1]] or 1, value.is_delta or '', value.clock or '',
+      value.checksum or '', value.base or '', value.origin or ''}, ' ')
+    reply[#reply + 1] = value.data or ''
     gone[entry[1]] = nil
   end
 end
