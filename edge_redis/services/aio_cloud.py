@@ -35,6 +35,8 @@ class RedisCloudStore(AsyncService[Cloud]):
 
     get = awaited(Cloud.get)
     update = awaited(Cloud.update)
+    delete_fields = awaited(Cloud.delete_fields)
+    delete = awaited(Cloud.delete)
     apply = awaited(Cloud.apply)
     changes_since = awaited(Cloud.changes_since)
     release_authority = awaited(Cloud.release_authority)

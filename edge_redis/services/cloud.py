@@ -35,6 +35,8 @@ class RedisCloudStore(Service[Cloud]):
 
     get = blocking(Cloud.get)
     update = blocking(Cloud.update)
+    delete_fields = blocking(Cloud.delete_fields)
+    delete = blocking(Cloud.delete)
     apply = blocking(Cloud.apply)
     changes_since = blocking(Cloud.changes_since)
     release_authority = blocking(Cloud.release_authority)

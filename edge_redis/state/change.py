@@ -64,6 +64,15 @@ class Feed:
     restarted: bool = False
 
 
+TOMBSTONE: Final = b""
+"""The body of a scope that was deleted: no data encode to it."""
+
+
+def shown(body: bytes) -> dict[str, Any] | None:
+    """Return the data that users see, None of a deleted scope."""
+    return None if body == TOMBSTONE else decoded(body)
+
+
 def decoded(body: bytes) -> dict[str, Any]:
     """Return the data that ``body`` encodes."""
     data = codec.decode(body)

@@ -13,7 +13,7 @@ from edge_redis.state.change import Change, Feed
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
-from edge_redis.state.writer import Writer
+from edge_redis.state.writer import Writer, field_names
 
 MAX_PAGE: Final = 1000
 _CALL_CHANGES: Final = 200
@@ -43,6 +43,17 @@ class Cloud(Subject):
         """
         check.instance("is_delta", is_delta, bool)
         return self._writer.write(check.identifier("scope", scope), data, is_delta=is_delta)
+
+    def delete_fields(self, scope: str, *names: str) -> Flow[SyncState]:
+        """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
+        return self._writer.write(check.identifier("scope", scope), {}, is_delta=True, without=field_names(names))
+
+    def delete(self, scope: str) -> Flow[bool]:
+        """Delete a scope, here and at every edge; return whether there was anything.
+
+        A delete is a version like any other: a scope that is created again afterwards stays.
+        """
+        return self._writer.delete(check.identifier("scope", scope))
 
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> Flow[str]:
         """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.

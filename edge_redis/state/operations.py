@@ -135,7 +135,7 @@ def _from_document(found: list[Any]) -> Change | None:
 
 def _state(found: list[Any]) -> SyncState | None:
     present = _from_document(found)
-    return None if present is None else present.state
+    return None if present is None or present.body == change.TOMBSTONE else present.state
 
 
 class Replica:

@@ -15,7 +15,7 @@ from edge_redis.state import change
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
-from edge_redis.state.writer import Writer
+from edge_redis.state.writer import Writer, field_names
 
 _CONFLICT_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 
@@ -102,6 +102,25 @@ class Synchronizer(Subject):
         check.instance("is_delta", is_delta, bool)
         return self._writer.write(self.scope, data, is_delta=is_delta)
 
+    def delete_fields(self, *names: str) -> Flow[SyncState]:
+        """Write the next version without these fields of the top level; return it. One that is not there is no matter.
+
+        Raises what ``update_local`` raises.
+        """
+        return self._writer.write(self.scope, {}, is_delta=True, without=field_names(names))
+
+    def delete(self) -> Flow[bool]:
+        """Delete the scope, here and, as every change travels, everywhere; return whether there was anything.
+
+        A delete is a version like any other: it wins or loses by the same rule, and what is
+        written next has the version after it, so a scope that is created again stays.
+
+        Raises:
+            PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
+
+        """
+        return self._writer.delete(self.scope)
+
     def apply_remote(self, state: SyncState) -> Flow[bool]:
         """Let a state of the other end win or lose against the local one; return whether it was applied.
 
@@ -135,7 +154,7 @@ class Synchronizer(Subject):
     def get_pending_changes(self) -> Flow[list[dict[str, Any]]]:
         """Return what waits for the other end, oldest first.
 
-        Each is a dict of type ("update"), version, data (the full state at that version),
+        Each is a dict of type ("update" or "delete"), version, data (the full state at that version, None of a delete),
         timestamp (UTC) and is_delta (whether it was written as a delta).
         """
         return self._replica.pending(self.scope)
@@ -160,8 +179,8 @@ class Synchronizer(Subject):
     def conflicts(self, limit: int = 20) -> Operation[list[dict[str, Any]]]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first.
 
-        Each is a dict of id (for ``resolve``), version, data, checksum, updated_at and origin of what lost, lost
-        ("local" or "remote"), winner (a dict of the same without data) and timestamp.
+        Each is a dict of id (for ``resolve``), version, data (None of a delete), checksum, updated_at and origin of
+        what lost, lost ("local" or "remote"), winner (a dict of the same without data) and timestamp.
         """
         return self._replica.conflicts(self.scope, check.integer("limit", limit, least=1, most=MAX_KEPT))
 
@@ -184,7 +203,10 @@ class Synchronizer(Subject):
         found = yield from self._replica.conflict(self.scope, conflict_id)
         if not found:
             raise check.value_error("conflict_id", conflict_id, "must be the id of a conflict of this scope")
-        state = yield from self._writer.write(self.scope, found[0]["data"] if data is None else data, is_delta=False)
+        chosen = found[0]["data"] if data is None else data
+        if chosen is None:
+            raise check.value_error("data", data, "must be given: what lost is a delete")
+        state = yield from self._writer.write(self.scope, chosen, is_delta=False)
         yield from self._replica.forget_conflict(self.scope, conflict_id)
         return state
 

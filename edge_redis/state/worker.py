@@ -99,7 +99,7 @@ class Worker(Subject):
     def dead_letters(self, limit: int = 100) -> Flow[list[dict[str, Any]]]:
         """Return the oldest ``limit`` changes that were given up.
 
-        Each is a dict of id, scope, version, data (None where it does not decode), error (of the
+        Each is a dict of id, scope, version, data (None of a delete, and where it does not decode), error (of the
         last try), deliveries and timestamp (UTC, when it was given up).
         """
         letters = yield from self._dead.read(check.integer("limit", limit, least=1, most=MAX_READ))
