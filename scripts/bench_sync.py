@@ -39,41 +39,32 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def updates(client: Any, count: int, rounds: int) -> None:  # noqa: ANN401 -- a client of redis-py
-    """Compare ``update_local`` with raw calls."""
+def ways(client: Any, sync: EdgeSynchronizer, count: int) -> dict[str, Callable[[], object]]:  # noqa: ANN401
+    """Return what is compared, XADD first."""
     body = encoded(DATA)
     fields = {"data": body, "checksum": "0" * 64, "clock": "0" * 18, "origin": "o" * 16, "base": "", "is_delta": "0"}
     nothing = client.register_script("return ARGV[1]")
+    calls: dict[str, Callable[[int], object]] = {
+        "XADD": lambda _: client.xadd("raw", fields, maxlen=100),
+        "update_local": lambda _: sync.update_local(DATA),
+        "update_local, delta": lambda number: sync.update_local({"target": number}, is_delta=True),
+        "a script that does nothing": lambda _: nothing(keys=["raw"], args=[body]),
+    }
+    return {name: lambda call=call: [call(number) for number in range(count)] for name, call in calls.items()}
 
-    def raw() -> None:
-        for _ in range(count):
-            client.xadd("raw", fields, maxlen=100)
 
-    def script() -> None:
-        for _ in range(count):
-            nothing(keys=["raw"], args=[body])
-
+def updates(client: Any, count: int, rounds: int) -> None:  # noqa: ANN401 -- a client of redis-py
+    """Compare ``update_local`` with raw calls."""
     with EdgeSynchronizer(client, scope="updates") as sync:
-
-        def whole() -> None:
-            for _ in range(count):
-                sync.update_local(DATA)
-
-        def delta() -> None:
-            for number in range(count):
-                sync.update_local({"target": number}, is_delta=True)
-
-        ways = {"update_local": whole, "update_local, delta": delta, "empty script": script}
-        taken: dict[str, list[float]] = {name: [] for name in ["XADD", *ways]}
+        compared = ways(client, sync, count)
+        taken: dict[str, list[float]] = {name: [] for name in compared}
         for _ in range(rounds):
-            taken["XADD"].append(seconds(raw))
-            for name, way in ways.items():
+            for name, way in compared.items():
                 taken[name].append(seconds(way))
-    base = taken.pop("XADD")
-    print(f"XADD of {len(body)} bytes of data: {1e6 * min(base) / count:.0f} us")
+    base = taken["XADD"]
     for name, times in taken.items():
         ratio = statistics.median(one / other for one, other in zip(times, base, strict=True))
-        bar = f" (bar {UPDATE_BAR})" if name != "empty script" else ""
+        bar = f" (bar {UPDATE_BAR})" if name.startswith("update") else ""
         print(f"{name}: {1e6 * min(times) / count:.0f} us, {ratio:.2f} times XADD{bar}")
 
 
@@ -85,8 +76,14 @@ def fill(edge: Any, namespace: str, changes: int) -> None:  # noqa: ANN401 -- a 
                 sync.update_local({**DATA, "n": number})
 
 
-def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float, int]:  # noqa: ANN401
-    """Return changes a second, and how many were lost or took effect twice."""
+def cpu(*clients: Any) -> float:  # noqa: ANN401 -- clients of redis-py
+    """Return the seconds of CPU that this process and the servers have used."""
+    infos = [client.info("cpu") for client in clients]
+    return time.process_time() + sum(info["used_cpu_user"] + info["used_cpu_sys"] for info in infos)
+
+
+def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float, float, int]:  # noqa: ANN401
+    """Return changes a second of time and of CPU, and how many were lost or took effect twice."""
     fill(edge, namespace, changes)
     store = RedisCloudStore(cloud, namespace=namespace, max_history=100_000)
     with CloudWorker(edge, store, namespace=namespace, batch_size=200) as worker:
@@ -95,12 +92,14 @@ def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float,
             while worker.run_once():
                 pass
 
+        before = cpu(edge, cloud)
         taken = seconds(drain)
+        used = cpu(edge, cloud) - before
     wrong = 0
     for scope in range(SCOPES):
         versions = [event.version for event in store.sync_history(f"s{scope}", 100_000) if event.success]
         wrong += len(set(range(1, changes // SCOPES + 1)) ^ set(versions)) + len(versions) - len(set(versions))
-    return changes / taken, wrong
+    return changes / taken, changes / used, wrong
 
 
 def raw_loop(edge: Any, changes: int) -> float:  # noqa: ANN401 -- a client of redis-py
@@ -161,14 +160,16 @@ def main() -> int:
         redis.Redis.from_url(two.url) as cloud,
     ):
         updates(edge, arguments.updates, arguments.rounds)
-        rates, ratios, wrong = [], [], 0
+        rates, by_cpu, ratios, wrong = [], [], [], 0
         for turn in range(arguments.rounds):
             raw = raw_loop(edge, arguments.changes)
-            rate, found = drained(edge, cloud, f"drain{turn}", arguments.changes)
+            rate, cpu_rate, found = drained(edge, cloud, f"drain{turn}", arguments.changes)
             rates.append(rate)
+            by_cpu.append(cpu_rate)
             ratios.append(raw / rate)
             wrong += found
         print(f"drain: {max(rates):,.0f} changes a second (bar {DRAIN_BAR:,}), median {statistics.median(rates):,.0f}")
+        print(f"  a second of CPU of client and servers together: {statistics.median(by_cpu):,.0f}")
         print(f"a raw XREADGROUP and XACK loop does {statistics.median(ratios):.1f} times as many")
         print(f"changes lost or applied twice: {wrong}")
         quiet(edge, cloud, arguments.rounds)

@@ -21,6 +21,7 @@ So one Redis can be an edge and its cloud at once. Nothing here expires: all of 
 | <tag>:dead           | stream | edge  | changes given up, with their error; not capped                  |
 | <tag>:changes        | zset   | cloud | the feed: scope -> the number of its latest change              |
 | <tag>:sequence       | string | cloud | the feed's last number                                          |
+| <tag>:totals         | hash   | edge  | pushed: changes that workers have confirmed, ever               |
 | <tag>:told           | string | cloud | the highest number of the feed that an edge was told            |
 | <tag>:site           | string | both  | a random name made with the first write                         |
 | <tag>:repeats:<time> | hash   | both  | the last call of each slot; expires (``core.repeats``)          |
@@ -45,6 +46,7 @@ class StateKeys:
         self.dead = room.key("dead")
         self.changes = room.key("changes")
         self.sequence = room.key("sequence")
+        self.totals = room.key("totals")
         self.told = room.key("told")
         self.site = room.key("site")
         self.repeats = room.key("repeats")

@@ -179,7 +179,7 @@ class Replica:
     ) -> Operation[int]:
         """Take from the outbox what is at the other end; ``clock`` tells which entry ``up_to`` was."""
         keys = self.keys
-        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.repeats]
+        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.repeats, keys.totals]
         words: list[Argument] = [scope, up_to, self.settings.max_history, slot, number, group, clock]
         return scripts.CONFIRM(names, [*words, *ids], _from_confirm)
 

@@ -31,6 +31,7 @@ _log = logging.getLogger("edge_redis")
 
 MAX_BATCH: Final = 1000
 _SCOPES_AT_ONCE: Final = 32
+_OUTBOXES_AT_ONCE: Final = 500
 _MAX_ERROR_CHARS: Final = 500
 
 
@@ -96,6 +97,28 @@ class Worker(Subject):
         age = max(0.0, now - float(since[0]) / 1000) if since else 0.0
         return {"scopes_waiting": waiting, "oldest_seconds": age}
 
+    def status(self) -> Flow[dict[str, Any]]:
+        """Return what ``lag`` does, and further: scopes, changes_waiting, dead_letters and pushed_total.
+
+        The last one counts the changes that workers have brought to the cloud, ever: two readings
+        of it give the throughput. Reads each outbox's length, a few hundred a round trip.
+        """
+        keys = self._edge.keys
+        found = yield from self.lag()
+        found["scopes"] = yield from command(int, "HLEN", keys.scopes)
+        found["changes_waiting"] = yield from self._changes_waiting()
+        found["dead_letters"] = yield from command(int, "XLEN", keys.dead)
+        found["pushed_total"] = yield from command(lambda reply: int(reply or 0), "HGET", keys.totals, "pushed")
+        return found
+
+    def _changes_waiting(self) -> Flow[int]:
+        total, offset = 0, 0
+        while names := (yield from self._waiting(offset, _OUTBOXES_AT_ONCE)):
+            scopes = [name.decode(errors="replace") for name in names]
+            lengths = yield from each([command(int, "XLEN", self._edge.keys.pending(scope)) for scope in scopes])
+            total, offset = total + sum(length or 0 for length in lengths), offset + len(names)
+        return total
+
     def dead_letters(self, limit: int = 100) -> Flow[list[dict[str, Any]]]:
         """Return the oldest ``limit`` changes that were given up.
 
@@ -131,8 +154,8 @@ class Worker(Subject):
             offset += len(scopes)
         return handled
 
-    def _waiting(self, offset: int) -> Operation[list[bytes]]:
-        return command(list, "ZRANGE", self._edge.keys.work, offset, offset + _SCOPES_AT_ONCE - 1)
+    def _waiting(self, offset: int, count: int = _SCOPES_AT_ONCE) -> Operation[list[bytes]]:
+        return command(list, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
 
     def _deliver_all(self, waiting: Sequence[tuple[str, Taken]]) -> Flow[int]:
         """Deliver to one scope after another. An outage gives back what it left untried, at its count as it was."""

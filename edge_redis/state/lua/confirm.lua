@@ -4,6 +4,7 @@
 -- KEYS[3] work           zset    scopes with something in their outbox
 -- KEYS[4] history        stream  capped
 -- KEYS[5] repeats        hash    prefix; the last call of each slot
+-- KEYS[6] totals         hash    how much has been carried
 -- ARGV[1] scope
 -- ARGV[2] up_to          integer, the newest version the other end has
 -- ARGV[3] max_history    integer
@@ -47,8 +48,10 @@ redis.call('XLEN', pending)
 if group ~= '' and ARGV[8] then
   redis.call('XACK', pending, group, unpack(ARGV, 8))
 end
+if group ~= '' then redis.call('HGET', KEYS[6], 'pushed') end
 local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
 if removed > 0 then settle(pending, work, scope, at) end
+if removed > 0 and group ~= '' then redis.call('HINCRBY', KEYS[6], 'pushed', removed) end
 if current and up_to > current.remote then redis.call('HSET', doc, 'remote', integer(up_to)) end
 if removed > 0 or (current and up_to > current.remote) then
   record(history, tonumber(ARGV[3]), 'push', up_to, '1', '')
