@@ -11,6 +11,7 @@ from edge_redis.core.subject import Subject
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state.change import Change, Feed
 from edge_redis.state.keys import StateKeys
+from edge_redis.state.merging import merge_into
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
 from edge_redis.state.writer import Writer, field_names
@@ -68,6 +69,8 @@ class Cloud(Subject):
         check.identifier("scope", scope)
         for each in changes:
             each.verify()
+        if strategy is ConflictStrategy.MERGE:
+            return (yield from merge_into(self._replica, scope, changes, ""))
         outcome = ""
         for part in _calls(changes):
             outcome += yield from self._replica.apply(scope, part, f"{strategy.value} 0 - {CLOUD_ORIGIN}")

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 from edge_redis.state import clock
-from edge_redis.state.change import TOMBSTONE, shown
+from edge_redis.state.change import shown
 
 T = TypeVar("T")
 Fields = dict[bytes, bytes]
@@ -30,7 +30,7 @@ def _checked(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]
 def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     """Return a change that waits in an outbox."""
     return {
-        "type": "delete" if fields[b"data"] == TOMBSTONE else "update",
+        "type": "delete" if shown(fields[b"data"]) is None else "update",
         "version": int(entry_id.partition(b"-")[0]),
         "data": shown(fields[b"data"]),
         "timestamp": clock.to_datetime(fields[b"clock"]),

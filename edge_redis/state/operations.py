@@ -28,6 +28,9 @@ ANY: Final = "*"
 NOTHING: Final = "-"
 """For ``update``, in the script's words: no state."""
 
+TO_MERGE: Final = "MERGE"
+"""The outcome of ``apply`` where nothing was decided: the scope's fields are to be merged."""
+
 _PAGE: Final = 500
 _DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data")
 
@@ -51,6 +54,11 @@ class Present:
 
     stamp: str
     body: bytes
+
+    @property
+    def clock(self) -> str:
+        """The clock in the stamp, "" where there is no state."""
+        return self.stamp.partition("-")[0]
 
 
 Entry: TypeAlias = tuple[bytes, int, tuple[bytes, ...]]
@@ -135,7 +143,7 @@ def _from_document(found: list[Any]) -> Change | None:
 
 def _state(found: list[Any]) -> SyncState | None:
     present = _from_document(found)
-    return None if present is None or present.body == change.TOMBSTONE else present.state
+    return None if present is None or change.shown(present.body) is None else present.state
 
 
 class Replica:
@@ -147,10 +155,19 @@ class Replica:
         self._end = f"{settings.role} {settings.site} {settings.words}"
 
     def update(
-        self, scope: str, body: bytes, checksum: str, *, expected: str, is_delta: bool, slot: str, number: int
+        self,
+        scope: str,
+        body: bytes,
+        checksum: str,
+        *,
+        expected: str,
+        is_delta: bool,
+        slot: str,
+        number: int,
+        clock: str = "",
     ) -> Operation[Written | Present]:
         """Write a scope's next version, where ``expected`` is the stamp of the present one or ANY."""
-        call = f"{slot} {number} {is_delta:d} {expected or NOTHING} {checksum}"
+        call = f"{slot} {number} {is_delta:d} {expected or NOTHING} {checksum} {clock or NOTHING}"
         return scripts.UPDATE([self.keys.doc(scope)], [self._end, call, body], _from_update)
 
     def apply(
@@ -163,8 +180,28 @@ class Replica:
         words: list[str | bytes | int] = [scope, own.role, settings, own.site, own.max_history, own.max_conflicts]
         words += [slot, number]
         for each in changes:
-            words += [f"{each.version} {each.clock} {each.checksum} {each.base} {each.origin}", each.body]
+            words += [each.head, each.body]
         return scripts.APPLY(names, words, _from_apply)
+
+    def settle(
+        self,
+        scope: str,
+        present: Change | None,
+        state: Change,
+        changes: Sequence[Change],
+        letters: str,
+        settings: str,
+        *,
+        slot: str = "",
+        number: int = 0,
+    ) -> Operation[str]:
+        """Put ``state``, merged of the present one and ``changes``, in its place; "" where that is another now."""
+        keys, own = self.keys, self.settings
+        names = [keys.doc(scope), keys.history(scope), keys.scopes, keys.changes, keys.sequence, keys.site]
+        expected = NOTHING if present is None else present.stamp
+        words: list[Argument] = [scope, own.role, expected, settings, own.site, own.max_history, slot, number, letters]
+        words += [state.head, state.body, *(each.version for each in changes)]
+        return scripts.SETTLE([*names, keys.repeats], words, _from_apply)
 
     def confirm(
         self,

@@ -17,7 +17,8 @@ from edge_redis.core.repeats import Slots
 from edge_redis.errors import EdgeRedisError, StoreReplyError
 from edge_redis.models import SyncEvent
 from edge_redis.state.change import Change
-from edge_redis.state.operations import Replica
+from edge_redis.state.merging import merge_into
+from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import strategy_of
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, each, unavailable
@@ -58,7 +59,12 @@ class Puller:
             raise
         except Exception as error:  # of whatever store: an error of this package, which `run` waits out
             raise StoreReplyError(f"the cloud store: {error!r}") from error
-        outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in _whole(feed.changes)])
+        whole = _whole(feed.changes)
+        outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in whole])
+        for index, outcome in enumerate(outcomes):
+            if outcome == TO_MERGE:
+                scope, state = whole[index]
+                outcomes[index] = yield from merge_into(self._edge, scope, [state], "")
         if feed.cursor != cursor:
             yield from self._edge.advance(name, cursor, feed.cursor)
         return outcomes.count("a"), bool(feed.changes) and feed.cursor != cursor

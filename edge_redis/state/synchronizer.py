@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, Final
 
 from edge_redis.core import check
@@ -13,6 +14,7 @@ from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state import change
 from edge_redis.state.keys import StateKeys
+from edge_redis.state.merging import merge_into
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
 from edge_redis.state.writer import Writer, field_names
@@ -42,6 +44,7 @@ class Synchronizer(Subject):
         )
         self._replica = Replica(StateKeys(namespace, "state"), self.settings)
         self._writer = Writer(self._replica)
+        self._merge = partial(merge_into, self._replica)
         self._slots = Slots()
         self._is_registered = self.settings.strategy is ConflictStrategy.REMOTE_WINS
 
@@ -129,6 +132,9 @@ class Synchronizer(Subject):
         end, which decides by the same order, refuses what lost here. The local version never goes
         back: a state that wins by its clock with a lower version raises no version.
 
+        MERGE takes from it every field whose change is later than the one here; all fields of a state
+        that a user gives count as changed at its ``updated_at``.
+
         LOCAL_WINS keeps the local state and, where the remote version is not lower, writes it
         again above that, so that the other end takes it.
 
@@ -145,10 +151,9 @@ class Synchronizer(Subject):
                     self.scope, SyncEvent("pull", state.version, success=False, error=str(error)), slot, number
                 )
             raise
+        apply = self._merge if self.settings.strategy is ConflictStrategy.MERGE else self._replica.apply
         with self._slots.hold() as (slot, number):
-            outcome = yield from self._replica.apply(
-                self.scope, [incoming], self.settings.words, slot=slot, number=number
-            )
+            outcome = yield from apply(self.scope, [incoming], self.settings.words, slot=slot, number=number)
         return outcome == "a"
 
     def get_pending_changes(self) -> Flow[list[dict[str, Any]]]:

@@ -19,7 +19,8 @@
 -- ARGV[8] number
 -- ARGV[9..] states       two each: a head (version, clock, checksum, base and origin, a space between each), and data
 -- Reply: a letter a state: a accepted, d already there, r refused; `LAST <version>` where one is too high to go on
---        from; `AUTHORITY <origin>` where that edge is the scope's LOCAL_WINS, and these states are another's
+--        from; `AUTHORITY <origin>` where that edge is the scope's LOCAL_WINS, and these states are another's;
+--        `MERGE` where the scope's fields are to be merged (settle.lua)
 -- Invariant: the result is that of any order and any repetition of the same states (LOCAL_WINS excepted)
 -- Repeat: remembered with a slot, else idempotent: what was accepted is already there
 -- include: clock
@@ -64,6 +65,7 @@ else
   redis.call('GET', sequence)
 end
 local strategy, max_pending, overflow, own = string.match(settings, '^(%S+) (%d+) (%S+) (.*)$')
+if strategy == 'merge' then return 'MERGE' end
 local site_name = redis.call('GET', site)
 if own == '' then own = site_name or ARGV[4] end
 

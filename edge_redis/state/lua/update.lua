@@ -5,7 +5,7 @@
 -- ARGV[1] end            role (edge or cloud), the site's name where it has none, strategy, max_pending, overflow
 --                        (coalesce or reject) and origin ('' for the site's name), a space between each
 -- ARGV[2] call           slot, number, is_delta (1 or 0), the stamp of the state this is made of (`-` for none, `*` for
---                        any), and the checksum of data, a space between each
+--                        any), the checksum of data, and its clock (`-` for the server's), a space between each
 -- ARGV[3] data           opaque
 -- Reply: `OK <version> <clock> <origin>`; `FULL`; `LAST` where no version comes after the present one; or, where
 --        another state is there than the one this is made of, {stamp, data}
@@ -19,7 +19,8 @@ local tag = string.match(doc, '^[^}]*}')
 local scope = string.sub(doc, #tag + 6)
 local role, candidate, settings = string.match(ARGV[1], '^(%S+) (%S+) (.*)$')
 local max_pending, overflow, origin = string.match(settings, '^%S+ (%d+) (%S+) (.*)$')
-local slot, number, is_delta, expected, checksum = string.match(ARGV[2], '^(%S+) (%d+) (%d) (%S+) (%S+)$')
+local slot, number, is_delta, expected, checksum, clock = string.match(ARGV[2],
+  '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+)$')
 local pending, repeats = tag .. ':pending:' .. scope, tag .. ':repeats'
 local is_edge = role == 'edge'
 local time = redis.call('TIME')
@@ -29,6 +30,7 @@ local before = recall(repeats, at, slot, number)
 if before then return before end
 
 local current = read_document(doc)
+if expected == '*' and current and current.merged then expected = '' end -- its fields are never replaced unread
 if expected ~= '*' and expected ~= (current and current.stamp or '-') then
   return {current and current.stamp or '-', current and redis.call('HGET', doc, 'data') or ''}
 end
@@ -47,11 +49,13 @@ end
 local site_name = redis.call('GET', tag .. ':site')
 if origin == '' then origin = site_name or candidate end
 
-local clock = tick(current and current.tick or '', time)
+if clock == '-' then clock = tick(current and current.tick or '', time) end
 local state = {
   version = (current and current.version or 0) + 1, remote = current and current.remote or 0,
   clock = clock, tick = clock, origin = origin, checksum = checksum, data = data, base = '',
+  merged = current and current.merged,
 }
+if current and earlier(clock, current.tick) then state.tick = current.tick end
 if current then state.base = current.origin == origin and current.base or current.stamp end
 
 if is_edge then

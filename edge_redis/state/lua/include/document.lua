@@ -46,11 +46,11 @@ end
 
 -- The document without its data, which may be large and is seldom needed; nil where there is none.
 local function read_document(key)
-  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base')
+  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base', 'merged')
   if not found[1] then return nil end
   return {
     version = tonumber(found[1]), remote = tonumber(found[2]), clock = found[3], tick = found[4],
-    origin = found[5], checksum = found[6], base = found[7], stamp = stamp(found[3], found[6]),
+    origin = found[5], checksum = found[6], base = found[7], merged = found[8] == '1', stamp = stamp(found[3], found[6]),
   }
 end
 
@@ -63,7 +63,11 @@ end
 local function write_document(key, state, seen)
   local words = {'HSET', key, 'version', integer(state.version), 'remote', integer(state.remote), 'clock', state.clock,
     'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base}
-  if state.data then words[#words + 1], words[#words + 2] = 'data', state.data end
+  if state.data then
+    words[#words + 1], words[#words + 2] = 'data', state.data
+    local merged = string.byte(state.data, 1) == 146 -- an array of two, where all other bodies are maps (merge.py)
+    if merged ~= (state.merged or false) then words[#words + 1], words[#words + 2] = 'merged', merged and '1' or '0' end
+  end
   if seen then words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state) end
   redis.call(unpack(words))
 end
