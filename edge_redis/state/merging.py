@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import reduce
 
 from edge_redis.core.operation import Flow
 from edge_redis.state import merge
@@ -18,27 +19,40 @@ def fields_of(change: Change) -> merge.Fields:
     return merge.lifted(change.clock, shown(change.body))
 
 
-def joined(one: Change, other: Change) -> Change:
-    """Return the state that holds the later change of every field of the two."""
-    body = merge.pack(merge.join(fields_of(one), fields_of(other)))
-    clock, origin = max((one.clock, one.origin), (other.clock, other.origin))
-    checksum = hashlib.sha256(body).hexdigest()
-    return Change(max(one.version, other.version), clock, origin, checksum, "", body)
+def _made(fields: merge.Fields, states: Sequence[Change]) -> Change:
+    """Return the state that ``fields``, joined of the states', make."""
+    body = merge.pack(fields)
+    clock, origin = max((each.clock, each.origin) for each in states)
+    version = max(each.version for each in states)
+    return Change(version, clock, origin, hashlib.sha256(body).hexdigest(), "", body)
+
+
+def joined(*states: Change) -> Change:
+    """Return the state that holds the later change of every field of the states."""
+    return _made(reduce(merge.join, map(fields_of, states)), states)
+
+
+def _merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, str]:
+    """Return what the present state and the changes make, and for each change whether it told anything new."""
+    if present is None and len(changes) == 1:
+        return changes[0], "a"
+    fields = None if present is None else fields_of(present)
+    letters = ""
+    for each in changes:
+        after = fields_of(each) if fields is None else merge.join(fields, fields_of(each))
+        letters += "d" if after == fields else "a"
+        fields = after
+    assert fields is not None
+    return _made(fields, [*([] if present is None else [present]), *changes]), letters
 
 
 def merge_into(
     replica: Replica, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
 ) -> Flow[str]:
     """Merge states into a scope, in their order; a letter each: a something was new, d nothing was."""
-    while True:
-        present = state = yield from replica.document(scope)
-        letters = ""
-        for each in changes:
-            after = each if state is None else joined(state, each)
-            letters += "d" if state is not None and fields_of(after) == fields_of(state) else "a"
-            state = after
-        if state is None:
-            return letters
+    settled = ""
+    while changes and not settled:
+        present = yield from replica.document(scope)
+        state, letters = _merged(present, changes)
         settled = yield from replica.settle(scope, present, state, changes, letters, settings, slot=slot, number=number)
-        if settled:
-            return settled
+    return settled
