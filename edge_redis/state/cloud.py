@@ -12,7 +12,7 @@ from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state.change import Change, Feed
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.merging import merge_into
-from edge_redis.state.operations import Replica
+from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
 from edge_redis.state.writer import Writer, field_names
 
@@ -73,7 +73,10 @@ class Cloud(Subject):
             return (yield from merge_into(self._replica, scope, changes, ""))
         outcome = ""
         for part in _calls(changes):
-            outcome += yield from self._replica.apply(scope, part, f"{strategy.value} 0 - {CLOUD_ORIGIN}")
+            letters = yield from self._replica.apply(scope, part, f"{strategy.value} 0 - {CLOUD_ORIGIN}")
+            if letters == TO_MERGE:
+                letters = yield from merge_into(self._replica, scope, part, "")
+            outcome += letters
         return outcome
 
     def changes_since(self, cursor: str = "", limit: int = 100) -> Operation[Feed]:

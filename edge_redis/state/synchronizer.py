@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Any, Final
 
 from edge_redis.core import check
@@ -15,7 +14,7 @@ from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state import change
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.merging import merge_into
-from edge_redis.state.operations import Replica
+from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
 from edge_redis.state.writer import Writer, field_names
 
@@ -44,7 +43,6 @@ class Synchronizer(Subject):
         )
         self._replica = Replica(StateKeys(namespace, "state"), self.settings)
         self._writer = Writer(self._replica)
-        self._merge = partial(merge_into, self._replica)
         self._slots = Slots()
         self._is_registered = self.settings.strategy is ConflictStrategy.REMOTE_WINS
 
@@ -151,9 +149,11 @@ class Synchronizer(Subject):
                     self.scope, SyncEvent("pull", state.version, success=False, error=str(error)), slot, number
                 )
             raise
-        apply = self._merge if self.settings.strategy is ConflictStrategy.MERGE else self._replica.apply
+        words = self.settings.words
         with self._slots.hold() as (slot, number):
-            outcome = yield from apply(self.scope, [incoming], self.settings.words, slot=slot, number=number)
+            outcome = yield from self._replica.apply(self.scope, [incoming], words, slot=slot, number=number)
+            if outcome == TO_MERGE:
+                outcome = yield from merge_into(self._replica, self.scope, [incoming], words, slot=slot, number=number)
         return outcome == "a"
 
     def get_pending_changes(self) -> Flow[list[dict[str, Any]]]:

@@ -149,3 +149,19 @@ def test_an_outbox_that_coalesces_loses_no_field(make, cloud, worker):
     assert sync.pending_count == 2
     carry(worker)
     assert data(cloud) == {f"n{number}": number for number in range(1, 9)}
+
+
+def test_an_edge_that_was_not_told_the_strategy_merges_what_are_fields(make, servers, cloud, worker):
+    far = servers.backend("fakeredis")
+    client = far.async_client() if make.api == "awaited" else far.client()
+    distant, far_worker = (
+        make("EdgeSynchronizer", MERGE, client=client, scope="room"),
+        make("CloudWorker", make.client(), client=client),
+    )
+    cloud.update("room", {"cloud": 1})
+    carry(worker)  # a plain state, at an edge where nobody has asked for the scope
+    distant.update_local({"edge": 1})
+    carry(far_worker, worker)
+    sync = make("EdgeSynchronizer", MERGE, scope="room")
+    assert data(sync) == data(distant) == data(cloud) == {"cloud": 1, "edge": 1}
+    assert sync.get_local_state() == cloud.get("room")

@@ -65,7 +65,11 @@ else
   redis.call('GET', sequence)
 end
 local strategy, max_pending, overflow, own = string.match(settings, '^(%S+) (%d+) (%S+) (.*)$')
-if strategy == 'merge' then return 'MERGE' end
+-- Fields tell by themselves that they are to be merged: an end may not have been told the strategy yet.
+if strategy == 'merge' or (current and current.merged) then return 'MERGE' end
+for _, state in ipairs(states) do
+  if string.byte(state.data, 1) == 146 then return 'MERGE' end
+end
 local site_name = redis.call('GET', site)
 if own == '' then own = site_name or ARGV[4] end
 
