@@ -5,6 +5,7 @@ The names users import. ``edge_redis.aio`` has the same services for asyncio cli
 
 from edge_redis.cache.limits import NearCache
 from edge_redis.errors import (
+    AuthorityConflictError,
     ChecksumMismatchError,
     ClientConfigurationError,
     ComputeFailedError,
@@ -59,6 +60,7 @@ from edge_redis.services.worker import CloudWorker
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuthorityConflictError",
     "CacheEntry",
     "ChecksumMismatchError",
     "ClientConfigurationError",

@@ -9,6 +9,7 @@ EdgeRedisError
 ├── InvalidTypeError                also TypeError: an argument is of the wrong type
 │   └── UnsupportedTypeError        a value is of a type the codec does not carry
 ├── ChecksumMismatchError           a state does not match its own checksum
+├── AuthorityConflictError          another edge is the scope's LOCAL_WINS
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              a value could not be computed; remembered from another's try
 ├── ServiceClosedError              the service was used after ``close()``
@@ -62,6 +63,10 @@ class UnsupportedTypeError(InvalidTypeError):
 
 class ChecksumMismatchError(EdgeRedisError):
     """A state does not match its own checksum: it was changed or damaged on the way."""
+
+
+class AuthorityConflictError(EdgeRedisError):
+    """A scope is LOCAL_WINS at two edges: each would write its state again above the other's, without end."""
 
 
 class PendingFullError(EdgeRedisError):

@@ -43,6 +43,7 @@ class ConflictStrategy(StrEnum):
     REMOTE_WINS = "remote_wins"
     LOCAL_WINS = "local_wins"
     LATEST_WINS = "latest_wins"
+    MERGE = "merge"
 
 
 @dataclass(slots=True)

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import edge_redis
-from edge_redis.cli import doctor, metrics, monitor, status, up
+from edge_redis.cli import doctor, metrics, monitor, status, sync, up
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError
 
 EXIT_TROUBLE: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 
-_COMMANDS: Final = (up, monitor, status, metrics, doctor)
+_COMMANDS: Final = (up, monitor, status, metrics, sync, doctor)
 
 
 def _parser() -> argparse.ArgumentParser:

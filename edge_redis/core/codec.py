@@ -175,12 +175,26 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 -- a decoded value is of any car
         raise CorruptDataError(msg) from error
 
 
+_SHORT: Final = 32
+_SHORT_STR: Final = [bytes([0xA0 | length]) for length in range(_SHORT)]
+
+
+def _place(item: tuple[object, object]) -> bytes:
+    """Return a map's entry's packed key, which is where it stands; of a short str without the packer."""
+    key = item[0]
+    if type(key) is str:
+        text = key.encode()
+        if len(text) < _SHORT:
+            return _SHORT_STR[len(text)] + text
+    return _pack(key)
+
+
 def _sorted_maps(value: object) -> object:
     if type(value) is msgpack.ExtType:
         raise UnsupportedTypeError("a msgpack.ExtType is not carried: its codes are this codec's own")
     if type(value) is dict:
         items = ((key, _sorted_maps(item)) for key, item in value.items())
-        return dict(sorted(items, key=lambda item: _pack(item[0])))
+        return dict(sorted(items, key=_place))
     if type(value) in (list, tuple):
         return type(value)(map(_sorted_maps, value))  # type: ignore[call-arg, call-overload]
     return value

@@ -35,7 +35,10 @@ class RedisCloudStore(AsyncService[Cloud]):
 
     get = awaited(Cloud.get)
     update = awaited(Cloud.update)
+    delete_fields = awaited(Cloud.delete_fields)
+    delete = awaited(Cloud.delete)
     apply = awaited(Cloud.apply)
     changes_since = awaited(Cloud.changes_since)
+    release_authority = awaited(Cloud.release_authority)
     sync_history = awaited(Cloud.sync_history)
     conflicts = awaited(Cloud.conflicts)

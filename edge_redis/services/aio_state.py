@@ -65,6 +65,8 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
     is_synced = awaited_property(Synchronizer.is_synced)
     get_local_state = awaited(Synchronizer.get_local_state)
     update_local = awaited(Synchronizer.update_local)
+    delete_fields = awaited(Synchronizer.delete_fields)
+    delete = awaited(Synchronizer.delete)
     apply_remote = awaited(Synchronizer.apply_remote)
     get_pending_changes = awaited(Synchronizer.get_pending_changes)
     confirm_sync = awaited(Synchronizer.confirm_sync)

@@ -61,6 +61,7 @@ class CloudWorker(AsyncService[Worker]):
 
     run_once = awaited(Worker.run_once)
     lag = awaited(Worker.lag)
+    status = awaited(Worker.status)
     dead_letters = awaited(Worker.dead_letters)
     replay_dead_letters = awaited(Worker.replay_dead_letters)
 

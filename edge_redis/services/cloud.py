@@ -35,7 +35,10 @@ class RedisCloudStore(Service[Cloud]):
 
     get = blocking(Cloud.get)
     update = blocking(Cloud.update)
+    delete_fields = blocking(Cloud.delete_fields)
+    delete = blocking(Cloud.delete)
     apply = blocking(Cloud.apply)
     changes_since = blocking(Cloud.changes_since)
+    release_authority = blocking(Cloud.release_authority)
     sync_history = blocking(Cloud.sync_history)
     conflicts = blocking(Cloud.conflicts)

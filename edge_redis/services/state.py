@@ -65,6 +65,8 @@ class EdgeSynchronizer(Service[Synchronizer]):
     is_synced = blocking_property(Synchronizer.is_synced)
     get_local_state = blocking(Synchronizer.get_local_state)
     update_local = blocking(Synchronizer.update_local)
+    delete_fields = blocking(Synchronizer.delete_fields)
+    delete = blocking(Synchronizer.delete)
     apply_remote = blocking(Synchronizer.apply_remote)
     get_pending_changes = blocking(Synchronizer.get_pending_changes)
     confirm_sync = blocking(Synchronizer.confirm_sync)

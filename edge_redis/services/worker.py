@@ -68,6 +68,7 @@ class CloudWorker(Service[Worker]):
 
     run_once = blocking(Worker.run_once)
     lag = blocking(Worker.lag)
+    status = blocking(Worker.status)
     dead_letters = blocking(Worker.dead_letters)
     replay_dead_letters = blocking(Worker.replay_dead_letters)
 

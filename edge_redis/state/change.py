@@ -11,12 +11,12 @@ from typing import Any, Final
 from edge_redis.core import check, codec
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 from edge_redis.models import SyncState
-from edge_redis.state import clock
+from edge_redis.state import clock, merge
 
 ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta")
 
-MAX_VERSION: Final = 2**53 - 2
-"""Versions are counted in Lua, whose numbers are doubles."""
+MAX_VERSION: Final = 2**52
+"""Of a state given by a user. Versions are counted in Lua, whose numbers are doubles: as many again come after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,20 @@ class Change:
     @property
     def state(self) -> SyncState:
         """The state that this is."""
-        return SyncState(self.version, self.data, self.checksum, clock.to_datetime(self.clock.encode()), self.origin)
+        data = self.data
+        # Of merged fields the checksum on the way is that of all their stamps; users see that of the data.
+        checksum = codec.checksum(data) if merge.is_merged(self.body) else self.checksum
+        return SyncState(self.version, data, checksum, clock.to_datetime(self.clock.encode()), self.origin)
+
+    @property
+    def stamp(self) -> str:
+        """What tells this state of a scope from every other."""
+        return f"{self.clock}-{self.checksum[:16]}"
+
+    @property
+    def head(self) -> str:
+        """All but the body, as the scripts read it."""
+        return f"{self.version} {self.clock} {self.checksum} {self.base} {self.origin}"
 
     def verify(self) -> None:
         """Raise ChecksumMismatchError where the body is not what the checksum was made of."""
@@ -64,8 +77,22 @@ class Feed:
     restarted: bool = False
 
 
+TOMBSTONE: Final = b""
+"""The body of a scope that was deleted: no data encode to it."""
+
+
+def shown(body: bytes) -> dict[str, Any] | None:
+    """Return the data that users see, None of a deleted scope."""
+    if merge.is_merged(body):
+        fields = merge.unpack(body)
+        return None if fields.is_deleted else fields.data
+    return None if body == TOMBSTONE else decoded(body)
+
+
 def decoded(body: bytes) -> dict[str, Any]:
     """Return the data that ``body`` encodes."""
+    if merge.is_merged(body):
+        return merge.unpack(body).data
     data = codec.decode(body)
     if not isinstance(data, dict):
         raise CorruptDataError(f"bytes do not decode to a dict but to {type(data).__name__}")

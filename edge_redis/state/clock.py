@@ -28,6 +28,11 @@ def from_datetime(moment: datetime) -> str:
     return f"{max(0, (known - _EPOCH) // _MICROSECOND):018d}"
 
 
+def after(seconds: int, microseconds: int, seen: str) -> str:
+    """Return the clock of a write now, by the server's time, and after the newest clock seen."""
+    return f"{max(seconds * 1_000_000 + microseconds, int(seen or 0) + 1):018d}"
+
+
 def to_datetime(clock: bytes) -> datetime:
     """Return the moment of ``clock``.
 

@@ -11,9 +11,10 @@ from edge_redis.core.subject import Subject
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state.change import Change, Feed
 from edge_redis.state.keys import StateKeys
-from edge_redis.state.operations import Replica
+from edge_redis.state.merging import merge_into
+from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
-from edge_redis.state.writer import Writer
+from edge_redis.state.writer import Writer, field_names
 
 MAX_PAGE: Final = 1000
 _CALL_CHANGES: Final = 200
@@ -44,6 +45,17 @@ class Cloud(Subject):
         check.instance("is_delta", is_delta, bool)
         return self._writer.write(check.identifier("scope", scope), data, is_delta=is_delta)
 
+    def delete_fields(self, scope: str, *names: str) -> Flow[SyncState]:
+        """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
+        return self._writer.write(check.identifier("scope", scope), {}, is_delta=True, without=field_names(names))
+
+    def delete(self, scope: str) -> Flow[bool]:
+        """Delete a scope, here and at every edge; return whether there was anything.
+
+        A delete is a version like any other: a scope that is created again afterwards stays.
+        """
+        return self._writer.delete(check.identifier("scope", scope))
+
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> Flow[str]:
         """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
 
@@ -51,22 +63,30 @@ class Cloud(Subject):
 
         Raises:
             ChecksumMismatchError: a change is damaged; none of the batch was applied.
+            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
 
         """
         check.identifier("scope", scope)
-        latest = strategy is ConflictStrategy.LATEST_WINS
-        rule = ConflictStrategy.LATEST_WINS if latest else ConflictStrategy.REMOTE_WINS
         for each in changes:
             each.verify()
+        if strategy is ConflictStrategy.MERGE:
+            return (yield from merge_into(self._replica, scope, changes, ""))
         outcome = ""
         for part in _calls(changes):
-            outcome += yield from self._replica.apply(scope, part, f"{rule.value} 0 {CLOUD_ORIGIN}")
+            letters = yield from self._replica.apply(scope, part, f"{strategy.value} 0 - {CLOUD_ORIGIN}")
+            if letters == TO_MERGE:
+                letters = yield from merge_into(self._replica, scope, part, "")
+            outcome += letters
         return outcome
 
     def changes_since(self, cursor: str = "", limit: int = 100) -> Operation[Feed]:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         text = check.text("cursor", cursor)
         return self._replica.feed(text, check.integer("limit", limit, least=1, most=MAX_PAGE))
+
+    def release_authority(self, scope: str) -> Operation[bool]:
+        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        return self._replica.release_authority(check.identifier("scope", scope))
 
     def sync_history(self, scope: str, limit: int = 20) -> Operation[list[SyncEvent]]:
         """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from edge_redis.core.operation import Call, Flow, command
 from edge_redis.errors import CorruptDataError, InvalidArgumentError
 from edge_redis.models import from_timestamp
-from edge_redis.state.change import ENTRY_FIELDS, Change, decoded, from_entry
+from edge_redis.state.change import ENTRY_FIELDS, Change, from_entry, shown
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import strategy_of
 from edge_redis.state.store import CloudStore
@@ -39,9 +39,9 @@ class Letter:
         return from_entry(self.fields[b"version"], [self.fields.get(name, b"") for name in ENTRY_FIELDS])
 
     def describe(self) -> dict[str, Any]:
-        """Return what users see. Data that does not decode, which may be why it is here, is None."""
+        """Return what users see. Data is None of a delete, and where it does not decode: that may be why it is here."""
         try:
-            data = decoded(self.fields[b"data"])
+            data = shown(self.fields[b"data"])
         except (CorruptDataError, KeyError):
             data = None
         return {

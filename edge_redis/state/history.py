@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 from edge_redis.state import clock
-from edge_redis.state.change import decoded
+from edge_redis.state.change import shown
 
 T = TypeVar("T")
 Fields = dict[bytes, bytes]
@@ -30,9 +30,9 @@ def _checked(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]
 def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     """Return a change that waits in an outbox."""
     return {
-        "type": "update",
+        "type": "delete" if shown(fields[b"data"]) is None else "update",
         "version": int(entry_id.partition(b"-")[0]),
-        "data": decoded(fields[b"data"]),
+        "data": shown(fields[b"data"]),
         "timestamp": clock.to_datetime(fields[b"clock"]),
         "is_delta": fields[b"is_delta"] == b"1",
     }
@@ -58,7 +58,7 @@ def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
         "id": entry_id.decode(),
         "lost": fields[b"lost"].decode(),
         "version": int(fields[b"version"]),
-        "data": decoded(fields[b"data"]),
+        "data": shown(fields[b"data"]),
         "checksum": fields[b"checksum"].decode(),
         "updated_at": clock.to_datetime(fields[b"clock"]),
         "origin": fields[b"origin"].decode(),

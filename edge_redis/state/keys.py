@@ -7,17 +7,23 @@ So one Redis can be an edge and its cloud at once. Nothing here expires: all of 
 | <tag>:doc:<scope>    | hash   | both  | version, remote (the newest version known of the other end),    |
 |                      |        |       | clock, tick (the newest clock seen), origin, checksum, base     |
 |                      |        |       | (the stamp of the foreign state it was made of), data (codec),  |
-|                      |        |       | seen:<origin> (the newest version and checksum had of it)       |
+|                      |        |       | seen:<origin> (the newest version, checksum and clock had of    |
+|                      |        |       | it), life:<origin> (the clock since which it lives, where it    |
+|                      |        |       | has lost its data once), authority (the origin of the edge that |
+|                      |        |       | is LOCAL_WINS, in the cloud), merged (1 where data are fields   |
+|                      |        |       | to merge)                                                       |
 | <tag>:pending:<scope>| stream | edge  | the outbox: ``<version>-0``, a full after-image each; gone      |
 |                      |        |       | where empty                                                     |
 | <tag>:history:<scope>| stream | both  | exchanges with the other end, capped                            |
 | <tag>:conflicts:<sc.>| stream | both  | the losing side of every conflict, capped                       |
 | <tag>:work           | zset   | edge  | scope -> ms since when something waits in its outbox            |
-| <tag>:scopes         | hash   | edge  | every scope here -> its strategy, max_pending and origin        |
+| <tag>:scopes         | hash   | edge  | every scope here -> its strategy, max_pending, overflow, origin      |
 | <tag>:cursor         | string | edge  | the place in the cloud's feed up to which this edge has it      |
 | <tag>:dead           | stream | edge  | changes given up, with their error; not capped                  |
 | <tag>:changes        | zset   | cloud | the feed: scope -> the number of its latest change              |
 | <tag>:sequence       | string | cloud | the feed's last number                                          |
+| <tag>:totals         | hash   | edge  | pushed: changes that workers have confirmed, ever               |
+| <tag>:told           | string | cloud | the highest number of the feed that an edge was told            |
 | <tag>:site           | string | both  | a random name made with the first write                         |
 | <tag>:repeats:<time> | hash   | both  | the last call of each slot; expires (``core.repeats``)          |
 """
@@ -41,6 +47,8 @@ class StateKeys:
         self.dead = room.key("dead")
         self.changes = room.key("changes")
         self.sequence = room.key("sequence")
+        self.totals = room.key("totals")
+        self.told = room.key("told")
         self.site = room.key("site")
         self.repeats = room.key("repeats")
         self._room = room

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from edge_redis.core.operation import Flow, Operation, command
-from edge_redis.errors import InvalidArgumentError, PendingFullError, StoreTimeoutError
+from edge_redis.core.operation import Argument, Flow, Operation, command
+from edge_redis.errors import (
+    AuthorityConflictError,
+    CorruptDataError,
+    InvalidArgumentError,
+    PendingFullError,
+    StoreTimeoutError,
+)
 from edge_redis.models import SyncEvent, SyncState
 from edge_redis.state import change, scripts
 from edge_redis.state.change import Change, Feed
@@ -17,6 +24,12 @@ from edge_redis.state.settings import Settings
 
 ANY: Final = "*"
 """For ``update``: whatever the present state is."""
+
+NOTHING: Final = "-"
+"""For ``update``, in the script's words: no state."""
+
+TO_MERGE: Final = "MERGE"
+"""The outcome of ``apply`` where nothing was decided: the scope's fields are to be merged."""
 
 _PAGE: Final = 500
 _DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data")
@@ -42,16 +55,25 @@ class Present:
     stamp: str
     body: bytes
 
+    @property
+    def clock(self) -> str:
+        """The clock in the stamp, "" where there is no state."""
+        return self.stamp.partition("-")[0]
+
+
+Entry: TypeAlias = tuple[bytes, int, tuple[bytes, ...]]
+"""Of an outbox: its id, the number of the try that comes next, and the values of ``change.ENTRY_FIELDS``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Entries delivered to a worker: their scope's settings, and (id, deliveries, values) each.
+    """Entries delivered to a worker: their scope's settings, and (id, tries, values) each.
 
     The values are those of ``change.ENTRY_FIELDS``; one that is missing is empty.
     """
 
     settings: str
-    entries: list[tuple[bytes, int, tuple[bytes, ...]]]
+    entries: list[Entry]
 
 
 def _stale(reply: Any) -> None:  # noqa: ANN401 -- a raw reply
@@ -63,28 +85,44 @@ def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw repl
     _stale(reply)
     if reply == b"FULL":
         raise PendingFullError("the outbox is full: confirm changes, or let old ones coalesce")
+    if reply == b"LAST":
+        raise InvalidArgumentError("the scope is at the last version there is")
     if isinstance(reply, list):
-        return Present(reply[0].decode(), reply[1])
+        stamp = reply[0].decode()
+        return Present("" if stamp == NOTHING else stamp, reply[1])
     _, version, moment, origin = reply.split(b" ", 3)
     return Written(int(version), moment, origin.decode())
 
 
 def _from_apply(reply: bytes) -> str:
     _stale(reply)
-    return reply.decode()
+    word, _, rest = reply.decode().partition(" ")
+    if word == "AUTHORITY":
+        raise AuthorityConflictError(
+            f"the scope is LOCAL_WINS at another edge, {rest!r}: let one of the two be REMOTE_WINS, "
+            "or release_authority() where that edge is no more"
+        )
+    if word == "LAST":
+        raise CorruptDataError(f"version {rest} is higher than any that is ever written")
+    return word
 
 
 def _from_confirm(reply: bytes) -> int:
     _stale(reply)
-    word, number = reply.split()
+    word, _, number = reply.partition(b" ")
+    if word == b"OTHER":
+        raise CorruptDataError("the edge has lost data since, and given this version out again: nothing is confirmed")
     if word == b"ABOVE":
         raise InvalidArgumentError(f"up_to_version is above the local version, which is {int(number)}")
     return int(number)
 
 
 def _from_take(reply: list[Any]) -> Taken:
-    values = zip(*(reply[place::8] for place in range(3, 9)), strict=True)
-    return Taken(reply[0].decode(), list(zip(reply[1::8], reply[2::8], values, strict=True)))
+    entries: list[Entry] = []
+    for head, data in zip(reply[1::2], reply[2::2], strict=True):
+        entry_id, tries, is_delta, clock, checksum, base, origin = head.split(b" ", 6)
+        entries.append((entry_id, int(tries), (clock, origin, checksum, base, data, is_delta)))
+    return Taken(reply[0].decode(), entries)
 
 
 def _from_feed(reply: list[Any]) -> Feed:
@@ -94,13 +132,18 @@ def _from_feed(reply: list[Any]) -> Feed:
     return Feed(f"{site}:{number}", changes, restarted=restarted == "1")
 
 
+def _texts(reply: list[bytes]) -> tuple[str, str]:
+    name, place = (word.decode(errors="replace") for word in reply)
+    return name, place
+
+
 def _from_document(found: list[Any]) -> Change | None:
     return None if found[0] is None else change.from_fields(found)
 
 
 def _state(found: list[Any]) -> SyncState | None:
     present = _from_document(found)
-    return None if present is None else present.state
+    return None if present is None or change.shown(present.body) is None else present.state
 
 
 class Replica:
@@ -109,27 +152,23 @@ class Replica:
     def __init__(self, keys: StateKeys, settings: Settings) -> None:
         self.keys = keys
         self.settings = settings
+        self._end = f"{settings.role} {settings.site} {settings.words}"
 
     def update(
-        self, scope: str, body: bytes, checksum: str, *, expected: str, is_delta: bool, slot: str, number: int
+        self,
+        scope: str,
+        body: bytes,
+        checksum: str,
+        *,
+        expected: str,
+        is_delta: bool,
+        slot: str,
+        number: int,
+        clock: str = "",
     ) -> Operation[Written | Present]:
         """Write a scope's next version, where ``expected`` is the stamp of the present one or ANY."""
-        keys, own = self.keys, self.settings
-        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.scopes, keys.changes, keys.sequence]
-        names += [keys.site, keys.repeats]
-        words: list[str | bytes | int] = [
-            scope,
-            own.role,
-            expected,
-            body,
-            checksum,
-            int(is_delta),
-            own.origin,
-            own.site,
-            own.words,
-        ]
-        words += [own.max_pending, own.overflow, slot, number]
-        return scripts.UPDATE(names, words, _from_update)
+        call = f"{slot} {number} {is_delta:d} {expected or NOTHING} {checksum} {clock or NOTHING}"
+        return scripts.UPDATE([self.keys.doc(scope)], [self._end, call, body], _from_update)
 
     def apply(
         self, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
@@ -141,18 +180,45 @@ class Replica:
         words: list[str | bytes | int] = [scope, own.role, settings, own.site, own.max_history, own.max_conflicts]
         words += [slot, number]
         for each in changes:
-            words += [each.version, each.clock, each.origin, each.checksum, each.base, each.body]
+            words += [each.head, each.body]
         return scripts.APPLY(names, words, _from_apply)
 
+    def settle(
+        self,
+        scope: str,
+        present: Change | None,
+        state: Change,
+        changes: Sequence[Change],
+        letters: str,
+        settings: str,
+        *,
+        slot: str = "",
+        number: int = 0,
+    ) -> Operation[str]:
+        """Put ``state``, merged of the present one and ``changes``, in its place; "" where that is another now."""
+        keys, own = self.keys, self.settings
+        names = [keys.doc(scope), keys.history(scope), keys.scopes, keys.changes, keys.sequence, keys.site]
+        expected = NOTHING if present is None else present.stamp
+        words: list[Argument] = [scope, own.role, expected, settings, own.site, own.max_history, slot, number, letters]
+        words += [state.head, state.body, *(each.version for each in changes)]
+        return scripts.SETTLE([*names, keys.repeats], words, _from_apply)
+
     def confirm(
-        self, scope: str, up_to: int, *, slot: str = "", number: int = 0, group: str = "", ids: Sequence[bytes] = ()
+        self,
+        scope: str,
+        up_to: int,
+        *,
+        slot: str = "",
+        number: int = 0,
+        group: str = "",
+        clock: bytes = b"",
+        ids: Sequence[bytes] = (),
     ) -> Operation[int]:
-        """Take from the outbox what is at the other end."""
+        """Take from the outbox what is at the other end; ``clock`` tells which entry ``up_to`` was."""
         keys = self.keys
-        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.repeats]
-        return scripts.CONFIRM(
-            names, [scope, up_to, self.settings.max_history, slot, number, group, *ids], _from_confirm
-        )
+        names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.repeats, keys.totals]
+        words: list[Argument] = [scope, up_to, self.settings.max_history, slot, number, group, clock]
+        return scripts.CONFIRM(names, [*words, *ids], _from_confirm)
 
     def take(self, scope: str, group: str, consumer: str, count: int, claim_idle_ms: int) -> Operation[Taken]:
         """Deliver the oldest entries of an outbox to one worker."""
@@ -163,7 +229,7 @@ class Replica:
     def release(
         self, scope: str, group: str, consumer: str, idle_ms: int, entries: Sequence[tuple[bytes, int]]
     ) -> Operation[int]:
-        """Give entries, with their counts of deliveries, back undelivered."""
+        """Set how often entries have been tried; return how many are still this worker's."""
         flat = [word for entry in entries for word in entry]
         return scripts.RELEASE([self.keys.pending(scope)], [group, consumer, idle_ms, *flat], int)
 
@@ -173,16 +239,32 @@ class Replica:
         names = [keys.pending(scope), keys.work, keys.history(scope), keys.dead]
         return scripts.PARK(names, [scope, group, entry_id, deliveries, error, self.settings.max_history], int)
 
+    def register(self, scope: str) -> Operation[int]:
+        """Tell whoever applies remote states by which settings."""
+        return command(int, "HSET", self.keys.scopes, scope, self.settings.words)
+
+    def release_authority(self, scope: str) -> Operation[bool]:
+        """Let the next edge that is LOCAL_WINS be the scope's."""
+        return command(bool, "HDEL", self.keys.doc(scope), "authority")
+
     def feed(self, cursor: str, limit: int) -> Operation[Feed]:
         """Read what changed after ``cursor``."""
         keys = self.keys
         site, _, number = cursor.rpartition(":")
         place = [site, number] if number.isascii() and number.isdigit() else ["", 0]
         return scripts.FEED(
-            [keys.changes, keys.sequence, keys.site, keys.docs],
-            [*place, limit, FEED_BYTES, self.settings.site],
+            [keys.changes, keys.sequence, keys.site, keys.docs, keys.told],
+            [*place, limit, FEED_BYTES, secrets.token_hex(8)],
             _from_feed,
         )
+
+    def place(self) -> Operation[tuple[str, str]]:
+        """Read this edge's name and its place in the cloud's feed."""
+        return scripts.PLACE([self.keys.site, self.keys.cursor], [self.settings.site], _texts)
+
+    def advance(self, name: str, before: str, place: str) -> Operation[int]:
+        """Note the place in the cloud's feed, where this is still that edge at that place."""
+        return scripts.ADVANCE([self.keys.site, self.keys.cursor], [name, before, place], int)
 
     def look(self, scope: str) -> Operation[list[int]]:
         """Read version, remote version, pending changes and events of a scope."""

@@ -17,7 +17,8 @@ from edge_redis.core.repeats import Slots
 from edge_redis.errors import EdgeRedisError, StoreReplyError
 from edge_redis.models import SyncEvent
 from edge_redis.state.change import Change
-from edge_redis.state.operations import Replica
+from edge_redis.state.merging import merge_into
+from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import strategy_of
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, each, unavailable
@@ -47,7 +48,7 @@ class Puller:
         return accepted
 
     def _page(self) -> Flow[tuple[int, bool]]:
-        cursor = yield from command(_text, "GET", self._edge.keys.cursor)
+        name, cursor = yield from self._edge.place()
         try:
             feed = yield from Call(self._cloud.changes_since, cursor, self._batch_size)
             if feed.restarted:
@@ -58,9 +59,14 @@ class Puller:
             raise
         except Exception as error:  # of whatever store: an error of this package, which `run` waits out
             raise StoreReplyError(f"the cloud store: {error!r}") from error
-        outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in _whole(feed.changes)])
+        whole = _whole(feed.changes)
+        outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in whole])
+        for index, outcome in enumerate(outcomes):
+            if outcome == TO_MERGE:
+                scope, state = whole[index]
+                outcomes[index] = yield from merge_into(self._edge, scope, [state], "")
         if feed.cursor != cursor:
-            yield from command(bool, "SET", self._edge.keys.cursor, feed.cursor)
+            yield from self._edge.advance(name, cursor, feed.cursor)
         return outcomes.count("a"), bool(feed.changes) and feed.cursor != cursor
 
     def _offer_again(self) -> Flow[None]:
@@ -102,10 +108,6 @@ def _whole(changes: Sequence[tuple[str, Change]]) -> list[tuple[str, Change]]:
         else:
             whole.append((scope, state))
     return whole
-
-
-def _text(reply: Any) -> str:  # noqa: ANN401 -- a raw reply
-    return "" if reply is None else reply.decode(errors="replace")
 
 
 def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:  # noqa: ANN401 -- as the client gives it

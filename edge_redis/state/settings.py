@@ -30,12 +30,11 @@ def strategy_named(value: object) -> ConflictStrategy:
 
 
 def strategy_of(words: str) -> ConflictStrategy:
-    """Return what the cloud decides by for a scope with these settings at an edge.
-
-    LATEST_WINS as the edge does, and by version in every other case.
-    """
-    latest = words.split(" ", 1)[0] == ConflictStrategy.LATEST_WINS.value
-    return ConflictStrategy.LATEST_WINS if latest else ConflictStrategy.REMOTE_WINS
+    """Return the strategy in a scope's settings at an edge; REMOTE_WINS where they name none."""
+    try:
+        return ConflictStrategy(words.split(" ", 1)[0])
+    except ValueError:
+        return ConflictStrategy.REMOTE_WINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +61,4 @@ class Settings:
     @property
     def words(self) -> str:
         """The settings as the scripts read them."""
-        return f"{self.strategy.value} {self.max_pending} {self.origin}"
+        return f"{self.strategy.value} {self.max_pending} {self.overflow} {self.origin}"

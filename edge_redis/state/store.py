@@ -25,7 +25,8 @@ class CloudStore(Protocol):
 
         Changes are delivered at least once. So that each takes effect once, one whose version,
         origin and checksum were had before must change nothing. ``strategy`` says which of two
-        states wins: by version (REMOTE_WINS) or by clock (LATEST_WINS).
+        states wins: by clock (LATEST_WINS), field by field (MERGE: ``state.merging.joined`` makes one of two), and
+        by version in every other case. A store may refuse a second edge that is LOCAL_WINS.
         """
 
     def changes_since(self, cursor: str, limit: int) -> Feed | Awaitable[Feed]:

@@ -13,9 +13,10 @@ from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state import change
 from edge_redis.state.keys import StateKeys
-from edge_redis.state.operations import Replica
+from edge_redis.state.merging import merge_into
+from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
-from edge_redis.state.writer import Writer
+from edge_redis.state.writer import Writer, field_names
 
 _CONFLICT_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 
@@ -43,35 +44,46 @@ class Synchronizer(Subject):
         self._replica = Replica(StateKeys(namespace, "state"), self.settings)
         self._writer = Writer(self._replica)
         self._slots = Slots()
+        self._is_registered = self.settings.strategy is ConflictStrategy.REMOTE_WINS
 
-    def local_version(self) -> Operation[int]:
+    def _registered(self) -> Flow[None]:
+        """Store the scope's strategy, once: a worker may apply remote states before anything is written here."""
+        if not self._is_registered:
+            yield from self._replica.register(self.scope)
+            self._is_registered = True
+
+    def local_version(self) -> Flow[int]:
         """The version of the local state, 0 where there is none."""
         return self._number("version")
 
-    def remote_version(self) -> Operation[int]:
+    def remote_version(self) -> Flow[int]:
         """The newest version known to be at the other end, 0 where none is."""
         return self._number("remote")
 
-    def _number(self, field: str) -> Operation[int]:
-        return command(lambda reply: int(reply or 0), "HGET", self._replica.keys.doc(self.scope), field)
+    def _number(self, field: str) -> Flow[int]:
+        yield from self._registered()
+        return (yield from command(lambda reply: int(reply or 0), "HGET", self._replica.keys.doc(self.scope), field))
 
-    def pending_count(self) -> Operation[int]:
+    def pending_count(self) -> Flow[int]:
         """How many changes wait for the other end."""
-        return command(int, "XLEN", self._replica.keys.pending(self.scope))
+        yield from self._registered()
+        return (yield from command(int, "XLEN", self._replica.keys.pending(self.scope)))
 
     def is_synced(self) -> Flow[bool]:
         """Whether nothing is pending and both ends have the same version, as far as is known here."""
+        yield from self._registered()
         version, remote, pending, _ = yield from self._replica.look(self.scope)
         return pending == 0 and version == remote
 
-    def get_local_state(self) -> Operation[SyncState | None]:
+    def get_local_state(self) -> Flow[SyncState | None]:
         """Return the local state, None where there is none.
 
         Raises:
             CorruptDataError: what is in Redis does not decode.
 
         """
-        return self._replica.state(self.scope)
+        yield from self._registered()
+        return (yield from self._replica.state(self.scope))
 
     def update_local(self, data: dict[str, Any], is_delta: bool = False) -> Flow[SyncState]:  # noqa: FBT001, FBT002 -- the contract's signature
         """Write the next version and put it in the outbox; return it.
@@ -91,6 +103,25 @@ class Synchronizer(Subject):
         check.instance("is_delta", is_delta, bool)
         return self._writer.write(self.scope, data, is_delta=is_delta)
 
+    def delete_fields(self, *names: str) -> Flow[SyncState]:
+        """Write the next version without these fields of the top level; return it. One that is not there is no matter.
+
+        Raises what ``update_local`` raises.
+        """
+        return self._writer.write(self.scope, {}, is_delta=True, without=field_names(names))
+
+    def delete(self) -> Flow[bool]:
+        """Delete the scope, here and, as every change travels, everywhere; return whether there was anything.
+
+        A delete is a version like any other: it wins or loses by the same rule, and what is
+        written next has the version after it, so a scope that is created again stays.
+
+        Raises:
+            PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
+
+        """
+        return self._writer.delete(self.scope)
+
     def apply_remote(self, state: SyncState) -> Flow[bool]:
         """Let a state of the other end win or lose against the local one; return whether it was applied.
 
@@ -98,6 +129,9 @@ class Synchronizer(Subject):
         the other, the loser is kept among the conflicts. Pending changes stay pending: the other
         end, which decides by the same order, refuses what lost here. The local version never goes
         back: a state that wins by its clock with a lower version raises no version.
+
+        MERGE takes from it every field whose change is later than the one here; all fields of a state
+        that a user gives count as changed at its ``updated_at``.
 
         LOCAL_WINS keeps the local state and, where the remote version is not lower, writes it
         again above that, so that the other end takes it.
@@ -115,16 +149,17 @@ class Synchronizer(Subject):
                     self.scope, SyncEvent("pull", state.version, success=False, error=str(error)), slot, number
                 )
             raise
+        words = self.settings.words
         with self._slots.hold() as (slot, number):
-            outcome = yield from self._replica.apply(
-                self.scope, [incoming], self.settings.words, slot=slot, number=number
-            )
+            outcome = yield from self._replica.apply(self.scope, [incoming], words, slot=slot, number=number)
+            if outcome == TO_MERGE:
+                outcome = yield from merge_into(self._replica, self.scope, [incoming], words, slot=slot, number=number)
         return outcome == "a"
 
     def get_pending_changes(self) -> Flow[list[dict[str, Any]]]:
         """Return what waits for the other end, oldest first.
 
-        Each is a dict of type ("update"), version, data (the full state at that version),
+        Each is a dict of type ("update" or "delete"), version, data (the full state at that version, None of a delete),
         timestamp (UTC) and is_delta (whether it was written as a delta).
         """
         return self._replica.pending(self.scope)
@@ -138,7 +173,7 @@ class Synchronizer(Subject):
             InvalidArgumentError: the version is above the local one; nothing was removed.
 
         """
-        version = check.integer("up_to_version", up_to_version, least=0, most=change.MAX_VERSION)
+        version = check.integer("up_to_version", up_to_version, least=0, most=2 * change.MAX_VERSION)
         with self._slots.hold() as (slot, number):
             return (yield from self._replica.confirm(self.scope, version, slot=slot, number=number))
 
@@ -149,8 +184,8 @@ class Synchronizer(Subject):
     def conflicts(self, limit: int = 20) -> Operation[list[dict[str, Any]]]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first.
 
-        Each is a dict of id (for ``resolve``), version, data, checksum, updated_at and origin of what lost, lost
-        ("local" or "remote"), winner (a dict of the same without data) and timestamp.
+        Each is a dict of id (for ``resolve``), version, data (None of a delete), checksum, updated_at and origin of
+        what lost, lost ("local" or "remote"), winner (a dict of the same without data) and timestamp.
         """
         return self._replica.conflicts(self.scope, check.integer("limit", limit, least=1, most=MAX_KEPT))
 
@@ -173,12 +208,16 @@ class Synchronizer(Subject):
         found = yield from self._replica.conflict(self.scope, conflict_id)
         if not found:
             raise check.value_error("conflict_id", conflict_id, "must be the id of a conflict of this scope")
-        state = yield from self._writer.write(self.scope, found[0]["data"] if data is None else data, is_delta=False)
+        chosen = found[0]["data"] if data is None else data
+        if chosen is None:
+            raise check.value_error("data", data, "must be given: what lost is a delete")
+        state = yield from self._writer.write(self.scope, chosen, is_delta=False)
         yield from self._replica.forget_conflict(self.scope, conflict_id)
         return state
 
     def summary(self) -> Flow[dict[str, Any]]:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""
+        yield from self._registered()
         version, remote, pending, events = yield from self._replica.look(self.scope)
         return {
             "local_version": version,

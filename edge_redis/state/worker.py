@@ -8,17 +8,20 @@ within a scope needs no lock, and a worker that dies loses its scopes by doing n
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
 from edge_redis.core import check
 from edge_redis.core.operation import Call, Flow, Operation, command
+from edge_redis.core.repeats import Slots
 from edge_redis.core.subject import Subject
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import AuthorityConflictError, EdgeRedisError
+from edge_redis.models import SyncEvent
 from edge_redis.state.change import from_entry
 from edge_redis.state.dead import MAX_READ, DeadLetters
 from edge_redis.state.keys import StateKeys
-from edge_redis.state.operations import Replica, Taken
+from edge_redis.state.operations import Entry, Replica, Taken
 from edge_redis.state.pulling import Puller
 from edge_redis.state.settings import Settings, strategy_of
 from edge_redis.state.store import CloudStore
@@ -28,6 +31,7 @@ _log = logging.getLogger("edge_redis")
 
 MAX_BATCH: Final = 1000
 _SCOPES_AT_ONCE: Final = 32
+_OUTBOXES_AT_ONCE: Final = 500
 _MAX_ERROR_CHARS: Final = 500
 
 
@@ -47,13 +51,16 @@ class Worker(Subject):
     ) -> None:
         self._cloud = cloud
         self._group = check.identifier("group", group)
-        self._consumer = check.identifier("consumer", consumer)
+        self._consumer = f"{check.identifier('consumer', consumer)}#{secrets.token_hex(6)}"
         self._batch_size = check.integer("batch_size", batch_size, least=1, most=MAX_BATCH)
         self._claim_idle_ms = round(check.positive("claim_idle_seconds", claim_idle_seconds) * 1000)
         self._max_deliveries = check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000)
         self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
         self._puller = Puller(self._edge, cloud, self._batch_size)
         self._dead = DeadLetters(self._edge, cloud)
+        self._slots = Slots()
+        self._is_greeted = False
+        self._refused: set[str] = set()
 
     def run_once(self) -> Flow[int]:
         """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
@@ -65,9 +72,17 @@ class Worker(Subject):
             StoreUnavailableError: the edge or the cloud cannot be reached; nothing is lost, call again.
 
         """
-        pushed = yield from self._push()
-        pulled = yield from self._puller.pull()
-        return pushed + pulled
+        # First, and after an outage: see whether either end has gone back, before anything is pushed over it.
+        ways = (self._push, self._puller.pull) if self._is_greeted else (self._puller.pull, self._push)
+        self._is_greeted = True
+        handled = 0
+        try:
+            for way in ways:
+                handled += yield from way()
+        except OUTAGE:
+            self._is_greeted = False
+            raise
+        return handled
 
     def lag(self) -> Flow[dict[str, Any]]:
         """Return scopes_waiting, how many have changes that the cloud has not had, and oldest_seconds.
@@ -82,10 +97,32 @@ class Worker(Subject):
         age = max(0.0, now - float(since[0]) / 1000) if since else 0.0
         return {"scopes_waiting": waiting, "oldest_seconds": age}
 
+    def status(self) -> Flow[dict[str, Any]]:
+        """Return what ``lag`` does, and further: scopes, changes_waiting, dead_letters and pushed_total.
+
+        The last one counts the changes that workers have brought to the cloud, ever: two readings
+        of it give the throughput. Reads each outbox's length, a few hundred a round trip.
+        """
+        keys = self._edge.keys
+        found = yield from self.lag()
+        found["scopes"] = yield from command(int, "HLEN", keys.scopes)
+        found["changes_waiting"] = yield from self._changes_waiting()
+        found["dead_letters"] = yield from command(int, "XLEN", keys.dead)
+        found["pushed_total"] = yield from command(lambda reply: int(reply or 0), "HGET", keys.totals, "pushed")
+        return found
+
+    def _changes_waiting(self) -> Flow[int]:
+        total, offset = 0, 0
+        while names := (yield from self._waiting(offset, _OUTBOXES_AT_ONCE)):
+            scopes = [name.decode(errors="replace") for name in names]
+            lengths = yield from each([command(int, "XLEN", self._edge.keys.pending(scope)) for scope in scopes])
+            total, offset = total + sum(length or 0 for length in lengths), offset + len(names)
+        return total
+
     def dead_letters(self, limit: int = 100) -> Flow[list[dict[str, Any]]]:
         """Return the oldest ``limit`` changes that were given up.
 
-        Each is a dict of id, scope, version, data (None where it does not decode), error (of the
+        Each is a dict of id, scope, version, data (None of a delete, and where it does not decode), error (of the
         last try), deliveries and timestamp (UTC, when it was given up).
         """
         letters = yield from self._dead.read(check.integer("limit", limit, least=1, most=MAX_READ))
@@ -106,9 +143,7 @@ class Worker(Subject):
     def _push(self) -> Flow[int]:
         handled = offset = 0
         while not handled:
-            names: list[bytes] = yield from command(
-                list, "ZRANGE", self._edge.keys.work, offset, offset + _SCOPES_AT_ONCE - 1
-            )
+            names = yield from self._waiting(offset)
             if not names:
                 break
             # No scope of ours has a name that does not decode; what somebody else put there finds no outbox.
@@ -118,6 +153,9 @@ class Worker(Subject):
             handled += yield from self._deliver_all(waiting)
             offset += len(scopes)
         return handled
+
+    def _waiting(self, offset: int, count: int = _SCOPES_AT_ONCE) -> Operation[list[bytes]]:
+        return command(list, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
 
     def _deliver_all(self, waiting: Sequence[tuple[str, Taken]]) -> Flow[int]:
         """Deliver to one scope after another. An outage gives back what it left untried, at its count as it was."""
@@ -137,59 +175,80 @@ class Worker(Subject):
         return self._edge.take(scope, self._group, self._consumer, count, self._claim_idle_ms)
 
     def _deliver(self, scope: str, taken: Taken) -> Flow[int]:
-        if any(deliveries > 1 for _, deliveries, _ in taken.entries):
+        if any(tries > 1 for _, tries, _ in taken.entries):
             return (yield from self._deliver_singly(scope, taken))
         try:
-            yield from self._apply(scope, taken)
+            yield from self._apply(scope, taken.settings, taken.entries)
         except OUTAGE:
             raise
+        except AuthorityConflictError as error:
+            return (yield from self._hold(scope, taken, error))
         except Exception as error:  # noqa: BLE001 -- which change is to blame will show
             _log.warning(
                 "%d changes of %r failed together and will be tried singly: %s", len(taken.entries), scope, error
             )
             return (yield from self._deliver_singly(scope, taken))
-        return (yield from self._confirm(scope, taken))
+        return (yield from self._confirm(scope, taken.entries))
 
     def _deliver_singly(self, scope: str, taken: Taken) -> Flow[int]:
-        """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises."""
-        yield from self._release(scope, taken, idle_ms=0)
+        """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises.
+
+        A count is that of the try that comes next. All go down by one until their turn comes, so
+        that whoever takes over from a worker that died here, and counts one more for each, raises
+        the one alone that was being tried.
+        """
+        yield from self._count(scope, taken.entries, change=-1)
         handled = 0
-        for _ in taken.entries:
-            one = yield from self._take(scope, 1)
-            done = yield from self._try(scope, one) if one.entries else _nothing()
+        for index, entry in enumerate(taken.entries):
+            if not (yield from self._count(scope, [entry])):
+                break  # another worker has taken over
+            done = yield from self._try(scope, taken.settings, entry)
             if not done:
+                yield from self._count(scope, taken.entries[index + 1 :])
                 break
             handled += done
         return handled
 
-    def _try(self, scope: str, one: Taken) -> Flow[int]:
-        entry_id, deliveries, _ = one.entries[0]
-        if deliveries > self._max_deliveries:
-            return (yield from self._park(scope, entry_id, deliveries - 1, "no worker outlived it"))
+    def _try(self, scope: str, settings: str, entry: Entry) -> Flow[int]:
+        entry_id, tries, _ = entry
+        if tries > self._max_deliveries:
+            return (yield from self._park(scope, entry_id, tries - 1, "no worker outlived it"))
         try:
-            yield from self._apply(scope, one)
+            yield from self._apply(scope, settings, [entry])
         except OUTAGE:
             raise
+        except AuthorityConflictError as error:
+            return (yield from self._hold(scope, Taken(settings, [entry]), error))
         except Exception as error:  # noqa: BLE001 -- whatever it is, it goes to the dead letters
             text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
-            if deliveries >= self._max_deliveries:
-                return (yield from self._park(scope, entry_id, deliveries, text))
-            _log.warning(
-                "change %r of %r failed, %d of %d: %s", entry_id, scope, deliveries, self._max_deliveries, text
-            )
+            if tries >= self._max_deliveries:
+                return (yield from self._park(scope, entry_id, tries, text))
+            _log.warning("change %r of %r failed, %d of %d: %s", entry_id, scope, tries, self._max_deliveries, text)
+            yield from self._count(scope, [entry], change=1)
             return 0
-        return (yield from self._confirm(scope, one))
+        return (yield from self._confirm(scope, [entry]))
 
-    def _apply(self, scope: str, taken: Taken) -> Flow[None]:
-        changes = [from_entry(entry_id, values) for entry_id, _, values in taken.entries]
+    def _hold(self, scope: str, taken: Taken, error: AuthorityConflictError) -> Flow[int]:
+        """Leave a scope's changes where they are: none of them is to blame. It is told once, and tried again."""
+        if scope not in self._refused:
+            self._refused.add(scope)
+            _log.error("%r is held up: %s", scope, error)
+            event = SyncEvent("push", int(taken.entries[-1][0].partition(b"-")[0]), success=False, error=str(error))
+            with self._slots.hold() as (slot, number):
+                yield from self._edge.note(scope, event, slot, number)
+        return 0
+
+    def _apply(self, scope: str, settings: str, entries: Sequence[Entry]) -> Flow[None]:
+        changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
         for change in changes:
             change.verify()
-        yield from Call(self._cloud.apply, scope, changes, strategy_of(taken.settings))
+        yield from Call(self._cloud.apply, scope, changes, strategy_of(settings))
 
-    def _confirm(self, scope: str, taken: Taken) -> Flow[int]:
-        ids = [entry_id for entry_id, _, _ in taken.entries]
-        up_to = int(ids[-1].partition(b"-")[0])
-        yield from self._edge.confirm(scope, up_to, group=self._group, ids=ids)
+    def _confirm(self, scope: str, entries: Sequence[Entry]) -> Flow[int]:
+        ids = [entry_id for entry_id, _, _ in entries]
+        up_to, clock = int(ids[-1].partition(b"-")[0]), entries[-1][2][0]
+        yield from self._edge.confirm(scope, up_to, group=self._group, clock=clock, ids=ids)
+        self._refused.discard(scope)
         return len(ids)
 
     def _park(self, scope: str, entry_id: bytes, deliveries: int, text: str) -> Flow[int]:
@@ -200,17 +259,13 @@ class Worker(Subject):
         yield from self._edge.park(scope, self._group, entry_id, deliveries, text)
         return 1
 
-    def _release(self, scope: str, taken: Taken, *, idle_ms: int) -> Operation[int]:
-        entries = [(entry_id, deliveries) for entry_id, deliveries, _ in taken.entries]
-        return self._edge.release(scope, self._group, self._consumer, idle_ms, entries)
+    def _count(self, scope: str, entries: Sequence[Entry], *, change: int = 0, idle_ms: int = 0) -> Flow[int]:
+        counted = [(entry_id, tries + change) for entry_id, tries, _ in entries]
+        return (yield from self._edge.release(scope, self._group, self._consumer, idle_ms, counted))
 
     def _give_back(self, scope: str, taken: Taken) -> Flow[None]:
+        """Let another worker have at once what this one did not try: it counts one more, and was no try."""
         try:
-            yield from self._release(scope, taken, idle_ms=self._claim_idle_ms)
+            yield from self._count(scope, taken.entries, change=-1, idle_ms=self._claim_idle_ms)
         except EdgeRedisError as error:  # the edge is away too: the claim time will do it
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._claim_idle_ms, error)
-
-
-def _nothing() -> Flow[int]:
-    yield from ()
-    return 0

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from edge_redis import ChecksumMismatchError, ConflictStrategy, SyncState
+from edge_redis import ChecksumMismatchError, ConflictStrategy, InvalidArgumentError, SyncState
 from support.sync import NOON, dump, remote
 
 LATEST, LOCAL, REMOTE = ConflictStrategy.LATEST_WINS, ConflictStrategy.LOCAL_WINS, ConflictStrategy.REMOTE_WINS
@@ -218,3 +218,25 @@ def test_from_data_of_one_process_in_turn(make):
     sync.update_local({"n": 1})
     assert sync.apply_remote(SyncState.from_data({"n": 2}, 1)) is True
     assert sync.get_local_state().data == {"n": 2}
+
+
+def test_the_highest_version_that_is_taken_leaves_room_above_it(make):
+    sync = make("EdgeSynchronizer", LOCAL, scope="room")
+    sync.update_local({"ours": 1})
+    assert sync.apply_remote(remote({"theirs": 1}, 2**52, origin="z")) is False
+    assert sync.local_version == 2**52 + 1
+    assert [sync.update_local({"n": number}).version for number in range(3)] == [2**52 + 2 + n for n in range(3)]
+    assert [change["version"] for change in sync.get_pending_changes()][-1] == 2**52 + 4
+    assert sync.confirm_sync(2**52 + 4) == 5
+    with pytest.raises(InvalidArgumentError):
+        sync.apply_remote(remote({"theirs": 1}, 2**52 + 1, origin="z"))
+
+
+def test_a_document_at_the_last_version_there_is_says_so(make, backend):
+    sync = make("EdgeSynchronizer", scope="room")
+    sync.update_local({"n": 1})
+    with backend.client() as client:
+        client.hset("er:{default:state0}:doc:room", "version", 2**53 - 2)
+    with pytest.raises(InvalidArgumentError, match="last version"):
+        sync.update_local({"n": 2})
+    assert sync.pending_count == 1

@@ -49,7 +49,7 @@ def _unread(operation: Operation[Any]) -> Operation[Any]:
 
 @dataclass
 class Actor:
-    """A flow and the client it runs on. ``start`` is called when the scenario begins."""
+    """A flow and the client, or the runner, it runs on. ``start`` is called when the scenario begins."""
 
     name: str
     client: Any
@@ -58,12 +58,13 @@ class Actor:
     result: Any = None
     error: EdgeRedisError | None = None
     crashed: bool = False
+    runner: BlockingRunner | None = None
     _flow: Generator[Step, Any, Any] | None = None
     _step: Step | None = None
     _over: bool = False
 
     def begin(self) -> None:
-        self._runner = BlockingRunner(self.client)
+        self._runner = self.runner or BlockingRunner(self.client)
         self._flow = iter(self.start())
         self._advance(next)
 

@@ -11,14 +11,16 @@
 -- KEYS[10] repeats       hash    prefix; the last call of each slot
 -- ARGV[1] scope
 -- ARGV[2] role           edge or cloud
--- ARGV[3] settings       strategy, max_pending and origin; '' for those the scope has here
+-- ARGV[3] settings       strategy, max_pending, overflow and origin; '' for those the scope has here
 -- ARGV[4] candidate      the site's name, where it has none
 -- ARGV[5] max_history    integer
 -- ARGV[6] max_conflicts  integer
 -- ARGV[7] slot           '' where a repeat is no different from a redelivery
 -- ARGV[8] number
--- ARGV[9..] states       six each: version, clock, origin, checksum, base, data
--- Reply: a letter a state: a accepted, d already there, r refused
+-- ARGV[9..] states       two each: a head (version, clock, checksum, base and origin, a space between each), and data
+-- Reply: a letter a state: a accepted, d already there, r refused; `LAST <version>` where one is too high to go on
+--        from; `AUTHORITY <origin>` where that edge is the scope's LOCAL_WINS, and these states are another's;
+--        `MERGE` where the scope's fields are to be merged (settle.lua)
 -- Invariant: the result is that of any order and any repetition of the same states (LOCAL_WINS excepted)
 -- Repeat: remembered with a slot, else idempotent: what was accepted is already there
 -- include: clock
@@ -31,30 +33,54 @@ local scopes, changes, sequence, site, repeats = KEYS[6], KEYS[7], KEYS[8], KEYS
 local scope, role, slot = ARGV[1], ARGV[2], ARGV[7]
 local max_history, max_conflicts = tonumber(ARGV[5]), tonumber(ARGV[6])
 local at = now_ms()
-local direction = role == 'edge' and 'pull' or 'push'
+local is_edge = role == 'edge'
+local direction = is_edge and 'pull' or 'push'
 
 if slot ~= '' then
   local before = recall(repeats, at, slot, ARGV[8])
   if before then return before end
 end
+local states = {}
+for i = 9, #ARGV, 2 do
+  local version, clock, checksum, base, origin = string.match(ARGV[i], '^(%d+) (%S*) (%S*) (%S*) (.*)$')
+  if tonumber(version) >= MAX_VERSION then return 'LAST ' .. version end
+  states[#states + 1] = {
+    version = tonumber(version), clock = clock, checksum = checksum, base = base, origin = origin,
+    data = ARGV[i + 1], stamp = stamp(clock, checksum),
+  }
+end
 
 -- Every key is read before any is written: one of another type stops the script here.
 local current = read_document(doc)
-local unsynced = role == 'edge' and redis.call('XLEN', pending) > 0
+local waiting = is_edge and redis.call('XLEN', pending) or 0
 redis.call('XLEN', history)
 redis.call('XLEN', conflicts)
-local settings = ARGV[3]
-if role == 'edge' then
+local settings, known_settings = ARGV[3], nil
+if is_edge then
   redis.call('ZSCORE', work, scope)
-  local known = redis.call('HGET', scopes, scope)
-  if settings == '' then settings = known or 'remote_wins 100 ' end -- scopes is also the index of all there are
+  known_settings = redis.call('HGET', scopes, scope)
+  if settings == '' then settings = known_settings or 'remote_wins 100 coalesce ' end -- scopes is also the index of all
 else
   redis.call('ZSCORE', changes, scope)
   redis.call('GET', sequence)
 end
-local strategy, max_pending, own = string.match(settings, '^(%S+) (%d+) (.*)$')
-local site_name = redis.call('GET', site) or ARGV[4]
-if own == '' then own = site_name end
+local strategy, max_pending, overflow, own = string.match(settings, '^(%S+) (%d+) (%S+) (.*)$')
+-- Fields tell by themselves that they are to be merged: an end may not have been told the strategy yet.
+if strategy == 'merge' or (current and current.merged) then return 'MERGE' end
+for _, state in ipairs(states) do
+  if string.byte(state.data, 1) == 146 then return 'MERGE' end
+end
+local site_name = redis.call('GET', site)
+if own == '' then own = site_name or ARGV[4] end
+
+-- LOCAL_WINS is authority, and of two that each write theirs again above the other's none would ever have done.
+local authority
+if not is_edge and strategy == 'local_wins' then
+  local claimant, held = states[#states].origin, redis.call('HGET', doc, 'authority')
+  if held and held ~= claimant then return 'AUTHORITY ' .. held end
+  if not held and claimant ~= 'cloud' then authority = claimant end
+  strategy = 'remote_wins'
+end
 
 local function wins_by_version(state)
   if state.version ~= current.version then return state.version > current.version end
@@ -66,7 +92,7 @@ local function wins_by_version(state)
 end
 
 local function wins_by_clock(state)
-  if state.clock ~= current.clock then return precedes(current.clock, state.clock) end
+  if state.clock ~= current.clock then return earlier(current.clock, state.clock) end
   if state.origin ~= current.origin then return precedes(current.origin, state.origin) end
   return precedes(current.checksum, state.checksum)
 end
@@ -77,20 +103,48 @@ local function is_same(state)
   return state.version == current.version
 end
 
--- Whether one was written in knowledge of the other, so that nothing is lost between them.
-local function is_related(state)
-  if state.origin ~= '' and state.origin == current.origin and state.version ~= current.version then return true end
-  if state.base ~= '' and state.base == current.stamp then return true end
-  return current.base ~= '' and current.base == state.stamp
+-- The newest state of an origin that this end has had, and since which clock the origin lives: one that lost its
+-- data and its versions begins a new life, whose states know nothing of the former one's.
+local ALWAYS = '000000000000000000'
+local function read_seen(origin)
+  local found = redis.call('HMGET', doc, 'seen:' .. origin, 'life:' .. origin)
+  if not found[1] then return nil end
+  local version, checksum, clock = string.match(found[1], '^(%d+):(%x*):(%d+)$')
+  return {version = tonumber(version), checksum = checksum, clock = clock, life = found[2] or ALWAYS}
 end
 
--- Whether this end has had that very state, or a later one of the same origin.
+local function is_the_seen(state, seen)
+  return seen.checksum == string.sub(state.checksum, 1, 16)
+    and (seen.version == state.version or seen.clock == state.clock)
+end
+
+-- Whether this end has had that very state, or a later one of the same life of its origin.
 local function was_seen(state)
-  local seen = state.origin ~= '' and redis.call('HGET', doc, 'seen:' .. state.origin)
+  local seen = state.seen
   if not seen then return false end
-  local version, checksum = string.match(seen, '^(%d+):(.*)$')
-  if tonumber(version) ~= state.version then return state.version < tonumber(version) end
-  return checksum == string.sub(state.checksum, 1, 16)
+  if is_the_seen(state, seen) then return true end
+  return state.version < seen.version and earlier(state.clock, seen.clock) and not earlier(state.clock, seen.life)
+end
+
+-- An origin counts its versions and its clock up together: a lower version at a later time was given out again.
+local function begins_anew(state)
+  local seen = state.seen
+  if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then return false end
+  return state.version < seen.version or (state.version == seen.version and strategy ~= 'latest_wins')
+end
+
+local function of_one_life(state)
+  if state.origin == '' or state.origin ~= current.origin or state.version == current.version then return false end
+  if (state.version < current.version) ~= earlier(state.clock, current.clock) then return false end
+  local life = state.life
+  return life == ALWAYS or earlier(state.clock, life) == earlier(current.clock, life)
+end
+
+-- Whether one was written in knowledge of the other, so that nothing is lost between them.
+local function is_related(state)
+  if of_one_life(state) then return true end
+  if state.base ~= '' and state.base == current.stamp then return true end
+  return current.base ~= '' and current.base == state.stamp
 end
 
 local function keep_loser(side, loser, winner)
@@ -102,39 +156,53 @@ local function keep_loser(side, loser, winner)
 end
 
 local function accept(state)
+  local message = ''
+  if is_edge and state.origin == own then
+    -- Written here, and known here no more. What is written next is made of it as of any foreign state.
+    message, state.base = 'this edge had lost it', state.stamp
+  end
   if current then
     state.remote, state.tick = current.remote, current.tick
-    local at_risk = role == 'cloud' or unsynced or current.remote < current.version
+    local at_risk = not is_edge or waiting > 0 or current.remote < current.version
     if at_risk and not is_related(state) then keep_loser('local', current, state) end
     state.version = math.max(state.version, current.version)
-    if precedes(state.tick, state.clock) then state.tick = state.clock end
+    if earlier(state.tick, state.clock) then state.tick = state.clock end
   else
     state.remote, state.tick = 0, state.clock
   end
   current = state
-  record(history, max_history, direction, state.version, '1', '')
+  record(history, max_history, direction, state.version, '1', message)
 end
 
--- LOCAL_WINS: the local state again, above the remote one, so that the other end takes it.
+-- LOCAL_WINS: the local state again, above the remote one, so that the other end takes it. Where the outbox is full
+-- and may drop nothing, it takes the place of its own former version there: the newest, of the same data.
+local asserted
 local function reassert(state)
   current.version = state.version + 1
-  current.tick = tick(precedes(current.tick, state.clock) and state.clock or current.tick)
+  current.tick = tick(earlier(current.tick, state.clock) and state.clock or current.tick)
   current.clock, current.origin, current.base = current.tick, own, state.stamp
   current.stamp = stamp(current.clock, current.checksum)
   current.data = redis.call('HGET', doc, 'data')
-  enqueue(pending, work, scope, current, '0', max_pending)
-  note_seen(doc, current)
+  if overflow == 'reject' and waiting >= tonumber(max_pending) then
+    redis.call('XDEL', pending, redis.call('XREVRANGE', pending, '+', '-', 'COUNT', 1)[1][1])
+  end
+  enqueue(pending, current, '0', max_pending)
+  redis.call('ZADD', work, 'NX', waiting_since(current.clock, at), scope)
+  asserted = {
+    version = current.version, checksum = string.sub(current.checksum, 1, 16), clock = current.clock, life = ALWAYS,
+  }
+  waiting = redis.call('XLEN', pending)
 end
 
 local function refuse(state)
-  local known = is_related(state) or was_seen(state)
+  local known = was_seen(state) or is_related(state)
   if not known then keep_loser('remote', state, current) end
   if slot ~= '' or not known then
     record(history, max_history, direction, state.version, '0', 'refused by ' .. strategy)
   end
   if strategy == 'local_wins' and state.version >= current.version then reassert(state) end
   -- The hub's version is at least that of all it was shown, so that every edge comes to the same.
-  if role == 'cloud' then current.version = math.max(current.version, state.version) end
+  if not is_edge then current.version = math.max(current.version, state.version) end
 end
 
 local function again(state)
@@ -152,27 +220,37 @@ end
 
 local effect = {a = accept, d = again, r = refuse}
 local version_before, stamp_before = current and current.version, current and current.stamp
-local letters = {}
-for i = 9, #ARGV, 6 do
-  local state = {
-    version = tonumber(ARGV[i]), clock = ARGV[i + 1], origin = ARGV[i + 2], checksum = ARGV[i + 3],
-    base = ARGV[i + 4], data = ARGV[i + 5], stamp = stamp(ARGV[i + 1], ARGV[i + 3]),
-  }
-  local shown = state.version
+local letters, fields, newest = {}, {'HSET', doc}, {}
+for _, state in ipairs(states) do
+  local shown, name, anew = state.version, state.origin, false
+  if name ~= '' then
+    state.seen = newest[name] or read_seen(name)
+    anew = begins_anew(state)
+    state.life = anew and state.clock or state.seen and state.seen.life or ALWAYS
+  end
   local letter = decide(state)
-  local was_known = state.origin == '' or was_seen(state)
+  local tell = anew or (name ~= '' and not was_seen(state) and not earlier(state.clock, state.life))
   effect[letter](state)
   current.remote = math.max(current.remote, shown)
-  if not was_known then
-    note_seen(doc, {version = shown, origin = state.origin, checksum = state.checksum})
+  if tell then
+    newest[name] = {
+      version = shown, checksum = string.sub(state.checksum, 1, 16), clock = state.clock, life = state.life,
+    }
   end
+  if asserted then newest[own] = asserted end
   letters[#letters + 1] = letter
 end
 
+for name, seen in pairs(newest) do
+  fields[#fields + 1], fields[#fields + 2] = 'seen:' .. name, seen_text(seen.version, seen)
+  if seen.life ~= ALWAYS then fields[#fields + 1], fields[#fields + 2] = 'life:' .. name, seen.life end
+end
+if authority then fields[#fields + 1], fields[#fields + 2] = 'authority', authority end
+if #fields > 2 then redis.call(unpack(fields)) end
 write_document(doc, current)
-redis.call('SET', site, site_name, 'NX')
-if role == 'edge' then
-  redis.call('HSET', scopes, scope, settings)
+if not site_name then redis.call('SET', site, ARGV[4]) end
+if is_edge then
+  if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif current.version ~= version_before or current.stamp ~= stamp_before then
   announce(changes, sequence, scope)
 end

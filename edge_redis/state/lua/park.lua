@@ -29,6 +29,6 @@ for _, word in ipairs(found[2]) do letter[#letter + 1] = word end
 redis.call(unpack(letter))
 redis.call('XACK', pending, group, id)
 redis.call('XDEL', pending, id)
-settle(pending, work, scope)
+settle(pending, work, scope, now_ms())
 record(history, tonumber(ARGV[6]), 'push', tonumber(version), '0', ARGV[5])
 return 1

@@ -1,19 +1,22 @@
--- Give entries back undelivered: the worker could not try them.
+-- Set how often entries have been tried, and for how long their worker has been silent about them.
 -- KEYS[1] pending        stream  the scope's outbox
 -- ARGV[1] group
 -- ARGV[2] consumer
 -- ARGV[3] idle_ms        integer, what their idle time becomes: how soon another worker may claim them
--- ARGV[4..] entries      two each: id, deliveries
--- Reply: integer, entries given back
--- Invariant: an entry that was not tried does not come nearer to the dead letters
--- Repeat: idempotent, the count is set and not lowered
+-- ARGV[4..] entries      two each: id, the count of tries, this one included
+-- Reply: integer, entries that are still this worker's
+-- Invariant: an entry that another worker has taken over is left to it
+-- Repeat: idempotent, counts are set and not raised
 local pending, group, consumer, idle_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 redis.call('XLEN', pending)
 local given = 0
 for i = 4, #ARGV, 2 do
-  local found = redis.pcall('XCLAIM', pending, group, consumer, 0, ARGV[i], 'IDLE', idle_ms,
-    'RETRYCOUNT', math.max(0, tonumber(ARGV[i + 1]) - 1), 'JUSTID')
-  if found.err then return given end -- no such group: nothing is claimed
-  given = given + #found
+  local held = redis.pcall('XPENDING', pending, group, ARGV[i], ARGV[i], 1)
+  if held.err then return given end -- no such group: nothing is claimed
+  if held[1] and held[1][2] == consumer then
+    local found = redis.call('XCLAIM', pending, group, consumer, 0, ARGV[i], 'IDLE', idle_ms,
+      'RETRYCOUNT', math.max(0, tonumber(ARGV[i + 1])), 'JUSTID')
+    given = given + #found
+  end
 end
 return given

@@ -5,16 +5,16 @@
 -- KEYS[4] doc            hash    the scope's document
 -- ARGV[1] scope
 -- ARGV[2] group
--- ARGV[3] consumer
+-- ARGV[3] consumer       the worker's name, `#` and a token of this life of it
 -- ARGV[4] count          integer, the most entries
 -- ARGV[5] claim_idle_ms  integer, after which a worker that has not confirmed is taken for dead
 -- ARGV[6] max_bytes      integer, what the entries should hold together, by the size of the present state
--- Reply: {settings, id, deliveries, clock, origin, checksum, base, data, is_delta, id, ...}, oldest first;
---        {settings} alone where there is nothing, or another worker is at it
+-- Reply: {settings, head, data, head, data, ...}, oldest first, a head being id, tries, is_delta, clock, checksum, base
+--        and origin with a space between each; {settings} alone where there is nothing, or another worker is at it
 -- Invariant: the entries delivered and not confirmed of one scope are one worker's: they are its lease
--- Repeat: idempotent, but for the count of deliveries: what is already this worker's is given again
+-- Repeat: idempotent: what is this worker's is given again, and counts as a new try only where it was another's
 local pending, work, scopes = KEYS[1], KEYS[2], KEYS[3]
-local FIELDS = {'clock', 'origin', 'checksum', 'base', 'data', 'is_delta'}
+local TOKEN = 13 -- `#` and 12 digits
 local scope, group, consumer = ARGV[1], ARGV[2], ARGV[3]
 local count, claim_idle_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 
@@ -30,33 +30,44 @@ if held.err then -- no such group: whatever is in the outbox is unconfirmed, so 
   redis.pcall('XGROUP', 'CREATE', pending, group, '0')
   held = redis.call('XPENDING', pending, group, '-', '+', count)
 end
-for _, entry in ipairs(held) do
-  if entry[2] ~= consumer and entry[3] < claim_idle_ms then return reply end
-end
-for _, entry in ipairs(held) do
-  entry[4] = entry[4] + 1
-  redis.call('XCLAIM', pending, group, consumer, 0, entry[1], 'RETRYCOUNT', entry[4], 'JUSTID')
-end
-if #held < count then
-  redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #held, 'STREAMS', pending, '>')
-  held = redis.call('XPENDING', pending, group, '-', '+', count)
-end
-if #held == 0 then return reply end
 
-local entries = {}
-for _, entry in ipairs(redis.call('XRANGE', pending, held[1][1], held[#held][1])) do
-  local values = {}
-  for i = 1, #entry[2], 2 do values[entry[2][i]] = entry[2][i + 1] end
-  entries[entry[1]] = values
+-- A worker that was started again under its name need not wait for its own former life.
+local function may_claim(owner, idle_ms)
+  return idle_ms >= claim_idle_ms
+    or (#owner == #consumer and string.sub(owner, 1, -1 - TOKEN) == string.sub(consumer, 1, -1 - TOKEN))
 end
 for _, entry in ipairs(held) do
-  local id, values = entry[1], entries[entry[1]]
-  if values then
-    reply[#reply + 1] = id
-    reply[#reply + 1] = entry[4]
-    for _, name in ipairs(FIELDS) do reply[#reply + 1] = values[name] or '' end
-  else -- coalesced away while it was under way
-    redis.call('XACK', pending, group, id)
+  if entry[2] ~= consumer and not may_claim(entry[2], entry[3]) then return reply end
+end
+local tries = {}
+for _, entry in ipairs(held) do
+  tries[entry[1]] = entry[2] == consumer and math.max(1, entry[4]) or entry[4] + 1
+  redis.call('XCLAIM', pending, group, consumer, 0, entry[1], 'RETRYCOUNT', tries[entry[1]], 'JUSTID')
+end
+
+local gone = {}
+for _, entry in ipairs(held) do gone[entry[1]] = true end
+local function add(entries)
+  for _, entry in ipairs(entries) do
+    local words, value = entry[2], {}
+    for i = 1, #words, 2 do value[words[i]] = words[i + 1] end
+    reply[#reply + 1] = table.concat({entry[1], tries[entry[1]] or 1, value.is_delta or '', value.clock or '',
+      value.checksum or '', value.base or '', value.origin or ''}, ' ')
+    reply[#reply + 1] = value.data or ''
+    gone[entry[1]] = nil
   end
 end
+if #held > 0 then
+  local found = redis.call('XRANGE', pending, held[1][1], held[#held][1])
+  local own = {}
+  for _, entry in ipairs(found) do
+    if tries[entry[1]] then own[#own + 1] = entry end
+  end
+  add(own)
+end
+if #held < count then
+  local new = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count - #held, 'STREAMS', pending, '>')
+  if new and new[1] then add(type(new[1]) == 'string' and new[2] or new[1][2]) end -- fakeredis gives it flat
+end
+for id in pairs(gone) do redis.call('XACK', pending, group, id) end -- coalesced away while it was under way
 return reply

@@ -1,77 +1,72 @@
 -- Write a scope's next version, into the outbox at an edge or onto the feed in the cloud.
--- KEYS[1] doc            hash    the scope's document
--- KEYS[2] pending        stream  its outbox (edge)
--- KEYS[3] work           zset    scopes with something in their outbox (edge)
--- KEYS[4] scopes         hash    each scope's settings (edge)
--- KEYS[5] changes        zset    the feed (cloud)
--- KEYS[6] sequence       string  the feed's last number (cloud)
--- KEYS[7] site           string  the random name of this store
--- KEYS[8] repeats        hash    prefix; the last call of each slot
--- ARGV[1] scope
--- ARGV[2] role           edge or cloud
--- ARGV[3] expected       the stamp of the state this is made of, '' for none, '*' for any
--- ARGV[4] data           opaque
--- ARGV[5] checksum       of data
--- ARGV[6] is_delta       1 or 0
--- ARGV[7] origin         '' for the site's name
--- ARGV[8] candidate      the site's name, where it has none
--- ARGV[9] settings       strategy, max_pending and origin, for whoever applies remote states
--- ARGV[10] max_pending   integer
--- ARGV[11] overflow      coalesce or reject
--- ARGV[12] slot
--- ARGV[13] number
--- Reply: `OK <version> <clock> <origin>`; `FULL`; or, where expected is not what is there, {stamp, data}
+-- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
+--                                pending, work and scopes at an edge, changes and sequence in the cloud, site, repeats.
+--                                Few words are few microseconds: this is the call that applications wait for.
+-- ARGV[1] end            role (edge or cloud), the site's name where it has none, strategy, max_pending, overflow
+--                        (coalesce or reject) and origin ('' for the site's name), a space between each
+-- ARGV[2] call           slot, number, is_delta (1 or 0), the stamp of the state this is made of (`-` for none, `*` for
+--                        any), the checksum of data, and its clock (`-` for the server's), a space between each
+-- ARGV[3] data           opaque
+-- Reply: `OK <version> <clock> <origin>`; `FULL`; `LAST` where no version comes after the present one; or, where
+--        another state is there than the one this is made of, {stamp, data}
 -- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait
 -- Repeat: remembered
--- include: clock
 -- include: repeats
 -- include: document
 -- include: outbox
-local doc, pending, work, scopes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local changes, sequence, site, repeats = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local scope, role, expected, max_pending = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[10])
-local at = now_ms()
+local doc, data = KEYS[1], ARGV[3]
+local tag = string.match(doc, '^[^}]*}')
+local scope = string.sub(doc, #tag + 6)
+local role, candidate, settings = string.match(ARGV[1], '^(%S+) (%S+) (.*)$')
+local max_pending, overflow, origin = string.match(settings, '^%S+ (%d+) (%S+) (.*)$')
+local slot, number, is_delta, expected, checksum, clock = string.match(ARGV[2],
+  '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+)$')
+local pending, repeats = tag .. ':pending:' .. scope, tag .. ':repeats'
+local is_edge = role == 'edge'
+local time = redis.call('TIME')
+local at = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local before = recall(repeats, at, ARGV[12], ARGV[13])
+local before = recall(repeats, at, slot, number)
 if before then return before end
 
 local current = read_document(doc)
-if expected ~= '*' and expected ~= (current and current.stamp or '') then
-  return {current and current.stamp or '', current and redis.call('HGET', doc, 'data') or ''}
+if expected == '*' and current and current.merged then expected = '' end -- its fields are never replaced unread
+if expected ~= '*' and expected ~= (current and current.stamp or '-') then
+  return {current and current.stamp or '-', current and redis.call('HGET', doc, 'data') or ''}
 end
+if current and current.version >= MAX_VERSION then return 'LAST' end
 
--- Every key is read before any is written: one of another type stops the script here.
-if role == 'edge' then
-  local waiting = redis.call('XLEN', pending)
-  if ARGV[11] == 'reject' and waiting >= max_pending then return 'FULL' end
-  redis.call('ZSCORE', work, scope)
-  redis.call('HEXISTS', scopes, scope)
+-- Every key is read before any is written: one of another type stops the script here. (The outbox is written first.)
+local waits, known_settings
+if is_edge then
+  if overflow == 'reject' and redis.call('XLEN', pending) >= tonumber(max_pending) then return 'FULL' end
+  waits = redis.call('ZSCORE', tag .. ':work', scope)
+  known_settings = redis.call('HGET', tag .. ':scopes', scope)
 else
-  redis.call('ZSCORE', changes, scope)
-  redis.call('GET', sequence)
+  redis.call('ZSCORE', tag .. ':changes', scope)
+  redis.call('GET', tag .. ':sequence')
 end
-local site_name = redis.call('GET', site) or ARGV[8]
-local origin = ARGV[7] ~= '' and ARGV[7] or site_name
+local site_name = redis.call('GET', tag .. ':site')
+if origin == '' then origin = site_name or candidate end
 
+if clock == '-' then clock = tick(current and current.tick or '', time) end
 local state = {
-  version = (current and current.version or 0) + 1,
-  remote = current and current.remote or 0,
-  clock = tick(current and current.tick or ''),
-  origin = origin, checksum = ARGV[5], data = ARGV[4],
-  base = '',
+  version = (current and current.version or 0) + 1, remote = current and current.remote or 0,
+  clock = clock, tick = clock, origin = origin, checksum = checksum, data = data, base = '',
+  merged = current and current.merged,
 }
-state.tick = state.clock
+if current and earlier(clock, current.tick) then state.tick = current.tick end
 if current then state.base = current.origin == origin and current.base or current.stamp end
 
-if role == 'edge' then
-  enqueue(pending, work, scope, state, ARGV[6], max_pending)
-  redis.call('HSET', scopes, scope, ARGV[9])
+if is_edge then
+  enqueue(pending, state, is_delta, max_pending)
+  if not waits then redis.call('ZADD', tag .. ':work', waiting_since(clock, at), scope) end
+  if settings ~= known_settings then redis.call('HSET', tag .. ':scopes', scope, settings) end
 else
-  announce(changes, sequence, scope)
+  announce(tag .. ':changes', tag .. ':sequence', scope)
 end
-redis.call('SET', site, site_name, 'NX')
-write_document(doc, state)
-note_seen(doc, state)
-local reply = 'OK ' .. integer(state.version) .. ' ' .. state.clock .. ' ' .. origin
-remember(repeats, at, ARGV[12], ARGV[13], reply)
+if not site_name then redis.call('SET', tag .. ':site', candidate) end
+write_document(doc, state, true)
+local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin
+remember(repeats, at, slot, number, reply)
 return reply

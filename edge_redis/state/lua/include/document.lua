@@ -1,5 +1,8 @@
 -- A scope's document: its stamp, its clock, and which of two states comes first.
 
+-- The last version, with room above it for every further one: past 2^53 a double no longer counts by ones.
+local MAX_VERSION = 9007199254740000
+
 local function integer(number)
   return string.format('%.0f', number)
 end
@@ -13,15 +16,27 @@ local function precedes(a, b)
   return #a < #b
 end
 
+-- The same of two clocks, which are digits of one length and compared by every state that is applied.
+local function earlier(a, b)
+  if a == b then return false end
+  local x, y = string.sub(a, 1, 12), string.sub(b, 1, 12)
+  if x == y then x, y = string.sub(a, 13), string.sub(b, 13) end
+  return (tonumber(x) or 0) < (tonumber(y) or 0)
+end
+
 -- The hybrid logical clock: 12 digits of seconds and 6 of microseconds, by the server's time,
 -- and one microsecond past the newest seen where that is not behind it.
-local function tick(seen)
-  local time = redis.call('TIME')
-  local now = string.format('%012.0f', tonumber(time[1])) .. string.format('%06.0f', tonumber(time[2]))
-  if precedes(seen, now) then return now end
-  local seconds, micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13)) + 1
-  if micros == 1000000 then seconds, micros = seconds + 1, 0 end
-  return string.format('%012.0f', seconds) .. string.format('%06.0f', micros)
+local function tick(seen, time)
+  time = time or redis.call('TIME')
+  local seconds, micros = tonumber(time[1]), tonumber(time[2])
+  if seen ~= '' then
+    local seen_seconds, seen_micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13))
+    if seen_seconds > seconds or (seen_seconds == seconds and seen_micros >= micros) then
+      seconds, micros = seen_seconds, seen_micros + 1
+      if micros == 1000000 then seconds, micros = seconds + 1, 0 end
+    end
+  end
+  return string.format('%012.0f%06.0f', seconds, micros)
 end
 
 -- What tells one state of a scope from every other.
@@ -31,23 +46,30 @@ end
 
 -- The document without its data, which may be large and is seldom needed; nil where there is none.
 local function read_document(key)
-  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base')
+  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base', 'merged')
   if not found[1] then return nil end
   return {
     version = tonumber(found[1]), remote = tonumber(found[2]), clock = found[3], tick = found[4],
-    origin = found[5], checksum = found[6], base = found[7], stamp = stamp(found[3], found[6]),
+    origin = found[5], checksum = found[6], base = found[7], merged = found[8] == '1', stamp = stamp(found[3], found[6]),
   }
 end
 
-local function write_document(key, state)
-  redis.call('HSET', key, 'version', integer(state.version), 'remote', integer(state.remote),
-    'clock', state.clock, 'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base)
-  if state.data then redis.call('HSET', key, 'data', state.data) end
+-- The newest version of an origin that this end has had, as one text.
+local function seen_text(version, state)
+  return integer(version) .. ':' .. string.sub(state.checksum, 1, 16) .. ':' .. state.clock
 end
 
--- The newest version of each origin that this end has had, as `<version>:<checksum>`.
-local function note_seen(key, state)
-  redis.call('HSET', key, 'seen:' .. state.origin, integer(state.version) .. ':' .. string.sub(state.checksum, 1, 16))
+-- Write the document; `seen` says that its origin has come to this very version.
+local function write_document(key, state, seen)
+  local words = {'HSET', key, 'version', integer(state.version), 'remote', integer(state.remote), 'clock', state.clock,
+    'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base}
+  if state.data then
+    words[#words + 1], words[#words + 2] = 'data', state.data
+    local merged = string.byte(state.data, 1) == 146 -- an array of two, where all other bodies are maps (merge.py)
+    if merged ~= (state.merged or false) then words[#words + 1], words[#words + 2] = 'merged', merged and '1' or '0' end
+  end
+  if seen then words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state) end
+  redis.call(unpack(words))
 end
 
 -- Put a scope at the end of the feed, where it stands once, at its latest change.

@@ -1,0 +1,67 @@
+"""edge-redis sync: how far syncing has come, and the changes that were given up."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from edge_redis.cli import options
+from edge_redis.core import check
+from edge_redis.runtime.connect import connect
+from edge_redis.services.worker import CloudWorker
+
+
+def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
+    """Add the command."""
+    parser: argparse.ArgumentParser = commands.add_parser("sync", help="show how far syncing is, and its dead letters")
+    what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    status = _command(what, "status", "show what waits, for how long, and how many changes a second go up")
+    status.add_argument("--seconds", type=float, default=1.0, help="how long to measure (default: 1)")
+    status.set_defaults(run=_status)
+    letters = _command(what, "dead-letters", "list the changes that were given up, or try them once more")
+    letters.add_argument("--replay", action="store_true", help="try them once more; those that fail again stay")
+    letters.add_argument("--limit", type=int, default=100, metavar="N", help="the oldest N (default: 100)")
+    letters.add_argument("--cloud-url", metavar="URL", help="the cloud's server, for --replay (default: the edge's)")
+    letters.set_defaults(run=_dead_letters)
+
+
+def _command(what: Any, name: str, text: str) -> argparse.ArgumentParser:  # noqa: ANN401 -- the same
+    parser: argparse.ArgumentParser = what.add_parser(name, help=text, description=text)
+    options.add_server(parser)
+    options.add_namespace(parser, default="default", otherwise="default")
+    return parser
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    seconds = check.positive("--seconds", arguments.seconds)
+    with connect(arguments.url) as edge, CloudWorker(edge, edge, namespace=arguments.namespace) as worker:
+        before, began = worker.status(), time.monotonic()
+        time.sleep(seconds)
+        now = worker.status()
+        rate = (now["pushed_total"] - before["pushed_total"]) / (time.monotonic() - began)
+    print(f"scopes: {now['scopes']:,}, of which {now['scopes_waiting']:,} wait with {now['changes_waiting']:,} changes")
+    print(f"waiting for: {now['oldest_seconds']:.1f} s at most")
+    print(f"pushed: {now['pushed_total']:,} in all, {rate:,.1f} a second now")
+    print(f"dead letters: {now['dead_letters']:,}")
+    return 0
+
+
+def _dead_letters(arguments: argparse.Namespace) -> int:
+    """List or replay; return 1 where some are left after a replay."""
+    cloud_url = arguments.cloud_url or arguments.url
+    with (
+        connect(arguments.url) as edge,
+        connect(cloud_url) as cloud,
+        CloudWorker(edge, cloud, namespace=arguments.namespace) as worker,
+    ):
+        if arguments.replay:
+            print(f"replayed: {worker.replay_dead_letters(arguments.limit):,}")
+        left = worker.dead_letters(arguments.limit)
+    for letter in left:
+        at = letter["timestamp"].isoformat(timespec="seconds")
+        facts = f"version {letter['version']}, delivered {letter['deliveries']} times"
+        print(f"{letter['id']} {at} {letter['scope']!r} {facts}: {letter['error']}")
+    if not left:
+        print("no dead letters")
+    return 1 if arguments.replay and left else 0

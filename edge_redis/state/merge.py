@@ -1,0 +1,124 @@
+"""MERGE: a scope as a map of fields, each of which goes to its later change.
+
+A last-writer-wins map (Shapiro, Preguica, Baquero, Zawirski, "A comprehensive study of convergent and
+commutative replicated data types", 2011, section 3.2): every field has the stamp of its last change, a field
+that was deleted keeps its stamp without a value, and a deleted scope has a stamp of its own, before which no
+field lives. ``join`` takes the later of each: in any order, and however often, the same comes out.
+
+In Redis and on the way it is one body, an array, where the other strategies' bodies are maps:
+``[scope's stamp, {name: [clock, origin, value]}]``, without a value where the field was deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from edge_redis.core import codec
+from edge_redis.errors import CorruptDataError
+
+_ARRAY_OF_TWO: Final = b"\x92"
+
+Stamp: TypeAlias = tuple[str, str]
+"""A clock and the name of whoever wrote then."""
+
+NEVER: Final[Stamp] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field's last change; ``value`` is encoded, None of a deleted field."""
+
+    stamp: Stamp
+    value: bytes | None
+
+    @property
+    def rank(self) -> tuple[Stamp, bytes]:
+        """What decides between two changes of a field; a value only between two of one stamp."""
+        return self.stamp, self.value or b""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """All fields of a scope, and when it was deleted as a whole."""
+
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    deleted: Stamp = NEVER
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fields that are there."""
+        return {name: codec.decode(each.value) for name, each in self.fields.items() if each.value is not None}
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the scope was deleted, and nothing was written since."""
+        return self.deleted != NEVER and all(each.value is None for each in self.fields.values())
+
+
+def is_merged(body: bytes) -> bool:
+    """Whether a body is one of this strategy."""
+    return body[:1] == _ARRAY_OF_TWO
+
+
+def unpack(body: bytes) -> Fields:
+    """Return the fields in a body of this strategy.
+
+    Raises:
+        CorruptDataError: the body is none.
+
+    """
+    try:
+        deleted, fields = codec.decode(body)
+        found = {
+            name: Field((clock, origin), codec.canonical(value[0]) if value else None)
+            for name, (clock, origin, *value) in fields.items()
+        }
+        return Fields(found, tuple(deleted))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptDataError(f"fields to merge do not decode: {error!r}") from error
+
+
+def lifted(clock: str, data: Mapping[str, Any] | None) -> Fields:
+    """Return the fields of a state of another strategy: all were changed at its clock."""
+    stamp = (clock, "")
+    if data is None:
+        return Fields(deleted=stamp)
+    return Fields({name: Field(stamp, codec.canonical(value)) for name, value in data.items()})
+
+
+def pack(fields: Fields) -> bytes:
+    """Return the body of fields: equal fields give equal bytes."""
+    entries = {
+        name: [*each.stamp, *(() if each.value is None else (codec.decode(each.value),))]
+        for name, each in fields.fields.items()
+    }
+    return codec.canonical([[*fields.deleted], entries])
+
+
+def join(one: Fields, other: Fields) -> Fields:
+    """Return the later change of every field."""
+    deleted = max(one.deleted, other.deleted)
+    names = {**one.fields, **other.fields}
+    later = {
+        name: max((side.fields[name] for side in (one, other) if name in side.fields), key=lambda each: each.rank)
+        for name in names
+    }
+    return Fields({name: each for name, each in later.items() if each.stamp > deleted}, deleted)
+
+
+def changed(
+    present: Fields, data: Mapping[str, Any], stamp: Stamp, *, is_delta: bool, without: Sequence[str] = ()
+) -> Fields:
+    """Return the fields after an update: what it leaves as it was keeps its stamp."""
+    fields = dict(present.fields)
+    gone = set(without) if is_delta else {name for name in fields if name not in data}
+    for name in gone:
+        if name in fields and fields[name].value is not None:
+            fields[name] = Field(stamp, None)
+    for name, value in data.items():
+        body = codec.canonical(value)
+        if is_delta or name not in fields or fields[name].value != body:
+            fields[name] = Field(stamp, body)
+    return Fields(fields, present.deleted)

@@ -1,0 +1,58 @@
+"""States of the other end, merged into a scope's document: made in Python, settled by compare-and-set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import reduce
+
+from edge_redis.core.operation import Flow
+from edge_redis.state import merge
+from edge_redis.state.change import Change, shown
+from edge_redis.state.operations import Replica
+
+
+def fields_of(change: Change) -> merge.Fields:
+    """Return the fields of a state, of whatever strategy."""
+    if merge.is_merged(change.body):
+        return merge.unpack(change.body)
+    return merge.lifted(change.clock, shown(change.body))
+
+
+def _made(fields: merge.Fields, states: Sequence[Change]) -> Change:
+    """Return the state that ``fields``, joined of the states', make."""
+    body = merge.pack(fields)
+    clock, origin = max((each.clock, each.origin) for each in states)
+    version = max(each.version for each in states)
+    return Change(version, clock, origin, hashlib.sha256(body).hexdigest(), "", body)
+
+
+def joined(*states: Change) -> Change:
+    """Return the state that holds the later change of every field of the states."""
+    return _made(reduce(merge.join, map(fields_of, states)), states)
+
+
+def _merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, str]:
+    """Return what the present state and the changes make, and for each change whether it told anything new."""
+    if present is None and len(changes) == 1:
+        return changes[0], "a"
+    fields = None if present is None else fields_of(present)
+    letters = ""
+    for each in changes:
+        after = fields_of(each) if fields is None else merge.join(fields, fields_of(each))
+        letters += "d" if after == fields else "a"
+        fields = after
+    assert fields is not None
+    return _made(fields, [*([] if present is None else [present]), *changes]), letters
+
+
+def merge_into(
+    replica: Replica, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
+) -> Flow[str]:
+    """Merge states into a scope, in their order; a letter each: a something was new, d nothing was."""
+    settled = ""
+    while changes and not settled:
+        present = yield from replica.document(scope)
+        state, letters = _merged(present, changes)
+        settled = yield from replica.settle(scope, present, state, changes, letters, settings, slot=slot, number=number)
+    return settled

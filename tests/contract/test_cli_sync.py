@@ -1,0 +1,72 @@
+"""edge-redis sync, on a real server, as a user runs it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
+from edge_redis.cli.main import main
+from support.sync import FailingStore
+
+
+@pytest.fixture
+def edge(valkey, caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    with valkey.client() as client:
+        yield client
+
+
+def run(capsys, valkey, *arguments):
+    code = main(["sync", *arguments, "--url", valkey.url, "--namespace", "site"])
+    return code, capsys.readouterr().out
+
+
+def give_up(edge):
+    with EdgeSynchronizer(edge, scope="room", namespace="site") as sync:
+        sync.update_local({"n": 1})
+    with CloudWorker(edge, FailingStore(), namespace="site", max_deliveries=1) as worker:
+        worker.run_once()
+
+
+def test_the_status_counts_what_waits_and_what_went(edge, valkey, capsys):
+    syncs = [EdgeSynchronizer(edge, scope=f"s{number}", namespace="site") for number in range(3)]
+    for sync in syncs:
+        sync.update_local({"n": 1})
+        sync.update_local({"n": 2})
+    with CloudWorker(edge, edge, namespace="site") as worker:
+        worker.run_once()
+        assert worker.status()["pushed_total"] == 6
+    syncs[0].update_local({"n": 3})
+    syncs[1].update_local({"n": 3})
+    code, out = run(capsys, valkey, "status", "--seconds", "0.01")
+    assert code == 0
+    assert "scopes: 3, of which 2 wait with 2 changes" in out
+    assert "pushed: 6 in all, 0.0 a second now" in out
+    assert "dead letters: 0" in out
+
+
+def test_dead_letters_are_listed_and_replayed(edge, valkey, capsys):
+    assert run(capsys, valkey, "dead-letters") == (0, "no dead letters\n")
+    give_up(edge)
+    code, out = run(capsys, valkey, "dead-letters")
+    assert code == 0
+    assert "'room' version 1, delivered 1 times: RuntimeError: no room" in out
+    assert run(capsys, valkey, "dead-letters", "--replay") == (0, "replayed: 1\nno dead letters\n")
+    assert RedisCloudStore(edge, namespace="site").get("room").data == {"n": 1}
+
+
+def test_those_that_fail_again_are_told(edge, valkey, capsys):
+    give_up(edge)
+    edge.set("er:{site:cloud0}:doc:room", "of another type")
+    code, out = run(capsys, valkey, "dead-letters", "--replay")
+    assert code == 1
+    assert out.startswith("replayed: 0\n")
+    assert "version 1" in out
+
+
+@pytest.mark.parametrize("arguments", [["status", "--seconds", "0"], ["dead-letters", "--limit", "0"]])
+def test_bad_arguments_are_one_line_and_2(edge, valkey, capsys, arguments):
+    assert edge.ping()
+    assert run(capsys, valkey, *arguments)[0] == 2

@@ -1,0 +1,95 @@
+"""LOCAL_WINS: known to a worker before anything is written, one edge a scope, within the outbox's bound."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from edge_redis import AuthorityConflictError, ConflictStrategy, PendingFullError
+from edge_redis.state.change import Change, encoded
+from support.sync import remote
+
+LOCAL = ConflictStrategy.LOCAL_WINS
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+
+
+@pytest.fixture
+def cloud(make):
+    return make("RedisCloudStore")
+
+
+@pytest.mark.parametrize("read", ["get_local_state", "summary", "local_version", "pending_count", "is_synced"])
+def test_a_synchronizer_that_only_ever_read_has_told_its_strategy(make, cloud, read):
+    sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.client())
+    looked = getattr(sync, read)
+    if callable(looked):
+        looked()
+    first = cloud.update("room", {"n": 1})
+    worker.run_once()
+    assert sync.get_local_state() == first  # there was no local state to win
+    cloud.update("room", {"n": 2})
+    while worker.run_once():
+        pass
+    worker.run_once()
+    assert sync.get_local_state().data == {"n": 1} == cloud.get("room").data
+    assert sync.is_synced
+
+
+def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(make, servers, cloud):
+    far = servers.backend("fakeredis")
+    far_client = far.async_client() if make.api == "awaited" else far.client()
+    one, two = (
+        make("EdgeSynchronizer", LOCAL, scope="room", origin="one"),
+        make("EdgeSynchronizer", LOCAL, client=far_client, scope="room", origin="two"),
+    )
+    store = cloud
+    workers = [make("CloudWorker", make.client()), make("CloudWorker", make.client(), client=far_client)]
+    one.update_local({"by": "one"})
+    two.update_local({"by": "two"})
+    for _ in range(6):
+        for worker in workers:
+            worker.run_once()
+    assert store.get("room").data == one.get_local_state().data == {"by": "one"}
+    assert one.is_synced
+    assert two.get_local_state().data == {"by": "two"}
+    assert two.pending_count >= 1
+    assert workers[1].dead_letters() == []
+    refused = [event for event in two.sync_history() if "LOCAL_WINS at another edge, 'one'" in event.error]
+    assert len(refused) == 1
+    assert store.release_authority("room") is True
+    assert store.release_authority("room") is False
+    for _ in range(4):
+        workers[1].run_once()
+    assert store.get("room").data == {"by": "two"}
+    assert two.is_synced
+
+
+def test_the_cloud_says_who_it_is(cloud):
+    body = encoded({"n": 1})
+    import hashlib  # noqa: PLC0415 -- of this example alone
+
+    def change(origin, version):
+        return Change(version, "0" * 18, origin, hashlib.sha256(body).hexdigest(), "", body)
+
+    assert cloud.apply("room", [change("one", 1)], LOCAL) == "a"
+    with pytest.raises(AuthorityConflictError, match="'one'"):
+        cloud.apply("room", [change("two", 2)], LOCAL)
+    assert cloud.apply("room", [change("three", 2)], ConflictStrategy.REMOTE_WINS) == "a"
+    assert cloud.apply("room", [change("one", 3)], LOCAL) == "a"
+
+
+def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make):
+    sync = make("EdgeSynchronizer", LOCAL, 3, scope="room", overflow="reject")
+    for number in range(3):
+        sync.update_local({"n": number})
+    with pytest.raises(PendingFullError):
+        sync.update_local({"n": 3})
+    assert sync.apply_remote(remote({"theirs": 1}, 7, origin="cloud")) is False
+    waiting = [(change["version"], change["data"]) for change in sync.get_pending_changes()]
+    assert waiting == [(1, {"n": 0}), (2, {"n": 1}), (8, {"n": 2})]
+    assert sync.get_local_state().version == 8

@@ -1,0 +1,170 @@
+"""A side that lost data, whole or in part, is recognised: nothing of either of its lives goes in silence."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from edge_redis import CorruptDataError
+from edge_redis.runtime.runner import BlockingRunner
+from edge_redis.state.keys import StateKeys
+from edge_redis.state.operations import Replica
+from edge_redis.state.settings import Settings
+from support.sync import CLOUD, EDGE
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+
+
+@pytest.fixture
+def sync(make):
+    return make("EdgeSynchronizer", scope="room", origin="till-7")
+
+
+@pytest.fixture
+def cloud(make):
+    return make("RedisCloudStore")
+
+
+@pytest.fixture
+def worker(make):
+    return make("CloudWorker", make.client())
+
+
+class Backup:
+    """Every key of one end, to be put back as it was."""
+
+    def __init__(self, client, prefix):
+        self.client, self.prefix = client, prefix
+        self.kept = {key: client.dump(key) for key in client.keys(f"{prefix}:*")}
+
+    def restore(self):
+        wipe(self.client, self.prefix)
+        for key, body in self.kept.items():
+            self.client.restore(key, 0, body)
+
+
+def wipe(client, prefix):
+    for key in client.keys(f"{prefix}:*"):
+        client.delete(key)
+
+
+def lost(*ends):
+    return [conflict["data"] for end in ends for conflict in end]
+
+
+def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(sync, cloud, make, client):
+    for number in range(7):
+        sync.update_local({"before": number})
+    make("CloudWorker", make.client()).run_once()
+    wipe(client, EDGE)
+    sync.update_local({"after": 1})  # version 1 once more, of the same origin
+    worker = make("CloudWorker", make.client())
+    worker.run_once()
+    assert sync.get_local_state() == cloud.get("room")
+    assert cloud.get("room").data == {"before": 6}
+    assert {"after": 1} in lost(sync.conflicts())
+    assert any(event.error == "this edge had lost it" for event in sync.sync_history())
+    sync.update_local({"and": 2}, is_delta=True)  # made of what came back: no conflict with it
+    while worker.run_once():
+        pass
+    assert cloud.get("room").data == {"before": 6, "and": 2}
+    assert lost(cloud.conflicts("room")) == [{"after": 1}]
+    assert len(sync.conflicts()) == 1
+
+
+def test_versions_given_out_again_do_not_pass_for_those_before(real, make_on):
+    sync, cloud, worker, client = make_on(real)
+    for number in range(5):
+        sync.update_local({"n": number})
+    worker.run_once()
+    backup = Backup(client, EDGE)
+    for number in (5, 6):
+        sync.update_local({"n": number})
+    worker.run_once()
+    backup.restore()
+    for number in (15, 16, 17):  # versions 6, 7 and 8, where the cloud has had a 6 and a 7
+        sync.update_local({"n": number})
+    worker.run_once()
+    while worker.run_once():
+        pass
+    assert sync.get_local_state() == cloud.get("room")
+    assert cloud.get("room").data == {"n": 17}
+    assert {"n": 6} in lost(cloud.conflicts("room"), sync.conflicts())
+
+
+@pytest.fixture
+def make_on():
+    from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore  # noqa: PLC0415 -- blocking ones alone
+
+    opened = []
+
+    def make(backend, origin="till-7"):
+        client = backend.client()
+        opened.append(client)
+        return (
+            EdgeSynchronizer(client, scope="room", origin=origin),
+            RedisCloudStore(client),
+            CloudWorker(client, client),
+            client,
+        )
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+@pytest.mark.parametrize("again", [1, 3, 9])
+def test_a_cloud_put_back_to_a_backup_is_recognised_however_much_is_written_since(real, make_on, again):
+    sync, cloud, worker, client = make_on(real)
+    sync.update_local({"n": 0})
+    worker.run_once()
+    backup = Backup(client, CLOUD)
+    for number in (1, 2, 3):
+        sync.update_local({"n": number})
+        worker.run_once()
+    backup.restore()
+    for number in range(again):  # the feed's numbers come again, for other changes
+        cloud.update("elsewhere", {"n": number})
+    while worker.run_once():
+        pass
+    assert cloud.get("room") == sync.get_local_state()
+    assert cloud.get("room").data == {"n": 3}
+    assert "offered again" in sync.sync_history()[-1].error
+
+
+def test_every_edge_learns_of_it(real, servers, make_on):
+    sync, cloud, worker, client = make_on(real)
+    far_client = servers.backend("fakeredis").client()
+    from edge_redis import CloudWorker, EdgeSynchronizer  # noqa: PLC0415 -- blocking ones alone
+
+    far, far_worker = EdgeSynchronizer(far_client, scope="far"), CloudWorker(far_client, cloud)
+    backup = Backup(client, CLOUD)
+    for number in (1, 2, 3):
+        sync.update_local({"n": number})
+        far.update_local({"n": number})
+        for each in (worker, far_worker) * 2:
+            each.run_once()
+    backup.restore()
+    for number in range(20):
+        cloud.update("elsewhere", {"n": number})
+    for each in (worker, far_worker) * 4:
+        each.run_once()
+    assert cloud.get("room").data == cloud.get("far").data == {"n": 3}
+
+
+def test_a_worker_of_the_former_life_confirms_nothing_of_the_next_one(client, sync):
+    runner, edge = BlockingRunner(client), Replica(StateKeys("default", "state"), Settings("edge"))
+    for number in range(3):
+        sync.update_local({"before": number})
+    taken = runner.run(edge.take("room", "cloud", "one#000000000000", 10, 60_000))
+    wipe(client, EDGE)
+    for number in range(3):
+        sync.update_local({"after": number})
+    last = taken.entries[-1]
+    with pytest.raises(CorruptDataError, match="lost data"):
+        runner.run(edge.confirm("room", 3, group="cloud", clock=last[2][0], ids=[last[0]]))
+    assert [change["data"] for change in sync.get_pending_changes()] == [{"after": number} for number in range(3)]

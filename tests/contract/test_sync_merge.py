@@ -1,0 +1,167 @@
+"""MERGE: a field changed on one side is kept from that side, one changed on both goes to the later change."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from edge_redis import ConflictStrategy
+from support.sync import remote
+
+MERGE = ConflictStrategy.MERGE
+
+
+@pytest.fixture
+def sync(make):
+    return make("EdgeSynchronizer", MERGE, scope="room")
+
+
+@pytest.fixture
+def cloud(make):
+    return make("RedisCloudStore")
+
+
+@pytest.fixture
+def worker(make):
+    return make("CloudWorker", make.client())
+
+
+def carry(*workers):
+    for _ in range(2):
+        for worker in workers:
+            while worker.run_once():
+                pass
+
+
+def data(end):
+    state = end.get("room") if hasattr(end, "get") else end.get_local_state()
+    return None if state is None else state.data
+
+
+def test_it_is_written_and_read_as_any_other(sync, make):
+    state = sync.update_local({"a": 1, "b": {"c": [1.5, None]}})
+    assert (state.version, state.data) == (1, {"a": 1, "b": {"c": [1.5, None]}})
+    assert state.verify()
+    assert sync.get_local_state() == state
+    other = make("EdgeSynchronizer", MERGE, scope="room")
+    assert other.update_local({"d": 2}, is_delta=True).data == {"a": 1, "b": {"c": [1.5, None]}, "d": 2}
+    later = sync.update_local({"a": 3})
+    assert (later.version, later.data) == (3, {"a": 3})
+    assert later.updated_at > state.updated_at
+    assert [(change["type"], change["data"]) for change in sync.get_pending_changes()][-1] == ("update", {"a": 3})
+
+
+def test_fields_changed_on_one_side_are_kept_from_that_side(sync, cloud, worker):
+    sync.update_local({"a": 1, "b": 1})
+    carry(worker)
+    sync.update_local({"a": 2}, is_delta=True)
+    cloud.update("room", {"b": 2}, is_delta=True)
+    carry(worker)
+    assert data(sync) == data(cloud) == {"a": 2, "b": 2}
+    assert sync.get_local_state() == cloud.get("room")
+    assert sync.is_synced
+    assert sync.conflicts() == cloud.conflicts("room") == []
+
+
+def test_a_field_changed_on_both_goes_to_the_later_change(sync, cloud, worker):
+    sync.update_local({"a": 1})
+    carry(worker)
+    sync.update_local({"a": "edge"}, is_delta=True)
+    sync.update_local({"x": 1}, is_delta=True)  # who wrote more often does not matter
+    cloud.update("room", {"a": "cloud"}, is_delta=True)
+    carry(worker)
+    assert data(sync) == data(cloud) == {"a": "cloud", "x": 1}
+
+
+def test_a_replacement_deletes_what_it_leaves_out_and_keeps_what_it_leaves_as_it_was(sync, cloud, worker):
+    sync.update_local({"a": 1, "b": 1, "c": 1})
+    carry(worker)
+    cloud.update("room", {"a": 2, "c": 2}, is_delta=True)
+    sync.update_local({"a": 1, "d": 1})  # a as it was; b and c go
+    carry(worker)
+    assert data(sync) == data(cloud) == {"a": 2, "d": 1}
+
+
+def test_a_deleted_field_stays_deleted_and_a_later_change_brings_it_back(make, servers, sync, cloud, worker):
+    far = servers.backend("fakeredis")
+    client = far.async_client() if make.api == "awaited" else far.client()
+    distant, far_worker = make("EdgeSynchronizer", MERGE, client=client, scope="room"), None
+    far_worker = make("CloudWorker", make.client(), client=client)
+    sync.update_local({"a": 1, "b": 1})
+    carry(worker, far_worker)
+    distant.update_local({"b": 2}, is_delta=True)
+    sync.delete_fields("a")
+    carry(far_worker, worker, far_worker)
+    assert data(sync) == data(distant) == data(cloud) == {"b": 2}
+    distant.update_local({"a": 3}, is_delta=True)
+    carry(far_worker, worker)
+    assert data(sync) == data(distant) == data(cloud) == {"a": 3, "b": 2}
+    assert cloud.delete_fields("room", "b").data == {"a": 3}
+    carry(far_worker, worker)
+    assert data(sync) == data(distant) == {"a": 3}
+
+
+def test_a_deleted_scope_takes_what_was_written_before_and_not_what_comes_after(sync, cloud, worker):
+    cloud.update("room", {"a": 1})
+    carry(worker)
+    sync.update_local({"b": 1}, is_delta=True)
+    assert cloud.delete("room") is True
+    carry(worker)
+    assert data(sync) is None
+    assert data(cloud) is None
+    assert sync.is_synced
+    assert cloud.delete("room") is False
+    assert sync.delete() is False
+    sync.update_local({"c": 1}, is_delta=True)
+    carry(worker)
+    assert data(sync) == data(cloud) == {"c": 1}
+
+
+def test_the_clouds_replacement_keeps_the_stamps_of_a_scope_it_did_not_begin(sync, cloud, worker, make):
+    sync.update_local({"a": 1})
+    carry(worker)
+    fresh = make("RedisCloudStore")  # which does not know yet that the scope is merged
+    assert fresh.update("room", {"a": 1, "b": 2}).data == {"a": 1, "b": 2}
+    sync.update_local({"c": 3}, is_delta=True)
+    carry(worker)
+    assert data(sync) == data(cloud) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_state_that_a_user_gives(sync):
+    mine = sync.update_local({"a": 1})
+    past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)
+    assert sync.apply_remote(remote({"a": 0}, 9, origin="z", at=past)) is False
+    assert data(sync) == {"a": 1}
+    assert sync.apply_remote(remote({"a": 2, "b": 2}, 3, origin="z", at=future)) is True
+    assert data(sync) == {"a": 2, "b": 2}
+    assert sync.local_version == 9
+    after = sync.update_local({"a": 3}, is_delta=True)
+    assert after.updated_at > future > mine.updated_at
+    assert [(event.version, event.success) for event in sync.sync_history()] == [(9, False), (3, True)]
+
+
+def test_an_outbox_that_coalesces_loses_no_field(make, cloud, worker):
+    sync = make("EdgeSynchronizer", MERGE, 2, scope="room")
+    for number in range(9):
+        sync.update_local({f"n{number}": number}, is_delta=True)
+    sync.delete_fields("n0")
+    assert sync.pending_count == 2
+    carry(worker)
+    assert data(cloud) == {f"n{number}": number for number in range(1, 9)}
+
+
+def test_an_edge_that_was_not_told_the_strategy_merges_what_are_fields(make, servers, cloud, worker):
+    far = servers.backend("fakeredis")
+    client = far.async_client() if make.api == "awaited" else far.client()
+    distant, far_worker = (
+        make("EdgeSynchronizer", MERGE, client=client, scope="room"),
+        make("CloudWorker", make.client(), client=client),
+    )
+    cloud.update("room", {"cloud": 1})
+    carry(worker)  # a plain state, at an edge where nobody has asked for the scope
+    distant.update_local({"edge": 1})
+    carry(far_worker, worker)
+    sync = make("EdgeSynchronizer", MERGE, scope="room")
+    assert data(sync) == data(distant) == data(cloud) == {"cloud": 1, "edge": 1}
+    assert sync.get_local_state() == cloud.get("room")

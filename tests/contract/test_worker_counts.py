@@ -1,0 +1,101 @@
+"""What counts as a try of a change, and what does not: lost replies and outages never."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from edge_redis import CloudWorker, EdgeSynchronizer, StoreUnavailableError
+from edge_redis.core.operation import Batch, Operation
+from edge_redis.runtime.runner import BlockingRunner
+from support.sync import FailingStore
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+
+
+class Stammering(BlockingRunner):
+    """A client library that sends each command ten times, since replies get lost."""
+
+    def perform(self, step):
+        if isinstance(step, (Operation, Batch)):
+            for _ in range(10):
+                super().perform(step)
+        return super().perform(step)
+
+
+def test_replies_lost_again_and_again_bring_no_change_nearer_to_the_dead_letters(client):
+    with EdgeSynchronizer(client, scope="room") as sync:
+        for number in range(3):
+            sync.update_local({"n": number})
+        store = FailingStore()
+        with CloudWorker(client, store, max_deliveries=2, claim_idle_seconds=60) as worker:
+            room, runner = worker._room, Stammering(client)
+            assert runner.run(room.run_once()) == 0  # its first try, of two
+            assert worker.dead_letters() == []
+            store.error = OSError("cut")
+            for _ in range(8):
+                with pytest.raises(StoreUnavailableError):
+                    runner.run(room.run_once())
+            assert worker.dead_letters() == []
+            store.versions = (-1,)
+            runner.run(room.run_once())
+            assert sync.pending_count == 0
+            assert [version for _, version, *_ in store.kept] == [1, 2, 3]
+
+
+def test_an_edge_that_is_away_when_changes_are_given_back_costs_them_nothing(client):
+    with EdgeSynchronizer(client, scope="room") as sync:
+        sync.update_local({"n": 1})
+        store = FailingStore(error=OSError("cut"))
+        with CloudWorker(client, store, max_deliveries=2, claim_idle_seconds=60) as worker:
+            edge = worker._room._edge
+            release, edge_away = edge.release, StoreUnavailableError("the edge too")
+
+            def fail(*_):
+                raise edge_away
+
+            for _ in range(8):
+                edge_class = type(edge)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(edge_class, "release", fail)
+                    with pytest.raises(StoreUnavailableError):
+                        worker.run_once()
+            assert release
+            store.versions = (-1,)
+            assert worker.run_once() == 1
+            assert worker.dead_letters() == []
+
+
+def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client):
+    with EdgeSynchronizer(client, scope="room") as sync:
+        for number in range(2):
+            sync.update_local({"n": number})
+        with (
+            CloudWorker(client, FailingStore(), consumer="one", claim_idle_seconds=60) as one,
+            CloudWorker(client, FailingStore(), consumer="two", claim_idle_seconds=0.001) as two,
+        ):
+            runner = BlockingRunner(client)
+            taken = runner.run(one._room._take("room", 10))
+            assert len(taken.entries) == 2
+            client.xinfo_groups(client.keys("*pending:room")[0])
+            heirs = _until_taken(runner, two)
+            assert [tries for _, tries, _ in heirs.entries] == [2, 2]
+            assert runner.run(one._room._count("room", taken.entries)) == 0
+            assert runner.run(two._room._count("room", heirs.entries)) == 2
+
+
+def _until_taken(runner, worker):
+    from support.deadline import eventually  # noqa: PLC0415 -- of this helper alone
+
+    found = []
+
+    def take():
+        found[:] = [runner.run(worker._room._take("room", 10))]
+        return found[0].entries
+
+    eventually(take, seconds=5, every=0.002)
+    return found[0]

@@ -1,0 +1,71 @@
+"""Merging is a join: in whatever order, and however often, the same comes out."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import reduce
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from edge_redis import CorruptDataError
+from edge_redis.core import codec
+from edge_redis.state import merge
+from edge_redis.state.change import Change
+from edge_redis.state.merge import Field, Fields
+from edge_redis.state.merging import fields_of, joined
+
+STAMPS = st.tuples(st.sampled_from([f"{n:018d}" for n in range(4)]), st.sampled_from(["", "a", "b"]))
+VALUES = st.one_of(st.none(), st.sampled_from([0, "x", [1], None]).map(codec.canonical))
+FIELDS = st.dictionaries(st.sampled_from("abc"), st.builds(Field, STAMPS, VALUES), max_size=3)
+SCOPES = st.builds(Fields, FIELDS, st.one_of(st.just(merge.NEVER), STAMPS)).map(lambda each: merge.join(each, each))
+
+
+@given(SCOPES, SCOPES, SCOPES)
+def test_join_is_a_join(one: Fields, two: Fields, three: Fields) -> None:
+    assert merge.join(one, one) == one
+    assert merge.join(one, two) == merge.join(two, one)
+    assert merge.join(merge.join(one, two), three) == merge.join(one, merge.join(two, three))
+
+
+@given(SCOPES)
+def test_a_body_is_the_fields(fields: Fields) -> None:
+    body = merge.pack(fields)
+    assert merge.is_merged(body)
+    assert merge.unpack(body) == fields
+    assert merge.pack(merge.unpack(body)) == body
+
+
+@given(st.lists(st.tuples(SCOPES, st.integers(1, 5)), min_size=1, max_size=4), st.data())
+def test_any_order_and_repetition_of_states_comes_to_the_same(states, data) -> None:
+    changes = []
+    for fields, version in states:
+        body = merge.pack(fields)
+        clock = max([each.stamp[0] for each in fields.fields.values()] + [fields.deleted[0] or f"{0:018d}"])
+        changes.append(Change(version, clock, "o", hashlib.sha256(body).hexdigest(), "", body))
+    expected = joined(*changes)
+    shuffled = data.draw(st.permutations(changes + data.draw(st.lists(st.sampled_from(changes), max_size=3))))
+    found = joined(*shuffled)
+    assert reduce(joined, shuffled[1:], joined(shuffled[0])) == found
+    assert fields_of(found) == fields_of(expected)
+    assert (found.version, found.clock, found.origin) == (expected.version, expected.clock, expected.origin)
+    if len(changes) > 1:
+        assert found == expected
+
+
+@given(SCOPES, st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)), st.booleans())
+def test_an_update_wins_over_all_it_knew(present: Fields, data: dict[str, int], is_delta: bool) -> None:  # noqa: FBT001
+    stamp = (f"{9:018d}", "me")
+    after = merge.changed(present, data, stamp, is_delta=is_delta)
+    assert after.data == ({**present.data, **data} if is_delta else data)
+    assert merge.join(present, after) == merge.join(after, present)
+    assert merge.join(present, after).data == after.data
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x92\xc0\xc0", b"\x92\x92\xa0\xa0\x91\x01", b"\x92", codec.canonical([["", ""], {"a": 1}])]
+)
+def test_what_is_no_body_of_fields_is_corrupt(body: bytes) -> None:
+    with pytest.raises(CorruptDataError):
+        merge.unpack(body)

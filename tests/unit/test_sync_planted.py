@@ -1,0 +1,162 @@
+"""Mistakes that others made in such a protocol, planted one by one: the simulation finds each in seconds.
+
+A simulation that finds nothing shows nothing unless it finds what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from edge_redis import ConflictStrategy
+from edge_redis.core.operation import Call, Flow
+from edge_redis.core.script import Script
+from edge_redis.state import scripts
+from edge_redis.state.operations import Taken
+from edge_redis.state.worker import Worker
+from support.simulation import CRASHES, Scenario, explore, seeds
+from support.sync_world import Plant, World
+
+LATEST = ConflictStrategy.LATEST_WINS
+MakeScenario = Callable[[Plant], Scenario]
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.CRITICAL, "edge_redis"):
+        yield
+
+
+class ConfirmsFirst(Worker):
+    """Confirms at the edge before the cloud has it."""
+
+    def _deliver(self, scope: str, taken: Taken) -> Flow[int]:
+        handled = yield from self._confirm(scope, taken.entries)
+        yield from self._apply(scope, taken.settings, taken.entries)
+        return handled
+
+
+class TrimsByDelivered(Worker):
+    """Removes from the outbox up to the last entry that any worker was given."""
+
+    _delivered: dict[int, list[tuple[bytes, Any]]] = {}  # noqa: RUF012 -- of all workers of a cloud
+
+    def _deliver(self, scope: str, taken: Taken) -> Flow[int]:
+        entry_id, _, values = taken.entries[-1]
+        self._delivered.setdefault(id(self._cloud), []).append((entry_id, values))
+        return (yield from super()._deliver(scope, taken))
+
+    def _confirm(self, scope: str, entries: Any) -> Flow[int]:
+        newest = max(self._delivered[id(self._cloud)], key=lambda entry: int(entry[0].partition(b"-")[0]))
+        return (yield from super()._confirm(scope, [*entries, (newest[0], 1, newest[1])]))
+
+
+def a_worker_that_dies(plant: Plant) -> Scenario:
+    world = World(plant=plant)
+    world.syncs[0].update_local({"k": 1})
+    world.written[0].append("k")
+    return Scenario([world.pusher("worker", faults=CRASHES)], world.check)
+
+
+def two_edges_that_write_at_once(plant: Plant) -> Scenario:
+    world = World(edges=2, plant=plant)
+    actors = [world.writer(edge, faults=()) for edge in range(2)]
+    return Scenario([*actors, *(world.delivery(f"worker {edge}", edge, faults=()) for edge in range(2))], world.check)
+
+
+def an_edge_an_hour_behind(plant: Plant) -> Scenario:
+    world = World(LATEST, 2, plant, skews=(0, -3600, 0))
+    world.syncs[0].update_local({"k": 1})
+    for edge in range(2):
+        world.carry(edge)
+    return Scenario([world.writer(1, faults=()), world.delivery("worker", 1, faults=())], world.check)
+
+
+def a_worker_and_its_heir(plant: Plant) -> Scenario:
+    world = World(plant=plant, batch_size=1, claim_idle_seconds=0.0001)
+    for number in range(2):
+        world.syncs[0].update_local({f"k{number}": 1}, is_delta=True)
+    heir = world.worker("heir")
+
+    def one_and_the_next_half() -> Flow[None]:
+        yield from heir._push()
+        again = heir._push()
+        with contextlib.suppress(StopIteration):
+            step = next(again)
+            while not isinstance(step, Call):  # what it is given it does not live to deliver
+                step = again.send((yield step))
+
+    actors = [world.pusher("worker", faults=()), world.actor("heir", 0, one_and_the_next_half, ())]
+    return Scenario(actors, world.check)
+
+
+def a_batch_that_is_folded_under_way(plant: Plant) -> Scenario:
+    world = World(plant=plant, max_pending=1, batch_size=1)
+    world.syncs[0].update_local({"k": 1})
+    return Scenario([world.pusher("worker", faults=CRASHES), world.writer(0, 2, faults=())], world.check)
+
+
+def an_edge_that_is_wiped(plant: Plant) -> Scenario:
+    world = World(plant=plant, named=True)
+    for number in range(3):
+        world.syncs[0].update_local({f"before{number}": 1})
+    world.carry()
+    actors = [world.delivery("worker", 0, 2, faults=()), world.wiper(0, 2)]
+    return Scenario(actors, world.check)
+
+
+SEEDED: dict[str, tuple[Plant, MakeScenario, Any]] = {
+    "acknowledge before apply": (Plant(worker=ConfirmsFirst), a_worker_that_dies, explore),
+    "no tie-break": (
+        Plant((("if state.version ~= current.version then return state.version > current.version end",
+                "if true then return state.version > current.version end"),)),
+        two_edges_that_write_at_once,
+        seeds,
+    ),
+    "wall clocks": (Plant((("  if seen ~= '' then\n", "  if false then\n"),)),
+                    an_edge_an_hour_behind, seeds),
+    "trim by delivered id": (Plant(worker=TrimsByDelivered), a_worker_and_its_heir, seeds),
+    "stop on an empty claim page": (
+        Plant((("for id in pairs(gone) do redis.call('XACK', pending, group, id) end",
+                "if #reply == 1 then redis.call('ZREM', work, scope) end"),)),
+        a_batch_that_is_folded_under_way,
+        explore,
+    ),
+    "deduplicate by sequence after a wipe": (
+        Plant((
+            ("  if is_the_seen(state, seen) then return true end\n",
+             "  if state.version <= seen.version then return true end\n"),
+            ("  if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then",
+             "  if true then"),
+            ("  if (state.version < current.version) ~= earlier(state.clock, current.clock) then", "  if false then"),
+        )),
+        an_edge_that_is_wiped,
+        seeds,
+    ),
+}  # fmt: skip
+
+
+def look(make: Callable[[], Scenario], how: Any) -> None:
+    if how is explore:
+        explore(make)
+    else:
+        seeds(make, count=300)
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_planted_mistake_is_found(name: str) -> None:
+    plant, make, how = SEEDED[name]
+    for old, _ in plant.rewrites:
+        assert any(old in script.source for script in vars(scripts).values() if isinstance(script, Script))
+    with pytest.raises(AssertionError):
+        look(lambda: make(plant), how)
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_and_nothing_is_found_where_there_is_none(name: str) -> None:
+    _, make, _ = SEEDED[name]
+    seeds(lambda: make(Plant()), count=20)
