@@ -255,7 +255,7 @@ class Cache(Routing):
             check.non_negative("early", early),
             negative_ttl,
             0 if error_ttl is None else ttl_ms("error_ttl", error_ttl),
-            is_stored=self._breaker is None,
+            must_store=self._breaker is None,
         )
         try:
             value = yield from self._or_else([key], lambda: shard.computed(order), lambda: self._last_known(key))

@@ -43,7 +43,7 @@ class Order(NamedTuple):
     early: float
     negative_ttl: float | None
     error_ms: int
-    is_stored: bool
+    must_store: bool
     """Whether a value that was computed and cannot be stored is an error."""
 
     def margin_ms(self, cost_ms: int | None) -> float:
@@ -104,7 +104,9 @@ class Shard(Writing):
             if entry is not None:
                 return entry[1]
             if claimed.failure:
-                raise ComputeFailedError(f"computing {order.key!r} has failed: {claimed.failure.decode()}")
+                raise ComputeFailedError(
+                    f"computing {order.key!r} has failed: {claimed.failure.decode(errors='replace')}"
+                )
             yield from next(pauses)
 
     def _computed(self, order: Order, token: str, claimed: Claimed, stale: Opened | None) -> Flow[Any]:
@@ -119,13 +121,13 @@ class Shard(Writing):
                 yield from self._scripts.release(order.key, token, failure, order.error_ms)
             if stale is not None:
                 return stale[1]
-            if order.is_stored:
+            if order.must_store:
                 raise
             raise ComputeRaisedError(error) from error
         try:
             yield from self.store([pair], order.terms._replace(lease=f"{token} {claimed.epoch.decode()}"))
         except StoreUnavailableError:
-            if order.is_stored:
+            if order.must_store:
                 raise
         return value
 

@@ -173,3 +173,15 @@ def test_bad_options(make: Maker, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(options))):
         make("EdgeCache").get_or_compute("k", lambda: calls.append(1), **options)
     assert calls == []
+
+
+def test_a_long_word_of_a_failure_is_cut(make: Maker) -> None:
+    cache = make("EdgeCache")
+
+    def fail() -> None:
+        raise ValueError("a" + "µ" * 400)  # the cut falls into the middle of a character
+
+    with pytest.raises(ValueError, match="aµ"):
+        cache.get_or_compute("k", fail, error_ttl=60)
+    with pytest.raises(ComputeFailedError, match="ValueError: aµ"):
+        cache.get_or_compute("k", fail, error_ttl=60)
