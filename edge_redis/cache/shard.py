@@ -104,9 +104,8 @@ class Shard(Writing):
             if entry is not None:
                 return entry[1]
             if claimed.failure:
-                raise ComputeFailedError(
-                    f"computing {order.key!r} has failed: {claimed.failure.decode(errors='replace')}"
-                )
+                said = claimed.failure.decode(errors="replace")  # it may be cut in the middle of a character
+                raise ComputeFailedError(f"computing {order.key!r} has failed: {said}")
             yield from next(pauses)
 
     def _computed(self, order: Order, token: str, claimed: Claimed, stale: Opened | None) -> Flow[Any]:
