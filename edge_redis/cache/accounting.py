@@ -85,6 +85,8 @@ class Accounting:
             yield from self.flush()
 
     def _after_flush(self, operation: Operation[T]) -> Flow[T]:
+        if self.buffer.next_batch(self.buffer.seal()) is None:
+            return (yield from operation)
         results = yield from self._all_after_flush([operation])
         return results[0]
 

@@ -57,6 +57,8 @@ def tag_names(tags: object) -> tuple[str, ...]:
 
 def packed_tags(tags: object) -> str:
     """Return an iterable of tags as a JSON array, the empty string where there are none."""
+    if tags == ():
+        return ""
     names = tag_names(tags)
     return json.dumps(names) if names else ""
 

@@ -127,7 +127,7 @@ class Cache(Routing):
         """
         shard = self._of(check.identifier("key", key))
         pair, terms = shard.pair(key, value, ttl), shard.terms(packed_tags(tags))
-        return self._or_else([key], lambda: shard.store([pair], terms), self._owing([key], None))
+        return self._or_else([key], lambda: shard.store_one(pair, terms), self._owing([key], None))
 
     def put_many(
         self, mapping: Mapping[str, Any], ttl: float | None = None, *, tags: Iterable[str] = ()

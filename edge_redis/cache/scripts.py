@@ -54,7 +54,6 @@ class Terms(NamedTuple):
     """Under what terms values are stored: arguments of put, in their order (see lua/put.lua)."""
 
     bounds: str
-    layout: str
     tags: str = ""
     lease: str = ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 
 from edge_redis.cache.envelope import HEADER
 from edge_redis.cache.limits import ttl_ms
@@ -63,10 +63,24 @@ class Writing(Reading):
 
     def terms(self, tags: str) -> Terms:
         """Return the terms of a put, with tags that are packed."""
-        return Terms(self._bounds(), self.layout, tags)
+        return Terms(self._own_bounds, tags)
+
+    @cached_property
+    def _own_bounds(self) -> str:
+        return self._bounds()
 
     def _bounds(self, *, has_agreed: bool = False) -> str:
-        return f"{self._settings.max_size} {self._settings.max_bytes or 0} {has_agreed:d}"
+        return f"{self._settings.max_size} {self._settings.max_bytes or 0} {has_agreed:d} {self.layout}"
+
+    def store_one(self, pair: Pair, terms: Terms) -> Flow[None]:
+        """Store a pair, in the one call that it nearly always takes."""
+        with Forgotten(self.copies, (pair.key,)):
+            with self._slots.hold() as call:
+                stored = yield from self._after_flush(self._scripts.put([pair], terms, call))
+            if not stored.done:
+                yield from self.store([pair], terms)
+            elif stored.more_due:
+                yield from self._sweep()
 
     def store(self, pairs: Sequence[Pair], terms: Terms) -> Flow[None]:
         """Store pairs; the counts noted so far go before them, since they decide who is evicted."""

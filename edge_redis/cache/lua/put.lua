@@ -3,13 +3,13 @@
 -- KEYS[1] room  prefix  of every key of the shard (see keys.py)
 -- ARGV[1] slot       the call's slot
 -- ARGV[2] number     the call's number in its slot
--- ARGV[3] bounds  three integers: max_size, max_bytes of keys and values (0 for no such bound), and 1 where
---   the layout was agreed on after this shard was found to have none
--- ARGV[4] layout  who goes first, and what else all caches of the namespace agree on
--- ARGV[5] tags    JSON array of names, the empty string for none
--- ARGV[6] lease   under which the one value was computed: its token and the epoch when it was taken;
+-- ARGV[3] terms   three integers: max_size, max_bytes of keys and values (0 for no such bound), and 1 where
+--   the layout was agreed on after this shard was found to have none; then the layout: who goes first, and
+--   what else all caches of the namespace agree on
+-- ARGV[4] tags    JSON array of names, the empty string for none
+-- ARGV[5] lease   under which the one value was computed: its token and the epoch when it was taken;
 --   the empty string for none
--- ARGV[7..] entries  each a key, milliseconds to live, and an encoded value
+-- ARGV[6..] entries  each a key, milliseconds to live, and an encoded value
 -- Reply: two integers as text: entries done with, in their order (all, unless room for the next could
 --   not be made within the bound of one call: then the rest is sent again), and 1 where rows are still
 --   due; or the layout of the entries there, where it is another; or "agree"
@@ -18,19 +18,16 @@
 -- Repeat: remembered: another's put that came between must not be undone
 -- include: clock
 -- include: repeats
+-- include: put_one
 -- include: index
 -- include: adaptive
 -- include: order
 -- include: leases
-local max_size, max_bytes, has_agreed = string.match(ARGV[3], '^(%d+) (%d+) (%d)$')
-max_size, max_bytes = tonumber(max_size), tonumber(max_bytes)
-local layout, tags = ARGV[4], ARGV[5]
-local token, began_in = string.match(ARGV[6], '^(%S*) ?(.*)$')
-local FIRST = 7
-local now = now_ms()
+local tags = ARGV[4]
+local token, began_in = string.match(ARGV[5], '^(%S*) ?(.*)$')
+local FIRST = 6
+local now, layout = began, asked_layout
 
-local before = recall(REPEATS, now, ARGV[1], ARGV[2])
-if before then return before end
 local expiries, counts = assert_types()
 for at = FIRST, #ARGV, 3 do
   has_value(ARGV[at])
@@ -77,7 +74,7 @@ local live = more_due and redis.call('ZCOUNT', EXPIRY, integer(now), '+inf') or 
 local seen = {live = 0, expired = 0, lost = 0, none = 0}
 local pops = 0
 if EVICTION == 'adaptive' then
-  keep_adaptive(max_bytes > 0 and math.min(max_size, math.max(live, 1)) or max_size)
+  adaptive_order().keep(max_bytes > 0 and math.min(max_size, math.max(live, 1)) or max_size)
 end
 
 local function take_out(key)
@@ -101,7 +98,7 @@ local function make_room(key, bytes)
   local is_new = not expiry or expiry < now
   if is_new and expiry then take_out(key) end
   local moves = 2
-  if is_new and EVICTION == 'adaptive' then meet_ghost(key) end
+  if is_new and EVICTION == 'adaptive' then adaptive_order().meet_ghost(key) end
   while (is_new and live >= max_size) or is_over(key, bytes) do
     if pops >= CHUNK then return false end
     pops = pops + 1
@@ -110,7 +107,7 @@ local function make_room(key, bytes)
     take_out(going)
     moves = 1
   end
-  if is_new and EVICTION == 'adaptive' then settle_window(moves) end
+  if is_new and EVICTION == 'adaptive' then adaptive_order().settle_window(moves) end
   if is_new then live = live + 1 end
   return true
 end

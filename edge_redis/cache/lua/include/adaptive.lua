@@ -13,168 +13,185 @@ local ADAPTIVE_COUNTS, ADAPTIVE_RECENCIES, BAND = 65536, 34359738368, 2251799813
 local TOP = 2
 local WIDEST_STEP = 5
 local GHOSTS = ROOM .. ':ghosts'
-local adaptive, mark
-
-local function share(part)
-  return math.max(1, math.floor(adaptive.capacity * part))
-end
-
-local function adaptive_state()
-  if adaptive then return adaptive end
-  local known = redis.call('HMGET', STATS, 'capacity', 'window', 'tier')
-  adaptive = {
-    capacity = tonumber(known[1] or '1'),
-    window = tonumber(known[2] or '1'),
-    tier = tonumber(known[3] or '0'),
-  }
-  return adaptive
-end
-
--- Under a bound of bytes the capacity is what fits; until something was evicted the window follows it.
-local function keep_adaptive(capacity)
-  if adaptive_state().capacity == capacity then return end
-  adaptive.capacity = capacity
-  if redis.call('EXISTS', GHOSTS) == 0 then adaptive.window = share(0.1) end
-  redis.call('HSET', STATS, 'capacity', integer(capacity), 'window', integer(adaptive.window))
-end
 
 local function forget_adaptive()
   redis.call('DEL', GHOSTS)
   redis.call('HDEL', STATS, 'capacity', 'window', 'tier')
-  adaptive = nil
 end
 
-local function move_window(steps)
-  local step = math.max(1, math.min(WIDEST_STEP, math.floor(adaptive_state().capacity / 50)))
-  adaptive.window = math.min(adaptive.capacity, math.max(share(0.01), adaptive.window + steps * step))
-  redis.call('HSET', STATS, 'window', integer(adaptive.window))
-end
-
--- Where the scores begin of a level above main's lowest tier, and the level of a score.
-local function band_of(level)
-  return (1 + (adaptive_state().tier + level) % 3) * BAND
-end
-
-local function level_of(score)
-  return (math.floor(score / BAND) - 1 - adaptive_state().tier) % 3
-end
-
-local function first_of_main()
-  for level = 0, TOP do
-    local from = band_of(level)
-    local row = redis.call('ZRANGEBYSCORE', COUNTS, integer(from), '(' .. integer(from + BAND), 'WITHSCORES', 'LIMIT', 0, 1)
-    if row[1] then return row[1], tonumber(row[2]) end
+-- Defined where it is needed, since every definition costs a call some of its time.
+local function define_adaptive()
+  local adaptive, mark
+  local function share(part)
+    return math.max(1, math.floor(adaptive.capacity * part))
   end
-end
 
-local function in_window()
-  return redis.call('ZCOUNT', COUNTS, 0, '(' .. integer(BAND))
-end
+  local function adaptive_state()
+    if adaptive then return adaptive end
+    local known = redis.call('HMGET', STATS, 'capacity', 'window', 'tier')
+    adaptive = {
+      capacity = tonumber(known[1] or '1'),
+      window = tonumber(known[2] or '1'),
+      tier = tonumber(known[3] or '0'),
+    }
+    return adaptive
+  end
 
--- Main's entries below this level and score are the tenth of the cache that it would evict next.
-local function marker()
-  local left = share(0.1)
-  for level = 0, TOP do
-    local from = band_of(level)
-    local there = redis.call('ZCOUNT', COUNTS, integer(from), '(' .. integer(from + BAND))
-    if there > left then
-      local at = redis.call('ZCOUNT', COUNTS, 0, '(' .. integer(from)) + left
-      return {level = level, score = tonumber(redis.call('ZRANGE', COUNTS, at, at, 'WITHSCORES')[2])}
+  -- Under a bound of bytes the capacity is what fits; until something was evicted the window follows it.
+  local function keep_adaptive(capacity)
+    if adaptive_state().capacity == capacity then return end
+    adaptive.capacity = capacity
+    if redis.call('EXISTS', GHOSTS) == 0 then adaptive.window = share(0.1) end
+    redis.call('HSET', STATS, 'capacity', integer(capacity), 'window', integer(adaptive.window))
+  end
+
+  local function move_window(steps)
+    local step = math.max(1, math.min(WIDEST_STEP, math.floor(adaptive_state().capacity / 50)))
+    adaptive.window = math.min(adaptive.capacity, math.max(share(0.01), adaptive.window + steps * step))
+    redis.call('HSET', STATS, 'window', integer(adaptive.window))
+  end
+
+  -- Where the scores begin of a level above main's lowest tier, and the level of a score.
+  local function band_of(level)
+    return (1 + (adaptive_state().tier + level) % 3) * BAND
+  end
+
+  local function level_of(score)
+    return (math.floor(score / BAND) - 1 - adaptive_state().tier) % 3
+  end
+
+  local function first_of_main()
+    for level = 0, TOP do
+      local from = band_of(level)
+      local row = redis.call('ZRANGEBYSCORE', COUNTS, integer(from), '(' .. integer(from + BAND), 'WITHSCORES', 'LIMIT', 0, 1)
+      if row[1] then return row[1], tonumber(row[2]) end
     end
-    left = left - there
   end
-  return {level = TOP + 1, score = 0}
-end
 
-local function is_about_to_go(score)
-  mark = mark or marker()
-  local level = level_of(score)
-  return level < mark.level or (level == mark.level and score < mark.score)
-end
-
-local function adaptive_score_after(score, hits, sequence)
-  adaptive_state()
-  local count = math.min(score % ADAPTIVE_COUNTS + hits, ADAPTIVE_COUNTS - 1)
-  local recency = sequence % ADAPTIVE_RECENCIES * ADAPTIVE_COUNTS
-  if score < BAND then return recency + count end
-  if is_about_to_go(score) then move_window(-1) end
-  return band_of(TOP) + recency + count
-end
-
--- What is known of the keys that are being put: whether each is worthy of main.
-local worthy = {}
-
--- Learns of a new key's ghost, before room is made for it.
-local function meet_ghost(key)
-  local seen = tonumber(redis.call('ZSCORE', GHOSTS, key))
-  if not seen then return end
-  local _, lowest = first_of_main()
-  worthy[key] = lowest and math.floor(seen / 2) > math.floor(lowest % BAND / ADAPTIVE_COUNTS)
-  if seen % 2 == 0 and redis.call('ZREVRANK', GHOSTS, key) < share(0.1) then move_window(1) end
-  redis.call('ZREM', GHOSTS, key)
-end
-
-local function leave_ghost(key, score)
-  local of_main = score >= BAND and 1 or 0
-  redis.call('ZADD', GHOSTS, integer(math.floor(score % BAND / ADAPTIVE_COUNTS) * 2 + of_main), key)
-  local surplus = redis.call('ZCARD', GHOSTS) - math.floor(adaptive_state().capacity * 1.5)
-  if surplus > 0 then redis.call('ZPOPMIN', GHOSTS, math.min(surplus, 2)) end
-end
-
-local function graduate(key, score)
-  local level = math.min(math.max(score % ADAPTIVE_COUNTS - 1, 0), TOP)
-  redis.call('ZADD', COUNTS, integer(band_of(level) + score), key)
-end
-
--- Lets main's hand come to the tier of its next victim; returns that.
-local function main_victim()
-  local key, score = first_of_main()
-  if key then
-    adaptive.tier = (adaptive.tier + level_of(score)) % 3
-    redis.call('HSET', STATS, 'tier', adaptive.tier)
+  local function in_window()
+    return redis.call('ZCOUNT', COUNTS, 0, '(' .. integer(BAND))
   end
-  return key, score
-end
 
--- The window's oldest goes if it was never read, else main's next victim, whose place it takes.
-local function choose_victim()
-  if in_window() < adaptive_state().window then return main_victim() end
-  local oldest = redis.call('ZRANGE', COUNTS, 0, 0, 'WITHSCORES')
-  local key, score = oldest[1], tonumber(oldest[2])
-  if score % ADAPTIVE_COUNTS == 0 then return key, score end
-  local going, its_score = main_victim()
-  if not going then return key, score end
-  graduate(key, score)
-  return going, its_score
-end
-
-local function adaptive_victim(putting)
-  local own = redis.call('ZSCORE', COUNTS, putting) -- one that outgrows the bytes must not be its own victim
-  if own then redis.call('ZREM', COUNTS, putting) end
-  local key, score = choose_victim()
-  if not key then
-    local any = redis.call('ZRANGE', COUNTS, 0, 0, 'WITHSCORES')
-    key, score = any[1], tonumber(any[2])
+  -- Main's entries below this level and score are the tenth of the cache that it would evict next.
+  local function marker()
+    local left = share(0.1)
+    for level = 0, TOP do
+      local from = band_of(level)
+      local there = redis.call('ZCOUNT', COUNTS, integer(from), '(' .. integer(from + BAND))
+      if there > left then
+        local at = redis.call('ZCOUNT', COUNTS, 0, '(' .. integer(from)) + left
+        return {level = level, score = tonumber(redis.call('ZRANGE', COUNTS, at, at, 'WITHSCORES')[2])}
+      end
+      left = left - there
+    end
+    return {level = TOP + 1, score = 0}
   end
-  if own then redis.call('ZADD', COUNTS, own, putting) end
-  if key then leave_ghost(key, score) end
-  return key
-end
 
--- While the window is wider than it is to be, its oldest moves on to main.
-local function settle_window(most)
-  for _ = 1, most do
-    if in_window() < adaptive_state().window then return end
+  local function is_about_to_go(score)
+    mark = mark or marker()
+    local level = level_of(score)
+    return level < mark.level or (level == mark.level and score < mark.score)
+  end
+
+  local function adaptive_score_after(score, hits, sequence)
+    adaptive_state()
+    local count = math.min(score % ADAPTIVE_COUNTS + hits, ADAPTIVE_COUNTS - 1)
+    local recency = sequence % ADAPTIVE_RECENCIES * ADAPTIVE_COUNTS
+    if score < BAND then return recency + count end
+    if is_about_to_go(score) then move_window(-1) end
+    return band_of(TOP) + recency + count
+  end
+
+  -- What is known of the keys that are being put: whether each is worthy of main.
+  local worthy = {}
+
+  -- Learns of a new key's ghost, before room is made for it.
+  local function meet_ghost(key)
+    local seen = tonumber(redis.call('ZSCORE', GHOSTS, key))
+    if not seen then return end
+    local _, lowest = first_of_main()
+    worthy[key] = lowest and math.floor(seen / 2) > math.floor(lowest % BAND / ADAPTIVE_COUNTS)
+    if seen % 2 == 0 and redis.call('ZREVRANK', GHOSTS, key) < share(0.1) then move_window(1) end
+    redis.call('ZREM', GHOSTS, key)
+  end
+
+  local function leave_ghost(key, score)
+    local of_main = score >= BAND and 1 or 0
+    redis.call('ZADD', GHOSTS, integer(math.floor(score % BAND / ADAPTIVE_COUNTS) * 2 + of_main), key)
+    local surplus = redis.call('ZCARD', GHOSTS) - math.floor(adaptive_state().capacity * 1.5)
+    if surplus > 0 then redis.call('ZPOPMIN', GHOSTS, math.min(surplus, 2)) end
+  end
+
+  local function graduate(key, score)
+    local level = math.min(math.max(score % ADAPTIVE_COUNTS - 1, 0), TOP)
+    redis.call('ZADD', COUNTS, integer(band_of(level) + score), key)
+  end
+
+  -- Lets main's hand come to the tier of its next victim; returns that.
+  local function main_victim()
+    local key, score = first_of_main()
+    if key then
+      adaptive.tier = (adaptive.tier + level_of(score)) % 3
+      redis.call('HSET', STATS, 'tier', adaptive.tier)
+    end
+    return key, score
+  end
+
+  -- The window's oldest goes if it was never read, else main's next victim, whose place it takes.
+  local function choose_victim()
+    if in_window() < adaptive_state().window then return main_victim() end
     local oldest = redis.call('ZRANGE', COUNTS, 0, 0, 'WITHSCORES')
-    if not oldest[1] then return end
-    graduate(oldest[1], tonumber(oldest[2]))
+    local key, score = oldest[1], tonumber(oldest[2])
+    if score % ADAPTIVE_COUNTS == 0 then return key, score end
+    local going, its_score = main_victim()
+    if not going then return key, score end
+    graduate(key, score)
+    return going, its_score
   end
+
+  local function adaptive_victim(putting)
+    local own = redis.call('ZSCORE', COUNTS, putting) -- one that outgrows the bytes must not be its own victim
+    if own then redis.call('ZREM', COUNTS, putting) end
+    local key, score = choose_victim()
+    if not key then
+      local any = redis.call('ZRANGE', COUNTS, 0, 0, 'WITHSCORES')
+      key, score = any[1], tonumber(any[2])
+    end
+    if own then redis.call('ZADD', COUNTS, own, putting) end
+    if key then leave_ghost(key, score) end
+    return key
+  end
+
+  -- While the window is wider than it is to be, its oldest moves on to main.
+  local function settle_window(most)
+    for _ = 1, most do
+      if in_window() < adaptive_state().window then return end
+      local oldest = redis.call('ZRANGE', COUNTS, 0, 0, 'WITHSCORES')
+      if not oldest[1] then return end
+      graduate(oldest[1], tonumber(oldest[2]))
+    end
+  end
+
+  -- A new entry starts in the window, or in main where its ghost was worthy; one that is put again stays.
+  local function adaptive_first_score(key, sequence)
+    local recency = sequence % ADAPTIVE_RECENCIES * ADAPTIVE_COUNTS
+    local before = tonumber(redis.call('ZSCORE', COUNTS, key))
+    if before then return math.floor(before / BAND) * BAND + recency end
+    return (worthy[key] and band_of(1) or 0) + recency
+  end
+
+  return {
+    keep = keep_adaptive,
+    meet_ghost = meet_ghost,
+    settle_window = settle_window,
+    first_score = adaptive_first_score,
+    score_after = adaptive_score_after,
+    victim = adaptive_victim,
+  }
 end
 
--- A new entry starts in the window, or in main where its ghost was worthy; one that is put again stays.
-local function adaptive_first_score(key, sequence)
-  local recency = sequence % ADAPTIVE_RECENCIES * ADAPTIVE_COUNTS
-  local before = tonumber(redis.call('ZSCORE', COUNTS, key))
-  if before then return math.floor(before / BAND) * BAND + recency end
-  return (worthy[key] and band_of(1) or 0) + recency
+local defined
+local function adaptive_order()
+  defined = defined or define_adaptive()
+  return defined
 end

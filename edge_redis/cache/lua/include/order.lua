@@ -11,7 +11,7 @@ end
 
 -- Of an entry that is put.
 local function first_score(key, sequence)
-  if EVICTION == 'adaptive' then return adaptive_first_score(key, sequence) end
+  if EVICTION == 'adaptive' then return adaptive_order().first_score(key, sequence) end
   if EVICTION == 'lru' then return sequence % RECENCIES * LRU_COUNTS end
   return sequence % GENERATIONS
 end
@@ -23,7 +23,7 @@ local function count_of(score)
 end
 
 local function score_after(score, hits)
-  if EVICTION == 'adaptive' then return adaptive_score_after(score, hits, next_sequence()) end
+  if EVICTION == 'adaptive' then return adaptive_order().score_after(score, hits, next_sequence()) end
   local count = count_of(score) + hits
   if EVICTION == 'lru' then
     return next_sequence() % RECENCIES * LRU_COUNTS + math.min(count, LRU_COUNTS - 1)
@@ -51,7 +51,7 @@ end
 -- Who goes when room is to be made, not the entry that is being put. After a loss of counts it is the
 -- soonest to expire, or what has no count would stay.
 local function victim(key, is_whole)
-  if is_whole and EVICTION == 'adaptive' then return adaptive_victim(key) end
+  if is_whole and EVICTION == 'adaptive' then return adaptive_order().victim(key) end
   local first = redis.call('ZRANGE', is_whole and COUNTS or EXPIRY, 0, 1)
   return first[1] ~= key and first[1] or first[2]
 end
