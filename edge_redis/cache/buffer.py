@@ -75,6 +75,11 @@ class AccessBuffer:
         self._notes.append((key, None))
 
     @property
+    def note(self) -> Callable[[Note], None]:
+        """Takes a note of a read: the key, and the generation of the entry or None for a miss."""
+        return self._notes.append
+
+    @property
     def near_hit(self) -> Callable[[Note], None]:
         """Takes a note of a hit that the near cache answered: it makes no batch due."""
         return self._near.append

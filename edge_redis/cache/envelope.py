@@ -31,13 +31,13 @@ def opened(raw: bytes) -> Opened:
         CorruptDataError: the bytes are not what the cache writes.
 
     """
-    header = raw[:HEADER]
-    if len(raw) <= HEADER or not header.isdigit():
+    header, body = raw[:HEADER], raw[HEADER:]
+    if not body or not header.isdigit():
         raise CorruptDataError(f"no entry of a cache: {header!r}")
-    if raw[HEADER] == _COST:
-        start = HEADER + _COST_BYTES
-        return int(header[:_GENERATION]), codec.decode(raw[start:]), int.from_bytes(raw[HEADER + 1 : start], "big")
-    return int(header[:_GENERATION]), codec.decode(raw[HEADER:]), None
+    generation = int(header[:_GENERATION])
+    if body[0] != _COST:
+        return generation, codec.decode(body), None
+    return generation, codec.decode(body[_COST_BYTES:]), int.from_bytes(body[1:_COST_BYTES], "big")
 
 
 def value_of(body: bytes) -> Any:  # noqa: ANN401 -- any value

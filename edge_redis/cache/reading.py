@@ -69,13 +69,18 @@ class Reading(Accounting):
             return held | {key: entry.value for key, entry in found.items()}
         names = [self._keys.values + key for key in keys]
         replies = yield from together([command(list, "MGET", *chunk) for chunk in chunks(names, _MGET)])
-        values = {}
+        values, note = {}, self.buffer.note
         for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
-            entry = self._noted(key, raw)
-            if entry is not None:
-                values[key] = entry[1]
-            elif raw is not None:
+            if raw is None:
+                note((key, None))
+                continue
+            try:
+                generation, values[key], _ = opened(raw)
+            except CorruptDataError:
+                note((key, None))
                 yield from self._discard(key, raw, counted=False)
+            else:
+                note((key, generation))
         if self._is_full():
             yield from self._flush_or_keep()
         return values

@@ -122,7 +122,9 @@ def _pack(value: object, depth: int = 0) -> bytes:
     return packed
 
 
-_outermost_ext: Final = partial(_ext_hook, depth=0)
+_unpack_outermost: Final = partial(
+    msgpack.unpackb, ext_hook=partial(_ext_hook, depth=0), raw=False, strict_map_key=False
+)
 
 
 def _unpack(body: bytes, depth: int = 0) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
@@ -161,7 +163,7 @@ def decode(body: bytes) -> Any:  # noqa: ANN401 -- a decoded value is of any car
 
     """
     try:
-        return msgpack.unpackb(body, ext_hook=_outermost_ext, raw=False, strict_map_key=False)
+        return _unpack_outermost(body)
     except (
         ValueError,
         TypeError,
