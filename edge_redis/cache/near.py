@@ -16,82 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import date, datetime, timedelta
-from decimal import Decimal
-from functools import partial
 from typing import Any, Final
-from uuid import UUID
 from weakref import ReferenceType, ref
 
-from edge_redis.cache.envelope import GENERATIONS, HEADER, Opened, value_of
+from edge_redis.cache.envelope import HEADER, Opened
+from edge_redis.cache.held import NOTHING, Fill, Held, is_older, kept
 from edge_redis.cache.limits import NearCache
 
-NOTHING: Final = object()
-"""What is returned where nothing is held; None is a value."""
-
-_ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None), Decimal, UUID, date, datetime, timedelta})
 _CHANCES: Final = 16
 """Entries that are passed over in one eviction, at most."""
-_HALF: Final = GENERATIONS // 2
-
-
-class Held:
-    """An entry at hand."""
-
-    __slots__ = ("cost_ms", "ends", "expires", "fresh", "generation", "note", "noted", "used", "value")
-
-    expires: float
-    """When it is held no longer, by this process's clock: seconds."""
-    ends: float
-    """When its time in Redis is up, by this process's clock: seconds."""
-    generation: int
-    cost_ms: int | None
-    value: Any
-    fresh: Callable[[], Any] | None
-    """Makes a copy for a caller; None where the value cannot be changed."""
-    note: tuple[str, int]
-    noted: Callable[[tuple[str, int]], object]
-    used: bool
-    """Whether it was read since it was last passed over for eviction."""
-
-
-class Fill:
-    """Reads of one key under way, any number at once."""
-
-    __slots__ = ("live", "readers", "seen")
-
-    def __init__(self) -> None:
-        self.readers = 0
-        self.live = True
-        self.seen: int | None = None
-        """The newest generation that this process has seen meanwhile."""
-
-    def has_seen_newer(self, generation: int) -> bool:
-        """Whether this generation is older than one that was seen; it counts as seen from now on."""
-        if self.seen is not None and _is_older(generation, self.seen):
-            return True
-        self.seen = generation
-        return False
-
-
-def _is_flat(values: Any) -> bool:  # noqa: ANN401 -- an iterable of values
-    return all(type(value) in _ATOMS for value in values)
-
-
-def _kept(value: Any, raw: bytes) -> tuple[Any, Callable[[], Any] | None]:  # noqa: ANN401 -- any value
-    """Return what to hold of ``value``, which ``raw`` holds and a caller has, and what makes a copy of it."""
-    kind = type(value)
-    if kind in _ATOMS or (kind in (tuple, frozenset) and _is_flat(value)):
-        return value, None
-    if (kind is dict and _is_flat(value.values())) or (kind in (list, set) and _is_flat(value)):
-        own = value.copy()
-        return own, own.copy
-    return None, partial(value_of, raw)
-
-
-def _is_older(one: int, other: int) -> bool:
-    """Whether one generation comes before another, as they come round (RFC 1982)."""
-    return 0 < (other - one) % GENERATIONS < _HALF
 
 
 class Near:
@@ -192,7 +125,7 @@ class Near:
         """Return the entry of ``raw``, which opens, whose time in Redis is up at ``ends``."""
         held = Held()
         held.generation, value, held.cost_ms = opened
-        held.value, held.fresh = _kept(value, raw[HEADER:])
+        held.value, held.fresh = kept(value, raw[HEADER:])
         held.ends = ends
         held.expires = min(ends, self._clock() + self._settings.ttl)
         held.note, held.noted, held.used = (key, held.generation), noted, False
@@ -203,7 +136,7 @@ class Near:
         with self._mutex:
             for entries in (self._entries, self._suspended):
                 known = entries.get(key)
-                if known is not None and (generation is None or _is_older(known.generation, generation)):
+                if known is not None and (generation is None or is_older(known.generation, generation)):
                     del entries[key]
             if generation is None:
                 self._end_fill(key)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
+from edge_redis.cache.held import NOTHING
 from edge_redis.cache.limits import entry_keys, packed_tags, ttl_ms
-from edge_redis.cache.near import NOTHING
 from edge_redis.cache.routing import Routing
 from edge_redis.cache.scripts import Pair, Terms
 from edge_redis.cache.shard import ComputeRaisedError, Order, Shard

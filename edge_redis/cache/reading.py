@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from edge_redis.cache.accounting import Accounting, together
 from edge_redis.cache.envelope import Opened, created_ms, opened
-from edge_redis.cache.near import NOTHING, Fill
+from edge_redis.cache.held import NOTHING, Fill
 from edge_redis.cache.scripts import CHUNK, Page, Timed, chunks
 from edge_redis.core.operation import Flow, Further, Operation, command
 from edge_redis.errors import CorruptDataError

@@ -9,10 +9,11 @@ from zlib import crc32
 
 from edge_redis.cache.breaker import Breaker
 from edge_redis.cache.buffer import AccessBuffer
+from edge_redis.cache.held import NOTHING
 from edge_redis.cache.keys import CacheKeys, shard_names
 from edge_redis.cache.limits import Settings
 from edge_redis.cache.listening import Conversation, Ear
-from edge_redis.cache.near import NOTHING, Copies, Near
+from edge_redis.cache.near import Copies, Near
 from edge_redis.cache.scripts import Scripts
 from edge_redis.cache.shard import Shard
 from edge_redis.core.keys import namespace_name

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from edge_redis.cache.envelope import Opened, with_cost
-from edge_redis.cache.near import NOTHING
+from edge_redis.cache.held import NOTHING
 from edge_redis.cache.reading import Found
 from edge_redis.cache.scripts import Claim, Claimed, Pair, Terms
 from edge_redis.cache.writing import Writing

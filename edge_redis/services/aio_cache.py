@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from edge_redis.cache.held import NOTHING
 from edge_redis.cache.limits import NearCache, Settings, near_settings, tag_names
 from edge_redis.cache.naming import KeyOf, check_key, result_key
-from edge_redis.cache.near import NOTHING
 from edge_redis.cache.operations import LEASE_SECONDS, Cache, Place
 from edge_redis.core import codec
 from edge_redis.runtime.listener import TaskListener

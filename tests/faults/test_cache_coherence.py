@@ -14,9 +14,10 @@ import fakeredis
 import pytest
 import redis
 
+from edge_redis.cache.held import NOTHING, Fill
 from edge_redis.cache.limits import NearCache, Settings
 from edge_redis.cache.listening import Ear
-from edge_redis.cache.near import NOTHING, Fill, Near
+from edge_redis.cache.near import Near
 from edge_redis.cache.operations import Cache
 from edge_redis.core.operation import Flow, Sleep
 from edge_redis.errors import EdgeRedisError, StoreRefusedError

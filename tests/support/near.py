@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from edge_redis.cache.near import NOTHING, Copies, Near
+from edge_redis.cache.held import NOTHING
+from edge_redis.cache.near import Copies, Near
 from edge_redis.cache.scripts import Scripts
 from support.deadline import eventually
 from support.portal import Blocking

@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 
 from edge_redis.cache.envelope import GENERATIONS, opened, with_cost
+from edge_redis.cache.held import NOTHING
 from edge_redis.cache.limits import NearCache
 from edge_redis.cache.listening import PING_SECONDS, Ear, Hear, Send
-from edge_redis.cache.near import NOTHING, Copies, Near
+from edge_redis.cache.near import Copies, Near
 from edge_redis.core import codec
 from edge_redis.errors import StoreRefusedError, StoreReplyError, StoreTimeoutError, StoreUnavailableError
 
