@@ -11,8 +11,10 @@ import pytest
 
 import edge_redis
 import edge_redis.aio
+from support.clock import stop_the_clock
 from support.portal import Portal
 from support.servers import NAMES, Backend, Servers
+from support.site import START, Site
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True, derandomize=False)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
@@ -102,3 +104,24 @@ def make(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Maker]:
     maker = Maker(backend, request.param)
     yield maker
     maker.close()
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A watched site whose server's clock the test moves, in both APIs."""
+    clock = stop_the_clock(monkeypatch, START.timestamp())
+    maker = Maker(Backend("fakeredis"), request.param)
+    yield Site(maker, clock)
+    maker.close()
+
+
+@pytest.fixture
+def cloud(make: Maker) -> Any:
+    """The cloud's side of state sync, on the edge's own server."""
+    return make("RedisCloudStore")
+
+
+@pytest.fixture
+def worker(make: Maker) -> Any:
+    """A worker between the edge and ``cloud``."""
+    return make("CloudWorker", make.client())

@@ -14,6 +14,9 @@ from collections.abc import Iterable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+FROM_A_TERMINAL: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a command that somebody started: Ctrl-C, kill, and the end of the terminal."""
+
 _NOHUP: Final = (signal.SIGHUP, signal.SIG_IGN)
 
 

@@ -30,7 +30,7 @@ class Accounting:
 
     def __init__(self, keys: CacheKeys, settings: Settings, clock: Callable[[], float], near: Near | None) -> None:
         self._settings = settings
-        self._keys = keys
+        self.keys = keys
         self._clock = clock
         self._near = near
         self._scripts = Scripts(keys)
@@ -43,11 +43,6 @@ class Accounting:
         """A service puts those in their places that all caches of this process and namespace share."""
         if near is not None:
             self.copies.add(near)
-
-    @property
-    def tag(self) -> str:
-        """What all keys of this shard begin with."""
-        return self._keys.tag
 
     @property
     def reads_plainly(self) -> bool:

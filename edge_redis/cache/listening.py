@@ -12,6 +12,7 @@ import json
 from collections.abc import Generator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from edge_redis.cache.keys import CacheKeys
 from edge_redis.cache.near import Near
 from edge_redis.errors import StoreError, StoreTimeoutError, StoreUnavailableError
 
@@ -40,10 +41,10 @@ Conversation: TypeAlias = Generator[Send | Hear, Any, None]
 class Ear:
     """Listens for one near cache on one node of its server."""
 
-    def __init__(self, near: Near, tags: Sequence[str]) -> None:
+    def __init__(self, near: Near, shards: Sequence[CacheKeys]) -> None:
         self._near = near
-        self._prefixes = [f"{tag}:v:" for tag in tags]
-        self._channels = [f"{tag}:written" for tag in tags]
+        self._prefixes = [keys.values for keys in shards]
+        self._channels = [keys.written for keys in shards]
 
     def conversation(self) -> Conversation:
         """Subscribe, then pass on what is heard, until the connection fails."""

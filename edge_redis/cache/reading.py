@@ -50,7 +50,7 @@ class Reading(Accounting):
                 return Further(self._tidied(key, raw if entry is None else None, value))
             return value
 
-        return Operation(("GET", self._keys.values + key), noted)
+        return Operation(("GET", self.keys.values + key), noted)
 
     def _tidied(self, key: str, corrupt: bytes | None, value: T) -> Flow[T]:
         if corrupt is not None:
@@ -67,7 +67,7 @@ class Reading(Accounting):
             held = {key: value for key in keys if (value := self._near.held(key)) is not NOTHING}
             found = yield from self._read_to_keep([key for key in keys if key not in held])
             return held | {key: entry.value for key, entry in found.items()}
-        names = [self._keys.values + key for key in keys]
+        names = [self.keys.values + key for key in keys]
         replies = yield from together([command(list, "MGET", *chunk) for chunk in chunks(names, _MGET)])
         values, note = {}, self.buffer.note
         for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
@@ -98,7 +98,7 @@ class Reading(Accounting):
 
     def contains(self, key: str) -> Flow[bool]:
         """Whether there is an entry ``key``; no access is noted."""
-        there = yield from command(bool, "STRLEN", self._keys.value(key))
+        there = yield from command(bool, "STRLEN", self.keys.value(key))
         if self._near is not None and not there:
             self._near.saw(key, None)
         return there

@@ -57,14 +57,14 @@ class Routing(Subject):
     def share(self, buffers: Callable[[str], AccessBuffer], copies: Copies) -> None:
         """Use buffers by the name of a shard's tag, and tell copies, that others of this process use too."""
         for shard in self._shards:
-            shard.buffer, shard.copies = buffers(shard.tag), copies
+            shard.buffer, shard.copies = buffers(shard.keys.tag), copies
         if self.near is not None:
             copies.add(self.near)
 
     def conversation(self) -> Conversation:
         """Return what is to be said on each connection that listens for the near cache."""
         assert self.near is not None
-        return Ear(self.near, [shard.tag for shard in self._shards]).conversation()
+        return Ear(self.near, [shard.keys for shard in self._shards]).conversation()
 
     def _of(self, key: str) -> Shard:
         shards = self._shards

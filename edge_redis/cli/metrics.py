@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_redis.agent.stopping import Stop
+from edge_redis.agent.stopping import FROM_A_TERMINAL, Stop
 from edge_redis.cli import options
 from edge_redis.services.bundle import EdgeRedis
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from edge_redis.exporters.prometheus import EdgeCollector
 
 
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LONG_SECONDS: Final = 3600.0
 
 
@@ -68,7 +66,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     with _collector(arguments) as collector:
         from edge_redis.exporters.prometheus import Endpoint  # noqa: PLC0415 -- prometheus_client is an extra
 
-        with Stop(_STOPPING) as stop, Endpoint(collector, port=arguments.port, host=arguments.host) as endpoint:
+        with Stop(FROM_A_TERMINAL) as stop, Endpoint(collector, port=arguments.port, host=arguments.host) as endpoint:
             print(f"http://{arguments.host}:{endpoint.port}/metrics  Ctrl-C ends", flush=True)
             while stop.wait(_LONG_SECONDS):
                 """Nothing else is to be done here."""

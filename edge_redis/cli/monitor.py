@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
-from edge_redis.agent.stopping import Stop
+from edge_redis.agent.stopping import FROM_A_TERMINAL, Stop
 from edge_redis.cli import options
 from edge_redis.cli.watching import Console, Watching
 from edge_redis.core import check
@@ -30,7 +30,6 @@ NODE_VARIABLE: Final = "EDGE_REDIS_NODE"
 """Holds the suspect's id for a command that is to ask it."""
 CONFIRM_SECONDS: Final = 5.0
 
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DESCRIPTION: Final = f"""Watch the nodes of a namespace: one monitor of any number is on duty, the others stand by.
 
 Every change is a line on standard output: time, node, state, the state before, why. What the monitor says
@@ -97,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         monitor = stack.enter_context(HealthMonitor(client, arguments.heartbeat_timeout, namespace=arguments.namespace))
         relays = [stack.enter_context(relay) for relay in _relays(client, arguments)]
         watch = stack.enter_context(_watch(client, arguments))
-        stop = stack.enter_context(Stop(_STOPPING))
+        stop = stack.enter_context(Stop(FROM_A_TERMINAL))
         watching = Watching(monitor, watch, Console(as_json=arguments.json), since=arguments.since)
         for relay in relays:
             relay.start()

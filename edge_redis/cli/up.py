@@ -12,12 +12,11 @@ from typing import Any, Final
 from edge_redis.agent.job import Job
 from edge_redis.agent.report import Report
 from edge_redis.agent.settings import Settings
-from edge_redis.agent.stopping import Stop
+from edge_redis.agent.stopping import FROM_A_TERMINAL, Stop
 from edge_redis.cli import options, text
 from edge_redis.cli.view import choose_view
 from edge_redis.errors import EdgeRedisError
 
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DESCRIPTION: Final = """Start a server, edge processes, a cloud worker and a monitor, and show what they do.
 
 Without --replay every edge process samples this machine and runs functions over it. With it, each
@@ -62,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse_unwritable(arguments.report)
     with ExitStack() as stack:
         view = stack.enter_context(choose_view(is_quiet=arguments.quiet))
-        job = Job(settings, view, stop := Stop(_STOPPING))
+        job = Job(settings, view, stop := Stop(FROM_A_TERMINAL))
         with stop:
             report = job.run()
     print(text.report(report))

@@ -122,13 +122,12 @@ def _pack(value: object, depth: int = 0) -> bytes:
     return packed
 
 
-_unpack_outermost: Final = partial(
-    msgpack.unpackb, ext_hook=partial(_ext_hook, depth=0), raw=False, strict_map_key=False
-)
+_unpackb: Final = partial(msgpack.unpackb, raw=False, strict_map_key=False)
+_unpack_outermost: Final = partial(_unpackb, ext_hook=partial(_ext_hook, depth=0))  # made once: every read needs it
 
 
-def _unpack(body: bytes, depth: int = 0) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
-    return msgpack.unpackb(body, ext_hook=partial(_ext_hook, depth=depth), raw=False, strict_map_key=False)
+def _unpack(body: bytes, depth: int) -> Any:  # noqa: ANN401 -- a decoded value is of any carried type
+    return _unpackb(body, ext_hook=partial(_ext_hook, depth=depth))
 
 
 def encode(value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Final, Protocol
 
+import redis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -45,18 +46,21 @@ class Ends(Protocol):
 Converse = Callable[[], Generator[Any, Any, None]]
 
 
-def _nodes(client: Any) -> list[Any]:  # noqa: ANN401 -- of either half of the library
-    """Return what connections are made of: the pool, or each master of a cluster."""
-    pool = getattr(client, "connection_pool", None)
-    nodes = [pool] if pool is not None else sorted(client.get_primaries(), key=lambda node: str(node.name))
+def _names(client: Any) -> list[str]:  # noqa: ANN401 -- of either half of the library
+    """Return the masters of a cluster, as far as its client knows them; nothing where there is no cluster."""
+    return sorted(str(node.name) for node in client.get_primaries()) if is_cluster(client) else []
+
+
+def _pools(client: Any) -> list[Any]:  # noqa: ANN401 -- as above
+    """Return what connections are made like: the client's pool, or for each master of a cluster what serves as one."""
+    if not is_cluster(client):
+        return [client.connection_pool]
+    nodes = client.get_primaries()
     if not nodes:
         raise StoreUnavailableError("no master of the cluster is known")
-    return nodes
-
-
-def _pool_of(client: Any, node: Any) -> Any:  # noqa: ANN401 -- as above
-    of_node = getattr(client, "get_redis_connection", None)  # a blocking cluster's
-    return of_node(node).connection_pool if of_node is not None and hasattr(node, "server_type") else node
+    if isinstance(client, redis.RedisCluster):
+        return [client.get_redis_connection(node).connection_pool for node in nodes]
+    return list(nodes)  # the asyncio half's nodes make connections themselves
 
 
 def _connection(pool: Any, retry: object) -> Any:  # noqa: ANN401 -- as above
@@ -104,8 +108,8 @@ class _ThreadSession:
     def __init__(self, client: BlockingClient, converse: Converse) -> None:
         self._client = client
         self._converse = converse
-        self._nodes = _nodes(client)
-        self._connections = [_connection(_pool_of(client, node), Retry(NoBackoff(), 0)) for node in self._nodes]
+        self._names = _names(client)
+        self._connections = [_connection(pool, Retry(NoBackoff(), 0)) for pool in _pools(client)]
         self._over = threading.Event()
         self._failures: list[Exception] = []
 
@@ -132,8 +136,7 @@ class _ThreadSession:
         threads = [threading.Thread(target=self._talk, args=(each,), daemon=True) for each in self._connections]
         for thread in threads:
             thread.start()
-        names = [node.name for node in self._nodes]
-        while not self._over.wait(_TOPOLOGY_SECONDS) and [node.name for node in _nodes(self._client)] == names:
+        while not self._over.wait(_TOPOLOGY_SECONDS) and _names(self._client) == self._names:
             """All are listened to."""
         self.end()
         for thread in threads:
@@ -269,15 +272,13 @@ class TaskListener:
         """Converse with every master until one conversation ends, as each does by an error."""
         if is_cluster(self._client):
             await self._client.initialize()  # which knows its nodes only then
-        nodes = _nodes(self._client)
-        self._ends.expect(len(nodes))
-        talks = [asyncio.ensure_future(self._talk(_connection(node, AsyncRetry(NoBackoff(), 0)))) for node in nodes]
+        names, pools = _names(self._client), _pools(self._client)
+        self._ends.expect(len(pools))
+        talks = [asyncio.ensure_future(self._talk(_connection(pool, AsyncRetry(NoBackoff(), 0)))) for pool in pools]
         try:
             done: set[Any] = set()
-            while not done:
+            while not done and _names(self._client) == names:
                 done, _ = await asyncio.wait(talks, timeout=_TOPOLOGY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if [str(node) for node in _nodes(self._client)] != [str(node) for node in nodes]:
-                    break
         finally:
             for talk in talks:
                 talk.cancel()

@@ -32,7 +32,7 @@ _ASYNC: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
 _CLUSTER: tuple[type, ...] = (redis.RedisCluster, redis.asyncio.RedisCluster)
 
 _TURN: Final = 100
-"""Flows without a step that are run before the other tasks of the loop have their turn."""
+"""Things that are done without a step before the other tasks of the loop have their turn."""
 
 MOST_AT_ONCE: Final = 16
 """Nodes of a cluster that a blocking batch talks to at once."""
@@ -239,7 +239,8 @@ class AsyncRunner:
             try:
                 step = next(flow)
             except StopIteration:
-                await self._give_way_at_times()
+                if self.turn_is_over():
+                    await give_way()
                 raise
             while True:
                 try:
@@ -254,11 +255,10 @@ class AsyncRunner:
         finally:
             flow.close()
 
-    async def _give_way_at_times(self) -> None:
-        """Let the other tasks of the loop have their turn: one whose flows have no step would keep them waiting."""
+    def turn_is_over(self) -> bool:
+        """Count something done without a step; whether it is time to ``give_way``, or the other tasks would wait."""
         self._without_a_step += 1
-        if self._without_a_step % _TURN == 0:
-            await give_way()
+        return self._without_a_step % _TURN == 0
 
     async def perform(self, step: Step) -> Any:  # noqa: ANN401 -- each step has its own result
         """Perform one step."""

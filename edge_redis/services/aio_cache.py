@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from edge_redis.cache.held import NOTHING
 from edge_redis.cache.limits import NearCache, Settings, near_settings, tag_names
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_TURN: Final = 100
-"""Reads that the near cache answers before the other tasks of the loop have their turn."""
 
 
 class EdgeCache(AsyncService[Cache]):
@@ -91,7 +88,6 @@ class EdgeCache(AsyncService[Cache]):
         )
         room = cache_room(client, namespace, settings)
         self._near = room.near
-        self._at_hand = 0
         super().__init__(
             client, room, None if room.near is None else TaskListener(client, room.conversation, room.near)
         )
@@ -102,8 +98,7 @@ class EdgeCache(AsyncService[Cache]):
         if near is not None:
             value = near.held(key)
             if value is not NOTHING:
-                self._at_hand += 1
-                if self._at_hand % _TURN == 0:  # a task that reads what is at hand alone would keep all others waiting
+                if self._runner.turn_is_over():
                     await give_way()
                 return value
         return await self._get(key, default)

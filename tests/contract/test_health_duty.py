@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fakeredis
 import pytest
-from conftest import Maker
 
 from edge_redis import (
     EdgeNode,
@@ -25,19 +24,10 @@ from edge_redis.health.operations import Health
 from edge_redis.runtime.runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
-from support.servers import Backend
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 from support.site import ABROAD, START, Site
 
 TAG = "er:{default:health0}"
-
-
-@pytest.fixture(params=["blocking", "awaited"])
-def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    clock = stop_the_clock(monkeypatch, START.timestamp())
-    maker = Maker(Backend("fakeredis"), request.param)
-    yield Site(maker, clock)
-    maker.close()
 
 
 def test_a_round_judges_every_registered_node(site: Site) -> None:

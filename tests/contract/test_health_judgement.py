@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,14 +14,6 @@ from support.servers import Backend
 from support.site import START, Site
 
 HOUR = 3600.0
-
-
-@pytest.fixture(params=["blocking", "awaited"])
-def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    clock = stop_the_clock(monkeypatch, START.timestamp())
-    maker = Maker(Backend("fakeredis"), request.param)
-    yield Site(maker, clock)
-    maker.close()
 
 
 def test_a_round_that_takes_long_comes_to_its_end_and_is_no_absence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,14 +32,6 @@ from support.simulation import CRASHES, LOSSES, Actor, Scenario
 from support.site import START, Site
 
 TAG = "er:{default:health0}"
-
-
-@pytest.fixture(params=["blocking", "awaited"])
-def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    clock = stop_the_clock(monkeypatch, START.timestamp())
-    maker = Maker(Backend("fakeredis"), request.param)
-    yield Site(maker, clock)
-    maker.close()
 
 
 def watched(site: Site, **settings: Any) -> Any:

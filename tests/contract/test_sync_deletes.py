@@ -13,16 +13,6 @@ def sync(make):
     return make("EdgeSynchronizer", scope="room")
 
 
-@pytest.fixture
-def cloud(make):
-    return make("RedisCloudStore")
-
-
-@pytest.fixture
-def worker(make):
-    return make("CloudWorker", make.client())
-
-
 def carry(worker):
     while worker.run_once():
         pass

@@ -24,16 +24,6 @@ def sync(make):
     return make("EdgeSynchronizer", scope="room", origin="till-7")
 
 
-@pytest.fixture
-def cloud(make):
-    return make("RedisCloudStore")
-
-
-@pytest.fixture
-def worker(make):
-    return make("CloudWorker", make.client())
-
-
 class Backup:
     """Every key of one end, to be put back as it was."""
 

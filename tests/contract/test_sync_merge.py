@@ -17,16 +17,6 @@ def sync(make):
     return make("EdgeSynchronizer", MERGE, scope="room")
 
 
-@pytest.fixture
-def cloud(make):
-    return make("RedisCloudStore")
-
-
-@pytest.fixture
-def worker(make):
-    return make("CloudWorker", make.client())
-
-
 def carry(*workers):
     for _ in range(2):
         for worker in workers:

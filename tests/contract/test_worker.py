@@ -20,16 +20,6 @@ def sync(make):
     return make("EdgeSynchronizer", scope="room")
 
 
-@pytest.fixture
-def cloud(make):
-    return make("RedisCloudStore")
-
-
-@pytest.fixture
-def worker(make):
-    return make("CloudWorker", make.client())
-
-
 def test_nothing_to_do(worker, backend):
     assert worker.run_once() == 0
     assert set(dump(backend)) == {f"{end}:site".encode() for end in (EDGE, CLOUD)} | {f"{EDGE}:cursor".encode()}

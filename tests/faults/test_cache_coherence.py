@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from edge_redis.cache.held import NOTHING, Fill
+from edge_redis.cache.keys import CacheKeys
 from edge_redis.cache.limits import NearCache, Settings
 from edge_redis.cache.listening import Ear
 from edge_redis.cache.near import Near
@@ -135,7 +136,7 @@ class Site:
         self._words = self.client.pubsub(ignore_subscribe_messages=True)
         self._words.subscribe(f"{TAG}:written")
         self._words.get_message(timeout=1)
-        self._talk = Ear(self.near, [TAG]).conversation()
+        self._talk = Ear(self.near, [CacheKeys("default")]).conversation()
         next(self._talk)
         self._talk.throw(StoreRefusedError("no tracking"))
         self._talk.send(None)

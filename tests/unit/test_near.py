@@ -11,6 +11,7 @@ import pytest
 
 from edge_redis.cache.envelope import GENERATIONS, opened, with_cost
 from edge_redis.cache.held import NOTHING
+from edge_redis.cache.keys import CacheKeys
 from edge_redis.cache.limits import NearCache
 from edge_redis.cache.listening import PING_SECONDS, Ear, Hear, Send
 from edge_redis.cache.near import Copies, Near
@@ -429,8 +430,8 @@ TRACKED = b"__redis__:invalidate"
 class Talk:
     """A conversation driven step by step."""
 
-    def __init__(self, near: Near, *tags: str) -> None:
-        self._talk = Ear(near, tags or (TAG,)).conversation()
+    def __init__(self, near: Near, *shards: str) -> None:
+        self._talk = Ear(near, [CacheKeys("default", shard) for shard in shards or ("0",)]).conversation()
         self.step: Any = next(self._talk)
 
     def sends(self, *words: str) -> None:
@@ -478,7 +479,7 @@ def talk(deaf):
 
 class TestTracking:
     def test_prefixes_of_all_shards(self, deaf):
-        talk = Talk(deaf.near, TAG, OTHER)
+        talk = Talk(deaf.near, "0", "1")
         talk.sends("CLIENT", "ID")
         talk.hears(7)
         prefixes = ("PREFIX", f"{TAG}:v:", "PREFIX", f"{OTHER}:v:")
@@ -553,7 +554,7 @@ class TestTracking:
 class TestPublished:
     @pytest.fixture
     def talk(self, deaf):
-        talk = Talk(deaf.near, TAG, OTHER)
+        talk = Talk(deaf.near, "0", "1")
         talk.sends("CLIENT", "ID")
         talk.hears(7)
         talk.step = talk._talk.send(None)
