@@ -111,9 +111,12 @@ class Near:
     def keep(self, key: str, fill: Fill, entry: Held) -> None:
         """Hold what a registered read has brought, unless something newer is known."""
         with self._mutex:
-            if not fill.live or fill.has_seen_newer(entry.generation):
+            if not fill.live:
+                # It may be newer all the same than what a read that began since is about to bring.
+                self._saw(key, entry.generation)
+            elif fill.has_seen_newer(entry.generation):
                 return
-            if self.is_listening:
+            elif self.is_listening:
                 self._entries[key] = entry
                 self._evict()
             elif key in self._suspended:
@@ -134,14 +137,17 @@ class Near:
     def saw(self, key: str, generation: int | None) -> None:
         """Know that a read found this generation, None for no entry: nothing older is held any longer."""
         with self._mutex:
-            for entries in (self._entries, self._suspended):
-                known = entries.get(key)
-                if known is not None and (generation is None or is_older(known.generation, generation)):
-                    del entries[key]
-            if generation is None:
-                self._end_fill(key)
-            elif key in self._fills:
-                self._fills[key].has_seen_newer(generation)
+            self._saw(key, generation)
+
+    def _saw(self, key: str, generation: int | None) -> None:
+        for entries in (self._entries, self._suspended):
+            known = entries.get(key)
+            if known is not None and (generation is None or is_older(known.generation, generation)):
+                del entries[key]
+        if generation is None:
+            self._end_fill(key)
+        elif key in self._fills:
+            self._fills[key].has_seen_newer(generation)
 
     def forget(self, key: str) -> None:
         """Hold ``key`` no longer: somebody wrote it."""

@@ -148,6 +148,16 @@ class TestFillRace:
             hand.near.end("k", fills[generation])
         assert hand.near.held("k") == 2
 
+    @pytest.mark.parametrize("first", ["overtaken", "begun since"])
+    def test_an_overtaken_read_that_brings_something_newer_is_known(self, hand, first):
+        overtaken = hand.near.begin("k")  # it is sent again, say, and read late
+        hand.near.forget("k")
+        since = hand.near.begin("k")
+        reads = {"overtaken": (overtaken, hand.entry("k", "new", 3)), "begun since": (since, hand.entry("k", "old", 2))}
+        for name in (first, *(reads.keys() - {first})):
+            hand.near.keep("k", *reads[name])
+        assert hand.near.held("k") is NOTHING  # the caller of the overtaken one has seen what is newer
+
     def test_a_miss_meanwhile_means_that_what_was_read_is_gone(self, hand):
         fill = hand.near.begin("k")
         hand.near.saw("k", None)
