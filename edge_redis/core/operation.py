@@ -124,7 +124,24 @@ class Call(Generic[T]):
         return f"<Call {getattr(self.function, '__qualname__', self.function)}>"
 
 
-Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Call[Any]
+class Calls(Generic[T]):
+    """Calls made side by side, ``at_once`` at most; the result of each in their order, or the error that it raised.
+
+    On a blocking client each is made on a thread of its own.
+    """
+
+    __slots__ = ("at_once", "calls")
+
+    def __init__(self, calls: Sequence[Call[T]], at_once: int) -> None:
+        self.calls = calls
+        self.at_once = at_once
+
+    def __iter__(self) -> Generator[Step, Any, list[T | Exception]]:
+        results: list[T | Exception] = yield self
+        return results
+
+
+Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Call[Any] | Calls[Any]
 
 Flow: TypeAlias = Generator[Step, Any, T]
 

@@ -18,7 +18,7 @@ import redis
 import redis.asyncio
 from redis import exceptions as redis_errors
 
-from edge_redis.core.operation import Batch, Call, Further, Operation, Sleep, Step, Steps
+from edge_redis.core.operation import Batch, Call, Calls, Further, Operation, Sleep, Step, Steps
 from edge_redis.errors import ClientConfigurationError, CorruptDataError, EdgeRedisError, InvalidTypeError
 from edge_redis.runtime.trouble import LIBRARY_ERRORS, translate
 
@@ -158,7 +158,22 @@ class BlockingRunner:
             return time.sleep(step.seconds)
         if isinstance(step, Call):
             return _not_awaitable(step.function(*step.args))
+        if isinstance(step, Calls):
+            return self._calls(step)
         return self._batch(step)
+
+    def _calls(self, calls: Calls[T]) -> list[T | Exception]:
+        threads = min(calls.at_once, len(calls.calls))
+        if threads <= 1:
+            return [self._outcome(call) for call in calls.calls]
+        with ThreadPoolExecutor(threads, "edge-redis-call") as pool:
+            return list(pool.map(self._outcome, calls.calls))
+
+    def _outcome(self, call: Call[Any]) -> Any:  # noqa: ANN401 -- whatever the call returns
+        try:
+            return self.perform(call)
+        except Exception as error:  # noqa: BLE001 -- the flow decides what to do with it
+            return error
 
     def _operation(self, operation: Operation[T]) -> T | Further[T]:
         try:
@@ -269,7 +284,17 @@ class AsyncRunner:
         if isinstance(step, Call):
             answer = step.function(*step.args)
             return await answer if inspect.isawaitable(answer) else answer
+        if isinstance(step, Calls):
+            turns = asyncio.Semaphore(step.at_once)
+            return await asyncio.gather(*(self._outcome(call, turns) for call in step.calls))
         return await self._batch(step)
+
+    async def _outcome(self, call: Call[Any], turns: asyncio.Semaphore) -> Any:  # noqa: ANN401 -- as above
+        async with turns:
+            try:
+                return await self.perform(call)
+            except Exception as error:  # noqa: BLE001 -- the flow decides what to do with it
+                return error
 
     async def _operation(self, operation: Operation[T]) -> T | Further[T]:
         try:

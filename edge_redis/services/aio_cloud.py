@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_redis.services.base import AsyncService
 from edge_redis.services.bind import awaited
-from edge_redis.state.cloud import Cloud
+from edge_redis.state.cloud import SCOPES_AT_ONCE, Cloud
 
 if TYPE_CHECKING:
     from edge_redis.runtime.runner import AsyncClient
@@ -22,6 +22,9 @@ class RedisCloudStore(AsyncService[Cloud]):
         max_conflicts: losing sides kept a scope, up to 100,000.
 
     """
+
+    scopes_at_once = SCOPES_AT_ONCE
+    """How many scopes a CloudWorker pushes at once."""
 
     def __init__(
         self,

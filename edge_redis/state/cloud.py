@@ -17,6 +17,7 @@ from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
 from edge_redis.state.writer import Writer, field_names
 
 MAX_PAGE: Final = 1000
+SCOPES_AT_ONCE: Final = 8
 _CALL_CHANGES: Final = 200
 _CALL_BYTES: Final = 4 * 1024 * 1024
 

@@ -13,6 +13,9 @@ from edge_redis.state.change import Change, Feed
 class CloudStore(Protocol):
     """The cloud's side of the exchange. The methods of one used from ``edge_redis.aio`` may be coroutines.
 
+    A store may have an attribute ``scopes_at_once``, an int: so many calls of ``apply``, of different
+    scopes, may be under way at once, on threads of their own or awaited together. Without it there is one.
+
     A store that cannot be reached raises StoreUnavailableError or OSError: the worker waits and
     tries again. Any other error counts against the change, which in the end goes to the dead letters.
     """

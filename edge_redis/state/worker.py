@@ -7,36 +7,30 @@ within a scope needs no lock, and a worker that dies loses its scopes by doing n
 
 from __future__ import annotations
 
-import logging
 import secrets
-from collections.abc import Sequence
 from typing import Any, Final
 
 from edge_redis.core import check
-from edge_redis.core.operation import Call, Flow, Operation, command
-from edge_redis.core.repeats import Slots
+from edge_redis.core.operation import Flow, Operation, command
 from edge_redis.core.subject import Subject
-from edge_redis.errors import AuthorityConflictError, EdgeRedisError
-from edge_redis.models import SyncEvent
-from edge_redis.state.change import from_entry
 from edge_redis.state.dead import MAX_READ, DeadLetters
+from edge_redis.state.delivering import Delivery
 from edge_redis.state.keys import StateKeys
-from edge_redis.state.operations import Entry, Replica, Taken
+from edge_redis.state.operations import Replica
 from edge_redis.state.pulling import Puller
-from edge_redis.state.settings import Settings, strategy_of
+from edge_redis.state.settings import Settings
 from edge_redis.state.store import CloudStore
-from edge_redis.state.trouble import OUTAGE, each, unavailable
-
-_log = logging.getLogger("edge_redis")
+from edge_redis.state.trouble import OUTAGE, each
 
 MAX_BATCH: Final = 1000
 _SCOPES_AT_ONCE: Final = 32
 _OUTBOXES_AT_ONCE: Final = 500
-_MAX_ERROR_CHARS: Final = 500
 
 
 class Worker(Subject):
     """Everything that CloudWorker does, as steps."""
+
+    delivery: type[Delivery] = Delivery
 
     def __init__(
         self,
@@ -49,18 +43,19 @@ class Worker(Subject):
         claim_idle_seconds: float,
         max_deliveries: int,
     ) -> None:
-        self._cloud = cloud
-        self._group = check.identifier("group", group)
-        self._consumer = f"{check.identifier('consumer', consumer)}#{secrets.token_hex(6)}"
         self._batch_size = check.integer("batch_size", batch_size, least=1, most=MAX_BATCH)
-        self._claim_idle_ms = round(check.positive("claim_idle_seconds", claim_idle_seconds) * 1000)
-        self._max_deliveries = check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000)
         self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
+        self._delivery = self.delivery(
+            self._edge,
+            cloud,
+            group=check.identifier("group", group),
+            consumer=f"{check.identifier('consumer', consumer)}#{secrets.token_hex(6)}",
+            claim_idle_ms=round(check.positive("claim_idle_seconds", claim_idle_seconds) * 1000),
+            max_deliveries=check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000),
+        )
         self._puller = Puller(self._edge, cloud, self._batch_size)
         self._dead = DeadLetters(self._edge, cloud)
-        self._slots = Slots()
         self._is_greeted = False
-        self._refused: set[str] = set()
 
     def run_once(self) -> Flow[int]:
         """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
@@ -148,124 +143,11 @@ class Worker(Subject):
                 break
             # No scope of ours has a name that does not decode; what somebody else put there finds no outbox.
             scopes = [name.decode(errors="replace") for name in names]
-            found = yield from each([self._take(scope, self._batch_size) for scope in scopes])
-            waiting = [(scope, taken) for scope, taken in zip(scopes, found, strict=True) if taken and taken.entries]
-            handled += yield from self._deliver_all(waiting)
+            found = yield from each([self._delivery.take(scope, self._batch_size) for scope in scopes])
+            waiting = {scope: taken for scope, taken in zip(scopes, found, strict=True) if taken and taken.entries}
+            handled += yield from self._delivery.deliver(waiting)
             offset += len(scopes)
         return handled
 
     def _waiting(self, offset: int, count: int = _SCOPES_AT_ONCE) -> Operation[list[bytes]]:
         return command(list, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
-
-    def _deliver_all(self, waiting: Sequence[tuple[str, Taken]]) -> Flow[int]:
-        """Deliver to one scope after another. An outage gives back what it left untried, at its count as it was."""
-        handled = 0
-        for index, (scope, taken) in enumerate(waiting):
-            try:
-                handled += yield from self._deliver(scope, taken)
-            except OUTAGE as error:
-                for untried in waiting[index:]:
-                    yield from self._give_back(*untried)
-                raise unavailable(error) from error
-            except EdgeRedisError as error:  # the scope's own keys at the edge: the others go on
-                _log.error("%r is held up: %s", scope, error)
-        return handled
-
-    def _take(self, scope: str, count: int) -> Operation[Taken]:
-        return self._edge.take(scope, self._group, self._consumer, count, self._claim_idle_ms)
-
-    def _deliver(self, scope: str, taken: Taken) -> Flow[int]:
-        if any(tries > 1 for _, tries, _ in taken.entries):
-            return (yield from self._deliver_singly(scope, taken))
-        try:
-            yield from self._apply(scope, taken.settings, taken.entries)
-        except OUTAGE:
-            raise
-        except AuthorityConflictError as error:
-            return (yield from self._hold(scope, taken, error))
-        except Exception as error:  # noqa: BLE001 -- which change is to blame will show
-            _log.warning(
-                "%d changes of %r failed together and will be tried singly: %s", len(taken.entries), scope, error
-            )
-            return (yield from self._deliver_singly(scope, taken))
-        return (yield from self._confirm(scope, taken.entries))
-
-    def _deliver_singly(self, scope: str, taken: Taken) -> Flow[int]:
-        """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises.
-
-        A count is that of the try that comes next. All go down by one until their turn comes, so
-        that whoever takes over from a worker that died here, and counts one more for each, raises
-        the one alone that was being tried.
-        """
-        yield from self._count(scope, taken.entries, change=-1)
-        handled = 0
-        for index, entry in enumerate(taken.entries):
-            if not (yield from self._count(scope, [entry])):
-                break  # another worker has taken over
-            done = yield from self._try(scope, taken.settings, entry)
-            if not done:
-                yield from self._count(scope, taken.entries[index + 1 :])
-                break
-            handled += done
-        return handled
-
-    def _try(self, scope: str, settings: str, entry: Entry) -> Flow[int]:
-        entry_id, tries, _ = entry
-        if tries > self._max_deliveries:
-            return (yield from self._park(scope, entry_id, tries - 1, "no worker outlived it"))
-        try:
-            yield from self._apply(scope, settings, [entry])
-        except OUTAGE:
-            raise
-        except AuthorityConflictError as error:
-            return (yield from self._hold(scope, Taken(settings, [entry]), error))
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it goes to the dead letters
-            text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
-            if tries >= self._max_deliveries:
-                return (yield from self._park(scope, entry_id, tries, text))
-            _log.warning("change %r of %r failed, %d of %d: %s", entry_id, scope, tries, self._max_deliveries, text)
-            yield from self._count(scope, [entry], change=1)
-            return 0
-        return (yield from self._confirm(scope, [entry]))
-
-    def _hold(self, scope: str, taken: Taken, error: AuthorityConflictError) -> Flow[int]:
-        """Leave a scope's changes where they are: none of them is to blame. It is told once, and tried again."""
-        if scope not in self._refused:
-            self._refused.add(scope)
-            _log.error("%r is held up: %s", scope, error)
-            event = SyncEvent("push", int(taken.entries[-1][0].partition(b"-")[0]), success=False, error=str(error))
-            with self._slots.hold() as (slot, number):
-                yield from self._edge.note(scope, event, slot, number)
-        return 0
-
-    def _apply(self, scope: str, settings: str, entries: Sequence[Entry]) -> Flow[None]:
-        changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
-        for change in changes:
-            change.verify()
-        yield from Call(self._cloud.apply, scope, changes, strategy_of(settings))
-
-    def _confirm(self, scope: str, entries: Sequence[Entry]) -> Flow[int]:
-        ids = [entry_id for entry_id, _, _ in entries]
-        up_to, clock = int(ids[-1].partition(b"-")[0]), entries[-1][2][0]
-        yield from self._edge.confirm(scope, up_to, group=self._group, clock=clock, ids=ids)
-        self._refused.discard(scope)
-        return len(ids)
-
-    def _park(self, scope: str, entry_id: bytes, deliveries: int, text: str) -> Flow[int]:
-        """Give a change up. Later ones go on: each is a full state and does not need it."""
-        _log.error(
-            "change %r of %r goes to the dead letters after %d deliveries: %s", entry_id, scope, deliveries, text
-        )
-        yield from self._edge.park(scope, self._group, entry_id, deliveries, text)
-        return 1
-
-    def _count(self, scope: str, entries: Sequence[Entry], *, change: int = 0, idle_ms: int = 0) -> Flow[int]:
-        counted = [(entry_id, tries + change) for entry_id, tries, _ in entries]
-        return (yield from self._edge.release(scope, self._group, self._consumer, idle_ms, counted))
-
-    def _give_back(self, scope: str, taken: Taken) -> Flow[None]:
-        """Let another worker have at once what this one did not try: it counts one more, and was no try."""
-        try:
-            yield from self._count(scope, taken.entries, change=-1, idle_ms=self._claim_idle_ms)
-        except EdgeRedisError as error:  # the edge is away too: the claim time will do it
-            _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._claim_idle_ms, error)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
 import pytest
 
 from edge_redis import errors
-from edge_redis.core.operation import Batch, Flow, Operation, Sleep, command, done
+from edge_redis.core.operation import Batch, Call, Calls, Flow, Operation, Sleep, command, done
 from edge_redis.core.script import Arity, Script
 from edge_redis.runtime.runner import AsyncRunner, BlockingRunner
+from support.deadline import eventually
 from support.portal import Portal
 from support.servers import Backend
 
@@ -31,7 +33,8 @@ class Bench:
     """A runner of one API, driven as if it were blocking."""
 
     def __init__(self, backend: Backend, api: str, **kwargs: Any) -> None:
-        self._portal = Portal() if api == "awaited" else None
+        self.is_awaited = api == "awaited"
+        self._portal = Portal() if self.is_awaited else None
         self.blocking = backend.client()
         if self._portal:
             self.client = self._portal.run(self._make(backend, kwargs))
@@ -209,3 +212,49 @@ def test_a_full_server_a_read_only_one_and_a_refused_user(real: Backend, api: st
     with pytest.raises(errors.StoreRefusedError):
         stranger.run(add(1))
     stranger.close()
+
+
+class Meeting:
+    """Counts who is inside at once; the first wait until so many are, or for ten seconds."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.inside: set[int] = set()
+        self.most = 0
+
+    def enter(self, number: int) -> None:
+        self.inside.add(number)
+        self.most = max(self.most, len(self.inside))
+
+    def blocking(self, number: int) -> int:
+        self.enter(number)
+        eventually(lambda: self.most >= self.size)
+        self.inside.remove(number)
+        return number * 2
+
+    async def awaited(self, number: int) -> int:
+        self.enter(number)
+        for _ in range(self.size):
+            await asyncio.sleep(0)
+        self.inside.remove(number)
+        return number * 2
+
+
+def test_calls_go_side_by_side_and_no_more_at_once(bench: Bench) -> None:
+    meeting = Meeting(3)
+    function = meeting.awaited if bench.is_awaited else meeting.blocking
+
+    def flow() -> Flow[list[Any]]:
+        return (yield from Calls([Call(function, number) for number in range(6)], at_once=3))
+
+    assert bench.run(flow()) == [0, 2, 4, 6, 8, 10]
+    assert meeting.most == 3
+
+
+def test_the_error_of_a_call_is_its_result(bench: Bench) -> None:
+    def flow() -> Flow[list[Any]]:
+        return (yield from Calls([Call(int, "1"), Call(int, "x"), Call(int, "3")], at_once=2))
+
+    one, error, three = bench.run(flow())
+    assert (one, three) == (1, 3)
+    assert isinstance(error, ValueError)

@@ -6,7 +6,13 @@ import time
 
 import pytest
 
-from edge_redis import ChecksumMismatchError, ConflictStrategy, StoreUnavailableError
+from edge_redis import (
+    ChecksumMismatchError,
+    CloudWorker,
+    ConflictStrategy,
+    EdgeSynchronizer,
+    StoreUnavailableError,
+)
 from edge_redis.state.change import Change, encoded
 from support.sync import CLOUD, EDGE, NOON, FailingStore, dump, remote
 
@@ -457,3 +463,34 @@ def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make, servers, 
     assert near.get_local_state() == distant.get_local_state() == cloud.get("room")
     assert near.is_synced
     assert distant.is_synced
+
+
+class Slow(FailingStore):
+    """A store in whose ``apply`` two scopes wait for each other, and that counts how many are in it."""
+
+    def __init__(self, at_once):
+        super().__init__(-1)
+        self.scopes_at_once = at_once
+        self.inside, self.most = 0, 0
+
+    def apply(self, scope, changes, strategy):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        deadline = time.monotonic() + (0.05 if self.scopes_at_once == 1 else 10)
+        while self.most < self.scopes_at_once and time.monotonic() < deadline:
+            time.sleep(0.001)
+        super().apply(scope, changes, strategy)
+        self.inside -= 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_scopes_go_up_side_by_side_where_the_store_allows_it(servers, at_once):
+    with servers.backend("fakeredis").client() as client:
+        for number in range(4):
+            with EdgeSynchronizer(client, scope=f"s{number}") as sync:
+                sync.update_local({"n": number})
+        store = Slow(at_once)
+        with CloudWorker(client, store) as worker:
+            assert worker.run_once() == 4
+        assert store.most == at_once
+        assert sorted(scope for scope, *_ in store.kept) == ["s0", "s1", "s2", "s3"]

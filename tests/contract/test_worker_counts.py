@@ -79,13 +79,13 @@ def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client):
             CloudWorker(client, FailingStore(), consumer="two", claim_idle_seconds=0.001) as two,
         ):
             runner = BlockingRunner(client)
-            taken = runner.run(one._room._take("room", 10))
+            taken = runner.run(one._room._delivery.take("room", 10))
             assert len(taken.entries) == 2
             client.xinfo_groups(client.keys("*pending:room")[0])
             heirs = _until_taken(runner, two)
             assert [tries for _, tries, _ in heirs.entries] == [2, 2]
-            assert runner.run(one._room._count("room", taken.entries)) == 0
-            assert runner.run(two._room._count("room", heirs.entries)) == 2
+            assert runner.run(one._room._delivery._count("room", taken.entries)) == 0
+            assert runner.run(two._room._delivery._count("room", heirs.entries)) == 2
 
 
 def _until_taken(runner, worker):
@@ -94,7 +94,7 @@ def _until_taken(runner, worker):
     found = []
 
     def take():
-        found[:] = [runner.run(worker._room._take("room", 10))]
+        found[:] = [runner.run(worker._room._delivery.take("room", 10))]
         return found[0].entries
 
     eventually(take, seconds=5, every=0.002)

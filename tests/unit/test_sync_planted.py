@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from edge_redis import ConflictStrategy
-from edge_redis.core.operation import Call, Flow
+from edge_redis.core.operation import Call, Flow, Operation
 from edge_redis.core.script import Script
 from edge_redis.state import scripts
-from edge_redis.state.operations import Taken
+from edge_redis.state.delivering import Delivery
+from edge_redis.state.operations import Entry, Taken
 from edge_redis.state.worker import Worker
 from support.simulation import CRASHES, Scenario, explore, seeds
 from support.sync_world import Plant, World
@@ -31,28 +32,37 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-class ConfirmsFirst(Worker):
+class ConfirmsFirst(Delivery):
     """Confirms at the edge before the cloud has it."""
 
-    def _deliver(self, scope: str, taken: Taken) -> Flow[int]:
-        handled = yield from self._confirm(scope, taken.entries)
-        yield from self._apply(scope, taken.settings, taken.entries)
+    def deliver(self, waiting: Mapping[str, Taken]) -> Flow[int]:
+        handled = yield from self._confirm({scope: taken.entries for scope, taken in waiting.items()})
+        yield from self._apply(waiting, [*waiting])
         return handled
 
 
-class TrimsByDelivered(Worker):
+class TrimsByDelivered(Delivery):
     """Removes from the outbox up to the last entry that any worker was given."""
 
-    _delivered: dict[int, list[tuple[bytes, Any]]] = {}  # noqa: RUF012 -- of all workers of a cloud
+    _delivered: dict[tuple[int, str], list[Entry]] = {}  # noqa: RUF012 -- of all workers of a cloud
 
-    def _deliver(self, scope: str, taken: Taken) -> Flow[int]:
-        entry_id, _, values = taken.entries[-1]
-        self._delivered.setdefault(id(self._cloud), []).append((entry_id, values))
-        return (yield from super()._deliver(scope, taken))
+    def deliver(self, waiting: Mapping[str, Taken]) -> Flow[int]:
+        for scope, taken in waiting.items():
+            self._delivered.setdefault((id(self._cloud), scope), []).append(taken.entries[-1])
+        return (yield from super().deliver(waiting))
 
-    def _confirm(self, scope: str, entries: Any) -> Flow[int]:
-        newest = max(self._delivered[id(self._cloud)], key=lambda entry: int(entry[0].partition(b"-")[0]))
-        return (yield from super()._confirm(scope, [*entries, (newest[0], 1, newest[1])]))
+    def _confirmation(self, scope: str, entries: Sequence[Entry]) -> Operation[int]:
+        delivered = self._delivered[id(self._cloud), scope]
+        newest = max(delivered, key=lambda entry: int(entry[0].partition(b"-")[0]))
+        return super()._confirmation(scope, [*entries, newest])
+
+
+class ConfirmsFirstWorker(Worker):
+    delivery = ConfirmsFirst
+
+
+class TrimsByDeliveredWorker(Worker):
+    delivery = TrimsByDelivered
 
 
 def a_worker_that_dies(plant: Plant) -> Scenario:
@@ -110,7 +120,7 @@ def an_edge_that_is_wiped(plant: Plant) -> Scenario:
 
 
 SEEDED: dict[str, tuple[Plant, MakeScenario, Any]] = {
-    "acknowledge before apply": (Plant(worker=ConfirmsFirst), a_worker_that_dies, explore),
+    "acknowledge before apply": (Plant(worker=ConfirmsFirstWorker), a_worker_that_dies, explore),
     "no tie-break": (
         Plant((("if state.version ~= current.version then return state.version > current.version end",
                 "if true then return state.version > current.version end"),)),
@@ -119,7 +129,7 @@ SEEDED: dict[str, tuple[Plant, MakeScenario, Any]] = {
     ),
     "wall clocks": (Plant((("  if seen ~= '' then\n", "  if false then\n"),)),
                     an_edge_an_hour_behind, seeds),
-    "trim by delivered id": (Plant(worker=TrimsByDelivered), a_worker_and_its_heir, seeds),
+    "trim by delivered id": (Plant(worker=TrimsByDeliveredWorker), a_worker_and_its_heir, seeds),
     "stop on an empty claim page": (
         Plant((("for id in pairs(gone) do redis.call('XACK', pending, group, id) end",
                 "if #reply == 1 then redis.call('ZREM', work, scope) end"),)),
