@@ -9,7 +9,9 @@ from typing import Any
 from edge_redis.cli import options
 from edge_redis.core import check
 from edge_redis.runtime.connect import connect
+from edge_redis.services.cloud import RedisCloudStore
 from edge_redis.services.worker import CloudWorker
+from edge_redis.state.collecting import COLLECTED_AFTER
 
 
 def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
@@ -24,6 +26,11 @@ def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public nam
     letters.add_argument("--limit", type=int, default=100, metavar="N", help="the oldest N (default: 100)")
     letters.add_argument("--cloud-url", metavar="URL", help="the cloud's server, for --replay (default: the edge's)")
     letters.set_defaults(run=_dead_letters)
+    forget = _command(what, "collect", "forget the scopes that were deleted long ago, at the edge and in the cloud")
+    days = COLLECTED_AFTER / 86_400
+    forget.add_argument("--days", type=float, default=days, help=f"since when deleted (default: {days:g})")
+    forget.add_argument("--cloud-url", metavar="URL", help="the cloud's server (default: the edge's)")
+    forget.set_defaults(run=_collect)
 
 
 def _command(what: Any, name: str, text: str) -> argparse.ArgumentParser:  # noqa: ANN401 -- the same
@@ -65,3 +72,16 @@ def _dead_letters(arguments: argparse.Namespace) -> int:
     if not left:
         print("no dead letters")
     return 1 if arguments.replay and left else 0
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    seconds = check.non_negative("--days", arguments.days) * 86_400
+    namespace, cloud_url = arguments.namespace, arguments.cloud_url or arguments.url
+    with (
+        connect(arguments.url) as edge,
+        connect(cloud_url) as cloud,
+        RedisCloudStore(cloud, namespace=namespace) as store,
+        CloudWorker(edge, store, namespace=namespace) as worker,
+    ):
+        print(f"forgotten: {worker.collect(seconds):,} at the edge, {store.collect(seconds):,} in the cloud")
+    return 0

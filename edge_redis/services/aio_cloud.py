@@ -43,5 +43,6 @@ class RedisCloudStore(AsyncService[Cloud]):
     apply = awaited(Cloud.apply)
     changes_since = awaited(Cloud.changes_since)
     release_authority = awaited(Cloud.release_authority)
+    collect = awaited(Cloud.collect)
     sync_history = awaited(Cloud.sync_history)
     conflicts = awaited(Cloud.conflicts)

@@ -64,6 +64,7 @@ class CloudWorker(AsyncService[Worker]):
     status = awaited(Worker.status)
     dead_letters = awaited(Worker.dead_letters)
     replay_dead_letters = awaited(Worker.replay_dead_letters)
+    collect = awaited(Worker.collect)
 
     async def run(self) -> None:
         """Carry changes until ``stop`` or, in the main thread, SIGTERM or SIGINT. The round under way is finished."""

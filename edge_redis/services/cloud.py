@@ -43,5 +43,6 @@ class RedisCloudStore(Service[Cloud]):
     apply = blocking(Cloud.apply)
     changes_since = blocking(Cloud.changes_since)
     release_authority = blocking(Cloud.release_authority)
+    collect = blocking(Cloud.collect)
     sync_history = blocking(Cloud.sync_history)
     conflicts = blocking(Cloud.conflicts)

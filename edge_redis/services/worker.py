@@ -71,6 +71,7 @@ class CloudWorker(Service[Worker]):
     status = blocking(Worker.status)
     dead_letters = blocking(Worker.dead_letters)
     replay_dead_letters = blocking(Worker.replay_dead_letters)
+    collect = blocking(Worker.collect)
 
     def run(self) -> None:
         """Carry changes until ``stop`` or, in the main thread, SIGTERM or SIGINT. The round under way is finished."""

@@ -10,6 +10,7 @@ from edge_redis.core.operation import Flow, Operation
 from edge_redis.core.subject import Subject
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state.change import Change, Feed
+from edge_redis.state.collecting import COLLECTED_AFTER, collect
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.merging import merge_into
 from edge_redis.state.operations import TO_MERGE, Replica
@@ -88,6 +89,14 @@ class Cloud(Subject):
     def release_authority(self, scope: str) -> Operation[bool]:
         """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
         return self._replica.release_authority(check.identifier("scope", scope))
+
+    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> Flow[int]:
+        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+
+        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
+        anew; what it writes to them brings them back. By default ten days.
+        """
+        return collect(self._replica, check.non_negative("deleted_seconds", deleted_seconds))
 
     def sync_history(self, scope: str, limit: int = 20) -> Operation[list[SyncEvent]]:
         """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""

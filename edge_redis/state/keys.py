@@ -23,6 +23,8 @@ So one Redis can be an edge and its cloud at once. Nothing here expires: all of 
 | <tag>:changes        | zset   | cloud | the feed: scope -> the number of its latest change              |
 | <tag>:sequence       | string | cloud | the feed's last number                                          |
 | <tag>:totals         | hash   | edge  | pushed: changes that workers have confirmed, ever               |
+| <tag>:floor          | hash   | both  | version and clock of the newest delete that was forgotten: a    |
+|                      |        |       | scope that is created begins above them                         |
 | <tag>:told           | string | cloud | the highest number of the feed that an edge was told            |
 | <tag>:site           | string | both  | a random name made with the first write                         |
 | <tag>:repeats:<time> | hash   | both  | the last call of each slot; expires (``core.repeats``)          |
@@ -48,6 +50,7 @@ class StateKeys:
         self.changes = room.key("changes")
         self.sequence = room.key("sequence")
         self.totals = room.key("totals")
+        self.floor = room.key("floor")
         self.told = room.key("told")
         self.site = room.key("site")
         self.repeats = room.key("repeats")

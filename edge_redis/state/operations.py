@@ -137,6 +137,12 @@ def _texts(reply: list[bytes]) -> tuple[str, str]:
     return name, place
 
 
+def _from_scan(reply: Any) -> tuple[int, list[str]]:  # noqa: ANN401 -- a client has its own idea of a scan's reply
+    place, found = reply
+    names = found if isinstance(found, dict) else (name for name, _ in found)
+    return int(place), [name.decode() for name in names]
+
+
 def _from_document(found: list[Any]) -> Change | None:
     return None if found[0] is None else change.from_fields(found)
 
@@ -265,6 +271,18 @@ class Replica:
     def advance(self, name: str, before: str, place: str) -> Operation[int]:
         """Note the place in the cloud's feed, where this is still that edge at that place."""
         return scripts.ADVANCE([self.keys.site, self.keys.cursor], [name, before, place], int)
+
+    def scopes(self, place: int, count: int) -> Operation[tuple[int, list[str]]]:
+        """Read the names of about ``count`` scopes from a place on, and the next place, 0 after the last."""
+        is_edge = self.settings.role == "edge"
+        key, scan = (self.keys.scopes, "HSCAN") if is_edge else (self.keys.changes, "ZSCAN")
+        return command(_from_scan, scan, key, place, "COUNT", count)
+
+    def collect(self, scope: str, stamp: str) -> Operation[int]:
+        """Forget a scope whose delete has this stamp; return whether it was there, and nothing waits to go up."""
+        keys = self.keys
+        names = [keys.doc(scope), keys.pending(scope), keys.history(scope), keys.conflicts(scope)]
+        return scripts.COLLECT([*names, keys.scopes, keys.changes, keys.floor], [scope, stamp], int)
 
     def look(self, scope: str) -> Operation[list[int]]:
         """Read version, remote version, pending changes and events of a scope."""

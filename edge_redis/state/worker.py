@@ -13,6 +13,7 @@ from typing import Any, Final
 from edge_redis.core import check
 from edge_redis.core.operation import Flow, Operation, command
 from edge_redis.core.subject import Subject
+from edge_redis.state.collecting import COLLECTED_AFTER, collect
 from edge_redis.state.dead import MAX_READ, DeadLetters
 from edge_redis.state.delivering import Delivery
 from edge_redis.state.keys import StateKeys
@@ -134,6 +135,14 @@ class Worker(Subject):
 
         """
         return self._dead.replay(check.integer("limit", limit, least=1, most=MAX_READ))
+
+    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> Flow[int]:
+        """Forget the scopes of this edge that were deleted so many seconds ago or more; return how many.
+
+        See ``RedisCloudStore.collect``, which does the same in the cloud. A delete that has not gone up
+        yet is kept.
+        """
+        return collect(self._edge, check.non_negative("deleted_seconds", deleted_seconds))
 
     def _push(self) -> Flow[int]:
         handled = offset = 0

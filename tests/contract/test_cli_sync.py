@@ -66,7 +66,19 @@ def test_those_that_fail_again_are_told(edge, valkey, capsys):
     assert "version 1" in out
 
 
-@pytest.mark.parametrize("arguments", [["status", "--seconds", "0"], ["dead-letters", "--limit", "0"]])
+def test_deletes_of_long_ago_are_forgotten(edge, valkey, capsys):
+    sync = EdgeSynchronizer(edge, scope="room", namespace="site")
+    sync.update_local({"n": 1})
+    sync.delete()
+    with CloudWorker(edge, edge, namespace="site") as worker:
+        worker.run_once()
+    assert run(capsys, valkey, "collect") == (0, "forgotten: 0 at the edge, 0 in the cloud\n")
+    assert run(capsys, valkey, "collect", "--days", "0") == (0, "forgotten: 1 at the edge, 1 in the cloud\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["collect", "--days", "-1"], ["status", "--seconds", "0"], ["dead-letters", "--limit", "0"]]
+)
 def test_bad_arguments_are_one_line_and_2(edge, valkey, capsys, arguments):
     assert edge.ping()
     assert run(capsys, valkey, *arguments)[0] == 2

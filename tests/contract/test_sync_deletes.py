@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_redis import ConflictStrategy, InvalidArgumentError, InvalidTypeError, PendingFullError
-from support.sync import remote
+from support.sync import dump, remote
 
 
 @pytest.fixture
@@ -130,3 +130,57 @@ def test_bad_names(sync, cloud, names, error):
         sync.delete_fields(*names)
     with pytest.raises(error):
         cloud.delete_fields("room", *names)
+
+
+class TestCollecting:
+    @pytest.mark.parametrize("strategy", ConflictStrategy)
+    def test_a_delete_is_forgotten_at_both_ends_and_nothing_is_kept(self, make, cloud, worker, backend, strategy):
+        sync = make("EdgeSynchronizer", strategy, scope="room")
+        before = set(dump(backend))
+        for number in range(3):
+            sync.update_local({"n": number})
+        carry(worker)
+        sync.delete()
+        assert worker.collect(0) == 0  # it has not gone up
+        carry(worker)
+        assert (worker.collect(3600), cloud.collect()) == (0, 0)  # deleted just now
+        assert (worker.collect(0), cloud.collect(0)) == (1, 1)
+        assert (worker.collect(0), cloud.collect(0)) == (0, 0)
+        assert {key for key in set(dump(backend)) - before if b"room" in key} == set()
+        assert worker.status()["scopes"] == 0
+        carry(worker)
+        assert (sync.get_local_state(), cloud.get("room")) == (None, None)
+
+    @pytest.mark.parametrize("strategy", [each for each in ConflictStrategy if each is not ConflictStrategy.MERGE])
+    @pytest.mark.parametrize("collected", ["edge", "cloud"])
+    @pytest.mark.parametrize("created", ["edge", "cloud"])
+    def test_a_scope_created_again_lives_where_one_end_has_not_forgotten(
+        self, make, cloud, worker, strategy, collected, created
+    ):
+        sync = make("EdgeSynchronizer", strategy, scope="room")
+        for number in range(3):
+            sync.update_local({"n": number})
+        sync.delete()
+        carry(worker)
+        assert (worker if collected == "edge" else cloud).collect(0) == 1
+        if strategy is ConflictStrategy.LOCAL_WINS and created == "cloud":
+            return  # the edge's delete stands, as it did
+        state = sync.update_local({"new": 1}) if created == "edge" else cloud.update("room", {"new": 1})
+        assert state.version > 4 or (created, collected) in {("edge", "cloud"), ("cloud", "edge")}
+        carry(worker)
+        assert sync.get_local_state() == cloud.get("room")
+        assert cloud.get("room").data == {"new": 1}
+
+    def test_what_lives_is_kept(self, make, cloud, worker):
+        for number in range(3):
+            make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
+        make("EdgeSynchronizer", ConflictStrategy.MERGE, scope="merged").update_local({"n": 1})
+        carry(worker)
+        assert (worker.collect(0), cloud.collect(0)) == (0, 0)
+        assert cloud.get("merged").data == {"n": 1}
+
+    @pytest.mark.parametrize("seconds", [-1, float("nan")])
+    def test_a_bad_age_is_refused(self, cloud, worker, seconds):
+        for end in (cloud, worker):
+            with pytest.raises(InvalidArgumentError):
+                end.collect(seconds)

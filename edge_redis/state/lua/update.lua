@@ -1,6 +1,6 @@
 -- Write a scope's next version, into the outbox at an edge or onto the feed in the cloud.
 -- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
---                                pending, work and scopes at an edge, changes and sequence in the cloud, site, repeats.
+--                                pending, work and scopes at an edge, changes and sequence in the cloud, site, floor, repeats.
 --                                Few words are few microseconds: this is the call that applications wait for.
 -- ARGV[1] end            role (edge or cloud), the site's name where it has none, strategy, max_pending, overflow
 --                        (coalesce or reject) and origin ('' for the site's name), a space between each
@@ -49,9 +49,10 @@ end
 local site_name = redis.call('GET', tag .. ':site')
 if origin == '' then origin = site_name or candidate end
 
-if clock == '-' then clock = tick(current and current.tick or '', time) end
+local lowest = current and {current.version, current.tick} or redis.call('HMGET', tag .. ':floor', 'version', 'clock')
+if clock == '-' then clock = tick(lowest[2] or '', time) end
 local state = {
-  version = (current and current.version or 0) + 1, remote = current and current.remote or 0,
+  version = tonumber(lowest[1] or 0) + 1, remote = current and current.remote or 0,
   clock = clock, tick = clock, origin = origin, checksum = checksum, data = data, base = '',
   merged = current and current.merged,
 }
