@@ -16,14 +16,15 @@ from edge_redis.core import check
 from edge_redis.core.operation import Call, Flow, Operation, command
 from edge_redis.core.repeats import Slots
 from edge_redis.core.subject import Subject
-from edge_redis.errors import AuthorityConflictError, EdgeRedisError
+from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
 from edge_redis.models import SyncEvent
-from edge_redis.state.change import from_entry
+from edge_redis.state.change import Change, from_entry
 from edge_redis.state.dead import MAX_READ, DeadLetters
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Entry, Replica, Taken
 from edge_redis.state.pulling import Puller
 from edge_redis.state.settings import Settings, strategy_of
+from edge_redis.state.signing import Keyring, Keys
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, each, unavailable
 
@@ -48,6 +49,7 @@ class Worker(Subject):
         batch_size: int,
         claim_idle_seconds: float,
         max_deliveries: int,
+        keys: Keys | None = None,
     ) -> None:
         self._cloud = cloud
         self._group = check.identifier("group", group)
@@ -56,8 +58,9 @@ class Worker(Subject):
         self._claim_idle_ms = round(check.positive("claim_idle_seconds", claim_idle_seconds) * 1000)
         self._max_deliveries = check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000)
         self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
-        self._puller = Puller(self._edge, cloud, self._batch_size)
-        self._dead = DeadLetters(self._edge, cloud)
+        self._keyring = None if keys is None else Keyring(namespace, keys)
+        self._puller = Puller(self._edge, cloud, self._batch_size, self._keyring)
+        self._dead = DeadLetters(self._edge, cloud, self._keyring)
         self._slots = Slots()
         self._is_greeted = False
         self._refused: set[str] = set()
@@ -221,7 +224,7 @@ class Worker(Subject):
             return (yield from self._hold(scope, Taken(settings, [entry]), error))
         except Exception as error:  # noqa: BLE001 -- whatever it is, it goes to the dead letters
             text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
-            if tries >= self._max_deliveries:
+            if tries >= self._max_deliveries or isinstance(error, SignatureError):  # which no further try would mend
                 return (yield from self._park(scope, entry_id, tries, text))
             _log.warning("change %r of %r failed, %d of %d: %s", entry_id, scope, tries, self._max_deliveries, text)
             yield from self._count(scope, [entry], change=1)
@@ -241,8 +244,14 @@ class Worker(Subject):
     def _apply(self, scope: str, settings: str, entries: Sequence[Entry]) -> Flow[None]:
         changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
         for change in changes:
-            change.verify()
+            self._verify(scope, change)
         yield from Call(self._cloud.apply, scope, changes, strategy_of(settings))
+
+    def _verify(self, scope: str, change: Change) -> None:
+        """Raise ChecksumMismatchError or SignatureError where a change is not to be brought to the cloud."""
+        change.verify()
+        if self._keyring:
+            self._keyring.check_change(scope, change)
 
     def _confirm(self, scope: str, entries: Sequence[Entry]) -> Flow[int]:
         ids = [entry_id for entry_id, _, _ in entries]
