@@ -12,7 +12,7 @@ from edge_redis.core import check, codec
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 from edge_redis.models import SyncState
 from edge_redis.state import clock, merge
-from edge_redis.state.limits import Limits
+from edge_redis.state.limits import NONE, Limits
 
 ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta", b"signature")
 
@@ -145,7 +145,7 @@ def from_fields(found: Sequence[bytes]) -> Change:
         raise CorruptDataError(f"a document is damaged: {error!r}") from error
 
 
-def from_state(state: SyncState, limits: Limits) -> Change:
+def from_state(state: SyncState, limits: Limits = NONE) -> Change:
     """Return the change that carries ``state``, its arguments checked.
 
     Raises:
@@ -163,7 +163,7 @@ def from_state(state: SyncState, limits: Limits) -> Change:
     return change
 
 
-def encoded(data: dict[str, Any], limits: Limits) -> bytes:
+def encoded(data: dict[str, Any], limits: Limits = NONE) -> bytes:
     """Return the canonical encoding of a scope's data: a dict with str keys.
 
     Raises what ``Limits.encoded`` raises, InvalidTypeError for anything but such a dict, and

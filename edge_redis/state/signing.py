@@ -112,7 +112,9 @@ class Keyring:
         elif callable(keys):
             self._find = keys
         else:
-            raise check.type_error("keys", keys, "a mapping of origins to keys, or a function of an origin")
+            raise InvalidTypeError(
+                f"keys must be a mapping of origins to keys, or a function of an origin, not {type(keys).__name__}"
+            )
 
     def _keys(self, origin: str) -> tuple[bytes, ...]:
         try:
