@@ -13,6 +13,13 @@ MERGE = ConflictStrategy.MERGE
 STRATEGIES = pytest.mark.parametrize("strategy", [ConflictStrategy.REMOTE_WINS, MERGE])
 
 
+def fake(test):
+    """Run a test on the one server and in the one API: of what it shows neither knows more than the other."""
+    for name, value in (("backend", "fakeredis"), ("make", "blocking")):
+        test = pytest.mark.parametrize(name, [value], indirect=True)(test)
+    return test
+
+
 @pytest.fixture(autouse=True)
 def quiet(caplog):
     caplog.set_level(logging.CRITICAL, "edge_redis")
@@ -71,7 +78,7 @@ def test_reading_a_damaged_state_and_writing_on_top_of_it(make, backend, client,
     assert after == before
 
 
-@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+@fake
 def test_listing_and_resolving_what_is_damaged(make, client):
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 2})
@@ -91,7 +98,7 @@ def test_listing_and_resolving_what_is_damaged(make, client):
     assert sync.resolve(conflict["id"]).data == {"n": 2}
 
 
-@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+@fake
 @STRATEGIES
 def test_a_damaged_entry_is_a_dead_letter_until_it_is_whole_again(make, client, cloud, strategy):
     sync = make("EdgeSynchronizer", strategy, scope="room")
@@ -109,7 +116,7 @@ def test_a_damaged_entry_is_a_dead_letter_until_it_is_whole_again(make, client, 
     assert cloud.get("room") == sync.get_local_state()
 
 
-@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+@fake
 def test_a_damaged_document_is_not_offered_to_a_cloud_that_lost_its_data(make, client, cloud):
     worker = make("CloudWorker", make.client())
     for scope in ("room", "other"):
@@ -156,7 +163,7 @@ def test_a_damaged_document_of_the_cloud_is_passed_over_and_the_others_go_on(mak
     assert rooms[1].get_local_state().data == {"n": 6}
 
 
-@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+@fake
 def test_a_damaged_document_of_the_cloud_is_mended_by_the_next_change_of_an_edge(make, client, cloud, worker):
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 2})
@@ -167,7 +174,7 @@ def test_a_damaged_document_of_the_cloud_is_mended_by_the_next_change_of_an_edge
     assert cloud.get("room") == state
 
 
-@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+@fake
 def test_damaged_fields_are_never_joined_with_whole_ones(make, client, cloud, worker):
     sync, other = make("EdgeSynchronizer", MERGE, scope="room"), make("EdgeSynchronizer", MERGE, scope="other")
     sync.update_local({"n": 2})
@@ -187,7 +194,7 @@ def test_damaged_fields_are_never_joined_with_whole_ones(make, client, cloud, wo
     assert sync.get_local_state().data == {"n": 2, "m": 1, "k": 1}
 
 
-@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+@fake
 def test_what_does_not_even_decode_is_said_to_be_so(make, client):
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 2})

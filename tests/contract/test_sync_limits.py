@@ -21,7 +21,7 @@ from edge_redis.state.change import from_state
 from edge_redis.state.merging import joined
 from support.sync import dump, remote
 
-pytestmark = pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # nothing of it is the server's doing
+pytestmark = [pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)]  # nothing of it is the server's doing
 
 MERGE = ConflictStrategy.MERGE
 
