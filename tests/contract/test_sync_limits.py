@@ -108,13 +108,15 @@ def test_the_cloud_takes_from_an_edge_what_it_would_not_write_itself(make):
     assert narrow.get("room").data == fields(5)
 
 
-def test_what_merging_makes_has_no_limit_but_the_servers(backend):
-    """Two states within the limit of an encoded value, joined: over it, and refused they would stay apart for ever."""
-    half = b"x" * (codec.MAX_VALUE_BYTES // 2)
-    one, other = (from_state(remote({name: half}, 1)) for name in ("edge", "cloud"))
-    made = joined(one, other)
-    assert len(made.body) > codec.MAX_VALUE_BYTES
-    assert merge.unpack(made.body).data.keys() == {"edge", "cloud"}
+def test_what_merging_makes_has_no_limit_but_the_servers(backend, monkeypatch):
+    """Two states within the limit, joined, may be over it: refused, they would stay apart for ever."""
+    one, other = (from_state(remote({name: b"x" * 100}, 1)) for name in ("edge", "cloud"))
+    assert merge.MAX_JOINED_BYTES > 2 * codec.MAX_VALUE_BYTES
+    monkeypatch.setattr(merge, "MAX_JOINED_BYTES", 299)
+    assert joined(one, other).state.data == {"edge": b"x" * 100, "cloud": b"x" * 100}
+    monkeypatch.setattr(merge, "MAX_JOINED_BYTES", 199)
+    with pytest.raises(ValueTooLargeError, match="the limit is 199"):  # so it is that limit and no other
+        joined(one, other)
 
 
 @pytest.mark.parametrize(
