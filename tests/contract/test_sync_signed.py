@@ -259,6 +259,33 @@ def test_a_forged_document_is_not_offered(make, client, cloud, worker, strategy)
     assert cloud.get("room") is None
 
 
+@fake
+def test_what_local_wins_says_again_is_what_it_signed_itself(make, client, cloud, worker):
+    def edge():
+        made = make("EdgeSynchronizer", ConflictStrategy.LOCAL_WINS, scope="room", origin="till-1", signing_key=TILL)
+        assert made.is_synced  # asked, it is known as LOCAL_WINS
+        return made
+
+    till = edge()
+    cloud.update("room", {"n": 1})
+    carry(worker)
+    cloud.update("room", {"n": 2})
+    carry(worker)
+    assert till.get_local_state().data == {"n": 1}  # taken from the cloud, and nothing that till-1 ever signed
+    assert errors(worker) == ["SignatureError"]
+    till.update_local({"n": 3})
+    carry(worker)
+    client.delete(*client.keys(f"{EDGE}:*"))
+    till, again = edge(), make("CloudWorker", make.client(), keys=KEYS)
+    carry(again)
+    assert till.get_local_state().data == {"n": 3}  # its own, come back
+    cloud.update("room", {"n": 4})
+    carry(again)
+    assert cloud.get("room") == till.get_local_state()
+    assert cloud.get("room").data == {"n": 3}
+    assert again.dead_letters() == []
+
+
 @two
 @strategies
 def test_signed_writers_at_once_lose_no_delta_and_leave_no_gap(backend, strategy):
