@@ -4,11 +4,13 @@ EdgeRedisError
 ├── InvalidArgumentError            also ValueError: the call was wrong, nothing was written
 │   ├── InvalidKeyError             empty, too long, or not encodable
 │   ├── ValueTooLargeError          over the stated size limit
+│   ├── TooManyFieldsError          a state of more fields than the stated limit
 │   ├── UnknownNodeError            no node is registered under this id
 │   └── ClientConfigurationError    the Redis client is set up in a way that cannot work
 ├── InvalidTypeError                also TypeError: an argument is of the wrong type
 │   └── UnsupportedTypeError        a value is of a type the codec does not carry
 ├── ChecksumMismatchError           a state does not match its own checksum
+├── SignatureError                  a change is not signed by whom it says it is from
 ├── AuthorityConflictError          another edge is the scope's LOCAL_WINS
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              a value could not be computed; remembered from another's try
@@ -45,6 +47,10 @@ class ValueTooLargeError(InvalidArgumentError):
     """A value is larger, once encoded, than the limit the message states."""
 
 
+class TooManyFieldsError(InvalidArgumentError):
+    """A state has more fields of the top level than the limit the message states."""
+
+
 class UnknownNodeError(InvalidArgumentError):
     """No node is registered under this identifier."""
 
@@ -63,6 +69,10 @@ class UnsupportedTypeError(InvalidTypeError):
 
 class ChecksumMismatchError(EdgeRedisError):
     """A state does not match its own checksum: it was changed or damaged on the way."""
+
+
+class SignatureError(EdgeRedisError):
+    """A change is not signed, or not by the one it says it is from, or was signed as another change."""
 
 
 class AuthorityConflictError(EdgeRedisError):

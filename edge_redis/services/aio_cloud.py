@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edge_redis.services.base import AsyncService
 from edge_redis.services.bind import awaited
 from edge_redis.state.cloud import SCOPES_AT_ONCE, Cloud
+from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS
 
 if TYPE_CHECKING:
     from edge_redis.runtime.runner import AsyncClient
@@ -20,6 +21,8 @@ class RedisCloudStore(AsyncService[Cloud]):
         namespace: that of the edges it serves.
         max_history: pushed changes kept a scope, up to 100,000.
         max_conflicts: losing sides kept a scope, up to 100,000.
+        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
+        max_fields: of such a state, at the top level, up to 1,000,000.
 
     """
 
@@ -33,8 +36,17 @@ class RedisCloudStore(AsyncService[Cloud]):
         namespace: str = "default",
         max_history: int = 1000,
         max_conflicts: int = 1000,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
     ) -> None:
-        super().__init__(client, Cloud(namespace=namespace, max_history=max_history, max_conflicts=max_conflicts))
+        room = Cloud(
+            namespace=namespace,
+            max_history=max_history,
+            max_conflicts=max_conflicts,
+            max_bytes=max_bytes,
+            max_fields=max_fields,
+        )
+        super().__init__(client, room)
 
     get = awaited(Cloud.get)
     update = awaited(Cloud.update)

@@ -9,6 +9,7 @@ from edge_redis.services.aio_cloud import RedisCloudStore
 from edge_redis.services.aio_worker import CloudWorker
 from edge_redis.services.base import AsyncService
 from edge_redis.services.bind import awaited, awaited_property
+from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis.state.synchronizer import Synchronizer
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         overflow: "coalesce", or "reject" for PendingFullError where the outbox is full.
         max_history: exchanges kept, up to 100,000.
         max_conflicts: losing sides kept, up to 100,000.
+        max_bytes: of a state written here or given to ``apply_remote``, once encoded; up to 16 MiB, the default.
+        max_fields: of such a state, at the top level, up to 1,000,000.
+        signing_key: at least 16 bytes, known to this origin and to the workers (``keys``): every change
+            written here is signed with it, at the price of one more round trip. ``origin`` must be given.
 
     """
 
@@ -46,6 +51,9 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         overflow: str = "coalesce",
         max_history: int = 1000,
         max_conflicts: int = 1000,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
+        signing_key: bytes | None = None,
     ) -> None:
         room = Synchronizer(
             conflict_strategy,
@@ -56,6 +64,9 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
             overflow=overflow,
             max_history=max_history,
             max_conflicts=max_conflicts,
+            max_bytes=max_bytes,
+            max_fields=max_fields,
+            signing_key=signing_key,
         )
         super().__init__(client, room)
 

@@ -9,6 +9,7 @@ from edge_redis.services.aio_cloud import RedisCloudStore
 from edge_redis.services.base import AsyncService
 from edge_redis.services.bind import awaited
 from edge_redis.services.worker import consumer_name
+from edge_redis.state.signing import Keys
 from edge_redis.state.store import CloudStore
 from edge_redis.state.worker import Worker
 
@@ -29,6 +30,11 @@ class CloudWorker(AsyncService[Worker]):
         claim_idle_seconds: after this long without a confirmation a worker is taken for dead
             and its changes go to another.
         max_deliveries: after so many failures a change goes to the dead letters.
+        keys: of each origin the key its changes are signed with (``signing_key``), or several while one
+            replaces another; or a function of an origin that returns them, None where it knows it not. With
+            keys, a change that is not signed by its origin goes to the dead letters at once. The key of
+            "cloud", this worker's own, signs what it brings to the edge, so that this may be offered again
+            where the cloud loses its data.
 
     """
 
@@ -43,6 +49,7 @@ class CloudWorker(AsyncService[Worker]):
         batch_size: int = 100,
         claim_idle_seconds: float = 5.0,
         max_deliveries: int = 5,
+        keys: Keys | None = None,
     ) -> None:
         self._own_store: RedisCloudStore | None = None
         if not isinstance(cloud, CloudStore):
@@ -55,6 +62,7 @@ class CloudWorker(AsyncService[Worker]):
             batch_size=batch_size,
             claim_idle_seconds=claim_idle_seconds,
             max_deliveries=max_deliveries,
+            keys=keys,
         )
         super().__init__(edge_client, room)
         self._loop = AwaitedLoop(self.run_once)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,8 +12,11 @@ from edge_redis.core import check, codec
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 from edge_redis.models import SyncState
 from edge_redis.state import clock, merge
+from edge_redis.state.limits import NONE, Limits
 
-ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta")
+ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta", b"signature")
+
+_MAX_NAME_CHARS: Final = check.MAX_KEY_BYTES // 4  # within which no name has too many bytes
 
 MAX_VERSION: Final = 2**52
 """Of a state given by a user. Versions are counted in Lua, whose numbers are doubles: as many again come after it."""
@@ -24,7 +27,8 @@ class Change:
     """One state of a scope: a full after-image and what orders it among all others.
 
     ``body`` is the canonical encoding of the data and ``checksum`` its SHA-256. ``base`` is the
-    stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock.
+    stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock. ``signature``
+    says who wrote it (``state.signing``), "" where nobody does; a store keeps it with the rest.
     """
 
     version: int
@@ -34,6 +38,7 @@ class Change:
     base: str
     body: bytes
     is_delta: bool = False
+    signature: str = ""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -44,8 +49,10 @@ class Change:
     def state(self) -> SyncState:
         """The state that this is."""
         data = self.data
-        # Of merged fields the checksum on the way is that of all their stamps; users see that of the data.
-        checksum = codec.checksum(data) if merge.is_merged(self.body) else self.checksum
+        checksum = self.checksum
+        if merge.is_merged(self.body):
+            # Of merged fields the checksum on the way is that of all their stamps; users see that of the data.
+            checksum = hashlib.sha256(codec.canonical(data, limit=merge.MAX_JOINED_BYTES)).hexdigest()
         return SyncState(self.version, data, checksum, clock.to_datetime(self.clock.encode()), self.origin)
 
     @property
@@ -56,7 +63,7 @@ class Change:
     @property
     def head(self) -> str:
         """All but the body, as the scripts read it."""
-        return f"{self.version} {self.clock} {self.checksum} {self.base} {self.origin}"
+        return f"{self.version} {self.clock} {self.checksum} {self.base} {self.signature} {self.origin}"
 
     def verify(self) -> None:
         """Raise ChecksumMismatchError where the body is not what the checksum was made of."""
@@ -69,16 +76,32 @@ class Feed:
     """A page of what changed in the cloud, each scope at its present state, and the place after it.
 
     ``restarted`` says that the place asked for is not one of this store any more, so that the page
-    is the first: the store came back empty, older, or as another one.
+    is the first: the store came back empty, older, or as another one. ``damaged`` names the scopes of
+    the page whose state cannot be read, and says why: they are passed over until they are written anew.
     """
 
     cursor: str
     changes: list[tuple[str, Change]]
     restarted: bool = False
+    damaged: list[tuple[str, str]] = field(default_factory=list)
 
 
 TOMBSTONE: Final = b""
 """The body of a scope that was deleted: no data encode to it."""
+
+
+def whole(body: bytes, checksum: str, name: str) -> bytes:
+    """Return a body read back from Redis, where it is what its checksum, or the beginning of it, was made of.
+
+    Raises:
+        CorruptDataError: it is not, and does not even decode.
+        ChecksumMismatchError: it is not.
+
+    """
+    if not hashlib.sha256(body).hexdigest().startswith(checksum):
+        shown(body)
+        raise ChecksumMismatchError(f"{name} is damaged: its data are not what its checksum was made of")
+    return body
 
 
 def shown(body: bytes) -> dict[str, Any] | None:
@@ -100,32 +123,38 @@ def decoded(body: bytes) -> dict[str, Any]:
 
 
 def from_entry(entry_id: bytes, values: Sequence[bytes]) -> Change:
-    """Return the change of an outbox entry's clock, origin, checksum, base, data and is_delta."""
+    """Return the change of an outbox entry, given the values of ENTRY_FIELDS."""
     try:
         moment, origin, checksum, base = (value.decode() for value in values[:4])
-        return Change(int(entry_id.partition(b"-")[0]), moment, origin, checksum, base, values[4], values[5] == b"1")
+        version = int(entry_id.partition(b"-")[0])
+        signature = values[6].decode()
+        return Change(version, moment, origin, checksum, base, values[4], values[5] == b"1", signature)
     except ValueError as error:
         raise CorruptDataError(f"entry {entry_id!r} of an outbox is damaged: {error!r}") from error
 
 
-def from_fields(found: list[bytes]) -> Change:
-    """Return the change of a document's fields: version, clock, origin, checksum, base, data."""
+def from_fields(found: Sequence[bytes]) -> Change:
+    """Return the change of a document's fields: version, clock, origin, checksum, base, data, signature."""
+    if None in found[:-1]:
+        raise CorruptDataError("a document is damaged: a part of it is gone")
     try:
-        version, moment, origin, checksum, base = (field.decode() for field in found[:5])
-        return Change(int(version), moment, origin, checksum, base, found[5])
-    except (AttributeError, ValueError) as error:
+        *words, body, signature = found
+        version, moment, origin, checksum, base = (word.decode() for word in words)
+        return Change(int(version), moment, origin, checksum, base, body, signature=(signature or b"").decode())
+    except ValueError as error:
         raise CorruptDataError(f"a document is damaged: {error!r}") from error
 
 
-def from_state(state: SyncState) -> Change:
+def from_state(state: SyncState, limits: Limits = NONE) -> Change:
     """Return the change that carries ``state``, its arguments checked.
 
     Raises:
+        ValueTooLargeError, TooManyFieldsError: the state is over the limits.
         ChecksumMismatchError: the state does not match its own checksum.
 
     """
     version = check.integer("version", state.version, least=0, most=MAX_VERSION)
-    body = encoded(state.data)
+    body = encoded(state.data, limits)
     origin = check.text("origin", state.origin)
     moment = clock.from_datetime(check.instance("updated_at", state.updated_at, datetime))
     checksum = check.text("checksum", state.checksum)
@@ -134,14 +163,17 @@ def from_state(state: SyncState) -> Change:
     return change
 
 
-def encoded(data: dict[str, Any]) -> bytes:
+def encoded(data: dict[str, Any], limits: Limits = NONE) -> bytes:
     """Return the canonical encoding of a scope's data: a dict with str keys.
 
-    Raises what ``codec.encode`` raises, and InvalidTypeError for anything but such a dict.
+    Raises what ``Limits.encoded`` raises, InvalidTypeError for anything but such a dict, and
+    InvalidKeyError for a key that is too long.
     """
     if type(data) is not dict:
         raise check.type_error("data", data, "a dict")
     for key in data:
         if not isinstance(key, str):
             raise check.type_error("a key of data", key, "a str")
-    return codec.canonical(data)
+        if len(key) > _MAX_NAME_CHARS:
+            check.identifier("a key of data", key)
+    return limits.encoded(data)

@@ -12,6 +12,7 @@ from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state.change import Change, Feed
 from edge_redis.state.collecting import COLLECTED_AFTER, collect
 from edge_redis.state.keys import StateKeys
+from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS, Limits
 from edge_redis.state.merging import merge_into
 from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
@@ -26,13 +27,27 @@ _CALL_BYTES: Final = 4 * 1024 * 1024
 class Cloud(Subject):
     """Everything that RedisCloudStore offers, as steps."""
 
-    def __init__(self, *, namespace: str, max_history: int, max_conflicts: int) -> None:
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        max_history: int,
+        max_conflicts: int,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
+    ) -> None:
         settings = Settings("cloud", origin=CLOUD_ORIGIN, max_history=max_history, max_conflicts=max_conflicts)
         self._replica = Replica(StateKeys(namespace, "cloud"), settings)
-        self._writer = Writer(self._replica)
+        self._writer = Writer(self._replica, Limits(max_bytes, max_fields))
 
     def get(self, scope: str) -> Operation[SyncState | None]:
-        """Return the present state of a scope, None where there is none."""
+        """Return the present state of a scope, None where there is none.
+
+        Raises:
+            CorruptDataError: what is in Redis does not decode.
+            ChecksumMismatchError: what is in Redis is not what its checksum was made of.
+
+        """
         return self._replica.state(check.identifier("scope", scope))
 
     def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> Flow[SyncState]:  # noqa: FBT001, FBT002 -- the contract's signature
@@ -42,6 +57,11 @@ class Cloud(Subject):
             scope: the scope's name.
             data: a dict with str keys and values that the codec carries.
             is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+
+        Raises:
+            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+                ``max_fields``; nothing was written.
+            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
 
         """
         check.instance("is_delta", is_delta, bool)
@@ -61,7 +81,8 @@ class Cloud(Subject):
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> Flow[str]:
         """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
 
-        See ``CloudStore.apply``. Long batches are applied a few hundred at a time.
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
+        bind them: they did where the changes were written.
 
         Raises:
             ChecksumMismatchError: a change is damaged; none of the batch was applied.

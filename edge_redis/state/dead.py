@@ -14,6 +14,7 @@ from edge_redis.models import from_timestamp
 from edge_redis.state.change import ENTRY_FIELDS, Change, from_entry, shown
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import strategy_of
+from edge_redis.state.signing import Keyring
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, unavailable
 
@@ -73,9 +74,10 @@ def _letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Letter]:
 class DeadLetters:
     """The dead letters of one edge."""
 
-    def __init__(self, edge: Replica, cloud: CloudStore) -> None:
+    def __init__(self, edge: Replica, cloud: CloudStore, keyring: Keyring | None) -> None:
         self._edge = edge
         self._cloud = cloud
+        self._keyring = keyring
 
     def read(self, limit: int) -> Flow[list[Letter]]:
         """Return the oldest ``limit``, without what somebody else put there."""
@@ -99,6 +101,8 @@ class DeadLetters:
         """Deliver, checkpoint, remove, in this order: cut anywhere, it is delivered again and known there."""
         scope, change = letter.scope, letter.change
         change.verify()
+        if self._keyring:
+            self._keyring.check_change(scope, change)
         settings: str = yield from command(lambda reply: (reply or b"").decode(), "HGET", self._edge.keys.scopes, scope)
         yield from Call(self._cloud.apply, scope, [change], strategy_of(settings))
         try:

@@ -8,11 +8,12 @@ from typing import Final
 
 from edge_redis.core.operation import Call, Calls, Flow, Operation
 from edge_redis.core.repeats import Slots
-from edge_redis.errors import AuthorityConflictError, EdgeRedisError
+from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
 from edge_redis.models import SyncEvent
 from edge_redis.state.change import Change, from_entry
 from edge_redis.state.operations import Entry, Replica, Taken
 from edge_redis.state.settings import strategy_of
+from edge_redis.state.signing import Keyring
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, each, unavailable
 
@@ -28,6 +29,7 @@ class Delivery:
         self,
         edge: Replica,
         cloud: CloudStore,
+        keyring: Keyring | None,
         *,
         group: str,
         consumer: str,
@@ -36,6 +38,7 @@ class Delivery:
     ) -> None:
         self._edge = edge
         self._cloud = cloud
+        self._keyring = keyring
         self._at_once: int = getattr(cloud, "scopes_at_once", 1)
         self._group = group
         self._consumer = consumer
@@ -101,12 +104,16 @@ class Delivery:
         return outcomes
 
     def _call(self, scope: str, settings: str, entries: Sequence[Entry]) -> Call[object]:
-        changes = [self._checked(from_entry(entry_id, values)) for entry_id, _, values in entries]
+        changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
+        for change in changes:
+            self._verify(scope, change)
         return Call(self._cloud.apply, scope, changes, strategy_of(settings))
 
-    def _checked(self, change: Change) -> Change:
+    def _verify(self, scope: str, change: Change) -> None:
+        """Raise ChecksumMismatchError or SignatureError where a change is not to be brought to the cloud."""
         change.verify()
-        return change
+        if self._keyring:
+            self._keyring.check_change(scope, change)
 
     def _singly(self, scope: str, taken: Taken) -> Flow[int]:
         """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises.
@@ -144,7 +151,7 @@ class Delivery:
             return (yield from self._hold(scope, [entry], error))
         except Exception as error:  # noqa: BLE001 -- whatever it is, it goes to the dead letters
             text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
-            if tries >= self._max_deliveries:
+            if tries >= self._max_deliveries or isinstance(error, SignatureError):  # which no further try would mend
                 return (yield from self._park(scope, entry_id, tries, text))
             _log.warning("change %r of %r failed, %d of %d: %s", entry_id, scope, tries, self._max_deliveries, text)
             yield from self._count(scope, [entry], change=1)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 from edge_redis.state import clock
-from edge_redis.state.change import shown
+from edge_redis.state.change import shown, whole
 
 T = TypeVar("T")
 Fields = dict[bytes, bytes]
@@ -29,10 +29,11 @@ def _checked(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]
 @_checked
 def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     """Return a change that waits in an outbox."""
+    data = shown(whole(fields[b"data"], fields[b"checksum"].decode(), f"entry {entry_id!r} of the outbox"))
     return {
-        "type": "delete" if shown(fields[b"data"]) is None else "update",
+        "type": "delete" if data is None else "update",
         "version": int(entry_id.partition(b"-")[0]),
-        "data": shown(fields[b"data"]),
+        "data": data,
         "timestamp": clock.to_datetime(fields[b"clock"]),
         "is_delta": fields[b"is_delta"] == b"1",
     }
@@ -58,7 +59,7 @@ def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
         "id": entry_id.decode(),
         "lost": fields[b"lost"].decode(),
         "version": int(fields[b"version"]),
-        "data": shown(fields[b"data"]),
+        "data": shown(whole(fields[b"data"], fields[b"checksum"].decode(), f"conflict {entry_id!r}")),
         "checksum": fields[b"checksum"].decode(),
         "updated_at": clock.to_datetime(fields[b"clock"]),
         "origin": fields[b"origin"].decode(),

@@ -11,7 +11,7 @@ So one Redis can be an edge and its cloud at once. Nothing here expires: all of 
 |                      |        |       | it), life:<origin> (the clock since which it lives, where it    |
 |                      |        |       | has lost its data once), authority (the origin of the edge that |
 |                      |        |       | is LOCAL_WINS, in the cloud), merged (1 where data are fields   |
-|                      |        |       | to merge)                                                       |
+|                      |        |       | to merge), signature (where whoever wrote it signs)             |
 | <tag>:pending:<scope>| stream | edge  | the outbox: ``<version>-0``, a full after-image each; gone      |
 |                      |        |       | where empty                                                     |
 | <tag>:history:<scope>| stream | both  | exchanges with the other end, capped                            |

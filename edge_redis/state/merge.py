@@ -20,6 +20,9 @@ from edge_redis.errors import CorruptDataError
 
 _ARRAY_OF_TWO: Final = b"\x92"
 
+MAX_JOINED_BYTES: Final = 512 * 1024 * 1024
+"""Of what merging makes: Redis takes no more. The limits of writers do not bind it, or the ends would stay apart."""
+
 Stamp: TypeAlias = tuple[str, str]
 """A clock and the name of whoever wrote then."""
 
@@ -94,7 +97,7 @@ def pack(fields: Fields) -> bytes:
         name: [*each.stamp, *(() if each.value is None else (codec.decode(each.value),))]
         for name, each in fields.fields.items()
     }
-    return codec.canonical([[*fields.deleted], entries])
+    return codec.canonical([[*fields.deleted], entries], limit=MAX_JOINED_BYTES)
 
 
 def join(one: Fields, other: Fields) -> Fields:

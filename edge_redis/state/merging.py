@@ -10,6 +10,7 @@ from edge_redis.core.operation import Flow
 from edge_redis.state import merge
 from edge_redis.state.change import Change, shown
 from edge_redis.state.operations import Replica
+from edge_redis.state.signing import Keyring
 
 
 def fields_of(change: Change) -> merge.Fields:
@@ -24,7 +25,10 @@ def _made(fields: merge.Fields, states: Sequence[Change]) -> Change:
     body = merge.pack(fields)
     clock, origin = max((each.clock, each.origin) for each in states)
     version = max(each.version for each in states)
-    return Change(version, clock, origin, hashlib.sha256(body).hexdigest(), "", body)
+    checksum = hashlib.sha256(body).hexdigest()
+    made = (checksum, clock, origin)
+    signatures = (each.signature for each in states if (each.checksum, each.clock, each.origin) == made)
+    return Change(version, clock, origin, checksum, "", body, signature=next(signatures, ""))
 
 
 def joined(*states: Change) -> Change:
@@ -47,12 +51,26 @@ def _merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, 
 
 
 def merge_into(
-    replica: Replica, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
+    replica: Replica,
+    scope: str,
+    changes: Sequence[Change],
+    settings: str,
+    *,
+    slot: str = "",
+    number: int = 0,
+    keyring: Keyring | None = None,
 ) -> Flow[str]:
-    """Merge states into a scope, in their order; a letter each: a something was new, d nothing was."""
+    """Merge states into a scope, in their order; a letter each: a something was new, d nothing was.
+
+    With a keyring the result is vouched for, where what was there before is.
+    """
     settled = ""
     while changes and not settled:
         present = yield from replica.document(scope)
+        if present is not None:
+            present.verify()  # or damaged fields would go on under a checksum of their own
         state, letters = _merged(present, changes)
+        if keyring and (present is None or keyring.is_vouched(scope, present)):
+            state = keyring.vouched(scope, state)
         settled = yield from replica.settle(scope, present, state, changes, letters, settings, slot=slot, number=number)
     return settled

@@ -32,7 +32,7 @@ TO_MERGE: Final = "MERGE"
 """The outcome of ``apply`` where nothing was decided: the scope's fields are to be merged."""
 
 _PAGE: Final = 500
-_DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data")
+_DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data", "signature")
 
 FEED_BYTES: Final = 4 * 1024 * 1024
 TAKE_BYTES: Final = 1024 * 1024
@@ -50,10 +50,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The state that is there, where it is not the one that an update was made of."""
+    """The state that is there, where it is not the one that an update was made of.
+
+    ``tick`` is the newest clock that the scope has seen: what is written next has a later one.
+    """
 
     stamp: str
     body: bytes
+    version: int = 0
+    tick: str = ""
 
     @property
     def clock(self) -> str:
@@ -89,7 +94,10 @@ def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw repl
         raise InvalidArgumentError("the scope is at the last version there is")
     if isinstance(reply, list):
         stamp = reply[0].decode()
-        return Present("" if stamp == NOTHING else stamp, reply[1])
+        if stamp == NOTHING:
+            return Present("", b"")
+        body = change.whole(reply[1], stamp.rpartition("-")[2], "the present state")
+        return Present(stamp, body, int(reply[2]), reply[3].decode())
     _, version, moment, origin = reply.split(b" ", 3)
     return Written(int(version), moment, origin.decode())
 
@@ -120,16 +128,21 @@ def _from_confirm(reply: bytes) -> int:
 def _from_take(reply: list[Any]) -> Taken:
     entries: list[Entry] = []
     for head, data in zip(reply[1::2], reply[2::2], strict=True):
-        entry_id, tries, is_delta, clock, checksum, base, origin = head.split(b" ", 6)
-        entries.append((entry_id, int(tries), (clock, origin, checksum, base, data, is_delta)))
+        entry_id, tries, is_delta, clock, checksum, base, signature, origin = head.split(b" ", 7)
+        entries.append((entry_id, int(tries), (clock, origin, checksum, base, data, is_delta, signature)))
     return Taken(reply[0].decode(), entries)
 
 
 def _from_feed(reply: list[Any]) -> Feed:
     site, number, restarted = (word.decode() for word in reply[:3])
-    scopes = (name.decode() for name in reply[3::2])
-    changes = list(zip(scopes, map(change.from_fields, reply[4::2]), strict=True))
-    return Feed(f"{site}:{number}", changes, restarted=restarted == "1")
+    feed = Feed(f"{site}:{number}", [], restarted=restarted == "1")
+    for name, found in zip(reply[3::2], reply[4::2], strict=True):
+        scope = name.decode(errors="replace")
+        try:
+            feed.changes.append((scope, change.from_fields(found)))
+        except CorruptDataError as error:
+            feed.damaged.append((scope, str(error)))
+    return feed
 
 
 def _texts(reply: list[bytes]) -> tuple[str, str]:
@@ -149,7 +162,9 @@ def _from_document(found: list[Any]) -> Change | None:
 
 def _state(found: list[Any]) -> SyncState | None:
     present = _from_document(found)
-    return None if present is None or change.shown(present.body) is None else present.state
+    if present is None or change.whole(present.body, present.checksum, "the state") == change.TOMBSTONE:
+        return None
+    return None if change.shown(present.body) is None else present.state
 
 
 class Replica:
@@ -171,9 +186,15 @@ class Replica:
         slot: str,
         number: int,
         clock: str = "",
+        signature: str = "",
     ) -> Operation[Written | Present]:
-        """Write a scope's next version, where ``expected`` is the stamp of the present one or ANY."""
-        call = f"{slot} {number} {is_delta:d} {expected or NOTHING} {checksum} {clock or NOTHING}"
+        """Write a scope's next version, where ``expected`` is the stamp of the present one or ANY.
+
+        A signature names the version and the clock that it was made for: the update takes no other.
+        """
+        call = (
+            f"{slot} {number} {is_delta:d} {expected or NOTHING} {checksum} {clock or NOTHING} {signature or NOTHING}"
+        )
         return scripts.UPDATE([self.keys.doc(scope)], [self._end, call, body], _from_update)
 
     def apply(

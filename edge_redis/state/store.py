@@ -27,7 +27,8 @@ class CloudStore(Protocol):
         """Make changes of one scope durable, in their order, and return only then.
 
         Changes are delivered at least once. So that each takes effect once, one whose version,
-        origin and checksum were had before must change nothing. ``strategy`` says which of two
+        origin and checksum were had before must change nothing. Whoever signs changes wants the
+        signature kept with the state and told in the feed. ``strategy`` says which of two
         states wins: by clock (LATEST_WINS), field by field (MERGE: ``state.merging.joined`` makes one of two), and
         by version in every other case. A store may refuse a second edge that is LOCAL_WINS.
         """
@@ -37,5 +38,6 @@ class CloudStore(Protocol):
 
         The cursor is the store's own text. One that it did not write, or wrote before it lost
         data, means the beginning, and the feed then says that it has restarted: the edge offers all it
-        has again.
+        has again. A state that cannot be read any more is named among the feed's ``damaged`` and holds
+        up no other.
         """

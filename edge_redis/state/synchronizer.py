@@ -13,9 +13,11 @@ from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.state import change
 from edge_redis.state.keys import StateKeys
+from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS, Limits
 from edge_redis.state.merging import merge_into
 from edge_redis.state.operations import TO_MERGE, Replica
 from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
+from edge_redis.state.signing import Signer
 from edge_redis.state.writer import Writer, field_names
 
 _CONFLICT_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
@@ -35,6 +37,9 @@ class Synchronizer(Subject):
         overflow: str,
         max_history: int,
         max_conflicts: int,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
+        signing_key: bytes | None = None,
     ) -> None:
         self.scope = check.identifier("scope", scope)
         name = "" if origin is None else check.identifier("origin", origin, limit=MAX_ORIGIN_BYTES)
@@ -42,9 +47,18 @@ class Synchronizer(Subject):
             "edge", strategy_named(conflict_strategy), max_pending, overflow, name, max_history, max_conflicts
         )
         self._replica = Replica(StateKeys(namespace, "state"), self.settings)
-        self._writer = Writer(self._replica)
+        self._limits = Limits(max_bytes, max_fields)
+        self._writer = Writer(self._replica, self._limits, self._signer(namespace, signing_key))
         self._slots = Slots()
         self._is_registered = self.settings.strategy is ConflictStrategy.REMOTE_WINS
+
+    def _signer(self, namespace: str, key: bytes | None) -> Signer | None:
+        if key is None:
+            return None
+        if not self.settings.origin:
+            raise check.value_error("origin", None, "must be given with signing_key: the key is that of a name")
+        is_standing = self.settings.strategy is ConflictStrategy.LOCAL_WINS
+        return Signer(namespace, self.settings.origin, key, is_standing=is_standing)
 
     def _registered(self) -> Flow[None]:
         """Store the scope's strategy, once: a worker may apply remote states before anything is written here."""
@@ -80,6 +94,7 @@ class Synchronizer(Subject):
 
         Raises:
             CorruptDataError: what is in Redis does not decode.
+            ChecksumMismatchError: what is in Redis is not what its checksum was made of.
 
         """
         yield from self._registered()
@@ -97,6 +112,9 @@ class Synchronizer(Subject):
 
         Raises:
             InvalidArgumentError: the data cannot be encoded; InvalidTypeError where it is of a wrong type.
+            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+                ``max_fields``; nothing was written.
+            ChecksumMismatchError: the local state that a delta is made of is damaged; nothing was written.
             PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
 
         """
@@ -106,7 +124,8 @@ class Synchronizer(Subject):
     def delete_fields(self, *names: str) -> Flow[SyncState]:
         """Write the next version without these fields of the top level; return it. One that is not there is no matter.
 
-        Raises what ``update_local`` raises.
+        Raises what ``update_local`` raises, but for the limits: a state that came from the cloud over
+        them gets back within them so.
         """
         return self._writer.write(self.scope, {}, is_delta=True, without=field_names(names))
 
@@ -137,12 +156,14 @@ class Synchronizer(Subject):
         again above that, so that the other end takes it.
 
         Raises:
+            ValueTooLargeError, TooManyFieldsError: the state is over ``max_bytes`` or ``max_fields``; nothing
+                was written. What MERGE makes of it and the local one is not bound.
             ChecksumMismatchError: the state does not match its own checksum. It is recorded as a failed pull.
 
         """
         check.instance("state", state, SyncState)
         try:
-            incoming = change.from_state(state)
+            incoming = change.from_state(state, self._limits)
         except ChecksumMismatchError as error:
             with self._slots.hold() as (slot, number):
                 yield from self._replica.note(

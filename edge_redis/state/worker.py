@@ -20,6 +20,7 @@ from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica
 from edge_redis.state.pulling import Puller
 from edge_redis.state.settings import Settings
+from edge_redis.state.signing import Keyring, Keys
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, each
 
@@ -43,19 +44,22 @@ class Worker(Subject):
         batch_size: int,
         claim_idle_seconds: float,
         max_deliveries: int,
+        keys: Keys | None = None,
     ) -> None:
         self._batch_size = check.integer("batch_size", batch_size, least=1, most=MAX_BATCH)
         self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
+        keyring = None if keys is None else Keyring(namespace, keys)
         self._delivery = self.delivery(
             self._edge,
             cloud,
+            keyring,
             group=check.identifier("group", group),
             consumer=f"{check.identifier('consumer', consumer)}#{secrets.token_hex(6)}",
             claim_idle_ms=round(check.positive("claim_idle_seconds", claim_idle_seconds) * 1000),
             max_deliveries=check.integer("max_deliveries", max_deliveries, least=1, most=1_000_000),
         )
-        self._puller = Puller(self._edge, cloud, self._batch_size)
-        self._dead = DeadLetters(self._edge, cloud)
+        self._puller = Puller(self._edge, cloud, self._batch_size, keyring)
+        self._dead = DeadLetters(self._edge, cloud, keyring)
         self._is_greeted = False
 
     def run_once(self) -> Flow[int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from edge_redis.core import check
 from edge_redis.core.operation import Flow, command
@@ -12,16 +12,23 @@ from edge_redis.core.repeats import Slots
 from edge_redis.models import ConflictStrategy, SyncState
 from edge_redis.state import change, clock, merge
 from edge_redis.state.change import Change
+from edge_redis.state.limits import NONE, Limits
 from edge_redis.state.operations import ANY, Present, Replica, Written
+from edge_redis.state.signing import Signer
 
 _EMPTY: Final = Present("", b"\x80")  # an empty dict
 
+Make: TypeAlias = Callable[[Present, str], bytes | None]
+"""Of the present state and the clock of the write, where it has one already: the body of the next state."""
+
 
 class Writer:
-    """Writes versions through compare-and-set, so that merging needs no code on the server."""
+    """Writes versions through compare-and-set, so that neither merging nor signing needs code on the server."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, limits: Limits, signer: Signer | None = None) -> None:
         self._replica = replica
+        self._limits = limits
+        self._signer = signer
         self._slots = Slots()
         self._merges = replica.settings.strategy is ConflictStrategy.MERGE
         self._latest: dict[str, Present] = {}
@@ -35,68 +42,79 @@ class Writer:
         only one, and otherwise the reply says what is there and the merge is made anew. Of the
         merged data the fields named by ``without`` are left out.
         """
-        body = change.encoded(data)
+        given = change.encoded(data, self._limits)
+        # What takes fields away is no larger than what is there, and is how one comes back within the limits.
+        limits = NONE if without else self._limits
+
+        def make(known: Present, moment: str) -> bytes:
+            if self._is_merged(known):
+                fields = merge.changed(_fields(known), data, self._stamp(moment), is_delta=is_delta, without=without)
+                limits.counted([name for name, each in fields.fields.items() if each.value is not None])
+                return limits.sized(merge.pack(fields))
+            if not is_delta:
+                return given
+            merged = {**_data(known), **data}
+            return limits.encoded({key: value for key, value in merged.items() if key not in without})
+
         known = self._latest.get(scope, _EMPTY)
+        written = yield from self._put(scope, known, make, is_delta=is_delta)
+        assert written is not None, "every update has a body"
+        return written.state
+
+    def delete(self, scope: str) -> Flow[bool]:
+        """Write that the scope is deleted, as its next version; return whether there was anything."""
+
+        def make(known: Present, moment: str) -> bytes | None:
+            if change.shown(known.body) is None:
+                return None
+            return merge.pack(merge.Fields(deleted=self._stamp(moment))) if self._is_merged(known) else change.TOMBSTONE
+
+        present = yield from self._replica.document(scope)
+        if present is None:
+            return False
+        known = Present(present.stamp, present.body, present.version, present.clock)
+        return (yield from self._put(scope, known, make, is_delta=False)) is not None
+
+    def _put(self, scope: str, known: Present, make: Make, *, is_delta: bool) -> Flow[Change | None]:
+        """Write what is made of the present state as the next version, None where nothing is made of it."""
         with self._slots.hold() as (slot, number):
             while True:
-                moment = ""
-                if self._merges or merge.is_merged(known.body):
-                    moment, stamp = yield from self._stamp(known)
-                    fields = merge.changed(_fields(known), data, stamp, is_delta=is_delta, without=without)
-                    body = merge.pack(fields)
-                elif is_delta:
-                    merged = {**_data(known), **data}
-                    body = change.encoded({key: value for key, value in merged.items() if key not in without})
+                by_clock = self._signer is not None or self._is_merged(known)
+                moment = (yield from self._moment(known)) if by_clock else ""
+                body = make(known, moment)
+                if body is None:
+                    return None
                 checksum = hashlib.sha256(body).hexdigest()
                 reply = yield from self._replica.update(
                     scope,
                     body,
                     checksum,
-                    expected=known.stamp if is_delta or moment else ANY,
+                    expected=known.stamp if is_delta or by_clock else ANY,
                     is_delta=is_delta,
                     slot=slot,
                     number=number,
                     clock=moment,
+                    signature=self._signer.sign(scope, known.version + 1, moment, checksum) if self._signer else "",
                 )
                 if isinstance(reply, Written):
-                    break
+                    return self._written(scope, reply, body, checksum)
                 known = reply
-        return self._written(scope, reply, body, checksum)
 
-    def _stamp(self, known: Present) -> Flow[tuple[str, merge.Stamp]]:
-        """Return the clock of a change of fields, which is in their body, and its stamp."""
+    def _is_merged(self, known: Present) -> bool:
+        return self._merges or merge.is_merged(known.body)
+
+    def _moment(self, known: Present) -> Flow[str]:
+        """Return the clock of a write that names it: it is in the body of fields, and in a signature."""
         seconds, microseconds = yield from command(list, "TIME")
-        moment = clock.after(seconds, microseconds, known.clock)
-        return moment, (moment, self._replica.settings.origin or self._replica.settings.site)
+        return clock.after(seconds, microseconds, known.tick)
 
-    def delete(self, scope: str) -> Flow[bool]:
-        """Write that the scope is deleted, as its next version; return whether there was anything."""
-        with self._slots.hold() as (slot, number):
-            while True:
-                present = yield from self._replica.document(scope)
-                if present is None or change.shown(present.body) is None:
-                    return False
-                known = Present(present.stamp, present.body)
-                body, moment, expected = change.TOMBSTONE, "", ANY
-                if self._merges or merge.is_merged(present.body):
-                    moment, stamp = yield from self._stamp(known)
-                    body, expected = merge.pack(merge.Fields(deleted=stamp)), known.stamp
-                reply = yield from self._replica.update(
-                    scope,
-                    body,
-                    hashlib.sha256(body).hexdigest(),
-                    expected=expected,
-                    is_delta=False,
-                    slot=slot,
-                    number=number,
-                    clock=moment,
-                )
-                if isinstance(reply, Written):
-                    return True
+    def _stamp(self, moment: str) -> merge.Stamp:
+        return moment, self._replica.settings.origin or self._replica.settings.site
 
-    def _written(self, scope: str, reply: Written, body: bytes, checksum: str) -> SyncState:
-        self._latest = {scope: Present(f"{reply.clock.decode()}-{checksum[:16]}", body)}
-        return Change(reply.version, reply.clock.decode(), reply.origin, checksum, "", body).state
+    def _written(self, scope: str, reply: Written, body: bytes, checksum: str) -> Change:
+        written = Change(reply.version, reply.clock.decode(), reply.origin, checksum, "", body)
+        self._latest = {scope: Present(written.stamp, body, written.version, written.clock)}
+        return written
 
 
 def field_names(names: Sequence[object]) -> tuple[str, ...]:

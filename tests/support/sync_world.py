@@ -84,6 +84,7 @@ class World:
     plant: Plant = field(default_factory=Plant)
     skews: Sequence[int] = ()
     named: bool = False
+    signed: bool = False
     max_pending: int = 100
     batch_size: int = 10
     claim_idle_seconds: float = 0.001
@@ -107,13 +108,27 @@ class World:
 
     def _sync(self, edge: int) -> EdgeSynchronizer:
         sync = EdgeSynchronizer(
-            self.client(edge), self.strategy, self.max_pending, scope=SCOPE, origin=self.origin(edge)
+            self.client(edge),
+            self.strategy,
+            self.max_pending,
+            scope=SCOPE,
+            origin=self.origin(edge),
+            signing_key=self.key(edge),
         )
         sync._runner = self.runner(edge)
         return sync
 
     def origin(self, edge: int) -> str | None:
-        return f"edge-{edge}" if self.named else None
+        return f"edge-{edge}" if self.named or self.signed else None
+
+    def key(self, edge: int) -> bytes | None:
+        return f"the key of edge {edge}".encode() if self.signed else None
+
+    @property
+    def keys_of_all(self) -> dict[str, bytes] | None:
+        if not self.signed:
+            return None
+        return {"cloud": b"the key of the cloud", **{f"edge-{edge}": self.key(edge) for edge in range(self.edges)}}
 
     def room(self, edge: int) -> Synchronizer:
         return Synchronizer(
@@ -125,6 +140,7 @@ class World:
             overflow="coalesce",
             max_history=1000,
             max_conflicts=1000,
+            signing_key=self.key(edge),
         )
 
     def worker(self, name: str) -> Worker:
@@ -136,6 +152,7 @@ class World:
             batch_size=self.batch_size,
             claim_idle_seconds=self.claim_idle_seconds,
             max_deliveries=1000,
+            keys=self.keys_of_all,
         )
 
     def actor(self, name: str, edge: int, start: Callable[[], Any], faults: Sequence[Any] = FAULTS) -> Actor:
@@ -211,6 +228,8 @@ class World:
         states = [sync.get_local_state() for sync in self.syncs]
         assert all(state == final for state in states), f"{states} and the cloud's {final}"
         assert all(sync.is_synced for sync in self.syncs)
+        for edge in range(self.edges):
+            assert not self.client(edge).exists("er:{default:state0}:dead"), "nothing here is to be given up"
         kept = [final.data] if final else []
         for end in [*self.syncs, self.cloud]:
             arguments = (SCOPE, 1000) if end is self.cloud else (1000,)
@@ -222,12 +241,12 @@ class World:
             assert all(earlier < later for earlier, later in pairwise(versions)), f"effects {versions}"
 
 
-def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None) -> Callable[[], Scenario]:
+def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None, signed: bool = False) -> Callable[[], Scenario]:
     """Return the larger scenario: edges an hour apart, two writers, a worker and its heir each, and a cloud edit."""
 
     def make() -> Scenario:
         edges = 1 if strategy is ConflictStrategy.LOCAL_WINS else 2
-        world = World(strategy, edges, plant or Plant(), skews=(*(-3600, 0, 1800)[:edges], 1800))
+        world = World(strategy, edges, plant or Plant(), skews=(*(-3600, 0, 1800)[:edges], 1800), signed=signed)
         actors = [world.editor()]
         for edge in range(edges):
             actors += [world.writer(edge, 2), world.writer(edge, 2)]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from edge_redis import ConflictStrategy
-from support.simulation import Actor, Scenario, explore, seeds
+from support.simulation import LOSSES, Actor, Scenario, explore, seeds
 from support.sync_world import World, crowd, puller_and_editor, writer_and_worker
 
 TWO_WRITERS, WRITER_AND_WORKER, PULLER_AND_EDITOR = 122, 343, 83
+TWO_SIGNED_WRITERS, SIGNED_WRITER_AND_WORKER = 162, 85
 """How many runs there are: every order of the steps, with every fault at every step."""
 
 
@@ -21,9 +22,9 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-def test_two_writers_of_one_edge_under_every_fault() -> None:
+def two_writers(*, signed: bool, max_faults: int) -> Callable[[], Scenario]:
     def make() -> Scenario:
-        world = World()
+        world = World(signed=signed)
 
         def check(_actors: Sequence[Actor]) -> None:
             changes = world.syncs[0].get_pending_changes()
@@ -31,13 +32,37 @@ def test_two_writers_of_one_edge_under_every_fault() -> None:
             assert [len(change["data"]) for change in changes] == list(range(1, len(changes) + 1))
             assert all(key in changes[-1]["data"] for key in world.written[0])
 
-        return Scenario([world.writer(), world.writer()], check, max_faults=2)
+        return Scenario([world.writer(), world.writer()], check, max_faults=max_faults)
 
-    assert explore(make) == TWO_WRITERS
+    return make
+
+
+def test_two_writers_of_one_edge_under_every_fault() -> None:
+    assert explore(two_writers(signed=False, max_faults=2)) == TWO_WRITERS
 
 
 def test_a_writer_and_a_worker_under_every_fault() -> None:
     assert explore(writer_and_worker(ConflictStrategy.REMOTE_WINS)) == WRITER_AND_WORKER
+
+
+def test_a_signed_writer_under_every_loss_and_a_worker_in_every_order() -> None:
+    def make() -> Scenario:
+        world = World(signed=True)
+        room = world.room(0)
+        world.runner(0).run(room.update_local({"first": 1}))  # so that what comes next is two steps: time, write
+        writer = world.actor("writer", 0, lambda: room.update_local({"k": 1}, is_delta=True), LOSSES)
+        return Scenario([writer, world.pusher("worker", faults=())], world.check)
+
+    assert explore(make) == SIGNED_WRITER_AND_WORKER
+
+
+def test_two_signed_writers_of_one_edge_under_every_fault() -> None:
+    assert explore(two_writers(signed=True, max_faults=1)) == TWO_SIGNED_WRITERS
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_signed_crowd_by_seeds(strategy: ConflictStrategy) -> None:
+    seeds(crowd(strategy, signed=True), count=2)
 
 
 def test_a_worker_and_its_heir_in_every_order() -> None:

@@ -17,7 +17,8 @@
 -- ARGV[6] max_conflicts  integer
 -- ARGV[7] slot           '' where a repeat is no different from a redelivery
 -- ARGV[8] number
--- ARGV[9..] states       two each: a head (version, clock, checksum, base and origin, a space between each), and data
+-- ARGV[9..] states       two each: a head (version, clock, checksum, base, signature and origin, a space between each),
+--                        and data
 -- Reply: a letter a state: a accepted, d already there, r refused; `LAST <version>` where one is too high to go on
 --        from; `AUTHORITY <origin>` where that edge is the scope's LOCAL_WINS, and these states are another's;
 --        `MERGE` where the scope's fields are to be merged (settle.lua)
@@ -42,11 +43,12 @@ if slot ~= '' then
 end
 local states = {}
 for i = 9, #ARGV, 2 do
-  local version, clock, checksum, base, origin = string.match(ARGV[i], '^(%d+) (%S*) (%S*) (%S*) (.*)$')
+  local version, clock, checksum, base, signature, origin = string.match(ARGV[i],
+    '^(%d+) (%S*) (%S*) (%S*) (%S*) (.*)$')
   if tonumber(version) >= MAX_VERSION then return 'LAST ' .. version end
   states[#states + 1] = {
     version = tonumber(version), clock = clock, checksum = checksum, base = base, origin = origin,
-    data = ARGV[i + 1], stamp = stamp(clock, checksum),
+    data = ARGV[i + 1], stamp = stamp(clock, checksum), signature = signature ~= '' and signature or nil,
   }
 end
 
@@ -162,7 +164,7 @@ local function accept(state)
     message, state.base = 'this edge had lost it', state.stamp
   end
   if current then
-    state.remote, state.tick = current.remote, current.tick
+    state.remote, state.tick, state.was_signed = current.remote, current.tick, current.was_signed
     local at_risk = not is_edge or waiting > 0 or current.remote < current.version
     if at_risk and not is_related(state) then keep_loser('local', current, state) end
     state.version = math.max(state.version, current.version)
@@ -175,7 +177,8 @@ local function accept(state)
 end
 
 -- LOCAL_WINS: the local state again, above the remote one, so that the other end takes it. Where the outbox is full
--- and may drop nothing, it takes the place of its own former version there: the newest, of the same data.
+-- and may drop nothing, it takes the place of its own former version there: the newest, of the same data. Its signature
+-- stays that of the version that was written: whoever signs as LOCAL_WINS signs that it may be said again.
 local asserted
 local function reassert(state)
   current.version = state.version + 1

@@ -15,7 +15,7 @@
 -- ARGV[7] slot           '' where a repeat is no different from a redelivery
 -- ARGV[8] number
 -- ARGV[9] letters        one a state: a something was new, d nothing was
--- ARGV[10] state         version, clock, checksum, base and origin, a space between each
+-- ARGV[10] state         version, clock, checksum, base, signature and origin, a space between each
 -- ARGV[11] data          opaque
 -- ARGV[12..] versions    of the states
 -- Reply: letters; '' where another document is there now: merge again
@@ -45,10 +45,12 @@ else
   redis.call('GET', sequence)
 end
 local site_name = redis.call('GET', site)
-local version, clock, checksum, base, origin = string.match(ARGV[10], '^(%d+) (%S*) (%S*) (%S*) (.*)$')
+local version, clock, checksum, base, signature, origin = string.match(ARGV[10],
+  '^(%d+) (%S*) (%S*) (%S*) (%S*) (.*)$')
 local state = {
   version = tonumber(version), clock = clock, tick = clock, checksum = checksum, base = base, origin = origin,
   data = ARGV[11], remote = current and current.remote or 0, stamp = stamp(clock, checksum),
+  signature = signature ~= '' and signature or nil, was_signed = current and current.was_signed,
 }
 if current then
   state.version = math.max(state.version, current.version)

@@ -5,10 +5,12 @@
 -- ARGV[1] end            role (edge or cloud), the site's name where it has none, strategy, max_pending, overflow
 --                        (coalesce or reject) and origin ('' for the site's name), a space between each
 -- ARGV[2] call           slot, number, is_delta (1 or 0), the stamp of the state this is made of (`-` for none, `*` for
---                        any), the checksum of data, and its clock (`-` for the server's), a space between each
+--                        any), the checksum of data, its clock (`-` for the server's), and its signature (`-` for none),
+--                        which begins with the version it was made for, a space between each
 -- ARGV[3] data           opaque
 -- Reply: `OK <version> <clock> <origin>`; `FULL`; `LAST` where no version comes after the present one; or, where
---        another state is there than the one this is made of, {stamp, data}
+--        another state is there than the one this is made of, or another version or a later clock than the one it was
+--        signed for, {stamp, data, version, the newest clock seen}
 -- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait
 -- Repeat: remembered
 -- include: repeats
@@ -19,8 +21,8 @@ local tag = string.match(doc, '^[^}]*}')
 local scope = string.sub(doc, #tag + 6)
 local role, candidate, settings = string.match(ARGV[1], '^(%S+) (%S+) (.*)$')
 local max_pending, overflow, origin = string.match(settings, '^%S+ (%d+) (%S+) (.*)$')
-local slot, number, is_delta, expected, checksum, clock = string.match(ARGV[2],
-  '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+)$')
+local slot, number, is_delta, expected, checksum, clock, signature = string.match(ARGV[2],
+  '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+) (%S+)$')
 local pending, repeats = tag .. ':pending:' .. scope, tag .. ':repeats'
 local is_edge = role == 'edge'
 local time = redis.call('TIME')
@@ -31,8 +33,16 @@ if before then return before end
 
 local current = read_document(doc)
 if expected == '*' and current and current.merged then expected = '' end -- its fields are never replaced unread
-if expected ~= '*' and expected ~= (current and current.stamp or '-') then
-  return {current and current.stamp or '-', current and redis.call('HGET', doc, 'data') or ''}
+local lowest = current and {current.version, current.tick} or redis.call('HMGET', tag .. ':floor', 'version', 'clock')
+local version, seen = tonumber(lowest[1] or 0) + 1, lowest[2] or ''
+local stale = expected ~= '*' and expected ~= (current and current.stamp or '-')
+if signature == '-' then
+  signature = nil
+elseif string.match(signature, '^%d+') ~= integer(version) or not earlier(seen, clock) then
+  stale = true
+end
+if stale then
+  return {current and current.stamp or '-', current and redis.call('HGET', doc, 'data') or '', integer(version - 1), seen}
 end
 if current and current.version >= MAX_VERSION then return 'LAST' end
 
@@ -49,12 +59,11 @@ end
 local site_name = redis.call('GET', tag .. ':site')
 if origin == '' then origin = site_name or candidate end
 
-local lowest = current and {current.version, current.tick} or redis.call('HMGET', tag .. ':floor', 'version', 'clock')
-if clock == '-' then clock = tick(lowest[2] or '', time) end
+if clock == '-' then clock = tick(seen, time) end
 local state = {
-  version = tonumber(lowest[1] or 0) + 1, remote = current and current.remote or 0,
+  version = version, remote = current and current.remote or 0,
   clock = clock, tick = clock, origin = origin, checksum = checksum, data = data, base = '',
-  merged = current and current.merged,
+  merged = current and current.merged, signature = signature, was_signed = current and current.was_signed,
 }
 if current and earlier(clock, current.tick) then state.tick = current.tick end
 if current then state.base = current.origin == origin and current.base or current.stamp end

@@ -46,11 +46,13 @@ end
 
 -- The document without its data, which may be large and is seldom needed; nil where there is none.
 local function read_document(key)
-  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base', 'merged')
+  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base', 'merged',
+    'signature')
   if not found[1] then return nil end
   return {
     version = tonumber(found[1]), remote = tonumber(found[2]), clock = found[3], tick = found[4],
     origin = found[5], checksum = found[6], base = found[7], merged = found[8] == '1', stamp = stamp(found[3], found[6]),
+    signature = found[9] or nil, was_signed = found[9] and true,
   }
 end
 
@@ -59,7 +61,8 @@ local function seen_text(version, state)
   return integer(version) .. ':' .. string.sub(state.checksum, 1, 16) .. ':' .. state.clock
 end
 
--- Write the document; `seen` says that its origin has come to this very version.
+-- Write the document; `seen` says that its origin has come to this very version, `was_signed` of the state that the
+-- one before it has a signature.
 local function write_document(key, state, seen)
   local words = {'HSET', key, 'version', integer(state.version), 'remote', integer(state.remote), 'clock', state.clock,
     'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base}
@@ -68,8 +71,10 @@ local function write_document(key, state, seen)
     local merged = string.byte(state.data, 1) == 146 -- an array of two, where all other bodies are maps (merge.py)
     if merged ~= (state.merged or false) then words[#words + 1], words[#words + 2] = 'merged', merged and '1' or '0' end
   end
+  if state.signature then words[#words + 1], words[#words + 2] = 'signature', state.signature end
   if seen then words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state) end
   redis.call(unpack(words))
+  if state.was_signed and not state.signature then redis.call('HDEL', key, 'signature') end -- which was another's
 end
 
 -- Put a scope at the end of the feed, where it stands once, at its latest change.

@@ -7,11 +7,13 @@ local function waiting_since(clock, at)
   return string.format('%.0f', math.min(clock_ms, at))
 end
 
+local UNSIGNED = {}
+
 -- Put a full after-image in the outbox. The oldest past the bound go: a successor holds their effect.
 local function enqueue(pending, state, is_delta, max_pending)
   redis.call('XADD', pending, 'MAXLEN', max_pending, string.format('%.0f', state.version) .. '-0', 'data', state.data,
     'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'base', state.base,
-    'is_delta', is_delta)
+    'is_delta', is_delta, unpack(state.signature and {'signature', state.signature} or UNSIGNED))
 end
 
 -- After entries have left the outbox: nothing is kept of an empty one, and the index stays true.

@@ -1,0 +1,151 @@
+"""What a signature covers, and whose key it takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from edge_redis.errors import (
+    EdgeRedisError,
+    InvalidArgumentError,
+    InvalidTypeError,
+    SignatureError,
+    StoreUnavailableError,
+)
+from edge_redis.state.change import Change
+from edge_redis.state.signing import Keyring, Signer, _Text
+
+TILL, OTHER, CLOUD = b"till-1's own key", b"till-2's own key", b"the cloud's own k"
+LATER, LAST = f"{7:018d}", f"{8:018d}"
+KEYS: Any = {"till-1": TILL, "till-2": OTHER, "cloud": CLOUD}
+
+
+def signed(*, is_standing: bool = False, key: bytes = TILL, scope: str = "room", namespace: str = "shop") -> Change:
+    signer = Signer(namespace, "till-1", key, is_standing=is_standing)
+    return Change(3, LATER, "till-1", "a" * 64, "", b"\x80", signature=signer.sign(scope, 3, LATER, "a" * 64))
+
+
+def ring(keys: Any = KEYS) -> Keyring:
+    return Keyring("shop", keys)
+
+
+def test_what_its_origin_signed() -> None:
+    for is_standing in (False, True):
+        ring().check_change("room", signed(is_standing=is_standing))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        replace(signed(), version=4),
+        replace(signed(), version=2),
+        replace(signed(), clock=LAST),
+        replace(signed(), version=4, clock=LAST),
+        replace(signed(), origin="till-2"),
+        replace(signed(), origin="nobody"),
+        replace(signed(), checksum="b" * 64),
+        replace(signed(), signature=""),
+        replace(signed(), signature="3"),
+        replace(signed(), signature=signed().signature.replace("3:", "4:", 1)),
+        replace(signed(), version=4, signature=signed().signature.replace("3:", "4:", 1)),
+        replace(signed(), signature=signed().signature[:-1] + "g"),
+        replace(signed(), signature=signed().signature + "0"),
+        signed(key=OTHER),
+        signed(key=CLOUD),
+        signed(scope="hall"),
+        signed(namespace="town"),
+        replace(signed(is_standing=True), version=4),
+        replace(signed(is_standing=True), clock=LAST),
+        replace(signed(is_standing=True), version=4, clock=LAST, checksum="b" * 64),
+        replace(signed(is_standing=True), version=2, clock="0" * 18),
+    ],
+)
+def test_anything_else_is_refused(forged: Change) -> None:
+    with pytest.raises(SignatureError):
+        ring().check_change("room", forged)
+
+
+def test_a_standing_change_may_be_said_again_later() -> None:
+    ring().check_change("room", replace(signed(is_standing=True), version=9, clock=LAST))
+
+
+def test_no_two_changes_are_one_text() -> None:
+    parts = [("a", "bc", 1, "2", "3", "4"), ("ab", "c", 1, "2", "3", "4"), ("a", "bc", 12, "", "3", "4")]
+    parts += [("a", "bc", 1, "23", "", "4"), ("a", "bc", 1, "2", "34", "")]
+    texts = [_Text(*part).hex(TILL, "p") for part in parts]
+    assert all(one != other for one, other in combinations(texts, 2))
+    assert _Text(*parts[0]).hex(TILL, "p") == texts[0]
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_a_key_that_is_being_replaced(kind: type) -> None:
+    new = b"the next key of till-1"
+    ring({"till-1": kind((new, TILL))}).check_change("room", signed())
+    ring({"till-1": kind((new, TILL))}).check_change("room", signed(key=new))
+    with pytest.raises(SignatureError):
+        ring({"till-1": new}).check_change("room", signed())
+
+
+def test_keys_by_a_function() -> None:
+    ring(KEYS.get).check_change("room", signed())
+    with pytest.raises(SignatureError, match="no key is known of 'till-1'"):
+        ring(lambda _: None).check_change("room", signed())
+    with pytest.raises(InvalidTypeError, match="a key of 'till-1' must be bytes"):
+        ring(lambda _: "text").check_change("room", signed())
+
+
+def test_a_function_that_fails_is_waited_for() -> None:
+    def fails(_: str) -> None:
+        raise KeyError("vault")
+
+    with pytest.raises(StoreUnavailableError, match="the keys of 'till-1' cannot be had"):
+        ring(fails).check_change("room", signed())
+
+
+def test_an_offer_at_the_version_that_was_signed() -> None:
+    raised = replace(signed(), version=9)
+    assert ring().offered("room", raised) == signed()
+    with pytest.raises(SignatureError):
+        ring().check_change("room", raised)
+    standing = replace(signed(is_standing=True), version=9, clock=LAST)
+    assert ring().offered("room", standing) == standing
+
+
+def test_the_cloud_vouches_for_what_comes_down() -> None:
+    bare = replace(signed(), signature="")
+    vouched = ring().vouched("room", bare)
+    assert ring().offered("room", replace(vouched, version=9)) == vouched
+    assert not ring().is_vouched("room", bare)
+    assert not ring({"cloud": OTHER}).is_vouched("room", vouched)
+    with pytest.raises(SignatureError):  # but nobody pushes in another's name by it
+        ring().check_change("room", vouched)
+    assert ring().vouched("room", signed()) == signed()  # its origin's own does
+    assert ring({"till-1": TILL}).vouched("room", bare) == bare
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        ({"till-1": b"short"}, InvalidArgumentError),
+        ({"till-1": (TILL, b"short")}, InvalidArgumentError),
+        ({"till-1": "a text of many words"}, InvalidTypeError),
+        ({"till-1": None}, InvalidTypeError),
+        ({"": TILL}, InvalidArgumentError),
+        ({7: TILL}, InvalidTypeError),
+        ([TILL], InvalidTypeError),
+        (TILL, InvalidTypeError),
+    ],
+)
+def test_bad_keys(keys: Any, error: type[EdgeRedisError]) -> None:
+    with pytest.raises(error) as raised:
+        ring(keys)
+    assert TILL.decode() not in str(raised.value)
+
+
+def test_no_error_shows_a_key() -> None:
+    with pytest.raises(InvalidArgumentError) as raised:
+        Signer("shop", "till-1", b"hidden", is_standing=False)
+    assert "hidden" not in str(raised.value)
