@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Final, Self
 
 import nats
-import nats.errors
 import redis.asyncio
 from bench_sync_ways import BATCH, CLAIM_SECONDS, GROUP, Gate, Site, Way, effect, messages, peer_had, peer_outcome
 from nats.aio.msg import Msg
@@ -97,7 +96,7 @@ async def _serve(site: Site, gate: Gate, policy: AckPolicy, *, twofold: bool) ->
     await cloud.ping()
     gate.wait()
     while True:
-        with contextlib.suppress(nats.errors.TimeoutError):
+        with contextlib.suppress(TimeoutError):
             batch = await pull.fetch(BATCH, timeout=0.5)
             async with cloud.pipeline(transaction=False) as pipeline:
                 for message in batch:
