@@ -35,7 +35,7 @@ and all is before it is answered (appendfsync always on both servers; sync_inter
 
 In the second run of a row the consumer is killed by SIGKILL after a third, and another one, that stood by, goes on:
 the seconds are from the kill to the last effect. A run ends when all messages have had their effect, or none has had
-any for six seconds: what is missing then counts as lost, though a longer wait might bring it. "older" are scopes
+any for twelve seconds: what is missing then counts as lost, though a longer wait might bring it. "older" are scopes
 whose last state in the cloud is not the last that was written.
 
 Needs ``edge-redis[bench]``. Exits with 1 where edge_redis lost a change, let one take effect twice, or left a scope

@@ -18,7 +18,7 @@ from bench_sync_ways import CLAIM_SECONDS, Gate, Outcome, Site, Way
 from edge_redis.runtime.embedded import EmbeddedServer
 
 POLL_SECONDS: Final = 0.01
-STALL_SECONDS: Final = 6 * CLAIM_SECONDS
+STALL_SECONDS: Final = 12 * CLAIM_SECONDS
 READY_SECONDS: Final = 60
 KILL_SECONDS: Final = 0.03
 """The kill comes within so many seconds of the third."""
