@@ -46,8 +46,8 @@ class Progress:
             return
         self._at = time.monotonic()
         print(
-            f"  edge {watch.peak['edge'] / MEGA:.1f} MB at most, longest outbox {watch.longest},"
-            f" oldest change waits for {watch.oldest_seconds:.0f} s, {watch.samples} samples",
+            f"  {watch.written:,} written, edge {watch.peak['edge'] / MEGA:.1f} MB at most,"
+            f" longest outbox {watch.longest}, oldest change waits for {watch.oldest_seconds:.0f} s, {watch.samples} samples",
             flush=True,
         )
 

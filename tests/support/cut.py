@@ -104,13 +104,15 @@ def used(client: redis.Redis) -> int:
     return int(client.info("memory")["used_memory"])
 
 
-def longest_outbox(client: redis.Redis, plan: Plan) -> int:
-    """Return the number of entries in the longest outbox."""
+def outboxes(client: redis.Redis, plan: Plan) -> tuple[int, int]:
+    """Return the number of entries in the longest outbox, and of the versions of all scopes together."""
     keys = StateKeys(NAMESPACE, "state")
     with client.pipeline(transaction=False) as pipeline:
-        for scope in range(plan.scopes):
-            pipeline.xlen(keys.pending(plan.name(scope)))
-        return max(pipeline.execute())
+        for scope in map(plan.name, range(plan.scopes)):
+            pipeline.xlen(keys.pending(scope))
+            pipeline.hget(keys.doc(scope), "version")
+        found = pipeline.execute()
+    return max(found[::2]), sum(int(version or 0) for version in found[1::2])
 
 
 @dataclass
@@ -125,6 +127,7 @@ class Watch:
     samples: int = 0
     peak: dict[str, int] = field(default_factory=lambda: {"edge": 0, "cloud": 0})
     longest: int = 0
+    written: int = 0
     oldest_seconds: float = 0.0
     since: float = 0.0
     wrong: list[str] = field(default_factory=list)
@@ -133,7 +136,8 @@ class Watch:
         """Look once; while the cloud is away the lag must also tell of it."""
         with self.edge.client() as client:
             self._memory("edge", client)
-            self.longest = max(self.longest, longest_outbox(client, self.plan))
+            longest, self.written = outboxes(client, self.plan)
+            self.longest = max(self.longest, longest)
         if not is_cut:
             with self.cloud.client() as client:
                 self._memory("cloud", client)
