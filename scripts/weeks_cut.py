@@ -47,7 +47,8 @@ class Progress:
         self._at = time.monotonic()
         print(
             f"  {watch.written:,} written, edge {watch.peak['edge'] / MEGA:.1f} MB at most,"
-            f" longest outbox {watch.longest}, oldest change waits for {watch.oldest_seconds:.0f} s, {watch.samples} samples",
+            f" longest outbox {watch.longest}, oldest change waits for {watch.oldest_seconds:.0f} s,"
+            f" {watch.samples} samples",
             flush=True,
         )
 
