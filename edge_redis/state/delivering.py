@@ -44,6 +44,8 @@ class Delivery:
         self._consumer = consumer
         self._claim_idle_ms = claim_idle_ms
         self._max_deliveries = max_deliveries
+        # One that died with a batch in hand was most likely not killed by it: the heir tries the whole once more.
+        self._tries_together = max(1, min(2, max_deliveries - 1))
         self._slots = Slots()
         self._refused: set[str] = set()
 
@@ -71,7 +73,7 @@ class Delivery:
 
     def _together(self, undone: dict[str, Taken]) -> Flow[int]:
         """Deliver to the scopes side by side and take those from ``undone`` with which all is well, or all is said."""
-        first = [scope for scope, taken in undone.items() if all(tries <= 1 for _, tries, _ in taken.entries)]
+        first = [scope for scope, taken in undone.items() if self._go_together(taken.entries)]
         outcomes = yield from self._apply(undone, first)
         applied = [scope for scope, outcome in outcomes.items() if outcome is None]
         handled = yield from self._confirm({scope: undone[scope].entries for scope in applied})
@@ -88,6 +90,9 @@ class Delivery:
                     len(undone[scope].entries), scope, outcome,
                 )  # fmt: skip
         return handled
+
+    def _go_together(self, entries: Sequence[Entry]) -> bool:
+        return all(tries <= self._tries_together for _, tries, _ in entries)
 
     def _apply(self, taken: Mapping[str, Taken], scopes: Sequence[str]) -> Flow[dict[str, Exception | None]]:
         """Let the cloud apply what was taken from the scopes, side by side; return each scope's error, or None."""

@@ -72,7 +72,7 @@ def test_a_worker_and_its_heir_in_every_order() -> None:
         return Scenario([world.pusher("worker", faults=()), world.pusher("heir", faults=())], world.check)
 
     # Whether the heir finds the claim time over is up to the clock: hence no exact number.
-    assert explore(make) >= 70
+    assert explore(make) >= 60
 
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
