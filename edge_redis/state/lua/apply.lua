@@ -195,7 +195,8 @@ local function reassert(state)
 end
 
 local function refuse(state)
-  local known = was_seen(state) or is_related(state)
+  -- What the authority overrules was mostly written in knowledge of what stays. It is lost all the same.
+  local known = was_seen(state) or (strategy ~= 'local_wins' and is_related(state))
   if not known then keep_loser('remote', state, current) end
   if slot ~= '' or not known then
     record(history, max_history, direction, state.version, '0', 'refused by ' .. strategy)
