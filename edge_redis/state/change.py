@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -69,12 +69,14 @@ class Feed:
     """A page of what changed in the cloud, each scope at its present state, and the place after it.
 
     ``restarted`` says that the place asked for is not one of this store any more, so that the page
-    is the first: the store came back empty, older, or as another one.
+    is the first: the store came back empty, older, or as another one. ``strategies`` are those that
+    edges have told the store, by scope: an edge where nobody has written decides by them.
     """
 
     cursor: str
     changes: list[tuple[str, Change]]
     restarted: bool = False
+    strategies: Mapping[str, str] = field(default_factory=dict)
 
 
 TOMBSTONE: Final = b""

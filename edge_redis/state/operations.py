@@ -127,9 +127,10 @@ def _from_take(reply: list[Any]) -> Taken:
 
 def _from_feed(reply: list[Any]) -> Feed:
     site, number, restarted = (word.decode() for word in reply[:3])
-    scopes = (name.decode() for name in reply[3::2])
+    scopes = [name.decode() for name in reply[3::2]]
     changes = list(zip(scopes, map(change.from_fields, reply[4::2]), strict=True))
-    return Feed(f"{site}:{number}", changes, restarted=restarted == "1")
+    told = {scope: found[6].decode() for scope, found in zip(scopes, reply[4::2], strict=True) if found[6]}
+    return Feed(f"{site}:{number}", changes, restarted=restarted == "1", strategies=told)
 
 
 def _texts(reply: list[bytes]) -> tuple[str, str]:
@@ -173,7 +174,10 @@ class Replica:
     def apply(
         self, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
     ) -> Operation[str]:
-        """Let states of the other end win or lose; a letter each: a accepted, d already there, r refused."""
+        """Let states of the other end win or lose; a letter each: a accepted, d already there, r refused.
+
+        ``settings`` are words, or ``?`` and a strategy: those of the scope here, by default of that strategy.
+        """
         keys, own = self.keys, self.settings
         names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.conflicts(scope)]
         names += [keys.scopes, keys.changes, keys.sequence, keys.site, keys.repeats]

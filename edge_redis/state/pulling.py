@@ -60,7 +60,10 @@ class Puller:
         except Exception as error:  # of whatever store: an error of this package, which `run` waits out
             raise StoreReplyError(f"the cloud store: {error!r}") from error
         whole = _whole(feed.changes)
-        outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in whole])
+        told = feed.strategies
+        outcomes = yield from each(
+            [self._edge.apply(scope, [state], f"?{told.get(scope, '')}") for scope, state in whole]
+        )
         for index, outcome in enumerate(outcomes):
             if outcome == TO_MERGE:
                 scope, state = whole[index]

@@ -9,7 +9,8 @@
 -- ARGV[3] limit          integer, the most scopes
 -- ARGV[4] max_bytes      integer, after which no further scope is added
 -- ARGV[5] candidate      the store's name, where it has none
--- Reply: {site, number, restarted (1 or 0), scope, {version, clock, origin, checksum, base, data}, scope, ...}
+-- Reply: {site, number, restarted (1 or 0), scope, {version, clock, origin, checksum, base, data,
+--        strategy}, scope, ...}
 -- Invariant: a place of another store, or one that this store knows nothing of, is the beginning: nothing is left out
 -- Repeat: idempotent, reads, and names the store once
 local changes, sequence, site, docs, told = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -36,7 +37,8 @@ local page = redis.call('ZRANGEBYSCORE', changes, '(' .. string.format('%.0f', n
   'WITHSCORES', 'LIMIT', 0, limit)
 local reply, bytes = {name, string.format('%.0f', number), (known or ARGV[1] == '') and '0' or '1'}, 0
 for i = 1, #page, 2 do
-  local found = redis.call('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'base', 'data')
+  local found = redis.call('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'base', 'data',
+    'strategy')
   if found[1] then
     reply[#reply + 1], reply[#reply + 2] = page[i], found
     bytes = bytes + #found[6]
