@@ -76,13 +76,16 @@ class Feed:
     """A page of what changed in the cloud, each scope at its present state, and the place after it.
 
     ``restarted`` says that the place asked for is not one of this store any more, so that the page
-    is the first: the store came back empty, older, or as another one. ``damaged`` names the scopes of
-    the page whose state cannot be read, and says why: they are passed over until they are written anew.
+    is the first: the store came back empty, older, or as another one. ``strategies`` are those that
+    edges have told the store, by scope: an edge where nobody has written decides by them. ``damaged``
+    names the scopes of the page whose state cannot be read, and says why: they are passed over until
+    they are written anew.
     """
 
     cursor: str
     changes: list[tuple[str, Change]]
     restarted: bool = False
+    strategies: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[str, str]] = field(default_factory=list)
 
 

@@ -139,9 +139,12 @@ def _from_feed(reply: list[Any]) -> Feed:
     for name, found in zip(reply[3::2], reply[4::2], strict=True):
         scope = name.decode(errors="replace")
         try:
-            feed.changes.append((scope, change.from_fields(found)))
+            feed.changes.append((scope, change.from_fields(found[:-1])))
         except CorruptDataError as error:
             feed.damaged.append((scope, str(error)))
+        else:
+            if found[-1]:
+                feed.strategies[scope] = found[-1].decode(errors="replace")
     return feed
 
 
@@ -200,7 +203,10 @@ class Replica:
     def apply(
         self, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
     ) -> Operation[str]:
-        """Let states of the other end win or lose; a letter each: a accepted, d already there, r refused."""
+        """Let states of the other end win or lose; a letter each: a accepted, d already there, r refused.
+
+        ``settings`` are words, or ``?`` and a strategy: those of the scope here, by default of that strategy.
+        """
         keys, own = self.keys, self.settings
         names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.conflicts(scope)]
         names += [keys.scopes, keys.changes, keys.sequence, keys.site, keys.repeats]

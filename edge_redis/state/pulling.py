@@ -60,8 +60,10 @@ class Puller:
             raise
         except Exception as error:  # of whatever store: an error of this package, which `run` waits out
             raise StoreReplyError(f"the cloud store: {error!r}") from error
-        whole = yield from self._whole(feed)
-        outcomes = yield from each([self._edge.apply(scope, [state], "") for scope, state in whole])
+        whole, told = (yield from self._whole(feed)), feed.strategies
+        outcomes = yield from each(
+            [self._edge.apply(scope, [state], f"?{told.get(scope, '')}") for scope, state in whole]
+        )
         for index, outcome in enumerate(outcomes):
             if outcome == TO_MERGE:
                 outcomes[index] = yield from self._merge(*whole[index])

@@ -32,8 +32,6 @@ _OUTBOXES_AT_ONCE: Final = 500
 class Worker(Subject):
     """Everything that CloudWorker does, as steps."""
 
-    delivery: type[Delivery] = Delivery
-
     def __init__(
         self,
         cloud: CloudStore,
@@ -49,7 +47,7 @@ class Worker(Subject):
         self._batch_size = check.integer("batch_size", batch_size, least=1, most=MAX_BATCH)
         self._edge = Replica(StateKeys(namespace, "state"), Settings("edge"))
         keyring = None if keys is None else Keyring(namespace, keys)
-        self._delivery = self.delivery(
+        self._delivery = Delivery(
             self._edge,
             cloud,
             keyring,

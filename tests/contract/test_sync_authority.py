@@ -93,3 +93,17 @@ def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make
     waiting = [(change["version"], change["data"]) for change in sync.get_pending_changes()]
     assert waiting == [(1, {"n": 0}), (2, {"n": 1}), (8, {"n": 2})]
     assert sync.get_local_state().version == 8
+
+
+def test_what_the_authority_overrules_is_kept_though_it_was_written_in_knowledge_of_what_stays(make, cloud):
+    sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.client())
+    sync.update_local({"n": 1})
+    worker.run_once()
+    for edit in ({"r": 1}, {"r": 2}):
+        cloud.update("room", edit)
+        for _ in range(2):  # down, and what is written again above it up
+            worker.run_once()
+        assert sync.get_local_state() == cloud.get("room")
+        assert sync.get_local_state().data == {"n": 1}
+    assert [conflict["data"] for conflict in sync.conflicts()] == [{"r": 1}, {"r": 2}]
+    assert cloud.conflicts("room") == []

@@ -3,76 +3,30 @@
 Each end is a fakeredis of its own, whose clock may be ahead or behind. Every run ends the same
 way: what was cut is healed, workers run until nothing is left to do, and then the ends must be
 equal, with every acknowledged write in the state, written over by one that knew it, or among
-the conflicts. ``plant`` puts a mistake into the scripts or the worker, to see it caught.
+the conflicts. ``plant`` puts a mistake into the scripts, to see it caught.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import fakeredis
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
-from edge_redis.core.operation import Batch, Flow, Operation, command
-from edge_redis.core.script import Script
+from edge_redis.core.operation import Flow, command
 from edge_redis.errors import EdgeRedisError
-from edge_redis.runtime.runner import BlockingRunner
 from edge_redis.state.synchronizer import Synchronizer
 from edge_redis.state.worker import Worker
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
+from support.sync_plants import Plant, Runner
 
 SCOPE = "room"
 FAULTS = (*LOSSES, *CRASHES)
 ROUNDS = 200
-Rewrites = tuple[tuple[str, str], ...]
-
-
-@cache
-def _rewritten(script: Script, rewrites: Rewrites) -> Script:
-    source = script.source
-    for old, new in rewrites:
-        source = source.replace(old, new)
-    return replace(script, source=source, sha=hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
-
-
-class Runner(BlockingRunner):
-    """Runs the scripts with some of their text replaced."""
-
-    def __init__(self, client: Any, rewrites: Rewrites) -> None:
-        super().__init__(client)
-        self._rewrites = rewrites
-
-    def _mine(self, operation: Operation[Any]) -> Operation[Any]:
-        if operation.script is None or not self._rewrites:
-            return operation
-        script = _rewritten(operation.script, self._rewrites)
-        return Operation(("EVALSHA", script.sha, *operation.words[2:]), operation.decode, script)
-
-    def _operation(self, operation: Operation[Any]) -> Any:
-        return super()._operation(self._mine(operation))
-
-    def _batch(self, batch: Batch[Any]) -> list[Any]:
-        return super()._batch(Batch([*map(self._mine, batch.operations)], ordered=batch.ordered))
-
-
-def skewed(seconds: int) -> Rewrites:
-    """Return what makes a server's clock run ahead by so many seconds, or behind."""
-    shifted = f"(function() local t = redis.call('TIME') return {{t[1] + {seconds}, t[2]}} end)()"
-    return (("redis.call('TIME')", shifted),) if seconds else ()
-
-
-@dataclass(frozen=True)
-class Plant:
-    """A mistake: text of the scripts replaced, or another worker."""
-
-    rewrites: Rewrites = ()
-    worker: type[Worker] = Worker
 
 
 @dataclass
@@ -104,7 +58,7 @@ class World:
 
     def runner(self, server: int) -> Runner:
         skew = self.skews[server] if self.skews else 0
-        return Runner(self.client(server), (*self.plant.rewrites, *skewed(skew)))
+        return Runner(self.client(server), self.plant.rewrites, lambda: skew)
 
     def _sync(self, edge: int) -> EdgeSynchronizer:
         sync = EdgeSynchronizer(
@@ -144,7 +98,7 @@ class World:
         )
 
     def worker(self, name: str) -> Worker:
-        return self.plant.worker(
+        return Worker(
             self.cloud,
             namespace="default",
             group="cloud",

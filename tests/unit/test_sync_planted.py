@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from edge_redis import ConflictStrategy
-from edge_redis.core.operation import Call, Flow, Operation
+from edge_redis.core.operation import Call, Flow
 from edge_redis.core.script import Script
 from edge_redis.state import scripts
-from edge_redis.state.delivering import Delivery
-from edge_redis.state.operations import Entry, Taken
-from edge_redis.state.worker import Worker
 from support.simulation import CRASHES, Scenario, explore, seeds
-from support.sync_world import Plant, World
+from support.sync_plants import PLANTS, Plant
+from support.sync_world import World
 
 LATEST = ConflictStrategy.LATEST_WINS
 MakeScenario = Callable[[Plant], Scenario]
@@ -30,39 +28,6 @@ MakeScenario = Callable[[Plant], Scenario]
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.CRITICAL, "edge_redis"):
         yield
-
-
-class ConfirmsFirst(Delivery):
-    """Confirms at the edge before the cloud has it."""
-
-    def deliver(self, waiting: Mapping[str, Taken]) -> Flow[int]:
-        handled = yield from self._confirm({scope: taken.entries for scope, taken in waiting.items()})
-        yield from self._apply(waiting, [*waiting])
-        return handled
-
-
-class TrimsByDelivered(Delivery):
-    """Removes from the outbox up to the last entry that any worker was given."""
-
-    _delivered: dict[tuple[int, str], list[Entry]] = {}  # noqa: RUF012 -- of all workers of a cloud
-
-    def deliver(self, waiting: Mapping[str, Taken]) -> Flow[int]:
-        for scope, taken in waiting.items():
-            self._delivered.setdefault((id(self._cloud), scope), []).append(taken.entries[-1])
-        return (yield from super().deliver(waiting))
-
-    def _confirmation(self, scope: str, entries: Sequence[Entry]) -> Operation[int]:
-        delivered = self._delivered[id(self._cloud), scope]
-        newest = max(delivered, key=lambda entry: int(entry[0].partition(b"-")[0]))
-        return super()._confirmation(scope, [*entries, newest])
-
-
-class ConfirmsFirstWorker(Worker):
-    delivery = ConfirmsFirst
-
-
-class TrimsByDeliveredWorker(Worker):
-    delivery = TrimsByDelivered
 
 
 def a_worker_that_dies(plant: Plant) -> Scenario:
@@ -119,35 +84,14 @@ def an_edge_that_is_wiped(plant: Plant) -> Scenario:
     return Scenario(actors, world.check)
 
 
-SEEDED: dict[str, tuple[Plant, MakeScenario, Any]] = {
-    "acknowledge before apply": (Plant(worker=ConfirmsFirstWorker), a_worker_that_dies, explore),
-    "no tie-break": (
-        Plant((("if state.version ~= current.version then return state.version > current.version end",
-                "if true then return state.version > current.version end"),)),
-        two_edges_that_write_at_once,
-        seeds,
-    ),
-    "wall clocks": (Plant((("  if seen ~= '' then\n", "  if false then\n"),)),
-                    an_edge_an_hour_behind, seeds),
-    "trim by delivered id": (Plant(worker=TrimsByDeliveredWorker), a_worker_and_its_heir, seeds),
-    "stop on an empty claim page": (
-        Plant((("for id in pairs(gone) do redis.call('XACK', pending, group, id) end",
-                "if #reply == 1 then redis.call('ZREM', work, scope) end"),)),
-        a_batch_that_is_folded_under_way,
-        explore,
-    ),
-    "deduplicate by sequence after a wipe": (
-        Plant((
-            ("  if is_the_seen(state, seen) then return true end\n",
-             "  if state.version <= seen.version then return true end\n"),
-            ("  if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then",
-             "  if true then"),
-            ("  if (state.version < current.version) ~= earlier(state.clock, current.clock) then", "  if false then"),
-        )),
-        an_edge_that_is_wiped,
-        seeds,
-    ),
-}  # fmt: skip
+SEEDED: dict[str, tuple[MakeScenario, Any]] = {
+    "acknowledge before apply": (a_worker_that_dies, explore),
+    "no tie-break": (two_edges_that_write_at_once, seeds),
+    "wall clocks": (an_edge_an_hour_behind, seeds),
+    "trim by delivered id": (a_worker_and_its_heir, seeds),
+    "stop on an empty claim page": (a_batch_that_is_folded_under_way, explore),
+    "deduplicate by sequence after a wipe": (an_edge_that_is_wiped, seeds),
+}
 
 
 def look(make: Callable[[], Scenario], how: Any) -> None:
@@ -157,9 +101,9 @@ def look(make: Callable[[], Scenario], how: Any) -> None:
         seeds(make, count=300)
 
 
-@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_mistake_is_found(name: str) -> None:
-    plant, make, how = SEEDED[name]
+    plant, (make, how) = PLANTS[name], SEEDED[name]
     for old, _ in plant.rewrites:
         assert any(old in script.source for script in vars(scripts).values() if isinstance(script, Script))
     with pytest.raises(AssertionError):
@@ -168,5 +112,5 @@ def test_a_planted_mistake_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", SEEDED)
 def test_and_nothing_is_found_where_there_is_none(name: str) -> None:
-    _, make, _ = SEEDED[name]
+    make, _ = SEEDED[name]
     seeds(lambda: make(Plant()), count=20)

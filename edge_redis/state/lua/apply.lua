@@ -11,7 +11,8 @@
 -- KEYS[10] repeats       hash    prefix; the last call of each slot
 -- ARGV[1] scope
 -- ARGV[2] role           edge or cloud
--- ARGV[3] settings       strategy, max_pending, overflow and origin; '' for those the scope has here
+-- ARGV[3] settings       strategy, max_pending, overflow and origin; `?` for those the scope has here, and after it
+--                        the strategy that other edges have told the cloud, '' for none
 -- ARGV[4] candidate      the site's name, where it has none
 -- ARGV[5] max_history    integer
 -- ARGV[6] max_conflicts  integer
@@ -61,7 +62,12 @@ local settings, known_settings = ARGV[3], nil
 if is_edge then
   redis.call('ZSCORE', work, scope)
   known_settings = redis.call('HGET', scopes, scope)
-  if settings == '' then settings = known_settings or 'remote_wins 100 coalesce ' end -- scopes is also the index of all
+  if string.sub(settings, 1, 1) == '?' then -- scopes is also the index of all
+    -- Where nobody has written, nobody has told the strategy: by another one this end would come to another state.
+    local told = settings == '?latest_wins'
+    settings = known_settings or 'remote_wins 100 coalesce '
+    if told then settings = string.gsub(settings, '^remote_wins ', 'latest_wins ') end
+  end
 else
   redis.call('ZSCORE', changes, scope)
   redis.call('GET', sequence)
@@ -77,6 +83,7 @@ if own == '' then own = site_name or ARGV[4] end
 
 -- LOCAL_WINS is authority, and of two that each write theirs again above the other's none would ever have done.
 local authority
+local told = not is_edge and strategy ~= redis.call('HGET', doc, 'strategy') and strategy or nil
 if not is_edge and strategy == 'local_wins' then
   local claimant, held = states[#states].origin, redis.call('HGET', doc, 'authority')
   if held and held ~= claimant then return 'AUTHORITY ' .. held end
@@ -198,7 +205,8 @@ local function reassert(state)
 end
 
 local function refuse(state)
-  local known = was_seen(state) or is_related(state)
+  -- What the authority overrules was mostly written in knowledge of what stays. It is lost all the same.
+  local known = was_seen(state) or (strategy ~= 'local_wins' and is_related(state))
   if not known then keep_loser('remote', state, current) end
   if slot ~= '' or not known then
     record(history, max_history, direction, state.version, '0', 'refused by ' .. strategy)
@@ -249,6 +257,7 @@ for name, seen in pairs(newest) do
   if seen.life ~= ALWAYS then fields[#fields + 1], fields[#fields + 2] = 'life:' .. name, seen.life end
 end
 if authority then fields[#fields + 1], fields[#fields + 2] = 'authority', authority end
+if told then fields[#fields + 1], fields[#fields + 2] = 'strategy', told end
 if #fields > 2 then redis.call(unpack(fields)) end
 write_document(doc, current)
 if not site_name then redis.call('SET', site, ARGV[4]) end

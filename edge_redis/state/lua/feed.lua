@@ -9,8 +9,8 @@
 -- ARGV[3] limit          integer, the most scopes
 -- ARGV[4] max_bytes      integer, after which no further scope is added
 -- ARGV[5] candidate      the store's name, where it has none
--- Reply: {site, number, restarted (1 or 0), scope, {version, clock, origin, checksum, base, data, signature},
---        scope, ...}; of a key of another type an empty list
+-- Reply: {site, number, restarted (1 or 0), scope, {version, clock, origin, checksum, base, data, signature,
+--        strategy}, scope, ...}; of a key of another type an empty list
 -- Invariant: a place of another store, or one that this store knows nothing of, is the beginning: nothing is left out
 -- Repeat: idempotent, reads, and names the store once
 local changes, sequence, site, docs, told = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -38,7 +38,7 @@ local page = redis.call('ZRANGEBYSCORE', changes, '(' .. string.format('%.0f', n
 local reply, bytes = {name, string.format('%.0f', number), (known or ARGV[1] == '') and '0' or '1'}, 0
 for i = 1, #page, 2 do
   local found = redis.pcall('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'base', 'data',
-    'signature')
+    'signature', 'strategy')
   local is_other = found.err ~= nil
   if is_other then found = {} end
   if is_other or found[1] or found[6] then

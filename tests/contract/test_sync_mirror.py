@@ -1,0 +1,28 @@
+"""An edge where nobody has written a scope: it decides as those do that have told the cloud their strategy."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_redis import ConflictStrategy
+
+LATEST = ConflictStrategy.LATEST_WINS
+
+
+@pytest.fixture
+def far(make, servers):
+    backend = servers.backend("fakeredis")
+    return backend.async_client() if make.api == "awaited" else backend.client()
+
+
+def test_a_mirror_takes_the_later_state_of_the_same_version(make, cloud, far):
+    here, there = make("CloudWorker", make.client()), make("CloudWorker", make.client(), client=far)
+    mirror = make("EdgeSynchronizer", client=far, scope="room")
+    cloud.update("room", {"by": "cloud"})
+    there.run_once()
+    assert mirror.get_local_state() == cloud.get("room")
+    make("EdgeSynchronizer", LATEST, scope="room").update_local({"by": "edge"})  # the same version, and later
+    for worker in (here, here, there, there):
+        worker.run_once()
+    assert mirror.get_local_state() == cloud.get("room")
+    assert cloud.get("room").data == {"by": "edge"}

@@ -1,0 +1,209 @@
+"""The servers and processes of an experiment, each of which can be killed and comes back as what it was."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+
+from edge_redis import ConflictStrategy, EdgeSynchronizer
+from edge_redis.runtime import embedded
+from edge_redis.state.keys import StateKeys
+from support.history import actors
+from support.history.actors import CLOUD, Plan, Role
+from support.history.proxy import Link, Proxy
+
+EDGES = (0, 1)
+ENDS = (*EDGES, CLOUD)
+NAMES = ("edge-0", "edge-1", "cloud")
+_START = multiprocessing.get_context("forkserver")
+_START.set_forkserver_preload(["edge_redis", "redis", "msgpack"])  # so that another life begins at once
+_CONFIG = {
+    "auto-aof-rewrite-percentage": "0",  # the file is the history of the server
+    "hash-max-listpack-entries": "64",
+}
+
+
+class Member:
+    """A process in its lives."""
+
+    def __init__(self, fleet: Fleet, target: Any, name: str, end: int, links: Sequence[str], number: int) -> None:
+        self.name, self.number = name, number
+        self._fleet, self._target, self._end, self._links = fleet, target, end, links
+        self._life = -1
+        self._process: Any = None
+        self.paused = False
+
+    def start(self) -> None:
+        """Begin the next life."""
+        self._life += 1
+        fleet = self._fleet
+        ports = tuple(fleet.proxy.links[link].port for link in self._links)
+        role = Role(
+            fleet.plan, self.name, self._life, self._end, ports, fleet.phase, fleet.busy, self.number, fleet.skews,
+            self.number + self._life,
+        )  # fmt: skip
+        self._process = _START.Process(target=self._target, args=(role,), daemon=True)
+        self._process.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, number)
+        self.paused = number == signal.SIGSTOP
+
+    def kill(self) -> None:
+        """End this life at whatever instruction it is."""
+        self.signal(signal.SIGKILL)
+        self._process.join(10)
+        self.paused = False
+        self._fleet.busy[self.number] = 0
+
+    def end(self) -> None:
+        if self._process is not None:
+            self.signal(signal.SIGCONT)
+            self._process.join(5)
+            if self.is_alive:
+                self.kill()
+            self._process.close()
+
+
+class Fleet:
+    """Two edges with their writers, a cloud with its editor, and the workers between."""
+
+    def __init__(self, plan: Plan, writers: int = 4, workers: int = 3) -> None:
+        self.plan = plan
+        self.phase = _START.RawValue("i", actors.REST)
+        count = len(EDGES) * writers + workers + 1
+        self.busy = _START.RawArray("i", count)
+        self.skews = _START.RawArray("i", len(ENDS))
+        self._stack = contextlib.ExitStack()
+        self._writers, self._workers = writers, workers
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self.servers = [stack.enter_context(self._server(end)) for end in ENDS]
+            upstreams = {}
+            for end, server in zip(ENDS, self.servers, strict=True):
+                upstreams[f"writers to {NAMES[end]}"] = upstreams[f"workers to {NAMES[end]}"] = server.port
+            self.proxy = stack.enter_context(Proxy(upstreams, self.plan.seed))
+            stack.callback(self._end)
+            for edge in EDGES:
+                self.open_scopes(edge)
+            self._start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _server(self, end: int) -> Any:
+        """Start a server: a Valkey at each edge, and in the cloud a Redis where there is one."""
+        other = shutil.which("redis-server")
+        prefer = Path(other) if other and end == CLOUD else None
+        return embedded.start(
+            self.plan.folder / NAMES[end], appendfsync="always", prefer=prefer, config=_CONFIG, timeout=30
+        )
+
+    def _start(self) -> None:
+        links = [f"workers to {name}" for name in NAMES]
+        members = [
+            *(
+                (actors.write, f"edge-{edge}.{number}", edge, [f"writers to {NAMES[edge]}"])
+                for edge in EDGES
+                for number in range(self._writers)
+            ),
+            (actors.write, "editor", CLOUD, ["writers to cloud"]),
+            *((actors.work, f"worker-{number}", CLOUD, links) for number in range(self._workers)),
+        ]
+        self.members = [
+            Member(self, target, name, end, links, number) for number, (target, name, end, links) in enumerate(members)
+        ]
+        for member in self.members:
+            member.start()
+
+    @property
+    def writers(self) -> list[Member]:
+        return self.members[: -self._workers]
+
+    @property
+    def workers(self) -> list[Member]:
+        return self.members[-self._workers :]
+
+    def links(self, of: str) -> list[Link]:
+        return [link for name, link in self.proxy.links.items() if name.startswith(of)]
+
+    def client(self, end: int) -> redis.Redis:
+        """Return a client that reaches a server directly."""
+        return self.servers[end].client(socket_timeout=10)
+
+    @contextlib.contextmanager
+    def clients(self) -> Iterator[list[redis.Redis]]:
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(self.client(end)) for end in ENDS]
+
+    def open_scopes(self, edge: int, *, wiped: bool = False) -> None:
+        """Tell an edge of which scopes it has the authority, as its processes do when they begin.
+
+        Where it is to be wiped, everything is taken from it before, in one step: an edge that has
+        not been told so lets the cloud win.
+        """
+        with self.client(edge) as client, client.pipeline(transaction=True) as pipeline:
+            if wiped:
+                pipeline.flushall()
+            if ConflictStrategy.LOCAL_WINS in self.plan.strategies:
+                pipeline.hset(StateKeys("local_wins", "state").scopes, mapping=self._authority(client, edge))
+            pipeline.execute()
+
+    def _authority(self, client: redis.Redis, edge: int) -> dict[str, str]:
+        words = {}
+        for scope in range(self.plan.scopes):
+            if self.plan.authority(scope) == edge:
+                sync = EdgeSynchronizer(client, **self.plan.settings(ConflictStrategy.LOCAL_WINS, scope, edge))
+                words[f"s{scope}"] = sync._room.settings.words
+        return words
+
+    def aof(self, end: int) -> list[Path]:
+        """Return the files that tell all that a server ever did, in their order."""
+        folder = self.servers[end].data_dir / "appendonlydir"
+        return sorted(folder.glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
+
+    def mend(self) -> None:
+        """Bring back whatever is dead, stopped or cut."""
+        self.proxy.heal()
+        for server in self.servers:
+            if not server.running:
+                server.restart()
+        for member in self.members:
+            if member.paused:
+                member.signal(signal.SIGCONT)
+            if not member.is_alive:
+                member.start()
+
+    def rest(self, seconds: float = 20.0) -> None:
+        """Let the writers end the calls they are in, and begin no other."""
+        self.phase.value = actors.REST
+        deadline = time.monotonic() + seconds
+        while any(self.busy[member.number] for member in self.writers):
+            if time.monotonic() > deadline:
+                raise AssertionError("a call of a writer does not come back")
+            time.sleep(0.01)
+
+    def _end(self) -> None:
+        self.phase.value = actors.END
+        for member in self.members:
+            member.end()

@@ -1,0 +1,119 @@
+"""Mistakes that are easily made in a protocol of this kind, planted into the scripts.
+
+The deterministic simulation (``support.sync_world``) and the history checker (``support.history``)
+plant the same ones. What finds nothing shows nothing unless it finds what is there.
+
+``Runner`` also lets the clock of a server run ahead or behind: every reading of it that decides
+anything passes through it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from edge_redis.core.operation import Batch, Operation
+from edge_redis.core.script import Script
+from edge_redis.runtime.runner import BlockingRunner
+
+Rewrites = tuple[tuple[str, str], ...]
+
+
+@lru_cache(1000)
+def _rewritten(script: Script, rewrites: Rewrites) -> Script:
+    source = script.source
+    for old, new in rewrites:
+        source = source.replace(old, new)
+    return replace(script, source=source, sha=hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def skewed(seconds: int) -> Rewrites:
+    """Return what makes a server's clock run ahead by so many seconds, or behind."""
+    shifted = f"(function() local t = redis.call('TIME') return {{t[1] + {seconds}, t[2]}} end)()"
+    return (("redis.call('TIME')", shifted),) if seconds else ()
+
+
+class Runner(BlockingRunner):
+    """Runs the scripts with some of their text replaced, on a server whose clock is off by ``skew()`` seconds."""
+
+    def __init__(self, client: Any, rewrites: Rewrites, skew: Callable[[], int] = lambda: 0) -> None:
+        super().__init__(client)
+        self._rewrites = rewrites
+        self._skew = skew
+
+    def _mine(self, operation: Operation[Any]) -> Operation[Any]:
+        skew = self._skew()
+        if operation.script is None:
+            if operation.words == ("TIME",) and skew:
+                return Operation(operation.words, lambda reply: operation.decode([reply[0] + skew, reply[1]]))
+            return operation
+        rewrites = (*self._rewrites, *skewed(skew))
+        if not rewrites:
+            return operation
+        script = _rewritten(operation.script, rewrites)
+        return Operation(("EVALSHA", script.sha, *operation.words[2:]), operation.decode, script)
+
+    def _operation(self, operation: Operation[Any]) -> Any:
+        return super()._operation(self._mine(operation))
+
+    def _batch(self, batch: Batch[Any]) -> list[Any]:
+        mine = Batch([*map(self._mine, batch.operations)], ordered=batch.ordered, settled=batch.settled)
+        return super()._batch(mine)
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A mistake: text of the scripts replaced."""
+
+    rewrites: Rewrites = ()
+
+
+_COALESCED = "for id in pairs(gone) do redis.call('XACK', pending, group, id) end"
+_TRIM = "local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')"
+
+ACKNOWLEDGE_FIRST: Rewrites = ((_COALESCED, f"""{_COALESCED}
+for i = 2, #reply, 2 do -- whatever a worker is given counts as done
+  local id = string.match(reply[i], '^%S+')
+  redis.call('XACK', pending, group, id)
+  redis.call('XDEL', pending, id)
+end"""),)  # fmt: skip
+
+TRIM_BY_DELIVERED: Rewrites = ((_TRIM, """local last = up_to -- what any worker was given goes too
+for _, info in ipairs(redis.call('XLEN', pending) > 0 and redis.call('XINFO', 'GROUPS', pending) or {}) do
+  for i = 1, #info, 2 do
+    if info[i] == 'last-delivered-id' then last = tonumber(string.match(info[i + 1], '^%d+')) end
+  end
+end
+local removed = redis.call('XTRIM', pending, 'MINID', integer(last + 1) .. '-0')"""),)  # fmt: skip
+
+NO_TIE_BREAK: Rewrites = (
+    (
+        "if state.version ~= current.version then return state.version > current.version end",
+        "if true then return state.version > current.version end",
+    ),
+)
+
+WALL_CLOCKS: Rewrites = (("  if seen ~= '' then\n", "  if false then\n"),)
+
+STOP_ON_AN_EMPTY_PAGE: Rewrites = ((_COALESCED, "if #reply == 1 then redis.call('ZREM', work, scope) end"),)
+
+BY_SEQUENCE: Rewrites = (
+    (
+        "  if is_the_seen(state, seen) then return true end\n",
+        "  if state.version <= seen.version then return true end\n",
+    ),
+    ("  if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then", "  if true then"),
+    ("  if (state.version < current.version) ~= earlier(state.clock, current.clock) then", "  if false then"),
+)
+
+PLANTS: dict[str, Plant] = {
+    "acknowledge before apply": Plant(ACKNOWLEDGE_FIRST),
+    "no tie-break": Plant(NO_TIE_BREAK),
+    "wall clocks": Plant(WALL_CLOCKS),
+    "trim by delivered id": Plant(TRIM_BY_DELIVERED),
+    "stop on an empty claim page": Plant(STOP_ON_AN_EMPTY_PAGE),
+    "deduplicate by sequence after a wipe": Plant(BY_SEQUENCE),
+}
