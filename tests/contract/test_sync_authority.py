@@ -93,3 +93,17 @@ def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make
     waiting = [(change["version"], change["data"]) for change in sync.get_pending_changes()]
     assert waiting == [(1, {"n": 0}), (2, {"n": 1}), (8, {"n": 2})]
     assert sync.get_local_state().version == 8
+
+
+def test_an_edit_of_the_cloud_that_authority_refuses_is_among_the_conflicts_though_it_knew_what_it_replaced(
+    make, cloud, worker
+) -> None:
+    edge = make("EdgeSynchronizer", LOCAL, scope="room")
+    edge.update_local({"a": 1})
+    worker.run_once()
+    cloud.update("room", {"a": 2})  # made of version 1, which the edge still has
+    for _ in range(3):
+        worker.run_once()
+    assert cloud.get("room").data == edge.get_local_state().data == {"a": 1}
+    assert [(lost["lost"], lost["data"]) for lost in edge.conflicts()] == [("remote", {"a": 2})]
+    assert [event.success for event in edge.sync_history() if event.direction == "pull"] == [False]

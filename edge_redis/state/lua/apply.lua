@@ -195,7 +195,8 @@ local function reassert(state)
 end
 
 local function refuse(state)
-  local known = was_seen(state) or is_related(state)
+  -- Authority refuses also what was made of the state that it keeps: that one is known, and what was made of it is lost.
+  local known = was_seen(state) or (is_related(state) and state.base ~= current.stamp)
   if not known then keep_loser('remote', state, current) end
   if slot ~= '' or not known then
     record(history, max_history, direction, state.version, '0', 'refused by ' .. strategy)
