@@ -196,7 +196,8 @@ end
 
 local function refuse(state)
   -- Authority refuses also what was made of the state that it keeps: that one is known, and what was made of it is lost.
-  local known = was_seen(state) or (is_related(state) and state.base ~= current.stamp)
+  local is_made_of_ours = strategy == 'local_wins' and state.base == current.stamp
+  local known = was_seen(state) or (is_related(state) and not is_made_of_ours)
   if not known then keep_loser('remote', state, current) end
   if slot ~= '' or not known then
     record(history, max_history, direction, state.version, '0', 'refused by ' .. strategy)
