@@ -99,14 +99,38 @@ def _dumped(items: list[Any]) -> bytes:
 _EMPTY = _dumped([])
 
 
+class _Lua:
+    """A Lua runtime that compiles a script once, and collects its garbage when it likes."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+        self._compiled: dict[bytes, Any] = {}
+
+    def execute(self, source: bytes | str) -> Any:
+        if source == "collectgarbage()":
+            return None
+        if source not in self._compiled:
+            self._compiled[source] = self._runtime.compile(source)
+        return self._compiled[source]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+
 class _Machine:
-    """A fakeredis that computes for one simulated server at a time; its scripts, once compiled, stay."""
+    """A fakeredis that computes for one simulated server at a time."""
 
     def __init__(self) -> None:
         self.fake = fakeredis.FakeServer()
-        self.client = fakeredis.FakeRedis(server=self.fake)
-        self.client.ping()  # connects now: the client library draws random names too
+        self._client = fakeredis.FakeRedis(server=self.fake)
+        self._client.eval("return 1", 0)  # connects now: the client library draws random names too
+        self._connection = self._client.connection_pool.get_connection()
+        self.fake._lua_runtime = _Lua(self.fake._lua_runtime)
         self.holder: Any = lambda: None
+
+    def execute(self, words: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        self._connection.send_command(*words)
+        return self._client.parse_response(self._connection, words[0], **options)
 
     def dump(self) -> bytes:
         return _dumped(sorted(self.fake.dbs[0]._dict.items()))
@@ -206,7 +230,7 @@ class SimulatedServer:
         self._contents = self._number = None
         try:
             with _at(self.now):
-                return self._machine.client.execute_command(*words, **options)
+                return self._machine.execute(words, options)
         finally:
             self.now += self._tick
 

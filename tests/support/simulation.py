@@ -82,6 +82,14 @@ class Actor:
         return not self._over
 
     @property
+    def waits_for(self) -> str:
+        """The waiting step, for people."""
+        step = self._step
+        if isinstance(step, Batch):
+            return f"<Batch {' '.join(map(repr, step.operations))}>"
+        return f"<Sleep {step.seconds}>" if isinstance(step, Sleep) else repr(step)
+
+    @property
     def acknowledged(self) -> bool:
         """Whether the flow came to its end and returned."""
         return self._over and not self.crashed and self.error is None
@@ -214,7 +222,7 @@ def _play(play: Play, choose: Choose) -> Run:
         actor, fault = options[chosen]
         run.choices.append(chosen)
         run.widths.append(len(options))
-        run.trace.append(f"{actor.name}: {actor._step!r} {fault.value}")
+        run.trace.append(f"{actor.name}: {actor.waits_for} {fault.value}")
         play.go(actor, fault)
     try:
         play.check()

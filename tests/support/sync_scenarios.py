@@ -18,7 +18,7 @@ NONE = Plant()
 
 
 def _world(strategy: ConflictStrategy, ahead: float, plant: Plant) -> World:
-    return World(strategy, plant=plant, skews=(0, ahead))
+    return World(strategy, plant=plant, skews=(0, ahead), tick=0)
 
 
 def _scenario(world: World, actors: Sequence[Actor], max_faults: int) -> Scenario:
@@ -106,11 +106,26 @@ def everybody(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, pla
         world = _world(strategy, ahead, plant)
         _write(world, "first")
         world.carry()
-        actors = [world.writer(), world.writer(), world.editor(faults=FAULTS), world.delivery("worker")]
-        actors.append(world.delivery("heir", after=world.claim_idle_seconds))
+        _write(world, "second")
+        actors = [world.writer(), world.writer(), world.pusher("worker"), _heir(world), world.editor(faults=FAULTS)]
+        return _scenario(world, actors, faults)
+
+    return make
+
+
+def both_ways(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
+    """A writer and an edit of the cloud while a worker pulls and pushes, of a scope that both ends know."""
+
+    def make() -> Scenario:
+        world = _world(strategy, ahead, plant)
+        _write(world, "first")
+        world.carry()
+        _write(world, "second")
+        actors = [world.writer(), world.delivery("worker"), world.editor(faults=FAULTS)]
         return _scenario(world, actors, faults)
 
     return make
 
 
 SMALLEST = (two_writers, writer_and_worker, worker_and_heir, pull_and_edit)
+LARGER = (both_ways, everybody)

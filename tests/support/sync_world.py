@@ -80,7 +80,7 @@ class World:
     max_pending: int = 100
     batch_size: int = 10
     claim_idle_seconds: float = 0.001
-    tick: int = 0
+    tick: int = 100
     servers: list[SimulatedServer] = field(init=False)
     excused: set[str] = field(default_factory=set)
 
@@ -163,7 +163,9 @@ class World:
         def work() -> Flow[None]:
             if after:
                 yield from Sleep(after)
-            for _ in range(rounds):
+            for number in range(rounds):
+                if number:
+                    yield from Sleep(self.claim_idle_seconds / 2)
                 try:
                     yield from worker.run_once()
                 except EdgeRedisError:
@@ -224,7 +226,7 @@ class World:
         kept = [final.data] if final else []
         for end in [*self.syncs, self.cloud]:
             arguments = (SCOPE, 1000) if end is self.cloud else (1000,)
-            kept += [conflict["data"] for conflict in end.conflicts(*arguments)]
+            kept += [conflict["data"] or {} for conflict in end.conflicts(*arguments)]
         for key in {key for keys in self.written for key in keys} - self.excused:
             assert any(key in data for data in kept), f"{key} was acknowledged and is lost"
         if self.edges == 1:
@@ -238,10 +240,10 @@ def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None) -> Callable
     def make() -> Scenario:
         edges = 1 if strategy is ConflictStrategy.LOCAL_WINS else 2
         world = World(strategy, edges, plant or Plant(), skews=(*(-3600, 0, 1800)[:edges], 1800))
-        actors = [world.editor()]
+        actors = [world.editor(faults=FAULTS)]
         for edge in range(edges):
             actors += [world.writer(edge, 2), world.writer(edge, 2)]
             actors += [world.delivery(f"worker {edge}", edge, 3), world.delivery(f"heir {edge}", edge, 3)]
-        return Scenario(actors, world.check, max_faults=4)
+        return Scenario(actors, world.check, 4, world.state)
 
     return make
