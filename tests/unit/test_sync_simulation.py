@@ -129,3 +129,11 @@ def test_a_wiped_edge_by_seeds() -> None:
         return Scenario(actors, world.check, max_faults=0)
 
     seeds(make, count=40)
+
+
+@pytest.mark.parametrize("strategy", [REMOTE, LATEST, MERGE])
+def test_two_edges_that_write_the_same_at_the_same_moment_come_to_one_origin(strategy: ConflictStrategy) -> None:
+    world = World(strategy, 2, named=True, tick=0)
+    for edge in range(2):
+        world.syncs[edge].update_local({"same": 1})
+    world.check()
