@@ -50,7 +50,9 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--strategy", type=ConflictStrategy, choices=list(ConflictStrategy), help="this one alone")
     parser.add_argument("--scenario", choices=[*SCENARIOS, "none"], help="go through this one alone, or through none")
-    parser.add_argument("--ahead", type=float, default=0, help="seconds by which the cloud's clock is ahead (default: 0)")
+    parser.add_argument(
+        "--ahead", type=float, default=0, help="seconds by which the cloud's clock is ahead (default: 0)"
+    )
     arguments = parser.parse_args()
     logging.getLogger("edge_redis").setLevel(logging.CRITICAL)
     names = {None: [*SCENARIOS], "none": []}.get(arguments.scenario, [arguments.scenario])

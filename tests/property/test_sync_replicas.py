@@ -26,7 +26,7 @@ from edge_redis.state.operations import TO_MERGE, Replica
 from support.sync_world import SCOPE, World
 from support.turns import turns
 
-EXAMPLES = int(os.environ.get("EDGE_REDIS_SYNC_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("EDGE_REDIS_SYNC_EXAMPLES", "5"))
 STEPS = 25
 EDGE = st.integers(0, 1)
 FIELD = st.sampled_from("abc")

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import fakeredis
 import redis
@@ -136,7 +136,7 @@ class _Machine:
         return _dumped(sorted(self.fake.dbs[0]._dict.items()))
 
     def load(self, contents: bytes) -> None:
-        items = pickle.loads(contents)  # noqa: S301 -- written above
+        items = pickle.loads(contents)
         database = self.fake.dbs[0]
         database._dict = dict(items)
         # The server's own still has what it planned of keys that are gone.
@@ -262,7 +262,7 @@ class _Pipeline:
         self._client = client
         self._calls: list[tuple[Any, ...]] = []
 
-    def __enter__(self) -> _Pipeline:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -291,7 +291,7 @@ class Client(redis.Redis):
     def execute_command(self, *words: Any, **options: Any) -> Any:
         return self._server.perform(words, options)
 
-    def pipeline(self, transaction: bool = False, shard_hint: Any = None) -> Any:  # noqa: ARG002, FBT001, FBT002 -- as redis-py has it
+    def pipeline(self, transaction: bool = False, shard_hint: Any = None) -> Any:  # noqa: FBT001, FBT002 -- as redis-py has it
         assert not transaction
         return _Pipeline(self)
 

@@ -40,7 +40,7 @@ def _rewritten(script: Script, rewrites: Rewrites) -> Script:
 
 
 class Runner(BlockingRunner):
-    """Runs the scripts with some of their text replaced, and sends their source: no server is asked whether it has it."""
+    """Runs the scripts with some of their text replaced, and sends their source, which no server need have."""
 
     def __init__(self, client: Any, rewrites: Rewrites) -> None:
         super().__init__(client)
@@ -139,7 +139,9 @@ class World:
         )
 
     def actor(self, name: str, edge: int, start: Callable[[], Any], faults: Sequence[Any] = FAULTS) -> Actor:
-        return Actor(name, self.client(edge), start, faults, runner=self.runner(edge), sleep=self.servers[edge].pass_time)
+        return Actor(
+            name, self.client(edge), start, faults, runner=self.runner(edge), sleep=self.servers[edge].pass_time
+        )
 
     def writer(self, edge: int = 0, updates: int = 1, *, faults: Sequence[Any] = FAULTS) -> Actor:
         """Return an actor that merges keys of its own into the scope and returns those acknowledged."""

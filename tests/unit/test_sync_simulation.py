@@ -82,7 +82,7 @@ def test_by_states_the_same_ends_are_found_as_run_by_run(make: Callable[[], Scen
 
 
 def test_what_is_remembered_is_what_is_computed_anew() -> None:
-    make = two_writers(MERGE, faults=1)
+    make = two_writers(REMOTE, faults=1)
     computed = _ends(explore, make)
     with remembering():
         assert _ends(explore, make) == computed
