@@ -2,8 +2,10 @@
 """Run the deterministic simulation of syncing for longer than the tests do.
 
     python scripts/simulate_sync.py [--seeds N] [--start N] [--strategy NAME] [--scenario NAME] [--ahead SECONDS]
+                                    [--faults N]
 
-For each strategy: every order of the steps of the small scenarios with every fault at every step, how many there are,
+For each strategy: every order of the steps of the small scenarios with every fault at every step (of everybody together
+without faults, unless --faults is given), how many there are,
 and ``--seeds`` random runs of the larger one (two edges an hour apart, two writers, a worker and its heir each, and an
 edit of the cloud, with up to four faults). Exits with 1 where an invariant does not hold, and says which choices lead
 there: ``support.simulation.replay`` runs just these again. Needs ``edge-redis[fake]`` and the tests of this checkout.
@@ -28,10 +30,11 @@ from support.sync_world import crowd
 SCENARIOS = {make.__name__: make for make in (*SMALLEST, *LARGER)}
 
 
-def explore(strategy: ConflictStrategy, name: str, ahead: float) -> None:
+def explore(strategy: ConflictStrategy, name: str, ahead: float, faults: int | None) -> None:
     """Go through one scenario to its end; print how much that was."""
     began = time.process_time()
-    found = survey(SCENARIOS[name](strategy, ahead), limit=4_000_000)
+    bound = {} if faults is None else {"faults": faults}
+    found = survey(SCENARIOS[name](strategy, ahead, **bound), limit=4_000_000)
     print(f"{strategy.value}: {name}: {found} hold; {time.process_time() - began:.1f} CPU s", flush=True)
 
 
@@ -53,13 +56,14 @@ def main() -> int:
     parser.add_argument(
         "--ahead", type=float, default=0, help="seconds by which the cloud's clock is ahead (default: 0)"
     )
+    parser.add_argument("--faults", type=int, help="the most faults a run (default: each scenario's own)")
     arguments = parser.parse_args()
     logging.getLogger("edge_redis").setLevel(logging.CRITICAL)
     names = {None: [*SCENARIOS], "none": []}.get(arguments.scenario, [arguments.scenario])
     try:
         for strategy in [arguments.strategy] if arguments.strategy else ConflictStrategy:
             for name in names:
-                explore(strategy, name, arguments.ahead)
+                explore(strategy, name, arguments.ahead, arguments.faults)
             seed(strategy, arguments.start, arguments.seeds)
     except AssertionError as error:
         print(error)

@@ -99,8 +99,11 @@ def pull_and_edit(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1,
     return make
 
 
-def everybody(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
-    """Two writers, a worker, its heir, and an edit of the cloud, of a scope that both ends know."""
+def everybody(strategy: ConflictStrategy, ahead: float = 0, faults: int = 0, plant: Plant = NONE) -> Make:
+    """Two writers, a worker, its heir, and an edit of the cloud, of a scope that both ends know.
+
+    Without faults by default, for there are many million orders.
+    """
 
     def make() -> Scenario:
         world = _world(strategy, ahead, plant)
