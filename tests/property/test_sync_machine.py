@@ -126,7 +126,7 @@ class Model:
         elif outcome == "same":
             assert self.state is not None
             self.state = replace(self.state, version=max(state.version, self.version))
-        elif not self._is_related(state, life) and not known:
+        elif not known and (self.strategy is ConflictStrategy.LOCAL_WINS or not self._is_related(state, life)):
             self.lost.append(("remote", state.data))
         self.history.append(("pull", self.version if outcome == "accepted" else state.version, outcome == "accepted"))
         self.note(state, anew=anew)

@@ -12,13 +12,14 @@ chooses which actor goes on and what the network does to its step:
     crash after     the step is performed and the actor is gone
 
 ``explore`` runs every sequence of choices, ``seeds`` random ones. A failure names the choices
-that led to it, and ``replay`` runs just these again.
+that led to it, and ``replay`` runs just these again. ``support.exploration`` goes through larger
+scenarios by their states.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 from edge_redis.core.operation import Batch, Call, Operation, Sleep, Step, Steps
 from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 from edge_redis.runtime.runner import BlockingRunner
+from support.turns import CHECKING, turns
 
 
 class Fault(Enum):
@@ -49,7 +51,10 @@ def _unread(operation: Operation[Any]) -> Operation[Any]:
 
 @dataclass
 class Actor:
-    """A flow and the client, or the runner, it runs on. ``start`` is called when the scenario begins."""
+    """A flow and the client, or the runner, it runs on. ``start`` is called when the scenario begins.
+
+    ``sleep`` is what a pause of the flow does, in seconds: to a clock that stands still otherwise.
+    """
 
     name: str
     client: Any
@@ -59,6 +64,8 @@ class Actor:
     error: EdgeRedisError | None = None
     crashed: bool = False
     runner: BlockingRunner | None = None
+    sleep: Callable[[float], None] = lambda _seconds: None
+    met: list[Fault] = field(default_factory=list)
     _flow: Generator[Step, Any, Any] | None = None
     _step: Step | None = None
     _over: bool = False
@@ -66,12 +73,21 @@ class Actor:
     def begin(self) -> None:
         self._runner = self.runner or BlockingRunner(self.client)
         self._flow = iter(self.start())
+        turns.owner = self.name
         self._advance(next)
 
     @property
     def waiting(self) -> bool:
         """Whether a step of this actor waits to be performed."""
         return not self._over
+
+    @property
+    def waits_for(self) -> str:
+        """The waiting step, for people."""
+        step = self._step
+        if isinstance(step, Batch):
+            return f"<Batch {' '.join(map(repr, step.operations))}>"
+        return f"<Sleep {step.seconds}>" if isinstance(step, Sleep) else repr(step)
 
     @property
     def acknowledged(self) -> bool:
@@ -88,7 +104,8 @@ class Actor:
 
     def _perform(self) -> tuple[Any, EdgeRedisError | None]:
         assert self._step is not None
-        if isinstance(self._step, Sleep):  # time passes by itself here
+        if isinstance(self._step, Sleep):
+            self.sleep(self._step.seconds)
             return None, None
         try:
             return self._runner.perform(self._step), None
@@ -107,6 +124,8 @@ class Actor:
 
     def go(self, fault: Fault) -> None:
         """Perform the waiting step under ``fault`` and run on to the next one."""
+        turns.owner = self.name
+        self.met.append(fault)
         if fault in CRASHES:
             if fault is Fault.CRASH_AFTER:
                 self._perform_unread()
@@ -138,14 +157,48 @@ class Actor:
 
 @dataclass
 class Scenario:
-    """Actors on their servers, and what must hold when all have come to their end."""
+    """Actors on their servers, and what must hold when all have come to their end.
+
+    ``state`` names all that the actors share: equal where everything that they do from now on, and what ``check``
+    finds, is the same.
+    """
 
     actors: Sequence[Actor]
     check: Callable[[Sequence[Actor]], None]
     max_faults: int = 1
+    state: Callable[[], Hashable] | None = None
 
 
 Choose = Callable[[int], int]
+
+
+class Play:
+    """A scenario under way."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.faults = 0
+        for actor in scenario.actors:
+            actor.begin()
+
+    def options(self) -> list[tuple[Actor, Fault]]:
+        """Return what may happen next: nothing when all actors have come to their end."""
+        exhausted = self.faults >= self.scenario.max_faults
+        return [
+            (actor, fault)
+            for actor in self.scenario.actors
+            if actor.waiting
+            for fault in actor.choices()
+            if fault is Fault.OK or not exhausted
+        ]
+
+    def go(self, actor: Actor, fault: Fault) -> None:
+        self.faults += fault is not Fault.OK
+        actor.go(fault)
+
+    def check(self) -> None:
+        turns.owner = CHECKING
+        self.scenario.check(self.scenario.actors)
 
 
 @dataclass
@@ -157,30 +210,22 @@ class Run:
     trace: list[str] = field(default_factory=list)
 
 
-def _run(scenario: Scenario, choose: Choose) -> Run:
+def _run(make: Callable[[], Scenario], choose: Choose, salt: str = "") -> Run:
+    with turns.play(salt):
+        return _play(Play(make()), choose)
+
+
+def _play(play: Play, choose: Choose) -> Run:
     run = Run()
-    faults = 0
-    for actor in scenario.actors:
-        actor.begin()
-    while True:
-        options = [
-            (actor, fault)
-            for actor in scenario.actors
-            if actor.waiting
-            for fault in actor.choices()
-            if fault is Fault.OK or faults < scenario.max_faults
-        ]
-        if not options:
-            break
+    while options := play.options():
         chosen = choose(len(options))
         actor, fault = options[chosen]
         run.choices.append(chosen)
         run.widths.append(len(options))
-        run.trace.append(f"{actor.name}: {actor._step!r} {fault.value}")
-        faults += fault is not Fault.OK
-        actor.go(fault)
+        run.trace.append(f"{actor.name}: {actor.waits_for} {fault.value}")
+        play.go(actor, fault)
     try:
-        scenario.check(scenario.actors)
+        play.check()
     except AssertionError as error:
         steps = "\n  ".join(run.trace)
         msg = f"choices {run.choices} lead to: {error}\n  {steps}"
@@ -188,10 +233,13 @@ def _run(scenario: Scenario, choose: Choose) -> Run:
     return run
 
 
-def replay(make: Callable[[], Scenario], choices: Iterable[int]) -> Run:
-    """Run the scenario with these choices, then with the first option at every point."""
+def replay(make: Callable[[], Scenario], choices: Iterable[int], salt: str = "") -> Run:
+    """Run the scenario with these choices, then with the first option at every point.
+
+    ``salt`` is that of the names drawn at random: the number of the seed where the choices are a seed's.
+    """
     given = iter(choices)
-    return _run(make(), lambda width: min(next(given, 0), width - 1))
+    return _run(make, lambda width: min(next(given, 0), width - 1), salt)
 
 
 def explore(make: Callable[[], Scenario], *, limit: int = 100_000) -> int:
@@ -224,7 +272,7 @@ def seeds(make: Callable[[], Scenario], *, count: int, start: int = 0) -> None:
     for seed in range(start, start + count):
         pick = random.Random(seed)
         try:
-            _run(make(), pick.randrange)
+            _run(make, pick.randrange, str(seed))
         except AssertionError as error:
             msg = f"seed {seed}: {error}"
             raise AssertionError(msg) from error

@@ -23,7 +23,8 @@ Rewrites = tuple[tuple[str, str], ...]
 
 
 @lru_cache(1000)
-def _rewritten(script: Script, rewrites: Rewrites) -> Script:
+def rewritten(script: Script, rewrites: Rewrites) -> Script:
+    """Return a script with some of its text replaced."""
     source = script.source
     for old, new in rewrites:
         source = source.replace(old, new)
@@ -53,7 +54,7 @@ class Runner(BlockingRunner):
         rewrites = (*self._rewrites, *skewed(skew))
         if not rewrites:
             return operation
-        script = _rewritten(operation.script, rewrites)
+        script = rewritten(operation.script, rewrites)
         return Operation(("EVALSHA", script.sha, *operation.words[2:]), operation.decode, script)
 
     def _operation(self, operation: Operation[Any]) -> Any:

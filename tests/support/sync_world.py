@@ -1,6 +1,6 @@
 """Edges and a cloud for the scheduler of ``support.simulation``, and what must hold of them in the end.
 
-Each end is a fakeredis of its own, whose clock may be ahead or behind. Every run ends the same
+Each end is a simulated server of its own, whose clock may be ahead or behind. Every run ends the same
 way: what was cut is healed, workers run until nothing is left to do, and then the ends must be
 equal, with every acknowledged write in the state, written over by one that knew it, or among
 the conflicts. ``plant`` puts a mistake into the scripts, to see it caught.
@@ -8,25 +8,45 @@ the conflicts. ``plant`` puts a mistake into the scripts, to see it caught.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import fakeredis
-
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
-from edge_redis.core.operation import Flow, command
+from edge_redis.core.operation import Batch, Flow, Operation, Sleep, command
 from edge_redis.errors import EdgeRedisError
+from edge_redis.runtime.runner import BlockingRunner
 from edge_redis.state.synchronizer import Synchronizer
 from edge_redis.state.worker import Worker
+from support.simulated import Client, SimulatedServer
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
-from support.sync_plants import Plant, Runner
+from support.sync_plants import Plant, Rewrites, rewritten
 
 SCOPE = "room"
 FAULTS = (*LOSSES, *CRASHES)
 ROUNDS = 200
+
+
+class Runner(BlockingRunner):
+    """Runs the scripts with some of their text replaced, and sends their source, which no server need have."""
+
+    def __init__(self, client: Any, rewrites: Rewrites) -> None:
+        super().__init__(client)
+        self._rewrites = rewrites
+
+    def _mine(self, operation: Operation[Any]) -> Operation[Any]:
+        if operation.script is None:
+            return operation
+        script = rewritten(operation.script, self._rewrites)
+        return Operation(("EVAL", script.source, *operation.words[2:]), operation.decode, script)
+
+    def _operation(self, operation: Operation[Any]) -> Any:
+        return super()._operation(self._mine(operation))
+
+    def _batch(self, batch: Batch[Any]) -> list[Any]:
+        operations = [*map(self._mine, batch.operations)]
+        return super()._batch(Batch(operations, ordered=batch.ordered, settled=batch.settled))
 
 
 @dataclass
@@ -42,23 +62,30 @@ class World:
     max_pending: int = 100
     batch_size: int = 10
     claim_idle_seconds: float = 0.001
-    servers: list[fakeredis.FakeServer] = field(init=False)
+    tick: int = 100
+    servers: list[SimulatedServer] = field(init=False)
     excused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.servers = [fakeredis.FakeServer() for _ in range(self.edges + 1)]
+        skews = self.skews or [0] * (self.edges + 1)
+        self.servers = [SimulatedServer(skew, self.tick) for skew in skews]
         self.cloud = RedisCloudStore(self.client(-1))
         self.cloud._runner = self.runner(-1)
         self.syncs = [self._sync(edge) for edge in range(self.edges)]
         self.keys = 0
-        self.written: list[list[str]] = [[] for _ in range(self.edges)]
+        # Keys whose write was acknowledged, by edge; those of the cloud come last.
+        self.written: list[list[str]] = [[] for _ in range(self.edges + 1)]
 
-    def client(self, server: int) -> fakeredis.FakeRedis:
-        return fakeredis.FakeRedis(server=self.servers[server])
+    def client(self, server: int) -> Client:
+        return Client(self.servers[server])
 
     def runner(self, server: int) -> Runner:
-        skew = self.skews[server] if self.skews else 0
-        return Runner(self.client(server), self.plant.rewrites, lambda: skew)
+        return Runner(self.client(server), self.plant.rewrites)
+
+    def state(self) -> Hashable:
+        """Return what names all that the actors share."""
+        written = tuple(tuple(sorted(keys)) for keys in self.written)
+        return tuple(server.state for server in self.servers), written, tuple(sorted(self.excused))
 
     def _sync(self, edge: int) -> EdgeSynchronizer:
         sync = EdgeSynchronizer(
@@ -110,7 +137,9 @@ class World:
         )
 
     def actor(self, name: str, edge: int, start: Callable[[], Any], faults: Sequence[Any] = FAULTS) -> Actor:
-        return Actor(name, self.client(edge), start, faults, runner=self.runner(edge))
+        return Actor(
+            name, self.client(edge), start, faults, runner=self.runner(edge), sleep=self.servers[edge].pass_time
+        )
 
     def writer(self, edge: int = 0, updates: int = 1, *, faults: Sequence[Any] = FAULTS) -> Actor:
         """Return an actor that merges keys of its own into the scope and returns those acknowledged."""
@@ -125,12 +154,18 @@ class World:
 
         return self.actor(f"writer {keys[0]}", edge, write, faults)
 
-    def delivery(self, name: str, edge: int = 0, rounds: int = 1, *, faults: Sequence[Any] = FAULTS) -> Actor:
-        """Return an actor that works as CloudWorker.run does."""
+    def delivery(
+        self, name: str, edge: int = 0, rounds: int = 1, *, faults: Sequence[Any] = FAULTS, after: float = 0
+    ) -> Actor:
+        """Return an actor that works as CloudWorker.run does, from so many seconds on."""
         worker = self.worker(name)
 
         def work() -> Flow[None]:
-            for _ in range(rounds):
+            if after:
+                yield from Sleep(after)
+            for number in range(rounds):
+                if number:
+                    yield from Sleep(self.claim_idle_seconds / 2)
                 try:
                     yield from worker.run_once()
                 except EdgeRedisError:
@@ -142,8 +177,14 @@ class World:
         """Return an actor that goes once through the way up alone."""
         return self.actor(name, 0, self.worker(name)._push, faults)
 
-    def editor(self) -> Actor:
-        return self.actor("editor", -1, lambda: self.cloud._room.update(SCOPE, {"cloud": 1}, is_delta=True), ())
+    def editor(self, *, faults: Sequence[Any] = ()) -> Actor:
+        """Return an actor that merges a key into the scope in the cloud."""
+
+        def edit() -> Flow[None]:
+            yield from self.cloud._room.update(SCOPE, {"cloud": 1}, is_delta=True)
+            self.written[-1].append("cloud")
+
+        return self.actor("editor", -1, edit, faults)
 
     def wiper(self, edge: int = 0, updates: int = 1) -> Actor:
         """Return an actor that takes all from an edge, which then begins to write anew."""
@@ -173,7 +214,7 @@ class World:
         for _ in range(ROUNDS):
             if not runner.run(healer.run_once()) and self.syncs[edge].pending_count == 0:
                 return
-            time.sleep(0.002)  # for the claim time; the bound is in rounds, so that a busy machine is no failure
+            self.servers[edge].pass_time(self.claim_idle_seconds)
         raise AssertionError(f"{self.syncs[edge].pending_count} changes still wait after {ROUNDS} rounds")
 
     def check(self, _actors: Sequence[Actor] = ()) -> None:
@@ -187,7 +228,7 @@ class World:
         kept = [final.data] if final else []
         for end in [*self.syncs, self.cloud]:
             arguments = (SCOPE, 1000) if end is self.cloud else (1000,)
-            kept += [conflict["data"] for conflict in end.conflicts(*arguments)]
+            kept += [conflict["data"] or {} for conflict in end.conflicts(*arguments)]
         for key in {key for keys in self.written for key in keys} - self.excused:
             assert any(key in data for data in kept), f"{key} was acknowledged and is lost"
         if self.edges == 1:
@@ -201,33 +242,10 @@ def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None, signed: boo
     def make() -> Scenario:
         edges = 1 if strategy is ConflictStrategy.LOCAL_WINS else 2
         world = World(strategy, edges, plant or Plant(), skews=(*(-3600, 0, 1800)[:edges], 1800), signed=signed)
-        actors = [world.editor()]
+        actors = [world.editor(faults=FAULTS)]
         for edge in range(edges):
             actors += [world.writer(edge, 2), world.writer(edge, 2)]
             actors += [world.delivery(f"worker {edge}", edge, 3), world.delivery(f"heir {edge}", edge, 3)]
-        return Scenario(actors, world.check, max_faults=4)
-
-    return make
-
-
-def writer_and_worker(strategy: ConflictStrategy) -> Callable[[], Scenario]:
-    """Return a small scenario: one more update while a worker pushes the first."""
-
-    def make() -> Scenario:
-        world = World(strategy)
-        world.syncs[0].update_local({"first": 1})
-        return Scenario([world.writer(), world.pusher("worker")], world.check, max_faults=1)
-
-    return make
-
-
-def puller_and_editor(strategy: ConflictStrategy) -> Callable[[], Scenario]:
-    """Return a small scenario: an edit of the cloud while an edge pulls the one before."""
-
-    def make() -> Scenario:
-        world = World(strategy)
-        world.cloud.update(SCOPE, {"first": 1})
-        puller = world.worker("worker")
-        return Scenario([world.actor("puller", 0, puller._puller.pull, FAULTS), world.editor()], world.check)
+        return Scenario(actors, world.check, 4, world.state)
 
     return make

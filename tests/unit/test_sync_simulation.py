@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from random import Random
 
 import pytest
 
 from edge_redis import ConflictStrategy
-from support.simulation import LOSSES, Actor, Scenario, explore, seeds
-from support.sync_world import World, crowd, puller_and_editor, writer_and_worker
+from support.exploration import survey
+from support.simulated import remembering
+from support.simulation import LOSSES, Actor, Scenario, explore, replay, seeds
+from support.sync_plants import Plant
+from support.sync_scenarios import pull_and_edit, two_writers, worker_and_heir, writer_and_worker
+from support.sync_world import World, crowd
 
-TWO_WRITERS, WRITER_AND_WORKER, PULLER_AND_EDITOR = 122, 343, 83
+REMOTE, LOCAL, LATEST, MERGE = (
+    ConflictStrategy.REMOTE_WINS,
+    ConflictStrategy.LOCAL_WINS,
+    ConflictStrategy.LATEST_WINS,
+    ConflictStrategy.MERGE,
+)
+# How many sequences there are: every order of the steps, with every fault at every step (two of them for the writers).
+TWO_WRITERS = {REMOTE: 122, LOCAL: 122, LATEST: 122, MERGE: 1004}
+WRITER_AND_WORKER = {REMOTE: 343, LOCAL: 343, LATEST: 343, MERGE: 1812}
+WORKER_AND_HEIR = {REMOTE: 3880, LOCAL: 3880, LATEST: 3880, MERGE: 3880}
 TWO_SIGNED_WRITERS, SIGNED_WRITER_AND_WORKER = 162, 85
-"""How many runs there are: every order of the steps, with every fault at every step."""
+PULL_AND_EDIT = {REMOTE: 108, LOCAL: 272, LATEST: 108, MERGE: 762}
 
 
 @pytest.fixture(autouse=True)
@@ -22,42 +36,29 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-def two_writers(*, signed: bool, max_faults: int) -> Callable[[], Scenario]:
-    def make() -> Scenario:
-        world = World(signed=signed)
-
-        def check(_actors: Sequence[Actor]) -> None:
-            changes = world.syncs[0].get_pending_changes()
-            assert [change["version"] for change in changes] == list(range(1, len(changes) + 1))
-            assert [len(change["data"]) for change in changes] == list(range(1, len(changes) + 1))
-            assert all(key in changes[-1]["data"] for key in world.written[0])
-
-        return Scenario([world.writer(), world.writer()], check, max_faults=max_faults)
-
-    return make
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_two_writers_of_one_edge_under_every_two_faults(strategy: ConflictStrategy) -> None:
+    assert survey(two_writers(strategy)).runs == TWO_WRITERS[strategy]
 
 
-def test_two_writers_of_one_edge_under_every_fault() -> None:
-    assert explore(two_writers(signed=False, max_faults=2)) == TWO_WRITERS
-
-
-def test_a_writer_and_a_worker_under_every_fault() -> None:
-    assert explore(writer_and_worker(ConflictStrategy.REMOTE_WINS)) == WRITER_AND_WORKER
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_writer_and_a_worker_under_every_fault(strategy: ConflictStrategy) -> None:
+    assert survey(writer_and_worker(strategy)).runs == WRITER_AND_WORKER[strategy]
 
 
 def test_a_signed_writer_under_every_loss_and_a_worker_in_every_order() -> None:
     def make() -> Scenario:
-        world = World(signed=True)
+        world = World(signed=True, tick=0)
         room = world.room(0)
         world.runner(0).run(room.update_local({"first": 1}))  # so that what comes next is two steps: time, write
         writer = world.actor("writer", 0, lambda: room.update_local({"k": 1}, is_delta=True), LOSSES)
-        return Scenario([writer, world.pusher("worker", faults=())], world.check)
+        return Scenario([writer, world.pusher("worker", faults=())], world.check, 1, world.state)
 
-    assert explore(make) == SIGNED_WRITER_AND_WORKER
+    assert survey(make).runs == SIGNED_WRITER_AND_WORKER
 
 
 def test_two_signed_writers_of_one_edge_under_every_fault() -> None:
-    assert explore(two_writers(signed=True, max_faults=1)) == TWO_SIGNED_WRITERS
+    assert survey(two_writers(REMOTE, faults=1, signed=True)).runs == TWO_SIGNED_WRITERS
 
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
@@ -65,24 +66,82 @@ def test_a_signed_crowd_by_seeds(strategy: ConflictStrategy) -> None:
     seeds(crowd(strategy, signed=True), count=2)
 
 
-def test_a_worker_and_its_heir_in_every_order() -> None:
-    def make() -> Scenario:
-        world = World()
-        world.syncs[0].update_local({"first": 1})
-        return Scenario([world.pusher("worker", faults=()), world.pusher("heir", faults=())], world.check)
-
-    # Whether the heir finds the claim time over is up to the clock: hence no exact number.
-    assert explore(make) >= 60
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_worker_and_its_heir_under_every_fault(strategy: ConflictStrategy) -> None:
+    assert survey(worker_and_heir(strategy)).runs == WORKER_AND_HEIR[strategy]
 
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_an_edit_of_the_cloud_on_its_way_down_under_every_fault(strategy: ConflictStrategy) -> None:
-    assert explore(puller_and_editor(strategy)) == PULLER_AND_EDITOR
+    assert survey(pull_and_edit(strategy)).runs == PULL_AND_EDIT[strategy]
+
+
+def _ends(run: Callable[[Callable[[], Scenario]], int], make: Callable[[], Scenario]) -> tuple[int, set[object]]:
+    """Return how many sequences were gone through, and the states in which they ended."""
+    ends = set()
+
+    def watched() -> Scenario:
+        scenario = make()
+        check, state = scenario.check, scenario.state
+        assert state is not None
+
+        def note(actors: Sequence[Actor]) -> None:
+            ends.add(state())
+            check(actors)
+
+        scenario.check = note
+        return scenario
+
+    return run(watched), ends
+
+
+@pytest.mark.parametrize(
+    "make", [two_writers(REMOTE, faults=1), writer_and_worker(LATEST), pull_and_edit(MERGE)], ids=["two", "up", "down"]
+)
+def test_by_states_the_same_ends_are_found_as_run_by_run(make: Callable[[], Scenario]) -> None:
+    with remembering():
+        assert _ends(lambda each: survey(each).runs, make) == _ends(explore, make)
+
+
+def test_what_is_remembered_is_what_is_computed_anew() -> None:
+    make = two_writers(REMOTE, faults=1)
+    computed = _ends(explore, make)
+    with remembering():
+        assert _ends(explore, make) == computed
+
+
+def test_by_states_a_planted_mistake_is_found_and_replays() -> None:
+    plant = Plant((("local stale = expected ~= '*' and", "local stale = false and"),))  # writes what it has not read
+    with pytest.raises(AssertionError, match=r"choices \[.*\] lead to") as failure:
+        survey(two_writers(REMOTE, plant=plant))
+    choices = str(failure.value).partition("[")[2].partition("]")[0]
+    with pytest.raises(AssertionError, match="lead to"):
+        replay(two_writers(REMOTE, plant=plant), map(int, choices.split(",")))
 
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_a_crowd_by_seeds(strategy: ConflictStrategy) -> None:
     seeds(crowd(strategy), count=15)
+
+
+def test_a_seed_is_the_same_run_every_time() -> None:
+    def run(seed: int) -> tuple[list[str], object]:
+        worlds = []
+
+        def make() -> Scenario:
+            scenario = crowd(LATEST)()
+            worlds.append(scenario)
+            return scenario
+
+        choose = Random(seed)
+        widths = replay(make, [], str(seed)).widths
+        trace = replay(make, [choose.randrange(width) for width in widths], str(seed)).trace
+        state = worlds[-1].state
+        assert state is not None
+        return trace, state()
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
 
 
 def test_a_wiped_edge_by_seeds() -> None:
@@ -92,3 +151,11 @@ def test_a_wiped_edge_by_seeds() -> None:
         return Scenario(actors, world.check, max_faults=0)
 
     seeds(make, count=40)
+
+
+@pytest.mark.parametrize("strategy", [REMOTE, LATEST, MERGE])
+def test_two_edges_that_write_the_same_at_the_same_moment_come_to_one_origin(strategy: ConflictStrategy) -> None:
+    world = World(strategy, 2, named=True, tick=0)
+    for edge in range(2):
+        world.syncs[edge].update_local({"same": 1})
+    world.check()

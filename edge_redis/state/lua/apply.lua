@@ -231,6 +231,7 @@ end
 
 local effect = {a = accept, d = again, r = refuse}
 local version_before, stamp_before = current and current.version, current and current.stamp
+local origin_before = current and current.origin -- two origins may write the same at the same moment
 local letters, fields, newest = {}, {'HSET', doc}, {}
 for _, state in ipairs(states) do
   local shown, name, anew = state.version, state.origin, false
@@ -263,7 +264,7 @@ write_document(doc, current)
 if not site_name then redis.call('SET', site, ARGV[4]) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
-elseif current.version ~= version_before or current.stamp ~= stamp_before then
+elseif current.version ~= version_before or current.stamp ~= stamp_before or current.origin ~= origin_before then
   announce(changes, sequence, scope)
 end
 local reply = table.concat(letters)

@@ -69,7 +69,8 @@ write_document(doc, state)
 if not site_name then redis.call('SET', site, ARGV[5]) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
-elseif not current or state.version ~= current.version or state.stamp ~= current.stamp then
+elseif not current or state.version ~= current.version or state.stamp ~= current.stamp
+  or state.origin ~= current.origin then -- two origins may write the same at the same moment
   announce(changes, sequence, scope)
 end
 if slot ~= '' then remember(repeats, at, slot, ARGV[8], letters) end

@@ -1,0 +1,194 @@
+"""Edges and a cloud, whatever is written, in whatever order and however often what was written arrives: they converge.
+
+On the services' own flows and scripts. States are exchanged by workers, which may stop half way, and any state that
+was ever seen on the way, up or down, may come again to either end at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from edge_redis import ConflictStrategy, SyncState
+from edge_redis.core.operation import Flow
+from edge_redis.state import merge
+from edge_redis.state.change import Change
+from edge_redis.state.clock import from_datetime
+from edge_redis.state.merging import merge_into
+from edge_redis.state.operations import TO_MERGE, Replica
+from support.sync_world import SCOPE, World
+from support.turns import turns
+
+EXAMPLES = int(os.environ.get("EDGE_REDIS_SYNC_EXAMPLES", "5"))
+STEPS = 25
+EDGE = st.integers(0, 1)
+FIELD = st.sampled_from("abc")
+LOCAL = ConflictStrategy.LOCAL_WINS
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.CRITICAL, "edge_redis"):
+        yield
+
+
+class Replicas(RuleBasedStateMachine):
+    """LOCAL_WINS is one edge's; of the others there are two, whose clocks may be apart."""
+
+    strategy: ConflictStrategy
+
+    @initialize(skews=st.tuples(*[st.sampled_from([0, -3600, 1800])] * 3))
+    def begin(self, skews: tuple[int, int, int]) -> None:
+        self.playing = turns.play()
+        self.playing.__enter__()
+        edges = 1 if self.strategy is LOCAL else 2
+        self.world = World(self.strategy, edges, skews=skews[-edges - 1 :], named=True)
+        self.seen: list[Change] = []
+        self.marks = 0
+        self.moments: dict[str, str] = {}
+        for sync in self.world.syncs:  # an edge has told its strategy before anything comes to it
+            assert sync.get_local_state() is None
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        try:
+            self.world.heal()
+            self._excuse_deleted()
+            self.world.check()
+        finally:
+            self.playing.__exit__(None, None, None)
+
+    def _edge(self, edge: int) -> int:
+        return edge % self.world.edges
+
+    def _mark(self) -> dict[str, int]:
+        """Return a field that no other write has, by which this one is known in the end."""
+        self.marks += 1
+        return {f"mark {self.marks}": self.marks}
+
+    def _written(self, end: int, state: SyncState) -> None:
+        mark = f"mark {self.marks}"
+        self.world.written[end].append(mark)
+        self.moments[mark] = from_datetime(state.updated_at)
+        self._note(max(end, 0))
+
+    def _note(self, edge: int) -> None:
+        """Keep what is at an edge and in the cloud now, to come again some time."""
+        for end in (edge, -1):
+            replica = (self.world.room(edge) if end == edge else self.world.cloud._room)._replica
+            found = self.world.runner(end).run(replica.document(SCOPE))
+            if found is not None and found not in self.seen:
+                self.seen.append(found)
+
+    @rule(edge=EDGE, name=FIELD, value=st.integers(0, 2))
+    def merge_at_an_edge(self, edge: int, name: str, value: int) -> None:
+        edge = self._edge(edge)
+        state = self.world.syncs[edge].update_local({name: value, **self._mark()}, is_delta=True)
+        self._written(edge, state)
+
+    @rule(edge=EDGE, name=FIELD, value=st.integers(0, 2))
+    def write_at_an_edge(self, edge: int, name: str, value: int) -> None:
+        """What this replaces it knew."""
+        edge = self._edge(edge)
+        self._excuse(self.world.syncs[edge].get_local_state())
+        self._written(edge, self.world.syncs[edge].update_local({name: value, **self._mark()}))
+
+    @rule(edge=EDGE, name=FIELD)
+    def delete_a_field_at_an_edge(self, edge: int, name: str) -> None:
+        self.world.syncs[self._edge(edge)].delete_fields(name)
+        self._note(self._edge(edge))
+
+    @rule(edge=EDGE)
+    def delete_at_an_edge(self, edge: int) -> None:
+        edge = self._edge(edge)
+        self._excuse(self.world.syncs[edge].get_local_state())
+        self.world.syncs[edge].delete()
+        self._note(edge)
+
+    @rule(name=FIELD, value=st.integers(0, 2))
+    def merge_in_the_cloud(self, name: str, value: int) -> None:
+        self._written(-1, self.world.cloud.update(SCOPE, {name: value, **self._mark()}, is_delta=True))
+
+    @rule()
+    def delete_in_the_cloud(self) -> None:
+        self._excuse(self.world.cloud.get(SCOPE))
+        self.world.cloud.delete(SCOPE)
+        self._note(0)
+
+    def _excuse(self, state: SyncState | None) -> None:
+        """What a write that knew it takes away need be nowhere in the end."""
+        if state is not None:
+            self.world.excused.update(key for key in state.data if key.startswith("mark"))
+
+    def _excuse_deleted(self) -> None:
+        """Under MERGE a delete takes every field changed before it by the clocks, known or not."""
+        present = self.world.runner(-1).run(self.world.cloud._room._replica.document(SCOPE))
+        if present is not None and merge.is_merged(present.body):
+            deleted, _ = merge.unpack(present.body).deleted
+            self.world.excused.update(mark for mark, moment in self.moments.items() if moment <= deleted)
+
+    @rule(edge=EDGE)
+    def push(self, edge: int) -> None:
+        edge = self._edge(edge)
+        self.world.runner(edge).run(self.world.worker("pusher")._push())
+        self._note(edge)
+
+    @rule(edge=EDGE)
+    def pull(self, edge: int) -> None:
+        edge = self._edge(edge)
+        self.world.runner(edge).run(self.world.worker("puller")._puller.pull())
+        self._note(edge)
+
+    @rule(edge=EDGE, steps=st.integers(1, 9))
+    def a_worker_dies(self, edge: int, steps: int) -> None:
+        edge = self._edge(edge)
+        self.world.runner(edge).run(_first(self.world.worker("mortal").run_once(), steps))
+
+    @rule(edge=EDGE)
+    def time_passes(self, edge: int) -> None:
+        self.world.servers[self._edge(edge)].pass_time(self.world.claim_idle_seconds)
+
+    @rule(edge=EDGE, data=st.data(), up=st.booleans())
+    def something_comes_again(self, edge: int, data: st.DataObject, up: bool) -> None:  # noqa: FBT001 -- drawn
+        """Any states that were there once, in any order."""
+        if not self.seen:
+            return
+        edge = self._edge(edge)
+        again = data.draw(st.lists(st.sampled_from(self.seen), min_size=1, max_size=3))
+        if not up:
+            for state in again:
+                self.world.runner(edge).run(_arrive(self.world.worker("courier")._edge, state))
+            return
+        if self.strategy is LOCAL:  # from such an edge comes what it wrote itself
+            again = [state for state in again if state.origin != "cloud"]
+        self.world.cloud.apply(SCOPE, again, self.strategy)
+
+
+def _arrive(edge: Replica, state: Change) -> Flow[None]:
+    """Let a state come to an edge as a puller brings it."""
+    if (yield from edge.apply(SCOPE, [state], "")) == TO_MERGE:
+        yield from merge_into(edge, SCOPE, [state], "")
+
+
+def _first(flow: Flow[int], steps: int) -> Flow[None]:
+    """Perform the first steps of a flow and no more."""
+    with contextlib.suppress(StopIteration):
+        step = next(flow)
+        for _ in range(steps):
+            step = flow.send((yield step))
+    flow.close()
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_any_order_repetition_and_interleaving_converges(strategy: ConflictStrategy) -> None:
+    machine = type("Replicas" + strategy.name, (Replicas,), {"strategy": strategy})
+    chosen = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
+    run_state_machine_as_test(machine, settings=chosen)

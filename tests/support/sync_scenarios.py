@@ -1,0 +1,137 @@
+"""The smallest scenarios of syncing, to be gone through in every order with every fault at every step.
+
+Clocks stand still in them, and move by the claim time where an heir waits for it: so numbers are exact, and every two
+writes meet at the same microsecond unless the cloud's clock is ``ahead`` of the edge's, or behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edge_redis import ConflictStrategy
+from edge_redis.core.operation import Flow, Sleep
+from support.simulation import Actor, Scenario
+from support.sync_plants import Plant
+from support.sync_world import FAULTS, SCOPE, World
+
+Make = Callable[[], Scenario]
+NONE = Plant()
+
+
+def _world(strategy: ConflictStrategy, ahead: float, plant: Plant) -> World:
+    return World(strategy, plant=plant, skews=(0, ahead), tick=0)
+
+
+def _scenario(world: World, actors: Sequence[Actor], max_faults: int) -> Scenario:
+    return Scenario(actors, world.check, max_faults, world.state)
+
+
+def _write(world: World, key: str) -> None:
+    world.syncs[0].update_local({key: 1}, is_delta=True)
+    world.written[0].append(key)
+
+
+def _heir(world: World) -> Actor:
+    """Return a worker that waits for the claim time and then pushes."""
+    heir = world.worker("heir")
+
+    def wait_and_push() -> Flow[int]:
+        yield from Sleep(world.claim_idle_seconds)
+        return (yield from heir._push())
+
+    return world.actor("heir", 0, wait_and_push)
+
+
+def two_writers(
+    strategy: ConflictStrategy, ahead: float = 0, faults: int = 2, plant: Plant = NONE, *, signed: bool = False
+) -> Make:
+    """Two processes of one edge write at once."""
+
+    def make() -> Scenario:
+        world = World(strategy, plant=plant, skews=(0, ahead), tick=0, signed=signed)
+
+        def check(actors: Sequence[Actor]) -> None:
+            changes = world.syncs[0].get_pending_changes()
+            assert [change["version"] for change in changes] == list(range(1, len(changes) + 1))
+            assert [len(change["data"]) for change in changes] == list(range(1, len(changes) + 1))
+            assert all(key in changes[-1]["data"] for key in world.written[0])
+            world.check(actors)
+
+        return Scenario([world.writer(), world.writer()], check, faults, world.state)
+
+    return make
+
+
+def writer_and_worker(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
+    """One more update while a worker pushes the first."""
+
+    def make() -> Scenario:
+        world = _world(strategy, ahead, plant)
+        _write(world, "first")
+        return _scenario(world, [world.writer(), world.pusher("worker")], faults)
+
+    return make
+
+
+def worker_and_heir(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
+    """Two changes wait, a worker pushes them, and another one takes over after the claim time."""
+
+    def make() -> Scenario:
+        world = _world(strategy, ahead, plant)
+        _write(world, "first")
+        _write(world, "second")
+        return _scenario(world, [world.pusher("worker"), _heir(world)], faults)
+
+    return make
+
+
+def pull_and_edit(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
+    """An edit of the cloud while an edge, which has a change of its own, pulls the one before."""
+
+    def make() -> Scenario:
+        world = _world(strategy, ahead, plant)
+        _write(world, "first")
+        world.carry()
+        world.cloud.update(SCOPE, {"before": 1}, is_delta=True)
+        world.written[-1].append("before")
+        _write(world, "edge")
+        puller = world.worker("worker")
+        actors = [world.actor("puller", 0, puller._puller.pull), world.editor(faults=FAULTS)]
+        return _scenario(world, actors, faults)
+
+    return make
+
+
+def everybody(strategy: ConflictStrategy, ahead: float = 0, faults: int = 0, plant: Plant = NONE) -> Make:
+    """Two writers, a worker, its heir, and an edit of the cloud, of a scope that both ends know.
+
+    Without faults by default, for there are many million orders.
+    """
+
+    def make() -> Scenario:
+        world = _world(strategy, ahead, plant)
+        _write(world, "first")
+        world.carry()
+        _write(world, "second")
+        actors = [world.writer(), world.writer(), world.pusher("worker"), _heir(world), world.editor(faults=FAULTS)]
+        return _scenario(world, actors, faults)
+
+    return make
+
+
+def both_ways(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
+    """A writer and an edit of the cloud while a worker pulls and pushes, of a scope that both ends know."""
+
+    def make() -> Scenario:
+        world = _world(strategy, ahead, plant)
+        _write(world, "first")
+        world.carry()
+        _write(world, "second")
+        actors = [world.writer(), world.delivery("worker"), world.editor(faults=FAULTS)]
+        return _scenario(world, actors, faults)
+
+    return make
+
+
+SMALLEST = (two_writers, writer_and_worker, worker_and_heir, pull_and_edit)
+LARGER = (both_ways, everybody)
