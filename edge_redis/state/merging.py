@@ -32,7 +32,7 @@ def joined(*states: Change) -> Change:
     return _made(reduce(merge.join, map(fields_of, states)), states)
 
 
-def _merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, str]:
+def merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, str]:
     """Return what the present state and the changes make, and for each change whether it told anything new."""
     if present is None and len(changes) == 1:
         return changes[0], "a"
@@ -53,6 +53,6 @@ def merge_into(
     settled = ""
     while changes and not settled:
         present = yield from replica.document(scope)
-        state, letters = _merged(present, changes)
+        state, letters = merged(present, changes)
         settled = yield from replica.settle(scope, present, state, changes, letters, settings, slot=slot, number=number)
     return settled
