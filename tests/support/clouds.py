@@ -56,6 +56,12 @@ def put_back(engine: sqlalchemy.Engine, found: Rows) -> None:
                 connection.execute(table.insert(), found[table.name])
 
 
+def clear(url: str) -> None:
+    """Let a database have no table of ours."""
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    METADATA.drop_all(engine)
+
+
 def wipe(backend: Backend) -> None:
     """Take everything from the cloud."""
     if backend.sql:
