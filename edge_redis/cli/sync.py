@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public nam
     letters.add_argument(
         "--cloud-url",
         metavar="URL",
-        help="the cloud, for --replay: a server, or a database of SQL (default: the edge's)",
+        help="the cloud's server or SQL database, for --replay (default: the edge's server)",
     )
     letters.set_defaults(run=_dead_letters)
 

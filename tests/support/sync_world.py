@@ -1,7 +1,7 @@
 """Edges and a cloud for the scheduler of ``support.simulation``, and what must hold of them in the end.
 
-Each end is a fakeredis of its own, whose clock may be ahead or behind. Every run ends the same
-way: what was cut is healed, workers run until nothing is left to do, and then the ends must be
+Each end is a fakeredis of its own, or the cloud an SQL database; its clock may be ahead or behind. Every
+run ends the same way: what was cut is healed, workers run until nothing is left to do, and then the ends must be
 equal, with every acknowledged write in the state, written over by one that knew it, or among
 the conflicts. ``plant`` puts a mistake into the scripts or the worker, to see it caught.
 """
@@ -12,19 +12,20 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
 import fakeredis
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
-from edge_redis.core.operation import Batch, Flow, Operation, command
+from edge_redis.core.operation import Batch, Call, Flow, Operation, command
 from edge_redis.core.script import Script
 from edge_redis.errors import EdgeRedisError
 from edge_redis.runtime.runner import BlockingRunner
 from edge_redis.state.synchronizer import Synchronizer
 from edge_redis.state.worker import Worker
+from edge_redis.stores.sql import SqlCloudStore
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 
 SCOPE = "room"
@@ -87,16 +88,26 @@ class World:
     max_pending: int = 100
     batch_size: int = 10
     claim_idle_seconds: float = 0.001
+    sql: bool = False
     servers: list[fakeredis.FakeServer] = field(init=False)
     excused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.servers = [fakeredis.FakeServer() for _ in range(self.edges + 1)]
-        self.cloud = RedisCloudStore(self.client(-1))
-        self.cloud._runner = self.runner(-1)
+        self.cloud = self._sql_store() if self.sql else self._redis_store()
         self.syncs = [self._sync(edge) for edge in range(self.edges)]
         self.keys = 0
         self.written: list[list[str]] = [[] for _ in range(self.edges)]
+
+    def _redis_store(self) -> Any:
+        store = RedisCloudStore(self.client(-1))
+        store._runner = self.runner(-1)
+        return store
+
+    def _sql_store(self) -> Any:
+        store, ahead = SqlCloudStore("sqlite://"), (self.skews[-1] if self.skews else 0) * 1_000_000
+        store._made.now = lambda _: time.time_ns() // 1000 + ahead
+        return store
 
     def client(self, server: int) -> fakeredis.FakeRedis:
         return fakeredis.FakeRedis(server=self.servers[server])
@@ -172,6 +183,9 @@ class World:
         return self.actor(name, 0, self.worker(name)._push, faults)
 
     def editor(self) -> Actor:
+        if self.sql:
+            update = partial(self.cloud.update, is_delta=True)
+            return self.actor("editor", -1, lambda: Call(update, SCOPE, {"cloud": 1}), ())
         return self.actor("editor", -1, lambda: self.cloud._room.update(SCOPE, {"cloud": 1}, is_delta=True), ())
 
     def wiper(self, edge: int = 0, updates: int = 1) -> Actor:
@@ -222,12 +236,12 @@ class World:
             assert all(earlier < later for earlier, later in pairwise(versions)), f"effects {versions}"
 
 
-def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None) -> Callable[[], Scenario]:
+def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None, sql: bool = False) -> Callable[[], Scenario]:
     """Return the larger scenario: edges an hour apart, two writers, a worker and its heir each, and a cloud edit."""
 
     def make() -> Scenario:
         edges = 1 if strategy is ConflictStrategy.LOCAL_WINS else 2
-        world = World(strategy, edges, plant or Plant(), skews=(*(-3600, 0, 1800)[:edges], 1800))
+        world = World(strategy, edges, plant or Plant(), skews=(*(-3600, 0, 1800)[:edges], 1800), sql=sql)
         actors = [world.editor()]
         for edge in range(edges):
             actors += [world.writer(edge, 2), world.writer(edge, 2)]

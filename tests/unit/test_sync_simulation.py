@@ -60,10 +60,15 @@ def test_a_crowd_by_seeds(strategy: ConflictStrategy) -> None:
     seeds(crowd(strategy), count=15)
 
 
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_crowd_whose_cloud_is_an_sql_database_by_seeds(strategy: ConflictStrategy) -> None:
+    seeds(crowd(strategy, sql=True), count=3)
+
+
 def test_a_wiped_edge_by_seeds() -> None:
     def make() -> Scenario:
         world = World(named=True)
         actors = [world.writer(0, 3, faults=()), world.wiper(0, 2), world.delivery("worker", 0, 4, faults=())]
         return Scenario(actors, world.check, max_faults=0)
 
-    seeds(make, count=40)
+    seeds(make, count=30)
