@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, QueuePool, SingletonThreadPool, create_engine, exc, func, select, text
+from sqlalchemy import Connection, Engine, create_engine, exc, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import QueuePool, SingletonThreadPool
 
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 from edge_redis.state import clock

@@ -404,7 +404,7 @@ def test_files_that_cannot_be_used(file, tmp_path):
     ("settings", "error"),
     [
         ("-c default_transaction_read_only=on", StoreReadOnlyError),
-        ("-c statement_timeout=1", StoreTimeoutError),
+        ("-c statement_timeout=200", StoreTimeoutError),
         ("-c role=guest", StoreRefusedError),
         ("-c search_path=nowhere", StoreReplyError),
     ],
