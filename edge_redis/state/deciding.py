@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Self
 
 from edge_redis.errors import AuthorityConflictError, CorruptDataError
 from edge_redis.models import ConflictStrategy
-from edge_redis.state import merge
+from edge_redis.state import clock, merge
 from edge_redis.state.change import Change
 from edge_redis.state.merging import merged
 from edge_redis.state.settings import CLOUD_ORIGIN
@@ -134,6 +134,7 @@ def _check(states: Sequence[Change]) -> None:
             raise CorruptDataError(f"version {state.version} is none that is ever written")
         if not _CLOCK.fullmatch(state.clock):
             raise CorruptDataError(f"a clock does not decode: {state.clock!r}")
+        clock.to_datetime(state.clock.encode())  # or nobody could read the document any more
 
 
 def _authority(document: Document | None, states: Sequence[Change], strategy: ConflictStrategy) -> str | None:

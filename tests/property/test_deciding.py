@@ -81,12 +81,12 @@ def calls_of(draw: Any, strategies: Any) -> list[Call]:
     states = changes(draw(st.sampled_from(POOLS)))
     scope, data = st.sampled_from(SCOPES), st.sampled_from([{"a": 1}, {"b": 1}, {}])
     one = st.one_of(
-        *[st.tuples(st.just("apply"), st.tuples(scope, st.lists(states, min_size=1, max_size=6), strategies))] * 6,
+        *[st.tuples(st.just("apply"), st.tuples(scope, st.lists(states, min_size=3, max_size=8), strategies))] * 6,
         st.tuples(st.just("update"), st.tuples(scope, data, st.booleans())),
         st.tuples(st.sampled_from(["delete", "release_authority"]), st.tuples(scope)),
         st.tuples(st.just("delete_fields"), st.tuples(scope, st.sampled_from("ab"))),
     )
-    return [Call(*found) for found in draw(st.lists(one, min_size=1, max_size=8))]
+    return [Call(*found) for found in draw(st.lists(one, min_size=3, max_size=8))]
 
 
 def known_of(store: Any) -> dict[str, Any]:
@@ -132,7 +132,7 @@ Make = Callable[[], tuple[RedisCloudStore, SqlCloudStore]]
 def test_the_same_comes_out_of_both(redis_and_sql: Make, strategy: str) -> None:
     strategies = st.sampled_from(list(ConflictStrategy)) if strategy == "any" else st.just(ConflictStrategy(strategy))
 
-    @settings(max_examples=40)
+    @settings(max_examples=30)
     @given(calls=calls_of(strategies))
     def check(calls: list[Call]) -> None:
         one, other = redis_and_sql()
