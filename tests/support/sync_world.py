@@ -234,6 +234,7 @@ class World:
         if self.edges == 1:
             versions = [event.version for event in self.cloud.sync_history(SCOPE, 1000) if event.success]
             assert all(earlier < later for earlier, later in pairwise(versions)), f"effects {versions}"
+        self.cloud.close()
 
 
 def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None, sql: bool = False) -> Callable[[], Scenario]:
