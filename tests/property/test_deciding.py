@@ -16,11 +16,13 @@ import fakeredis
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
+from sqlalchemy import select
 
 from edge_redis import ConflictStrategy, EdgeRedisError, RedisCloudStore
 from edge_redis.state import merge
 from edge_redis.state.change import TOMBSTONE, Change, encoded
 from edge_redis.stores.sql import SqlCloudStore
+from edge_redis.stores.tables import DOCUMENTS
 from support.clock import ServerClock, stop_the_clock
 
 NOW = 1_790_000_000
@@ -90,11 +92,27 @@ def calls_of(draw: Any, strategies: Any) -> list[Call]:
     return [Call(*found) for found in draw(st.lists(one, min_size=3, max_size=8))]
 
 
+HIDDEN = ("tick", "remote", "authority")
+
+
+def hidden_of(store: Any, scope: str) -> list[str | None]:
+    """Return what a document holds and nobody is shown."""
+    if isinstance(store, RedisCloudStore):
+        key = store._room._replica.keys.doc(scope)
+        return [value if value is None else value.decode() for value in store._runner.client.hmget(key, HIDDEN)]
+    columns = [DOCUMENTS.c[name] for name in HIDDEN]
+    query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
+    with store._made.engine.connect() as connection:
+        row = connection.execute(query).one_or_none() or [None] * len(HIDDEN)
+    return [value if value is None else str(value) for value in row]
+
+
 def known_of(store: Any) -> dict[str, Any]:
     """Return all that can be read of a store; times and ids are its own."""
     found: dict[str, Any] = {}
     for scope in sorted(set(SCOPES)):
         found[scope] = store.get(scope)
+        found[f"hidden of {scope}"] = hidden_of(store, scope)
         found[f"history of {scope}"] = [
             (event.direction, event.version, event.success, event.error) for event in store.sync_history(scope, 1000)
         ]
