@@ -15,7 +15,7 @@ EdgeRedisError
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              a value could not be computed; remembered from another's try
 ├── ServiceClosedError              the service was used after ``close()``
-└── StoreError                      Redis or Valkey could not do it
+└── StoreError                      Redis, Valkey or a cloud store's database could not do it
     ├── StoreUnavailableError       not reachable; the outcome may be unknown
     │   ├── StoreTimeoutError       no answer in time; the outcome is unknown
     │   ├── StoreReadOnlyError      a replica, or a master that lost its replicas; nothing was written
@@ -92,7 +92,7 @@ class ServiceClosedError(EdgeRedisError):
 
 
 class StoreError(EdgeRedisError):
-    """Redis or Valkey could not do what was asked."""
+    """Redis or Valkey, or the database of a cloud store, could not do what was asked."""
 
 
 class StoreUnavailableError(StoreError):

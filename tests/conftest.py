@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -11,10 +13,15 @@ import pytest
 
 import edge_redis
 import edge_redis.aio
+from edge_redis.stores import aio_sql, sql
 from support.clock import stop_the_clock
+from support.clouds import SQL_CLOUD, one_of
 from support.portal import Portal
+from support.postgres import Postgres
 from support.servers import NAMES, Backend, Servers
 from support.site import START, Site
+
+APIS = ("blocking", "awaited")
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True, derandomize=False)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
@@ -38,10 +45,34 @@ def servers() -> Iterator[Servers]:
     running.stop()
 
 
-@pytest.fixture(params=NAMES)
-def backend(request: pytest.FixtureRequest, servers: Servers) -> Backend:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on every server and in every API it asks for.
+
+    One that has to do with the cloud runs also with an SQL database as its cloud; there in the blocking API alone,
+    of which the awaited store is made.
+    """
+    marked = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+    asked = [name for name in ("make", "backend") if name in metafunc.fixturenames and name not in marked]
+    choices = {"make": APIS, "backend": NAMES}
+    combinations = list(product(*(choices[name] for name in asked)))
+    if "backend" in asked and not {"cloud", "worker", "ends"}.isdisjoint(metafunc.fixturenames):
+        combinations.append(tuple({"make": "blocking", "backend": SQL_CLOUD}[name] for name in asked))
+    if asked:
+        metafunc.parametrize(asked, combinations, indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Backend]:
     """Every server of the table, empty."""
-    return servers.backend(request.param)
+    yield from one_of(request.param, servers, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL, whose tables are whose they are: a test takes a namespace of its own."""
+    running = Postgres()
+    yield running
+    running.remove()
 
 
 @pytest.fixture(params=["valkey", "redis"])
@@ -89,6 +120,24 @@ class Maker:
         self._made.append(made)
         return made
 
+    def store(self, **kwargs: Any) -> Any:
+        """Return the store of the backend's cloud."""
+        if self.backend.sql is None:
+            return self("RedisCloudStore", **kwargs)
+        if self._portal:
+            made = self._portal.make(aio_sql.SqlCloudStore, self.backend.sql, **kwargs)
+        else:
+            made = sql.SqlCloudStore(self.backend.sql, **kwargs)
+        self._made.append(made)
+        return made
+
+    def cloud(self, **kwargs: Any) -> Any:
+        """Return what a CloudWorker is given to reach the cloud: a client, or the store of one that has none."""
+        if self.backend.sql is None:
+            return self.client()
+        made = self.store(**kwargs)
+        return made._target if self._portal else made
+
     def close(self) -> None:
         for service in self._made:
             service.close()
@@ -98,7 +147,7 @@ class Maker:
             self._portal.close()
 
 
-@pytest.fixture(params=["blocking", "awaited"])
+@pytest.fixture
 def make(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Maker]:
     """Make services on every server and in both APIs: ``make("EdgeCache", max_size=3)``."""
     maker = Maker(backend, request.param)
@@ -106,7 +155,7 @@ def make(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Maker]:
     maker.close()
 
 
-@pytest.fixture(params=["blocking", "awaited"])
+@pytest.fixture(params=APIS)
 def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A watched site whose server's clock the test moves, in both APIs."""
     clock = stop_the_clock(monkeypatch, START.timestamp())
@@ -118,10 +167,10 @@ def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def cloud(make: Maker) -> Any:
     """The cloud's side of state sync, on the edge's own server."""
-    return make("RedisCloudStore")
+    return make.store()
 
 
 @pytest.fixture
 def worker(make: Maker) -> Any:
     """A worker between the edge and ``cloud``."""
-    return make("CloudWorker", make.client())
+    return make("CloudWorker", make.cloud())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 from edge_redis.cli import options
 from edge_redis.core import check
@@ -12,6 +14,8 @@ from edge_redis.runtime.connect import connect
 from edge_redis.services.cloud import RedisCloudStore
 from edge_redis.services.worker import CloudWorker
 from edge_redis.state.collecting import COLLECTED_AFTER
+
+_SQL: Final = ("sqlite:", "postgresql:", "postgresql+")
 
 
 def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
@@ -24,7 +28,11 @@ def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public nam
     letters = _command(what, "dead-letters", "list the changes that were given up, or try them once more")
     letters.add_argument("--replay", action="store_true", help="try them once more; those that fail again stay")
     letters.add_argument("--limit", type=int, default=100, metavar="N", help="the oldest N (default: 100)")
-    letters.add_argument("--cloud-url", metavar="URL", help="the cloud's server, for --replay (default: the edge's)")
+    letters.add_argument(
+        "--cloud-url",
+        metavar="URL",
+        help="the cloud's server or SQL database, for --replay (default: the edge's server)",
+    )
     letters.set_defaults(run=_dead_letters)
     forget = _command(what, "collect", "forget the scopes that were deleted long ago, at the edge and in the cloud")
     days = COLLECTED_AFTER / 86_400
@@ -54,12 +62,24 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+@contextmanager
+def _cloud(url: str | None, namespace: str) -> Iterator[Any]:
+    """Give what a CloudWorker takes for the cloud at ``url``."""
+    if url is None or not url.startswith(_SQL):
+        with connect(url) as client:
+            yield client
+        return
+    from edge_redis.stores.sql import SqlCloudStore  # noqa: PLC0415 -- an extra that Redis does without
+
+    with SqlCloudStore(url, namespace=namespace) as store:
+        yield store
+
+
 def _dead_letters(arguments: argparse.Namespace) -> int:
     """List or replay; return 1 where some are left after a replay."""
-    cloud_url = arguments.cloud_url or arguments.url
     with (
         connect(arguments.url) as edge,
-        connect(cloud_url) as cloud,
+        _cloud(arguments.cloud_url or arguments.url, arguments.namespace) as cloud,
         CloudWorker(edge, cloud, namespace=arguments.namespace) as worker,
     ):
         if arguments.replay:

@@ -36,7 +36,7 @@ def joined(*states: Change) -> Change:
     return _made(reduce(merge.join, map(fields_of, states)), states)
 
 
-def _merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, str]:
+def merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, str]:
     """Return what the present state and the changes make, and for each change whether it told anything new."""
     if present is None and len(changes) == 1:
         return changes[0], "a"
@@ -69,7 +69,7 @@ def merge_into(
         present = yield from replica.document(scope)
         if present is not None:
             present.verify()  # or damaged fields would go on under a checksum of their own
-        state, letters = _merged(present, changes)
+        state, letters = merged(present, changes)
         if keyring and (present is None or keyring.is_vouched(scope, present)):
             state = keyring.vouched(scope, state)
         settled = yield from replica.settle(scope, present, state, changes, letters, settings, slot=slot, number=number)

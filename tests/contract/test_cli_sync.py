@@ -8,6 +8,7 @@ import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
 from edge_redis.cli.main import main
+from edge_redis.stores.sql import SqlCloudStore
 from support.sync import FailingStore
 
 
@@ -55,6 +56,17 @@ def test_dead_letters_are_listed_and_replayed(edge, valkey, capsys):
     assert "'room' version 1, delivered 1 times: RuntimeError: no room" in out
     assert run(capsys, valkey, "dead-letters", "--replay") == (0, "replayed: 1\nno dead letters\n")
     assert RedisCloudStore(edge, namespace="site").get("room").data == {"n": 1}
+
+
+def test_dead_letters_are_replayed_into_an_sql_database(edge, valkey, capsys, tmp_path):
+    give_up(edge)
+    url = f"sqlite:///{tmp_path}/cloud.db"
+    done = run(capsys, valkey, "dead-letters", "--replay", "--cloud-url", url)
+    assert done == (0, "replayed: 1\nno dead letters\n")
+    with SqlCloudStore(url, namespace="site") as cloud:
+        assert cloud.get("room").data == {"n": 1}
+    bad = run(capsys, valkey, "dead-letters", "--replay", "--cloud-url", "postgresql+nodriver://h/x")
+    assert bad[0] == 2
 
 
 def test_those_that_fail_again_are_told(edge, valkey, capsys):

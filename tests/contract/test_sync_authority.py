@@ -18,14 +18,9 @@ def quiet(caplog):
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
-@pytest.fixture
-def cloud(make):
-    return make("RedisCloudStore")
-
-
 @pytest.mark.parametrize("read", ["get_local_state", "summary", "local_version", "pending_count", "is_synced"])
 def test_a_synchronizer_that_only_ever_read_has_told_its_strategy(make, cloud, read):
-    sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.client())
+    sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.cloud())
     looked = getattr(sync, read)
     if callable(looked):
         looked()
@@ -48,7 +43,7 @@ def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(make, se
         make("EdgeSynchronizer", LOCAL, client=far_client, scope="room", origin="two"),
     )
     store = cloud
-    workers = [make("CloudWorker", make.client()), make("CloudWorker", make.client(), client=far_client)]
+    workers = [make("CloudWorker", make.cloud()), make("CloudWorker", make.cloud(), client=far_client)]
     one.update_local({"by": "one"})
     two.update_local({"by": "two"})
     for _ in range(6):

@@ -164,8 +164,7 @@ def test_a_cloud_is_a_store_or_a_client(cloud):
         (lambda c: c.apply("", [], ConflictStrategy.REMOTE_WINS), InvalidKeyError),
     ],
 )
-def test_bad_arguments_of_the_cloud_are_refused(make, backend, call, error):
-    cloud = make("RedisCloudStore")
+def test_bad_arguments_of_the_cloud_are_refused(cloud, backend, call, error):
     cloud.update("a", {"n": 1})
     before = dump(backend)
     with pytest.raises(error):

@@ -11,7 +11,9 @@ from edge_redis.runtime.runner import BlockingRunner
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import Settings
-from support.sync import CLOUD, EDGE
+from edge_redis.stores.sql import SqlCloudStore
+from support.clouds import SQL_CLOUD, back_up, one_of
+from support.sync import EDGE
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +51,10 @@ def lost(*ends):
 def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(sync, cloud, make, client):
     for number in range(7):
         sync.update_local({"before": number})
-    make("CloudWorker", make.client()).run_once()
+    make("CloudWorker", make.cloud()).run_once()
     wipe(client, EDGE)
     sync.update_local({"after": 1})  # version 1 once more, of the same origin
-    worker = make("CloudWorker", make.client())
+    worker = make("CloudWorker", make.cloud())
     worker.run_once()
     assert sync.get_local_state() == cloud.get("room")
     assert cloud.get("room").data == {"before": 6}
@@ -94,29 +96,31 @@ def make_on():
 
     def make(backend, origin="till-7"):
         client = backend.client()
-        opened.append(client)
-        return (
-            EdgeSynchronizer(client, scope="room", origin=origin),
-            RedisCloudStore(client),
-            CloudWorker(client, client),
-            client,
-        )
+        cloud = SqlCloudStore(backend.sql) if backend.sql else RedisCloudStore(client)
+        opened.extend((client, cloud))
+        return EdgeSynchronizer(client, scope="room", origin=origin), cloud, CloudWorker(client, cloud), client
 
     yield make
     for client in opened:
         client.close()
 
 
+@pytest.fixture(params=["valkey", "redis", SQL_CLOUD])
+def behind(request, servers, tmp_path):
+    """What has a cloud that can be put back to a backup."""
+    yield from one_of(request.param, servers, tmp_path)
+
+
 @pytest.mark.parametrize("again", [1, 3, 9])
-def test_a_cloud_put_back_to_a_backup_is_recognised_however_much_is_written_since(real, make_on, again):
-    sync, cloud, worker, client = make_on(real)
+def test_a_cloud_put_back_to_a_backup_is_recognised_however_much_is_written_since(behind, make_on, again):
+    sync, cloud, worker, _ = make_on(behind)
     sync.update_local({"n": 0})
     worker.run_once()
-    backup = Backup(client, CLOUD)
+    restore = back_up(behind)
     for number in (1, 2, 3):
         sync.update_local({"n": number})
         worker.run_once()
-    backup.restore()
+    restore()
     for number in range(again):  # the feed's numbers come again, for other changes
         cloud.update("elsewhere", {"n": number})
     while worker.run_once():
@@ -126,19 +130,19 @@ def test_a_cloud_put_back_to_a_backup_is_recognised_however_much_is_written_sinc
     assert "offered again" in sync.sync_history()[-1].error
 
 
-def test_every_edge_learns_of_it(real, servers, make_on):
-    sync, cloud, worker, client = make_on(real)
+def test_every_edge_learns_of_it(behind, servers, make_on):
+    sync, cloud, worker, _ = make_on(behind)
     far_client = servers.backend("fakeredis").client()
     from edge_redis import CloudWorker, EdgeSynchronizer  # noqa: PLC0415 -- blocking ones alone
 
     far, far_worker = EdgeSynchronizer(far_client, scope="far"), CloudWorker(far_client, cloud)
-    backup = Backup(client, CLOUD)
+    restore = back_up(behind)
     for number in (1, 2, 3):
         sync.update_local({"n": number})
         far.update_local({"n": number})
         for each in (worker, far_worker) * 2:
             each.run_once()
-    backup.restore()
+    restore()
     for number in range(20):
         cloud.update("elsewhere", {"n": number})
     for each in (worker, far_worker) * 4:

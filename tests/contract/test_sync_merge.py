@@ -77,7 +77,7 @@ def test_a_deleted_field_stays_deleted_and_a_later_change_brings_it_back(make, s
     far = servers.backend("fakeredis")
     client = far.async_client() if make.api == "awaited" else far.client()
     distant, far_worker = make("EdgeSynchronizer", MERGE, client=client, scope="room"), None
-    far_worker = make("CloudWorker", make.client(), client=client)
+    far_worker = make("CloudWorker", make.cloud(), client=client)
     sync.update_local({"a": 1, "b": 1})
     carry(worker, far_worker)
     distant.update_local({"b": 2}, is_delta=True)
@@ -111,7 +111,7 @@ def test_a_deleted_scope_takes_what_was_written_before_and_not_what_comes_after(
 def test_the_clouds_replacement_keeps_the_stamps_of_a_scope_it_did_not_begin(sync, cloud, worker, make):
     sync.update_local({"a": 1})
     carry(worker)
-    fresh = make("RedisCloudStore")  # which does not know yet that the scope is merged
+    fresh = make.store()  # which does not know yet that the scope is merged
     assert fresh.update("room", {"a": 1, "b": 2}).data == {"a": 1, "b": 2}
     sync.update_local({"c": 3}, is_delta=True)
     carry(worker)
@@ -146,7 +146,7 @@ def test_an_edge_that_was_not_told_the_strategy_merges_what_are_fields(make, ser
     client = far.async_client() if make.api == "awaited" else far.client()
     distant, far_worker = (
         make("EdgeSynchronizer", MERGE, client=client, scope="room"),
-        make("CloudWorker", make.client(), client=client),
+        make("CloudWorker", make.cloud(), client=client),
     )
     cloud.update("room", {"cloud": 1})
     carry(worker)  # a plain state, at an edge where nobody has asked for the scope

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, StoreUnavailableError
+from edge_redis.stores.sql import SqlCloudStore
 from support.deadline import eventually
 
 
@@ -49,8 +50,9 @@ class Link:
 def ends(servers, backend):
     """An edge on every server, and its cloud on a server of its own."""
     far = servers.backend("fakeredis") if backend.name != "fakeredis" else type(backend)("fakeredis")
-    with backend.client() as edge, far.client() as cloud:
-        yield EdgeSynchronizer(edge, scope="room"), RedisCloudStore(cloud), edge
+    with backend.client() as edge, far.client() as client:
+        cloud = SqlCloudStore(backend.sql) if backend.sql else RedisCloudStore(client)
+        yield EdgeSynchronizer(edge, scope="room"), cloud, edge
 
 
 def test_after_an_outage_syncing_resumes_by_itself(ends):

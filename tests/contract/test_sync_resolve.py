@@ -23,12 +23,11 @@ def test_what_lost_is_taken_back(sync):
     assert sync.get_pending_changes()[-1]["version"] == 5
 
 
-def test_the_choice_is_free_and_reaches_the_cloud(make, sync):
-    cloud = make("RedisCloudStore")
+def test_the_choice_is_free_and_reaches_the_cloud(sync, cloud, worker):
     cloud.update("room", {"theirs": 1})
     (conflict,) = sync.conflicts()
     state = sync.resolve(conflict["id"], {"mine": 1, "theirs": 1})
-    make("CloudWorker", make.client()).run_once()
+    worker.run_once()
     assert cloud.get("room") == state == sync.get_local_state()
     assert state.data == {"mine": 1, "theirs": 1}
 

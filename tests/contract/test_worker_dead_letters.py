@@ -25,7 +25,7 @@ def give_up(make, *versions):
 
 
 def test_none(make):
-    worker = make("CloudWorker", make.client())
+    worker = make("CloudWorker", make.cloud())
     assert worker.dead_letters() == []
     assert worker.replay_dead_letters() == 0
 
@@ -33,7 +33,7 @@ def test_none(make):
 def test_what_a_letter_tells(make, sync):
     state = sync.update_local({"n": 1})
     give_up(make)
-    (letter,) = make("CloudWorker", make.client()).dead_letters()
+    (letter,) = make("CloudWorker", make.cloud()).dead_letters()
     assert abs((letter.pop("timestamp") - state.updated_at).total_seconds()) < 10
     assert letter.pop("id").endswith("-0")
     assert letter == {
@@ -45,11 +45,10 @@ def test_what_a_letter_tells(make, sync):
     }
 
 
-def test_replayed_when_the_cause_is_gone(make, sync):
+def test_replayed_when_the_cause_is_gone(make, sync, cloud, worker):
     state = sync.update_local({"n": 1})
     give_up(make)
     assert (sync.pending_count, sync.is_synced) == (0, False)
-    worker, cloud = make("CloudWorker", make.client()), make("RedisCloudStore")
     assert worker.replay_dead_letters() == 1
     assert cloud.get("room") == state
     assert sync.is_synced
@@ -58,10 +57,9 @@ def test_replayed_when_the_cause_is_gone(make, sync):
     assert [event.version for event in cloud.sync_history("room")] == [1]
 
 
-def test_one_that_comes_late_loses_to_what_was_written_since(make, sync):
+def test_one_that_comes_late_loses_to_what_was_written_since(make, sync, cloud, worker):
     sync.update_local({"n": 1})
     give_up(make)
-    worker, cloud = make("CloudWorker", make.client()), make("RedisCloudStore")
     state = sync.update_local({"n": 2})
     assert worker.run_once() == 1
     assert worker.replay_dead_letters() == 1
@@ -97,7 +95,7 @@ def test_one_whose_data_are_damaged(make, sync, backend):
         (entry,) = client.xrange(f"{EDGE}:pending:room")
         client.delete(f"{EDGE}:pending:room")
         client.xadd(f"{EDGE}:pending:room", {**entry[1], b"data": b"\xc1"}, id="1-0")
-    worker = make("CloudWorker", make.client(), max_deliveries=1)
+    worker = make("CloudWorker", make.cloud(), max_deliveries=1)
     worker.run_once()
     (letter,) = worker.dead_letters()
     assert letter["data"] is None
@@ -109,7 +107,7 @@ def test_one_whose_data_are_damaged(make, sync, backend):
     ("limit", "error"), [(0, InvalidArgumentError), (10_001, InvalidArgumentError), (True, InvalidTypeError)]
 )
 def test_bad_limits(make, limit, error):
-    worker = make("CloudWorker", make.client())
+    worker = make("CloudWorker", make.cloud())
     with pytest.raises(error):
         worker.dead_letters(limit)
     with pytest.raises(error):

@@ -7,6 +7,9 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import pytest
@@ -50,7 +53,7 @@ def test_no_delta_of_eight_processes_is_lost(real) -> None:
 class Stopping:
     """A cloud store that stops for ever at one point of a batch, until it is killed."""
 
-    def __init__(self, store: RedisCloudStore, point: str, reached: Any) -> None:
+    def __init__(self, store: Any, point: str, reached: Any) -> None:
         self.store, self.point, self.reached = store, point, reached
 
     def get(self, scope: str) -> Any:
@@ -77,39 +80,63 @@ class Stopping:
 POINTS = ["before the cloud has it", "half of it applied", "applied and not confirmed", "before it pulls"]
 
 
+@contextmanager
+def store_at(url: str) -> Iterator[Any]:
+    """Give the store of the cloud there."""
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as client:
+            yield RedisCloudStore(client)
+    else:
+        from edge_redis.stores.sql import SqlCloudStore  # noqa: PLC0415 -- for the processes that need it
+
+        with SqlCloudStore(url) as store:
+            yield store
+
+
 def work(edge_url: str, cloud_url: str, point: str, reached: Any) -> None:
-    with redis.Redis.from_url(edge_url) as edge, redis.Redis.from_url(cloud_url) as cloud:
-        CloudWorker(edge, Stopping(RedisCloudStore(cloud), point, reached), claim_idle_seconds=0.3).run()
+    with redis.Redis.from_url(edge_url) as edge, store_at(cloud_url) as store:
+        CloudWorker(edge, Stopping(store, point, reached), claim_idle_seconds=0.3).run()
 
 
-@pytest.fixture(params=["one server", "two servers"])
-def ends(request: pytest.FixtureRequest, servers) -> tuple[Any, Any]:
+@pytest.fixture(params=["one server", "two servers", "PostgreSQL"])
+def ends(request: pytest.FixtureRequest, servers) -> tuple[Any, str]:
+    """The edge, and the URL of the cloud."""
     edge = servers.backend("valkey")
-    cloud = edge if request.param == "one server" else servers.backend("redis")
-    return edge, cloud
+    if request.param == "PostgreSQL":
+        from support.clouds import clear  # noqa: PLC0415 -- not for the processes
+
+        url = request.getfixturevalue("postgres").url
+        clear(url)
+        return edge, url
+    return edge, edge.url if request.param == "one server" else servers.backend("redis").url
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    ("ends", "point"),
+    [*product(["one server", "two servers"], POINTS), *product(["PostgreSQL"], POINTS[1:3])],
+    indirect=["ends"],
+)
 def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends, point: str) -> None:
-    edge, cloud = ends
-    with edge.client() as client, cloud.client() as cloud_client:
-        store = RedisCloudStore(cloud_client)
+    edge, cloud_url = ends
+    with edge.client() as client, store_at(cloud_url) as store:
         syncs = [EdgeSynchronizer(client, scope=f"s{number}") for number in range(3)]
         for number in range(10):
             for sync in syncs:
                 sync.update_local({f"n{number}": number}, is_delta=True)
         reached = spawn.Event()
-        victim = spawn.Process(target=work, args=(edge.url, cloud.url, point, reached), daemon=True)
+        victim = spawn.Process(target=work, args=(edge.url, cloud_url, point, reached), daemon=True)
         victim.start()
         assert reached.wait(30)
         os.kill(victim.pid, signal.SIGKILL)
         victim.join()
         for sync in syncs:  # what is written meanwhile has its place behind
             sync.update_local({"last": True}, is_delta=True)
+        assert store.get("none") is None  # it has its connection, and has been given its tables
+        within = 2.0 if cloud_url.startswith("redis") else 8.0  # there each of the 33 is a transaction
         started = time.monotonic()
         with CloudWorker(client, store, claim_idle_seconds=0.3) as heir:
-            eventually(lambda: heir.run_once() >= 0 and all(sync.is_synced for sync in syncs), seconds=5)
-            assert time.monotonic() - started < 2.0
+            eventually(lambda: heir.run_once() >= 0 and all(sync.is_synced for sync in syncs), seconds=5 + within)
+            assert time.monotonic() - started < within
             assert heir.run_once() == 0
         for number, sync in enumerate(syncs):
             events = store.sync_history(f"s{number}", 100)
@@ -120,17 +147,16 @@ def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends, p
 
 
 def serve(edge_url: str, cloud_url: str) -> None:
-    with redis.Redis.from_url(edge_url) as edge, redis.Redis.from_url(cloud_url) as cloud:
+    with redis.Redis.from_url(edge_url) as edge, store_at(cloud_url) as cloud:
         CloudWorker(edge, cloud, claim_idle_seconds=0.2, batch_size=7).run()
 
 
 def test_three_workers_share_the_load_while_they_are_killed(ends) -> None:
-    edge, cloud = ends
+    edge, cloud_url = ends
     scopes, updates = 6, 60
-    with edge.client() as client, cloud.client() as cloud_client:
-        store = RedisCloudStore(cloud_client)
+    with edge.client() as client, store_at(cloud_url) as store:
         syncs = [EdgeSynchronizer(client, max_pending=1000, scope=f"s{number}") for number in range(scopes)]
-        workers = [spawn.Process(target=serve, args=(edge.url, cloud.url), daemon=True) for _ in range(3)]
+        workers = [spawn.Process(target=serve, args=(edge.url, cloud_url), daemon=True) for _ in range(3)]
         for worker in workers:
             worker.start()
         for number in range(updates):

@@ -16,6 +16,7 @@ import fakeredis
 import pytest
 import redis
 import redis.asyncio
+import sqlalchemy
 
 from edge_redis.runtime import embedded
 
@@ -30,6 +31,8 @@ class Backend:
     name: str
     url: str | None = None
     fake: fakeredis.FakeServer = field(default_factory=fakeredis.FakeServer)
+    sql: sqlalchemy.Engine | None = None
+    """The database where the cloud is, where it is not in this server."""
 
     @property
     def is_real(self) -> bool:

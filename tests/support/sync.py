@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_redis import SyncState
 from edge_redis.state.change import Feed
+from support.clouds import rows
 from support.servers import Backend
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -22,7 +23,7 @@ def remote(data: dict[str, Any], version: int, *, origin: str = "", at: datetime
 
 
 def dump(backend: Backend) -> dict[bytes, Any]:
-    """Return every key and what it holds."""
+    """Return every key and what it holds, and every row of a cloud in an SQL database."""
     readers = {
         b"hash": lambda client, key: client.hgetall(key),
         b"string": lambda client, key: client.get(key),
@@ -31,7 +32,10 @@ def dump(backend: Backend) -> dict[bytes, Any]:
         b"list": lambda client, key: client.lrange(key, 0, -1),
     }
     with backend.client() as client:
-        return {key: readers[client.type(key)](client, key) for key in sorted(client.keys())}
+        found = {key: readers[client.type(key)](client, key) for key in sorted(client.keys())}
+    if backend.sql:
+        found |= {name.encode(): kept for name, kept in rows(backend.sql).items()}
+    return found
 
 
 class FailingStore:

@@ -1,7 +1,7 @@
 """Edges and a cloud for the scheduler of ``support.simulation``, and what must hold of them in the end.
 
-Each end is a simulated server of its own, whose clock may be ahead or behind. Every run ends the same
-way: what was cut is healed, workers run until nothing is left to do, and then the ends must be
+Each end is a simulated server of its own, or the cloud an SQL database; its clock may be ahead or behind. Every
+run ends the same way: what was cut is healed, workers run until nothing is left to do, and then the ends must be
 equal, with every acknowledged write in the state, written over by one that knew it, or among
 the conflicts. ``plant`` puts a mistake into the scripts, to see it caught.
 """
@@ -14,11 +14,12 @@ from itertools import pairwise
 from typing import Any
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
-from edge_redis.core.operation import Batch, Flow, Operation, Sleep, command
+from edge_redis.core.operation import Batch, Call, Flow, Operation, Sleep, command
 from edge_redis.errors import EdgeRedisError
 from edge_redis.runtime.runner import BlockingRunner
 from edge_redis.state.synchronizer import Synchronizer
 from edge_redis.state.worker import Worker
+from edge_redis.stores.sql import SqlCloudStore
 from support.simulated import Client, SimulatedServer
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 from support.sync_plants import Plant, Rewrites, rewritten
@@ -63,18 +64,33 @@ class World:
     batch_size: int = 10
     claim_idle_seconds: float = 0.001
     tick: int = 100
+    sql: bool = False
     servers: list[SimulatedServer] = field(init=False)
     excused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         skews = self.skews or [0] * (self.edges + 1)
         self.servers = [SimulatedServer(skew, self.tick) for skew in skews]
-        self.cloud = RedisCloudStore(self.client(-1))
-        self.cloud._runner = self.runner(-1)
+        self.cloud = self._sql_store() if self.sql else self._redis_store()
         self.syncs = [self._sync(edge) for edge in range(self.edges)]
         self.keys = 0
         # Keys whose write was acknowledged, by edge; those of the cloud come last.
         self.written: list[list[str]] = [[] for _ in range(self.edges + 1)]
+
+    def _redis_store(self) -> Any:
+        store = RedisCloudStore(self.client(-1))
+        store._runner = self.runner(-1)
+        return store
+
+    def _sql_store(self) -> Any:
+        store, server = SqlCloudStore("sqlite://"), self.servers[-1]
+
+        def now(_: object) -> int:
+            server.now += self.tick
+            return server.now
+
+        store._made.now = now
+        return store
 
     def client(self, server: int) -> Client:
         return Client(self.servers[server])
@@ -179,9 +195,13 @@ class World:
 
     def editor(self, *, faults: Sequence[Any] = ()) -> Actor:
         """Return an actor that merges a key into the scope in the cloud."""
+        room = None if self.sql else self.cloud._room
 
         def edit() -> Flow[None]:
-            yield from self.cloud._room.update(SCOPE, {"cloud": 1}, is_delta=True)
+            if room is None:
+                yield from Call(self.cloud.update, SCOPE, {"cloud": 1}, True)  # noqa: FBT003 -- the contract's signature
+            else:
+                yield from room.update(SCOPE, {"cloud": 1}, is_delta=True)
             self.written[-1].append("cloud")
 
         return self.actor("editor", -1, edit, faults)
@@ -234,15 +254,19 @@ class World:
         if self.edges == 1:
             versions = [event.version for event in self.cloud.sync_history(SCOPE, 1000) if event.success]
             assert all(earlier < later for earlier, later in pairwise(versions)), f"effects {versions}"
+        self.cloud.close()
 
 
-def crowd(strategy: ConflictStrategy, *, plant: Plant | None = None, signed: bool = False) -> Callable[[], Scenario]:
+def crowd(
+    strategy: ConflictStrategy, *, plant: Plant | None = None, signed: bool = False, sql: bool = False
+) -> Callable[[], Scenario]:
     """Return the larger scenario: edges an hour apart, two writers, a worker and its heir each, and a cloud edit."""
 
     def make() -> Scenario:
         edges = 1 if strategy is ConflictStrategy.LOCAL_WINS else 2
-        world = World(strategy, edges, plant or Plant(), skews=(*(-3600, 0, 1800)[:edges], 1800), signed=signed)
-        actors = [world.editor(faults=FAULTS)]
+        skews = (*(-3600, 0, 1800)[:edges], 1800)
+        world = World(strategy, edges, plant or Plant(), skews, signed=signed, sql=sql)
+        actors = [world.editor(faults=() if sql else FAULTS)]
         for edge in range(edges):
             actors += [world.writer(edge, 2), world.writer(edge, 2)]
             actors += [world.delivery(f"worker {edge}", edge, 3), world.delivery(f"heir {edge}", edge, 3)]

@@ -30,6 +30,8 @@ from edge_redis import (
     WatchRound,
     connect,
 )
+from edge_redis.stores import aio_sql
+from edge_redis.stores.sql import SqlCloudStore
 
 
 def cache(client: redis.Redis) -> None:
@@ -95,6 +97,20 @@ def state(client: redis.Redis) -> None:
     assert_type(sync.sync_history(), list[SyncEvent])
     worker = CloudWorker(client, RedisCloudStore(client))
     assert_type(worker.run_once(), int)
+    with SqlCloudStore("sqlite://", namespace="n", max_history=10) as cloud:
+        assert_type(cloud.get("s"), SyncState | None)
+        assert_type(cloud.update("s", {"a": 1}, is_delta=True), SyncState)
+        assert_type(cloud.delete_fields("s", "a"), SyncState)
+        assert_type(cloud.delete("s"), bool)
+        assert_type(cloud.conflicts("s", limit=3), list[dict[str, Any]])
+        CloudWorker(client, cloud)
+
+
+async def awaited_state(client: redis.asyncio.Redis) -> None:
+    async with aio_sql.SqlCloudStore("sqlite://") as cloud:
+        assert_type(await cloud.get("s"), SyncState | None)
+        assert_type(await cloud.update("s", {"a": 1}), SyncState)
+        edge_redis.aio.CloudWorker(client, cloud)
 
 
 def bundle() -> None:

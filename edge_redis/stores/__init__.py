@@ -1,0 +1,1 @@
+"""Cloud stores on what is not Redis. Each is an extra of its own."""

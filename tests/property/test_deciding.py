@@ -1,0 +1,169 @@
+"""Two statements of the same rules, the scripts and ``state.deciding``, make the same of the same states.
+
+RedisCloudStore runs the scripts on fakeredis, SqlCloudStore decides in Python on SQLite. Both are given one
+sequence of calls, of which nothing is sensible, on clocks that stand still; then all that can be read of them is equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import fakeredis
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+from sqlalchemy import select
+
+from edge_redis import ConflictStrategy, EdgeRedisError, RedisCloudStore
+from edge_redis.state import merge
+from edge_redis.state.change import TOMBSTONE, Change, encoded
+from edge_redis.stores.sql import SqlCloudStore
+from edge_redis.stores.tables import DOCUMENTS
+from support.clock import ServerClock, stop_the_clock
+
+NOW = 1_790_000_000
+SCOPES = ("room", "room", "room", "hall")
+_names = count()
+
+BODIES = [encoded({"a": 1}), encoded({"a": 2, "b": 1}), encoded({}), TOMBSTONE]
+CLOCKS = [f"{(NOW + seconds) * 1_000_000:018d}" for seconds in (-2, -1, 0, 1, 2)]
+ORIGINS = ["one", "two", "zoé", "", "cloud"]
+POOLS = [["one"], ["one", "cloud"], ["", "one"], [""], ORIGINS]
+"""The origins of one example: few, so that its states have to do with each other."""
+
+
+def _stamp(draw: Any) -> merge.Stamp:
+    return draw(st.sampled_from(CLOCKS)), draw(st.sampled_from(ORIGINS))
+
+
+@st.composite
+def fields(draw: Any) -> bytes:
+    """Draw the body of a scope whose fields are merged."""
+    found = {
+        name: merge.Field(_stamp(draw), draw(st.sampled_from([None, b"\x01", b"\x02"])))
+        for name in draw(st.sets(st.sampled_from("ab")))
+    }
+    deleted = draw(st.sampled_from([merge.NEVER, (CLOCKS[2], "one")]))
+    return merge.pack(merge.join(merge.Fields(found), merge.Fields(deleted=deleted)))
+
+
+@st.composite
+def changes(draw: Any, origins: list[str], *, with_fields: bool) -> Change:
+    """Draw a state of an edge. Few values of each kind, so that they meet."""
+    body = draw(fields() if with_fields and draw(st.booleans()) else st.sampled_from(BODIES))
+    checksum = hashlib.sha256(body).hexdigest()
+    base = draw(st.sampled_from(["", "", f"{CLOCKS[2]}-{hashlib.sha256(BODIES[0]).hexdigest()[:16]}"]))
+    version, clock, origin = draw(st.integers(1, 4)), draw(st.sampled_from(CLOCKS)), draw(st.sampled_from(origins))
+    return Change(version, clock, origin, checksum, base, body, draw(st.booleans()))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a store."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+    def on(self, store: Any) -> Any:
+        """Return the outcome, or the kind of its error."""
+        try:
+            outcome = getattr(store, self.name)(*self.arguments)
+        except EdgeRedisError as error:
+            return type(error), str(error)
+        return outcome
+
+
+@st.composite
+def calls_of(draw: Any, strategies: Any) -> list[Call]:
+    """Draw a sequence of calls."""
+    with_fields = draw(st.sampled_from([False, False, True]))  # with which a scope is merged from then on
+    states = changes(draw(st.sampled_from(POOLS)), with_fields=with_fields)
+    scope, data = st.sampled_from(SCOPES), st.sampled_from([{"a": 1}, {"b": 1}, {}])
+    one = st.one_of(
+        *[st.tuples(st.just("apply"), st.tuples(scope, st.lists(states, min_size=3, max_size=8), strategies))] * 6,
+        st.tuples(st.just("update"), st.tuples(scope, data, st.booleans())),
+        st.tuples(st.sampled_from(["delete", "release_authority"]), st.tuples(scope)),
+        st.tuples(st.just("delete_fields"), st.tuples(scope, st.sampled_from("ab"))),
+    )
+    return [Call(*found) for found in draw(st.lists(one, min_size=3, max_size=8))]
+
+
+HIDDEN = ("tick", "remote", "authority")
+
+
+def hidden_of(store: Any, scope: str) -> list[str | None]:
+    """Return what a document holds and nobody is shown."""
+    if isinstance(store, RedisCloudStore):
+        key = store._room._replica.keys.doc(scope)
+        return [value if value is None else value.decode() for value in store._runner.client.hmget(key, HIDDEN)]
+    columns = [DOCUMENTS.c[name] for name in HIDDEN]
+    query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
+    with store._made.engine.connect() as connection:
+        row = connection.execute(query).one_or_none() or [None] * len(HIDDEN)
+    return [value if value is None else str(value) for value in row]
+
+
+def known_of(store: Any) -> dict[str, Any]:
+    """Return all that can be read of a store; times and ids are its own."""
+    found: dict[str, Any] = {}
+    for scope in sorted(set(SCOPES)):
+        found[scope] = store.get(scope)
+        found[f"hidden of {scope}"] = hidden_of(store, scope)
+        found[f"history of {scope}"] = [
+            (event.direction, event.version, event.success, event.error) for event in store.sync_history(scope, 1000)
+        ]
+        found[f"conflicts of {scope}"] = [
+            {key: value for key, value in conflict.items() if key not in {"id", "timestamp"}}
+            for conflict in store.conflicts(scope, 1000)
+        ]
+    feed = store.changes_since("", 100)
+    found["feed"] = feed.changes
+    found["place"] = feed.cursor.partition(":")[2]
+    found["one at a time"] = [scope for scope, _ in store.changes_since("", 1).changes]
+    return found
+
+
+@pytest.fixture(scope="module")
+def redis_and_sql() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_the_clock(patch, NOW)
+        patch.setattr("edge_redis.stores.database.time", ServerClock(NOW))
+        patch.setattr(ServerClock, "time_ns", lambda clock: int(clock.now) * 1_000_000_000, raising=False)
+        edge, url = fakeredis.FakeRedis(), "sqlite://"
+        first = SqlCloudStore(url)
+
+        def make() -> tuple[RedisCloudStore, SqlCloudStore]:
+            namespace = f"n{next(_names)}"
+            return RedisCloudStore(edge, namespace=namespace), SqlCloudStore(first._made.engine, namespace=namespace)
+
+        yield make
+        first.close()
+
+
+Make = Callable[[], tuple[RedisCloudStore, SqlCloudStore]]
+
+
+ALL = list(ConflictStrategy)
+STRATEGIES = {
+    "by version": [ConflictStrategy.REMOTE_WINS],
+    "by clock": [ConflictStrategy.LATEST_WINS],
+    "by whatever decides": [each for each in ALL if each is not ConflictStrategy.MERGE],
+    "by anything": ALL,
+}
+
+
+@pytest.mark.parametrize("strategies", STRATEGIES.values(), ids=STRATEGIES)
+def test_the_same_comes_out_of_both(redis_and_sql: Make, strategies: list[ConflictStrategy]) -> None:
+    @settings(max_examples=25)
+    @given(calls=calls_of(st.sampled_from(strategies)))
+    def check(calls: list[Call]) -> None:
+        one, other = redis_and_sql()
+        for call in calls:
+            assert call.on(other) == call.on(one)
+        assert known_of(other) == known_of(one)
+
+    check()

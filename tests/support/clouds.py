@@ -1,0 +1,88 @@
+"""The clouds that tests of syncing run on: in the edge's own Redis, or in an SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from edge_redis.stores.tables import METADATA
+from support.servers import Backend, Servers
+
+SQL_CLOUD = "sqlite"
+"""A backend whose edge is on fakeredis and whose cloud is in a file of SQLite."""
+
+
+def sqlite(folder: Path) -> sqlalchemy.Engine:
+    """Return the engine of a database in ``folder``, which does not wait for a disk."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{folder}/cloud.db")
+    sqlalchemy.event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF").close())
+    return engine
+
+
+def one_of(name: str, servers: Servers, folder: Path) -> Iterator[Backend]:
+    """Give the backend of this name, empty."""
+    if name != SQL_CLOUD:
+        yield servers.backend(name)
+        return
+    engine = sqlite(folder)
+    yield Backend("fakeredis", sql=engine)
+    engine.dispose()
+
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def rows(engine: sqlalchemy.Engine) -> Rows:
+    """Return what is in every table."""
+    with engine.begin() as connection:
+        METADATA.create_all(connection)
+        return {
+            table.name: [
+                dict(row) for row in connection.execute(table.select().order_by(*table.primary_key)).mappings()
+            ]
+            for table in METADATA.sorted_tables
+        }
+
+
+def put_back(engine: sqlalchemy.Engine, found: Rows) -> None:
+    """Let every table have these rows, and no other."""
+    with engine.begin() as connection:
+        for table in METADATA.sorted_tables:
+            connection.execute(table.delete())
+            if found.get(table.name):
+                connection.execute(table.insert(), found[table.name])
+
+
+def clear(url: str) -> None:
+    """Let a database have no table of ours."""
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    METADATA.drop_all(engine)
+
+
+def wipe(backend: Backend) -> None:
+    """Take everything from the cloud."""
+    if backend.sql:
+        put_back(backend.sql, {})
+        return
+    with backend.client() as client:
+        client.delete(*client.keys("er:{default:cloud0}:*"))
+
+
+def back_up(backend: Backend) -> Callable[[], None]:
+    """Return what puts the cloud back to what it is now."""
+    if backend.sql:
+        engine, found = backend.sql, rows(backend.sql)
+        return lambda: put_back(engine, found)
+    with backend.client() as client:
+        kept = {key: client.dump(key) for key in client.keys("er:{default:cloud0}:*")}
+
+    def restore() -> None:
+        wipe(backend)
+        with backend.client() as client:
+            for key, body in kept.items():
+                client.restore(key, 0, body)
+
+    return restore
