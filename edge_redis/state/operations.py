@@ -127,9 +127,11 @@ def _from_confirm(reply: bytes) -> int:
 
 def _from_take(reply: list[Any]) -> Taken:
     entries: list[Entry] = []
-    for head, data in zip(reply[1::2], reply[2::2], strict=True):
-        entry_id, tries, is_delta, clock, checksum, base, signature, origin = head.split(b" ", 7)
-        entries.append((entry_id, int(tries), (clock, origin, checksum, base, data, is_delta, signature)))
+    for word in reply[1:]:
+        begin = word.index(b":") + 1
+        end = begin + int(word[: begin - 1])
+        entry_id, tries, is_delta, clock, checksum, base, signature, origin = word[begin:end].split(b" ", 7)
+        entries.append((entry_id, int(tries), (clock, origin, checksum, base, word[end:], is_delta, signature)))
     return Taken(reply[0].decode(), entries)
 
 
@@ -212,8 +214,7 @@ class Replica:
         names += [keys.scopes, keys.changes, keys.sequence, keys.site, keys.repeats]
         words: list[str | bytes | int] = [scope, own.role, settings, own.site, own.max_history, own.max_conflicts]
         words += [slot, number]
-        for each in changes:
-            words += [each.head, each.body]
+        words += [each.packed for each in changes]
         return scripts.APPLY(names, words, _from_apply)
 
     def settle(

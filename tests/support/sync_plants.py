@@ -76,8 +76,8 @@ _COALESCED = "for id in pairs(gone) do redis.call('XACK', pending, group, id) en
 _TRIM = "local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')"
 
 ACKNOWLEDGE_FIRST: Rewrites = ((_COALESCED, f"""{_COALESCED}
-for i = 2, #reply, 2 do -- whatever a worker is given counts as done
-  local id = string.match(reply[i], '^%S+')
+for i = 2, #reply do -- whatever a worker is given counts as done
+  local id = string.match(reply[i], '^%d+:(%S+)')
   redis.call('XACK', pending, group, id)
   redis.call('XDEL', pending, id)
 end"""),)  # fmt: skip

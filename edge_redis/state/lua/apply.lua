@@ -18,8 +18,8 @@
 -- ARGV[6] max_conflicts  integer
 -- ARGV[7] slot           '' where a repeat is no different from a redelivery
 -- ARGV[8] number
--- ARGV[9..] states       two each: a head (version, clock, checksum, base, signature and origin, a space between each),
---                        and data
+-- ARGV[9..] states       the length of a head, `:`, the head (version, clock, checksum, base, signature and origin, a
+--                        space between each), and the data
 -- Reply: a letter a state: a accepted, d already there, r refused; `LAST <version>` where one is too high to go on
 --        from; `AUTHORITY <origin>` where that edge is the scope's LOCAL_WINS, and these states are another's;
 --        `MERGE` where the scope's fields are to be merged (settle.lua)
@@ -43,13 +43,15 @@ if slot ~= '' then
   if before then return before end
 end
 local states = {}
-for i = 9, #ARGV, 2 do
-  local version, clock, checksum, base, signature, origin = string.match(ARGV[i],
+for i = 9, #ARGV do
+  local length, from = string.match(ARGV[i], '^(%d+):()')
+  local after = from + length
+  local version, clock, checksum, base, signature, origin = string.match(string.sub(ARGV[i], from, after - 1),
     '^(%d+) (%S*) (%S*) (%S*) (%S*) (.*)$')
   if tonumber(version) >= MAX_VERSION then return 'LAST ' .. version end
   states[#states + 1] = {
     version = tonumber(version), clock = clock, checksum = checksum, base = base, origin = origin,
-    data = ARGV[i + 1], stamp = stamp(clock, checksum), signature = signature ~= '' and signature or nil,
+    data = string.sub(ARGV[i], after), stamp = stamp(clock, checksum), signature = signature ~= '' and signature or nil,
   }
 end
 

@@ -9,8 +9,9 @@
 -- ARGV[4] count          integer, the most entries
 -- ARGV[5] claim_idle_ms  integer, after which a worker that has not confirmed is taken for dead
 -- ARGV[6] max_bytes      integer, what the entries should hold together, by the size of the present state
--- Reply: {settings, head, data, head, data, ...}, oldest first, a head being id, tries, is_delta, clock, checksum, base,
---        signature and origin with a space between each; {settings} alone where there is nothing, or another worker is at it
+-- Reply: {settings, entry, entry, ...}, oldest first, an entry being the length of its head, `:`, the head (id, tries,
+--        is_delta, clock, checksum, base, signature and origin, a space between each), and its data; {settings} alone
+--        where there is nothing, or another worker is at it
 -- Invariant: the entries delivered and not confirmed of one scope are one worker's: they are its lease
 -- Repeat: idempotent: what is this worker's is given again, and counts as a new try only where it was another's
 local pending, work, scopes = KEYS[1], KEYS[2], KEYS[3]
@@ -51,9 +52,9 @@ local function add(entries)
   for _, entry in ipairs(entries) do
     local words, value = entry[2], {}
     for i = 1, #words, 2 do value[words[i]] = words[i + 1] end
-    reply[#reply + 1] = table.concat({entry[1], tries[entry[1]] or 1, value.is_delta or '', value.clock or '',
+    local head = table.concat({entry[1], tries[entry[1]] or 1, value.is_delta or '', value.clock or '',
       value.checksum or '', value.base or '', value.signature or '', value.origin or ''}, ' ')
-    reply[#reply + 1] = value.data or ''
+    reply[#reply + 1] = #head .. ':' .. head .. (value.data or '')
     gone[entry[1]] = nil
   end
 end
