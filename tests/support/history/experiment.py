@@ -91,7 +91,8 @@ class Experiment:
                 trouble = self._heal(fleet, stalled_seconds)
                 report.healing.append(time.monotonic() - began)
                 report.violations += [*trouble, *checker.check(self._plan.strategies)]
-                report.violations += [] if report.violations else self._by_the_api(fleet)
+                if report.seconds >= seconds and not report.violations:
+                    report.violations += self._by_the_api(fleet)
                 report.harms = nemesis.counts + fleet.proxy.counts
                 report.calls, report.steps, report.excused = checker.calls, checker.steps, checker.excused
                 checking = time.monotonic() - began - report.healing[-1]
