@@ -19,7 +19,7 @@ def quiet(caplog):
 
 def test_every_history_holds_whatever_is_killed_cut_and_skewed(tmp_path) -> None:
     plan = Plan(tuple(ConflictStrategy), 24, Plant(), tmp_path, pause=0.02, seed=1)
-    report = Experiment(plan).run(seconds=5, round_seconds=2.5)
+    report = Experiment(plan).run(seconds=5, round_seconds=2.5, stalled_seconds=20)
     save(tmp_path, report.violations)
     assert not report.violations, "\n".join([*report.lines(), *map(str, report.violations), f"see {tmp_path}"])
     assert sum(count for (_, outcome), count in report.calls.items() if outcome == "ok") > 100

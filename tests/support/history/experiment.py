@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
+from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore, SyncState
 from edge_redis.state.change import shown
 from edge_redis.state.keys import StateKeys
 from support.history.actors import KEPT, LOAD, Plan
@@ -26,6 +26,10 @@ def _same(one: list[bytes], other: list[bytes]) -> bool:
     if one == other:
         return True
     return None not in one + other and one[:2] == other[:2] and shown(one[3]) == shown(other[3])
+
+
+def _user_sees(state: SyncState | None) -> object:
+    return state and (state.data, state.version, state.checksum, state.updated_at)
 
 
 @dataclass
@@ -91,7 +95,8 @@ class Experiment:
                 trouble = self._heal(fleet, stalled_seconds)
                 report.healing.append(time.monotonic() - began)
                 report.violations += [*trouble, *checker.check(self._plan.strategies)]
-                report.violations += [] if report.violations else self._by_the_api(fleet)
+                if report.seconds >= seconds and not report.violations:
+                    report.violations += self._by_the_api(fleet)
                 report.harms = nemesis.counts + fleet.proxy.counts
                 report.calls, report.steps, report.excused = checker.calls, checker.steps, checker.excused
                 checking = time.monotonic() - began - report.healing[-1]
@@ -175,7 +180,7 @@ class Experiment:
                     for edge in EDGES:
                         sync = EdgeSynchronizer(clients[edge], **self._plan.settings(strategy, number, edge))
                         state, is_synced = sync.get_local_state(), sync.is_synced
-                        if state != final or not is_synced:
+                        if _user_sees(state) != _user_sees(final) or not is_synced:
                             fault = f"{NAMES[edge]} has {state}, synced {is_synced}, and the cloud {final}"
                             found.append(Violation(strategy.value, f"s{number}", [fault], ""))
         return found

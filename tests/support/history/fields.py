@@ -53,7 +53,7 @@ def fields_of(doc: Doc | None) -> tuple[Stamp, Fields]:
 
 def equal(history: History) -> Iterator[str]:
     """Yield where replicas differ in fields, stamps or version; whether one holds them as fields is no matter."""
-    seen = [doc and (doc.version, doc.clock, doc.origin, fields_of(doc)) for doc in history.finals]
+    seen = [doc and (doc.version, doc.clock, fields_of(doc)) for doc in history.finals]
     if any(each != seen[0] for each in seen):
         yield f"replicas differ: {seen}"
 

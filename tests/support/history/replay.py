@@ -94,7 +94,7 @@ class End:
         """Return the steps of each scope that blocks tell of. A wipe stands among the steps of every scope."""
         found: dict[Scope, list[Step]] = defaultdict(list)
         for block in blocks:
-            if block and block[0][0].upper() == b"FLUSHALL":
+            if any(words[0].upper() == b"FLUSHALL" for words in block):
                 for scope in {*self.docs, *found}:
                     found[scope].append(self._step("wipe", scope, version=self.confirmed.get(scope, 0)))
                 self.life += 1

@@ -19,9 +19,11 @@ each version.
 
 And the final state is the greatest in the strategy's order of all writes that are so accounted for.
 
-Excused is what an edge had not yet confirmed when it was wiped, unless the cloud has had it; and
-what docs/sync.md names as a limit: the last states of an edge's former life, where all states of
-its new life under versions that the cloud had had were coalesced before a worker came.
+Excused is what an edge had not yet confirmed when it was wiped, unless the cloud has had it; what
+docs/sync.md names as a limit: the last states of an edge's former life, where all states of its
+new life under versions that the cloud had had were coalesced before a worker came; and what an
+edge that was wiped wrote again under the same version with the same data, which the contract of a
+store takes for one change.
 
 **LOCAL_WINS.** A remote state never replaces one at the edge that has the authority, and what was
 last written there is the final data.
@@ -65,6 +67,8 @@ class History:
     ends: Sequence[Sequence[Step]]
     claimed: set[tuple[int, int, str]] = field(default_factory=set)
     """Ends, their lives and scopes where the authority has made itself known; of all of the past."""
+    written_before: set[tuple[str, int, str]] = field(default_factory=set)
+    """Origin, version and checksum of all that edges wrote of this scope before."""
     excused: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -179,6 +183,16 @@ def _beyond_the_limit(history: History, lineage: Lineage) -> set[Key]:
     return lost
 
 
+def identity(doc: Doc) -> tuple[str, int, str]:
+    return doc.origin, doc.version, doc.checksum
+
+
+def _is_written_again(history: History, doc: Doc) -> bool:
+    if identity(doc) in history.written_before:
+        return True
+    return sum(identity(step.after) == identity(doc) for step in history.writes(EDGES)) > 1
+
+
 def accounted(history: History) -> Iterator[str]:
     """Yield the writes that are neither in the final state, nor known to it, nor in conflict, nor excused."""
     lineage = Lineage(history)
@@ -192,7 +206,9 @@ def accounted(history: History) -> Iterator[str]:
     if missing:
         limit = _beyond_the_limit(history, lineage) & missing.keys()
         history.excused["under the limit that docs/sync.md names"] += len(limit)
-        for key in missing.keys() - limit:
+        twins = {key for key, doc in missing.items() if _is_written_again(history, doc)} - limit
+        history.excused["of the same version, origin and data as another change"] += len(twins)
+        for key in missing.keys() - limit - twins:
             doc = missing[key]
             yield f"lost: version {doc.version} of {doc.origin}, clock {doc.clock}: {doc.body!r}"
     if history.strategy is not ConflictStrategy.LOCAL_WINS:
