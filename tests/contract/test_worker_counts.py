@@ -88,6 +88,21 @@ def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client):
             assert runner.run(two._room._delivery._count("room", heirs.entries)) == 2
 
 
+def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_it_went(client):
+    with EdgeSynchronizer(client, scope="room") as sync:
+        sync.update_local({"n": 1})
+        workers = [CloudWorker(client, FailingStore(), claim_idle_seconds=0.001) for _ in range(3)]
+        runner = BlockingRunner(client)
+        taken = [_until_taken(runner, worker) for worker in workers]  # each takes the one before for dead
+        assert [each.entries[0][1] for each in taken] == [1, 2, 3]
+        runner.run(workers[0]._room._delivery._give_back("room", taken[0]))
+        assert runner.run(workers[2]._room._delivery._count("room", taken[2].entries, change=-2)) == 1  # still its own
+        runner.run(workers[0]._room._delivery._give_back("room", taken[0]))
+        assert _until_taken(runner, workers[1]).entries[0][1] == 2
+        for worker in workers:
+            worker.close()
+
+
 def _until_taken(runner, worker):
     from support.deadline import eventually  # noqa: PLC0415 -- of this helper alone
 

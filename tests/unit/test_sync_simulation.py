@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from random import Random
 
 import pytest
 
-from edge_redis import ConflictStrategy
+from edge_redis import ConflictStrategy, EdgeSynchronizer
+from edge_redis.core.operation import Operation, command
+from edge_redis.state import scripts
 from support.exploration import survey
 from support.simulated import remembering
 from support.simulation import LOSSES, Actor, Scenario, explore, replay, seeds
@@ -164,3 +167,19 @@ def test_two_edges_that_write_the_same_at_the_same_moment_come_to_one_origin(str
     for edge in range(2):
         world.syncs[edge].update_local({"same": 1})
     world.check()
+
+
+def test_an_edge_wiped_during_its_first_pull_is_another_edge_though_the_same_process_writes_first_again() -> None:
+    world = World()
+    world.cloud.update("other", {"cloud": 1})
+    world.syncs[0].update_local({"a": 1})  # this process gives the edge its name
+    flow, runner = world.worker("running")._puller.pull(), world.runner(0)
+    step = next(flow)
+    with suppress(StopIteration):
+        while True:
+            if isinstance(step, Operation) and step.script is scripts.ADVANCE:
+                runner.run(command(bool, "FLUSHALL"))
+                world.syncs[0].update_local({"b": 1})
+            step = flow.send(runner.perform(step))
+    world.heal()
+    assert EdgeSynchronizer(world.client(0), scope="other").get_local_state() == world.cloud.get("other")

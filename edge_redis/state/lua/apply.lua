@@ -13,7 +13,7 @@
 -- ARGV[2] role           edge or cloud
 -- ARGV[3] settings       strategy, max_pending, overflow and origin; `?` for those the scope has here, and after it
 --                        the strategy that other edges have told the cloud, '' for none
--- ARGV[4] candidate      the site's name, where it has none
+-- ARGV[4] candidate      who names the site, where it has no name
 -- ARGV[5] max_history    integer
 -- ARGV[6] max_conflicts  integer
 -- ARGV[7] slot           '' where a repeat is no different from a redelivery
@@ -30,6 +30,7 @@
 -- include: document
 -- include: outbox
 -- include: history
+-- include: site
 local doc, pending, work, history, conflicts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local scopes, changes, sequence, site, repeats = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local scope, role, slot = ARGV[1], ARGV[2], ARGV[7]
@@ -80,8 +81,9 @@ if strategy == 'merge' or (current and current.merged) then return 'MERGE' end
 for _, state in ipairs(states) do
   if string.byte(state.data, 1) == 146 then return 'MERGE' end
 end
-local site_name = redis.call('GET', site)
-if own == '' then own = site_name or ARGV[4] end
+local known_site = redis.call('GET', site)
+local site_name = known_site or name_site(ARGV[4])
+if own == '' then own = site_name end
 
 -- LOCAL_WINS is authority, and of two that each write theirs again above the other's none would ever have done.
 local authority
@@ -263,7 +265,7 @@ if authority then fields[#fields + 1], fields[#fields + 2] = 'authority', author
 if told then fields[#fields + 1], fields[#fields + 2] = 'strategy', told end
 if #fields > 2 then redis.call(unpack(fields)) end
 write_document(doc, current)
-if not site_name then redis.call('SET', site, ARGV[4]) end
+if not known_site then redis.call('SET', site, site_name) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif current.version ~= version_before or current.stamp ~= stamp_before or current.origin ~= origin_before then

@@ -5,7 +5,8 @@
 -- ARGV[3] idle_ms        integer, what their idle time becomes: how soon another worker may claim them
 -- ARGV[4..] entries      two each: id, the count of tries, this one included
 -- Reply: integer, entries that are still this worker's
--- Invariant: an entry that another worker has taken over is left to it
+-- Invariant: an entry that another worker has taken over is left to it. Where it is given back (idle_ms), its count
+--            begins anew: whoever took over took this worker for dead, and may be waiting for the same outage
 -- Repeat: idempotent, counts are set and not raised
 local pending, group, consumer, idle_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 redis.call('XLEN', pending)
@@ -13,9 +14,13 @@ local given = 0
 for i = 4, #ARGV, 2 do
   local held = redis.pcall('XPENDING', pending, group, ARGV[i], ARGV[i], 1)
   if held.err then return given end -- no such group: nothing is claimed
-  if held[1] and held[1][2] == consumer then
+  local other = held[1] and held[1][2] ~= consumer and held[1]
+  local tries = tonumber(ARGV[i + 1])
+  if other and tonumber(idle_ms) > 0 then
+    redis.call('XCLAIM', pending, group, other[2], 0, ARGV[i], 'IDLE', other[3], 'RETRYCOUNT', 1, 'JUSTID')
+  elseif held[1] and not other then
     local found = redis.call('XCLAIM', pending, group, consumer, 0, ARGV[i], 'IDLE', idle_ms,
-      'RETRYCOUNT', math.max(0, tonumber(ARGV[i + 1])), 'JUSTID')
+      'RETRYCOUNT', math.max(0, tries), 'JUSTID')
     given = given + #found
   end
 end

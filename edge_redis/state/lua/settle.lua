@@ -10,7 +10,7 @@
 -- ARGV[2] role           edge or cloud
 -- ARGV[3] expected       the stamp of the document that was merged, `-` for none
 -- ARGV[4] settings       strategy, max_pending, overflow and origin; '' for those the scope has here
--- ARGV[5] candidate      the site's name, where it has none
+-- ARGV[5] candidate      who names the site, where it has no name
 -- ARGV[6] max_history    integer
 -- ARGV[7] slot           '' where a repeat is no different from a redelivery
 -- ARGV[8] number
@@ -25,6 +25,7 @@
 -- include: repeats
 -- include: document
 -- include: history
+-- include: site
 local doc, history, scopes, changes, sequence, site, repeats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local scope, is_edge, settings, slot, letters = ARGV[1], ARGV[2] == 'edge', ARGV[4], ARGV[7], ARGV[9]
 local at = now_ms()
@@ -44,7 +45,7 @@ else
   redis.call('ZSCORE', changes, scope)
   redis.call('GET', sequence)
 end
-local site_name = redis.call('GET', site)
+local known_site = redis.call('GET', site)
 local version, clock, checksum, base, signature, origin = string.match(ARGV[10],
   '^(%d+) (%S*) (%S*) (%S*) (%S*) (.*)$')
 local state = {
@@ -66,7 +67,7 @@ for i = 12, #ARGV do
   end
 end
 write_document(doc, state)
-if not site_name then redis.call('SET', site, ARGV[5]) end
+if not known_site then redis.call('SET', site, name_site(ARGV[5])) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif not current or state.version ~= current.version or state.stamp ~= current.stamp

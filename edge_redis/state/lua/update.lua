@@ -2,7 +2,7 @@
 -- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
 --                                pending, work and scopes at an edge, changes and sequence in the cloud, site, floor, repeats.
 --                                Few words are few microseconds: this is the call that applications wait for.
--- ARGV[1] end            role (edge or cloud), the site's name where it has none, strategy, max_pending, overflow
+-- ARGV[1] end            role (edge or cloud), who names the site where it has no name, strategy, max_pending, overflow
 --                        (coalesce or reject) and origin ('' for the site's name), a space between each
 -- ARGV[2] call           slot, number, is_delta (1 or 0), the stamp of the state this is made of (`-` for none, `*` for
 --                        any), the checksum of data, its clock (`-` for the server's), and its signature (`-` for none),
@@ -16,6 +16,7 @@
 -- include: repeats
 -- include: document
 -- include: outbox
+-- include: site
 local doc, data = KEYS[1], ARGV[3]
 local tag = string.match(doc, '^[^}]*}')
 local scope = string.sub(doc, #tag + 6)
@@ -56,8 +57,9 @@ else
   redis.call('ZSCORE', tag .. ':changes', scope)
   redis.call('GET', tag .. ':sequence')
 end
-local site_name = redis.call('GET', tag .. ':site')
-if origin == '' then origin = site_name or candidate end
+local known_site = redis.call('GET', tag .. ':site')
+local site_name = known_site or name_site(candidate)
+if origin == '' then origin = site_name end
 
 if clock == '-' then clock = tick(seen, time) end
 local state = {
@@ -75,7 +77,7 @@ if is_edge then
 else
   announce(tag .. ':changes', tag .. ':sequence', scope)
 end
-if not site_name then redis.call('SET', tag .. ':site', candidate) end
+if not known_site then redis.call('SET', tag .. ':site', site_name) end
 write_document(doc, state, true)
 local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin
 remember(repeats, at, slot, number, reply)
