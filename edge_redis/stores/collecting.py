@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
-from edge_redis.errors import CorruptDataError
+from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 from edge_redis.state import merge
 from edge_redis.state.change import shown
 from edge_redis.stores.database import Database
@@ -67,9 +67,11 @@ def _deleted(database: Database, namespace: str, row: Any, cutoff: str) -> _Dele
             return None
         if not row.is_empty:
             state = from_head(*database.read("collect", partial(_read, namespace, row.scope)))
-        return _Delete(row.scope, state.stamp, row.rows) if shown(state.body) is None else None
-    except CorruptDataError:
+        state.verify()  # or what was cut down to nothing would be taken for a delete
+        is_old = state.clock <= cutoff and shown(state.body) is None
+    except (CorruptDataError, ChecksumMismatchError):
         return None
+    return _Delete(row.scope, state.stamp, row.rows) if is_old else None
 
 
 def _read(namespace: str, scope: str, connection: Connection) -> tuple[Any, Any]:
