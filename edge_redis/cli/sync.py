@@ -37,7 +37,9 @@ def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public nam
     forget = _command(what, "collect", "forget the scopes that were deleted long ago, at the edge and in the cloud")
     days = COLLECTED_AFTER / 86_400
     forget.add_argument("--days", type=float, default=days, help=f"since when deleted (default: {days:g})")
-    forget.add_argument("--cloud-url", metavar="URL", help="the cloud's server (default: the edge's)")
+    forget.add_argument(
+        "--cloud-url", metavar="URL", help="the cloud's server or SQL database (default: the edge's server)"
+    )
     forget.set_defaults(run=_collect)
 
 
@@ -64,10 +66,10 @@ def _status(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _cloud(url: str | None, namespace: str) -> Iterator[Any]:
-    """Give what a CloudWorker takes for the cloud at ``url``."""
+    """Give the store of the cloud at ``url``."""
     if url is None or not url.startswith(_SQL):
-        with connect(url) as client:
-            yield client
+        with connect(url) as client, RedisCloudStore(client, namespace=namespace) as redis_store:
+            yield redis_store
         return
     from edge_redis.stores.sql import SqlCloudStore  # noqa: PLC0415 -- an extra that Redis does without
 
@@ -96,12 +98,10 @@ def _dead_letters(arguments: argparse.Namespace) -> int:
 
 def _collect(arguments: argparse.Namespace) -> int:
     seconds = check.non_negative("--days", arguments.days) * 86_400
-    namespace, cloud_url = arguments.namespace, arguments.cloud_url or arguments.url
     with (
         connect(arguments.url) as edge,
-        connect(cloud_url) as cloud,
-        RedisCloudStore(cloud, namespace=namespace) as store,
-        CloudWorker(edge, store, namespace=namespace) as worker,
+        _cloud(arguments.cloud_url or arguments.url, arguments.namespace) as cloud,
+        CloudWorker(edge, cloud, namespace=arguments.namespace) as worker,
     ):
-        print(f"forgotten: {worker.collect(seconds):,} at the edge, {store.collect(seconds):,} in the cloud")
+        print(f"forgotten: {worker.collect(seconds):,} at the edge, {cloud.collect(seconds):,} in the cloud")
     return 0

@@ -61,14 +61,16 @@ class Seen:
 class Document:
     """A scope as the cloud holds it.
 
-    ``tick`` is the newest clock seen, ``remote`` the highest version that an edge has shown, and
-    ``authority`` the origin of the edge that is LOCAL_WINS, None while there is none.
+    ``tick`` is the newest clock seen, ``remote`` the highest version that an edge has shown,
+    ``authority`` the origin of the edge that is LOCAL_WINS, None while there is none, and ``strategy``
+    that which edges have told (for ``Feed.strategies``), None while none has.
     """
 
     state: Change
     tick: str
     remote: int = 0
     authority: str | None = None
+    strategy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def decide(
 
     Raises:
         CorruptDataError: a state cannot have been written by any edge.
+        ChecksumMismatchError: the document is damaged, and was to be merged.
         AuthorityConflictError: the scope is LOCAL_WINS at another edge.
 
     """
@@ -125,13 +128,13 @@ def decide(
     authority = _authority(document, states, strategy)
     deciding = _Deciding(document, seen, by_clock=strategy is ConflictStrategy.LATEST_WINS)
     letters = "".join(map(deciding.take, states))
-    return deciding.decision(letters, authority)
+    return deciding.decision(letters, authority, strategy.value)
 
 
 def _check(states: Sequence[Change]) -> None:
     for state in states:
         if not 0 <= state.version < MAX_VERSION:
-            raise CorruptDataError(f"version {state.version} is none that is ever written")
+            raise CorruptDataError(f"version {state.version} is higher than any that is ever written")
         if not _CLOCK.fullmatch(state.clock):
             raise CorruptDataError(f"a clock does not decode: {state.clock!r}")
         clock.to_datetime(state.clock.encode())  # or nobody could read the document any more
@@ -154,14 +157,15 @@ def _authority(document: Document | None, states: Sequence[Change], strategy: Co
 def _joined(document: Document | None, states: Sequence[Change]) -> Decision:
     """MERGE: nothing wins, each field goes to its later change."""
     present = None if document is None else document.state
+    if present is not None:
+        present.verify()  # or damaged fields would go on under a checksum of their own
     state, letters = merged(present, states)
-    tick, remote, authority = state.clock, 0, None
-    if document is not None:
-        state = replace(state, version=max(state.version, document.state.version))
-        tick, remote, authority = max(tick, document.tick), document.remote, document.authority
-    remote = max(remote, *(each.version for each in states))
+    state = replace(state, is_delta=False)
+    before = Document(state, state.clock) if document is None else document
+    state = replace(state, version=max(state.version, before.state.version))
+    tick, remote = max(state.clock, before.tick), max(before.remote, *(each.version for each in states))
     return Decision(
-        Document(replace(state, is_delta=False), tick, remote, authority),
+        replace(before, state=state, tick=tick, remote=remote),
         letters,
         events=[
             Event(each.version, success=True) for each, letter in zip(states, letters, strict=True) if letter == "a"
@@ -171,7 +175,10 @@ def _joined(document: Document | None, states: Sequence[Change]) -> Decision:
 
 
 def _is_new(before: Change | None, after: Change) -> bool:
-    return before is None or (before.version, before.stamp) != (after.version, after.stamp)
+    if before is None:
+        return True
+    # Two origins may write the same at the same moment.
+    return (before.version, before.stamp, before.origin) != (after.version, after.stamp, after.origin)
 
 
 class _Deciding:
@@ -186,9 +193,9 @@ class _Deciding:
         self._events: list[Event] = []
         self._conflicts: list[Conflict] = []
 
-    def decision(self, letters: str, authority: str | None) -> Decision:
+    def decision(self, letters: str, authority: str | None, strategy: str) -> Decision:
         assert self._state is not None
-        document = Document(self._state, self._tick, self._remote, authority)
+        document = Document(self._state, self._tick, self._remote, authority, strategy)
         announced = _is_new(self._before, self._state)
         return Decision(document, letters, self._told, self._events, self._conflicts, announced)
 

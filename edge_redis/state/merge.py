@@ -18,7 +18,8 @@ from typing import Any, Final, TypeAlias
 from edge_redis.core import codec
 from edge_redis.errors import CorruptDataError
 
-_ARRAY_OF_TWO: Final = b"\x92"
+ARRAY_OF_TWO: Final = b"\x92"
+"""How a body of this strategy begins, and none of another."""
 
 MAX_JOINED_BYTES: Final = 512 * 1024 * 1024
 """Of what merging makes: Redis takes no more. The limits of writers do not bind it, or the ends would stay apart."""
@@ -62,7 +63,7 @@ class Fields:
 
 def is_merged(body: bytes) -> bool:
     """Whether a body is one of this strategy."""
-    return body[:1] == _ARRAY_OF_TWO
+    return body[:1] == ARRAY_OF_TWO
 
 
 def unpack(body: bytes) -> Fields:

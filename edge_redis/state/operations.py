@@ -94,8 +94,8 @@ def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw repl
         raise InvalidArgumentError("the scope is at the last version there is")
     if isinstance(reply, list):
         stamp = reply[0].decode()
-        if stamp == NOTHING:
-            return Present("", b"")
+        if stamp == NOTHING:  # what is written next comes after the deletes that were forgotten
+            return Present("", b"", int(reply[2]), reply[3].decode())
         body = change.whole(reply[1], stamp.rpartition("-")[2], "the present state")
         return Present(stamp, body, int(reply[2]), reply[3].decode())
     _, version, moment, origin = reply.split(b" ", 3)

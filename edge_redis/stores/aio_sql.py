@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from edge_redis.runtime.threads import in_thread
 from edge_redis.services.bind import described_by
+from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis.stores import sql
 
 if TYPE_CHECKING:
@@ -46,11 +47,16 @@ class SqlCloudStore:
         namespace: that of the edges it serves.
         max_history: pushed changes kept a scope, up to 100,000.
         max_conflicts: losing sides kept a scope, up to 100,000.
+        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
+        max_fields: of such a state, at the top level, up to 1,000,000.
 
     Raises:
         InvalidArgumentError, InvalidTypeError: no such database can be used.
 
     """
+
+    scopes_at_once: int
+    """How many scopes a CloudWorker pushes at once: SQLite has one writer at a time."""
 
     def __init__(
         self,
@@ -59,10 +65,18 @@ class SqlCloudStore:
         namespace: str = "default",
         max_history: int = 1000,
         max_conflicts: int = 1000,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
     ) -> None:
         self._store = sql.SqlCloudStore(
-            engine_or_url, namespace=namespace, max_history=max_history, max_conflicts=max_conflicts
+            engine_or_url,
+            namespace=namespace,
+            max_history=max_history,
+            max_conflicts=max_conflicts,
+            max_bytes=max_bytes,
+            max_fields=max_fields,
         )
+        self.scopes_at_once = self._store.scopes_at_once
 
     get = _threaded(sql.SqlCloudStore.get)
     update = _threaded(sql.SqlCloudStore.update)
@@ -71,6 +85,7 @@ class SqlCloudStore:
     apply = _threaded(sql.SqlCloudStore.apply)
     changes_since = _threaded(sql.SqlCloudStore.changes_since)
     release_authority = _threaded(sql.SqlCloudStore.release_authority)
+    collect = _threaded(sql.SqlCloudStore.collect)
     sync_history = _threaded(sql.SqlCloudStore.sync_history)
     conflicts = _threaded(sql.SqlCloudStore.conflicts)
     close = _threaded(sql.SqlCloudStore.close)

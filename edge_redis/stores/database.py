@@ -85,8 +85,8 @@ class Database:
     def __init__(self, engine_or_url: object) -> None:
         self._is_own = not isinstance(engine_or_url, Engine)
         self.engine = engine_or_url if isinstance(engine_or_url, Engine) else _engine(engine_or_url)
-        self._is_sqlite = _known(self.engine.dialect.name) == "sqlite"
-        if self._is_sqlite and isinstance(self.engine.pool, SingletonThreadPool):
+        self.is_sqlite = _known(self.engine.dialect.name) == "sqlite"
+        if self.is_sqlite and isinstance(self.engine.pool, SingletonThreadPool):
             raise InvalidArgumentError(
                 "with this engine every thread has a database in memory of its own: give the URL, or a file"
             )
@@ -138,27 +138,27 @@ class Database:
 
     def _transaction(self, begin: str, work: Callable[[Connection], T]) -> T:
         with self.engine.connect() as plain:
-            if self._is_sqlite:
+            if self.is_sqlite:
                 return _on_sqlite(plain.execution_options(isolation_level="AUTOCOMMIT"), begin, work)
             connection = plain.execution_options(isolation_level="READ COMMITTED")
             with connection.begin():
                 return work(connection)
 
     def _create_tables(self, connection: Connection) -> None:
-        if not self._is_sqlite:  # where IF NOT EXISTS fails when two come at once
+        if not self.is_sqlite:  # where IF NOT EXISTS fails when two come at once
             connection.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
         METADATA.create_all(connection)
 
     def now(self, connection: Connection) -> int:
         """Return the database's time in microseconds since 1970; in SQLite it is this machine's."""
-        if self._is_sqlite:
+        if self.is_sqlite:
             return time.time_ns() // 1000
         return int(clock.from_datetime(connection.execute(select(func.clock_timestamp())).scalar_one()))
 
     @property
     def insert(self) -> Any:  # noqa: ANN401 -- two functions of one shape and two types
         """The dialect's INSERT, which knows ON CONFLICT."""
-        return sqlite.insert if self._is_sqlite else postgresql.insert
+        return sqlite.insert if self.is_sqlite else postgresql.insert
 
 
 def _on_sqlite(connection: Connection, begin: str, work: Callable[[Connection], T]) -> T:

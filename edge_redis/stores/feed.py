@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, func, select, update
 
-from edge_redis.errors import StoreUnavailableError
+from edge_redis.errors import CorruptDataError, StoreUnavailableError
 from edge_redis.state.change import Feed
 from edge_redis.state.operations import FEED_BYTES
 from edge_redis.stores.database import Database
 from edge_redis.stores.rows import from_head, name_store, new_name
-from edge_redis.stores.tables import DOCUMENTS, STORES
+from edge_redis.stores.tables import DOCUMENTS, STORES, readable
 
 _TRIES: Final = 5
 
@@ -37,9 +37,22 @@ def read_feed(database: Database, namespace: str, cursor: str, limit: int) -> Fe
         if page is None:
             database.write("changes_since", lambda connection: _rename(database, connection, namespace, *at))
         elif page.place <= page.told or database.write("changes_since", partial(_tell, namespace, page)):
-            changes = [(row.scope, from_head(row.head, row.body)) for row in page.rows]
-            return Feed(f"{page.site}:{page.place}", changes, restarted=page.restarted)
+            return _feed(page)
     raise StoreUnavailableError("changes_since: the store became another one, again and again")
+
+
+def _feed(page: _Page) -> Feed:
+    """Return a page as it is sent; what is damaged is named, and holds up no other."""
+    feed = Feed(f"{page.site}:{page.place}", [], restarted=page.restarted)
+    for row in page.rows:
+        try:
+            feed.changes.append((row.scope, from_head(row.head, row.body)))
+        except CorruptDataError as error:
+            feed.damaged.append((row.scope, str(error)))
+        else:
+            if row.strategy:
+                feed.strategies[row.scope] = row.strategy
+    return feed
 
 
 def _store(connection: Connection, namespace: str, *, lock: bool = False) -> Any:  # noqa: ANN401 -- a row
@@ -56,10 +69,16 @@ def _read(connection: Connection, namespace: str, site: str, number: int, limit:
     start = number if known else 0
     columns = DOCUMENTS.c
     after = (columns.namespace == namespace) & (columns.number > start)
-    sizes = select(columns.number, func.length(columns.body)).where(after).order_by(columns.number).limit(limit)
+    sizes = (
+        select(columns.number, func.coalesce(func.length(columns.body), 0))
+        .where(after)
+        .order_by(columns.number)
+        .limit(limit)
+    )
     last = _last(start, connection.execute(sizes).all())
     # A scope that changed between the two has a later number now, and comes with a later page.
-    query = select(columns.scope, columns.head, columns.body).where(after, columns.number <= last)
+    query = select(columns.scope, columns.strategy, readable(columns.head), readable(columns.body))
+    query = query.where(after, columns.number <= last)
     rows = connection.execute(query.order_by(columns.number)).all()
     return _Page(store.site, store.told, last, rows, restarted=site != "" and not known)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -12,10 +13,11 @@ from sqlalchemy import Connection, delete, insert, select, update
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 from edge_redis.state import clock
-from edge_redis.state.change import Change, shown
+from edge_redis.state.change import Change, shown, whole
 from edge_redis.state.deciding import Conflict, Decision, Document, Event, Seen
+from edge_redis.state.editing import GROUND, Floor
 from edge_redis.stores.database import Database
-from edge_redis.stores.tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES
+from edge_redis.stores.tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
 
 _HEAD: Final = tuple(each.name for each in fields(Change) if each.name not in {"body", "is_delta"})
 
@@ -25,17 +27,22 @@ def to_head(state: Change) -> dict[str, Any]:
     return {name: getattr(state, name) for name in _HEAD}
 
 
-def from_head(head: Any, body: bytes) -> Change:  # noqa: ANN401 -- whatever JSON is there
-    """Return the state of a head and a body; a field that the head lacks has its default.
+def from_head(head: str, body: bytes) -> Change:
+    """Return the state of a head, as JSON, and a body; a field that the head lacks has its default.
 
     Raises:
-        CorruptDataError: it is no head.
+        CorruptDataError: it is no head, or there is no body.
 
     """
     try:
-        return Change(**{name: head[name] for name in _HEAD if name in head}, body=bytes(body))
-    except (TypeError, KeyError) as error:
+        found = json.loads(head)
+        known = {name: found[name] for name in _HEAD if name in found}
+        state = Change(**known, body=bytes(body))
+    except (TypeError, KeyError, ValueError) as error:
         raise CorruptDataError(f"a document is damaged: {error!r}") from error
+    if any(type(value) is not (int if name == "version" else str) for name, value in known.items()):
+        raise CorruptDataError(f"a document is damaged: its head is {head[:200]}")
+    return state
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Scope:
     def lock(self, *, create: bool = True) -> Locked | None:
         """Wait until no other transaction has the scope, and read it. None where there is none and none is made."""
         found = self._locked()
-        if found is None and create:
+        while found is None and create:  # somebody else may create it first, and somebody forget it again
             empty = self._database.insert(DOCUMENTS).values(**self._name, events=0, losses=0)
             self._connection.execute(empty.on_conflict_do_nothing())
             found = self._locked()
@@ -76,15 +83,15 @@ class Scope:
         columns = DOCUMENTS.c
         row = self._connection.execute(
             select(
-                columns.head, columns.body, columns.tick, columns.remote, columns.authority,
-                columns.events, columns.losses,
+                readable(columns.head), readable(columns.body),
+                columns.tick, columns.remote, columns.authority, columns.strategy, columns.events, columns.losses,
             ).where(self._of(DOCUMENTS)).with_for_update()
         ).one_or_none()  # fmt: skip
         if row is None:
             return None
         document = None
         if row.head is not None:
-            document = Document(from_head(row.head, row.body), row.tick, row.remote, row.authority)
+            document = Document(from_head(row.head, row.body), row.tick, row.remote, row.authority, row.strategy)
         return Locked(document, row.events, row.losses)
 
     def seen(self, origins: Iterable[str]) -> dict[str, Seen]:
@@ -93,6 +100,12 @@ class Scope:
         known = select(columns.origin, columns.version, columns.checksum, columns.clock, columns.life)
         rows = self._connection.execute(known.where(self._of(SEEN), columns.origin.in_(set(origins))))
         return {row.origin: Seen(row.version, row.checksum, row.clock, row.life) for row in rows}
+
+    def floor(self) -> Floor:
+        """Return above what a scope begins."""
+        query = select(STORES.c.floor_version, STORES.c.floor_clock).where(STORES.c.namespace == self._namespace)
+        row = self._connection.execute(query).one_or_none()
+        return GROUND if row is None else Floor(*row)
 
     def write(self, before: Locked, decision: Decision, at: int, *, max_history: int, max_conflicts: int) -> None:
         """Write what was decided. The feed's number comes last: until the commit no other scope gets one."""
@@ -153,13 +166,18 @@ def _changed(before: Document | None, after: Document) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if before is None or before.state.body != after.state.body:
         values["body"] = after.state.body
-    rest = {"head": to_head(after.state), "tick": after.tick, "remote": after.remote, "authority": after.authority}
+    rest = {
+        "head": to_head(after.state),
+        **{name: getattr(after, name) for name in ("tick", "remote", "authority", "strategy")},
+    }
     return values if before == after else {**values, **rest}
 
 
 def name_store(database: Database, connection: Connection, namespace: str) -> None:
     """Make the namespace's row, with the random name of this store, where there is none."""
-    row = database.insert(STORES).values(namespace=namespace, site=new_name(), sequence=0, told=0)
+    row = database.insert(STORES).values(
+        namespace=namespace, site=new_name(), sequence=0, told=0, floor_version=0, floor_clock=""
+    )
     connection.execute(row.on_conflict_do_nothing())
 
 
@@ -190,11 +208,12 @@ def event_of(row: Any) -> SyncEvent:  # noqa: ANN401 -- a row
 def conflict_of(row: Any) -> dict[str, Any]:  # noqa: ANN401 -- a row
     """Return the losing side of a conflict, and what won: as ``RedisCloudStore.conflicts`` does."""
     loser, winner = from_head(row.loser, row.body), from_head(row.winner, b"")
+    body = whole(loser.body, loser.checksum, f"conflict {row.number}")
     return {
         "id": str(row.number),
         "lost": row.lost,
         "version": loser.version,
-        "data": shown(loser.body),
+        "data": shown(body),
         **_facts(loser),
         "winner": {"version": winner.version, **_facts(winner)},
         "timestamp": from_timestamp(row.at / 1e6),

@@ -28,22 +28,26 @@ from edge_redis.core import check
 from edge_redis.core.keys import namespace_name
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.services.bind import closed, described_by
-from edge_redis.state.change import Change, Feed, encoded, shown
+from edge_redis.state.change import Change, Feed, encoded, shown, whole
 from edge_redis.state.cloud import MAX_PAGE, Cloud
+from edge_redis.state.collecting import COLLECTED_AFTER
 from edge_redis.state.deciding import Decision, Document, Seen, decide
-from edge_redis.state.editing import deleted, updated
+from edge_redis.state.editing import GROUND, Floor, deleted, updated
+from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS, Limits
 from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT
 from edge_redis.state.writer import field_names
+from edge_redis.stores.collecting import collect
 from edge_redis.stores.database import Database
 from edge_redis.stores.feed import read_feed
 from edge_redis.stores.rows import Scope, conflict_of, event_of, from_head
-from edge_redis.stores.tables import CONFLICTS, DOCUMENTS, HISTORY
+from edge_redis.stores.tables import CONFLICTS, DOCUMENTS, HISTORY, readable
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+SCOPES_AT_ONCE: Final = 4
 _MAX_ORIGIN_BYTES: Final = 1024
-_Decide = Callable[[Document | None, Mapping[str, Seen], int], Decision | None]
+_Decide = Callable[[Document | None, Mapping[str, Seen], int, Floor], Decision | None]
 
 
 class SqlCloudStore:
@@ -57,11 +61,16 @@ class SqlCloudStore:
         namespace: that of the edges it serves.
         max_history: pushed changes kept a scope, up to 100,000.
         max_conflicts: losing sides kept a scope, up to 100,000.
+        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
+        max_fields: of such a state, at the top level, up to 1,000,000.
 
     Raises:
         InvalidArgumentError, InvalidTypeError: no such database can be used.
 
     """
+
+    scopes_at_once: int
+    """How many scopes a CloudWorker pushes at once: SQLite has one writer at a time."""
 
     def __init__(
         self,
@@ -70,11 +79,15 @@ class SqlCloudStore:
         namespace: str = "default",
         max_history: int = 1000,
         max_conflicts: int = 1000,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
     ) -> None:
         self._namespace = _name("namespace", namespace_name(namespace))
         self._max_history = check.integer("max_history", max_history, least=1, most=MAX_KEPT)
         self._max_conflicts = check.integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
+        self._limits = Limits(max_bytes, max_fields)
         self._made = Database(engine_or_url)
+        self.scopes_at_once = 1 if self._made.is_sqlite else SCOPES_AT_ONCE
         self._closed = False
 
     @property
@@ -86,28 +99,30 @@ class SqlCloudStore:
     @described_by(Cloud.get)
     def get(self, scope: str) -> SyncState | None:
         columns = DOCUMENTS.c
-        query = sa.select(columns.head, columns.body).where(self._of(DOCUMENTS, scope), columns.head.is_not(None))
+        query = sa.select(readable(columns.head), readable(columns.body))
+        query = query.where(self._of(DOCUMENTS, scope), columns.head.is_not(None))
         row = self._database.read("get", lambda connection: connection.execute(query).one_or_none())
-        if row is None or shown(row.body) is None:
+        if row is None:
             return None
-        return from_head(row.head, row.body).state
+        present = from_head(row.head, row.body)
+        return None if shown(whole(present.body, present.checksum, "the state")) is None else present.state
 
     @described_by(Cloud.update)
     def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
         check.instance("is_delta", is_delta, bool)
-        encoded(data)
-        return self._update(scope, lambda document, seen, now: updated(document, seen, data, now, is_delta=is_delta))
+        encoded(data, self._limits)
+        return self._update(scope, data, is_delta=is_delta)
 
     @described_by(Cloud.delete_fields)
     def delete_fields(self, scope: str, *names: str) -> SyncState:
-        gone = field_names(names)
-        return self._update(
-            scope, lambda document, seen, now: updated(document, seen, {}, now, is_delta=True, without=gone)
-        )
+        return self._update(scope, {}, is_delta=True, without=field_names(names))
 
     @described_by(Cloud.delete)
     def delete(self, scope: str) -> bool:
-        return self._change("delete", scope, (CLOUD_ORIGIN,), deleted, create=False) is not None
+        decision = self._change(
+            "delete", scope, (CLOUD_ORIGIN,), lambda document, seen, now, _: deleted(document, seen, now), create=False
+        )
+        return decision is not None
 
     @described_by(Cloud.apply)
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
@@ -119,7 +134,7 @@ class SqlCloudStore:
             return ""
         origins = [each.origin for each in changes]
         decision = self._change(
-            "apply", scope, origins, lambda document, seen, _: decide(document, seen, changes, strategy)
+            "apply", scope, origins, lambda document, seen, *_: decide(document, seen, changes, strategy)
         )
         assert decision is not None
         return decision.letters
@@ -134,6 +149,10 @@ class SqlCloudStore:
         held = self._of(DOCUMENTS, scope) & DOCUMENTS.c.authority.is_not(None)
         release = sa.update(DOCUMENTS).where(held).values(authority=None)
         return self._database.write("release_authority", lambda connection: connection.execute(release).rowcount > 0)
+
+    @described_by(Cloud.collect)
+    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+        return collect(self._database, self._namespace, check.non_negative("deleted_seconds", deleted_seconds))
 
     @described_by(Cloud.sync_history)
     def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
@@ -162,11 +181,21 @@ class SqlCloudStore:
 
     def _newest(self, action: str, table: sa.Table, scope: str, limit: int) -> list[Any]:
         check.integer("limit", limit, least=1, most=MAX_KEPT)
-        query = sa.select(table).where(self._of(table, scope)).order_by(table.c.number.desc()).limit(limit)
+        query = (
+            sa.select(*map(readable, table.c))
+            .where(self._of(table, scope))
+            .order_by(table.c.number.desc())
+            .limit(limit)
+        )
         rows = self._database.read(action, lambda connection: connection.execute(query).all())
         return list(reversed(rows))
 
-    def _update(self, scope: str, edit: _Decide) -> SyncState:
+    def _update(self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()) -> SyncState:
+        def edit(document: Document | None, seen: Mapping[str, Seen], now: int, floor: Floor) -> Decision:
+            return updated(
+                document, seen, data, now, is_delta=is_delta, without=without, limits=self._limits, floor=floor
+            )
+
         decision = self._change("update", scope, (CLOUD_ORIGIN,), edit)
         assert decision is not None
         return decision.document.state.state
@@ -184,7 +213,8 @@ class SqlCloudStore:
             if locked is None:
                 return None
             at = database.now(connection)
-            decision = decide_on(locked.document, rows.seen(origins), at)
+            floor = GROUND if locked.document else rows.floor()
+            decision = decide_on(locked.document, rows.seen(origins), at, floor)
             if decision is not None:
                 rows.write(locked, decision, at, max_history=self._max_history, max_conflicts=self._max_conflicts)
             return decision

@@ -3,10 +3,13 @@
 | table                | a row for each           | holds                                                          |
 |----------------------|--------------------------|----------------------------------------------------------------|
 | edge_redis_stores    | namespace                | site (a random name made with the row), sequence (the feed's   |
-|                      |                          | last number), told (the highest one that an edge was told)     |
-| edge_redis_documents | scope                    | the present state: head (JSON) and body; tick, remote and      |
-|                      |                          | authority (``state.deciding.Document``); number (its place in  |
-|                      |                          | the feed); events and losses (how many there ever were)        |
+|                      |                          | last number), told (the highest one that an edge was told),    |
+|                      |                          | floor_version and floor_clock (those of the newest delete that |
+|                      |                          | was forgotten: a scope that is created begins above them)      |
+| edge_redis_documents | scope                    | the present state: head (JSON) and body; tick, remote,         |
+|                      |                          | authority and strategy (``state.deciding.Document``); number   |
+|                      |                          | (its place in the feed); events and losses (how many there     |
+|                      |                          | ever were)                                                     |
 | edge_redis_seen      | scope and origin         | the newest state had of the origin (``state.deciding.Seen``)   |
 | edge_redis_history   | change pushed to a scope | version, success, error and at; the newest ``max_history``     |
 | edge_redis_conflicts | losing side of a scope   | lost, loser (JSON), body, winner (JSON) and at; the newest     |
@@ -18,9 +21,9 @@ here with no change of a table. Times (``at``) are in microseconds since 1970, b
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, LargeBinary, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, ColumnElement, Index, LargeBinary, MetaData, Table, Text, cast
 
 METADATA: Final = MetaData()
 
@@ -36,6 +39,8 @@ STORES: Final = Table(
     Column("site", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False),
     Column("told", BigInteger, nullable=False),
+    Column("floor_version", BigInteger, nullable=False),
+    Column("floor_clock", Text, nullable=False),
 )
 
 DOCUMENTS: Final = Table(
@@ -49,6 +54,7 @@ DOCUMENTS: Final = Table(
     Column("tick", Text),
     Column("remote", BigInteger),
     Column("authority", Text),
+    Column("strategy", Text),
     Column("events", BigInteger, nullable=False),
     Column("losses", BigInteger, nullable=False),
     Column("body", LargeBinary),
@@ -91,3 +97,12 @@ CONFLICTS: Final = Table(
     Column("winner", JSON, nullable=False),
     Column("at", BigInteger, nullable=False),
 )
+
+
+def readable(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column as what is in it, under its name: the library would fail a whole page for one damaged value."""
+    if isinstance(column.type, JSON):
+        return cast(column, Text).label(column.name)
+    if isinstance(column.type, LargeBinary):
+        return cast(column, LargeBinary).label(column.name)
+    return column

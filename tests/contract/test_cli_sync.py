@@ -88,6 +88,17 @@ def test_deletes_of_long_ago_are_forgotten(edge, valkey, capsys):
     assert run(capsys, valkey, "collect", "--days", "0") == (0, "forgotten: 1 at the edge, 1 in the cloud\n")
 
 
+def test_deletes_are_forgotten_in_an_sql_database(edge, valkey, capsys, tmp_path):
+    url = f"sqlite:///{tmp_path}/cloud.db"
+    with SqlCloudStore(url, namespace="site") as cloud:
+        cloud.update("room", {"n": 1})
+        cloud.delete("room")
+        assert edge.ping()
+        done = run(capsys, valkey, "collect", "--days", "0", "--cloud-url", url)
+        assert done == (0, "forgotten: 0 at the edge, 1 in the cloud\n")
+        assert cloud.changes_since().changes == []
+
+
 @pytest.mark.parametrize(
     "arguments", [["collect", "--days", "-1"], ["status", "--seconds", "0"], ["dead-letters", "--limit", "0"]]
 )

@@ -40,43 +40,10 @@ from edge_redis.stores import aio_sql
 from edge_redis.stores.rows import Scope
 from edge_redis.stores.sql import SqlCloudStore
 from edge_redis.stores.tables import DOCUMENTS, METADATA, STORES
-from support.clouds import rows, sqlite
+from support.clouds import Base, change, sqlite
 from support.deadline import eventually
 
 REMOTE = ConflictStrategy.REMOTE_WINS
-_numbers = count()
-
-
-def change(version, data=None, origin="till", clock=None):
-    body = encoded(data or {"n": version})
-    return Change(version, clock or f"{version:018d}", origin, hashlib.sha256(body).hexdigest(), "", body)
-
-
-class Base:
-    """One database, and stores in it, each on connections of its own."""
-
-    def __init__(self, url):
-        self.url, self.namespace, self.made = url, f"n{next(_numbers)}", []
-
-    def store(self, **kwargs):
-        made = SqlCloudStore(self.url, **{"namespace": self.namespace, **kwargs})
-        self.made.append(made)
-        return made
-
-    def engine(self, **kwargs):
-        return sa.create_engine(self.url, poolclass=sa.NullPool, **kwargs)
-
-    def rows(self):
-        found = rows(self.engine())
-        return {name: [row for row in kept if row["namespace"] == self.namespace] for name, kept in found.items()}
-
-    def execute(self, statement, **values):
-        with self.engine().begin() as connection:
-            return connection.execute(sa.text(statement) if isinstance(statement, str) else statement, values)
-
-    def close(self):
-        for store in self.made:
-            store.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -16,7 +16,7 @@ def far(make, servers):
 
 
 def test_a_mirror_takes_the_later_state_of_the_same_version(make, cloud, far):
-    here, there = make("CloudWorker", make.client()), make("CloudWorker", make.client(), client=far)
+    here, there = make("CloudWorker", make.cloud()), make("CloudWorker", make.cloud(), client=far)
     mirror = make("EdgeSynchronizer", client=far, scope="room")
     cloud.update("room", {"by": "cloud"})
     there.run_once()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import fakeredis
 import pytest
@@ -16,6 +17,7 @@ from edge_redis import (
     InvalidTypeError,
     RedisCloudStore,
 )
+from edge_redis.state.operations import Replica
 from support.sync import CLOUD, EDGE, FailingStore
 
 TILL, OTHER, OWN = b"till-1's own key", b"till-2's own key", b"the cloud's own k"
@@ -313,6 +315,26 @@ def test_a_signed_write_is_later_than_all_the_scope_has_seen(client, till):
     assert state.updated_at.year == 2286
     assert till.delete() is True
     assert client.hget(f"{EDGE}:doc:room", "clock") == b"009999999999000002"
+
+
+@fake
+@pytest.mark.parametrize("strategy", [ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE])
+def test_a_scope_whose_delete_was_forgotten_is_signed_above_it(make, cloud, worker, monkeypatch, strategy):
+    till = make("EdgeSynchronizer", strategy, scope="room", origin="till-1", signing_key=TILL)
+    till.update_local({"a": 1})
+    till.delete()
+    carry(worker)
+    assert worker.collect(0) == 1
+    tries, update = count(1), Replica.update
+
+    def bounded(*args, **kwargs):
+        assert next(tries) <= 3, "it is tried again and again"
+        return update(*args, **kwargs)
+
+    monkeypatch.setattr(Replica, "update", bounded)
+    assert till.update_local({"b": 1}).version == 3
+    carry(worker)
+    assert cloud.get("room").data == {"b": 1}
 
 
 @pytest.mark.parametrize(

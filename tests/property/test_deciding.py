@@ -88,11 +88,12 @@ def calls_of(draw: Any, strategies: Any) -> list[Call]:
         st.tuples(st.just("update"), st.tuples(scope, data, st.booleans())),
         st.tuples(st.sampled_from(["delete", "release_authority"]), st.tuples(scope)),
         st.tuples(st.just("delete_fields"), st.tuples(scope, st.sampled_from("ab"))),
+        st.tuples(st.just("collect"), st.tuples(st.sampled_from([0, 0, 1, 3]))),
     )
     return [Call(*found) for found in draw(st.lists(one, min_size=3, max_size=8))]
 
 
-HIDDEN = ("tick", "remote", "authority")
+HIDDEN = ("tick", "remote", "authority", "strategy")
 
 
 def hidden_of(store: Any, scope: str) -> list[str | None]:
@@ -121,7 +122,7 @@ def known_of(store: Any) -> dict[str, Any]:
             for conflict in store.conflicts(scope, 1000)
         ]
     feed = store.changes_since("", 100)
-    found["feed"] = feed.changes
+    found["feed"] = feed.changes, feed.strategies, feed.damaged
     found["place"] = feed.cursor.partition(":")[2]
     found["one at a time"] = [scope for scope, _ in store.changes_since("", 1).changes]
     return found

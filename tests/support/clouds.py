@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 
+from edge_redis.state.change import Change, encoded
+from edge_redis.stores.sql import SqlCloudStore
 from edge_redis.stores.tables import METADATA
 from support.servers import Backend, Servers
 
 SQL_CLOUD = "sqlite"
 """A backend whose edge is on fakeredis and whose cloud is in a file of SQLite."""
+
+_numbers = count()
 
 
 def sqlite(folder: Path) -> sqlalchemy.Engine:
@@ -86,3 +92,42 @@ def back_up(backend: Backend) -> Callable[[], None]:
                 client.restore(key, 0, body)
 
     return restore
+
+
+def change(version: int, data: dict[str, Any] | None = None, origin: str = "till", clock: str | None = None) -> Change:
+    """Return the change of an edge that writes it at the moment of its version."""
+    body = encoded(data or {"n": version})
+    return Change(version, clock or f"{version:018d}", origin, hashlib.sha256(body).hexdigest(), "", body)
+
+
+class Base:
+    """One database, and stores in it, each on connections of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.namespace = url, f"n{next(_numbers)}"
+        self.made: list[SqlCloudStore] = []
+
+    def store(self, **kwargs: Any) -> SqlCloudStore:
+        """Return a new store."""
+        made = SqlCloudStore(self.url, **{"namespace": self.namespace, **kwargs})
+        self.made.append(made)
+        return made
+
+    def engine(self, **kwargs: Any) -> sqlalchemy.Engine:
+        """Return an engine of the test's own."""
+        return sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool, **kwargs)
+
+    def rows(self) -> Rows:
+        """Return what is in every table of this namespace."""
+        found = rows(self.engine())
+        return {name: [row for row in kept if row["namespace"] == self.namespace] for name, kept in found.items()}
+
+    def execute(self, statement: Any, **values: Any) -> Any:
+        """Execute a statement, or the text of one, in a transaction of its own."""
+        with self.engine().begin() as connection:
+            return connection.execute(sqlalchemy.text(statement) if isinstance(statement, str) else statement, values)
+
+    def close(self) -> None:
+        """Close all stores."""
+        for store in self.made:
+            store.close()

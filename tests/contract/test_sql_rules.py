@@ -1,0 +1,263 @@
+"""SqlCloudStore keeps the rules of RedisCloudStore where the tests of every cloud plant nothing in its tables."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import fakeredis
+import pytest
+import sqlalchemy as sa
+
+from edge_redis import (
+    ChecksumMismatchError,
+    CloudWorker,
+    ConflictStrategy,
+    CorruptDataError,
+    EdgeSynchronizer,
+    InvalidArgumentError,
+    InvalidTypeError,
+    TooManyFieldsError,
+    ValueTooLargeError,
+)
+from edge_redis.state import merge
+from edge_redis.state.signing import Keyring, Signer
+from edge_redis.stores import aio_sql, collecting
+from edge_redis.stores.sql import SqlCloudStore
+from edge_redis.stores.tables import CONFLICTS, DOCUMENTS
+from support.clouds import Base, change
+
+REMOTE, MERGE = ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE
+KEY = b"a key of the till"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def base(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/cloud.db" if request.param == "sqlite" else request.getfixturevalue("postgres").url
+    made = Base(url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def file(tmp_path):
+    made = Base(f"sqlite:///{tmp_path}/cloud.db")
+    yield made
+    made.close()
+
+
+def plant(base, scope="room", table=DOCUMENTS, **values):
+    here = (table.c.namespace == base.namespace) & (table.c.scope == scope)
+    base.execute(sa.update(table).where(here).values(values))
+
+
+def flip(body):
+    return body[:-1] + bytes([body[-1] ^ 1])
+
+
+def document_of(base, scope):
+    (row,) = [row for row in base.rows()["edge_redis_documents"] if row["scope"] == scope]
+    return row
+
+
+class TestCollecting:
+    def test_every_row_goes_a_few_scopes_a_transaction(self, base, monkeypatch):
+        monkeypatch.setattr(collecting, "_PAGE", 3)
+        monkeypatch.setattr(collecting, "_ROWS", 4)
+        store, removed = base.store(), []
+        for number in range(7):
+            store.apply(f"s{number}", [change(1), change(2, {"m": 1}, "two")], REMOTE)
+        for scope in ("merged", "lives"):
+            for version in (1, 2):
+                store.apply(scope, [change(version, {f"{version}": 1})], MERGE)
+        for scope in ("s0", "s2", "s4", "s6", "merged"):
+            assert store.delete(scope)
+        sa.event.listen(store._made.engine, "before_cursor_execute", lambda *call: removed.append(call[2]))
+        assert store.collect(3600) == 0
+        assert store.collect(0) == 5
+        assert len([text for text in removed if text.startswith("DELETE FROM edge_redis_documents")]) == 5
+        assert store.collect(0) == 0
+        for table, found in base.rows().items():
+            assert {row.get("scope", "s1") for row in found} <= {"s1", "s3", "s5", "lives"}, table
+        assert store.get("lives").data == {"1": 1, "2": 1}
+
+    def test_what_is_created_comes_after_the_newest_delete_that_was_forgotten(self, base, monkeypatch):
+        store = base.store()
+        store.apply("far", [change(2**33, clock="1" + "7" * 17)], REMOTE)
+        store.update("near", {"n": 1})
+        for scope in ("far", "near"):
+            store.delete(scope)
+        assert store.collect(0) == 1  # the clock of the other one runs ahead of the time
+        assert store.update("new", {"n": 1}).version == 3
+        monkeypatch.setattr(store._made, "now", lambda _: 2 * 10**17)
+        assert store.collect(0) == 1
+        monkeypatch.undo()
+        assert store.update("far", {"n": 1}).version == 2**33 + 2
+        assert document_of(base, "far")["head"]["clock"] == "1" + "7" * 16 + "9"
+        assert store.apply("near", [change(1)], REMOTE) == "a"  # an edge that has not heard brings it back
+        assert store.get("near").version == 1
+
+    @pytest.mark.parametrize("strategy", [REMOTE, MERGE])
+    def test_a_scope_that_is_created_again_meanwhile_is_kept(self, base, monkeypatch, strategy):
+        store, other = base.store(), base.store()
+        for version in (1, 2):
+            store.apply("room", [change(version)], strategy)
+        store.delete("room")
+        write, created = store._made.write, []
+
+        def late(action, work):
+            created.append(other.update("room", {"n": 2}))
+            return write(action, work)
+
+        monkeypatch.setattr(store._made, "write", late)
+        assert store.collect(0) == 0
+        assert created == [store.get("room")]
+
+    def test_what_was_cut_down_to_nothing_is_no_delete(self, file):
+        store = file.store()
+        for scope in ("room", "headless"):
+            store.update(scope, {"n": 1})
+        plant(file, body=b"")
+        plant(file, "headless", body=b"", head={"version": 1})
+        assert store.collect(0) == 0
+
+
+HARM = {
+    "no version": {"head": {"clock": "0" * 18}},
+    "another type": {"head": {"version": "1", "clock": "", "origin": "", "checksum": "", "base": ""}},
+    "no dict": {"head": ["version"]},
+    "no body": {"body": None},
+}
+
+
+@pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
+def test_a_damaged_document_is_named_by_the_feed_and_holds_up_no_other(base, caplog, harm):
+    caplog.set_level(logging.CRITICAL, "edge_redis")
+    store, edge = base.store(), fakeredis.FakeRedis()
+    for scope in ("before", "room", "after"):
+        store.update(scope, {"n": 2})
+    plant(base, **harm)
+    feed = store.changes_since()
+    assert [scope for scope, _ in feed.changes] == ["before", "after"]
+    ((scope, reason),) = feed.damaged
+    assert (scope, "damaged" in reason) == ("room", True)
+    with pytest.raises(CorruptDataError):
+        store.get("room")
+    with CloudWorker(edge, store, namespace=base.namespace) as worker:
+        worker.run_once()
+    after, room = (EdgeSynchronizer(edge, scope=name, namespace=base.namespace) for name in ("after", "room"))
+    assert after.get_local_state() == store.get("after")
+    assert [event.success for event in room.sync_history()] == [False]
+
+
+def test_text_that_is_no_json_is_damaged_too(file):
+    store = file.store()
+    store.update("room", {"n": 1})
+    store.update("other", {"n": 1})
+    file.execute("UPDATE edge_redis_documents SET head = '{\"ver', body = 'text' WHERE scope = 'room'")
+    assert [scope for scope, _ in store.changes_since().damaged] == ["room"]
+    for call in (store.get, lambda scope: store.update(scope, {"n": 2})):
+        with pytest.raises(CorruptDataError):
+            call("room")
+
+
+@pytest.mark.parametrize("strategy", [REMOTE, MERGE])
+def test_a_flipped_byte_is_noticed_wherever_a_state_goes_on_from(file, strategy):
+    store = file.store()
+    for version in (1, 2):
+        store.apply("room", [change(version, {"n": 2}, f"o{version}")], strategy)
+    plant(file, body=flip(document_of(file, "room")["body"]))
+    before = file.rows()
+    calls = [
+        lambda: store.get("room"),
+        lambda: store.update("room", {"m": 1}, is_delta=True),
+        lambda: store.delete_fields("room", "n"),
+    ]
+    if strategy is MERGE:
+        calls += [
+            lambda: store.apply("room", [change(3, {"m": 1})], REMOTE),
+            lambda: store.update("room", {"m": 1}),
+        ]
+    for call in calls:
+        with pytest.raises(ChecksumMismatchError, match="damaged"):
+            call()
+    assert file.rows() == before
+    if strategy is REMOTE:
+        assert store.update("room", {"m": 1}) == store.get("room")  # which mends it
+        plant(file, body=b"\xc1")
+        with pytest.raises(CorruptDataError):
+            store.get("room")
+
+
+def test_a_damaged_conflict_is_not_shown(file):
+    store = file.store()
+    for version in (1, 2):
+        store.apply("room", [change(version, origin=f"o{version}")], REMOTE)
+    (lost,) = file.rows()["edge_redis_conflicts"]
+    plant(file, table=CONFLICTS, body=flip(lost["body"]))
+    with pytest.raises(ChecksumMismatchError, match="conflict 1 is damaged"):
+        store.conflicts("room")
+
+
+@pytest.mark.parametrize("strategy", [REMOTE, MERGE])
+def test_limits_bind_what_is_written_here_and_not_what_edges_push(file, strategy):
+    small = file.store(max_bytes=120, max_fields=2)
+    for version in (1, 2):
+        small.apply("room", [change(version, {f"f{number}": 0 for number in range(4)})], strategy)
+    before = file.rows()
+    for call, error in (
+        (lambda: small.update("new", {"a": 1, "b": 1, "c": 1}), TooManyFieldsError),
+        (lambda: small.update("new", {"a": "x" * 120}), ValueTooLargeError),
+        (lambda: small.update("room", {"f1": 1}, is_delta=True), TooManyFieldsError),
+        (lambda: small.update("room", {"a": "x" * 120}, is_delta=True), ValueTooLargeError),
+    ):
+        with pytest.raises(error, match="the limit is"):
+            call()
+    assert file.rows() == before
+    assert len(small.delete_fields("room", "f0").data) == 3  # on its way back within the limits
+    small.update("plain", {"a": 1})
+    with pytest.raises(ValueTooLargeError):
+        small.update("plain", {"b": "x" * 114}, is_delta=True)
+
+
+@pytest.mark.parametrize("name", ["max_bytes", "max_fields"])
+@pytest.mark.parametrize(("value", "error"), [(0, InvalidArgumentError), (True, InvalidTypeError)])
+def test_bad_limits(name, value, error):
+    for kind in (SqlCloudStore, aio_sql.SqlCloudStore):
+        with pytest.raises(error, match=name):
+            kind("sqlite://", **{name: value})
+
+
+@pytest.mark.parametrize("strategy", [REMOTE, ConflictStrategy.LATEST_WINS, MERGE])
+def test_a_signature_travels_with_its_change(base, strategy):
+    store, keyring = base.store(), Keyring(base.namespace, {"till": KEY})
+    signer = Signer(base.namespace, "till", KEY, is_standing=False)
+
+    def signed(version):
+        made = change(version)
+        return replace(made, signature=signer.sign("room", version, made.clock, made.checksum))
+
+    for version in (1, 2):
+        store.apply("room", [signed(version)], strategy)
+        ((_, found),) = store.changes_since().changes
+        if not merge.is_merged(found.body):
+            assert found == signed(version)
+            keyring.check_change("room", found)
+    if strategy is REMOTE:
+        store.apply("room", [signed(1)], strategy)  # which is refused, and changes nothing
+        assert store.changes_since().changes == [("room", signed(2))]
+    store.update("room", {"n": 9})
+    ((_, found),) = store.changes_since().changes
+    assert (found.origin, found.signature) == ("cloud", "")
+
+
+def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base):
+    expected = 4 if base.url.startswith("postgresql") else 1
+    for kind in (SqlCloudStore, aio_sql.SqlCloudStore):
+        assert kind(base.url).scopes_at_once == expected
+    store, edge = base.store(), fakeredis.FakeRedis()
+    syncs = [EdgeSynchronizer(edge, scope=f"s{n}", namespace=base.namespace) for n in range(8)]
+    states = [sync.update_local({"n": 1}) for sync in syncs]
+    with CloudWorker(edge, store, namespace=base.namespace) as worker:
+        assert worker.run_once() == 8
+    assert [store.get(f"s{n}") for n in range(8)] == states
