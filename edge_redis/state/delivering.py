@@ -11,7 +11,8 @@ from edge_redis.core.repeats import Slots
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
 from edge_redis.models import SyncEvent
 from edge_redis.state.change import Change, from_entry
-from edge_redis.state.operations import Entry, Replica, Taken
+from edge_redis.state.operations import Replica
+from edge_redis.state.replies import Entry, Taken
 from edge_redis.state.settings import strategy_of
 from edge_redis.state.signing import Keyring
 from edge_redis.state.store import CloudStore

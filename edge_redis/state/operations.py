@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from edge_redis.core.operation import Argument, Flow, Operation, command
-from edge_redis.errors import (
-    AuthorityConflictError,
-    CorruptDataError,
-    InvalidArgumentError,
-    PendingFullError,
-    StoreTimeoutError,
-)
 from edge_redis.models import SyncEvent, SyncState
-from edge_redis.state import change, scripts
+from edge_redis.state import replies, scripts
 from edge_redis.state.change import Change, Feed
 from edge_redis.state.history import from_conflict, from_event, from_pending
 from edge_redis.state.keys import StateKeys
+from edge_redis.state.replies import NOTHING, Present, Taken, Written
 from edge_redis.state.settings import Settings
 
 ANY: Final = "*"
 """For ``update``: whatever the present state is."""
-
-NOTHING: Final = "-"
-"""For ``update``, in the script's words: no state."""
 
 TO_MERGE: Final = "MERGE"
 """The outcome of ``apply`` where nothing was decided: the scope's fields are to be merged."""
@@ -37,139 +27,6 @@ _DOCUMENT: Final = ("version", "clock", "origin", "checksum", "base", "data", "s
 FEED_BYTES: Final = 4 * 1024 * 1024
 TAKE_BYTES: Final = 1024 * 1024
 """A page of the feed, or of an outbox, is about this large at most, but of one state at least."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An update took effect."""
-
-    version: int
-    clock: bytes
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """The state that is there, where it is not the one that an update was made of.
-
-    ``tick`` is the newest clock that the scope has seen: what is written next has a later one.
-    """
-
-    stamp: str
-    body: bytes
-    version: int = 0
-    tick: str = ""
-
-    @property
-    def clock(self) -> str:
-        """The clock in the stamp, "" where there is no state."""
-        return self.stamp.partition("-")[0]
-
-
-Entry: TypeAlias = tuple[bytes, int, tuple[bytes, ...]]
-"""Of an outbox: its id, the number of the try that comes next, and the values of ``change.ENTRY_FIELDS``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Entries delivered to a worker: their scope's settings, and (id, tries, values) each.
-
-    The values are those of ``change.ENTRY_FIELDS``; one that is missing is empty.
-    """
-
-    settings: str
-    entries: list[Entry]
-
-
-def _stale(reply: Any) -> None:  # noqa: ANN401 -- a raw reply
-    if reply == b"STALE":
-        raise StoreTimeoutError("the call was given up before it arrived; nothing was written")
-
-
-def _from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw reply
-    _stale(reply)
-    if reply == b"FULL":
-        raise PendingFullError("the outbox is full: confirm changes, or let old ones coalesce")
-    if reply == b"LAST":
-        raise InvalidArgumentError("the scope is at the last version there is")
-    if isinstance(reply, list):
-        stamp = reply[0].decode()
-        if stamp == NOTHING:  # what is written next comes after the deletes that were forgotten
-            return Present("", b"", int(reply[2]), reply[3].decode())
-        body = change.whole(reply[1], stamp.rpartition("-")[2], "the present state")
-        return Present(stamp, body, int(reply[2]), reply[3].decode())
-    _, version, moment, origin = reply.split(b" ", 3)
-    return Written(int(version), moment, origin.decode())
-
-
-def _from_apply(reply: bytes) -> str:
-    _stale(reply)
-    word, _, rest = reply.decode().partition(" ")
-    if word == "AUTHORITY":
-        raise AuthorityConflictError(
-            f"the scope is LOCAL_WINS at another edge, {rest!r}: let one of the two be REMOTE_WINS, "
-            "or release_authority() where that edge is no more"
-        )
-    if word == "LAST":
-        raise CorruptDataError(f"version {rest} is higher than any that is ever written")
-    return word
-
-
-def _from_confirm(reply: bytes) -> int:
-    _stale(reply)
-    word, _, number = reply.partition(b" ")
-    if word == b"OTHER":
-        raise CorruptDataError("the edge has lost data since, and given this version out again: nothing is confirmed")
-    if word == b"ABOVE":
-        raise InvalidArgumentError(f"up_to_version is above the local version, which is {int(number)}")
-    return int(number)
-
-
-def _from_take(reply: list[Any]) -> Taken:
-    entries: list[Entry] = []
-    for word in reply[1:]:
-        begin = word.index(b":") + 1
-        end = begin + int(word[: begin - 1])
-        entry_id, tries, is_delta, clock, checksum, base, signature, origin = word[begin:end].split(b" ", 7)
-        entries.append((entry_id, int(tries), (clock, origin, checksum, base, word[end:], is_delta, signature)))
-    return Taken(reply[0].decode(), entries)
-
-
-def _from_feed(reply: list[Any]) -> Feed:
-    site, number, restarted = (word.decode() for word in reply[:3])
-    feed = Feed(f"{site}:{number}", [], restarted=restarted == "1")
-    for name, found in zip(reply[3::2], reply[4::2], strict=True):
-        scope = name.decode(errors="replace")
-        try:
-            feed.changes.append((scope, change.from_fields(found[:-1])))
-        except CorruptDataError as error:
-            feed.damaged.append((scope, str(error)))
-        else:
-            if found[-1]:
-                feed.strategies[scope] = found[-1].decode(errors="replace")
-    return feed
-
-
-def _texts(reply: list[bytes]) -> tuple[str, str]:
-    name, place = (word.decode(errors="replace") for word in reply)
-    return name, place
-
-
-def _from_scan(reply: Any) -> tuple[int, list[str]]:  # noqa: ANN401 -- a client has its own idea of a scan's reply
-    place, found = reply
-    names = found if isinstance(found, dict) else (name for name, _ in found)
-    return int(place), [name.decode() for name in names]
-
-
-def _from_document(found: list[Any]) -> Change | None:
-    return None if found[0] is None else change.from_fields(found)
-
-
-def _state(found: list[Any]) -> SyncState | None:
-    present = _from_document(found)
-    if present is None or change.whole(present.body, present.checksum, "the state") == change.TOMBSTONE:
-        return None
-    return None if change.shown(present.body) is None else present.state
 
 
 class Replica:
@@ -200,7 +57,7 @@ class Replica:
         call = (
             f"{slot} {number} {is_delta:d} {expected or NOTHING} {checksum} {clock or NOTHING} {signature or NOTHING}"
         )
-        return scripts.UPDATE([self.keys.doc(scope)], [self._end, call, body], _from_update)
+        return scripts.UPDATE([self.keys.doc(scope)], [self._end, call, body], replies.from_update)
 
     def apply(
         self, scope: str, changes: Sequence[Change], settings: str, *, slot: str = "", number: int = 0
@@ -215,7 +72,7 @@ class Replica:
         words: list[str | bytes | int] = [scope, own.role, settings, own.site, own.max_history, own.max_conflicts]
         words += [slot, number]
         words += [each.packed for each in changes]
-        return scripts.APPLY(names, words, _from_apply)
+        return scripts.APPLY(names, words, replies.from_apply)
 
     def settle(
         self,
@@ -235,7 +92,7 @@ class Replica:
         expected = NOTHING if present is None else present.stamp
         words: list[Argument] = [scope, own.role, expected, settings, own.site, own.max_history, slot, number, letters]
         words += [state.head, state.body, *(each.version for each in changes)]
-        return scripts.SETTLE([*names, keys.repeats], words, _from_apply)
+        return scripts.SETTLE([*names, keys.repeats], words, replies.from_apply)
 
     def confirm(
         self,
@@ -252,13 +109,13 @@ class Replica:
         keys = self.keys
         names = [keys.doc(scope), keys.pending(scope), keys.work, keys.history(scope), keys.repeats, keys.totals]
         words: list[Argument] = [scope, up_to, self.settings.max_history, slot, number, group, clock]
-        return scripts.CONFIRM(names, [*words, *ids], _from_confirm)
+        return scripts.CONFIRM(names, [*words, *ids], replies.from_confirm)
 
     def take(self, scope: str, group: str, consumer: str, count: int, claim_idle_ms: int) -> Operation[Taken]:
         """Deliver the oldest entries of an outbox to one worker."""
         keys = self.keys
         names = [keys.pending(scope), keys.work, keys.scopes, keys.doc(scope)]
-        return scripts.TAKE(names, [scope, group, consumer, count, claim_idle_ms, TAKE_BYTES], _from_take)
+        return scripts.TAKE(names, [scope, group, consumer, count, claim_idle_ms, TAKE_BYTES], replies.from_take)
 
     def release(
         self, scope: str, group: str, consumer: str, idle_ms: int, entries: Sequence[tuple[bytes, int]]
@@ -289,12 +146,12 @@ class Replica:
         return scripts.FEED(
             [keys.changes, keys.sequence, keys.site, keys.docs, keys.told],
             [*place, limit, FEED_BYTES, secrets.token_hex(8)],
-            _from_feed,
+            replies.from_feed,
         )
 
     def place(self) -> Operation[tuple[str, str]]:
         """Read this edge's name and its place in the cloud's feed."""
-        return scripts.PLACE([self.keys.site, self.keys.cursor], [self.settings.site], _texts)
+        return scripts.PLACE([self.keys.site, self.keys.cursor], [self.settings.site], replies.from_place)
 
     def advance(self, name: str, before: str, place: str) -> Operation[int]:
         """Note the place in the cloud's feed, where this is still that edge at that place."""
@@ -304,7 +161,7 @@ class Replica:
         """Read the names of about ``count`` scopes from a place on, and the next place, 0 after the last."""
         is_edge = self.settings.role == "edge"
         key, scan = (self.keys.scopes, "HSCAN") if is_edge else (self.keys.changes, "ZSCAN")
-        return command(_from_scan, scan, key, place, "COUNT", count)
+        return command(replies.from_scan, scan, key, place, "COUNT", count)
 
     def collect(self, scope: str, stamp: str) -> Operation[int]:
         """Forget a scope whose delete has this stamp; return whether it was there, and nothing waits to go up."""
@@ -319,11 +176,11 @@ class Replica:
 
     def state(self, scope: str) -> Operation[SyncState | None]:
         """Read a scope's present state."""
-        return command(_state, "HMGET", self.keys.doc(scope), *_DOCUMENT)
+        return command(replies.state_of, "HMGET", self.keys.doc(scope), *_DOCUMENT)
 
     def document(self, scope: str) -> Operation[Change | None]:
         """Read a scope's present state as it is sent."""
-        return command(_from_document, "HMGET", self.keys.doc(scope), *_DOCUMENT)
+        return command(replies.from_document, "HMGET", self.keys.doc(scope), *_DOCUMENT)
 
     def pending(self, scope: str) -> Flow[list[dict[str, Any]]]:
         """Read an outbox, oldest first, a page at a time."""
@@ -367,4 +224,4 @@ class Replica:
         """Note an event in the history; its time is the server's."""
         names = [self.keys.history(scope), self.keys.repeats]
         words = [event.direction, event.version, int(event.success), event.error, self.settings.max_history]
-        return scripts.NOTE(names, [*words, slot, number], _stale)
+        return scripts.NOTE(names, [*words, slot, number], replies.check_stale)

@@ -13,7 +13,8 @@ from edge_redis.models import ConflictStrategy, SyncState
 from edge_redis.state import change, clock, merge
 from edge_redis.state.change import Change
 from edge_redis.state.limits import NONE, Limits
-from edge_redis.state.operations import ANY, Present, Replica, Written
+from edge_redis.state.operations import ANY, Replica
+from edge_redis.state.replies import Present, Written
 from edge_redis.state.signing import Signer
 
 _EMPTY: Final = Present("", b"\x80")  # an empty dict
