@@ -45,14 +45,20 @@ def servers() -> Iterator[Servers]:
     running.stop()
 
 
+def _is_chosen(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a test says itself what a name is: by a mark, or by a fixture of its module."""
+    marks = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    marked = {each.strip() for names in marks for each in (names.split(",") if isinstance(names, str) else names)}
+    return name in marked or len(metafunc._arg2fixturedefs[name]) > 1
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test on every server and in every API it asks for.
 
     One that has to do with the cloud runs also with an SQL database as its cloud; there in the blocking API alone,
     of which the awaited store is made.
     """
-    marked = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
-    asked = [name for name in ("make", "backend") if name in metafunc.fixturenames and name not in marked]
+    asked = [name for name in ("make", "backend") if name in metafunc.fixturenames and not _is_chosen(metafunc, name)]
     choices = {"make": APIS, "backend": NAMES}
     combinations = list(product(*(choices[name] for name in asked)))
     if "backend" in asked and not {"cloud", "worker", "ends"}.isdisjoint(metafunc.fixturenames):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from edge_redis.core.operation import Batch, Flow, Operation, T, command
+from edge_redis.core.operation import Flow, command
+from edge_redis.errors import EdgeRedisError
 from edge_redis.state.change import Change, shown
 from edge_redis.state.operations import Replica
+from edge_redis.state.trouble import each
+
+_log = logging.getLogger("edge_redis")
 
 COLLECTED_AFTER: Final = 10 * 86_400.0
 """In seconds: longer than an edge is cut off, or it would not hear of a delete."""
@@ -26,23 +31,41 @@ def collect(replica: Replica, seconds: float) -> Flow[int]:
     while place != 0:
         place, scopes = yield from replica.scopes(max(place, 0), _PAGE)
         for scope, found in (yield from _deletes(replica, scopes, cutoff)):
-            collected += yield from replica.collect(scope, found.stamp)
+            collected += (yield from each([replica.collect(scope, found.stamp)]))[0] or 0
     return collected
 
 
 def _deletes(replica: Replica, scopes: Sequence[str], cutoff: str) -> Flow[list[tuple[str, Change]]]:
-    """Return those that were deleted before ``cutoff``; of the others no data are read, but of merged ones."""
+    """Return those that were deleted before ``cutoff``; of the others no data are read, but of merged ones.
+
+    What is damaged is no delete, and does not hold up the others.
+    """
     docs = [replica.keys.doc(scope) for scope in scopes]
-    heads: list[list[Any]] = yield from _all([command(list, "HMGET", doc, "clock", "merged") for doc in docs])
-    sizes = yield from _all([command(int, "HSTRLEN", doc, "data") for doc in docs])
+    heads = yield from each([command(_head, "HMGET", doc, "clock", "merged") for doc in docs])
+    sizes = yield from each([command(int, "HSTRLEN", doc, "data") for doc in docs])
     old = [
         scope
-        for scope, (clock, merged), size in zip(scopes, heads, sizes, strict=True)
-        if clock is not None and clock.decode() <= cutoff and (size == 0 or merged == b"1")
+        for scope, head, size in zip(scopes, heads, sizes, strict=True)
+        if head is not None and head.clock <= cutoff and (size == 0 or head.is_merged)
     ]
-    found = yield from _all([replica.document(scope) for scope in old])
-    return [(scope, each) for scope, each in zip(old, found, strict=True) if each and shown(each.body) is None]
+    found = yield from each([replica.document(scope) for scope in old])
+    return [(scope, state) for scope, state in zip(old, found, strict=True) if state and _is_deleted(scope, state)]
 
 
-def _all(operations: Sequence[Operation[T]]) -> Flow[list[T]]:
-    return (yield from Batch(operations)) if operations else []
+def _is_deleted(scope: str, state: Change) -> bool:
+    try:
+        state.verify()  # or what was cut down to nothing would be taken for a delete
+        return shown(state.body) is None
+    except EdgeRedisError as error:
+        _log.error("%r is not collected: %s", scope, error)
+        return False
+
+
+class _Head(NamedTuple):
+    clock: str
+    is_merged: bool
+
+
+def _head(reply: Any) -> _Head | None:  # noqa: ANN401 -- as the client gives it
+    clock, merged = reply
+    return None if clock is None else _Head(clock.decode(errors="replace"), merged == b"1")

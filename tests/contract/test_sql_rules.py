@@ -261,3 +261,14 @@ def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base):
     with CloudWorker(edge, store, namespace=base.namespace) as worker:
         assert worker.run_once() == 8
     assert [store.get(f"s{n}") for n in range(8)] == states
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_the_same_state_of_another_origin_comes_with_the_feed(file, strategy):
+    """Two origins may write the same at the same moment: edges that have the one must hear of the other."""
+    store = file.store()
+    store.apply("room", [change(1, origin="one"), change(1, origin="one")], strategy)
+    cursor = store.changes_since().cursor
+    store.apply("room", [change(1, origin="two")], ConflictStrategy.REMOTE_WINS)
+    ((_, found),) = store.changes_since(cursor).changes
+    assert (found.version, found.origin) == (1, "two")

@@ -91,7 +91,7 @@ def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make
 
 
 def test_what_the_authority_overrules_is_kept_though_it_was_written_in_knowledge_of_what_stays(make, cloud):
-    sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.client())
+    sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.cloud())
     sync.update_local({"n": 1})
     worker.run_once()
     for edit in ({"r": 1}, {"r": 2}):

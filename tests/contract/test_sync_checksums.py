@@ -163,6 +163,29 @@ def test_a_damaged_document_of_the_cloud_is_passed_over_and_the_others_go_on(mak
     assert rooms[1].get_local_state().data == {"n": 6}
 
 
+CUT = {
+    "to nothing": {"data": b""},
+    "to no fields": {"data": b"\x92\xc1", "merged": "1"},
+    "to no checksum": {"data": b"", "checksum": b"\xff"},
+}
+
+
+@fake
+@pytest.mark.parametrize("harm", [*CUT, "another type"])
+def test_what_is_damaged_is_no_delete_and_holds_up_no_collecting(client, cloud, harm):
+    for scope in ("before", "room", "after"):
+        cloud.update(scope, {"n": 2})
+        if scope != "room":
+            cloud.delete(scope)
+    key = f"{CLOUD}:doc:room"
+    if harm in CUT:
+        client.hset(key, mapping=CUT[harm])
+    else:
+        HARM[harm](client, key)
+    assert cloud.collect(0) == 2
+    assert client.exists(key)
+
+
 @fake
 def test_a_damaged_document_of_the_cloud_is_mended_by_the_next_change_of_an_edge(make, client, cloud, worker):
     sync = make("EdgeSynchronizer", scope="room")
