@@ -1,5 +1,6 @@
 """What is written at an edge: versions, deltas, the outbox and its bound, confirmation."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -181,7 +182,7 @@ def test_an_origin_given_is_the_one_that_states_carry(make):
 def test_all_of_a_store_share_its_random_name(make):
     origins = {make("EdgeSynchronizer", scope=scope).update_local({}).origin for scope in "abc"}
     assert len(origins) == 1
-    assert len(origins.pop()) == 16
+    assert re.fullmatch(r"[0-9a-f]{16}-[0-9]{16}", origins.pop())  # who wrote first, and when
 
 
 def test_clocks_rise_even_where_the_seen_clock_is_far_ahead(sync):
