@@ -26,7 +26,7 @@ from edge_redis.state.operations import TO_MERGE, Replica
 from support.sync_world import SCOPE, World
 from support.turns import turns
 
-EXAMPLES = int(os.environ.get("EDGE_REDIS_SYNC_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("EDGE_REDIS_SYNC_EXAMPLES", "15"))
 STEPS = 25
 EDGE = st.integers(0, 1)
 FIELD = st.sampled_from("abc")
@@ -174,7 +174,7 @@ class Replicas(RuleBasedStateMachine):
 
 def _arrive(edge: Replica, state: Change) -> Flow[None]:
     """Let a state come to an edge as a puller brings it."""
-    if (yield from edge.apply(SCOPE, [state], "")) == TO_MERGE:
+    if (yield from edge.apply(SCOPE, [state], "?")) == TO_MERGE:
         yield from merge_into(edge, SCOPE, [state], "")
 
 
