@@ -46,7 +46,7 @@ def test_it_keeps_what_a_second_implementation_keeps(backend: Backend, size: int
     model, noted = Adaptive(size), {}
     with backend.client() as client:
         cache = EdgeCache(client, size, eviction="adaptive", flush_every=flush_every, flush_interval=3600)
-        for step, key in enumerate(islice(requests(size, pick), 1200 if backend.is_real else 250)):
+        for step, key in enumerate(islice(requests(size, pick), 1200 if backend.is_real else 120)):
             found = cache.get(key) is not None
             assert found == (key in model.entries), step
             if found:
