@@ -30,8 +30,9 @@ def collect(replica: Replica, seconds: float) -> Flow[int]:
     collected, place = 0, -1
     while place != 0:
         place, scopes = yield from replica.scopes(max(place, 0), _PAGE)
-        for scope, found in (yield from _deletes(replica, scopes, cutoff)):
-            collected += (yield from each([replica.collect(scope, found.stamp)]))[0] or 0
+        deletes = yield from _deletes(replica, scopes, cutoff)
+        forgotten = yield from each([replica.collect(scope, found.stamp) for scope, found in deletes])
+        collected += sum(number or 0 for number in forgotten)
     return collected
 
 

@@ -14,7 +14,7 @@ from edge_redis.models import from_timestamp
 from edge_redis.state.change import ENTRY_FIELDS, Change, from_entry, shown
 from edge_redis.state.operations import Replica
 from edge_redis.state.settings import strategy_of
-from edge_redis.state.signing import Keyring
+from edge_redis.state.signing import Keyring, verify
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, unavailable
 
@@ -100,9 +100,7 @@ class DeadLetters:
     def _deliver(self, letter: Letter) -> Flow[None]:
         """Deliver, checkpoint, remove, in this order: cut anywhere, it is delivered again and known there."""
         scope, change = letter.scope, letter.change
-        change.verify()
-        if self._keyring:
-            self._keyring.check_change(scope, change)
+        verify(self._keyring, scope, change)
         settings: str = yield from command(lambda reply: (reply or b"").decode(), "HGET", self._edge.keys.scopes, scope)
         yield from Call(self._cloud.apply, scope, [change], strategy_of(settings))
         try:

@@ -10,11 +10,11 @@ from edge_redis.core.operation import Call, Calls, Flow, Operation
 from edge_redis.core.repeats import Slots
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
 from edge_redis.models import SyncEvent
-from edge_redis.state.change import Change, from_entry
+from edge_redis.state.change import from_entry
 from edge_redis.state.operations import Replica
 from edge_redis.state.replies import Entry, Taken
 from edge_redis.state.settings import strategy_of
-from edge_redis.state.signing import Keyring
+from edge_redis.state.signing import Keyring, verify
 from edge_redis.state.store import CloudStore
 from edge_redis.state.trouble import OUTAGE, each, unavailable
 
@@ -112,14 +112,8 @@ class Delivery:
     def _call(self, scope: str, settings: str, entries: Sequence[Entry]) -> Call[object]:
         changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
         for change in changes:
-            self._verify(scope, change)
+            verify(self._keyring, scope, change)
         return Call(self._cloud.apply, scope, changes, strategy_of(settings))
-
-    def _verify(self, scope: str, change: Change) -> None:
-        """Raise ChecksumMismatchError or SignatureError where a change is not to be brought to the cloud."""
-        change.verify()
-        if self._keyring:
-            self._keyring.check_change(scope, change)
 
     def _singly(self, scope: str, taken: Taken) -> Flow[int]:
         """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises.

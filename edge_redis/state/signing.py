@@ -188,3 +188,10 @@ def _parts(change: Change) -> tuple[int, str, str]:
 
 def _name(change: Change) -> str:
     return repr(change.origin) if change.origin else "an unnamed origin"
+
+
+def verify(keyring: Keyring | None, scope: str, change: Change) -> None:
+    """Raise ChecksumMismatchError or SignatureError where a change is not to be brought to the cloud."""
+    change.verify()
+    if keyring:
+        keyring.check_change(scope, change)
