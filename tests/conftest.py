@@ -15,7 +15,7 @@ import edge_redis
 import edge_redis.aio
 from edge_redis.stores import aio_sql, sql
 from support.clock import stop_the_clock
-from support.clouds import SQL_CLOUD, one_of
+from support.clouds import SQL_CLOUD, Base, one_of
 from support.portal import Portal
 from support.postgres import Postgres
 from support.servers import NAMES, Backend, Servers
@@ -79,6 +79,23 @@ def postgres() -> Iterator[Postgres]:
     running = Postgres()
     yield running
     running.remove()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Base]:
+    """A cloud in SQLite, in a file of its own."""
+    made = Base(f"sqlite:///{tmp_path}/cloud.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Base]:
+    """A cloud in each kind of SQL database."""
+    url = f"sqlite:///{tmp_path}/cloud.db" if request.param == "sqlite" else request.getfixturevalue("postgres").url
+    made = Base(url)
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["valkey", "redis"])

@@ -25,25 +25,10 @@ from edge_redis.state.signing import Keyring, Signer
 from edge_redis.stores import aio_sql, collecting
 from edge_redis.stores.sql import SqlCloudStore
 from edge_redis.stores.tables import CONFLICTS, DOCUMENTS
-from support.clouds import Base, change
+from support.clouds import change
 
 REMOTE, MERGE = ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE
 KEY = b"a key of the till"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def base(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/cloud.db" if request.param == "sqlite" else request.getfixturevalue("postgres").url
-    made = Base(url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def file(tmp_path):
-    made = Base(f"sqlite:///{tmp_path}/cloud.db")
-    yield made
-    made.close()
 
 
 def plant(base, scope="room", table=DOCUMENTS, **values):

@@ -46,24 +46,9 @@ from support.deadline import eventually
 REMOTE = ConflictStrategy.REMOTE_WINS
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def base(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/cloud.db" if request.param == "sqlite" else request.getfixturevalue("postgres").url
-    made = Base(url)
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def server(postgres):
     made = Base(postgres.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def file(tmp_path):
-    made = Base(f"sqlite:///{tmp_path}/cloud.db")
     yield made
     made.close()
 

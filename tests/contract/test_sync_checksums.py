@@ -7,17 +7,10 @@ import logging
 import pytest
 
 from edge_redis import ChecksumMismatchError, ConflictStrategy, CorruptDataError
-from support.sync import CLOUD, EDGE, dump, remote
+from support.sync import CLOUD, EDGE, dump, fake, remote
 
 MERGE = ConflictStrategy.MERGE
 STRATEGIES = pytest.mark.parametrize("strategy", [ConflictStrategy.REMOTE_WINS, MERGE])
-
-
-def fake(test):
-    """Run a test on the one server and in the one API: of what it shows neither knows more than the other."""
-    for name, value in (("backend", "fakeredis"), ("make", "blocking")):
-        test = pytest.mark.parametrize(name, [value], indirect=True)(test)
-    return test
 
 
 @pytest.fixture(autouse=True)

@@ -18,19 +18,12 @@ from edge_redis import (
     RedisCloudStore,
 )
 from edge_redis.state.operations import Replica
-from support.sync import CLOUD, EDGE, FailingStore
+from support.sync import CLOUD, EDGE, FailingStore, fake
 
 TILL, OTHER, OWN = b"till-1's own key", b"till-2's own key", b"the cloud's own k"
 KEYS = {"till-1": TILL, "till-2": OTHER, "cloud": OWN}
 two = pytest.mark.parametrize("backend", ["fakeredis", "valkey"], indirect=True)
 strategies = pytest.mark.parametrize("strategy", ConflictStrategy)
-
-
-def fake(test):
-    """Run a test on the one server and in the one API: of what it shows neither knows more than the other."""
-    for name, value in (("backend", "fakeredis"), ("make", "blocking")):
-        test = pytest.mark.parametrize(name, [value], indirect=True)(test)
-    return test
 
 
 @pytest.fixture(autouse=True)

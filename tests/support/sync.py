@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from edge_redis import SyncState
 from edge_redis.state.change import Feed
 from support.clouds import rows
@@ -58,3 +60,10 @@ class FailingStore:
 
     def changes_since(self, cursor, limit):
         return Feed(cursor, [])
+
+
+def fake(test):
+    """Run a test on the one server and in the one API: of what it shows neither knows more than the other."""
+    for name, value in (("backend", "fakeredis"), ("make", "blocking")):
+        test = pytest.mark.parametrize(name, [value], indirect=True)(test)
+    return test
