@@ -13,6 +13,7 @@ from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 from edge_redis.models import SyncState
 from edge_redis.state import clock, merge
 from edge_redis.state.limits import NONE, Limits
+from edge_redis.state.origin import checked_text, name_of
 
 ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta", b"signature")
 
@@ -27,7 +28,8 @@ class Change:
     """One state of a scope: a full after-image and what orders it among all others.
 
     ``body`` is the canonical encoding of the data and ``checksum`` its SHA-256. ``base`` is the
-    stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock. ``signature``
+    stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock, ``origin`` who wrote it, and
+    in which life (``state.origin``). ``signature``
     says who wrote it (``state.signing``), "" where nobody does; a store keeps it with the rest.
     """
 
@@ -53,11 +55,16 @@ class Change:
         if merge.is_merged(self.body):
             # Of merged fields the checksum on the way is that of all their stamps; users see that of the data.
             checksum = hashlib.sha256(codec.canonical(data, limit=merge.MAX_JOINED_BYTES)).hexdigest()
-        return SyncState(self.version, data, checksum, clock.to_datetime(self.clock.encode()), self.origin)
+        return SyncState(self.version, data, checksum, clock.to_datetime(self.clock.encode()), self.name)
+
+    @property
+    def name(self) -> str:
+        """The name of the origin, as users know it."""
+        return name_of(self.origin)
 
     @property
     def stamp(self) -> str:
-        """What tells this state of a scope from every other."""
+        """What tells this state of a scope from every other: two origins that write the same at one clock write one."""
         return f"{self.clock}-{self.checksum[:16]}"
 
     @property
@@ -74,7 +81,7 @@ class Change:
     def verify(self) -> None:
         """Raise ChecksumMismatchError where the body is not what the checksum was made of."""
         if hashlib.sha256(self.body).hexdigest() != self.checksum:
-            raise ChecksumMismatchError(f"version {self.version} of {self.origin or 'an unnamed origin'} is damaged")
+            raise ChecksumMismatchError(f"version {self.version} of {self.name or 'an unnamed origin'} is damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +172,7 @@ def from_state(state: SyncState, limits: Limits = NONE) -> Change:
     """
     version = check.integer("version", state.version, least=0, most=MAX_VERSION)
     body = encoded(state.data, limits)
-    origin = check.text("origin", state.origin)
+    origin = checked_text("origin", state.origin)
     moment = clock.from_datetime(check.instance("updated_at", state.updated_at, datetime))
     checksum = check.text("checksum", state.checksum)
     change = Change(version, moment, origin, checksum, "", body)

@@ -15,7 +15,8 @@ from edge_redis.state.keys import StateKeys
 from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS, Limits
 from edge_redis.state.merging import merge_into
 from edge_redis.state.operations import TO_MERGE, Replica
-from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT, Settings
+from edge_redis.state.origin import CLOUD_ORIGIN
+from edge_redis.state.settings import MAX_KEPT, Settings
 from edge_redis.state.writer import Writer, field_names
 
 MAX_PAGE: Final = 1000

@@ -20,7 +20,7 @@ from edge_redis.models import ConflictStrategy
 from edge_redis.state import clock, merge
 from edge_redis.state.change import Change
 from edge_redis.state.merging import merged
-from edge_redis.state.settings import CLOUD_ORIGIN
+from edge_redis.state.origin import CLOUD_ORIGIN
 
 MAX_VERSION: Final = 9_007_199_254_740_000
 """As in ``lua/include/document.lua``: a state of this version, or a higher one, is refused."""
@@ -145,7 +145,7 @@ def _authority(document: Document | None, states: Sequence[Change], strategy: Co
     held = None if document is None else document.authority
     if strategy is not ConflictStrategy.LOCAL_WINS:
         return held
-    claimant = states[-1].origin
+    claimant = states[-1].name
     if held is not None and held != claimant:
         raise AuthorityConflictError(
             f"the scope is LOCAL_WINS at another edge, {held!r}: let one of the two be REMOTE_WINS, "
@@ -239,7 +239,7 @@ class _Deciding:
     def _rank(self, state: Change) -> tuple[Any, ...]:
         if self._by_clock:
             return state.clock, state.origin, state.checksum
-        return state.version, state.origin == CLOUD_ORIGIN, state.origin, state.checksum
+        return state.version, state.name == CLOUD_ORIGIN, state.origin, state.checksum
 
     def _accept(self, state: Change, life: str) -> None:
         version = state.version
@@ -260,8 +260,8 @@ class _Deciding:
 
 
 def _is_related(state: Change, mine: Change, life: str) -> bool:
-    """Whether one was written in knowledge of the other, so that nothing is lost between them."""
-    if _of_one_life(state, mine, life):
+    """Whether one was written in knowledge of the other, or says the same: nothing is lost between them."""
+    if _of_one_life(state, mine, life) or state.stamp == mine.stamp:
         return True
     return (state.base != "" and state.base == mine.stamp) or (mine.base != "" and mine.base == state.stamp)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from edge_redis.state.change import Change
 from edge_redis.state.deciding import ALWAYS, MAX_VERSION, Decision, Document, Seen
 from edge_redis.state.limits import NONE, Limits
 from edge_redis.state.merging import fields_of
-from edge_redis.state.settings import CLOUD_ORIGIN
+from edge_redis.state.origin import CLOUD_ORIGIN, lived
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,83 @@ GROUND: Final = Floor(0, "")
 """The floor of a store that has forgotten nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a write in the cloud finds."""
+
+    document: Document | None
+    site: str
+    """The store's random name: which life of the cloud this is."""
+    seen: Seen | None
+    """What is known of this life's own states (``origin``)."""
+    now: int
+    """The store's time in microseconds since 1970."""
+    floor: Floor = GROUND
+
+    @property
+    def origin(self) -> str:
+        """The origin of what is written."""
+        return lived(CLOUD_ORIGIN, self.site)
+
+    @property
+    def present(self) -> Change | None:
+        """The present state."""
+        return None if self.document is None else self.document.state
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the present state is made of fields."""
+        return self.present is not None and merge.is_merged(self.present.body)
+
+    @property
+    def moment(self) -> str:
+        """The clock of a write: after everything seen."""
+        return clock.after(0, self.now, self.floor.clock if self.document is None else self.document.tick)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data that a delta is merged into."""
+        return {} if self.present is None else change.shown(self._whole) or {}
+
+    @property
+    def fields(self) -> merge.Fields:
+        """The fields that a change is merged into."""
+        assert self.present is not None
+        return fields_of(replace(self.present, body=self._whole))
+
+    @property
+    def _whole(self) -> bytes:
+        """The body, whole, or damaged data would go on under a checksum of their own."""
+        assert self.present is not None
+        return change.whole(self.present.body, self.present.checksum, "the present state")
+
+    def written(self, body: bytes, moment: str) -> Decision:
+        """Return the next version with this body."""
+        version, base = self.floor.version + 1, ""
+        if self.present is not None:
+            before = self.present
+            if before.version >= MAX_VERSION:
+                raise InvalidArgumentError("the scope is at the last version there is")
+            version, base = before.version + 1, before.base if before.origin == self.origin else before.stamp
+        checksum = hashlib.sha256(body).hexdigest()
+        state = Change(version, moment, self.origin, checksum, base, body)
+        life = ALWAYS if self.seen is None else self.seen.life
+        if self.document is None:
+            after = Document(state, moment)
+        else:
+            after = replace(self.document, state=state, tick=max(moment, self.document.tick))
+        return Decision(after, seen={self.origin: Seen.of(state, life)})
+
+
 def updated(
-    document: Document | None,
-    seen: Mapping[str, Seen],
+    found: Situation,
     data: dict[str, Any],
-    now: int,
     *,
     is_delta: bool = False,
     without: Sequence[str] = (),
     limits: Limits = NONE,
-    floor: Floor = GROUND,
 ) -> Decision:
-    """Write a scope's next version in the cloud; ``now`` is the store's time in microseconds since 1970.
+    """Write a scope's next version in the cloud.
 
     A delta is merged into the top level of the present data; of these the fields named by ``without`` are left out.
 
@@ -50,58 +115,24 @@ def updated(
 
     """
     given = change.encoded(data, limits)
-    present = None if document is None else document.state
-    moment = _after(document, now, floor)
+    moment = found.moment
     # What takes fields away is no larger than what is there, and is how one comes back within the limits.
     after = NONE if without else limits
-    if present is not None and merge.is_merged(present.body):
-        fields = merge.changed(_fields(present), data, (moment, CLOUD_ORIGIN), is_delta=is_delta, without=without)
+    if found.is_merged:
+        fields = merge.changed(found.fields, data, (moment, CLOUD_ORIGIN), is_delta=is_delta, without=without)
         after.counted([name for name, each in fields.fields.items() if each.value is not None])
-        return _written(document, seen, after.sized(merge.pack(fields)), moment, floor)
+        return found.written(after.sized(merge.pack(fields)), moment)
     if is_delta:
-        data = {key: value for key, value in {**_data(present), **data}.items() if key not in without}
+        data = {key: value for key, value in {**found.data, **data}.items() if key not in without}
         given = after.encoded(data)
-    return _written(document, seen, given, moment, floor)
+    return found.written(given, moment)
 
 
-def _data(present: Change | None) -> dict[str, Any]:
-    """Return the data that a delta is merged into: whole, or they would go on under a checksum of their own."""
-    if present is None:
-        return {}
-    return change.shown(change.whole(present.body, present.checksum, "the present state")) or {}
-
-
-def _fields(present: Change) -> merge.Fields:
-    change.whole(present.body, present.checksum, "the present state")
-    return fields_of(present)
-
-
-def deleted(document: Document | None, seen: Mapping[str, Seen], now: int) -> Decision | None:
+def deleted(found: Situation) -> Decision | None:
     """Delete a scope, as its next version; None where there is nothing to delete."""
-    if document is None or change.shown(document.state.body) is None:
+    if found.present is None or change.shown(found.present.body) is None:
         return None
-    if merge.is_merged(document.state.body):
-        moment = clock.after(0, now, document.state.clock)
-        return _written(document, seen, merge.pack(merge.Fields(deleted=(moment, CLOUD_ORIGIN))), moment, GROUND)
-    return _written(document, seen, change.TOMBSTONE, _after(document, now, GROUND), GROUND)
-
-
-def _after(document: Document | None, now: int, floor: Floor) -> str:
-    return clock.after(0, now, floor.clock if document is None else document.tick)
-
-
-def _written(document: Document | None, seen: Mapping[str, Seen], body: bytes, moment: str, floor: Floor) -> Decision:
-    version, base = floor.version + 1, ""
-    if document is not None:
-        before = document.state
-        if before.version >= MAX_VERSION:
-            raise InvalidArgumentError("the scope is at the last version there is")
-        version, base = before.version + 1, before.base if before.origin == CLOUD_ORIGIN else before.stamp
-    checksum = hashlib.sha256(body).hexdigest()
-    state = Change(version, moment, CLOUD_ORIGIN, checksum, base, body)
-    life = seen[CLOUD_ORIGIN].life if CLOUD_ORIGIN in seen else ALWAYS
-    if document is None:
-        after = Document(state, moment)
-    else:
-        after = replace(document, state=state, tick=max(moment, document.tick))
-    return Decision(after, seen={CLOUD_ORIGIN: Seen.of(state, life)})
+    if found.is_merged:
+        moment = clock.after(0, found.now, found.present.clock)
+        return found.written(merge.pack(merge.Fields(deleted=(moment, CLOUD_ORIGIN))), moment)
+    return found.written(change.TOMBSTONE, found.moment)

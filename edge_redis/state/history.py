@@ -10,6 +10,7 @@ from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 from edge_redis.state import clock
 from edge_redis.state.change import shown, whole
+from edge_redis.state.origin import name_of
 
 T = TypeVar("T")
 Fields = dict[bytes, bytes]
@@ -62,12 +63,12 @@ def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
         "data": shown(whole(fields[b"data"], fields[b"checksum"].decode(), f"conflict {entry_id!r}")),
         "checksum": fields[b"checksum"].decode(),
         "updated_at": clock.to_datetime(fields[b"clock"]),
-        "origin": fields[b"origin"].decode(),
+        "origin": name_of(fields[b"origin"].decode()),
         "winner": {
             "version": int(fields[b"winner_version"]),
             "checksum": fields[b"winner_checksum"].decode(),
             "updated_at": clock.to_datetime(fields[b"winner_clock"]),
-            "origin": fields[b"winner_origin"].decode(),
+            "origin": name_of(fields[b"winner_origin"].decode()),
         },
         "timestamp": from_timestamp(int(entry_id.partition(b"-")[0]) / 1000),
     }

@@ -8,9 +8,9 @@ So one Redis can be an edge and its cloud at once. Nothing here expires: all of 
 |                      |        |       | clock, tick (the newest clock seen), origin, checksum, base     |
 |                      |        |       | (the stamp of the foreign state it was made of), data (codec),  |
 |                      |        |       | seen:<origin> (the newest version, checksum and clock had of    |
-|                      |        |       | it), life:<origin> (the clock since which it lives, where it    |
-|                      |        |       | has lost its data once), authority (the origin of the edge that |
-|                      |        |       | is LOCAL_WINS, in the cloud), strategy (which edges have told,  |
+|                      |        |       | it), life:<origin> (the clock since which it counts on from     |
+|                      |        |       | older data it was put back to), authority (the name of the edge |
+|                      |        |       | that is LOCAL_WINS, in the cloud), strategy (which edges have told,  |
 |                      |        |       | in the cloud), merged (1 where data are fields to merge),       |
 |                      |        |       | signature (where whoever wrote it signs)                        |
 | <tag>:pending:<scope>| stream | edge  | the outbox: ``<version>-0``, a full after-image each; gone      |

@@ -9,12 +9,8 @@ from typing import Final, Literal
 from edge_redis.core import check
 from edge_redis.models import ConflictStrategy
 
-CLOUD_ORIGIN: Final = "cloud"
-"""The origin of what is written in the cloud. At equal versions it wins over every other."""
-
 MAX_KEPT: Final = 100_000
 MAX_PENDING: Final = 1_000_000
-MAX_ORIGIN_BYTES: Final = 256
 
 
 def strategy_named(value: object) -> ConflictStrategy:

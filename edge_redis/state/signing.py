@@ -1,9 +1,10 @@
 """Who wrote a change: an HMAC-SHA256 (RFC 2104) with a key that the writer and the worker share.
 
-A signature covers the namespace, the scope, the version, the clock, the origin and the checksum,
+A signature covers the namespace, the scope, the version, the clock, the origin's name and the checksum,
 each behind its length, so that no two changes are one text. It is written as
-``<version>:<clock>:<hex>`` and travels beside the change. What it does not cover orders nothing:
-``base`` says what a change was made of, ``is_delta`` how it was given.
+``<version>:<clock>:<hex>`` and travels beside the change. What it does not cover lets nobody write as
+another: ``base`` says what a change was made of, ``is_delta`` how it was given, the origin's life which of
+two changes with the same name is a redelivery.
 
 A LOCAL_WINS edge signs for another purpose than all others: a script at the edge writes its state
 again, above the cloud's, under later versions that nobody could sign there. Only what was signed as
@@ -19,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from edge_redis.core import check
 from edge_redis.errors import (
     EdgeRedisError,
     InvalidArgumentError,
@@ -28,7 +28,7 @@ from edge_redis.errors import (
     StoreUnavailableError,
 )
 from edge_redis.state.change import Change
-from edge_redis.state.settings import CLOUD_ORIGIN, MAX_ORIGIN_BYTES
+from edge_redis.state.origin import CLOUD_ORIGIN, checked_name
 
 MIN_KEY_BYTES: Final = 16
 
@@ -105,7 +105,7 @@ class Keyring:
         self._find: Callable[[str], OneOrMoreKeys | None]
         if isinstance(keys, Mapping):
             checked = {
-                check.identifier("an origin of keys", origin, limit=MAX_ORIGIN_BYTES): _checked_keys(origin, found)
+                checked_name("an origin of keys", origin): _checked_keys(origin, found)
                 for origin, found in keys.items()
             }
             self._find = checked.get
@@ -127,7 +127,7 @@ class Keyring:
 
     def check_change(self, scope: str, change: Change) -> None:
         """Raise SignatureError where a change that goes up was not signed by its origin, as it is now."""
-        self._verified(scope, change, self._keys(change.origin))
+        self._verified(scope, change, self._keys(change.name))
 
     def offered(self, scope: str, change: Change) -> Change:
         """Return a document as it may be offered: signed by its origin, or vouched for with the cloud's key.
@@ -142,7 +142,7 @@ class Keyring:
         version, moment, _ = _parts(change)
         if moment == change.clock and version < change.version:
             change = replace(change, version=version)
-        self._verified(scope, change, (*self._keys(change.origin), *self._keys(CLOUD_ORIGIN)))
+        self._verified(scope, change, (*self._keys(change.name), *self._keys(CLOUD_ORIGIN)))
         return change
 
     def is_vouched(self, scope: str, change: Change) -> bool:
@@ -162,7 +162,7 @@ class Keyring:
         return replace(change, signature=text.signature(cloud[0], _ONCE))
 
     def _text(self, scope: str, change: Change, version: int, clock: str) -> _Text:
-        return _Text(self._namespace, scope, version, clock, change.origin, change.checksum)
+        return _Text(self._namespace, scope, version, clock, change.name, change.checksum)
 
     def _verified(self, scope: str, change: Change, keys: Sequence[bytes]) -> None:
         version, moment, given = _parts(change)
@@ -187,7 +187,7 @@ def _parts(change: Change) -> tuple[int, str, str]:
 
 
 def _name(change: Change) -> str:
-    return repr(change.origin) if change.origin else "an unnamed origin"
+    return repr(change.name) if change.name else "an unnamed origin"
 
 
 def verify(keyring: Keyring | None, scope: str, change: Change) -> None:

@@ -53,7 +53,7 @@ class CloudStore(Protocol):
         - LATEST_WINS: that with the greater (clock, origin, checksum).
         - MERGE: neither; ``state.merging.joined(present, change)`` makes one of two. Do the same, whatever the
           strategy, where a body is one of merged fields (``state.merge.is_merged``).
-        - REMOTE_WINS and LOCAL_WINS: that with the greater (version, whether the origin is "cloud", origin,
+        - REMOTE_WINS and LOCAL_WINS: that with the greater (version, whether the name of the origin is "cloud", origin,
           checksum). Of equal versions, one without an origin does not win. Let one edge alone be a scope's LOCAL_WINS,
           and raise AuthorityConflictError for the changes of another: two would outbid each other without end.
 

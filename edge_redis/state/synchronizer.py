@@ -16,7 +16,8 @@ from edge_redis.state.keys import StateKeys
 from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS, Limits
 from edge_redis.state.merging import merge_into
 from edge_redis.state.operations import TO_MERGE, Replica
-from edge_redis.state.settings import MAX_KEPT, MAX_ORIGIN_BYTES, Settings, strategy_named
+from edge_redis.state.origin import checked_name
+from edge_redis.state.settings import MAX_KEPT, Settings, strategy_named
 from edge_redis.state.signing import Signer
 from edge_redis.state.writer import Writer, field_names
 
@@ -42,7 +43,7 @@ class Synchronizer(Subject):
         signing_key: bytes | None = None,
     ) -> None:
         self.scope = check.identifier("scope", scope)
-        name = "" if origin is None else check.identifier("origin", origin, limit=MAX_ORIGIN_BYTES)
+        name = "" if origin is None else checked_name("origin", origin)
         self.settings = Settings(
             "edge", strategy_named(conflict_strategy), max_pending, overflow, name, max_history, max_conflicts
         )

@@ -15,7 +15,8 @@ from edge_redis.models import SyncEvent, from_timestamp
 from edge_redis.state import clock
 from edge_redis.state.change import Change, shown, whole
 from edge_redis.state.deciding import Conflict, Decision, Document, Event, Seen
-from edge_redis.state.editing import GROUND, Floor
+from edge_redis.state.editing import Floor, Situation
+from edge_redis.state.origin import CLOUD_ORIGIN, lived
 from edge_redis.stores.database import Database
 from edge_redis.stores.tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
 
@@ -101,11 +102,17 @@ class Scope:
         rows = self._connection.execute(known.where(self._of(SEEN), columns.origin.in_(set(origins))))
         return {row.origin: Seen(row.version, row.checksum, row.clock, row.life) for row in rows}
 
-    def floor(self) -> Floor:
-        """Return above what a scope begins."""
-        query = select(STORES.c.floor_version, STORES.c.floor_clock).where(STORES.c.namespace == self._namespace)
+    def situation(self, document: Document | None, now: int) -> Situation:
+        """Return what a write in the cloud finds."""
+        columns = STORES.c
+        query = select(columns.site, columns.floor_version, columns.floor_clock)
+        query = query.where(columns.namespace == self._namespace)
         row = self._connection.execute(query).one_or_none()
-        return GROUND if row is None else Floor(*row)
+        if row is None:
+            name_store(self._database, self._connection, self._namespace)
+            row = self._connection.execute(query).one()
+        own = lived(CLOUD_ORIGIN, row.site)
+        return Situation(document, row.site, self.seen([own]).get(own), now, Floor(row.floor_version, row.floor_clock))
 
     def write(self, before: Locked, decision: Decision, at: int, *, max_history: int, max_conflicts: int) -> None:
         """Write what was decided. The feed's number comes last: until the commit no other scope gets one."""
@@ -224,5 +231,5 @@ def _facts(state: Change) -> dict[str, Any]:
     return {
         "checksum": state.checksum,
         "updated_at": clock.to_datetime(state.clock.encode()),
-        "origin": state.origin,
+        "origin": state.name,
     }

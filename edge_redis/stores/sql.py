@@ -13,7 +13,7 @@ feed's number is taken last, from a locked row too, so that numbers become visib
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -31,10 +31,11 @@ from edge_redis.services.bind import closed, described_by
 from edge_redis.state.change import Change, Feed, encoded, shown, whole
 from edge_redis.state.cloud import MAX_PAGE, Cloud
 from edge_redis.state.collecting import COLLECTED_AFTER
-from edge_redis.state.deciding import Decision, Document, Seen, decide
-from edge_redis.state.editing import GROUND, Floor, deleted, updated
+from edge_redis.state.deciding import Decision, Document, decide
+from edge_redis.state.editing import Situation, deleted, updated
 from edge_redis.state.limits import MAX_BYTES, MAX_FIELDS, Limits
-from edge_redis.state.settings import CLOUD_ORIGIN, MAX_KEPT
+from edge_redis.state.origin import MAX_ORIGIN_BYTES
+from edge_redis.state.settings import MAX_KEPT
 from edge_redis.state.writer import field_names
 from edge_redis.stores.collecting import collect
 from edge_redis.stores.database import Database
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SCOPES_AT_ONCE: Final = 4
-_MAX_ORIGIN_BYTES: Final = 1024
-_Decide = Callable[[Document | None, Mapping[str, Seen], int, Floor], Decision | None]
+_Decide = Callable[[Scope, Document | None, int], Decision | None]
 
 
 class SqlCloudStore:
@@ -119,10 +119,7 @@ class SqlCloudStore:
 
     @described_by(Cloud.delete)
     def delete(self, scope: str) -> bool:
-        decision = self._change(
-            "delete", scope, (CLOUD_ORIGIN,), lambda document, seen, now, _: deleted(document, seen, now), create=False
-        )
-        return decision is not None
+        return self._edit("delete", scope, deleted, create=False) is not None
 
     @described_by(Cloud.apply)
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
@@ -134,7 +131,7 @@ class SqlCloudStore:
             return ""
         origins = [each.origin for each in changes]
         decision = self._change(
-            "apply", scope, origins, lambda document, seen, *_: decide(document, seen, changes, strategy)
+            "apply", scope, lambda rows, document, _: decide(document, rows.seen(origins), changes, strategy)
         )
         assert decision is not None
         return decision.letters
@@ -191,18 +188,23 @@ class SqlCloudStore:
         return list(reversed(rows))
 
     def _update(self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()) -> SyncState:
-        def edit(document: Document | None, seen: Mapping[str, Seen], now: int, floor: Floor) -> Decision:
-            return updated(
-                document, seen, data, now, is_delta=is_delta, without=without, limits=self._limits, floor=floor
-            )
-
-        decision = self._change("update", scope, (CLOUD_ORIGIN,), edit)
+        decision = self._edit(
+            "update",
+            scope,
+            lambda found: updated(found, data, is_delta=is_delta, without=without, limits=self._limits),
+        )
         assert decision is not None
         return decision.document.state.state
 
-    def _change(
-        self, action: str, scope: str, origins: Iterable[str], decide_on: _Decide, *, create: bool = True
+    def _edit(
+        self, action: str, scope: str, edit: Callable[[Situation], Decision | None], *, create: bool = True
     ) -> Decision | None:
+        """Write in the cloud's own name."""
+        return self._change(
+            action, scope, lambda rows, document, now: edit(rows.situation(document, now)), create=create
+        )
+
+    def _change(self, action: str, scope: str, decide_on: _Decide, *, create: bool = True) -> Decision | None:
         """Decide and write in one transaction, in which nobody else has the scope."""
         _scope(scope)
         database = self._database
@@ -213,8 +215,7 @@ class SqlCloudStore:
             if locked is None:
                 return None
             at = database.now(connection)
-            floor = GROUND if locked.document else rows.floor()
-            decision = decide_on(locked.document, rows.seen(origins), at, floor)
+            decision = decide_on(rows, locked.document, at)
             if decision is not None:
                 rows.write(locked, decision, at, max_history=self._max_history, max_conflicts=self._max_conflicts)
             return decision
@@ -235,4 +236,4 @@ def _scope(scope: object) -> str:
 
 def _origin(origin: str) -> None:
     if origin:
-        _name("origin", check.identifier("origin", origin, limit=_MAX_ORIGIN_BYTES))
+        _name("origin", check.identifier("origin", origin, limit=MAX_ORIGIN_BYTES))

@@ -233,7 +233,7 @@ def test_a_signature_travels_with_its_change(base, strategy):
         assert store.changes_since().changes == [("room", signed(2))]
     store.update("room", {"n": 9})
     ((_, found),) = store.changes_since().changes
-    assert (found.origin, found.signature) == ("cloud", "")
+    assert (found.name, found.signature) == ("cloud", "")
 
 
 def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,7 +14,7 @@ from edge_redis.state.operations import Replica
 from edge_redis.state.settings import Settings
 from edge_redis.stores.sql import SqlCloudStore
 from support.clouds import SQL_CLOUD, back_up, one_of
-from support.sync import EDGE
+from support.sync import EDGE, remote
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,25 @@ def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(sy
     assert cloud.get("room").data == {"before": 6, "and": 2}
     assert lost(cloud.conflicts("room")) == [{"after": 1}]
     assert len(sync.conflicts()) == 1
+
+
+def test_a_later_life_whose_clock_is_behind_the_former_ones_loses_nothing_in_silence(sync, cloud, make, client):
+    an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)
+    sync.apply_remote(remote({"from": "a server whose clock is ahead"}, 1, origin="elsewhere", at=an_hour_ahead))
+    for number in range(3):
+        sync.update_local({"before": number})
+    make("CloudWorker", make.cloud()).run_once()
+    wipe(client, EDGE)
+    state = sync.update_local({"after": 1})
+    assert state.origin == "till-7"
+    assert state.updated_at < an_hour_ahead
+    worker = make("CloudWorker", make.cloud())
+    while worker.run_once():
+        pass
+    assert sync.get_local_state() == cloud.get("room")
+    assert cloud.get("room").data == {"before": 2}
+    assert {"after": 1} in lost(sync.conflicts(), cloud.conflicts("room"))
+    assert {each["origin"] for each in (*sync.conflicts(), *cloud.conflicts("room"))} == {"till-7"}
 
 
 def test_versions_given_out_again_do_not_pass_for_those_before(real, make_on):

@@ -16,13 +16,15 @@ import fakeredis
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from edge_redis import ConflictStrategy, EdgeRedisError, RedisCloudStore
 from edge_redis.state import merge
 from edge_redis.state.change import TOMBSTONE, Change, encoded
+from edge_redis.state.origin import lived
+from edge_redis.stores.rows import name_store
 from edge_redis.stores.sql import SqlCloudStore
-from edge_redis.stores.tables import DOCUMENTS
+from edge_redis.stores.tables import DOCUMENTS, STORES
 from support.clock import ServerClock, stop_the_clock
 
 NOW = 1_790_000_000
@@ -31,8 +33,9 @@ _names = count()
 
 BODIES = [encoded({"a": 1}), encoded({"a": 2, "b": 1}), encoded({}), TOMBSTONE]
 CLOCKS = [f"{(NOW + seconds) * 1_000_000:018d}" for seconds in (-2, -1, 0, 1, 2)]
-ORIGINS = ["one", "two", "zoé", "", "cloud"]
-POOLS = [["one"], ["one", "cloud"], ["", "one"], [""], ORIGINS]
+LIVES = [lived("one", life) for life in "ab"]
+ORIGINS = ["one", "two", "zoé", "", "cloud", *LIVES, lived("cloud", "a")]
+POOLS = [["one"], ["one", "cloud"], ["", "one"], [""], LIVES, [*LIVES, lived("cloud", "a")], ORIGINS]
 """The origins of one example: few, so that its states have to do with each other."""
 
 
@@ -128,6 +131,17 @@ def known_of(store: Any) -> dict[str, Any]:
     return found
 
 
+def name_both(one: RedisCloudStore, other: SqlCloudStore) -> None:
+    """Give two stores one name, which is a part of what is written in them."""
+    query = select(STORES.c.site).where(STORES.c.namespace == other._namespace)
+
+    def named(connection: Connection) -> str:
+        name_store(other._made, connection, other._namespace)
+        return str(connection.execute(query).scalar_one())
+
+    one._runner.client.set(one._room._replica.keys.site, other._made.write("name", named))
+
+
 @pytest.fixture(scope="module")
 def redis_and_sql() -> Any:
     with pytest.MonkeyPatch.context() as patch:
@@ -139,7 +153,9 @@ def redis_and_sql() -> Any:
 
         def make() -> tuple[RedisCloudStore, SqlCloudStore]:
             namespace = f"n{next(_names)}"
-            return RedisCloudStore(edge, namespace=namespace), SqlCloudStore(first._made.engine, namespace=namespace)
+            stores = RedisCloudStore(edge, namespace=namespace), SqlCloudStore(first._made.engine, namespace=namespace)
+            name_both(*stores)
+            return stores
 
         yield make
         first.close()

@@ -102,7 +102,7 @@ class Model:
             in_order = (state.version < mine.version) == (state.updated_at < mine.updated_at)
             if in_order and (state.updated_at < life) == (mine.updated_at < life):
                 return True
-        return self.base == (state.updated_at, state.checksum)
+        return (state.updated_at, state.checksum) in (self.base, (mine.updated_at, mine.checksum))
 
     def _was_seen(self, state: SyncState) -> bool:
         if state.origin not in self.seen:

@@ -168,7 +168,7 @@ class Replicas(RuleBasedStateMachine):
                 self.world.runner(edge).run(_arrive(self.world.worker("courier")._edge, state))
             return
         if self.strategy is LOCAL:  # from such an edge comes what it wrote itself
-            again = [state for state in again if state.origin != "cloud"]
+            again = [state for state in again if state.name != "cloud"]
         self.world.cloud.apply(SCOPE, again, self.strategy)
 
 

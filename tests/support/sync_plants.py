@@ -102,6 +102,7 @@ WALL_CLOCKS: Rewrites = (("  if seen ~= '' then\n", "  if false then\n"),)
 STOP_ON_AN_EMPTY_PAGE: Rewrites = ((_COALESCED, "if #reply == 1 then redis.call('ZREM', work, scope) end"),)
 
 BY_SEQUENCE: Rewrites = (
+    ("name == '' and site_name or name .. BETWEEN .. site_name", "name == '' and site_name or name"),
     (
         "  if is_the_seen(state, seen) then return true end\n",
         "  if state.version <= seen.version then return true end\n",

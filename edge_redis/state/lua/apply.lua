@@ -83,13 +83,13 @@ for _, state in ipairs(states) do
 end
 local known_site = redis.call('GET', site)
 local site_name = known_site or name_site(ARGV[4])
-if own == '' then own = site_name end
+own = lived(own, site_name)
 
 -- LOCAL_WINS is authority, and of two that each write theirs again above the other's none would ever have done.
 local authority
 local told = not is_edge and strategy ~= redis.call('HGET', doc, 'strategy') and strategy or nil
 if not is_edge and strategy == 'local_wins' then
-  local claimant, held = states[#states].origin, redis.call('HGET', doc, 'authority')
+  local claimant, held = name_of(states[#states].origin), redis.call('HGET', doc, 'authority')
   if held and held ~= claimant then return 'AUTHORITY ' .. held end
   if not held and claimant ~= 'cloud' then authority = claimant end
   strategy = 'remote_wins'
@@ -98,7 +98,7 @@ end
 local function wins_by_version(state)
   if state.version ~= current.version then return state.version > current.version end
   if state.origin == '' then return false end
-  local theirs, ours = state.origin == 'cloud', current.origin == 'cloud'
+  local theirs, ours = name_of(state.origin) == 'cloud', name_of(current.origin) == 'cloud'
   if theirs ~= ours then return theirs end
   if state.origin ~= current.origin then return precedes(current.origin, state.origin) end
   return precedes(current.checksum, state.checksum)
@@ -108,6 +108,13 @@ local function wins_by_clock(state)
   if state.clock ~= current.clock then return earlier(current.clock, state.clock) end
   if state.origin ~= current.origin then return precedes(current.origin, state.origin) end
   return precedes(current.checksum, state.checksum)
+end
+
+-- Users give states without the life of their origin: what was written here is taken for this one's.
+local function with_life(state)
+  if state.origin == name_of(own) then return own end
+  local is_present = current and state.stamp == current.stamp and state.origin == name_of(current.origin)
+  return is_present and current.origin or state.origin
 end
 
 local function is_same(state)
@@ -153,9 +160,9 @@ local function of_one_life(state)
   return life == ALWAYS or earlier(state.clock, life) == earlier(current.clock, life)
 end
 
--- Whether one was written in knowledge of the other, so that nothing is lost between them.
+-- Whether one was written in knowledge of the other, or says the same, so that nothing is lost between them.
 local function is_related(state)
-  if of_one_life(state) then return true end
+  if of_one_life(state) or state.stamp == current.stamp then return true end
   if state.base ~= '' and state.base == current.stamp then return true end
   return current.base ~= '' and current.base == state.stamp
 end
@@ -170,7 +177,7 @@ end
 
 local function accept(state)
   local message = ''
-  if is_edge and state.origin == own then
+  if is_edge and name_of(state.origin) == name_of(own) then
     -- Written here, and known here no more. What is written next is made of it as of any foreign state.
     message, state.base = 'this edge had lost it', state.stamp
   end
@@ -238,6 +245,7 @@ local version_before, stamp_before = current and current.version, current and cu
 local origin_before = current and current.origin -- two origins may write the same at the same moment
 local letters, fields, newest = {}, {'HSET', doc}, {}
 for _, state in ipairs(states) do
+  if is_edge then state.origin = with_life(state) end
   local shown, name, anew = state.version, state.origin, false
   if name ~= '' then
     state.seen = newest[name] or read_seen(name)

@@ -59,7 +59,7 @@ else
 end
 local known_site = redis.call('GET', tag .. ':site')
 local site_name = known_site or name_site(candidate)
-if origin == '' then origin = site_name end
+origin = lived(origin, site_name)
 
 if clock == '-' then clock = tick(seen, time) end
 local state = {

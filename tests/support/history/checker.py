@@ -11,7 +11,7 @@ from edge_redis import ConflictStrategy
 from support.history import fields, rules
 from support.history.aof import Tail
 from support.history.calls import Matched
-from support.history.fleet import EDGES, ENDS, NAMES, Fleet
+from support.history.fleet import ENDS, NAMES, Fleet
 from support.history.log import Call, Logs
 from support.history.replay import Doc, End, Scope, Step
 from support.history.rules import History
@@ -51,7 +51,6 @@ class Checker:
         self._tails = [Tail() for _ in ENDS]
         self._ends = [End(end) for end in ENDS]
         self._claimed: set[tuple[int, int, str]] = set()
-        self._written: dict[Scope, set[tuple[str, int, str]]] = defaultdict(set)
         self.calls: Counter[tuple[str, str]] = Counter()
         self.steps: Counter[str] = Counter()
         self.excused: Counter[str] = Counter()
@@ -92,8 +91,7 @@ class Checker:
     ) -> Violation | None:
         finals = [end.docs.get(scope) for end in self._ends]
         authority = self._fleet.plan.authority(int(scope[1][1:]))
-        before = self._written[scope]
-        history = History(strategy, scope[1], authority, starts[-1], finals, steps, self._claimed, before)
+        history = History(strategy, scope[1], authority, starts[-1], finals, steps, self._claimed)
         for end_steps in steps:
             self.steps.update(step.kind for step in end_steps)
         faults: list[str] = []
@@ -103,7 +101,6 @@ class Checker:
         for rule in RULES[strategy]:
             faults += rule(history)
         self.excused.update(history.excused)
-        before.update(rules.identity(step.after) for step in history.writes(EDGES))
         return Violation(*scope, faults, timeline(history, calls, faults)) if faults else None
 
 

@@ -27,7 +27,6 @@ class Nemesis:
         self._every = every
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
-        self._wipeable = self._pick.choice(EDGES)
         harms: list[tuple[int, Callable[[], None]]] = [
             (5, self._kill_worker), (3, self._pause_worker),
             (3, self._kill_writer), (2, self._pause_writer),
@@ -38,14 +37,10 @@ class Nemesis:
         self._harms = [harm for _, harm in harms]
 
     def skew(self) -> None:
-        """Set the servers' clocks, each up to an hour ahead or behind.
-
-        The edge that is wiped has the fastest one, and keeps it. It has lost the newest clock that it had seen, and
-        nothing but a later clock tells its new changes from the former ones of the same versions.
-        """
+        """Set the servers' clocks, each up to an hour ahead or behind."""
         self.counts["clocks of servers set"] += len(ENDS)
         for end in ENDS:
-            self._fleet.skews[end] = HOUR if end == self._wipeable else self._pick.randint(-HOUR, HOUR - 60)
+            self._fleet.skews[end] = self._pick.randint(-HOUR, HOUR)
 
     def harm(self, seconds: float) -> None:
         """Do harm for so long, and leave it as it is then."""
@@ -132,7 +127,7 @@ class Nemesis:
 
     def _wipe_edge(self) -> None:
         """Take everything from an edge. What had not gone up is lost, and no protocol could help that."""
-        edge = self._wipeable
+        edge = self._pick.choice(EDGES)
         try:
             self._fleet.open_scopes(edge, wiped=True)
         except redis.RedisError:

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from edge_redis.state.origin import name_of
 from support.history.aof import Block
 from support.history.fleet import CLOUD
 
@@ -43,6 +44,14 @@ class Doc(NamedTuple):
     def key(self) -> Key:
         return self.clock, self.checksum, self.origin
 
+    @property
+    def stamp(self) -> tuple[str, str]:
+        return self.clock, self.checksum
+
+    @property
+    def name(self) -> str:
+        return name_of(self.origin)
+
 
 class Step(NamedTuple):
     """Something that happened at an end, in the life it had since it was last wiped."""
@@ -61,7 +70,7 @@ class Step(NamedTuple):
             return f"{name} {self.version or ''} {self.key or ''}"
         doc = self.after
         return (
-            f"{name} version {doc.version} clock {doc.clock} origin {doc.origin} checksum {doc.checksum[:16]} "
+            f"{name} version {doc.version} clock {doc.clock} origin {doc.origin!r} checksum {doc.checksum[:16]} "
             f"base {doc.base} body {doc.body!r}"
         )
 

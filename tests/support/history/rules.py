@@ -17,13 +17,11 @@ each version.
   that came after it was written in knowledge of it, or
 - in the conflict stream of an end, or in the lineage of a state that is there.
 
+Two states of the same data and clock are one, and who was written in knowledge of either knew both.
+
 And the final state is the greatest in the strategy's order of all writes that are so accounted for.
 
-Excused is what an edge had not yet confirmed when it was wiped, unless the cloud has had it; what
-docs/sync.md names as a limit: the last states of an edge's former life, where all states of its
-new life under versions that the cloud had had were coalesced before a worker came; and what an
-edge that was wiped wrote again under the same version with the same data, which the contract of a
-store takes for one change.
+Excused is only what an edge had not yet confirmed when it was wiped, unless the cloud has had it.
 
 **LOCAL_WINS.** A remote state never replaces one at the edge that has the authority, and what was
 last written there is the final data.
@@ -33,7 +31,7 @@ MERGE has rules of its own (``support.history.fields``).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +42,7 @@ from support.history.replay import Doc, Key, Step
 
 
 def by_version(doc: Doc) -> tuple[Any, ...]:
-    return doc.version, doc.origin == "cloud", doc.origin.encode(), doc.checksum
+    return doc.version, doc.name == "cloud", doc.origin.encode(), doc.checksum
 
 
 def by_clock(doc: Doc) -> tuple[Any, ...]:
@@ -67,8 +65,6 @@ class History:
     ends: Sequence[Sequence[Step]]
     claimed: set[tuple[int, int, str]] = field(default_factory=set)
     """Ends, their lives and scopes where the authority has made itself known; of all of the past."""
-    written_before: set[tuple[str, int, str]] = field(default_factory=set)
-    """Origin, version and checksum of all that edges wrote of this scope before."""
     excused: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -134,22 +130,28 @@ def too_many_effects(history: History) -> Iterator[str]:
 
 
 class Lineage:
-    """Which states each state was made of."""
+    """Which states each state was made of.
+
+    Two that have the same data at the same clock are one state, which was made of all that either was made of.
+    """
 
     def __init__(self, history: History) -> None:
-        self._parents = {
-            step.after.key: step.before.key if step.before else None
-            for step in history.writes(kinds=("write", "reassert"))
-        }
+        self._same: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._parents: dict[Key, set[Key]] = defaultdict(set)
+        for step in history.writes(kinds=("write", "reassert")):
+            assert step.after is not None
+            self._same[step.after.stamp].add(step.after.key)
+            if step.before:
+                self._parents[step.after.key].add(step.before.key)
 
     def of(self, keys: Iterable[Key | None]) -> set[Key]:
         """Return these states and all that they were made of, as far back as this history goes."""
         found: set[Key] = set()
-        for each in keys:
-            key = each
-            while key is not None and key not in found:
-                found.add(key)
-                key = self._parents.get(key)
+        rest = {key for key in keys if key is not None}
+        while rest:
+            key = rest.pop()
+            found.add(key)
+            rest |= (self._same[key[:2]] | self._parents[key]) - found
         return found
 
 
@@ -164,35 +166,6 @@ def _lost_by_wipes(history: History, shown: set[Key]) -> set[Key]:
     return lost - shown
 
 
-def _beyond_the_limit(history: History, lineage: Lineage) -> set[Key]:
-    """Return what is lost by the limit that docs/sync.md names."""
-    lives = {step.after.key: step.life for step in history.writes(EDGES, ("write", "reassert"))}
-    had: set[tuple[str, int]] = set()
-    lost: set[Key] = set()
-    for step in history.ends[CLOUD]:
-        key = step.key or (step.after.key if step.after else None)
-        if key not in lives:
-            continue
-        before, after = step.before, step.after
-        if step.kind == "take" and before is not None and (after.origin, lives[key]) not in had:
-            is_later_life = before.origin == after.origin and lives.get(before.key, -1) < lives[key]
-            if is_later_life and after.version > before.version and before.key not in lineage.of([after.key]):
-                lost |= lineage.of([before.key])
-        if after is not None:
-            had.add((after.origin, lives[key]))
-    return lost
-
-
-def identity(doc: Doc) -> tuple[str, int, str]:
-    return doc.origin, doc.version, doc.checksum
-
-
-def _is_written_again(history: History, doc: Doc) -> bool:
-    if identity(doc) in history.written_before:
-        return True
-    return sum(identity(step.after) == identity(doc) for step in history.writes(EDGES)) > 1
-
-
 def accounted(history: History) -> Iterator[str]:
     """Yield the writes that are neither in the final state, nor known to it, nor in conflict, nor excused."""
     lineage = Lineage(history)
@@ -203,14 +176,8 @@ def accounted(history: History) -> Iterator[str]:
     missing = {step.after.key: step.after for step in history.writes() if step.after.key not in covered | lost}
     if history.start is not None and history.start.key not in covered:
         missing[history.start.key] = history.start
-    if missing:
-        limit = _beyond_the_limit(history, lineage) & missing.keys()
-        history.excused["under the limit that docs/sync.md names"] += len(limit)
-        twins = {key for key, doc in missing.items() if _is_written_again(history, doc)} - limit
-        history.excused["of the same version, origin and data as another change"] += len(twins)
-        for key in missing.keys() - limit - twins:
-            doc = missing[key]
-            yield f"lost: version {doc.version} of {doc.origin}, clock {doc.clock}: {doc.body!r}"
+    for doc in missing.values():
+        yield f"lost: version {doc.version} of {doc.name}, clock {doc.clock}: {doc.body!r}"
     if history.strategy is not ConflictStrategy.LOCAL_WINS:
         yield from _greatest(history, lost)
 
@@ -247,6 +214,6 @@ def equal(history: History) -> Iterator[str]:
     seen = {doc and (doc.version, doc.clock, doc.checksum, doc.body) for doc in history.finals}
     if len(seen) > 1 and history.strategy is not ConflictStrategy.MERGE:
         yield "replicas differ: " + "; ".join(
-            "none" if doc is None else f"version {doc.version} clock {doc.clock} {doc.checksum[:16]} of {doc.origin}"
+            "none" if doc is None else f"version {doc.version} clock {doc.clock} {doc.checksum[:16]} of {doc.origin!r}"
             for doc in history.finals
         )
