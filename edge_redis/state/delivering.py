@@ -97,23 +97,19 @@ class Delivery:
 
     def _apply(self, taken: Mapping[str, Taken], scopes: Sequence[str]) -> Flow[dict[str, Exception | None]]:
         """Let the cloud apply what was taken from the scopes, side by side; return each scope's error, or None."""
-        outcomes: dict[str, Exception | None] = {}
-        calls: dict[str, Call[object]] = {}
-        for scope in scopes:
-            try:
-                calls[scope] = self._call(scope, taken[scope].settings, taken[scope].entries)
-            except EdgeRedisError as error:
-                outcomes[scope] = error
-        found: Sequence[object] = yield from _called([*calls.values()], self._at_once)
-        for scope, outcome in zip(calls, found, strict=True):
-            outcomes[scope] = outcome if isinstance(outcome, Exception) else None
-        return outcomes
+        calls = [Call(self._bring, scope, taken[scope].settings, taken[scope].entries) for scope in scopes]
+        found: Sequence[object] = yield from _called(calls, self._at_once)
+        return {
+            scope: outcome if isinstance(outcome, Exception) else None
+            for scope, outcome in zip(scopes, found, strict=True)
+        }
 
-    def _call(self, scope: str, settings: str, entries: Sequence[Entry]) -> Call[object]:
+    def _bring(self, scope: str, settings: str, entries: Sequence[Entry]) -> object:
+        """Let the cloud apply entries: decoded only here, so that it is at work on one scope while the next is read."""
         changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
         for change in changes:
             verify(self._keyring, scope, change)
-        return Call(self._cloud.apply, scope, changes, strategy_of(settings))
+        return self._cloud.apply(scope, changes, strategy_of(settings))
 
     def _singly(self, scope: str, taken: Taken) -> Flow[int]:
         """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises.
@@ -144,7 +140,7 @@ class Delivery:
         if tries > self._max_deliveries:
             return (yield from self._park(scope, entry_id, tries - 1, "no worker outlived it"))
         try:
-            yield from self._call(scope, settings, [entry])
+            yield from Call(self._bring, scope, settings, [entry])
         except OUTAGE:
             raise
         except AuthorityConflictError as error:
