@@ -190,14 +190,18 @@ def _place(item: tuple[object, object]) -> bytes:
     return _pack(key)
 
 
+_LEAVES: Final = frozenset({str, int, float, bool, bytes, type(None)})
+
+
 def _sorted_maps(value: object) -> object:
     if type(value) is msgpack.ExtType:
         raise UnsupportedTypeError("a msgpack.ExtType is not carried: its codes are this codec's own")
     if type(value) is dict:
-        items = ((key, _sorted_maps(item)) for key, item in value.items())
+        items = [(key, item if type(item) in _LEAVES else _sorted_maps(item)) for key, item in value.items()]
         return dict(sorted(items, key=_place))
-    if type(value) in (list, tuple):
-        return type(value)(map(_sorted_maps, value))  # type: ignore[call-arg, call-overload]
+    if type(value) is list or type(value) is tuple:
+        parts = [item if type(item) in _LEAVES else _sorted_maps(item) for item in value]
+        return parts if type(value) is list else tuple(parts)
     return value
 
 

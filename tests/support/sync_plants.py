@@ -97,7 +97,7 @@ NO_TIE_BREAK: Rewrites = (
     ),
 )
 
-WALL_CLOCKS: Rewrites = (("  if seen ~= '' then\n", "  if false then\n"),)
+WALL_CLOCKS: Rewrites = (("  if earlier(seen, now) then return now end\n", "  if true then return now end\n"),)
 
 STOP_ON_AN_EMPTY_PAGE: Rewrites = ((_COALESCED, "if #reply == 1 then redis.call('ZREM', work, scope) end"),)
 

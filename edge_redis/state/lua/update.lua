@@ -20,8 +20,9 @@
 local doc, data = KEYS[1], ARGV[3]
 local tag = string.match(doc, '^[^}]*}')
 local scope = string.sub(doc, #tag + 6)
-local role, candidate, settings = string.match(ARGV[1], '^(%S+) (%S+) (.*)$')
-local max_pending, overflow, origin = string.match(settings, '^%S+ (%d+) (%S+) (.*)$')
+local role, candidate, at_settings, max_pending, overflow, origin = string.match(ARGV[1],
+  '^(%S+) (%S+) ()%S+ (%d+) (%S+) (.*)$')
+local settings = string.sub(ARGV[1], at_settings)
 local slot, number, is_delta, expected, checksum, clock, signature = string.match(ARGV[2],
   '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+) (%S+)$')
 local pending, repeats = tag .. ':pending:' .. scope, tag .. ':repeats'

@@ -25,14 +25,10 @@ end
 -- and one microsecond past the newest seen where that is not behind it.
 local function tick(seen, time)
   time = time or redis.call('TIME')
-  local seconds, micros = tonumber(time[1]), tonumber(time[2])
-  if seen ~= '' then
-    local seen_seconds, seen_micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13))
-    if seen_seconds > seconds or (seen_seconds == seconds and seen_micros >= micros) then
-      seconds, micros = seen_seconds, seen_micros + 1
-      if micros == 1000000 then seconds, micros = seconds + 1, 0 end
-    end
-  end
+  local now = string.format('%012.0f%06.0f', tonumber(time[1]), tonumber(time[2]))
+  if earlier(seen, now) then return now end
+  local seconds, micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13)) + 1
+  if micros == 1000000 then seconds, micros = seconds + 1, 0 end
   return string.format('%012.0f%06.0f', seconds, micros)
 end
 
