@@ -5,8 +5,13 @@ commutative replicated data types", 2011, section 3.2): every field has the stam
 that was deleted keeps its stamp without a value, and a deleted scope has a stamp of its own, before which no
 field lives. ``join`` takes the later of each: in any order, and however often, the same comes out.
 
+A *plain* state, of another strategy, is a scope's whole data: the cloud writes such until an edge has told it
+that fields are to be merged. Its fields are lifted with its clock. One that a later plain state of the same
+origin left out was deleted by it, though no field says so: so the clock of each origin's latest is kept.
+
 In Redis and on the way it is one body, an array, where the other strategies' bodies are maps:
-``[scope's stamp, {name: [clock, origin, value]}]``, without a value where the field was deleted.
+``[scope's stamp, {name: [clock, origin, value]}]``, without a value where the field was deleted. Where plain
+states were met, the scope's stamp has a third part, ``{origin: clock}``.
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ Stamp: TypeAlias = tuple[str, str]
 
 NEVER: Final[Stamp] = ("", "")
 
+_LIFTED: Final = "\x01"
+"""Begins the name in a stamp of a plain state's field; no writer's begins so (``state.origin``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -45,15 +53,20 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """All fields of a scope, and when it was deleted as a whole."""
+    """All fields of a scope, when it was deleted as a whole, and the clock of each origin's latest plain state."""
 
     fields: Mapping[str, Field] = field(default_factory=dict)
     deleted: Stamp = NEVER
+    plain: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> dict[str, Any]:
         """The fields that are there."""
         return {name: codec.decode(each.value) for name, each in self.fields.items() if each.value is not None}
+
+    def says(self, other: Fields) -> bool:
+        """Whether another has the same changes of fields and of the scope."""
+        return self.fields == other.fields and self.deleted == other.deleted
 
     @property
     def is_deleted(self) -> bool:
@@ -74,22 +87,23 @@ def unpack(body: bytes) -> Fields:
 
     """
     try:
-        deleted, fields = codec.decode(body)
+        (moment, name, *plain), fields = codec.decode(body)
         found = {
             name: Field((clock, origin), codec.canonical(value[0]) if value else None)
             for name, (clock, origin, *value) in fields.items()
         }
-        return Fields(found, tuple(deleted))
+        return Fields(found, (moment, name), plain[0] if plain else {})
     except (ValueError, TypeError, AttributeError) as error:
         raise CorruptDataError(f"fields to merge do not decode: {error!r}") from error
 
 
-def lifted(clock: str, data: Mapping[str, Any] | None) -> Fields:
-    """Return the fields of a state of another strategy: all were changed at its clock."""
-    stamp = (clock, "")
+def lifted(clock: str, origin: str, data: Mapping[str, Any] | None) -> Fields:
+    """Return the fields of a plain state: all were changed at its clock. Data are None of a deleted scope."""
+    stamp = (clock, _LIFTED + origin)
     if data is None:
         return Fields(deleted=stamp)
-    return Fields({name: Field(stamp, codec.canonical(value)) for name, value in data.items()})
+    fields = {name: Field(stamp, codec.canonical(value)) for name, value in data.items()}
+    return Fields(fields, plain={origin: clock} if origin else {})  # of two that have no origin neither knew the other
 
 
 def pack(fields: Fields) -> bytes:
@@ -98,18 +112,33 @@ def pack(fields: Fields) -> bytes:
         name: [*each.stamp, *(() if each.value is None else (codec.decode(each.value),))]
         for name, each in fields.fields.items()
     }
-    return codec.canonical([[*fields.deleted], entries], limit=MAX_JOINED_BYTES)
+    scope = [*fields.deleted, *((fields.plain,) if fields.plain else ())]
+    return codec.canonical([scope, entries], limit=MAX_JOINED_BYTES)
 
 
 def join(one: Fields, other: Fields) -> Fields:
     """Return the later change of every field."""
     deleted = max(one.deleted, other.deleted)
+    clocks = {
+        origin: max(side.plain[origin] for side in (one, other) if origin in side.plain)
+        for origin in {**one.plain, **other.plain}
+    }
+    plain = {origin: clock for origin, clock in clocks.items() if clock > deleted[0]}
     names = {**one.fields, **other.fields}
     later = {
         name: max((side.fields[name] for side in (one, other) if name in side.fields), key=lambda each: each.rank)
         for name in names
     }
-    return Fields({name: each for name, each in later.items() if each.stamp > deleted}, deleted)
+    return Fields(
+        {name: _unless_left_out(each, plain) for name, each in later.items() if each.stamp > deleted}, deleted, plain
+    )
+
+
+def _unless_left_out(each: Field, plain: Mapping[str, str]) -> Field:
+    """Return a field, without its value where it is of a plain state and a later one of that origin has it not."""
+    clock, name = each.stamp
+    is_left_out = name.startswith(_LIFTED) and clock < plain.get(name.removeprefix(_LIFTED), "")
+    return Field(each.stamp, None) if is_left_out else each
 
 
 def changed(
@@ -125,4 +154,4 @@ def changed(
         body = codec.canonical(value)
         if is_delta or name not in fields or fields[name].value != body:
             fields[name] = Field(stamp, body)
-    return Fields(fields, present.deleted)
+    return Fields(fields, present.deleted, present.plain)

@@ -17,7 +17,7 @@ def fields_of(change: Change) -> merge.Fields:
     """Return the fields of a state, of whatever strategy."""
     if merge.is_merged(change.body):
         return merge.unpack(change.body)
-    return merge.lifted(change.clock, shown(change.body))
+    return merge.lifted(change.clock, change.origin, shown(change.body))
 
 
 def _made(fields: merge.Fields, states: Sequence[Change]) -> Change:
@@ -44,7 +44,7 @@ def merged(present: Change | None, changes: Sequence[Change]) -> tuple[Change, s
     letters = ""
     for each in changes:
         after = fields_of(each) if fields is None else merge.join(fields, fields_of(each))
-        letters += "d" if after == fields else "a"
+        letters += "d" if fields is not None and after.says(fields) else "a"
         fields = after
     assert fields is not None
     return _made(fields, [*([] if present is None else [present]), *changes]), letters

@@ -40,6 +40,7 @@ class Present:
     body: bytes
     version: int = 0
     tick: str = ""
+    origin: str = ""
 
     @property
     def clock(self) -> str:
@@ -80,7 +81,7 @@ def from_update(reply: Any) -> Written | Present:  # noqa: ANN401 -- a raw reply
         if stamp == NOTHING:  # what is written next comes after the deletes that were forgotten
             return Present("", b"", int(reply[2]), reply[3].decode())
         body = change.whole(reply[1], stamp.rpartition("-")[2], "the present state")
-        return Present(stamp, body, int(reply[2]), reply[3].decode())
+        return Present(stamp, body, int(reply[2]), reply[3].decode(), reply[4].decode())
     _, version, moment, origin = reply.split(b" ", 3)
     return Written(int(version), moment, origin.decode())
 

@@ -73,7 +73,7 @@ class Writer:
         present = yield from self._replica.document(scope)
         if present is None:
             return False
-        known = Present(present.stamp, present.body, present.version, present.clock)
+        known = Present(present.stamp, present.body, present.version, present.clock, present.origin)
         return (yield from self._put(scope, known, make, is_delta=False)) is not None
 
     def _put(self, scope: str, known: Present, make: Make, *, is_delta: bool) -> Flow[Change | None]:
@@ -114,7 +114,7 @@ class Writer:
 
     def _written(self, scope: str, reply: Written, body: bytes, checksum: str) -> Change:
         written = Change(reply.version, reply.clock.decode(), reply.origin, checksum, "", body)
-        self._latest = {scope: Present(written.stamp, body, written.version, written.clock)}
+        self._latest = {scope: Present(written.stamp, body, written.version, written.clock, written.origin)}
         return written
 
 
@@ -138,4 +138,4 @@ def _data(known: Present) -> dict[str, Any]:
 def _fields(known: Present) -> merge.Fields:
     if merge.is_merged(known.body):
         return merge.unpack(known.body)
-    return merge.lifted(known.clock, change.shown(known.body)) if known.stamp else merge.Fields()
+    return merge.lifted(known.clock, known.origin, change.shown(known.body)) if known.stamp else merge.Fields()

@@ -54,7 +54,7 @@ class TestCollecting:
             store.apply(f"s{number}", [change(1), change(2, {"m": 1}, "two")], REMOTE)
         for scope in ("merged", "lives"):
             for version in (1, 2):
-                store.apply(scope, [change(version, {f"{version}": 1})], MERGE)
+                store.apply(scope, [change(version, {f"{version}": 1}, f"edge-{version}")], MERGE)
         for scope in ("s0", "s2", "s4", "s6", "merged"):
             assert store.delete(scope)
         sa.event.listen(store._made.engine, "before_cursor_execute", lambda *call: removed.append(call[2]))

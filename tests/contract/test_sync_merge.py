@@ -54,6 +54,28 @@ def test_fields_changed_on_one_side_are_kept_from_that_side(sync, cloud, worker)
     assert sync.conflicts() == cloud.conflicts("room") == []
 
 
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_a_field_that_the_cloud_deletes_before_it_knows_the_strategy_stays_deleted(sync, cloud, worker, is_behind):
+    cloud.update("room", {"a": 1, "b": 1})
+    carry(worker)
+    if is_behind:  # what was changed here, in ignorance of the delete, is kept; what was not is not brought back
+        sync.update_local({"c": 1}, is_delta=True)
+    cloud.delete_fields("room", "b")
+    cloud.update("room", {"d": 1}, is_delta=True)
+    carry(worker)
+    kept = {"c": 1} if is_behind else {}
+    assert data(sync) == data(cloud) == {"a": 1, "d": 1, **kept}
+    sync.update_local({"b": 2}, is_delta=True)
+    carry(worker)
+    assert data(sync) == data(cloud) == {"a": 1, "b": 2, "d": 1, **kept}
+
+
+def test_two_plain_states_of_different_origins_are_merged(sync):
+    for name in ("one", "other"):
+        assert sync.apply_remote(remote({name: 1}, 1, origin=name))
+    assert data(sync) == {"one": 1, "other": 1}
+
+
 def test_a_field_changed_on_both_goes_to_the_later_change(sync, cloud, worker):
     sync.update_local({"a": 1})
     carry(worker)

@@ -16,10 +16,13 @@ from edge_redis.state.change import Change
 from edge_redis.state.merge import Field, Fields
 from edge_redis.state.merging import fields_of, joined
 
-STAMPS = st.tuples(st.sampled_from([f"{n:018d}" for n in range(4)]), st.sampled_from(["", "a", "b"]))
+CLOCKS = st.sampled_from([f"{n:018d}" for n in range(4)])
+STAMPS = st.tuples(CLOCKS, st.sampled_from(["", "a", "b", "\x01a", "\x01b"]))
 VALUES = st.one_of(st.none(), st.sampled_from([0, "x", [1], None]).map(codec.canonical))
 FIELDS = st.dictionaries(st.sampled_from("abc"), st.builds(Field, STAMPS, VALUES), max_size=3)
-SCOPES = st.builds(Fields, FIELDS, st.one_of(st.just(merge.NEVER), STAMPS)).map(lambda each: merge.join(each, each))
+PLAIN = st.dictionaries(st.sampled_from("ab"), CLOCKS, max_size=2)
+DELETES = st.one_of(st.just(merge.NEVER), STAMPS)
+SCOPES = st.builds(Fields, FIELDS, DELETES, PLAIN).map(lambda each: merge.join(each, each))
 
 
 @given(SCOPES, SCOPES, SCOPES)

@@ -140,6 +140,15 @@ def test_fields_that_are_lost_or_go_back() -> None:
     assert any("goes back" in fault for fault in fields.monotone(history(ends, MERGE, (both,) * 3)))
 
 
+def test_a_field_that_comes_back_though_the_cloud_left_it_out() -> None:
+    first, second = doc(1, 10, {"a": 1, "b": 1}, "cloud"), doc(2, 20, {"a": 1}, "cloud")
+    lifted = merge.lifted(first.clock, "cloud", {"a": 1, "b": 1})
+    back = second._replace(body=merge.pack(merge.Fields(lifted.fields)))
+    ends = [[], [], [step(2, "write", None, first), step(2, "write", first, second)]]
+    assert list(fields.left_out(history(ends, MERGE, (second,) * 3))) == []
+    assert any("came back" in fault for fault in fields.left_out(history(ends, MERGE, (back,) * 3)))
+
+
 def call(op, kind="delta", data=None, outcome="ok", answer=None, at=1.0):
     return Call(op, 0, "remote_wins", "s0", kind, data, at, at + 0.5, outcome, answer or {})
 

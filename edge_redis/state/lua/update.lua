@@ -10,7 +10,7 @@
 -- ARGV[3] data           opaque
 -- Reply: `OK <version> <clock> <origin>`; `FULL`; `LAST` where no version comes after the present one; or, where
 --        another state is there than the one this is made of, or another version or a later clock than the one it was
---        signed for, {stamp, data, version, the newest clock seen}
+--        signed for, {stamp, data, version, the newest clock seen, origin}
 -- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait
 -- Repeat: remembered
 -- include: repeats
@@ -44,7 +44,8 @@ elseif string.match(signature, '^%d+') ~= integer(version) or not earlier(seen, 
   stale = true
 end
 if stale then
-  return {current and current.stamp or '-', current and redis.call('HGET', doc, 'data') or '', integer(version - 1), seen}
+  return {current and current.stamp or '-', current and redis.call('HGET', doc, 'data') or '', integer(version - 1), seen,
+    current and current.origin or ''}
 end
 if current and current.version >= MAX_VERSION then return 'LAST' end
 

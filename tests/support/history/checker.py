@@ -24,7 +24,7 @@ RULES: dict[ConflictStrategy, tuple[Rule, ...]] = {
     ConflictStrategy.REMOTE_WINS: _OF_STATES,
     ConflictStrategy.LATEST_WINS: _OF_STATES,
     ConflictStrategy.LOCAL_WINS: (*_OF_STATES, rules.authority_rules),
-    ConflictStrategy.MERGE: (*_OF_ALL, rules.too_many_effects, fields.equal, fields.monotone, fields.accounted),
+    ConflictStrategy.MERGE: (*_OF_ALL, rules.too_many_effects, *fields.RULES),
 }
 
 

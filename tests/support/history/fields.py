@@ -11,8 +11,8 @@ of the last time when the scope was deleted. So:
 - every final field is one that somebody wrote.
 
 A document of another strategy (the cloud writes such until an edge has told it the strategy)
-counts as fields that were all changed at its clock, as docs/sync.md says. A field that such a
-document leaves out has no stamp: what is written plainly upon a plain document takes its place.
+counts as fields that were all changed at its clock, as docs/sync.md says. What is written plainly
+upon a plain document takes its place: a field that it leaves out does not come back.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ Fields = dict[str, tuple[Stamp, Any]]
 NEVER: Stamp = ("", "")
 GONE = object()
 """The value of a field that was deleted."""
+LIFTED = "\x01"
+"""Before the origin in the stamps of a plain document's fields."""
 
 
 def is_plain(doc: Doc | None) -> bool:
@@ -42,20 +44,42 @@ def fields_of(doc: Doc | None) -> tuple[Stamp, Fields]:
     if doc is None:
         return NEVER, {}
     if doc.body[:1] == b"\x92":
-        deleted, fields = codec.decode(doc.body)
-        return tuple(deleted), {
+        (at, by, *_), fields = codec.decode(doc.body)
+        return (at, by), {
             name: ((clock, origin), value[0] if value else GONE) for name, (clock, origin, *value) in fields.items()
         }
     data = shown(doc.body)
-    stamp = (doc.clock, "")
+    stamp = (doc.clock, LIFTED + doc.origin)
     return (stamp, {}) if data is None else (NEVER, {name: (stamp, value) for name, value in data.items()})
 
 
 def equal(history: History) -> Iterator[str]:
     """Yield where replicas differ in fields, stamps or version; whether one holds them as fields is no matter."""
-    seen = [doc and (doc.version, doc.clock, fields_of(doc)) for doc in history.finals]
+    seen = [doc and (doc.version, doc.clock, _told(doc)) for doc in history.finals]
     if any(each != seen[0] for each in seen):
         yield f"replicas differ: {seen}"
+
+
+def _told(doc: Doc) -> tuple[Stamp, Fields]:
+    """Return what a document says, but for the fields of a plain one that a later plain one left out."""
+    deleted, fields = fields_of(doc)
+    return deleted, {
+        name: (stamp, value)
+        for name, (stamp, value) in fields.items()
+        if value is not GONE or not stamp[1].startswith(LIFTED)
+    }
+
+
+def left_out(history: History) -> Iterator[str]:
+    """Yield the fields that came back though a plain document left them out."""
+    latest: dict[str, str] = {}
+    for step in history.writes():
+        if step.after is not None and is_plain(step.after) and is_plain(step.before):
+            latest[step.after.origin] = max(step.after.clock, latest.get(step.after.origin, ""))
+    for final in history.finals:
+        for name, ((clock, by), value) in fields_of(final)[1].items():
+            if value is not GONE and by.startswith(LIFTED) and clock < latest.get(by.removeprefix(LIFTED), ""):
+                yield f"{name} of {clock} came back"
 
 
 def monotone(history: History) -> Iterator[str]:
@@ -123,3 +147,6 @@ def _made_up(history: History, written: set[tuple[str, Stamp]]) -> Iterator[str]
     for name, stamp in [("", last_deleted), *((name, stamp) for name, (stamp, _) in last.items())]:
         if (name, stamp) not in written:
             yield f"nobody wrote {name or 'the delete'} of {stamp}"
+
+
+RULES = (equal, monotone, left_out, accounted)
