@@ -58,6 +58,7 @@ CALLS = [
             ("data", {1: 1}, InvalidTypeError),
             ("origin", None, InvalidTypeError),
             ("origin", "\ud800", InvalidKeyError),
+            ("origin", "till\x01life", InvalidKeyError),
             ("updated_at", 1.0, InvalidTypeError),
             ("checksum", None, InvalidTypeError),
         ]
@@ -110,6 +111,8 @@ def test_bad_arguments_are_refused(make, backend, call, error):
         ({"namespace": b"a"}, InvalidTypeError),
         ({"origin": ""}, InvalidKeyError),
         ({"origin": "x" * 257}, InvalidKeyError),
+        ({"origin": "till\x01life"}, InvalidKeyError),
+        ({"origin": "\x00"}, InvalidKeyError),
         ({"origin": 7}, InvalidTypeError),
         ({"overflow": "drop"}, InvalidArgumentError),
         ({"overflow": None}, InvalidArgumentError),
