@@ -79,7 +79,15 @@ class Change:
         return b"%d:%b%b" % (len(head), head, self.body)
 
     def verify(self) -> None:
-        """Raise ChecksumMismatchError where the body is not what the checksum was made of."""
+        """Raise where the state is damaged.
+
+        Raises:
+            ChecksumMismatchError: the body is not what the checksum was made of.
+            CorruptDataError: the clock is none, which would stand above all others for ever.
+
+        """
+        if not clock.is_clock(self.clock):
+            raise CorruptDataError(f"a clock does not decode: {self.clock!r}")
         if hashlib.sha256(self.body).hexdigest() != self.checksum:
             raise ChecksumMismatchError(f"version {self.version} of {self.name or 'an unnamed origin'} is damaged")
 

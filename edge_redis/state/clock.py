@@ -20,6 +20,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+_END: Final = f"{(datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND}"
+
+
+def is_clock(text: str) -> bool:
+    """Whether a text is a clock, and a moment that a datetime can be."""
+    return len(text) == len(_END) and text.isascii() and text.isdecimal() and text < _END
+
+
 def from_datetime(moment: datetime) -> str:
     """Return the clock of ``moment``; a naive one is taken as UTC, one before 1970 as 1970."""
     known = aware(moment)

@@ -10,7 +10,6 @@ clocks are 18 digits, so their text sorts as they do.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
@@ -26,14 +25,16 @@ MAX_VERSION: Final = 9_007_199_254_740_000
 """As in ``lua/include/document.lua``: a state of this version, or a higher one, is refused."""
 
 ALWAYS: Final = "0" * 18
-"""The life of an origin that never lost its data."""
-
-_CLOCK: Final = re.compile(r"[0-9]{18}")
+"""Since when an origin counts on that was never put back to older data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The newest state of an origin that the cloud has had, and the clock since which the origin lives."""
+    """The newest state of an origin that the cloud has had, and the clock since which it counts on (``life``).
+
+    An origin that lost all its data is another one (``state.origin``). One that was put back to older data gives out
+    versions again, and what it writes then knows nothing of what it wrote before.
+    """
 
     version: int
     checksum: str
@@ -47,7 +48,7 @@ class Seen:
         return cls(state.version, state.checksum[:16], state.clock, life)
 
     def __contains__(self, state: Change) -> bool:
-        """Whether the cloud has had that very state, or a later one of the same life of its origin."""
+        """Whether the cloud has had that very state, or a later one that its origin wrote in knowledge of it."""
         earlier = state.version < self.version and self.life <= state.clock < self.clock
         return self.is_of(state) or earlier
 
@@ -135,9 +136,8 @@ def _check(states: Sequence[Change]) -> None:
     for state in states:
         if not 0 <= state.version < MAX_VERSION:
             raise CorruptDataError(f"version {state.version} is higher than any that is ever written")
-        if not _CLOCK.fullmatch(state.clock):
+        if not clock.is_clock(state.clock):
             raise CorruptDataError(f"a clock does not decode: {state.clock!r}")
-        clock.to_datetime(state.clock.encode())  # or nobody could read the document any more
 
 
 def _authority(document: Document | None, states: Sequence[Change], strategy: ConflictStrategy) -> str | None:
@@ -219,7 +219,7 @@ class _Deciding:
         return letter
 
     def _begins_anew(self, state: Change, seen: Seen | None) -> bool:
-        """Whether the origin has lost its data: it counts versions and clock up together, and here one went down."""
+        """Whether the origin was put back: it counts versions and clock up together, and here one went down."""
         if seen is None or seen.is_of(state) or state.clock <= seen.clock:
             return False
         return state.version < seen.version or (state.version == seen.version and not self._by_clock)

@@ -10,7 +10,7 @@ from edge_redis.core.operation import Call, Calls, Flow, Operation
 from edge_redis.core.repeats import Slots
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
 from edge_redis.models import SyncEvent
-from edge_redis.state.change import from_entry
+from edge_redis.state.change import Change, from_entry
 from edge_redis.state.operations import Replica
 from edge_redis.state.replies import Entry, Taken
 from edge_redis.state.settings import strategy_of
@@ -97,18 +97,29 @@ class Delivery:
 
     def _apply(self, taken: Mapping[str, Taken], scopes: Sequence[str]) -> Flow[dict[str, Exception | None]]:
         """Let the cloud apply what was taken from the scopes, side by side; return each scope's error, or None."""
-        calls = [Call(self._bring, scope, taken[scope].settings, taken[scope].entries) for scope in scopes]
-        found: Sequence[object] = yield from _called(calls, self._at_once)
-        return {
-            scope: outcome if isinstance(outcome, Exception) else None
-            for scope, outcome in zip(scopes, found, strict=True)
-        }
+        outcomes: dict[str, Exception | None] = {}
+        calls: dict[str, Call[object]] = {}
+        for scope in scopes:
+            try:
+                calls[scope] = self._call(scope, taken[scope].settings, taken[scope].entries)
+            except EdgeRedisError as error:
+                outcomes[scope] = error
+        found: Sequence[object] = yield from _called([*calls.values()], self._at_once)
+        for scope, outcome in zip(calls, found, strict=True):
+            outcomes[scope] = outcome if isinstance(outcome, Exception) else None
+        return outcomes
+
+    def _call(self, scope: str, settings: str, entries: Sequence[Entry]) -> Call[object]:
+        if self._keyring:  # which asks a function of the user's: on this thread, and never twice at once
+            for change in _changes(entries):
+                verify(self._keyring, scope, change)
+        return Call(self._bring, scope, settings, entries)
 
     def _bring(self, scope: str, settings: str, entries: Sequence[Entry]) -> object:
         """Let the cloud apply entries: decoded only here, so that it is at work on one scope while the next is read."""
-        changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
+        changes = _changes(entries)
         for change in changes:
-            verify(self._keyring, scope, change)
+            change.verify()
         return self._cloud.apply(scope, changes, strategy_of(settings))
 
     def _singly(self, scope: str, taken: Taken) -> Flow[int]:
@@ -140,7 +151,7 @@ class Delivery:
         if tries > self._max_deliveries:
             return (yield from self._park(scope, entry_id, tries - 1, "no worker outlived it"))
         try:
-            yield from Call(self._bring, scope, settings, [entry])
+            yield from self._call(scope, settings, [entry])
         except OUTAGE:
             raise
         except AuthorityConflictError as error:
@@ -195,6 +206,10 @@ class Delivery:
             yield from self._count(scope, taken.entries, change=-1, idle_ms=self._claim_idle_ms)
         except EdgeRedisError as error:  # the edge is away too: the claim time will do it
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._claim_idle_ms, error)
+
+
+def _changes(entries: Sequence[Entry]) -> list[Change]:
+    return [from_entry(entry_id, values) for entry_id, _, values in entries]
 
 
 def _called(calls: Sequence[Call[object]], at_once: int) -> Flow[Sequence[object]]:

@@ -7,7 +7,8 @@ field lives. ``join`` takes the later of each: in any order, and however often, 
 
 A *plain* state, of another strategy, is a scope's whole data: the cloud writes such until an edge has told it
 that fields are to be merged. Its fields are lifted with its clock. One that a later plain state of the same
-origin left out was deleted by it, though no field says so: so the clock of each origin's latest is kept.
+origin and life left out was deleted by it, though no field says so: so the clock of each one's latest is kept.
+States that users pass on have no life, and may be of any replica: they take nothing away.
 
 In Redis and on the way it is one body, an array, where the other strategies' bodies are maps:
 ``[scope's stamp, {name: [clock, origin, value]}]``, without a value where the field was deleted. Where plain
@@ -22,6 +23,7 @@ from typing import Any, Final, TypeAlias
 
 from edge_redis.core import codec
 from edge_redis.errors import CorruptDataError
+from edge_redis.state.origin import life_of
 
 ARRAY_OF_TWO: Final = b"\x92"
 """How a body of this strategy begins, and none of another."""
@@ -103,7 +105,7 @@ def lifted(clock: str, origin: str, data: Mapping[str, Any] | None) -> Fields:
     if data is None:
         return Fields(deleted=stamp)
     fields = {name: Field(stamp, codec.canonical(value)) for name, value in data.items()}
-    return Fields(fields, plain={origin: clock} if origin else {})  # of two that have no origin neither knew the other
+    return Fields(fields, plain={origin: clock} if life_of(origin) else {})
 
 
 def pack(fields: Fields) -> bytes:

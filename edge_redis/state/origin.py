@@ -1,7 +1,8 @@
 r"""Who wrote a state: the name of its origin and, behind it, which life of that origin.
 
 A store is named at random when it is first written to (``lua/include/site.lua``). That name is one *life* of
-whoever writes there: a store that was wiped has another. What is written under a name travels as
+whoever writes there: a store that was wiped has another, and so has a cloud that was put back to a backup, once
+an edge has asked it. What is written under a name travels as
 ``<name>\x01<life>``, and without a name as the life alone, so versions that a later life gives out again are
 those of another origin. It must not rest on clocks alone: those of the later life may be behind.
 
@@ -49,9 +50,14 @@ def _whole(name: str, value: str) -> str:
 
 def lived(name: str, life: str) -> str:
     """Return the origin of what is written under a name in one life."""
-    return f"{name}{_BETWEEN}{life}"
+    return f"{name}{_BETWEEN}{life}" if name else life
 
 
 def name_of(origin: str) -> str:
     """Return the name of an origin; of one that was given none the life."""
     return origin.partition(_BETWEEN)[0]
+
+
+def life_of(origin: str) -> str:
+    """Return the life behind an origin's name; "" of a name alone."""
+    return origin.partition(_BETWEEN)[2]

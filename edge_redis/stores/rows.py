@@ -20,6 +20,9 @@ from edge_redis.state.origin import CLOUD_ORIGIN, lived
 from edge_redis.stores.database import Database
 from edge_redis.stores.tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
 
+MOST_ORIGINS: Final = 1000
+"""Of a scope, whose newest state is remembered: as in ``lua/include/origins.lua``."""
+
 _HEAD: Final = tuple(each.name for each in fields(Change) if each.name not in {"body", "is_delta"})
 
 
@@ -63,6 +66,7 @@ class Scope:
         self._connection = connection
         self._namespace = namespace
         self._scope = scope
+        self._known: set[str] = set()
 
     def _of(self, table: Any) -> Any:  # noqa: ANN401 -- a table, and a condition on it
         return (table.c.namespace == self._namespace) & (table.c.scope == self._scope)
@@ -100,7 +104,9 @@ class Scope:
         columns = SEEN.c
         known = select(columns.origin, columns.version, columns.checksum, columns.clock, columns.life)
         rows = self._connection.execute(known.where(self._of(SEEN), columns.origin.in_(set(origins))))
-        return {row.origin: Seen(row.version, row.checksum, row.clock, row.life) for row in rows}
+        found = {row.origin: Seen(row.version, row.checksum, row.clock, row.life) for row in rows}
+        self._known |= found.keys()
+        return found
 
     def situation(self, document: Document | None, now: int) -> Situation:
         """Return what a write in the cloud finds."""
@@ -140,6 +146,16 @@ class Scope:
         self._connection.execute(
             write.on_conflict_do_update(index_elements=["namespace", "scope", "origin"], set_=told), rows
         )
+
+        if not decision.seen.keys() <= self._known:
+            self._forget_origins()
+
+    def _forget_origins(self) -> None:
+        """Forget the origins heard of longest ago, by their clocks, once there are too many."""
+        clocks = select(SEEN.c.clock).where(self._of(SEEN)).order_by(SEEN.c.clock.desc())
+        last = self._connection.execute(clocks.offset(MOST_ORIGINS).limit(1)).scalar_one_or_none()
+        if last is not None:
+            self._connection.execute(delete(SEEN).where(self._of(SEEN), SEEN.c.clock <= last))
 
     def _append(self, table: Any, before: int, most: int, rows: list[dict[str, Any]]) -> int:  # noqa: ANN401
         """Append to a log that keeps the newest ``most``; return how many there ever were."""

@@ -236,6 +236,16 @@ def test_a_signature_travels_with_its_change(base, strategy):
     assert (found.name, found.signature) == ("cloud", "")
 
 
+def test_so_many_origins_are_remembered_and_no_more(base):
+    store = base.store()
+    for start in range(1, 1500, 250):
+        store.apply("room", [change(number, origin=f"e{number}") for number in range(start, start + 250)], REMOTE)
+    kept = {row["origin"] for row in base.rows()["edge_redis_seen"]}
+    assert kept == {f"e{number}" for number in range(501, 1501)}
+    assert store.apply("room", [change(1500, origin="e1500"), change(1400, origin="e1400")], REMOTE) == "dr"
+    assert store.get("room").version == 1500
+
+
 def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base):
     expected = 4 if base.url.startswith("postgresql") else 1
     for kind in (SqlCloudStore, aio_sql.SqlCloudStore):

@@ -72,6 +72,36 @@ def test_reading_a_damaged_state_and_writing_on_top_of_it(make, backend, client,
 
 
 @fake
+@pytest.mark.parametrize("clock", ["p01795564064884791", "", "17955640648847910", "9" * 18, "\uff10" * 18])
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_clock_that_is_none_stops_nobody_else(make, client, cloud, strategy, clock):
+    sync = make("EdgeSynchronizer", strategy, scope="room")
+    sync.update_local({"n": 2})
+    replace_entry(client, f"{EDGE}:pending:room", clock=clock)
+    worker = make("CloudWorker", make.client(), max_deliveries=1)
+    carry(worker)
+    (letter,) = worker.dead_letters()
+    assert letter["error"].startswith("CorruptDataError: a clock does not decode")
+    assert cloud.get("room") is None
+    assert cloud.update("room", {"m": 1}).version == 1
+    carry(worker)
+    sync.update_local({"n": 3}, is_delta=True)
+    carry(worker)
+    assert sync.get_local_state() == cloud.get("room")
+
+
+@fake
+def test_a_damaged_clock_in_a_document_is_passed_when_the_scope_is_written_anew(make, client):
+    cloud = make("RedisCloudStore")
+    cloud.update("room", {"n": 1})
+    client.hset(f"{CLOUD}:doc:room", mapping={"clock": "p01795564064884791", "tick": "p01795564064884791"})
+    with pytest.raises(CorruptDataError):
+        cloud.get("room")
+    assert cloud.update("room", {"n": 2}).version == 2
+    assert cloud.get("room").data == {"n": 2}
+
+
+@fake
 def test_listing_and_resolving_what_is_damaged(make, client):
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 2})

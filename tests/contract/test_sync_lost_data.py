@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_redis import CorruptDataError
+from edge_redis import ConflictStrategy, CorruptDataError
 from edge_redis.runtime.runner import BlockingRunner
 from edge_redis.state.keys import StateKeys
 from edge_redis.state.operations import Replica
@@ -86,6 +86,25 @@ def test_a_later_life_whose_clock_is_behind_the_former_ones_loses_nothing_in_sil
     assert cloud.get("room").data == {"before": 2}
     assert {"after": 1} in lost(sync.conflicts(), cloud.conflicts("room"))
     assert {each["origin"] for each in (*sync.conflicts(), *cloud.conflicts("room"))} == {"till-7"}
+
+
+def test_a_state_fetched_by_hand_beside_a_worker_is_known(make, cloud, client):
+    sync = make("EdgeSynchronizer", scope="room")
+    cloud.update("room", {"a": 1})
+    first = cloud.get("room")
+    cloud.update("room", {"a": 2})
+    worker = make("CloudWorker", make.cloud())
+    while worker.run_once():
+        pass
+    assert sync.apply_remote(first) is False
+    assert sync.conflicts() == []
+    mine = make("EdgeSynchronizer", ConflictStrategy.LOCAL_WINS, scope="hall")
+    cloud.update("hall", {"a": 1})
+    assert mine.apply_remote(cloud.get("hall"))
+    while worker.run_once():
+        pass
+    assert mine.local_version == 1
+    assert mine.conflicts() == cloud.conflicts("hall") == []
 
 
 def test_versions_given_out_again_do_not_pass_for_those_before(real, make_on):

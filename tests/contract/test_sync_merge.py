@@ -70,10 +70,25 @@ def test_a_field_that_the_cloud_deletes_before_it_knows_the_strategy_stays_delet
     assert data(sync) == data(cloud) == {"a": 1, "b": 2, "d": 1, **kept}
 
 
-def test_two_plain_states_of_different_origins_are_merged(sync):
-    for name in ("one", "other"):
-        assert sync.apply_remote(remote({name: 1}, 1, origin=name))
-    assert data(sync) == {"one": 1, "other": 1}
+@pytest.mark.parametrize("origins", [("one", "other"), ("one", "one"), ("", "")])
+def test_states_that_users_pass_on_take_nothing_away(sync, origins):
+    for name, origin in zip(("a", "b"), origins, strict=True):
+        assert sync.apply_remote(remote({name: 1}, 1, origin=origin))
+    assert data(sync) == {"a": 1, "b": 1}
+
+
+def test_a_field_that_nobody_else_has_survives_states_of_the_cloud_that_a_user_passes_on(sync, cloud, worker, make):
+    cloud.update("room", {"a": 1})
+    carry(worker)
+    sync.update_local({"mine": 1}, is_delta=True)
+    cloud.update("room", {"a": 2}, is_delta=True)
+    sync.apply_remote(cloud.get("room"))
+    third = make("EdgeSynchronizer", MERGE, scope="room", namespace="third")
+    for state in (sync.get_local_state(), cloud.get("room")):
+        third.apply_remote(state)
+    cloud.update("room", {"a": 3}, is_delta=True)
+    third.apply_remote(cloud.get("room"))
+    assert data(third) == {"a": 3, "mine": 1}
 
 
 def test_a_field_changed_on_both_goes_to_the_later_change(sync, cloud, worker):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from edge_redis import ChecksumMismatchError, ConflictStrategy, InvalidArgumentError, SyncState
-from support.sync import NOON, dump, remote
+from support.sync import EDGE, NOON, dump, remote
 
 LATEST, LOCAL, REMOTE = ConflictStrategy.LATEST_WINS, ConflictStrategy.LOCAL_WINS, ConflictStrategy.REMOTE_WINS
 
@@ -68,6 +68,18 @@ def test_origins_are_compared_bytewise(make):
         sync = make("EdgeSynchronizer", scope=scope, origin=low)
         sync.update_local({"n": 1})
         assert sync.apply_remote(remote({"r": 1}, 1, origin=high)) is True
+
+
+@pytest.mark.parametrize("backend", ["fakeredis", "valkey"], indirect=True)
+def test_so_many_origins_are_remembered_and_no_more(make, backend):
+    sync = make("EdgeSynchronizer")
+    with backend.client() as client:
+        for number in range(1, 1200):
+            sync.apply_remote(remote({"n": 1}, number, origin=f"e{number}", at=NOON + timedelta(seconds=number)))
+        kept = {name for name in client.hkeys(f"{EDGE}:doc:default") if name.startswith(b"seen:")}
+    assert 900 <= len(kept) <= 1000
+    assert kept == {b"seen:e%d" % number for number in range(1200 - len(kept), 1200)}
+    assert sync.local_version == 1199
 
 
 def test_the_same_state_again_is_no_conflict(make):

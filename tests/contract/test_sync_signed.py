@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -191,6 +192,20 @@ def test_a_key_is_replaced_without_a_gap(make, cloud, till):
     carry(worker)
     assert errors(worker) == ["SignatureError"]
     assert cloud.get("room").data == {"n": 5}
+
+
+@fake
+def test_a_function_that_gives_the_keys_is_asked_by_one_thread_alone(make):
+    threads = set()
+
+    def keys(origin):
+        threads.add(threading.get_ident())
+        return KEYS.get(origin)
+
+    for number in range(8):
+        make("EdgeSynchronizer", scope=f"s{number}", origin="till-1", signing_key=TILL).update_local({"n": 1})
+    assert make("CloudWorker", make.client(), keys=keys).run_once() == 8
+    assert len(threads) == 1
 
 
 @fake

@@ -31,6 +31,7 @@
 -- include: outbox
 -- include: history
 -- include: site
+-- include: origins
 local doc, pending, work, history, conflicts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local scopes, changes, sequence, site, repeats = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local scope, role, slot = ARGV[1], ARGV[2], ARGV[7]
@@ -110,11 +111,14 @@ local function wins_by_clock(state)
   return precedes(current.checksum, state.checksum)
 end
 
--- Users give states without the life of their origin: what was written here is taken for this one's.
+-- Users give states without the life of their origin: it is taken to be this one's of what was written here, and else
+-- that of the present state. Where the present state is such a one, and comes with its life, the life is learnt.
 local function with_life(state)
   if state.origin == name_of(own) then return own end
-  local is_present = current and state.stamp == current.stamp and state.origin == name_of(current.origin)
-  return is_present and current.origin or state.origin
+  if not current then return state.origin end
+  if state.origin == name_of(current.origin) then return current.origin end
+  if current.origin == name_of(state.origin) and current.stamp == state.stamp then current.origin = state.origin end
+  return state.origin
 end
 
 local function is_same(state)
@@ -123,8 +127,8 @@ local function is_same(state)
   return state.version == current.version
 end
 
--- The newest state of an origin that this end has had, and since which clock the origin lives: one that lost its
--- data and its versions begins a new life, whose states know nothing of the former one's.
+-- The newest state of an origin that this end has had, and since which clock the origin counts on: one that was put
+-- back to older data gives out versions again, and what it writes knows nothing of what it wrote before.
 local ALWAYS = '000000000000000000'
 local function read_seen(origin)
   local found = redis.call('HMGET', doc, 'seen:' .. origin, 'life:' .. origin)
@@ -138,7 +142,7 @@ local function is_the_seen(state, seen)
     and (seen.version == state.version or seen.clock == state.clock)
 end
 
--- Whether this end has had that very state, or a later one of the same life of its origin.
+-- Whether this end has had that very state, or a later one that its origin wrote in knowledge of it.
 local function was_seen(state)
   local seen = state.seen
   if not seen then return false end
@@ -243,12 +247,13 @@ end
 local effect = {a = accept, d = again, r = refuse}
 local version_before, stamp_before = current and current.version, current and current.stamp
 local origin_before = current and current.origin -- two origins may write the same at the same moment
-local letters, fields, newest = {}, {'HSET', doc}, {}
+local letters, fields, newest, is_new_origin = {}, {'HSET', doc}, {}, false
 for _, state in ipairs(states) do
   if is_edge then state.origin = with_life(state) end
   local shown, name, anew = state.version, state.origin, false
   if name ~= '' then
     state.seen = newest[name] or read_seen(name)
+    is_new_origin = is_new_origin or not state.seen
     anew = begins_anew(state)
     state.life = anew and state.clock or state.seen and state.seen.life or ALWAYS
   end
@@ -272,6 +277,7 @@ end
 if authority then fields[#fields + 1], fields[#fields + 2] = 'authority', authority end
 if told then fields[#fields + 1], fields[#fields + 2] = 'strategy', told end
 if #fields > 2 then redis.call(unpack(fields)) end
+if is_new_origin then forget_origins(doc) end
 write_document(doc, current)
 if not known_site then redis.call('SET', site, site_name) end
 if is_edge then

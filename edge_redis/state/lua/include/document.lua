@@ -27,7 +27,9 @@ local function tick(seen, time)
   time = time or redis.call('TIME')
   local now = string.format('%012.0f%06.0f', tonumber(time[1]), tonumber(time[2]))
   if earlier(seen, now) then return now end
-  local seconds, micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13)) + 1
+  local seconds, micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13))
+  if not seconds or not micros then return now end -- a damaged one
+  micros = micros + 1
   if micros == 1000000 then seconds, micros = seconds + 1, 0 end
   return string.format('%012.0f%06.0f', seconds, micros)
 end
