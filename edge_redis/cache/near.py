@@ -87,9 +87,10 @@ class Near:
     def last_known(self, key: str) -> Any:  # noqa: ANN401 -- any value
         """Return the value held when the connection was lost, for as long as it would have been; else NOTHING.
 
-        For one whose server is gone and who would rather have this than nothing.
+        For one whose server is gone and who would rather have this than nothing. That may be known before it is
+        heard of here: then the value is one that is held.
         """
-        entry = self._suspended.get(key)
+        entry = self._suspended.get(key) or self._entries.get(key)
         if entry is None or entry.expires <= self._clock():
             return NOTHING
         return entry.value if entry.fresh is None else entry.fresh()

@@ -104,8 +104,8 @@ def at_every_line(step: int, prepare: Callable[[], tuple[Callable[[], Any], Any]
         number += step
 
 
-# Every line takes minutes; every eleventh, which visits each phase, takes seconds. 1 is for a change to that code.
-STEPS = [int(os.environ.get("EDGE_REDIS_LINE_STEP", "11"))]
+# Every line takes an hour; every 31st, which visits each phase, takes a minute. 1 is for a change to that code.
+STEPS = [int(os.environ.get("EDGE_REDIS_LINE_STEP", "31"))]
 
 
 # An interruption within a destructor is reported, and otherwise ignored, by the interpreter.

@@ -381,9 +381,10 @@ class TestEars:
 
 
 class TestLastKnown:
-    def test_is_there_once_the_ear_is_lost_and_only_then(self, hand):
-        hand.fill("k", ["v"])
+    def test_is_there_once_the_ear_is_lost_and_before_it_is_known_to_be(self, hand):
         assert hand.near.last_known("k") is NOTHING
+        hand.fill("k", ["v"])
+        assert hand.near.last_known("k") == ["v"]
         hand.near.lost()
         assert hand.near.last_known("k") == ["v"]
         hand.near.lost()
