@@ -86,8 +86,7 @@ class Change:
             CorruptDataError: the clock is none, which would stand above all others for ever.
 
         """
-        if not clock.is_clock(self.clock):
-            raise CorruptDataError(f"a clock does not decode: {self.clock!r}")
+        clock.verify(self.clock)
         if hashlib.sha256(self.body).hexdigest() != self.checksum:
             raise ChecksumMismatchError(f"version {self.version} of {self.name or 'an unnamed origin'} is damaged")
 

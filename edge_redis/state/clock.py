@@ -18,14 +18,13 @@ from edge_redis.models import aware
 MAX_YEAR: Final = 8999
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-
-
 _END: Final = f"{(datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND}"
 
 
-def is_clock(text: str) -> bool:
-    """Whether a text is a clock, and a moment that a datetime can be."""
-    return len(text) == len(_END) and text.isascii() and text.isdecimal() and text < _END
+def verify(text: str) -> None:
+    """Raise CorruptDataError where a text is no clock, or no moment that a datetime can be."""
+    if not (len(text) == len(_END) and text.isascii() and text.isdecimal() and text < _END):
+        raise CorruptDataError(f"a clock does not decode: {text!r}")
 
 
 def from_datetime(moment: datetime) -> str:

@@ -111,16 +111,18 @@ class Delivery:
 
     def _call(self, scope: str, settings: str, entries: Sequence[Entry]) -> Call[object]:
         if self._keyring:  # which asks a function of the user's: on this thread, and never twice at once
-            for change in _changes(entries):
-                verify(self._keyring, scope, change)
+            return Call(self._cloud.apply, scope, self._changes(scope, entries), strategy_of(settings))
         return Call(self._bring, scope, settings, entries)
 
     def _bring(self, scope: str, settings: str, entries: Sequence[Entry]) -> object:
         """Let the cloud apply entries: decoded only here, so that it is at work on one scope while the next is read."""
-        changes = _changes(entries)
+        return self._cloud.apply(scope, self._changes(scope, entries), strategy_of(settings))
+
+    def _changes(self, scope: str, entries: Sequence[Entry]) -> list[Change]:
+        changes = [from_entry(entry_id, values) for entry_id, _, values in entries]
         for change in changes:
-            change.verify()
-        return self._cloud.apply(scope, changes, strategy_of(settings))
+            verify(self._keyring, scope, change)
+        return changes
 
     def _singly(self, scope: str, taken: Taken) -> Flow[int]:
         """Deliver one by one what failed, or killed its worker, in a batch: so that only the culprit's count rises.
@@ -206,10 +208,6 @@ class Delivery:
             yield from self._count(scope, taken.entries, change=-1, idle_ms=self._claim_idle_ms)
         except EdgeRedisError as error:  # the edge is away too: the claim time will do it
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._claim_idle_ms, error)
-
-
-def _changes(entries: Sequence[Entry]) -> list[Change]:
-    return [from_entry(entry_id, values) for entry_id, _, values in entries]
 
 
 def _called(calls: Sequence[Call[object]], at_once: int) -> Flow[Sequence[object]]:

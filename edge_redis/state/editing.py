@@ -13,7 +13,7 @@ from edge_redis.state.change import Change
 from edge_redis.state.deciding import ALWAYS, MAX_VERSION, Decision, Document, Seen
 from edge_redis.state.limits import NONE, Limits
 from edge_redis.state.merging import fields_of
-from edge_redis.state.origin import CLOUD_ORIGIN, lived
+from edge_redis.state.origin import CLOUD_ORIGIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +33,13 @@ class Situation:
     """What a write in the cloud finds."""
 
     document: Document | None
-    site: str
-    """The store's random name: which life of the cloud this is."""
+    origin: str
+    """Of what is written: the cloud's name, and which life of it this is (``state.origin``)."""
     seen: Seen | None
-    """What is known of this life's own states (``origin``)."""
+    """What is known of that origin's own states."""
     now: int
     """The store's time in microseconds since 1970."""
     floor: Floor = GROUND
-
-    @property
-    def origin(self) -> str:
-        """The origin of what is written."""
-        return lived(CLOUD_ORIGIN, self.site)
 
     @property
     def present(self) -> Change | None:

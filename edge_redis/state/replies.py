@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from edge_redis.errors import (
     AuthorityConflictError,
@@ -41,6 +41,11 @@ class Present:
     version: int = 0
     tick: str = ""
     origin: str = ""
+
+    @classmethod
+    def of(cls, state: Change) -> Self:
+        """Return a state as what is there."""
+        return cls(state.stamp, state.body, state.version, state.clock, state.origin)
 
     @property
     def clock(self) -> str:

@@ -73,8 +73,7 @@ class Writer:
         present = yield from self._replica.document(scope)
         if present is None:
             return False
-        known = Present(present.stamp, present.body, present.version, present.clock, present.origin)
-        return (yield from self._put(scope, known, make, is_delta=False)) is not None
+        return (yield from self._put(scope, Present.of(present), make, is_delta=False)) is not None
 
     def _put(self, scope: str, known: Present, make: Make, *, is_delta: bool) -> Flow[Change | None]:
         """Write what is made of the present state as the next version, None where nothing is made of it."""
@@ -114,7 +113,7 @@ class Writer:
 
     def _written(self, scope: str, reply: Written, body: bytes, checksum: str) -> Change:
         written = Change(reply.version, reply.clock.decode(), reply.origin, checksum, "", body)
-        self._latest = {scope: Present(written.stamp, body, written.version, written.clock, written.origin)}
+        self._latest = {scope: Present.of(written)}
         return written
 
 

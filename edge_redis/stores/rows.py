@@ -118,7 +118,7 @@ class Scope:
             name_store(self._database, self._connection, self._namespace)
             row = self._connection.execute(query).one()
         own = lived(CLOUD_ORIGIN, row.site)
-        return Situation(document, row.site, self.seen([own]).get(own), now, Floor(row.floor_version, row.floor_clock))
+        return Situation(document, own, self.seen([own]).get(own), now, Floor(row.floor_version, row.floor_clock))
 
     def write(self, before: Locked, decision: Decision, at: int, *, max_history: int, max_conflicts: int) -> None:
         """Write what was decided. The feed's number comes last: until the commit no other scope gets one."""
@@ -146,7 +146,6 @@ class Scope:
         self._connection.execute(
             write.on_conflict_do_update(index_elements=["namespace", "scope", "origin"], set_=told), rows
         )
-
         if not decision.seen.keys() <= self._known:
             self._forget_origins()
 
