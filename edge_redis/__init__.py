@@ -3,7 +3,20 @@
 The names users import. ``edge_redis.aio`` has the same services for asyncio clients.
 """
 
-from edge_redis.cache.limits import NearCache
+from edge_redis import embedded
+from edge_redis._cache.config import NearCache
+from edge_redis._health.flapping import FlapThresholds
+from edge_redis._io.connect import connect, connect_async
+from edge_redis._io.sinks import ExecSink, WebhookSink
+from edge_redis._services.bundle import EdgeRedis
+from edge_redis._services.cache import EdgeCache
+from edge_redis._services.cloud import RedisCloudStore
+from edge_redis._services.health import HealthMonitor
+from edge_redis._services.health_relay import TransitionRelay
+from edge_redis._services.health_watch import HealthWatch
+from edge_redis._services.metrics import EdgeMetrics
+from edge_redis._services.state import EdgeSynchronizer
+from edge_redis._services.worker import CloudWorker
 from edge_redis.errors import (
     AuthorityConflictError,
     ChecksumMismatchError,
@@ -32,7 +45,6 @@ from edge_redis.errors import (
     ValueTooLargeError,
     WrongKeyTypeError,
 )
-from edge_redis.health.flapping import FlapThresholds
 from edge_redis.models import (
     CacheEntry,
     ConflictStrategy,
@@ -46,18 +58,6 @@ from edge_redis.models import (
     Transition,
     WatchRound,
 )
-from edge_redis.runtime import embedded
-from edge_redis.runtime.connect import connect, connect_async
-from edge_redis.runtime.sinks import Command, Webhook
-from edge_redis.services.bundle import EdgeRedis
-from edge_redis.services.cache import EdgeCache
-from edge_redis.services.cloud import RedisCloudStore
-from edge_redis.services.health import HealthMonitor
-from edge_redis.services.health_relay import TransitionRelay
-from edge_redis.services.health_watch import HealthWatch
-from edge_redis.services.metrics import EdgeMetrics
-from edge_redis.services.state import EdgeSynchronizer
-from edge_redis.services.worker import CloudWorker
 
 __version__ = "0.1.0"
 
@@ -67,7 +67,6 @@ __all__ = [
     "ChecksumMismatchError",
     "ClientConfigurationError",
     "CloudWorker",
-    "Command",
     "ComputeFailedError",
     "ConflictStrategy",
     "CorruptDataError",
@@ -79,6 +78,7 @@ __all__ = [
     "EdgeRedisError",
     "EdgeSynchronizer",
     "EmbeddedServerError",
+    "ExecSink",
     "FlapThresholds",
     "HealthCheck",
     "HealthMonitor",
@@ -110,7 +110,7 @@ __all__ = [
     "UnsupportedTypeError",
     "ValueTooLargeError",
     "WatchRound",
-    "Webhook",
+    "WebhookSink",
     "WrongKeyTypeError",
     "connect",
     "connect_async",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-from edge_redis.core import check, codec
+from edge_redis._core import codec, validation
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 
 OVERLOAD_PERCENT: Final = 90.0
@@ -90,7 +90,7 @@ class EdgeNode:
         """
         if status is not None:
             if status not in list(EdgeNodeStatus):
-                raise check.value_error("status", status, f"must be one of {', '.join(EdgeNodeStatus)}")
+                raise validation.value_error("status", status, f"must be one of {', '.join(EdgeNodeStatus)}")
             self.status = EdgeNodeStatus(status)
         self.last_heartbeat = utc_now()
 
@@ -134,8 +134,8 @@ class SyncState:
             InvalidTypeError: the data is no dict, or holds what the codec does not carry.
 
         """
-        check.integer("version", version, least=0)
-        check.instance("data", data, dict)
+        validation.integer("version", version, least=0)
+        validation.instance("data", data, dict)
         return cls(version, data, codec.checksum(data), utc_now())
 
     def verify(self) -> bool:

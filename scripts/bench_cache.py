@@ -24,8 +24,8 @@ import bench_cache_shared
 import redis
 from bench_cache_turns import Line
 
-from edge_redis.runtime import embedded
-from edge_redis.runtime.embedded import EmbeddedServer
+from edge_redis import embedded
+from edge_redis.embedded import EmbeddedServer
 
 HITS = 200_000
 SIZES = (1000, 100_000)

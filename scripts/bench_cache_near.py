@@ -19,7 +19,7 @@ from redis.cache import CacheConfig
 from redis.connection import CacheProxyConnection
 
 from edge_redis import EdgeCache, NearCache, aio
-from edge_redis.runtime.embedded import EmbeddedServer
+from edge_redis.embedded import EmbeddedServer
 
 _CALLS: Final = 10_000
 _SECONDS: Final = 5.0

@@ -14,9 +14,8 @@ import redis
 from bench_cache_near import NEAR, gather
 from bench_cache_turns import BODY, KEYS, VALUE, Line, ratio, zipf
 
-from edge_redis import EdgeCache
-from edge_redis.runtime import embedded
-from edge_redis.runtime.embedded import EmbeddedServer
+from edge_redis import EdgeCache, embedded
+from edge_redis.embedded import EmbeddedServer
 
 PROCESSES: Final = 4
 TURNS: Final = 4

@@ -19,10 +19,10 @@ from bench_cache_turns import BODY, KEYS, TURNS, VALUE, Line, awaited, blocking,
 from dogpile.cache import make_region
 
 from edge_redis import EdgeCache, aio
-from edge_redis.cache.limits import EVICTIONS
-from edge_redis.core import codec
+from edge_redis._cache.config import EVICTIONS
+from edge_redis._core import codec
+from edge_redis.embedded import EmbeddedServer
 from edge_redis.errors import EdgeRedisError
-from edge_redis.runtime.embedded import EmbeddedServer
 
 _BATCH = 100
 
@@ -99,7 +99,7 @@ class _Codec(BaseSerializer):  # type: ignore[misc]
     def dumps(self, value: object) -> bytes:
         return codec.encode(value)
 
-    def loads(self, value: bytes | None) -> Any:  # noqa: ANN401 -- any value
+    def loads(self, value: bytes | None) -> Any:
         return None if value is None else codec.decode(value)
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from edge_redis.core import codec
+from edge_redis._core import codec
 
 VALUE: Final = {"id": 12345, "name": "x" * 40, "price": 9.99}
 BODY: Final = codec.encode(VALUE)

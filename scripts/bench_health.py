@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import redis
 
-from edge_redis import EdgeNode, HealthMonitor, HealthWatch, ResourceUsage
-from edge_redis.runtime import embedded
+from edge_redis import EdgeNode, HealthMonitor, HealthWatch, ResourceUsage, embedded
 
 NODES = 10_000
 TURNS = 9

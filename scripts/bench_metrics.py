@@ -28,8 +28,7 @@ from typing import Any
 
 import redis
 
-from edge_redis import EdgeMetrics, InvocationRecord
-from edge_redis.runtime import embedded
+from edge_redis import EdgeMetrics, InvocationRecord, embedded
 
 FUNCTIONS, PROCESSES = 10, 4
 DEFAULT_BATCH = 1000
@@ -121,7 +120,7 @@ def recording(url: str) -> Iterator[Line]:
             yield f"record and flush, flush_every={size}", text, ratio <= RECORD_BOUND
 
 
-def write(url: str, namespace: str, plan: tuple[int, int, int], ready: Any, go: Any, ended: Any) -> None:  # noqa: ANN401 -- multiprocessing's own
+def write(url: str, namespace: str, plan: tuple[int, int, int], ready: Any, go: Any, ended: Any) -> None:
     """Record as one of several processes: its node, how often, and the batch."""
     node, count, size = plan
     records = invocations(min(count, MADE), node)

@@ -23,9 +23,8 @@ from typing import Any
 
 import redis
 
-from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
-from edge_redis.runtime import embedded
-from edge_redis.state.change import encoded
+from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, embedded
+from edge_redis._sync.change import encoded
 
 SCOPES = 50
 DATA = {"target": 21.5, "mode": "auto", "setpoints": [18.0, 19.5, 21.0, 22.5], "note": "x" * 100}
@@ -39,7 +38,7 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def ways(client: Any, sync: EdgeSynchronizer, count: int) -> dict[str, Callable[[], object]]:  # noqa: ANN401
+def ways(client: Any, sync: EdgeSynchronizer, count: int) -> dict[str, Callable[[], object]]:
     """Return what is compared, XADD first."""
     body = encoded(DATA)
     fields = {"data": body, "checksum": "0" * 64, "clock": "0" * 18, "origin": "o" * 16, "base": "", "is_delta": "0"}
@@ -53,7 +52,7 @@ def ways(client: Any, sync: EdgeSynchronizer, count: int) -> dict[str, Callable[
     return {name: lambda call=call: [call(number) for number in range(count)] for name, call in calls.items()}
 
 
-def updates(client: Any, count: int, rounds: int) -> None:  # noqa: ANN401 -- a client of redis-py
+def updates(client: Any, count: int, rounds: int) -> None:
     """Compare ``update_local`` with raw calls."""
     with EdgeSynchronizer(client, scope="updates") as sync:
         compared = ways(client, sync, count)
@@ -68,7 +67,7 @@ def updates(client: Any, count: int, rounds: int) -> None:  # noqa: ANN401 -- a 
         print(f"{name}: {1e6 * min(times) / count:.0f} us, {ratio:.2f} times XADD{bar}")
 
 
-def fill(edge: Any, namespace: str, changes: int) -> None:  # noqa: ANN401 -- a client of redis-py
+def fill(edge: Any, namespace: str, changes: int) -> None:
     """Write that many changes to the scopes' outboxes."""
     for scope in range(SCOPES):
         with EdgeSynchronizer(edge, max_pending=changes, scope=f"s{scope}", namespace=namespace) as sync:
@@ -76,13 +75,13 @@ def fill(edge: Any, namespace: str, changes: int) -> None:  # noqa: ANN401 -- a 
                 sync.update_local({**DATA, "n": number})
 
 
-def cpu(*clients: Any) -> float:  # noqa: ANN401 -- clients of redis-py
+def cpu(*clients: Any) -> float:
     """Return the seconds of CPU that this process and the servers have used."""
     infos = [client.info("cpu") for client in clients]
     return time.process_time() + sum(info["used_cpu_user"] + info["used_cpu_sys"] for info in infos)
 
 
-def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float, float, int]:  # noqa: ANN401
+def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float, float, int]:
     """Return changes a second of time and of CPU, and how many were lost or took effect twice."""
     fill(edge, namespace, changes)
     store = RedisCloudStore(cloud, namespace=namespace, max_history=100_000)
@@ -102,7 +101,7 @@ def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float,
     return changes / taken, changes / used, wrong
 
 
-def raw_loop(edge: Any, changes: int) -> float:  # noqa: ANN401 -- a client of redis-py
+def raw_loop(edge: Any, changes: int) -> float:
     """Return messages a second of XREADGROUP and XACK over as many messages of the same payload."""
     edge.delete("loop")
     body = encoded(DATA)
@@ -122,7 +121,7 @@ def raw_loop(edge: Any, changes: int) -> float:  # noqa: ANN401 -- a client of r
     return changes / seconds(loop)
 
 
-def quiet(edge: Any, cloud: Any, rounds: int) -> None:  # noqa: ANN401 -- clients of redis-py
+def quiet(edge: Any, cloud: Any, rounds: int) -> None:
     """Compare 100 busy scopes alone with 100 among 10,000 quiet ones."""
     worlds = {"alone": 0, "among quiet": 10_000}
     taken: dict[str, list[float]] = {name: [] for name in worlds}

@@ -111,7 +111,7 @@ async def _serve_taskiq(site: Site, gate: Gate, *, ack: AcknowledgeType, idle_ti
     await run_receiver_task(broker, ack_time=ack)
 
 
-def _taskiq(site: Site, gate: Gate, **options: Any) -> None:  # noqa: ANN401 -- those of _serve_taskiq
+def _taskiq(site: Site, gate: Gate, **options: Any) -> None:
     asyncio.run(_serve_taskiq(site, gate, **options))
 
 

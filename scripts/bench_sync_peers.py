@@ -58,7 +58,7 @@ from bench_sync_redis import EDGE_REDIS, RAW
 from bench_sync_run import Run, Servers, run
 from bench_sync_ways import Way
 
-from edge_redis.runtime import embedded
+from edge_redis import embedded
 
 WAYS: Final = (EDGE_REDIS, *RAW, *FRAMEWORKS, *NATS)
 _FIGURES: Final = ("messages/s", "ratio", "lost", "twice", "older", "kill: s", "lost", "twice", "older")

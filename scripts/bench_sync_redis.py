@@ -103,7 +103,7 @@ def _entries(edge: redis.Redis, site: Site, *, noack: bool, claims: bool) -> Ite
             yield entries
 
 
-def _effect_once(pipeline: Any, script: Any, name: str, message: bytes) -> None:  # noqa: ANN401
+def _effect_once(pipeline: Any, script: Any, name: str, message: bytes) -> None:
     key, _, body = message.partition(b" ")
     keys = [f"{name}:seen", f"{name}:state", f"{name}:effects"]
     pipeline.evalsha(script.sha, len(keys), *keys, key, key.partition(b":")[0], body)

@@ -15,7 +15,7 @@ from bench_sync import SCOPES
 from bench_sync_nats import NatsServer
 from bench_sync_ways import CLAIM_SECONDS, Gate, Outcome, Site, Way
 
-from edge_redis.runtime.embedded import EmbeddedServer
+from edge_redis.embedded import EmbeddedServer
 
 POLL_SECONDS: Final = 0.01
 STALL_SECONDS: Final = 12 * CLAIM_SECONDS

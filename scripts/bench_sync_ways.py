@@ -15,9 +15,9 @@ import redis
 from bench_sync import DATA, SCOPES
 
 from edge_redis import RedisCloudStore
-from edge_redis.core import codec
-from edge_redis.state.change import encoded
-from edge_redis.state.keys import StateKeys
+from edge_redis._core import codec
+from edge_redis._sync.change import encoded
+from edge_redis._sync.keys import StateKeys
 
 BATCH: Final = 200
 CLAIM_SECONDS: Final = 1.0
@@ -77,7 +77,7 @@ def messages(count: int) -> Iterator[bytes]:
             yield b"s%d:%d %b" % (scope, number, encoded({**DATA, "n": number}))
 
 
-def effect(pipeline: Any, name: str, message: bytes) -> None:  # noqa: ANN401 -- a pipeline, blocking or awaited
+def effect(pipeline: Any, name: str, message: bytes) -> None:
     """Let a message have its effect in the cloud."""
     key, _, body = message.partition(b" ")
     pipeline.hset(f"{name}:state", key.partition(b":")[0], body)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-LEAST, MOST, FLOOR = 10, 200, 0.1  # as in edge_redis/health/lua/include: intervals known, kept; least deviation
+LEAST, MOST, FLOOR = 10, 200, 0.1  # as in edge_redis/_health/lua/include: intervals known, kept; least deviation
 NODES, BEATS, PERIOD = 20, 3000, 4.0
 NOT_THERE = "-"  # one way was recorded, or the node itself pauses
 CONFIRMING = 4.0  # seconds from the suspicion to its confirmation, and between two questions

@@ -14,9 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_redis import EdgeCache
-from edge_redis.cache.limits import EVICTIONS
-from edge_redis.runtime import embedded
+from edge_redis import EdgeCache, embedded
+from edge_redis._cache.config import EVICTIONS
 
 
 def requests(path: Path, limit: int | None) -> Iterator[str]:

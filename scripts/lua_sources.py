@@ -2,10 +2,10 @@
 
 from importlib import resources
 
-from edge_redis.core.script import load
+from edge_redis._core.script import load
 
-for room in ("cache", "health", "metrics", "state"):
-    package = f"edge_redis.{room}"
+for component in ("_cache", "_health", "_metrics", "_sync"):
+    package = f"edge_redis.{component}"
     scripts = (path for path in resources.files(package).joinpath("lua").iterdir() if path.name.endswith(".lua"))
     for path in sorted(scripts, key=lambda path: path.name):
         script = load(package, path.name.removesuffix(".lua"))

@@ -23,9 +23,8 @@ from pathlib import Path
 
 import redis
 
-from edge_redis import EdgeMetrics, InvocationRecord
-from edge_redis.metrics.keys import series_name
-from edge_redis.runtime import embedded
+from edge_redis import EdgeMetrics, InvocationRecord, embedded
+from edge_redis._metrics.keys import series_name
 
 BOUND = 0.011
 RANKS = (0, 0.1, 1, 10, 25, 50, 75, 90, 95, 99, 99.9, 99.99, 100)

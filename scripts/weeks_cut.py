@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from edge_redis.runtime import embedded
+from edge_redis import embedded
 from support.cut import MAX_PENDING, Plan, Report, Watch, run
 
 MEGA = 1e6

@@ -13,7 +13,8 @@ import pytest
 
 import edge_redis
 import edge_redis.aio
-from edge_redis.stores import aio_sql, sql
+from edge_redis.cloudstores import _aio_sql as aio_sql
+from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
 from support.portal import Portal

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from edge_redis._io.doctor import examine
 from edge_redis.cli import options
-from edge_redis.runtime.doctor import examine
 
 
-def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
+def add_to(commands: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = commands.add_parser("doctor", help="check whether a server is fit for use")
     options.add_server(parser)

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from edge_redis.agent.report import Report
+from edge_redis._site.report import Report
 from edge_redis.cli import text
 
 _NEWS_KEPT: Final = 4

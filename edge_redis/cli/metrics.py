@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_redis.agent.stopping import FROM_A_TERMINAL, Stop
+from edge_redis._services.bundle import EdgeRedis
+from edge_redis._site.stopping import FROM_A_TERMINAL, Stop
 from edge_redis.cli import options
-from edge_redis.services.bundle import EdgeRedis
 
 if TYPE_CHECKING:
     from edge_redis.exporters.prometheus import EdgeCollector
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LONG_SECONDS: Final = 3600.0
 
 
-def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
+def add_to(commands: Any) -> None:
     """Add the commands."""
     parser: argparse.ArgumentParser = commands.add_parser("metrics", help="export a namespace to Prometheus")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
-from edge_redis.agent.stopping import FROM_A_TERMINAL, Stop
+from edge_redis._core import validation
+from edge_redis._health.flapping import FlapThresholds
+from edge_redis._io.connect import connect
+from edge_redis._io.sinks import ExecSink, WebhookSink
+from edge_redis._services.health import HealthMonitor
+from edge_redis._services.health_relay import TransitionRelay
+from edge_redis._services.health_watch import HealthWatch
+from edge_redis._site.stopping import FROM_A_TERMINAL, Stop
 from edge_redis.cli import options
 from edge_redis.cli.watching import Console, Watching
-from edge_redis.core import check
 from edge_redis.errors import InvalidArgumentError
-from edge_redis.health.flapping import FlapThresholds
 from edge_redis.models import Transition
-from edge_redis.runtime.connect import connect
-from edge_redis.runtime.sinks import Command, Webhook
-from edge_redis.services.health import HealthMonitor
-from edge_redis.services.health_relay import TransitionRelay
-from edge_redis.services.health_watch import HealthWatch
 
 NODE_VARIABLE: Final = "EDGE_REDIS_NODE"
 """Holds the suspect's id for a command that is to ask it."""
@@ -39,7 +39,7 @@ node before it is called unhealthy: a command that finds the node's id in {NODE_
 where the node is alive."""
 
 
-def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
+def add_to(commands: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "monitor",
@@ -89,7 +89,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Watch until stopped; return 0, or 130 after Ctrl-C."""
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    duration = None if arguments.duration is None else check.positive("duration", arguments.duration)
+    duration = None if arguments.duration is None else validation.positive("duration", arguments.duration)
     with ExitStack() as stack:
         client = connect(arguments.url)
         stack.callback(client.close)
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 130 if stop.first is signal.SIGINT else 0
 
 
-def _watch(client: Any, arguments: argparse.Namespace) -> HealthWatch:  # noqa: ANN401 -- of whichever kind
+def _watch(client: Any, arguments: argparse.Namespace) -> HealthWatch:
     return HealthWatch(
         client,
         arguments.heartbeat_timeout,
@@ -120,11 +120,11 @@ def _watch(client: Any, arguments: argparse.Namespace) -> HealthWatch:  # noqa: 
     )
 
 
-def _relays(client: Any, arguments: argparse.Namespace) -> Iterator[TransitionRelay]:  # noqa: ANN401 -- the same
+def _relays(client: Any, arguments: argparse.Namespace) -> Iterator[TransitionRelay]:
     states = None if arguments.states is None else arguments.states.split(",")
     sinks: list[tuple[str, Callable[[Transition], object]]] = [
-        *((url, Webhook(url)) for url in arguments.webhook),
-        *((line, Command(_words("--command", line))) for line in arguments.command),
+        *((url, WebhookSink(url)) for url in arguments.webhook),
+        *((line, ExecSink(_words("--command", line))) for line in arguments.command),
     ]
     for target, sink in sinks:
         # Monitors that name the same target share one relay's place, so that each change gets there once.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edge_redis.runtime.connect import ENVIRONMENT_VARIABLE
+from edge_redis._io.connect import ENVIRONMENT_VARIABLE
 
 
 def add_url(parser: argparse.ArgumentParser, *, otherwise: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from edge_redis._services.bundle import EdgeRedis
 from edge_redis.cli import options
-from edge_redis.services.bundle import EdgeRedis
 
 
-def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
+def add_to(commands: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = commands.add_parser("status", help="show nodes, metrics and cache of a namespace")
     options.add_server(parser)

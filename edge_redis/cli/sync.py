@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from edge_redis._core import validation
+from edge_redis._io.connect import connect
+from edge_redis._services.cloud import RedisCloudStore
+from edge_redis._services.worker import CloudWorker
+from edge_redis._sync.tombstones import COLLECTED_AFTER
 from edge_redis.cli import options
-from edge_redis.core import check
-from edge_redis.runtime.connect import connect
-from edge_redis.services.cloud import RedisCloudStore
-from edge_redis.services.worker import CloudWorker
-from edge_redis.state.collecting import COLLECTED_AFTER
 
 _SQL: Final = ("sqlite:", "postgresql:", "postgresql+")
 
 
-def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
+def add_to(commands: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = commands.add_parser("sync", help="show how far syncing is, and its dead letters")
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public nam
     forget.set_defaults(run=_collect)
 
 
-def _command(what: Any, name: str, text: str) -> argparse.ArgumentParser:  # noqa: ANN401 -- the same
+def _command(what: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = what.add_parser(name, help=text, description=text)
     options.add_server(parser)
     options.add_namespace(parser, default="default", otherwise="default")
@@ -51,7 +51,7 @@ def _command(what: Any, name: str, text: str) -> argparse.ArgumentParser:  # noq
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    seconds = check.positive("--seconds", arguments.seconds)
+    seconds = validation.positive("--seconds", arguments.seconds)
     with connect(arguments.url) as edge, CloudWorker(edge, edge, namespace=arguments.namespace) as worker:
         before, began = worker.status(), time.monotonic()
         time.sleep(seconds)
@@ -71,7 +71,7 @@ def _cloud(url: str | None, namespace: str) -> Iterator[Any]:
         with connect(url) as client, RedisCloudStore(client, namespace=namespace) as redis_store:
             yield redis_store
         return
-    from edge_redis.stores.sql import SqlCloudStore  # noqa: PLC0415 -- an extra that Redis does without
+    from edge_redis.cloudstores.sql import SqlCloudStore  # noqa: PLC0415 -- an extra that Redis does without
 
     with SqlCloudStore(url, namespace=namespace) as store:
         yield store
@@ -97,7 +97,7 @@ def _dead_letters(arguments: argparse.Namespace) -> int:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    seconds = check.non_negative("--days", arguments.days) * 86_400
+    seconds = validation.non_negative("--days", arguments.days) * 86_400
     with (
         connect(arguments.url) as edge,
         _cloud(arguments.cloud_url or arguments.url, arguments.namespace) as cloud,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from edge_redis.agent.report import FunctionFacts, NodeFacts, Report, ScopeFacts
+from edge_redis._site.report import FunctionFacts, NodeFacts, Report, ScopeFacts
 
 NODE_HEADER: Final = ("node", "readings", "heartbeats", "checks", "unhealthy spells", "flapping", "health", "status")
 FUNCTION_HEADER: Final = ("function", "count", "success", "avg ms", "p50 ms", "p95 ms")
@@ -85,7 +85,7 @@ def _line(cells: Iterable[str], widths: Sequence[int]) -> str:
     return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]).rstrip()
 
 
-def _count(number: Any) -> str:  # noqa: ANN401 -- an integer of a statistics dict
+def _count(number: Any) -> str:
     return f"{number:,}"
 
 

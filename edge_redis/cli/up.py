@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from edge_redis.agent.job import Job
-from edge_redis.agent.report import Report
-from edge_redis.agent.settings import Settings
-from edge_redis.agent.stopping import FROM_A_TERMINAL, Stop
+from edge_redis._site.job import Job
+from edge_redis._site.report import Report
+from edge_redis._site.settings import Settings
+from edge_redis._site.stopping import FROM_A_TERMINAL, Stop
 from edge_redis.cli import options, text
 from edge_redis.cli.view import choose_view
 from edge_redis.errors import EdgeRedisError
@@ -25,7 +25,7 @@ _us, or ISO 8601 in one named timestamp), one node_id, then fields. Ctrl-C ends 
 second one does not wait for what is left to do."""
 
 
-def add_to(commands: Any) -> None:  # noqa: ANN401 -- argparse has no public name for it
+def add_to(commands: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "up",

@@ -8,8 +8,8 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from edge_redis.agent.job import View
-from edge_redis.agent.report import Report
+from edge_redis._site.job import View
+from edge_redis._site.report import Report
 from edge_redis.cli import text
 
 _LINE_SECONDS: Final = 2.0

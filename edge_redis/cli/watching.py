@@ -7,12 +7,12 @@ import sys
 import time
 from typing import Final
 
-from edge_redis.agent.stopping import Stop
+from edge_redis._io.sinks import as_json
+from edge_redis._services.health import HealthMonitor
+from edge_redis._services.health_watch import HealthWatch
+from edge_redis._site.stopping import Stop
 from edge_redis.errors import StoreError
 from edge_redis.models import Transition, WatchRound
-from edge_redis.runtime.sinks import as_json
-from edge_redis.services.health import HealthMonitor
-from edge_redis.services.health_watch import HealthWatch
 
 POLL_SECONDS: Final = 0.2
 FLEET: Final = "(fleet)"

@@ -30,12 +30,12 @@ try:
 except ImportError as error:  # pragma: no cover -- the tests install it
     raise EdgeRedisError("this exporter needs the SDK: pip install 'edge-redis[opentelemetry]'") from error
 
-from edge_redis.exporters.readings import Histogram, Reading, Sources, read_or_none
-from edge_redis.metrics.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX, bucket_value
-from edge_redis.services.cache import EdgeCache
-from edge_redis.services.health import HealthMonitor
-from edge_redis.services.metrics import EdgeMetrics
-from edge_redis.services.state import EdgeSynchronizer
+from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX, bucket_value
+from edge_redis._services.cache import EdgeCache
+from edge_redis._services.health import HealthMonitor
+from edge_redis._services.metrics import EdgeMetrics
+from edge_redis._services.state import EdgeSynchronizer
+from edge_redis.exporters._readings import Histogram, Reading, Sources, read_or_none
 
 SCALE: Final = BUCKETS_PER_DOUBLING.bit_length() - 1
 """Of the exponential histograms: 2^5 buckets a doubling."""
@@ -76,7 +76,7 @@ class EdgeExporter(sdk.MetricExporter):
         self._found = found or []
         return [Observation(int(found is not None))]
 
-    def export(self, metrics_data: sdk.MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> Any:  # noqa: ANN401 -- of the SDK
+    def export(self, metrics_data: sdk.MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> Any:
         """Export the SDK's metrics and the services'."""
         found, self._found = self._found, []
         if found:
@@ -89,7 +89,7 @@ class EdgeExporter(sdk.MetricExporter):
         """Pass it on."""
         return self._exporter.force_flush(timeout_millis)
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:  # noqa: ANN401 -- of the SDK
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Pass it on. The services stay open."""
         self._exporter.shutdown(timeout_millis, **kwargs)
 
@@ -109,11 +109,11 @@ class EdgeExporter(sdk.MetricExporter):
         return sdk.Metric(reading.name, reading.help, "s" if reading.name.endswith("_seconds") else "1", data)
 
 
-def _number(labels: Mapping[str, str], value: Any, times: tuple[int, int]) -> sdk.NumberDataPoint:  # noqa: ANN401 -- a number here
+def _number(labels: Mapping[str, str], value: Any, times: tuple[int, int]) -> sdk.NumberDataPoint:
     return sdk.NumberDataPoint(labels, *times, value)
 
 
-def _histogram(labels: Mapping[str, str], value: Any, times: tuple[int, int]) -> sdk.ExponentialHistogramDataPoint:  # noqa: ANN401 -- a Histogram here
+def _histogram(labels: Mapping[str, str], value: Any, times: tuple[int, int]) -> sdk.ExponentialHistogramDataPoint:
     known: Histogram = value
     counts = {index: count for index, count in known.buckets.items() if index != ZERO_INDEX}
     lowest, highest = (min(counts), max(counts)) if counts else (0, -1)

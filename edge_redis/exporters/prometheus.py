@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from edge_redis.core import check
+from edge_redis._core import validation
 from edge_redis.errors import EdgeRedisError
 
 try:
@@ -25,11 +25,11 @@ try:
 except ImportError as error:  # pragma: no cover -- the tests install it
     raise EdgeRedisError("this exporter needs prometheus_client: pip install 'edge-redis[prometheus]'") from error
 
-from edge_redis.exporters.readings import BOUNDS_MS, Histogram, Reading, Sources, read_or_none
-from edge_redis.services.cache import EdgeCache
-from edge_redis.services.health import HealthMonitor
-from edge_redis.services.metrics import EdgeMetrics
-from edge_redis.services.state import EdgeSynchronizer
+from edge_redis._services.cache import EdgeCache
+from edge_redis._services.health import HealthMonitor
+from edge_redis._services.metrics import EdgeMetrics
+from edge_redis._services.state import EdgeSynchronizer
+from edge_redis.exporters._readings import BOUNDS_MS, Histogram, Reading, Sources, read_or_none
 
 _BOUNDS: Final = [repr(bound / 1000.0) for bound in BOUNDS_MS]
 
@@ -100,7 +100,7 @@ class Endpoint:
     """
 
     def __init__(self, collector: EdgeCollector, *, port: int = 9464, host: str = "127.0.0.1") -> None:
-        check.integer("port", port, least=0, most=65_535)
+        validation.integer("port", port, least=0, most=65_535)
         self._server, self._thread = start_http_server(port, host, _registry(collector))
         self.port: int = self._server.server_port
 

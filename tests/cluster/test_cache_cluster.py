@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreUnavailableError
-from edge_redis.cache.keys import SLOTS, shard_names, slot
+from edge_redis._cache.keys import SLOTS, shard_names, slot
 from support.cluster import Cluster
 from support.deadline import eventually
 from support.near import as_in_another_process, eventually_heard, is_held, listening, near_of, read_until_held

@@ -10,7 +10,7 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeCache, InvalidArgumentError
-from edge_redis.cache.buffer import AccessBuffer
+from edge_redis._cache.buffer import AccessBuffer
 from support.cache import COUNTS, EXPIRY, STATS, assert_index_is_exact, expire
 from support.deadline import eventually
 
@@ -132,7 +132,7 @@ def test_a_late_count_for_a_replaced_entry_changes_nothing(make: Maker) -> None:
     cache, other = make("EdgeCache"), make("EdgeCache", flush_every=1)
     cache.put("a", 1)
     cache.get("a")
-    other._room._shards[0].buffer = AccessBuffer()  # as in another process
+    other._component._shards[0].buffer = AccessBuffer()  # as in another process
     other.put("a", 2)
     assert cache.entry("a").access_count == 0
     assert cache.stats()["hits"] == 1

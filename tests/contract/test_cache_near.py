@@ -17,8 +17,8 @@ from conftest import Maker
 
 import edge_redis.aio
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError
-from edge_redis.cache import routing
-from edge_redis.cache.limits import NearCache
+from edge_redis._cache import routing
+from edge_redis._cache.config import NearCache
 from support.cache import value_key
 from support.deadline import eventually
 from support.near import (

@@ -8,7 +8,7 @@ import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
 from edge_redis.cli.main import main
-from edge_redis.stores.sql import SqlCloudStore
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.sync import FailingStore
 
 

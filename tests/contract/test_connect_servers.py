@@ -15,9 +15,11 @@ import pytest
 import redis
 import redis.asyncio
 
+from edge_redis import embedded
+from edge_redis._io import connect_retry
+from edge_redis._io.connect import connect, connect_async
+from edge_redis.embedded import _port as embedded_port
 from edge_redis.errors import StoreUnavailableError
-from edge_redis.runtime import connect_retry, embedded, embedded_port
-from edge_redis.runtime.connect import connect, connect_async
 from support.deadline import eventually
 
 FAST = {"hz": "100"}

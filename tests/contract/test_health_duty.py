@@ -19,9 +19,9 @@ from edge_redis import (
     StoreUnavailableError,
     WatchRound,
 )
-from edge_redis.health.duty import Duty
-from edge_redis.health.operations import Health
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._health.api import Health
+from edge_redis._health.leader import Duty
+from edge_redis._io.runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
 from support.simulation import CRASHES, LOSSES, Actor, Scenario

@@ -10,8 +10,8 @@ import fakeredis
 import pytest
 
 from edge_redis import EdgeNode, EdgeNodeStatus, InvalidArgumentError, InvalidKeyError, InvalidTypeError
-from edge_redis.health.operations import Health
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._health.api import Health
+from edge_redis._io.runner import BlockingRunner
 from support import simulation
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Scenario

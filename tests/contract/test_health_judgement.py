@@ -8,7 +8,7 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeNodeStatus, WatchRound
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._io.runner import BlockingRunner
 from support.clock import stop_the_clock
 from support.servers import Backend
 from support.site import START, Site
@@ -17,8 +17,8 @@ HOUR = 3600.0
 
 
 def test_a_round_that_takes_long_comes_to_its_end_and_is_no_absence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_redis.health.duty.SLICES_AT_ONCE", 1)
-    monkeypatch.setattr("edge_redis.health.duty.SLICE", 25)
+    monkeypatch.setattr("edge_redis._health.leader.SLICES_AT_ONCE", 1)
+    monkeypatch.setattr("edge_redis._health.leader.SLICE", 25)
     clock = stop_the_clock(monkeypatch, START.timestamp())
     maker = Maker(Backend("fakeredis"), "blocking")
     site = Site(maker, clock)

@@ -15,8 +15,8 @@ import fakeredis
 import pytest
 
 from edge_redis import (
-    Command,
     EdgeNode,
+    ExecSink,
     HealthMonitor,
     InvalidArgumentError,
     InvalidTypeError,
@@ -24,7 +24,7 @@ from edge_redis import (
     StoreUnavailableError,
     Transition,
     TransitionRelay,
-    Webhook,
+    WebhookSink,
 )
 from support.clock import ServerClock, stop_the_clock
 from support.deadline import eventually
@@ -264,37 +264,37 @@ def receiver() -> Iterator[tuple[str, list[Any]]]:
 
 def test_a_webhook_posts_json_under_the_transition_s_position(receiver: tuple[str, list[Any]]) -> None:
     url, got = receiver
-    Webhook(url)(CHANGE)
+    WebhookSink(url)(CHANGE)
     assert got == [("5-1", AS_JSON)]
     with pytest.raises(OSError, match="500"):
-        Webhook(f"{url}/fail")(CHANGE)
+        WebhookSink(f"{url}/fail")(CHANGE)
     with pytest.raises(OSError, match="refused"):
-        Webhook("http://127.0.0.1:1")(CHANGE)
+        WebhookSink("http://127.0.0.1:1")(CHANGE)
 
 
 def test_a_command_gets_json_on_its_input(tmp_path: Path) -> None:
     target = tmp_path / "got"
-    Command([sys.executable, "-c", f"import sys; open({str(target)!r}, 'w').write(sys.stdin.read())"])(CHANGE)
+    ExecSink([sys.executable, "-c", f"import sys; open({str(target)!r}, 'w').write(sys.stdin.read())"])(CHANGE)
     assert json.loads(target.read_text()) == AS_JSON
     with pytest.raises(Exception, match="status 3"):
-        Command([sys.executable, "-c", "raise SystemExit(3)"])(CHANGE)
+        ExecSink([sys.executable, "-c", "raise SystemExit(3)"])(CHANGE)
     with pytest.raises(Exception, match="timed out"):
-        Command([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.05)(CHANGE)
+        ExecSink([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.05)(CHANGE)
     with pytest.raises(FileNotFoundError):
-        Command([str(tmp_path / "nothing")])(CHANGE)
+        ExecSink([str(tmp_path / "nothing")])(CHANGE)
 
 
 @pytest.mark.parametrize(
     ("make", "error"),
     [
-        (lambda: Webhook("ftp://x"), InvalidArgumentError),
-        (lambda: Webhook("file:///etc/passwd"), InvalidArgumentError),
-        (lambda: Webhook(""), InvalidArgumentError),
-        (lambda: Webhook("http://x", timeout=0), InvalidArgumentError),
-        (lambda: Command("ls"), InvalidTypeError),
-        (lambda: Command([]), InvalidTypeError),
-        (lambda: Command(["ls", 1]), InvalidTypeError),  # type: ignore[list-item]
-        (lambda: Command(["ls"], timeout=-1), InvalidArgumentError),
+        (lambda: WebhookSink("ftp://x"), InvalidArgumentError),
+        (lambda: WebhookSink("file:///etc/passwd"), InvalidArgumentError),
+        (lambda: WebhookSink(""), InvalidArgumentError),
+        (lambda: WebhookSink("http://x", timeout=0), InvalidArgumentError),
+        (lambda: ExecSink("ls"), InvalidTypeError),
+        (lambda: ExecSink([]), InvalidTypeError),
+        (lambda: ExecSink(["ls", 1]), InvalidTypeError),  # type: ignore[list-item]
+        (lambda: ExecSink(["ls"], timeout=-1), InvalidArgumentError),
     ],
 )
 def test_sinks_that_cannot_be(make: Any, error: type[Exception]) -> None:

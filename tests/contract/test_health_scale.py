@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_redis import EdgeNode, HealthMonitor
-from edge_redis.core.operation import Batch
-from edge_redis.health.operations import Health
+from edge_redis._core.operation import Batch, stepper
+from edge_redis._health.api import Health
 from support.servers import Backend
 
 NODES = 10_000
@@ -23,7 +23,7 @@ def register_many(backend: Backend, monitor: HealthMonitor) -> None:
     for node in nodes[::10]:
         node.last_heartbeat = stale
     for start in range(0, NODES, 1000):
-        monitor._runner.run(Batch([next(iter(room.register(node))) for node in nodes[start : start + 1000]]))
+        monitor._runner.run(Batch([stepper(room.register(node)).send(None) for node in nodes[start : start + 1000]]))
 
 
 def test_ten_thousand_nodes_in_bounded_calls(valkey: Backend) -> None:

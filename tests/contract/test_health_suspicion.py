@@ -21,10 +21,10 @@ from edge_redis import (
     InvalidTypeError,
     WatchRound,
 )
-from edge_redis.health.duty import Duty
-from edge_redis.health.operations import Health
-from edge_redis.runtime.asking import AwaitedAsk, BlockingAsk
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._health.api import Health
+from edge_redis._health.leader import Duty
+from edge_redis._io.probes import AsyncProbe, BlockingProbe
+from edge_redis._io.runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
 from support.servers import Backend
@@ -188,7 +188,7 @@ def test_asking_takes_no_longer_than_it_may() -> None:
         return node_id == "quick" or let_go.wait(30)
 
     begun = time.monotonic()
-    assert BlockingAsk(confirm)(["slow", "quick"], 0.2) == {"quick": True}
+    assert BlockingProbe(confirm)(["slow", "quick"], 0.2) == {"quick": True}
     assert time.monotonic() - begun < 10
     let_go.set()
 
@@ -197,7 +197,7 @@ def test_asking_takes_no_longer_than_it_may() -> None:
             await asyncio.sleep(30)
         return True
 
-    assert asyncio.run(AwaitedAsk(later)(["slow", "quick"], 0.2)) == {"quick": True}
+    assert asyncio.run(AsyncProbe(later)(["slow", "quick"], 0.2)) == {"quick": True}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import fakeredis
 import pytest
 
 from edge_redis import EdgeNode, HealthMonitor
-from edge_redis.health import flapping
-from edge_redis.health.flapping import FlapThresholds
+from edge_redis._health import flapping
+from edge_redis._health.flapping import FlapThresholds
 from support.servers import Backend
 
 FOLDER = Path(os.environ.get("EDGE_REDIS_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")

@@ -16,8 +16,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from edge_redis import EdgeNode
+from edge_redis._metrics.sketch import percentile
 from edge_redis.exporters.opentelemetry import SCALE, EdgeExporter
-from edge_redis.metrics.sketch import percentile
 from support.metrics import WITHIN, exact_percentile, made
 from support.servers import Backend
 

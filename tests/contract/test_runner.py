@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from edge_redis import errors
-from edge_redis.core.operation import Batch, Call, Calls, Flow, Operation, Sleep, command, done
-from edge_redis.core.script import Arity, Script
-from edge_redis.runtime.runner import AsyncRunner, BlockingRunner
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, command
+from edge_redis._core.script import Arity, Script
+from edge_redis._io.runner import AsyncRunner, BlockingRunner
 from support.deadline import eventually
 from support.portal import Portal
 from support.servers import Backend
@@ -73,17 +73,20 @@ def bench(backend: Backend, api: str, request: pytest.FixtureRequest):
 
 
 def test_an_operation_a_batch_and_a_flow(bench: Bench) -> None:
-    def flow() -> Flow[list[int]]:
-        first = yield from add(1)
-        yield from Sleep(0)
-        rest = yield from Batch([add(10), add(100)])
+    async def flow() -> list[int]:
+        first = await add(1)
+        await Sleep(0)
+        rest = await Batch([add(10), add(100)])
         return [first, *rest]
+
+    async def at_once() -> str:
+        return "at once"
 
     assert bench.run(add(5)) == 5
     assert bench.run(flow()) == [6, 16, 116]
     assert bench.run(Batch([add(0), add(1)])) == [116, 117]
     assert bench.run(Batch([])) == []
-    assert bench.run(done("at once")) == "at once"
+    assert bench.run(at_once()) == "at once"
 
 
 def test_a_forgotten_script_is_sent_again(bench: Bench) -> None:
@@ -115,11 +118,11 @@ def test_a_key_of_another_type_is_ours_alone_and_in_a_batch(bench: Bench) -> Non
 
 
 def test_a_flow_can_handle_an_error_of_its_step(bench: Bench) -> None:
-    def flow() -> Flow[str]:
+    async def flow() -> str:
         try:
-            yield from FAIL(["{t}:n"], [], int)
+            await FAIL(["{t}:n"], [], int)
         except errors.StoreReplyError:
-            value = yield from add(1)
+            value = await add(1)
             return f"handled, {value}"
         return "no error"
 
@@ -129,9 +132,9 @@ def test_a_flow_can_handle_an_error_of_its_step(bench: Bench) -> None:
 def test_a_flow_is_closed_when_its_step_fails(bench: Bench) -> None:
     ended = []
 
-    def flow() -> Flow[None]:
+    async def flow() -> None:
         try:
-            yield from FAIL(["{t}:n"], [], int)
+            await FAIL(["{t}:n"], [], int)
         finally:
             ended.append(True)
 
@@ -244,16 +247,16 @@ def test_calls_go_side_by_side_and_no_more_at_once(bench: Bench) -> None:
     meeting = Meeting(3)
     function = meeting.awaited if bench.is_awaited else meeting.blocking
 
-    def flow() -> Flow[list[Any]]:
-        return (yield from Calls([Call(function, number) for number in range(6)], at_once=3))
+    async def flow() -> list[Any]:
+        return await InvokeAll([Invoke(function, number) for number in range(6)], max_concurrency=3)
 
     assert bench.run(flow()) == [0, 2, 4, 6, 8, 10]
     assert meeting.most == 3
 
 
 def test_the_error_of_a_call_is_its_result(bench: Bench) -> None:
-    def flow() -> Flow[list[Any]]:
-        return (yield from Calls([Call(int, "1"), Call(int, "x"), Call(int, "3")], at_once=2))
+    async def flow() -> list[Any]:
+        return await InvokeAll([Invoke(int, "1"), Invoke(int, "x"), Invoke(int, "3")], max_concurrency=2)
 
     one, error, three = bench.run(flow())
     assert (one, three) == (1, 3)

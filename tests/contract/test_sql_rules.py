@@ -20,11 +20,12 @@ from edge_redis import (
     TooManyFieldsError,
     ValueTooLargeError,
 )
-from edge_redis.state import merge
-from edge_redis.state.signing import Keyring, Signer
-from edge_redis.stores import aio_sql, collecting
-from edge_redis.stores.sql import SqlCloudStore
-from edge_redis.stores.tables import CONFLICTS, DOCUMENTS
+from edge_redis._sync import merge
+from edge_redis._sync.signing import Keyring, Signer
+from edge_redis.cloudstores import _aio_sql as aio_sql
+from edge_redis.cloudstores import _tombstones as collecting
+from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clouds import change
 
 REMOTE, MERGE = ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE

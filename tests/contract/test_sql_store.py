@@ -34,12 +34,12 @@ from edge_redis import (
     StoreUnavailableError,
     aio,
 )
-from edge_redis.state.change import Change, encoded
-from edge_redis.state.cloud import Cloud
-from edge_redis.stores import aio_sql
-from edge_redis.stores.rows import Scope
-from edge_redis.stores.sql import SqlCloudStore
-from edge_redis.stores.tables import DOCUMENTS, METADATA, STORES
+from edge_redis._sync.change import Change, encoded
+from edge_redis._sync.cloud import Cloud
+from edge_redis.cloudstores import _aio_sql as aio_sql
+from edge_redis.cloudstores._rows import Scope
+from edge_redis.cloudstores._tables import DOCUMENTS, METADATA, STORES
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clouds import Base, change, sqlite
 from support.deadline import eventually
 
@@ -323,9 +323,9 @@ def test_a_forked_child_does_not_use_its_parents_connections(base):
 
 def test_without_sqlalchemy_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    monkeypatch.delitem(sys.modules, "edge_redis.stores.sql")
+    monkeypatch.delitem(sys.modules, "edge_redis.cloudstores.sql")
     with pytest.raises(EdgeRedisError, match=r"edge-redis\[sql\]"):
-        __import__("edge_redis.stores.sql")
+        __import__("edge_redis.cloudstores.sql")
 
 
 def test_a_database_that_is_locked(file):

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from edge_redis import AuthorityConflictError, ConflictStrategy, PendingFullError
-from edge_redis.state.change import Change, encoded
+from edge_redis._sync.change import Change, encoded
 from support.sync import remote
 
 LOCAL = ConflictStrategy.LOCAL_WINS

@@ -15,10 +15,10 @@ from edge_redis import (
     TooManyFieldsError,
     ValueTooLargeError,
 )
-from edge_redis.core import codec
-from edge_redis.state import merge
-from edge_redis.state.change import from_state
-from edge_redis.state.merging import joined
+from edge_redis._core import codec
+from edge_redis._sync import merge
+from edge_redis._sync.change import from_state
+from edge_redis._sync.merging import joined
 from support.sync import dump, remote
 
 pytestmark = [pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)]  # nothing of it is the server's doing

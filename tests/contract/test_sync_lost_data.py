@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_redis import ConflictStrategy, CorruptDataError
-from edge_redis.runtime.runner import BlockingRunner
-from edge_redis.state.keys import StateKeys
-from edge_redis.state.operations import Replica
-from edge_redis.state.settings import Settings
-from edge_redis.stores.sql import SqlCloudStore
+from edge_redis._io.runner import BlockingRunner
+from edge_redis._sync.config import Settings
+from edge_redis._sync.keys import StateKeys
+from edge_redis._sync.replica import Replica
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clouds import SQL_CLOUD, back_up, one_of
 from support.sync import EDGE, remote
 

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, StoreUnavailableError
-from edge_redis.stores.sql import SqlCloudStore
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.deadline import eventually
 
 

@@ -18,7 +18,7 @@ from edge_redis import (
     InvalidTypeError,
     RedisCloudStore,
 )
-from edge_redis.state.operations import Replica
+from edge_redis._sync.replica import Replica
 from support.sync import CLOUD, EDGE, FailingStore, fake
 
 TILL, OTHER, OWN = b"till-1's own key", b"till-2's own key", b"the cloud's own k"

@@ -47,7 +47,7 @@ def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
         if path.is_file() and path.suffix in {".py", ".lua", ".typed", ".html", ".css", ".js"}
     }
     assert packed == present
-    assert "edge_redis/core/lua/repeats.lua" in packed
+    assert "edge_redis/_core/lua/idempotency.lua" in packed
     assert "edge_redis/py.typed" in packed
 
 

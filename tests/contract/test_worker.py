@@ -13,7 +13,7 @@ from edge_redis import (
     EdgeSynchronizer,
     StoreUnavailableError,
 )
-from edge_redis.state.change import Change, encoded
+from edge_redis._sync.change import Change, encoded
 from support.clouds import back_up, wipe
 from support.sync import CLOUD, EDGE, NOON, FailingStore, dump, remote
 

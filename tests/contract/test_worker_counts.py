@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, StoreUnavailableError
-from edge_redis.core.operation import Batch, Operation
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._core.operation import Batch, Operation
+from edge_redis._io.runner import BlockingRunner
 from support.sync import FailingStore
 
 
@@ -33,7 +33,7 @@ def test_replies_lost_again_and_again_bring_no_change_nearer_to_the_dead_letters
             sync.update_local({"n": number})
         store = FailingStore()
         with CloudWorker(client, store, max_deliveries=2, claim_idle_seconds=60) as worker:
-            room, runner = worker._room, Stammering(client)
+            room, runner = worker._component, Stammering(client)
             assert runner.run(room.run_once()) == 0  # its first try, of two
             assert worker.dead_letters() == []
             store.error = OSError("cut")
@@ -52,7 +52,7 @@ def test_an_edge_that_is_away_when_changes_are_given_back_costs_them_nothing(cli
         sync.update_local({"n": 1})
         store = FailingStore(error=OSError("cut"))
         with CloudWorker(client, store, max_deliveries=2, claim_idle_seconds=60) as worker:
-            edge = worker._room._edge
+            edge = worker._component._edge
             release, edge_away = edge.release, StoreUnavailableError("the edge too")
 
             def fail(*_):
@@ -79,13 +79,13 @@ def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client):
             CloudWorker(client, FailingStore(), consumer="two", claim_idle_seconds=0.001) as two,
         ):
             runner = BlockingRunner(client)
-            taken = runner.run(one._room._delivery.take("room", 10))
+            taken = runner.run(one._component._delivery.take("room", 10))
             assert len(taken.entries) == 2
             client.xinfo_groups(client.keys("*pending:room")[0])
             heirs = _until_taken(runner, two)
             assert [tries for _, tries, _ in heirs.entries] == [2, 2]
-            assert runner.run(one._room._delivery._count("room", taken.entries)) == 0
-            assert runner.run(two._room._delivery._count("room", heirs.entries)) == 2
+            assert runner.run(one._component._delivery._count("room", taken.entries)) == 0
+            assert runner.run(two._component._delivery._count("room", heirs.entries)) == 2
 
 
 def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_it_went(client):
@@ -95,9 +95,11 @@ def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_
         runner = BlockingRunner(client)
         taken = [_until_taken(runner, worker) for worker in workers]  # each takes the one before for dead
         assert [each.entries[0][1] for each in taken] == [1, 2, 3]
-        runner.run(workers[0]._room._delivery._give_back("room", taken[0]))
-        assert runner.run(workers[2]._room._delivery._count("room", taken[2].entries, change=-2)) == 1  # still its own
-        runner.run(workers[0]._room._delivery._give_back("room", taken[0]))
+        runner.run(workers[0]._component._delivery._give_back("room", taken[0]))
+        assert (
+            runner.run(workers[2]._component._delivery._count("room", taken[2].entries, change=-2)) == 1
+        )  # still its own
+        runner.run(workers[0]._component._delivery._give_back("room", taken[0]))
         assert _until_taken(runner, workers[1]).entries[0][1] == 2
         for worker in workers:
             worker.close()
@@ -109,7 +111,7 @@ def _until_taken(runner, worker):
     found = []
 
     def take():
-        found[:] = [runner.run(worker._room._delivery.take("room", 10))]
+        found[:] = [runner.run(worker._component._delivery.take("room", 10))]
         return found[0].entries
 
     eventually(take, seconds=5, every=0.002)

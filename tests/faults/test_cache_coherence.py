@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -14,15 +14,15 @@ import fakeredis
 import pytest
 import redis
 
-from edge_redis.cache.held import NOTHING, Fill
-from edge_redis.cache.keys import CacheKeys
-from edge_redis.cache.limits import NearCache, Settings
-from edge_redis.cache.listening import Ear
-from edge_redis.cache.near import Near
-from edge_redis.cache.operations import Cache
-from edge_redis.core.operation import Flow, Sleep
+from edge_redis._cache.api import Cache
+from edge_redis._cache.config import NearCache, Settings
+from edge_redis._cache.invalidation_protocol import Ear
+from edge_redis._cache.keys import CacheKeys
+from edge_redis._cache.near import Near
+from edge_redis._cache.near_entry import NOTHING, Fill
+from edge_redis._core.operation import Sleep, stepper
+from edge_redis._io.runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreRefusedError
-from edge_redis.runtime.runner import BlockingRunner
 from support.cache import TAG
 from support.coherence import BUGS, Report, run
 from support.servers import Backend
@@ -110,17 +110,18 @@ GONE = 100
 """What is read once the entry was deleted, which happens last."""
 
 
-def late(flow: Flow[Any]) -> Flow[Any]:
+async def late(awaitable: Awaitable[Any]) -> Any:
     """Perform a flow whose replies are on their way for a while, in which anything may happen."""
-    step = next(flow)
+    flow = stepper(awaitable)
+    step = flow.send(None)
     while True:
         try:
             try:
-                result = yield step
+                result = await step
             except EdgeRedisError as error:
                 step = flow.throw(error)
             else:
-                yield from Sleep(0)
+                await Sleep(0)
                 step = flow.send(result)
         except StopIteration as end:
             return end.value
@@ -146,29 +147,29 @@ class Site:
         self.least = 0
         self.went_back: list[str] = []
 
-    def read(self, *, times: int) -> Flow[None]:
+    async def read(self, *, times: int) -> None:
         """Read as the service does, and check that no read falls behind what was known when it began."""
         for _ in range(times):
             least = self.least
             value = self.near.held("k")
             if value is NOTHING:
-                value = yield from late(self.room.get("k", GONE))
+                value = await late(self.room.get("k", GONE))
             if value < least:
                 self.went_back.append(f"{value} after {least}")
             self.least = max(self.least, value)
 
-    def read_otherwise(self) -> Flow[None]:
+    async def read_otherwise(self) -> None:
         """Read by get_or_compute, which looks at the entry that it finds at last."""
         least = self.least
-        value = yield from late(self.room.get_or_compute("k", lambda: GONE))
+        value = await late(self.room.get_or_compute("k", lambda: GONE))
         if value < least:
             self.went_back.append(f"{value} after {least}")
         self.least = max(self.least, value)
 
-    def hear(self, *, words: int) -> Flow[None]:
+    async def hear(self, *, words: int) -> None:
         """Hear so many words, each at a step of its own."""
         for _ in range(words):
-            yield from Sleep(0)
+            await Sleep(0)
             self.hear_one()
 
     def hear_one(self) -> bool:
@@ -179,12 +180,12 @@ class Site:
         return True
 
 
-def writes(room: Cache, values: Sequence[int]) -> Flow[None]:
+async def writes(room: Cache, values: Sequence[int]) -> None:
     for value in values:
         if value == GONE:
-            yield from room.delete("k")
+            await room.delete("k")
         else:
-            yield from room.put("k", value)
+            await room.put("k", value)
 
 
 Names = Sequence[str]
@@ -200,7 +201,7 @@ def scenario(readers: Names, values: Sequence[int], faults: Sequence[Fault] = ()
     for site in sites.values():
         while site.hear_one():
             pass
-    reads: dict[str, Callable[[Site], Flow[None]]] = {
+    reads: dict[str, Callable[[Site], Awaitable[None]]] = {
         "once": lambda site: site.read(times=1),
         "twice": lambda site: site.read(times=2),
         "otherwise": Site.read_otherwise,

@@ -13,10 +13,9 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from edge_redis import InvalidArgumentError, InvalidTypeError, StoreReadOnlyError, StoreUnavailableError
-from edge_redis.cache import breaker as breakers
-from edge_redis.cache.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
-from edge_redis.runtime import embedded
+from edge_redis import InvalidArgumentError, InvalidTypeError, StoreReadOnlyError, StoreUnavailableError, embedded
+from edge_redis._cache import breaker as breakers
+from edge_redis._cache.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
 from support.cache import value_key
 from support.deadline import eventually
 from support.near import as_in_another_process, eventually_heard, is_held, let_it_listen, listening, read_until_held
@@ -126,7 +125,7 @@ class Site(Maker):
         return self("EdgeCache", *args, on_error="miss", **kwargs)
 
     def room(self, cache: Any) -> Any:
-        return getattr(cache, "_target", cache)._room
+        return getattr(cache, "_target", cache)._component
 
     def facts(self, cache: Any) -> dict[str, Any]:
         """What the process alone knows."""

@@ -12,11 +12,11 @@ import redis
 from conftest import Maker
 
 from edge_redis import EdgeCache, StoreOutOfMemoryError, StoreUnavailableError, WrongKeyTypeError
-from edge_redis.cache.buffer import MAX_KEYS
-from edge_redis.cache.limits import Settings
-from edge_redis.cache.operations import Cache
-from edge_redis.core.operation import Flow
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._cache.api import Cache
+from edge_redis._cache.buffer import MAX_KEYS
+from edge_redis._cache.config import Settings
+from edge_redis._core.operation import stepper
+from edge_redis._io.runner import BlockingRunner
 from support.cache import COUNTS, EXPIRY, STATS, TAG, assert_index_is_exact, snapshot, value_key
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Fault, Scenario, explore
@@ -141,8 +141,8 @@ def test_only_the_bytes_that_were_read_are_discarded() -> None:
     client = fakeredis.FakeRedis()
     cache, runner = Cache("default", Settings(), time.monotonic), BlockingRunner(client)
     client.set(value_key("k"), "junk")
-    reading = iter(cache.get("k"))
-    discard = reading.send(runner.perform(next(reading)))
+    reading = stepper(cache.get("k"))
+    discard = reading.send(runner.perform(reading.send(None)))
     runner.run(cache.put("k", 1))  # meanwhile, by another process
     with pytest.raises(StopIteration):
         reading.send(runner.perform(discard))
@@ -267,10 +267,10 @@ def test_scripts_forgotten_in_between(make: Maker) -> None:
         assert cache.stats()["hits"] == before + 1
 
 
-def counting(key: str, times: int, cache: Cache) -> Flow[None]:
+async def counting(key: str, times: int, cache: Cache) -> None:
     for _ in range(times):
-        yield from cache.get(key)
-    yield from cache.flush()
+        await cache.get(key)
+    await cache.flush()
 
 
 def test_a_flush_whose_reply_is_lost_counts_once() -> None:

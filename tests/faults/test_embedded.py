@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import redis
 
+from edge_redis import embedded
+from edge_redis.embedded import _binary as embedded_binary
+from edge_redis.embedded import _engine as embedded_engine
+from edge_redis.embedded import _port as embedded_port
 from edge_redis.errors import EdgeRedisError, EmbeddedServerError, InvalidArgumentError, InvalidTypeError
-from edge_redis.runtime import embedded, embedded_binary, embedded_engine, embedded_port
 from support.deadline import eventually
 from support.processes import private_folders, within
 

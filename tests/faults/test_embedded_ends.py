@@ -15,8 +15,9 @@ import psutil
 import pytest
 import redis
 
+from edge_redis import embedded
+from edge_redis.embedded import _port as embedded_port
 from edge_redis.errors import EmbeddedServerError
-from edge_redis.runtime import embedded, embedded_port
 from support.deadline import eventually
 from support.processes import private_folders, within
 

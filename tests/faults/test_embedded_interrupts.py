@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from edge_redis.runtime import embedded
+from edge_redis import embedded
 from support.deadline import eventually
 from support.processes import within
 

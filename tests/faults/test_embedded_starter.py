@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edge_redis.runtime import embedded
+from edge_redis import embedded
 from support.deadline import eventually
 from support.processes import private_folders
 
@@ -31,7 +31,7 @@ def starter(body: str):
     """Run a program that starts ``server`` and then does ``body``; it prints a line when it is there."""
     program = f"""
         import os, signal, sys, time
-        from edge_redis.runtime import embedded
+        from edge_redis import embedded
         {textwrap.indent(textwrap.dedent(body), " " * 8).strip()}
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]

@@ -33,8 +33,8 @@ STOPPED_IN_A_ROUND = f"""
 import os, signal, sys, time
 import redis
 from edge_redis import HealthWatch
-from edge_redis.core.operation import Batch
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._core.operation import Batch
+from edge_redis._io.runner import BlockingRunner
 perform = BlockingRunner.perform
 def stopping(runner, step):
     if not isinstance(step, Batch) or step.operations[0].script.name != "health/check":

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fakeredis
 import pytest
 
-from edge_redis.core.operation import Flow
-from edge_redis.health.operations import Health
-from edge_redis.health.relaying import Relay
+from edge_redis._health.api import Health
+from edge_redis._health.relay import Relay
+from edge_redis._io.runner import BlockingRunner
 from edge_redis.models import EdgeNode
-from edge_redis.runtime.runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
@@ -99,8 +98,8 @@ def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
         runner.perform(step)
         return runner.perform(step)
 
-    flow: Flow[dict[str, Any]] = room.check_cluster()
-    step = next(flow)
+    flow: Coroutine[Any, Any, dict[str, Any]] = room.check_cluster()
+    step = flow.send(None)
     try:
         while True:
             step = flow.send(twice(step))

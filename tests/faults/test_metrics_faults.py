@@ -16,11 +16,11 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeMetrics, StoreError, StoreUnavailableError
-from edge_redis.core.operation import Operation
-from edge_redis.metrics.buffer import Call
-from edge_redis.metrics.operations import Metrics
-from edge_redis.metrics.settings import Settings
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._core.operation import Operation
+from edge_redis._io.runner import BlockingRunner
+from edge_redis._metrics.api import Metrics
+from edge_redis._metrics.buffer import Call
+from edge_redis._metrics.config import Settings
 from support import simulation
 from support.deadline import eventually
 from support.metrics import TAG, assert_series, made, writer_of_its_own
@@ -97,7 +97,7 @@ def test_what_was_buffered_during_a_reset_counts_after_it(client: Any) -> None:
 
 def test_a_reset_delivered_twice_resets_once(client: Any) -> None:
     runner, metrics = BlockingRunner(client), room()
-    with metrics._slots.hold() as (slot, number):
+    with metrics._slots.acquire() as (slot, number):
         operation = metrics._scripts.reset(slot, number)
     assert runner.run(operation) == "1"
     metrics.take(made())
@@ -172,14 +172,14 @@ def test_a_server_away_for_long_is_made_up_for(servers: Any) -> None:
         backend.fake.connected = False
         for record in records[:1500]:
             metrics.record(record)
-        assert metrics._room.buffer.failing
+        assert metrics._component.buffer.failing
         backend.fake.connected = True
         for record in records[1500:]:
             metrics.record(record)
-        assert len(metrics._room.buffer.records) < 10  # the others are added up
+        assert len(metrics._component.buffer.records) < 10  # the others are added up
         assert client.dbsize() == 0  # and no record waits for a server that may still be away
         metrics.flush()
-        assert not metrics._room.buffer.failing
+        assert not metrics._component.buffer.failing
         assert_series(metrics, None, None, records)
         assert metrics.recent(50) == records[-50:]
         metrics.close()
@@ -194,7 +194,7 @@ def test_a_dead_port_says_so(servers: Any) -> None:
         metrics.record(made())
         with pytest.raises(StoreUnavailableError):
             metrics.total_invocations()
-        metrics._room.after_fork()  # so that closing has nothing to send
+        metrics._component.after_fork()  # so that closing has nothing to send
         maker.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_redis.runtime import embedded
+from edge_redis import embedded
 from support.cut import MAX_PENDING, Plan, largest_body, run
 
 

@@ -87,7 +87,7 @@ def store_at(url: str) -> Iterator[Any]:
         with redis.Redis.from_url(url) as client:
             yield RedisCloudStore(client)
     else:
-        from edge_redis.stores.sql import SqlCloudStore  # noqa: PLC0415 -- for the processes that need it
+        from edge_redis.cloudstores.sql import SqlCloudStore  # noqa: PLC0415 -- for the processes that need it
 
         with SqlCloudStore(url) as store:
             yield store

@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from edge_redis.agent import supervisor as room
-from edge_redis.agent.plan import Plan, Role
-from edge_redis.agent.replay import Pace
-from edge_redis.agent.supervisor import Child, Supervisor
+from edge_redis._site import supervisor as room
+from edge_redis._site.plan import Plan, Role
+from edge_redis._site.replay import Pace
+from edge_redis._site.supervisor import Child, Supervisor
 from support.deadline import eventually
 
 

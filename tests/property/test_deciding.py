@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from sqlalchemy import Connection, select
 
 from edge_redis import ConflictStrategy, EdgeRedisError, RedisCloudStore
-from edge_redis.state import merge
-from edge_redis.state.change import TOMBSTONE, Change, encoded
-from edge_redis.state.origin import lived
-from edge_redis.stores.rows import name_store
-from edge_redis.stores.sql import SqlCloudStore
-from edge_redis.stores.tables import DOCUMENTS, STORES
+from edge_redis._sync import merge
+from edge_redis._sync.change import TOMBSTONE, Change, encoded
+from edge_redis._sync.origin import lived
+from edge_redis.cloudstores._rows import name_store
+from edge_redis.cloudstores._tables import DOCUMENTS, STORES
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clock import ServerClock, stop_the_clock
 
 NOW = 1_790_000_000
@@ -102,7 +102,7 @@ HIDDEN = ("tick", "remote", "authority", "strategy")
 def hidden_of(store: Any, scope: str) -> list[str | None]:
     """Return what a document holds and nobody is shown."""
     if isinstance(store, RedisCloudStore):
-        key = store._room._replica.keys.doc(scope)
+        key = store._component._replica.keys.doc(scope)
         return [value if value is None else value.decode() for value in store._runner.client.hmget(key, HIDDEN)]
     columns = [DOCUMENTS.c[name] for name in HIDDEN]
     query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
@@ -139,14 +139,14 @@ def name_both(one: RedisCloudStore, other: SqlCloudStore) -> None:
         name_store(other._made, connection, other._namespace)
         return str(connection.execute(query).scalar_one())
 
-    one._runner.client.set(one._room._replica.keys.site, other._made.write("name", named))
+    one._runner.client.set(one._component._replica.keys.site, other._made.write("name", named))
 
 
 @pytest.fixture(scope="module")
 def redis_and_sql() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         stop_the_clock(patch, NOW)
-        patch.setattr("edge_redis.stores.database.time", ServerClock(NOW))
+        patch.setattr("edge_redis.cloudstores._database.time", ServerClock(NOW))
         patch.setattr(ServerClock, "time_ns", lambda clock: int(clock.now) * 1_000_000_000, raising=False)
         edge, url = fakeredis.FakeRedis(), "sqlite://"
         first = SqlCloudStore(url)

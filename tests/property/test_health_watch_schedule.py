@@ -7,16 +7,16 @@ it exactly once, with one recovery each, whatever happens to the watches, as lon
 from __future__ import annotations
 
 import random
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import fakeredis
 import pytest
 
-from edge_redis.core.operation import Flow
-from edge_redis.health.duty import Duty
-from edge_redis.health.operations import Health
+from edge_redis._health.api import Health
+from edge_redis._health.leader import Duty
+from edge_redis._io.runner import BlockingRunner
 from edge_redis.models import EdgeNode, WatchRound
-from edge_redis.runtime.runner import BlockingRunner
 from support.clock import ServerClock, stop_the_clock
 from support.site import START
 
@@ -33,7 +33,7 @@ class Watcher:
 
     def __init__(self, runner: BlockingRunner, chance: random.Random) -> None:
         self._runner, self._chance = runner, chance
-        self._room = Duty(
+        self._component = Duty(
             TIMEOUT,
             namespace="default",
             interval_seconds=INTERVAL,
@@ -45,7 +45,7 @@ class Watcher:
             suspicion_seconds=5.0,
         )
         self._phase = chance.randrange(INTERVAL)
-        self._flow: Flow[WatchRound] | None = None
+        self._flow: Coroutine[Any, Any, WatchRound] | None = None
         self._step: Any = None
         self.paused_until = 0
 
@@ -57,8 +57,8 @@ class Watcher:
             return
         try:
             if self._flow is None:
-                self._flow = self._room.run_once()
-                self._step = next(self._flow)
+                self._flow = self._component.run_once()
+                self._step = self._flow.send(None)
             while True:
                 if may_stop and self._chance.random() < 0.02:
                     self.paused_until = second + self._chance.choice([2, 12, 40, 130])

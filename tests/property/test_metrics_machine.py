@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from edge_redis import EdgeMetrics, InvocationRecord
-from edge_redis.metrics.keys import OTHER
+from edge_redis._metrics.keys import OTHER
 from support.metrics import assert_series, made, matching, writer_of_its_own
 from support.servers import Servers
 
@@ -150,7 +150,7 @@ class MetricsMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_pending_but_what_the_model_says(self) -> None:
         for writer, buffer in zip(self.writers, self.model.buffers, strict=True):
-            assert writer._room.buffer.pending == len(buffer)
+            assert writer._component.buffer.pending == len(buffer)
 
 
 @pytest.mark.parametrize("flush_every", [1, 5])

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 
 from edge_redis import CorruptDataError
-from edge_redis.core import codec
-from edge_redis.state import merge
-from edge_redis.state.change import Change
-from edge_redis.state.merge import Field, Fields
-from edge_redis.state.merging import fields_of, joined
+from edge_redis._core import codec
+from edge_redis._sync import merge
+from edge_redis._sync.change import Change
+from edge_redis._sync.merge import Field, Fields
+from edge_redis._sync.merging import fields_of, joined
 
 CLOCKS = st.sampled_from([f"{n:018d}" for n in range(4)])
 STAMPS = st.tuples(CLOCKS, st.sampled_from(["", "a", "b", "\x01a", "\x01b"]))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -17,12 +18,11 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from edge_redis import ConflictStrategy, SyncState
-from edge_redis.core.operation import Flow
-from edge_redis.state import merge
-from edge_redis.state.change import Change
-from edge_redis.state.clock import from_datetime
-from edge_redis.state.merging import merge_into
-from edge_redis.state.operations import TO_MERGE, Replica
+from edge_redis._sync import merge
+from edge_redis._sync.change import Change
+from edge_redis._sync.clock import from_datetime
+from edge_redis._sync.merging import merge_into
+from edge_redis._sync.replica import TO_MERGE, Replica
 from support.sync_world import SCOPE, World
 from support.turns import turns
 
@@ -83,7 +83,7 @@ class Replicas(RuleBasedStateMachine):
     def _note(self, edge: int) -> None:
         """Keep what is at an edge and in the cloud now, to come again some time."""
         for end in (edge, -1):
-            replica = (self.world.room(edge) if end == edge else self.world.cloud._room)._replica
+            replica = (self.world.room(edge) if end == edge else self.world.cloud._component)._replica
             found = self.world.runner(end).run(replica.document(SCOPE))
             if found is not None and found not in self.seen:
                 self.seen.append(found)
@@ -130,7 +130,7 @@ class Replicas(RuleBasedStateMachine):
 
     def _excuse_deleted(self) -> None:
         """Under MERGE a delete takes every field changed before it by the clocks, known or not."""
-        present = self.world.runner(-1).run(self.world.cloud._room._replica.document(SCOPE))
+        present = self.world.runner(-1).run(self.world.cloud._component._replica.document(SCOPE))
         if present is not None and merge.is_merged(present.body):
             deleted, _ = merge.unpack(present.body).deleted
             self.world.excused.update(mark for mark, moment in self.moments.items() if moment <= deleted)
@@ -172,18 +172,18 @@ class Replicas(RuleBasedStateMachine):
         self.world.cloud.apply(SCOPE, again, self.strategy)
 
 
-def _arrive(edge: Replica, state: Change) -> Flow[None]:
+async def _arrive(edge: Replica, state: Change) -> None:
     """Let a state come to an edge as a puller brings it."""
-    if (yield from edge.apply(SCOPE, [state], "?")) == TO_MERGE:
-        yield from merge_into(edge, SCOPE, [state], "")
+    if await edge.apply(SCOPE, [state], "?") == TO_MERGE:
+        await merge_into(edge, SCOPE, [state], "")
 
 
-def _first(flow: Flow[int], steps: int) -> Flow[None]:
+async def _first(flow: Coroutine[Any, Any, int], steps: int) -> None:
     """Perform the first steps of a flow and no more."""
     with contextlib.suppress(StopIteration):
-        step = next(flow)
+        step = flow.send(None)
         for _ in range(steps):
-            step = flow.send((yield step))
+            step = flow.send(await step)
     flow.close()
 
 

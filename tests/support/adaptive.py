@@ -1,6 +1,6 @@
 """The adaptive order of eviction in plain Python: lists that are sorted when they are looked at.
 
-A second implementation of edge_redis/cache/lua/include/adaptive.lua, whose words it uses.
+A second implementation of edge_redis/_cache/lua/include/adaptive.lua, whose words it uses.
 """
 
 from __future__ import annotations

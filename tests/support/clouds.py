@@ -10,9 +10,9 @@ from typing import Any
 
 import sqlalchemy
 
-from edge_redis.state.change import Change, encoded
-from edge_redis.stores.sql import SqlCloudStore
-from edge_redis.stores.tables import METADATA
+from edge_redis._sync.change import Change, encoded
+from edge_redis.cloudstores._tables import METADATA
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.servers import Backend, Servers
 
 SQL_CLOUD = "sqlite"

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from edge_redis.runtime import embedded
+from edge_redis import embedded
 from support.deadline import eventually
 
 SLOTS = 16384

@@ -27,8 +27,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import EdgeCache, StoreError
-from edge_redis.cache import listening, near, reading
-from edge_redis.cache.scripts import Scripts
+from edge_redis._cache import invalidation_protocol, near, reader
+from edge_redis._cache.scripts import Scripts
 from support.cache import STATS
 from support.deadline import eventually
 
@@ -82,7 +82,7 @@ class Checker:
 
     def spy(self) -> None:
         """Note the generation of every value that is read, and what the near cache does."""
-        opened, read = reading.opened, Scripts.read
+        opened, read = reader.opened, Scripts.read
         keep, gained = near.Near.keep, near.Near.gained
 
         def opening(raw: bytes) -> Any:
@@ -102,7 +102,7 @@ class Checker:
             self.report.sessions += 1
             gained(held)
 
-        reading.opened, Scripts.read = opening, asking  # type: ignore[assignment]
+        reader.opened, Scripts.read = opening, asking  # type: ignore[assignment]
         near.Near.keep, near.Near.gained = keeping, gaining  # type: ignore[method-assign]
 
     def value(self) -> list[int]:
@@ -210,13 +210,13 @@ def _keep_all_when_the_connection_is_lost() -> None:
 
 
 def _miss_some_words() -> None:
-    pass_on, pick = listening.Ear._pass_on, random.Random(1)
+    pass_on, pick = invalidation_protocol.Ear._pass_on, random.Random(1)
 
-    def passing_on(ear: listening.Ear, said: Any) -> None:
+    def passing_on(ear: invalidation_protocol.Ear, said: Any) -> None:
         if pick.random() > 0.2:
             pass_on(ear, said)
 
-    listening.Ear._pass_on = passing_on  # type: ignore[method-assign]
+    invalidation_protocol.Ear._pass_on = passing_on  # type: ignore[method-assign]
 
 
 def _forget_nothing_of_its_own() -> None:

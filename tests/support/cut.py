@@ -18,9 +18,9 @@ from typing import Any
 import redis
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
-from edge_redis.runtime.embedded import EmbeddedServer
-from edge_redis.state.change import encoded
-from edge_redis.state.keys import StateKeys
+from edge_redis._sync.change import encoded
+from edge_redis._sync.keys import StateKeys
+from edge_redis.embedded import EmbeddedServer
 from support.deadline import eventually
 
 spawn = multiprocessing.get_context("spawn")

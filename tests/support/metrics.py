@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge_redis import InvocationRecord
-from edge_redis.metrics.buffer import Buffer
+from edge_redis._metrics.buffer import Buffer
 
 TAG = "er:{default:metrics0}"
 WITHIN = 0.011
@@ -43,7 +43,7 @@ def assert_close(got: float, exact: float) -> None:
 def writer_of_its_own(service: Any) -> Any:
     """Give ``service`` a buffer of its own, as it has in another process; return it."""
     target = getattr(service, "_target", service)
-    target._room.buffer = Buffer(target._room.buffer._new_mutex)
+    target._component.buffer = Buffer(target._component.buffer._new_mutex)
     return service
 
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from edge_redis.cache.held import NOTHING
-from edge_redis.cache.near import Copies, Near
-from edge_redis.cache.scripts import Scripts
+from edge_redis._cache.near import Copies, Near
+from edge_redis._cache.near_entry import NOTHING
+from edge_redis._cache.scripts import Scripts
 from support.deadline import eventually
 from support.portal import Blocking
 
@@ -70,7 +70,7 @@ def read_until_held(cache: Any, *keys: str) -> int:
 
 def as_in_another_process(cache: Any) -> Any:
     """Have what ``cache`` writes forgotten by no near cache of this process; return it."""
-    room = getattr(cache, "_target", cache)._room
+    room = getattr(cache, "_target", cache)._component
     for shard in room._shards:
         shard.copies = Copies()
     return cache

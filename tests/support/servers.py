@@ -18,7 +18,7 @@ import redis
 import redis.asyncio
 import sqlalchemy
 
-from edge_redis.runtime import embedded
+from edge_redis import embedded
 
 NAMES = ("fakeredis", "valkey", "redis")
 """What a test may run on: no server, the wheel's valkey-server, and a redis-server on PATH."""

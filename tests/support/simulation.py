@@ -19,14 +19,14 @@ scenarios by their states.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from edge_redis.core.operation import Batch, Call, Operation, Sleep, Step, Steps
+from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, Step, stepper
+from edge_redis._io.runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreUnavailableError
-from edge_redis.runtime.runner import BlockingRunner
 from support.turns import CHECKING, turns
 
 
@@ -46,7 +46,7 @@ CRASHES = (Fault.CRASH, Fault.CRASH_AFTER)
 
 
 def _unread(operation: Operation[Any]) -> Operation[Any]:
-    return Operation(operation.words, lambda reply: reply, operation.script)
+    return Operation(operation.args, lambda reply: reply, operation.script)
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Actor:
 
     name: str
     client: Any
-    start: Callable[[], Steps[Any]]
+    start: Callable[[], Awaitable[Any]]
     faults: Sequence[Fault] = ()
     result: Any = None
     error: EdgeRedisError | None = None
@@ -72,9 +72,9 @@ class Actor:
 
     def begin(self) -> None:
         self._runner = self.runner or BlockingRunner(self.client)
-        self._flow = iter(self.start())
+        self._flow = stepper(self.start())
         turns.owner = self.name
-        self._advance(next)
+        self._advance(lambda steps: steps.send(None))
 
     @property
     def waiting(self) -> bool:
@@ -151,7 +151,7 @@ class Actor:
     def choices(self) -> Iterator[Fault]:
         """What may happen to the waiting step: losses only where something leaves the process."""
         yield Fault.OK
-        if isinstance(self._step, (Operation, Batch, Call)):
+        if isinstance(self._step, (Operation, Batch, Invoke)):
             yield from self.faults
 
 

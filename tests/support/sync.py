@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_redis import SyncState
-from edge_redis.state.change import Feed
+from edge_redis._sync.change import Feed
 from support.clouds import rows
 from support.servers import Backend
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from edge_redis.core.operation import Batch, Operation
-from edge_redis.core.script import Script
-from edge_redis.runtime.runner import BlockingRunner
+from edge_redis._core.operation import Batch, Operation
+from edge_redis._core.script import Script
+from edge_redis._io.runner import BlockingRunner
 
 Rewrites = tuple[tuple[str, str], ...]
 
@@ -48,20 +48,20 @@ class Runner(BlockingRunner):
     def _mine(self, operation: Operation[Any]) -> Operation[Any]:
         skew = self._skew()
         if operation.script is None:
-            if operation.words == ("TIME",) and skew:
-                return Operation(operation.words, lambda reply: operation.decode([reply[0] + skew, reply[1]]))
+            if operation.args == ("TIME",) and skew:
+                return Operation(operation.args, lambda reply: operation.decode([reply[0] + skew, reply[1]]))
             return operation
         rewrites = (*self._rewrites, *skewed(skew))
         if not rewrites:
             return operation
         script = rewritten(operation.script, rewrites)
-        return Operation(("EVALSHA", script.sha, *operation.words[2:]), operation.decode, script)
+        return Operation(("EVALSHA", script.sha, *operation.args[2:]), operation.decode, script)
 
     def _operation(self, operation: Operation[Any]) -> Any:
         return super()._operation(self._mine(operation))
 
     def _batch(self, batch: Batch[Any]) -> list[Any]:
-        mine = Batch([*map(self._mine, batch.operations)], ordered=batch.ordered, settled=batch.settled)
+        mine = Batch([*map(self._mine, batch.operations)], ordered=batch.ordered, return_exceptions=batch.settled)
         return super()._batch(mine)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge_redis import ConflictStrategy
-from edge_redis.core.operation import Flow, Sleep
+from edge_redis._core.operation import Sleep
 from support.simulation import Actor, Scenario
 from support.sync_plants import Plant
 from support.sync_world import FAULTS, SCOPE, World
@@ -35,9 +35,9 @@ def _heir(world: World) -> Actor:
     """Return a worker that waits for the claim time and then pushes."""
     heir = world.worker("heir")
 
-    def wait_and_push() -> Flow[int]:
-        yield from Sleep(world.claim_idle_seconds)
-        return (yield from heir._push())
+    async def wait_and_push() -> int:
+        await Sleep(world.claim_idle_seconds)
+        return await heir._push()
 
     return world.actor("heir", 0, wait_and_push)
 

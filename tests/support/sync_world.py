@@ -14,12 +14,12 @@ from itertools import pairwise
 from typing import Any
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
-from edge_redis.core.operation import Batch, Call, Flow, Operation, Sleep, command
+from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, command
+from edge_redis._io.runner import BlockingRunner
+from edge_redis._sync.synchronizer import Synchronizer
+from edge_redis._sync.worker import Worker
+from edge_redis.cloudstores.sql import SqlCloudStore
 from edge_redis.errors import EdgeRedisError
-from edge_redis.runtime.runner import BlockingRunner
-from edge_redis.state.synchronizer import Synchronizer
-from edge_redis.state.worker import Worker
-from edge_redis.stores.sql import SqlCloudStore
 from support.simulated import Client, SimulatedServer
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 from support.sync_plants import Plant, Rewrites, rewritten
@@ -40,14 +40,14 @@ class Runner(BlockingRunner):
         if operation.script is None:
             return operation
         script = rewritten(operation.script, self._rewrites)
-        return Operation(("EVAL", script.source, *operation.words[2:]), operation.decode, script)
+        return Operation(("EVAL", script.source, *operation.args[2:]), operation.decode, script)
 
     def _operation(self, operation: Operation[Any]) -> Any:
         return super()._operation(self._mine(operation))
 
     def _batch(self, batch: Batch[Any]) -> list[Any]:
         operations = [*map(self._mine, batch.operations)]
-        return super()._batch(Batch(operations, ordered=batch.ordered, settled=batch.settled))
+        return super()._batch(Batch(operations, ordered=batch.ordered, return_exceptions=batch.settled))
 
 
 @dataclass
@@ -163,9 +163,9 @@ class World:
         self.keys += updates
         room = self.room(edge)
 
-        def write() -> Flow[None]:
+        async def write() -> None:
             for key in keys:
-                yield from room.update_local({key: 1}, is_delta=True)
+                await room.update_local({key: 1}, is_delta=True)
                 self.written[edge].append(key)
 
         return self.actor(f"writer {keys[0]}", edge, write, faults)
@@ -176,14 +176,14 @@ class World:
         """Return an actor that works as CloudWorker.run does, from so many seconds on."""
         worker = self.worker(name)
 
-        def work() -> Flow[None]:
+        async def work() -> None:
             if after:
-                yield from Sleep(after)
+                await Sleep(after)
             for number in range(rounds):
                 if number:
-                    yield from Sleep(self.claim_idle_seconds / 2)
+                    await Sleep(self.claim_idle_seconds / 2)
                 try:
-                    yield from worker.run_once()
+                    await worker.run_once()
                 except EdgeRedisError:
                     continue
 
@@ -195,13 +195,13 @@ class World:
 
     def editor(self, *, faults: Sequence[Any] = ()) -> Actor:
         """Return an actor that merges a key into the scope in the cloud."""
-        room = None if self.sql else self.cloud._room
+        room = None if self.sql else self.cloud._component
 
-        def edit() -> Flow[None]:
+        async def edit() -> None:
             if room is None:
-                yield from Call(self.cloud.update, SCOPE, {"cloud": 1}, True)  # noqa: FBT003 -- the contract's signature
+                await Invoke(self.cloud.update, SCOPE, {"cloud": 1}, True)  # noqa: FBT003 -- the contract's signature
             else:
-                yield from room.update(SCOPE, {"cloud": 1}, is_delta=True)
+                await room.update(SCOPE, {"cloud": 1}, is_delta=True)
             self.written[-1].append("cloud")
 
         return self.actor("editor", -1, edit, faults)
@@ -210,11 +210,11 @@ class World:
         """Return an actor that takes all from an edge, which then begins to write anew."""
         writer = self.writer(edge, updates, faults=())
 
-        def wipe() -> Flow[None]:
-            yield from command(bool, "FLUSHALL")
+        async def wipe() -> None:
+            await command(bool, "FLUSHALL")
             # What had not gone up is gone, and no service of this package could tell.
             self.excused.update(self.written[edge])
-            yield from writer.start()
+            await writer.start()
 
         return self.actor("wiper", edge, wipe, ())
 

@@ -30,8 +30,8 @@ from edge_redis import (
     WatchRound,
     connect,
 )
-from edge_redis.stores import aio_sql
-from edge_redis.stores.sql import SqlCloudStore
+from edge_redis.cloudstores import _aio_sql as aio_sql
+from edge_redis.cloudstores.sql import SqlCloudStore
 
 
 def cache(client: redis.Redis) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_redis.agent.functions import (
+from edge_redis._site.functions import (
     FUNCTIONS,
     anomaly_score,
     compress_window,
@@ -17,7 +17,7 @@ from edge_redis.agent.functions import (
     rounded,
     watched,
 )
-from edge_redis.agent.recording import MAX_NUMBER
+from edge_redis._site.recording import MAX_NUMBER
 
 windows = st.lists(st.floats(-MAX_NUMBER, MAX_NUMBER).map(rounded), min_size=1, max_size=30)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edge_redis import InvalidArgumentError, InvalidKeyError
-from edge_redis.agent.recording import Outline, Reading, outline, read
-from edge_redis.agent.replay import Look, Pace, events
+from edge_redis._site.recording import Outline, Reading, outline, read
+from edge_redis._site.replay import Look, Pace, events
 from support.recordings import silences, synthetic
 
 

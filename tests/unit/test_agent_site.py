@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from edge_redis import InvalidArgumentError, InvalidTypeError
-from edge_redis.agent.plan import Plan, Role, read_plan
-from edge_redis.agent.recording import Outline
-from edge_redis.agent.replay import Pace
-from edge_redis.agent.settings import Settings
-from edge_redis.agent.site import plan_site
+from edge_redis._site.plan import Plan, Role, read_plan
+from edge_redis._site.recording import Outline
+from edge_redis._site.replay import Pace
+from edge_redis._site.settings import Settings
+from edge_redis._site.site import plan_site
 
 URL = "redis://:secret@127.0.0.1:1/0"
 

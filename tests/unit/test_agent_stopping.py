@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge_redis.agent.stopping import Stop
+from edge_redis._site.stopping import Stop
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import fakeredis
 import pytest
 
 from edge_redis import EdgeNode, EdgeRedis, ResourceUsage
-from edge_redis.agent.observer import Observer
-from edge_redis.agent.work import NodeWork, cache_key
+from edge_redis._site.observer import Observer
+from edge_redis._site.work import NodeWork, cache_key
 
 START = datetime(2016, 3, 15, 8, tzinfo=UTC)
 

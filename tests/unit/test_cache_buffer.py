@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from edge_redis.cache.buffer import MAX_KEYS, MAX_WAITING, AccessBuffer
+from edge_redis._cache.buffer import MAX_KEYS, MAX_WAITING, AccessBuffer
 
 
 def test_accesses_of_one_entry_become_one_note() -> None:

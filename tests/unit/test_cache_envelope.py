@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_redis.cache.envelope import HEADER, created_ms, opened
-from edge_redis.core import codec
+from edge_redis._cache.envelope import HEADER, created_ms, opened
+from edge_redis._core import codec
 from edge_redis.errors import CorruptDataError
 
 HEAD = b"00000000421700000000123"

@@ -7,7 +7,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from edge_redis.runtime.shared import Shared, server_identity
+from edge_redis._io.shared import Shared, server_identity
 
 
 def pair(one: str, two: str) -> tuple[redis.Redis, redis.Redis]:

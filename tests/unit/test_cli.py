@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import edge_redis
-from edge_redis.agent.report import FunctionFacts, NodeFacts, Report, ScopeFacts
+from edge_redis._site.report import FunctionFacts, NodeFacts, Report, ScopeFacts
 from edge_redis.cli import text, view
 from edge_redis.cli.live import LiveView
 from edge_redis.cli.main import main
@@ -229,7 +229,7 @@ def test_an_empty_recording_is_refused_before_a_server_is_started(
     def start(*_: object) -> None:
         raise AssertionError("a server was started")
 
-    monkeypatch.setattr("edge_redis.runtime.embedded.start", start)
+    monkeypatch.setattr("edge_redis.embedded.start", start)
     path = tmp_path / "empty.csv"
     path.write_text("timestamp_s,node_id,x\n")
     code, out, err = run(capsys, "up", "--replay", str(path))

@@ -20,7 +20,7 @@ from edge_redis import (
     Transition,
     WatchRound,
 )
-from edge_redis.agent.stopping import Stop
+from edge_redis._site.stopping import Stop
 from edge_redis.cli import monitor as command
 from edge_redis.cli.watching import Console, Watching, duty_line, line
 

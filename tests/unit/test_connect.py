@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.backoff import NoBackoff
 
+from edge_redis._io import connect_retry
+from edge_redis._io.connect import DEFAULTS, ENVIRONMENT_VARIABLE, connect, connect_async
+from edge_redis._io.connect_url import parse
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError, InvalidTypeError
-from edge_redis.runtime import connect_retry
-from edge_redis.runtime.connect import DEFAULTS, ENVIRONMENT_VARIABLE, connect, connect_async
-from edge_redis.runtime.connect_url import parse
 
 SECRET = "hunter2"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_redis._health import ages, flapping, node_record, recovery, transitions, verdicts
 from edge_redis.errors import CorruptDataError, InvalidArgumentError, InvalidKeyError, InvalidTypeError
-from edge_redis.health import ages, flapping, nodes, recovery, transitions, verdicts
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -181,21 +181,21 @@ def test_a_node_comes_back_as_it_was() -> None:
         b"1772366400250",
         b"degraded",
         b"hall 7",
-        nodes.fact_bytes(node),
-        nodes.resource_bytes(node.resources),
+        node_record.fact_bytes(node),
+        node_record.resource_bytes(node.resources),
     ]
-    assert nodes.from_facts(words) == node
-    assert nodes.claim(node) == ("n-1", "1772366400250 degraded hall 7")
-    assert nodes.claim("n-1") == ("n-1", "")
+    assert node_record.from_facts(words) == node
+    assert node_record.claim(node) == ("n-1", "1772366400250 degraded hall 7")
+    assert node_record.claim("n-1") == ("n-1", "")
 
 
 @pytest.mark.parametrize("broken", range(1, 6))
 def test_facts_that_do_not_decode_name_their_node(broken: int) -> None:
     node = EdgeNode("n", "n", "", EdgeNodeStatus.ONLINE, [], {}, AT)
-    words = [b"n", b"0", b"online", b"", nodes.fact_bytes(node), nodes.resource_bytes(node.resources)]
+    words = [b"n", b"0", b"online", b"", node_record.fact_bytes(node), node_record.resource_bytes(node.resources)]
     words[broken] = b"\xc1\xff"
     with pytest.raises(CorruptDataError, match="the facts of node 'n' do not decode"):
-        nodes.from_facts(words)
+        node_record.from_facts(words)
 
 
 @pytest.mark.parametrize(
@@ -232,14 +232,14 @@ def test_a_node_that_cannot_be_kept_is_refused(changes: dict[str, object], error
     for name, value in changes.items():
         setattr(node, name, value)
     with pytest.raises(error):
-        (nodes.claim(node), nodes.fact_bytes(node), nodes.resource_bytes(node.resources))
+        (node_record.claim(node), node_record.fact_bytes(node), node_record.resource_bytes(node.resources))
 
 
 @pytest.mark.parametrize(
     "moment", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), AT - timedelta(days=9)]
 )
 def test_any_moment_may_be_a_heartbeat(moment: datetime) -> None:
-    assert nodes.claim(EdgeNode("n", "n", last_heartbeat=moment))[1].split(" ")[1:] == ["online", ""]
+    assert node_record.claim(EdgeNode("n", "n", last_heartbeat=moment))[1].split(" ")[1:] == ["online", ""]
 
 
 def test_changes_weigh_more_the_newer_they_are() -> None:

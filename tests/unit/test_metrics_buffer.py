@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edge_redis._io.shutdown import new_mutex
+from edge_redis._metrics import recent
+from edge_redis._metrics.buffer import MAX_CHUNKS, MAX_WAITING_PAIRS, Buffer, Call
+from edge_redis._metrics.columns import Columns
+from edge_redis._metrics.delta import MAX_UPDATES, Deltas, Part
+from edge_redis._metrics.keys import OTHER, pair_name, pair_of
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
-from edge_redis.metrics import recent
-from edge_redis.metrics.buffer import MAX_CHUNKS, MAX_WAITING_PAIRS, Buffer, Call
-from edge_redis.metrics.columns import Columns
-from edge_redis.metrics.delta import MAX_UPDATES, Deltas, Part
-from edge_redis.metrics.keys import OTHER, pair_name, pair_of
 from edge_redis.models import InvocationRecord
-from edge_redis.runtime.lifetime import new_mutex
 from support.metrics import START, made
 
 KEEP = {"max_recent": 10_000, "max_minutes": 60, "max_errors": 100}

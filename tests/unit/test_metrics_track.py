@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from edge_redis import InvalidKeyError, InvalidTypeError, InvocationRecord, StoreUnavailableError
-from edge_redis.metrics.stopwatch import Stopwatch, described
-from edge_redis.services.track import AsyncTrack, Track
+from edge_redis._metrics.stopwatch import Stopwatch, described
+from edge_redis._services.track import AsyncTrack, Track
 
 
 class Blocking:

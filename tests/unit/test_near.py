@@ -9,13 +9,13 @@ from uuid import UUID
 
 import pytest
 
-from edge_redis.cache.envelope import GENERATIONS, opened, with_cost
-from edge_redis.cache.held import NOTHING
-from edge_redis.cache.keys import CacheKeys
-from edge_redis.cache.limits import NearCache
-from edge_redis.cache.listening import PING_SECONDS, Ear, Hear, Send
-from edge_redis.cache.near import Copies, Near
-from edge_redis.core import codec
+from edge_redis._cache.config import NearCache
+from edge_redis._cache.envelope import GENERATIONS, opened, with_cost
+from edge_redis._cache.invalidation_protocol import PING_SECONDS, Ear, Hear, Send
+from edge_redis._cache.keys import CacheKeys
+from edge_redis._cache.near import Copies, Near
+from edge_redis._cache.near_entry import NOTHING
+from edge_redis._core import codec
 from edge_redis.errors import StoreRefusedError, StoreReplyError, StoreTimeoutError, StoreUnavailableError
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import fakeredis
 import pytest
 
-from edge_redis.core import script as scripts
-from edge_redis.core.operation import identity
+from edge_redis._core import script as scripts
+from edge_redis._core.operation import identity
 
-ROOMS = ("cache", "health", "metrics", "state")
+ROOMS = ("_cache", "_health", "_metrics", "_sync")
 PACKAGE = Path(str(resources.files("edge_redis")))
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room / "lua").glob("*.lua"))]
 HEADER = re.compile(r"(?:--.*\n)+")
@@ -73,7 +73,7 @@ def test_a_call_against_the_header_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(str(tmp_path))
     one = scripts.load("somewhere", "one")
     assert fakeredis.FakeRedis().eval(one.source, 1, "{t}:k", 1, 2, 3) == 3
-    assert one(["{t}:k"], [1], identity).words[:3] == ("EVALSHA", one.sha, 1)
+    assert one(["{t}:k"], [1], identity).args[:3] == ("EVALSHA", one.sha, 1)
     with pytest.raises(AssertionError, match="called with 0 keys and 1 arguments"):
         one([], [1], identity)
     with pytest.raises(AssertionError, match="called with 1 keys and 0 arguments"):

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from edge_redis._sync.change import Change
+from edge_redis._sync.signing import Keyring, Signer, _Text
 from edge_redis.errors import (
     EdgeRedisError,
     InvalidArgumentError,
@@ -15,8 +17,6 @@ from edge_redis.errors import (
     SignatureError,
     StoreUnavailableError,
 )
-from edge_redis.state.change import Change
-from edge_redis.state.signing import Keyring, Signer, _Text
 
 TILL, OTHER, CLOUD = b"till-1's own key", b"till-2's own key", b"the cloud's own k"
 LATER, LAST = f"{7:018d}", f"{8:018d}"

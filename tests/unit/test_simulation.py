@@ -3,16 +3,16 @@
 import fakeredis
 import pytest
 
-from edge_redis.core.operation import Flow, command
-from edge_redis.core.repeats import Slots
-from edge_redis.core.script import load
+from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.operation import command
+from edge_redis._core.script import load
 from support.simulation import CRASHES, LOSSES, Actor, Fault, Scenario, explore, replay, seeds
 
 
-def increment() -> Flow[int]:
+async def increment() -> int:
     """A lost update waiting to happen: read, then write."""
-    value = yield from command(lambda reply: int(reply or 0), "GET", "counter")
-    yield from command(str, "SET", "counter", value + 1)
+    value = await command(lambda reply: int(reply or 0), "GET", "counter")
+    await command(str, "SET", "counter", value + 1)
     return value + 1
 
 
@@ -69,9 +69,9 @@ def test_every_fault_is_tried() -> None:
 def test_faults_are_bounded() -> None:
     client = fakeredis.FakeRedis()
 
-    def twice() -> Flow[None]:
-        yield from command(int, "INCR", "n")
-        yield from command(int, "INCR", "n")
+    async def twice() -> None:
+        await command(int, "INCR", "n")
+        await command(int, "INCR", "n")
 
     def make(max_faults: int) -> Scenario:
         return Scenario([Actor("a", client, twice, [Fault.REPEATED])], lambda _actors: None, max_faults)
@@ -83,11 +83,11 @@ def test_faults_are_bounded() -> None:
 
 def test_an_operation_id_makes_a_repeat_harmless(script_folder) -> None:
     bump = load(script_folder, "bump")
-    slots = Slots()
+    slots = IdempotencyKeys()
 
-    def once() -> Flow[int]:
-        with slots.hold() as (slot, number):
-            return (yield from bump(["{t}:n", "{t}:repeats"], [slot, number], int))
+    async def once() -> int:
+        with slots.acquire() as (slot, number):
+            return await bump(["{t}:n", "{t}:repeats"], [slot, number], int)
 
     def make() -> Scenario:
         client = fakeredis.FakeRedis()

@@ -7,8 +7,8 @@ import hashlib
 import pytest
 
 from edge_redis import ConflictStrategy
-from edge_redis.core import codec
-from edge_redis.state import merge
+from edge_redis._core import codec
+from edge_redis._sync import merge
 from support.history import fields, rules
 from support.history.calls import Matched
 from support.history.checker import RULES

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from edge_redis import ConflictStrategy
-from edge_redis.core.operation import Call, Flow
-from edge_redis.core.script import Script
-from edge_redis.state import scripts
+from edge_redis._core.operation import Invoke
+from edge_redis._core.script import Script
+from edge_redis._sync import scripts
 from support.simulation import CRASHES, Scenario, explore, seeds
 from support.sync_plants import PLANTS, Plant
 from support.sync_world import World
@@ -57,13 +57,13 @@ def a_worker_and_its_heir(plant: Plant) -> Scenario:
         world.syncs[0].update_local({f"k{number}": 1}, is_delta=True)
     heir = world.worker("heir")
 
-    def one_and_the_next_half() -> Flow[None]:
-        yield from heir._push()
+    async def one_and_the_next_half() -> None:
+        await heir._push()
         again = heir._push()
         with contextlib.suppress(StopIteration):
-            step = next(again)
-            while not isinstance(step, Call):  # what it is given it does not live to deliver
-                step = again.send((yield step))
+            step = again.send(None)
+            while not isinstance(step, Invoke):  # what it is given it does not live to deliver
+                step = again.send(await step)
 
     actors = [world.pusher("worker", faults=()), world.actor("heir", 0, one_and_the_next_half, ())]
     return Scenario(actors, world.check)

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer
-from edge_redis.core.operation import Operation, command
-from edge_redis.state import scripts
+from edge_redis._core.operation import Operation, command
+from edge_redis._sync import scripts
 from support.exploration import survey
 from support.simulated import remembering
 from support.simulation import LOSSES, Actor, Scenario, explore, replay, seeds

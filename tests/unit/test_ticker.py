@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from edge_redis import StoreError
-from edge_redis.runtime.ticker import TaskTicker, ThreadTicker
+from edge_redis._io.ticker import TaskTicker, ThreadTicker
 
 ERRORS = [StoreError("away"), ZeroDivisionError("a bug")]
 

@@ -4,7 +4,7 @@ import pytest
 from redis import exceptions as theirs
 
 from edge_redis import errors
-from edge_redis.runtime.trouble import LIBRARY_ERRORS, translate
+from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 
 CASES = [
     (theirs.ConnectionError("Connection refused"), errors.StoreUnavailableError),

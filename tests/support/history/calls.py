@@ -17,8 +17,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from edge_redis.core import codec
-from edge_redis.state.change import shown
+from edge_redis._core import codec
+from edge_redis._sync.change import shown
 from support.history.log import TOKEN, Call
 from support.history.replay import Doc, Step
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import redis
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore, SyncState
-from edge_redis.state.change import shown
-from edge_redis.state.keys import StateKeys
+from edge_redis._sync.change import shown
+from edge_redis._sync.keys import StateKeys
 from support.history.actors import KEPT, LOAD, Plan
 from support.history.checker import Checker, Violation
 from support.history.fleet import CLOUD, EDGES, NAMES, Fleet

@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edge_redis.core import codec
-from edge_redis.state.change import shown
+from edge_redis._core import codec
+from edge_redis._sync.change import shown
 from support.history.fleet import EDGES
 from support.history.replay import Doc, Step
 from support.history.rules import History

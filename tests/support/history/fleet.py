@@ -15,9 +15,8 @@ from typing import Any, Self
 
 import redis
 
-from edge_redis import ConflictStrategy, EdgeSynchronizer
-from edge_redis.runtime import embedded
-from edge_redis.state.keys import StateKeys
+from edge_redis import ConflictStrategy, EdgeSynchronizer, embedded
+from edge_redis._sync.keys import StateKeys
 from support.history import actors
 from support.history.actors import CLOUD, Plan, Role
 from support.history.proxy import Link, Proxy
@@ -174,7 +173,7 @@ class Fleet:
         for scope in range(self.plan.scopes):
             if self.plan.authority(scope) == edge:
                 sync = EdgeSynchronizer(client, **self.plan.settings(ConflictStrategy.LOCAL_WINS, scope, edge))
-                words[f"s{scope}"] = sync._room.settings.words
+                words[f"s{scope}"] = sync._component.settings.words
         return words
 
     def aof(self, end: int) -> list[Path]:

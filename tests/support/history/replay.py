@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from edge_redis.state.origin import name_of
+from edge_redis._sync.origin import name_of
 from support.history.aof import Block
 from support.history.fleet import CLOUD
 

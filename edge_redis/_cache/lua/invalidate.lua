@@ -1,0 +1,30 @@
+-- Remove a chunk of the entries that carry a tag.
+-- KEYS[1] room  prefix  of every key of the shard (see keys.py)
+-- ARGV[1] slot    the call's slot
+-- ARGV[2] number  the call's number in its slot
+-- ARGV[3] tag     name
+-- Reply: two integers as text: live entries removed, and 1 where there are more entries
+-- Invariant: an entry is in the set of each of its tags, and in no other
+-- Repeat: remembered
+-- include: clock
+-- include: idempotency
+-- include: index
+local now, members = now_ms(), members_of(ARGV[3])
+
+local before = recall(REPEATS, now, ARGV[1], ARGV[2])
+if before then return before end
+assert_types()
+
+local removed = {live = 0, expired = 0, lost = 0, none = 0}
+for _, key in ipairs(redis.call('SRANDMEMBER', members, CHUNK)) do
+  local was = remove(key, now)
+  redis.call('SREM', members, key) -- where the entry's own list of tags was lost
+  removed[was] = removed[was] + 1
+end
+tally('expirations', removed.expired)
+tally('healed', removed.lost)
+tally('invalidated', 1) -- what is being computed now must not be stored
+local reply = integer(removed.live) .. ' ' .. redis.call('EXISTS', members)
+tell(now)
+remember(REPEATS, now, ARGV[1], ARGV[2], reply)
+return reply

@@ -1,0 +1,27 @@
+"""What every component (cache, health, metrics, sync) offers the service around it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+
+class Component:
+    """The operations of one service in one namespace, without I/O of its own.
+
+    A component that buffers sets ``tick_seconds`` and overrides ``tick`` and ``closing``. The service
+    replaces ``mutex`` where several threads may call the component; asyncio needs none, since the
+    code between two operations never awaits.
+    """
+
+    tick_seconds: float | None = None
+    mutex: AbstractContextManager[object] = nullcontext()
+
+    async def tick(self) -> object:
+        """Do what is due every ``tick_seconds``."""
+
+    async def closing(self) -> object:
+        """Do what is due before the service closes: a last flush."""
+        return await self.tick()
+
+    def after_fork(self) -> None:
+        """Drop, in a forked child, whatever the parent will send itself."""

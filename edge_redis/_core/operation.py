@@ -1,0 +1,216 @@
+"""Operations: one request to the server each, as values, and what coroutines are made of.
+
+Nothing here talks to a server. A component's method is an ordinary coroutine that awaits
+operations and nothing else; a runner drives it, performs each operation and sends the result
+back in. So the same coroutine runs on a blocking client, on an asyncio client, or one step at a
+time under a test scheduler::
+
+    async def double(key: str) -> int:
+        value = await get(key)           # an Operation[int]
+        await put(key, value * 2)
+        return value * 2
+
+An operation yields itself to whatever drives the coroutine, so a coroutine of this kind must be
+run by a runner and never be awaited on an asyncio event loop directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from itertools import islice
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+from edge_redis.errors import EdgeRedisError
+
+if TYPE_CHECKING:
+    from edge_redis._core.script import Script
+
+T = TypeVar("T")
+
+Argument: TypeAlias = str | bytes | int | float
+
+
+class Operation(Generic[T]):
+    """One command or script call and how to read its reply: atomic, one round trip.
+
+    ``args`` go to the server as they are. ``script`` is set where they are an EVALSHA,
+    so that a runner can send the source to a server that does not know it.
+    """
+
+    __slots__ = ("args", "decode", "script")
+
+    def __init__(
+        self,
+        args: tuple[Argument, ...],
+        decode: Callable[[Any], T],
+        script: Script | None = None,
+    ) -> None:
+        self.args = args
+        self.decode = decode
+        self.script = script
+
+    def __await__(self) -> Generator[Step, Any, T]:
+        result: T = yield self
+        return result
+
+    def __repr__(self) -> str:
+        return f"<Operation {self.script.name if self.script else self.args[0]!s}>"
+
+
+class Batch(Generic[T]):
+    """Operations sent together, in one round trip where the server allows it; the results in order.
+
+    Each is atomic by itself, the batch is not. The first error is raised after all have run; with
+    ``return_exceptions`` the error of an operation is its result instead. An operation that meets
+    a server without its script is sent again, after the others; in an ``ordered`` batch so is
+    every operation behind it, which must then be idempotent. On a cluster, operations of one hash
+    tag keep their order and different tags run concurrently.
+    """
+
+    __slots__ = ("operations", "ordered", "return_exceptions")
+
+    def __init__(
+        self, operations: Sequence[Operation[T]], *, ordered: bool = False, return_exceptions: bool = False
+    ) -> None:
+        self.operations = operations
+        self.ordered = ordered
+        self.return_exceptions = return_exceptions
+
+    def __await__(self) -> Generator[Step, Any, list[T]]:
+        results: list[T] = yield self
+        return results
+
+
+class Sleep:
+    """A pause of ``seconds`` before the next step."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __await__(self) -> Generator[Step, Any, None]:
+        yield self
+
+
+class Invoke(Generic[T]):
+    """A call of a function that the user supplied, such as a method of a cloud store.
+
+    On an asyncio client the function may return an awaitable. Its error is raised in the coroutine.
+    """
+
+    __slots__ = ("args", "function")
+
+    def __init__(self, function: Callable[..., T | Awaitable[T]], *args: object) -> None:
+        self.function = function
+        self.args = args
+
+    def __await__(self) -> Generator[Step, Any, T]:
+        result: T = yield self
+        return result
+
+    def __repr__(self) -> str:
+        return f"<Invoke {getattr(self.function, '__qualname__', self.function)}>"
+
+
+class InvokeAll(Generic[T]):
+    """Calls made concurrently, at most ``max_concurrency`` at a time.
+
+    The result is a list in the order of the calls: what each returned, or the Exception that it
+    raised. On a blocking client each call is made on a thread of its own.
+    """
+
+    __slots__ = ("calls", "max_concurrency")
+
+    def __init__(self, calls: Sequence[Invoke[T]], max_concurrency: int) -> None:
+        self.calls = calls
+        self.max_concurrency = max_concurrency
+
+    def __await__(self) -> Generator[Step, Any, list[T | Exception]]:
+        results: list[T | Exception] = yield self
+        return results
+
+
+Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Invoke[Any] | InvokeAll[Any]
+"""What a coroutine of a component may yield to its runner."""
+
+
+def stepper(awaitable: Awaitable[T]) -> Coroutine[Step, Any, T] | Generator[Step, Any, T]:
+    """Return what drives ``awaitable`` step by step: an object with ``send``, ``throw`` and ``close``."""
+    if isinstance(awaitable, CoroutineType):
+        return awaitable
+    steps: Generator[Step, Any, T] = awaitable.__await__()
+    return steps
+
+
+class _Branch(Generic[T]):
+    """One of several coroutines that run concurrently."""
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self._steps = stepper(awaitable)
+        self.waiting: Sequence[Operation[Any]] = ()
+        self.ordered = False
+        self._single = False
+        self.result: T
+        self.error: EdgeRedisError | None = None
+        self._resume(lambda: self._steps.send(None))
+
+    def _resume(self, resume: Callable[[], Step]) -> None:
+        self.waiting = ()
+        try:
+            step = resume()
+        except StopIteration as end:
+            self.result = end.value
+        except EdgeRedisError as error:
+            self.error = error
+        else:
+            assert isinstance(step, (Operation, Batch)), "a gathered coroutine may not sleep or invoke"
+            assert isinstance(step, Operation) or step.operations, "an empty batch has no reply to wait for"
+            self._single = isinstance(step, Operation)
+            self.waiting = [step] if isinstance(step, Operation) else step.operations
+            self.ordered = isinstance(step, Batch) and step.ordered
+
+    def receive(self, results: Sequence[Any]) -> None:
+        """Resume with the results of the waiting operations, or with the first error among them."""
+        error = next((result for result in results if isinstance(result, EdgeRedisError)), None)
+        if error is not None:
+            raised = error
+            self._resume(lambda: self._steps.throw(raised))
+        else:
+            answer = results[0] if self._single else list(results)
+            self._resume(lambda: self._steps.send(answer))
+
+
+async def gather(awaitables: Sequence[Awaitable[T]]) -> list[T]:
+    """Run coroutines concurrently: what they send at the same time goes out together, as one Batch.
+
+    None of them may sleep or invoke. All run to their end; then the first error is raised.
+    """
+    if len(awaitables) == 1:
+        return [await awaitables[0]]
+    branches = [_Branch(awaitable) for awaitable in awaitables]
+    while sending := [branch for branch in branches if branch.waiting]:
+        operations = [operation for branch in sending for operation in branch.waiting]
+        try:
+            ordered = any(branch.ordered for branch in sending)
+            results: list[Any] = await Batch(operations, ordered=ordered, return_exceptions=True)
+        except EdgeRedisError as error:
+            results = [error] * len(operations)
+        answers = iter(results)
+        for branch in sending:
+            branch.receive(list(islice(answers, len(branch.waiting))))
+    for branch in branches:
+        if branch.error is not None:
+            raise branch.error
+    return [branch.result for branch in branches]
+
+
+def command(decode: Callable[[Any], T], *args: Argument) -> Operation[T]:
+    """Return the operation that sends a plain command."""
+    return Operation(args, decode)
+
+
+def identity(reply: T) -> T:
+    """Return a reply as it came."""
+    return reply

@@ -1,0 +1,93 @@
+"""Whether a node goes up and down: rules over its verdicts, oldest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from edge_redis._core import validation
+from edge_redis.errors import InvalidArgumentError
+
+FLAPPING_TRANSITIONS: Final = 3
+"""With this many transitions in the window a node is flapping."""
+
+_OLDEST_WEIGHT: Final = 0.8
+_NEWEST_WEIGHT: Final = 1.2
+_FULL: Final = 100.0
+
+
+def transitions(verdicts: Sequence[bool]) -> int:
+    """Return how often neighbouring verdicts differ."""
+    return sum(before != after for before, after in pairwise(verdicts))
+
+
+def is_flapping(verdicts: Sequence[bool], window: int) -> bool:
+    """Whether the last ``window`` verdicts hold three or more transitions."""
+    return transitions(verdicts[-window:]) >= FLAPPING_TRANSITIONS
+
+
+def reason(verdicts: Sequence[bool], window: int) -> str:
+    """Return what the rule goes by."""
+    found = transitions(verdicts[-window:])
+    return f"{found} changes of verdict in the last {window} checks, flapping from {FLAPPING_TRANSITIONS}"
+
+
+@dataclass(frozen=True, slots=True)
+class FlapThresholds:
+    """Flapping with one threshold to start and a lower one to stop, so that the state itself does not flap.
+
+    Of the last ``window`` checks, the changes of verdict are counted in percent of those possible, the
+    newest weighing 1.2, the oldest 0.8, linear in between. Flapping starts at ``start_percent`` and ends
+    below ``stop_percent``. This is the rule of Nagios ("Detection and Handling of State Flapping", Nagios
+    Core documentation), over a longer window: on real checks its 21 checks with 50% and 20% missed sites
+    that went down and up over weeks (docs/health.md has the figures).
+    """
+
+    window: int = 41
+    start_percent: float = 17.5
+    stop_percent: float = 5.0
+
+    def __post_init__(self) -> None:
+        validation.integer("window", self.window, least=3)
+        validation.positive("start_percent", self.start_percent)
+        validation.non_negative("stop_percent", self.stop_percent)
+        if not self.stop_percent < self.start_percent <= _FULL:
+            msg = f"stop_percent ({self.stop_percent}) must be below start_percent ({self.start_percent}), at most 100"
+            raise InvalidArgumentError(msg)
+
+    def change_percent(self, verdicts: Sequence[bool]) -> float:
+        """Return the weighted share of changes in the last ``window`` verdicts, 0 to 100."""
+        changes = [before != after for before, after in pairwise(verdicts[-self.window :])]
+        possible = self.window - 1
+        oldest = possible - len(changes)  # checks that were not made yet count as steady ones
+        step = (_NEWEST_WEIGHT - _OLDEST_WEIGHT) / (possible - 1)
+        weight = sum(_OLDEST_WEIGHT + step * place for place, changed in enumerate(changes, oldest) if changed)
+        return weight / possible * _FULL
+
+    def states(self, verdicts: Sequence[bool]) -> list[bool]:
+        """Return for each verdict whether the node was flapping then; before the first it was not."""
+        found: list[bool] = []
+        flapping = False
+        for end in range(1, len(verdicts) + 1):
+            percent = self.change_percent(verdicts[max(0, end - self.window) : end])
+            flapping = percent >= (self.stop_percent if flapping else self.start_percent)
+            found.append(flapping)
+        return found
+
+    def is_flapping(self, verdicts: Sequence[bool], *, was: bool | None = None) -> bool:
+        """Whether a node with these verdicts, all that are known, is flapping now.
+
+        ``was``: whether it was flapping before the last of them; None: judged from the verdicts too.
+        """
+        if was is not None:
+            return self.change_percent(verdicts) >= (self.stop_percent if was else self.start_percent)
+        return bool(verdicts) and self.states(verdicts)[-1]
+
+    def reason(self, verdicts: Sequence[bool]) -> str:
+        """Return what these thresholds go by."""
+        return (
+            f"{self.change_percent(verdicts):.1f}% of the last {self.window} checks changed the verdict (weighted), "
+            f"flapping from {self.start_percent:g}% until below {self.stop_percent:g}%"
+        )

@@ -1,0 +1,122 @@
+"""A node as the registry keeps it: plain words that scripts read, and the codec's bytes for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final, cast
+
+from edge_redis._core import codec, validation
+from edge_redis.errors import CorruptDataError, InvalidArgumentError
+from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp, timestamp_ms
+
+MAX_LOCATION_BYTES: Final = 1024
+MAX_FACTS_BYTES: Final = 1 << 20
+
+
+def status_word(status: object) -> str:
+    """Return the word for a status, given as EdgeNodeStatus or as its word."""
+    if not isinstance(status, str):
+        raise validation.type_error("status", status, "an EdgeNodeStatus")
+    try:
+        return EdgeNodeStatus(status).value
+    except ValueError:
+        raise validation.value_error("status", status, f"must be one of {', '.join(EdgeNodeStatus)}") from None
+
+
+def resource_bytes(resources: object) -> bytes:
+    """Return a ResourceUsage as bytes."""
+    usage: ResourceUsage = validation.instance("resources", resources, ResourceUsage)
+    numbers = [
+        validation.non_negative(f"resources.{name}", getattr(usage, name))
+        for name in ("cpu_percent", "memory_mb", "memory_max_mb", "disk_mb")
+    ]
+    return codec.encode([*numbers, validation.integer("resources.active_functions", usage.active_functions, least=0)])
+
+
+def fact_bytes(node: EdgeNode) -> bytes:
+    """Return as bytes what no script reads: name, capabilities, metadata, max_functions."""
+    capabilities = validation.instance("capabilities", node.capabilities, list)
+    return codec.encode(
+        [
+            validation.text("name", node.name),
+            [validation.text("capability", capability) for capability in capabilities],
+            validation.instance("metadata", node.metadata, dict),
+            validation.integer("max_functions", node.max_functions, least=0),
+        ],
+        limit=MAX_FACTS_BYTES,
+    )
+
+
+def location_text(node: EdgeNode) -> str:
+    """Return a node's location."""
+    if node.location == "" and isinstance(node.location, str):
+        return ""
+    return validation.identifier("location", node.location, limit=MAX_LOCATION_BYTES)
+
+
+def beat_ms(node: EdgeNode) -> int:
+    """Return a node's own idea of its last heartbeat in Unix milliseconds."""
+    return timestamp_ms(validation.instance("last_heartbeat", node.last_heartbeat, datetime))
+
+
+def node_id(node: object) -> str:
+    """Return the id of a node, given as EdgeNode or as its id."""
+    if isinstance(node, EdgeNode):
+        node = node.id
+    elif not isinstance(node, str):
+        raise validation.type_error("node", node, "an EdgeNode or the id of one")
+    return validation.identifier("node id", node)
+
+
+def known_ids(members: Iterable[bytes]) -> list[str]:
+    """Return those of a sorted set's members that can be ids."""
+    found = []
+    for member in members:
+        with suppress(UnicodeDecodeError, InvalidArgumentError):
+            found.append(validation.identifier("node id", member.decode()))
+    return found
+
+
+def listed(nodes: object) -> list[EdgeNode | str]:
+    """Return EdgeNodes and ids as a list, each with a valid id."""
+    if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
+        raise validation.type_error("nodes", nodes, "an iterable of EdgeNodes and ids")
+    found = list(nodes)
+    for node in found:
+        node_id(node)
+    return found
+
+
+def claim(node: EdgeNode | str) -> tuple[str, str]:
+    """Return a node's id, and what its object says that a check is to judge: nothing where it is an id."""
+    if not isinstance(node, EdgeNode):
+        return node_id(node), ""
+    return node_id(node), f"{beat_ms(node)} {status_word(node.status)} {location_text(node)}"
+
+
+def from_facts(row: Sequence[bytes]) -> EdgeNode:
+    """Return the node of id, heartbeat, status, location, facts and resources, as ``facts.lua`` replies.
+
+    Raises:
+        CorruptDataError: they are not what ``register`` writes.
+
+    """
+    name = row[0].decode("utf-8", "replace")
+    try:
+        label, capabilities, metadata, max_functions = codec.decode(row[4])
+        return EdgeNode(
+            id=name,
+            name=label,
+            location=row[3].decode(),
+            status=EdgeNodeStatus(row[2].decode()),
+            capabilities=cast("list[str]", validation.instance("capabilities", capabilities, list)),
+            metadata=cast("dict[str, Any]", validation.instance("metadata", metadata, dict)),
+            last_heartbeat=from_timestamp(float(row[1]) / 1000),
+            resources=ResourceUsage(*codec.decode(row[5])),
+            max_functions=max_functions,
+        )
+    except (CorruptDataError, ValueError, TypeError, OverflowError, OSError) as error:
+        msg = f"the facts of node {name!r} do not decode ({error}); register it again or deregister it"
+        raise CorruptDataError(msg) from error

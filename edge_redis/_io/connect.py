@@ -1,0 +1,221 @@
+"""Making clients that are set up well: timeouts, retries that end, health checks, a name.
+
+The same URLs, options and errors for blocking and asyncio clients. Nothing is sent yet when a
+client is returned, with one exception that is the library's: a blocking cluster client reads
+the cluster's layout when it is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.exceptions
+import redis.sentinel
+
+from edge_redis._io import connect_retry
+from edge_redis._io.connect_url import Target, decoding_refused, parse
+from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis.errors import EdgeRedisError, InvalidArgumentError
+
+__all__ = ["DEFAULTS", "ENVIRONMENT_VARIABLE", "connect", "connect_async"]
+
+ENVIRONMENT_VARIABLE: Final = "EDGE_REDIS_URL"
+_DEFAULT_URL: Final = "redis://localhost:6379/0"
+
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "socket_timeout": 5.0,  # seconds for a reply
+    "socket_connect_timeout": 5.0,  # seconds
+    "socket_keepalive": True,  # notices a peer that vanished
+    "health_check_interval": 30,  # seconds idle after which a connection is checked before use
+    "client_name": "edge-redis",  # in CLIENT LIST
+}
+"""What every client gets, unless its URL or its arguments say otherwise."""
+
+_OF_SENTINELS_TOO: Final = ("socket_", "ssl_", "client_name", "health_check_interval", "protocol")
+_UNEXPECTED: Final = re.compile(r"unexpected keyword argument '(\w+)'")
+
+
+def _sentinels(client: Any) -> Any:
+    return client.connection_pool.sentinel_manager.sentinels
+
+
+class _MasterClient(redis.Redis):
+    """A client of a service's master that closes the clients of the Sentinels with it."""
+
+    def close(self) -> None:
+        super().close()
+        for sentinel in _sentinels(self):
+            sentinel.close()
+
+
+class _AsyncMasterClient(redis.asyncio.Redis):
+    """The same for asyncio."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 -- the library's
+        await super().aclose(close_connection_pool)
+        for sentinel in _sentinels(self):
+            await sentinel.aclose()
+
+
+@dataclass(frozen=True)
+class _Library:
+    """The classes of one of the client library's two halves, which differ in nothing else here."""
+
+    client: Any
+    pool: Any
+    connections: Mapping[str, Any]
+    cluster: Any
+    cluster_node: Any
+    sentinel: Any
+    master_client: Any
+    retry: Callable[[], Any]
+    retry_of_sentinels: Callable[[], Any]
+
+
+_BLOCKING: Final = _Library(
+    client=redis.Redis,
+    pool=redis.ConnectionPool,
+    connections={
+        "": redis.Connection,
+        "tls": redis.SSLConnection,
+        "unix": redis.UnixDomainSocketConnection,
+    },
+    cluster=redis.RedisCluster,
+    cluster_node=redis.cluster.ClusterNode,
+    sentinel=redis.sentinel.Sentinel,
+    master_client=_MasterClient,
+    retry=connect_retry.blocking,
+    retry_of_sentinels=connect_retry.blocking_once,
+)
+_ASYNC: Final = _Library(
+    client=redis.asyncio.Redis,
+    pool=redis.asyncio.ConnectionPool,
+    connections={
+        "": redis.asyncio.Connection,
+        "tls": redis.asyncio.SSLConnection,
+        "unix": redis.asyncio.UnixDomainSocketConnection,
+    },
+    cluster=redis.asyncio.RedisCluster,
+    cluster_node=redis.asyncio.cluster.ClusterNode,
+    sentinel=redis.asyncio.sentinel.Sentinel,
+    master_client=_AsyncMasterClient,
+    retry=connect_retry.awaited,
+    retry_of_sentinels=connect_retry.awaited_once,
+)
+
+
+def connect(url: str | None = None, **overrides: Any) -> redis.Redis:
+    """Return a blocking client; nothing is sent yet.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://`` (makes a
+            ``redis.RedisCluster``, which reads the cluster's layout at once) or
+            ``redis+sentinel://host,host/service`` (a client of the service's master). None:
+            what the variable ``EDGE_REDIS_URL`` says, else ``redis://localhost:6379/0``.
+        overrides: Arguments of the library's connections, which win over the URL.
+
+    Raises:
+        InvalidArgumentError: The URL or an argument cannot be used. A password is never shown.
+        InvalidTypeError: The URL is no str.
+        StoreUnavailableError: A cluster cannot be reached.
+    """
+    client: redis.Redis = _made(_BLOCKING, url, overrides)
+    return client
+
+
+def connect_async(url: str | None = None, **overrides: Any) -> redis.asyncio.Redis:
+    """Return an asyncio client; nothing is sent yet. Arguments and errors are those of ``connect``."""
+    client: redis.asyncio.Redis = _made(_ASYNC, url, overrides)
+    return client
+
+
+def _made(library: _Library, url: str | None, overrides: dict[str, Any]) -> Any:
+    target = _target(url)
+    options = _options(library, target, overrides)
+    make = {"cluster": _cluster, "sentinel": _master}.get(target.kind, _single)
+    try:
+        return make(library, target, options)
+    except EdgeRedisError:
+        raise
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise InvalidArgumentError(f"this client cannot be made: {_said(error, options)}") from None
+
+
+def _target(url: str | None) -> Target:
+    if url is not None:
+        return parse(url)
+    try:
+        return parse(os.environ.get(ENVIRONMENT_VARIABLE) or _DEFAULT_URL)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{ENVIRONMENT_VARIABLE}: {error}") from None
+
+
+def _options(library: _Library, target: Target, overrides: dict[str, Any]) -> dict[str, Any]:
+    options = {**DEFAULTS, "retry": library.retry(), **target.options, **overrides}
+    if options.pop("decode_responses", False):
+        raise decoding_refused()
+    if target.kind == "unix" and "socket_keepalive" not in overrides:
+        del options["socket_keepalive"]  # of TCP alone
+    return options
+
+
+def _single(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+    kind = "tls" if target.is_tls else target.kind
+    pool = library.pool(**{"connection_class": library.connections[kind], **options})
+    _try_options(pool)
+    return library.client.from_pool(pool)
+
+
+def _master(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+    tls = {"ssl": True} if target.is_tls else {}
+    of_sentinels = {name: value for name, value in options.items() if name.startswith(_OF_SENTINELS_TOO)}
+    of_sentinels |= {**target.sentinel_options, **tls, "retry": library.retry_of_sentinels()}
+    sentinel = library.sentinel(target.nodes, sentinel_kwargs=of_sentinels, **options, **tls)
+    client = sentinel.master_for(target.service, redis_class=library.master_client)
+    _try_options(client.connection_pool)
+    return client
+
+
+def _cluster(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+    if options.pop("db", 0):
+        raise InvalidArgumentError("a cluster has database 0 alone")
+    known = {*inspect.signature(library.cluster.__init__).parameters, *DEFAULTS, *redis.cluster.REDIS_ALLOWED_KEYS}
+    for name in options:
+        if name not in known:  # the library would ignore it
+            raise InvalidArgumentError(_unknown(name))
+    nodes = [library.cluster_node(host, port) for host, port in target.nodes]
+    tls = {"ssl": True} if target.is_tls else {}
+    try:
+        return library.cluster(startup_nodes=nodes, **options, **tls)
+    except (*LIBRARY_ERRORS, redis.exceptions.RedisClusterException) as error:
+        raise translate(error, "reading the cluster's layout") from error
+
+
+def _try_options(pool: Any) -> None:
+    """Make a connection, which sends nothing, so that a wrong option is named now and not at the first command."""
+    pool.connection_class(**pool.connection_kwargs)
+
+
+def _said(error: Exception, options: Mapping[str, Any]) -> str:
+    text = str(error)
+    unexpected = _UNEXPECTED.search(text)
+    if unexpected:
+        return _unknown(unexpected[1])
+    secrets = (value for name, value in options.items() if "password" in name and isinstance(value, str) and value)
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def _unknown(name: str) -> str:
+    return f"{name} is no option of it (neither in the URL's query nor as an argument)"

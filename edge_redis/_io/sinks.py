@@ -1,0 +1,60 @@
+"""Where transitions are handed on to: a webhook, a command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Mapping, Sequence
+
+from edge_redis._core import validation
+from edge_redis.models import Transition
+
+
+def as_json(change: Transition) -> bytes:
+    """Return a transition as JSON: its fields, the time in ISO 8601."""
+    return json.dumps(
+        {
+            "node_id": change.node_id,
+            "state": change.state,
+            "previous": change.previous,
+            "at": change.at.isoformat(),
+            "reason": change.reason,
+            "position": change.position,
+        }
+    ).encode()
+
+
+class WebhookSink:
+    """Posts each transition as JSON to a URL. ``Idempotency-Key`` is its position: the same when it is sent again.
+
+    Any answer but one of the 2xx is a failure.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
+        if not validation.identifier("url", url, limit=8192).startswith(("http://", "https://")):
+            raise validation.value_error("url", url, "must begin with http:// or https://")
+        self._url = url
+        self._timeout = validation.positive("timeout", timeout)
+        self._headers = {"Content-Type": "application/json", **(headers or {})}
+
+    def __call__(self, change: Transition) -> None:
+        """Post one transition."""
+        headers = {**self._headers, "Idempotency-Key": change.position}
+        request = urllib.request.Request(self._url, as_json(change), headers)  # noqa: S310 -- http or https
+        with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310 -- the same
+            answer.read(1)
+
+
+class ExecSink:
+    """Runs a command for each transition, which is JSON on its standard input. A status but 0 is a failure."""
+
+    def __init__(self, command: Sequence[str], *, timeout: float = 10.0) -> None:
+        if isinstance(command, str) or not command:
+            raise validation.type_error("command", command, "a sequence of words")
+        self._command = [validation.identifier("command", word, limit=1 << 17) for word in command]
+        self._timeout = validation.positive("timeout", timeout)
+
+    def __call__(self, change: Transition) -> None:
+        """Run the command for one transition."""
+        subprocess.run(self._command, input=as_json(change), timeout=self._timeout, check=True)  # noqa: S603 -- the user's own

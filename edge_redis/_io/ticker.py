@@ -1,0 +1,94 @@
+"""InvokeAll something every so often: a daemon thread for a blocking target, a task for an awaited one.
+
+An error is no reason to stop: what could not be flushed is kept and tried again at the next tick, and
+a watch that ended in silence would be the worst of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+
+from edge_redis.errors import EdgeRedisError
+
+_log = logging.getLogger("edge_redis")
+
+
+class ThreadTicker:
+    """InvokeAll ``target`` every ``seconds`` in a daemon thread, from the first ``ensure`` until ``stop``."""
+
+    def __init__(self, seconds: float, target: Callable[[], object]) -> None:
+        self._seconds = seconds
+        self._target = target
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._starting = threading.Lock()
+
+    def ensure(self) -> None:
+        """Start ticking where it has not begun."""
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None and not self._stopped.is_set():
+                    self._thread = threading.Thread(target=self._loop, name="edge-redis-ticker", daemon=True)
+                    self._thread.start()
+
+    def _loop(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            try:
+                self._target()
+            except EdgeRedisError as error:
+                _log.warning("will try again in %s s: %s", self._seconds, error)
+            except Exception:  # noqa: BLE001 -- whatever it is, the next tick is due
+                _log.exception("will try again in %s s, after what should not happen", self._seconds)
+
+    def stop(self) -> None:
+        """Stop, and wait for a tick that is under way, unless this is that tick."""
+        self._stopped.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def after_fork(self) -> None:
+        """Be startable again in a forked child, where no thread came along."""
+        self._thread = None
+        self._stopped = threading.Event()
+        self._starting = threading.Lock()
+
+
+class TaskTicker:
+    """Awaits ``target`` every ``seconds`` in a task of the running loop, from ``ensure`` until ``stop``."""
+
+    def __init__(self, seconds: float, target: Callable[[], Awaitable[object]]) -> None:
+        self._seconds = seconds
+        self._target = target
+        self._task: asyncio.Task[None] | None = None
+
+    def ensure(self) -> None:
+        """Start ticking where no task does on the running loop."""
+        task = self._task
+        if task is None or task.get_loop() is not asyncio.get_running_loop():
+            self._task = asyncio.get_running_loop().create_task(self._loop(), name="edge-redis-ticker")
+
+    async def _loop(self) -> None:
+        task = asyncio.current_task()
+        # A client may swallow the cancellation that reaches it in the middle of a call.
+        while task is not None and not task.cancelling():
+            await asyncio.sleep(self._seconds)
+            try:
+                await self._target()
+            except EdgeRedisError as error:
+                _log.warning("will try again in %s s: %s", self._seconds, error)
+            except Exception:  # noqa: BLE001 -- whatever it is, the next tick is due
+                _log.exception("will try again in %s s, after what should not happen", self._seconds)
+
+    def stop(self) -> None:
+        """Stop ticking. A tick under way is cancelled; what it was sending stays in the buffer."""
+        task, self._task = self._task, None
+        if task is not None and not task.get_loop().is_closed():
+            task.cancel()
+
+    def after_fork(self) -> None:
+        """Forget the parent's task."""
+        self._task = None

@@ -1,0 +1,20 @@
+-- Begin a new generation: from here on every count is zero.
+-- KEYS[1] generation  string  the generation; absent means 0
+-- KEYS[2] retired     set     generations whose keys are to be removed
+-- KEYS[3] repeats     prefix  of the hashes that remember the last call of each slot
+-- ARGV[1] slot    string
+-- ARGV[2] number  integer
+-- Reply: the new generation, or {'CORRUPT', key} where the old one is not a number
+-- Invariant: a generation that was left is retired
+-- Repeat: remembered by slot and number
+-- include: clock
+-- include: idempotency
+local now = now_ms()
+local known = recall(KEYS[3], now, ARGV[1], ARGV[2])
+if known then return known end
+local old = redis.call('GET', KEYS[1]) or '0'
+if not string.find(old, '^%d+$') then return {'CORRUPT', KEYS[1]} end
+redis.call('SADD', KEYS[2], old)
+local new = string.format('%.0f', redis.call('INCR', KEYS[1]))
+remember(KEYS[3], now, ARGV[1], ARGV[2], new)
+return new

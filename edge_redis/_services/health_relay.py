@@ -1,0 +1,74 @@
+"""TransitionRelay: state changes handed on to a webhook, a command or a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Self
+
+from edge_redis._health.relay import Relay
+from edge_redis._io.probes import refuse_coroutines
+from edge_redis._services.base import Service
+from edge_redis._services.bind import blocking
+from edge_redis.models import Transition
+
+if TYPE_CHECKING:
+    from edge_redis._io.runner import BlockingClient
+
+
+class TransitionRelay(Service[Relay]):
+    """Hands each transition of a namespace to ``sink``, in order and at least once, from the first look on.
+
+    Any number of relays of one name share the work: one delivers, the others stand by. Where it stands is
+    kept in Redis, so that a relay that comes back goes on from there. A sink that raises is tried again
+    after a pause that doubles up to five minutes, ``attempts`` times in all; then that transition is
+    dropped and counted. What waits is bounded by the stream itself. A transition may come twice where a
+    relay dies between delivering and noting it: ``position`` is the same then.
+
+    Args:
+        client: a Redis or Valkey client with ``decode_responses=False``.
+        sink: ``WebhookSink(url)``, ``ExecSink(words)``, or any function of a Transition.
+        name: relays of one name share one position.
+        namespace: as in HealthMonitor.
+        states: what to hand on, such as ("unhealthy", "recovered"); None: everything.
+        attempts: how often one transition is tried.
+        backoff_seconds: pause before the second attempt.
+        interval_seconds: pause between two looks at the stream.
+        lease_seconds: how long a relay that dies keeps its turn; longer than the sink may take.
+
+    """
+
+    _ticks_from_first_use = False
+
+    def __init__(
+        self,
+        client: BlockingClient,
+        sink: Callable[[Transition], object],
+        *,
+        name: str = "default",
+        namespace: str = "default",
+        states: Collection[str] | None = None,
+        attempts: int = 8,
+        backoff_seconds: float = 1.0,
+        interval_seconds: float = 1.0,
+        lease_seconds: float = 30.0,
+    ) -> None:
+        room = Relay(
+            refuse_coroutines("sink", sink),
+            name,
+            namespace=namespace,
+            states=states,
+            attempts=attempts,
+            backoff_seconds=backoff_seconds,
+            interval_seconds=interval_seconds,
+            lease_seconds=lease_seconds,
+        )
+        super().__init__(client, room)
+
+    run_once = blocking(Relay.run_once)
+    stats = blocking(Relay.stats)
+
+    def start(self) -> Self:
+        """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""
+        self._runner.run(self._open_component.take())
+        self._tick_on()
+        return self

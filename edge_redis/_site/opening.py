@@ -1,0 +1,41 @@
+"""The services as every process of the main job opens them: the same names and limits for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from edge_redis._services.bundle import EdgeRedis
+from edge_redis._services.metrics import EdgeMetrics
+
+CACHE_TTL_SECONDS: Final = 24 * 3600.0
+"""Results of pure functions do not age; they go when the cache is full."""
+MAX_TRANSITIONS: Final = 100_000
+"""Changes of health kept, and read, at most."""
+
+
+def open_services(
+    url: str,
+    namespace: str,
+    *,
+    timeout_seconds: float,
+    cache_size: int,
+    clock: Callable[[], datetime] | None = None,
+) -> EdgeRedis:
+    """Return the services of a namespace; nothing is sent yet."""
+    return EdgeRedis.from_url(
+        url,
+        namespace=namespace,
+        cache={"max_size": cache_size, "default_ttl": CACHE_TTL_SECONDS},
+        health={
+            "heartbeat_timeout_seconds": timeout_seconds,
+            "max_transitions": MAX_TRANSITIONS,
+            "clock": clock,
+        },
+    )
+
+
+def open_operations(services: EdgeRedis) -> EdgeMetrics:
+    """Return where heartbeats and checks are counted, apart from the functions."""
+    return EdgeMetrics(services.client, namespace=f"{services.namespace}.operations")

@@ -1,0 +1,152 @@
+"""A recorded feed: CSV, plain or gzipped, with a header and one reading a line.
+
+    timestamp_ms,node_id,temperature_c,door
+    1458031648545,node-1,20.48,0
+
+The first column whose name starts with ``timestamp`` is the time: a number in the unit its name
+ends with (``_s``, ``_ms``, ``_us``), or ISO 8601 where it ends with none of these (UTC where the
+text names no zone). ``node_id`` or ``node`` says whose reading it is. Every other column is a
+field: a number where it reads as one up to 1e100, else text; an empty one is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple, TextIO
+
+from edge_redis._core import validation
+from edge_redis.errors import InvalidArgumentError
+
+_MICROSECONDS: Final[Mapping[str, int]] = {"_us": 1, "_ms": 1_000, "_s": 1_000_000}
+_NODE_COLUMNS: Final = ("node_id", "node")
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+MAX_NUMBER: Final = 1e100
+"""Nothing that is measured is larger, and sums and squares of such numbers are still finite."""
+MAX_NODE_BYTES: Final = 256
+"""Length of a node's name in UTF-8: keys of the cache begin with it."""
+
+
+class Reading(NamedTuple):
+    """What one node measured at one moment."""
+
+    at_us: int
+    """Unix time in microseconds."""
+    node_id: str
+    fields: dict[str, float | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What there is in a recording, without the readings themselves."""
+
+    readings: Mapping[str, int]
+    """How many of each node."""
+    first_us: int
+    last_us: int
+
+    @property
+    def total(self) -> int:
+        """How many readings of all nodes."""
+        return sum(self.readings.values())
+
+    @property
+    def seconds(self) -> float:
+        """Recorded seconds from the first reading to the last."""
+        return (self.last_us - self.first_us) / 1e6
+
+
+def read(path: Path) -> Iterator[Reading]:
+    """Yield the readings of a file, in the order of its lines.
+
+    Raises:
+        InvalidArgumentError: it cannot be read, or is no such recording; the message names the line.
+
+    """
+    try:
+        with _open(path) as lines:
+            rows = csv.reader(lines, strict=True)
+            try:
+                yield from _readings(rows)
+            except UnicodeDecodeError as error:
+                raise InvalidArgumentError(f"{path} is not UTF-8 text: {error}") from error
+            except (csv.Error, ValueError, OverflowError) as error:
+                raise InvalidArgumentError(f"{path}, line {rows.line_num}: {error}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidArgumentError(f"{path} cannot be read: {error}") from error
+
+
+def outline(path: Path) -> Outline:
+    """Read a file once and return what is in it.
+
+    Raises:
+        InvalidArgumentError: it cannot be read, is empty, or a node's readings go back in time.
+
+    """
+    counts: dict[str, int] = {}
+    latest: dict[str, int] = {}
+    first: int | None = None
+    for number, reading in enumerate(read(path), 1):
+        if reading.at_us < latest.get(reading.node_id, reading.at_us):
+            raise InvalidArgumentError(f"{path}: reading {number} of {reading.node_id} goes back in time")
+        latest[reading.node_id] = reading.at_us
+        counts[reading.node_id] = counts.get(reading.node_id, 0) + 1
+        first = reading.at_us if first is None else min(first, reading.at_us)
+    if first is None:
+        raise InvalidArgumentError(f"{path} has no readings")
+    return Outline(counts, first, max(latest.values()))
+
+
+def _open(path: Path) -> TextIO:
+    with path.open("rb") as start:
+        is_packed = start.read(2) == _GZIP_MAGIC
+    if is_packed:
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _readings(rows: Iterator[list[str]]) -> Iterator[Reading]:
+    header = [name.strip() for name in next(rows, [])]
+    time = next((index for index, name in enumerate(header) if name.startswith("timestamp")), None)
+    node = next((header.index(name) for name in _NODE_COLUMNS if name in header), None)
+    if time is None or node is None:
+        raise ValueError("the header needs a column timestamp, timestamp_s, _ms or _us, and one node_id")
+    moment = _moment_reader(header[time])
+    names = {index: name for index, name in enumerate(header) if index not in (time, node)}
+    for row in rows:
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise ValueError(f"{len(row)} values, where the header names {len(header)} columns")
+        fields = {name: _value(row[index]) for index, name in names.items() if row[index].strip()}
+        yield Reading(
+            moment(row[time]), validation.identifier("node id", row[node].strip(), limit=MAX_NODE_BYTES), fields
+        )
+
+
+def _moment_reader(column: str) -> Callable[[str], int]:
+    unit = next((size for suffix, size in _MICROSECONDS.items() if column.endswith(suffix)), None)
+    if unit is None:
+        return _iso
+    return lambda text: round(float(text) * unit)
+
+
+def _iso(text: str) -> int:
+    moment = datetime.fromisoformat(text.strip())
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
+
+
+def _value(text: str) -> float | str:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if abs(number) <= MAX_NUMBER else text

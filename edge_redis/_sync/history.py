@@ -1,0 +1,74 @@
+"""Entries of the streams, as what users see. A client gives an entry's fields as a dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, TypeVar
+
+from edge_redis._sync import clock
+from edge_redis._sync.change import shown, whole
+from edge_redis._sync.origin import name_of
+from edge_redis.errors import CorruptDataError
+from edge_redis.models import SyncEvent, from_timestamp
+
+T = TypeVar("T")
+Fields = dict[bytes, bytes]
+
+
+def _checked(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]:
+    @wraps(read)
+    def checked(entry_id: bytes, fields: Fields) -> T:
+        try:
+            return read(entry_id, fields)
+        except (KeyError, ValueError, OverflowError) as error:
+            raise CorruptDataError(f"stream entry {entry_id!r} is damaged: {error!r}") from error
+
+    return checked
+
+
+@_checked
+def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
+    """Return a change that waits in an outbox."""
+    data = shown(whole(fields[b"data"], fields[b"checksum"].decode(), f"entry {entry_id!r} of the outbox"))
+    return {
+        "type": "delete" if data is None else "update",
+        "version": int(entry_id.partition(b"-")[0]),
+        "data": data,
+        "timestamp": clock.to_datetime(fields[b"clock"]),
+        "is_delta": fields[b"is_delta"] == b"1",
+    }
+
+
+@_checked
+def from_event(entry_id: bytes, fields: Fields) -> SyncEvent:
+    """Return an exchange with the other end."""
+    direction: Literal["push", "pull"] = "push" if fields[b"direction"] == b"push" else "pull"
+    return SyncEvent(
+        direction,
+        int(fields[b"version"]),
+        fields[b"success"] == b"1",
+        from_timestamp(int(entry_id.partition(b"-")[0]) / 1000),
+        fields[b"error"].decode(errors="replace"),
+    )
+
+
+@_checked
+def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
+    """Return the losing side of a conflict, and what won."""
+    return {
+        "id": entry_id.decode(),
+        "lost": fields[b"lost"].decode(),
+        "version": int(fields[b"version"]),
+        "data": shown(whole(fields[b"data"], fields[b"checksum"].decode(), f"conflict {entry_id!r}")),
+        "checksum": fields[b"checksum"].decode(),
+        "updated_at": clock.to_datetime(fields[b"clock"]),
+        "origin": name_of(fields[b"origin"].decode()),
+        "winner": {
+            "version": int(fields[b"winner_version"]),
+            "checksum": fields[b"winner_checksum"].decode(),
+            "updated_at": clock.to_datetime(fields[b"winner_clock"]),
+            "origin": name_of(fields[b"winner_origin"].decode()),
+        },
+        "timestamp": from_timestamp(int(entry_id.partition(b"-")[0]) / 1000),
+    }

@@ -1,0 +1,122 @@
+"""Forgetting what was deleted long ago: the rules of ``state.collecting``, over the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, case, delete, func, select, update
+
+from edge_redis._sync import merge
+from edge_redis._sync.change import shown
+from edge_redis.cloudstores._database import Database
+from edge_redis.cloudstores._rows import from_head
+from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
+from edge_redis.errors import ChecksumMismatchError, CorruptDataError
+
+_PAGE: Final = 200
+_ROWS: Final = 10_000
+"""Of the history and the conflicts, about as many as one transaction removes, but of one scope at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Delete:
+    """A scope that was deleted: by which state, and about how many rows it has."""
+
+    scope: str
+    stamp: str
+    rows: int
+
+
+def collect(database: Database, namespace: str, seconds: float) -> int:
+    """Forget the scopes that were deleted more than ``seconds`` ago, by the database's clock; return how many.
+
+    A few hundred a transaction, so that none holds up others for long.
+    """
+    now = database.read("collect", database.now)
+    cutoff = f"{max(0, now - round(seconds * 1e6)):018d}"
+    collected, after = 0, ""
+    while True:
+        rows = database.read("collect", partial(_page, namespace, after))
+        deletes = [each for row in rows if (each := _deleted(database, namespace, row, cutoff)) is not None]
+        collected += sum(database.write("collect", partial(_forget, namespace, part)) for part in _parts(deletes))
+        if len(rows) < _PAGE:
+            return collected
+        after = rows[-1].scope
+
+
+def _page(namespace: str, after: str, connection: Connection) -> Sequence[Any]:
+    """Return the next scopes that may be deleted: those without a body, and those of merged fields."""
+    columns = DOCUMENTS.c
+    empty = func.length(columns.body) == 0
+    is_merged = func.substr(columns.body, 1, 1) == merge.ARRAY_OF_TWO
+    query = select(
+        columns.scope, readable(columns.head), empty.label("is_empty"), (columns.events + columns.losses).label("rows")
+    )
+    query = query.where(columns.namespace == namespace, columns.scope > after, empty | is_merged)
+    return connection.execute(query.order_by(columns.scope).limit(_PAGE)).all()
+
+
+def _deleted(database: Database, namespace: str, row: Any, cutoff: str) -> _Delete | None:
+    """Return the delete that a row holds, None where it holds none, a later one, or what cannot be read."""
+    try:
+        state = from_head(row.head, b"")
+        if state.clock > cutoff:
+            return None
+        if not row.is_empty:
+            state = from_head(*database.read("collect", partial(_read, namespace, row.scope)))
+        state.verify()  # or what was cut down to nothing would be taken for a delete
+        is_old = state.clock <= cutoff and shown(state.body) is None
+    except (CorruptDataError, ChecksumMismatchError):
+        return None
+    return _Delete(row.scope, state.stamp, row.rows) if is_old else None
+
+
+def _read(namespace: str, scope: str, connection: Connection) -> tuple[Any, Any]:
+    columns = DOCUMENTS.c
+    query = select(readable(columns.head), readable(columns.body))
+    row = connection.execute(query.where(columns.namespace == namespace, columns.scope == scope)).one_or_none()
+    return ("", b"") if row is None else (row.head, row.body)  # somebody else has forgotten it
+
+
+def _parts(deletes: Sequence[_Delete]) -> Iterator[list[_Delete]]:
+    """Give the deletes in parts that are small enough for one transaction."""
+    part: list[_Delete] = []
+    rows = 0
+    for each in deletes:
+        if part and rows + each.rows > _ROWS:
+            yield part
+            part, rows = [], 0
+        part.append(each)
+        rows += each.rows
+    if part:
+        yield part
+
+
+def _forget(namespace: str, deletes: Sequence[_Delete], connection: Connection) -> int:
+    """Remove the scopes whose delete is still the last that was said of them."""
+    columns = DOCUMENTS.c
+    stamps = {each.scope: each.stamp for each in deletes}
+    query = select(columns.scope, readable(columns.head), columns.tick)
+    query = query.where(columns.namespace == namespace, columns.scope.in_(stamps))
+    rows = connection.execute(query.order_by(columns.scope).with_for_update()).all()
+    gone = [(row, state) for row in rows if (state := from_head(row.head, b"")).stamp == stamps[row.scope]]
+    if not gone:
+        return 0
+    for table in (SEEN, HISTORY, CONFLICTS, DOCUMENTS):
+        names = table.c.scope.in_([row.scope for row, _ in gone])
+        connection.execute(delete(table).where(table.c.namespace == namespace, names))
+    # Last, as the number of the feed is: until the commit no other scope of the namespace changes.
+    _raise_floor(connection, namespace, max(state.version for _, state in gone), max(row.tick for row, _ in gone))
+    return len(gone)
+
+
+def _raise_floor(connection: Connection, namespace: str, version: int, clock: str) -> None:
+    columns = STORES.c
+    higher = {
+        "floor_version": case((columns.floor_version < version, version), else_=columns.floor_version),
+        "floor_clock": case((columns.floor_clock < clock, clock), else_=columns.floor_clock),
+    }
+    connection.execute(update(STORES).where(columns.namespace == namespace).values(higher))

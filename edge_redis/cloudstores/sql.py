@@ -1,0 +1,239 @@
+"""SqlCloudStore: the cloud's states in PostgreSQL or SQLite, by SQLAlchemy.
+
+    from edge_redis.cloudstores.sql import SqlCloudStore
+
+    cloud = SqlCloudStore("postgresql+psycopg://user@host/name", namespace="site")
+    CloudWorker(edge_client, cloud, namespace="site").run()
+
+Needs the extra ``edge-redis[sql]`` and a driver, such as ``psycopg``. It is to its callers what
+RedisCloudStore is: the same rules (``state.deciding``), replies and errors. Each call is one transaction, and
+those of one scope follow each other: the scope's row is locked in PostgreSQL, the database in SQLite. The
+feed's number is taken last, from a locked row too, so that numbers become visible in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from edge_redis.errors import EdgeRedisError
+
+try:
+    import sqlalchemy as sa
+except ImportError as error:  # pragma: no cover -- the tests install it
+    raise EdgeRedisError("this store needs SQLAlchemy 2: pip install 'edge-redis[sql]'") from error
+
+from edge_redis._core import validation
+from edge_redis._core.keys import namespace_name
+from edge_redis._services.bind import closed, described_by
+from edge_redis._sync.change import Change, Feed, encoded, shown, whole
+from edge_redis._sync.cloud import MAX_PAGE, Cloud
+from edge_redis._sync.config import MAX_KEPT
+from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, Limits
+from edge_redis._sync.origin import MAX_ORIGIN_BYTES
+from edge_redis._sync.resolution import Decision, Document, decide
+from edge_redis._sync.tombstones import COLLECTED_AFTER
+from edge_redis._sync.write_context import Situation, deleted, updated
+from edge_redis._sync.writer import field_names
+from edge_redis.cloudstores._database import Database
+from edge_redis.cloudstores._feed import read_feed
+from edge_redis.cloudstores._rows import Scope, conflict_of, event_of, from_head
+from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, readable
+from edge_redis.cloudstores._tombstones import collect
+from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+SCOPES_AT_ONCE: Final = 4
+_Decide = Callable[[Scope, Document | None, int], Decision | None]
+
+
+class SqlCloudStore:
+    """The cloud's states in PostgreSQL or SQLite: what a CloudWorker pushes to and pulls from.
+
+    Its tables are made at the first use. Safe to use from many threads and processes.
+
+    Args:
+        engine_or_url: a ``sqlalchemy.Engine``, which stays open, or a URL of one, for which an engine
+            is made and closed here.
+        namespace: that of the edges it serves.
+        max_history: pushed changes kept a scope, up to 100,000.
+        max_conflicts: losing sides kept a scope, up to 100,000.
+        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
+        max_fields: of such a state, at the top level, up to 1,000,000.
+
+    Raises:
+        InvalidArgumentError, InvalidTypeError: no such database can be used.
+
+    """
+
+    scopes_at_once: int
+    """How many scopes a CloudWorker pushes at once: SQLite has one writer at a time."""
+
+    def __init__(
+        self,
+        engine_or_url: sa.Engine | URL | str,
+        *,
+        namespace: str = "default",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
+    ) -> None:
+        self._namespace = _name("namespace", namespace_name(namespace))
+        self._max_history = validation.integer("max_history", max_history, least=1, most=MAX_KEPT)
+        self._max_conflicts = validation.integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
+        self._limits = Limits(max_bytes, max_fields)
+        self._made = Database(engine_or_url)
+        self.scopes_at_once = 1 if self._made.is_sqlite else SCOPES_AT_ONCE
+        self._closed = False
+
+    @property
+    def _database(self) -> Database:
+        if self._closed:
+            raise closed(self)
+        return self._made
+
+    @described_by(Cloud.get)
+    def get(self, scope: str) -> SyncState | None:
+        columns = DOCUMENTS.c
+        query = sa.select(readable(columns.head), readable(columns.body))
+        query = query.where(self._of(DOCUMENTS, scope), columns.head.is_not(None))
+        row = self._database.read("get", lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            return None
+        present = from_head(row.head, row.body)
+        return None if shown(whole(present.body, present.checksum, "the state")) is None else present.state
+
+    @described_by(Cloud.update)
+    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
+        validation.instance("is_delta", is_delta, bool)
+        encoded(data, self._limits)
+        return self._update(scope, data, is_delta=is_delta)
+
+    @described_by(Cloud.delete_fields)
+    def delete_fields(self, scope: str, *names: str) -> SyncState:
+        return self._update(scope, {}, is_delta=True, without=field_names(names))
+
+    @described_by(Cloud.delete)
+    def delete(self, scope: str) -> bool:
+        return self._edit("delete", scope, deleted, create=False) is not None
+
+    @described_by(Cloud.apply)
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
+        _scope(scope)
+        for each in changes:
+            each.verify()
+            _origin(each.origin)
+        if not changes:
+            return ""
+        origins = [each.origin for each in changes]
+        decision = self._change(
+            "apply", scope, lambda rows, document, _: decide(document, rows.seen(origins), changes, strategy)
+        )
+        assert decision is not None
+        return decision.letters
+
+    @described_by(Cloud.changes_since)
+    def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
+        validation.integer("limit", limit, least=1, most=MAX_PAGE)
+        return read_feed(self._database, self._namespace, validation.text("cursor", cursor), limit)
+
+    @described_by(Cloud.release_authority)
+    def release_authority(self, scope: str) -> bool:
+        held = self._of(DOCUMENTS, scope) & DOCUMENTS.c.authority.is_not(None)
+        release = sa.update(DOCUMENTS).where(held).values(authority=None)
+        return self._database.write("release_authority", lambda connection: connection.execute(release).rowcount > 0)
+
+    @described_by(Cloud.collect)
+    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+        return collect(self._database, self._namespace, validation.non_negative("deleted_seconds", deleted_seconds))
+
+    @described_by(Cloud.sync_history)
+    def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
+        return [event_of(row) for row in self._newest("sync_history", HISTORY, scope, limit)]
+
+    @described_by(Cloud.conflicts)
+    def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
+        return [conflict_of(row) for row in self._newest("conflicts", CONFLICTS, scope, limit)]
+
+    def close(self) -> None:
+        """Close the engine, where it was made here. Closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._made.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _of(self, table: Any, scope: str) -> Any:
+        return (table.c.namespace == self._namespace) & (table.c.scope == _scope(scope))
+
+    def _newest(self, action: str, table: sa.Table, scope: str, limit: int) -> list[Any]:
+        validation.integer("limit", limit, least=1, most=MAX_KEPT)
+        query = (
+            sa.select(*map(readable, table.c))
+            .where(self._of(table, scope))
+            .order_by(table.c.number.desc())
+            .limit(limit)
+        )
+        rows = self._database.read(action, lambda connection: connection.execute(query).all())
+        return list(reversed(rows))
+
+    def _update(self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()) -> SyncState:
+        decision = self._edit(
+            "update",
+            scope,
+            lambda found: updated(found, data, is_delta=is_delta, without=without, limits=self._limits),
+        )
+        assert decision is not None
+        return decision.document.state.state
+
+    def _edit(
+        self, action: str, scope: str, edit: Callable[[Situation], Decision | None], *, create: bool = True
+    ) -> Decision | None:
+        """Write in the cloud's own name."""
+        return self._change(
+            action, scope, lambda rows, document, now: edit(rows.situation(document, now)), create=create
+        )
+
+    def _change(self, action: str, scope: str, decide_on: _Decide, *, create: bool = True) -> Decision | None:
+        """Decide and write in one transaction, in which nobody else has the scope."""
+        _scope(scope)
+        database = self._database
+
+        def work(connection: sa.Connection) -> Decision | None:
+            rows = Scope(database, connection, self._namespace, scope)
+            locked = rows.lock(create=create)
+            if locked is None:
+                return None
+            at = database.now(connection)
+            decision = decide_on(rows, locked.document, at)
+            if decision is not None:
+                rows.write(locked, decision, at, max_history=self._max_history, max_conflicts=self._max_conflicts)
+            return decision
+
+        return database.write(action, work)
+
+
+def _name(name: str, value: str) -> str:
+    """Return a text that both databases can keep."""
+    if "\0" in value:
+        raise validation.key_error(name, value, "must not contain the character NUL in an SQL store")
+    return value
+
+
+def _scope(scope: object) -> str:
+    return _name("scope", validation.identifier("scope", scope))
+
+
+def _origin(origin: str) -> None:
+    if origin:
+        _name("origin", validation.identifier("origin", origin, limit=MAX_ORIGIN_BYTES))

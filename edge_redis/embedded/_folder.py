@@ -1,0 +1,117 @@
+"""The folder an embedded server keeps its data in, used by one server at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from edge_redis._core import validation
+from edge_redis.errors import EmbeddedServerError
+
+CONFIGURATION: Final = "edge-redis.conf"
+LOG: Final = "server.log"
+_LOCK: Final = "edge-redis.lock"
+_PREFIX: Final = "edge-redis-"
+_TAIL_BYTES: Final = 2_000
+_LOOK_SECONDS: Final = 0.01
+
+
+class Folder:
+    """A data folder, locked: two servers in one would destroy each other's append-only file."""
+
+    def __init__(self, path: str | Path | None, wait: float) -> None:
+        """Make ``path`` where needed (None: a private folder) and wait ``wait`` seconds for it to be free.
+
+        Raises:
+            InvalidTypeError: ``path`` is neither str nor Path.
+            EmbeddedServerError: It cannot be made, written, or is in use.
+        """
+        self._lock: BinaryIO | None = None
+        self._seen = 0
+        self.is_private = False
+        if not isinstance(path, (str, Path, type(None))):
+            raise validation.type_error("data_dir", path, "a str, a Path or None")
+        try:
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX) if path is None else path).absolute()
+            self.is_private = path is None
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = (self.path / _LOCK).open("ab")
+        except (OSError, ValueError) as error:
+            raise EmbeddedServerError(f"data_dir {path} cannot be used: {error}") from error
+        if not self._is_locked_within(wait):
+            raise EmbeddedServerError(f"data_dir {self.path} is in use by another embedded server")
+        self.mark()
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.path / LOG
+
+    @property
+    def configuration(self) -> Path:
+        """The server's configuration file."""
+        return self.path / CONFIGURATION
+
+    @property
+    def lock_descriptor(self) -> int:
+        """What guard and server keep open, so that the folder is in use until both have ended."""
+        return self._lock.fileno() if self._lock else -1
+
+    def mark(self) -> None:
+        """Forget what the log has so far."""
+        self._seen = self.log.stat().st_size if self.log.exists() else 0
+
+    def log_tail(self) -> str:
+        """Return the end of what the log has got since the mark."""
+        try:
+            with self.log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(self._seen, size - _TAIL_BYTES))
+                return file.read().decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def is_left_within(self, seconds: float) -> bool:
+        """Let go of the folder, and return whether within ``seconds`` no server is in it any more."""
+        self._unlock()
+        try:
+            self._lock = (self.path / _LOCK).open("r+b")
+        except OSError:  # the guard has removed it, which it does last
+            return True
+        return self._is_locked_within(seconds)
+
+    def hand_over(self) -> None:
+        """Leave the folder, and the removal of a private one, to others: the guard, or the parent of this fork."""
+        self.is_private = False
+        self._unlock()
+
+    def close(self) -> None:
+        """Let go of the folder; remove it where it is private. A server still in it keeps it locked."""
+        self._unlock()
+        if self.is_private:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def _is_locked_within(self, seconds: float) -> bool:
+        assert self._lock is not None
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(_LOOK_SECONDS)
+            else:
+                return True

@@ -1,0 +1,182 @@
+"""A server process and its guard, seen from the process that started them.
+
+The socket to the guard is a lifeline: when its last copy closes, the guard ends the server.
+Copies are not inherited by programs this process runs; a fork of it closes its own at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edge_redis.errors import EmbeddedServerError
+
+_GUARD: Final = Path(__file__).with_name("_watchdog.py")
+_MARGIN_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.001
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a guard is to run, and where its words and those of the server go."""
+
+    command: Sequence[str]
+    log: Path
+    lock: int
+    """Descriptor that guard and server keep open: the data folder is in use as long as one of them lives."""
+    private: Path | None
+    """Folder to remove at the end."""
+    grace: float
+    """Seconds a server has to end by itself."""
+
+
+class Guarded:
+    """One guard, and the servers it runs one after the other."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._grace = plan.grace
+        self._received = b""
+        self._pid: int | None = None
+        self._lifeline, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._guard = _launch(plan, theirs)
+        except BaseException:
+            self._lifeline.close()  # a guard that did start leaves
+            raise
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, or None where none runs."""
+        while self._event(0.0):
+            pass
+        return self._pid
+
+    def start(self) -> int:
+        """Start the server, and return its process id.
+
+        Raises:
+            EmbeddedServerError: The guard did not do it.
+        """
+        self._order(b"S")
+        end = time.monotonic() + _MARGIN_SECONDS
+        while event := self._event(end - time.monotonic()):
+            if event.startswith("up "):
+                return int(event.split()[1])
+        raise EmbeddedServerError("the guard of the embedded server does not answer")
+
+    def end(self, *, kill: bool) -> None:
+        """Have the server killed, or ended by SIGTERM and after the grace by SIGKILL; return when it is gone.
+
+        Raises:
+            EmbeddedServerError: The guard did not do it.
+        """
+        if self.pid is None:
+            return
+        self._order(b"K" if kill else b"T")
+        end = time.monotonic() + self._grace + _MARGIN_SECONDS
+        while self._pid is not None and self._event(end - time.monotonic()):
+            pass
+        if self._pid is not None:
+            raise EmbeddedServerError("the guard of the embedded server does not answer")
+
+    def release(self) -> None:
+        """Tell the guard to end the server and leave; do not wait for it."""
+        self._hang_up()
+        self._lifeline.close()
+
+    def close(self) -> None:
+        """Release, and return when server and guard are gone.
+
+        Raises:
+            EmbeddedServerError: They were not gone in time; the guard was killed then.
+        """
+        self._hang_up()
+        end = time.monotonic() + self._grace + _MARGIN_SECONDS
+        while self._event(end - time.monotonic()):
+            pass
+        if not self._is_reaped_by(end):
+            self._guard.kill()
+            self._is_reaped_by(time.monotonic() + _MARGIN_SECONDS)
+            raise EmbeddedServerError("the guard of the embedded server had to be killed")
+        self._lifeline.close()
+
+    def after_fork(self) -> None:
+        """Become a copy that a fork holds: close its end of the lifeline, which the parent's outlives."""
+        self._guard.returncode = 0  # no child of this process, and nothing to wait for
+        self._lifeline.close()
+
+    def _is_reaped_by(self, end: float) -> bool:
+        """Wait for the guard. Popen does this under a lock that an interruption may leave taken."""
+        while self._guard.returncode is None:
+            try:
+                ended, status = os.waitpid(self._guard.pid, os.WNOHANG)
+            except ChildProcessError:  # an interruption came between the reaping and the noting
+                ended, status = self._guard.pid, 0
+            if ended:
+                self._guard.returncode = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() > end:
+                return False
+            else:
+                time.sleep(_LOOK_SECONDS)
+        return True
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self._lifeline.shutdown(socket.SHUT_WR)  # whoever else has a copy of this end
+
+    def _order(self, order: bytes) -> None:
+        try:
+            self._lifeline.sendall(order)
+        except OSError as error:
+            raise EmbeddedServerError("the guard of the embedded server is gone") from error
+
+    def _event(self, seconds: float) -> str:
+        """Return what the guard says within ``seconds``; nothing where it is silent, or has left."""
+        while b"\n" not in self._received:
+            received = self._receive(seconds)
+            if not received:
+                return ""
+            self._received += received
+        line, _, self._received = self._received.partition(b"\n")
+        word, number = line.decode().split()
+        self._pid = int(number) if word == "up" else None
+        return line.decode()
+
+    def _receive(self, seconds: float) -> bytes:
+        if self._lifeline.fileno() < 0:  # closed
+            return b""
+        poll = select.poll()
+        poll.register(self._lifeline, select.POLLIN)
+        if not poll.poll(max(0.0, seconds) * 1000):
+            return b""
+        try:
+            return self._lifeline.recv(1024)
+        except OSError:  # reset by a guard that left
+            return b""
+
+
+def _launch(plan: Plan, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    if not sys.executable:
+        raise EmbeddedServerError("an embedded server needs sys.executable: it is guarded by a small Python program")
+    private = str(plan.private or "")
+    guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), str(plan.grace), private]
+    with plan.log.open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 -- no shell, and nothing of it comes from outside
+            [*guard, *plan.command],
+            stdin=theirs.fileno(),
+            stdout=log,
+            stderr=log,
+            pass_fds=(plan.lock,),
+            cwd="/",
+            start_new_session=True,  # out of reach of the terminal's Ctrl-C
+        )
