@@ -149,14 +149,16 @@ class Cache(Routing):
     async def _put_parts(self, parts: Sequence[tuple[Shard, Sequence[Pair], Terms]]) -> None:
         await gather([shard.store(pairs, terms) for shard, pairs, terms in parts])
 
-    def touch(self, key: str, ttl: float | None = None) -> Awaitable[bool]:
+    async def touch(self, key: str, ttl: float | None = None) -> bool:
         """Let ``key`` expire ``ttl`` seconds from now (``default_ttl`` where None); whether there is one.
 
         No access is counted, and ``created_at`` stays.
         """
         validation.identifier("key", key)
-        touching = self._of(key).touch(key, ttl)
-        return self._or_else([key], lambda: touching, lambda: False)
+        shard = self._of(key)
+        shard.lifetime_ms(ttl)
+        found: bool = await self._or_else([key], lambda: shard.touch(key, ttl), lambda: False)
+        return found
 
     async def delete(self, key: str) -> bool:
         """Remove ``key``; whether there was one."""

@@ -86,4 +86,10 @@ def load(package: str, name: str) -> Script:
     source = _INCLUDE.sub(lambda match: _included(package, match[1]), text)
     # Not for security: this is the name under which the server files a script.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    return Script(f"{package.rpartition('.')[2]}/{name}", source, sha, _arity(text, "KEYS"), _arity(text, "ARGV"))
+    return Script(
+        f"{package.rpartition('.')[2].removeprefix('_')}/{name}",
+        source,
+        sha,
+        _arity(text, "KEYS"),
+        _arity(text, "ARGV"),
+    )

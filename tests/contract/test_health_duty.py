@@ -101,7 +101,7 @@ def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> Non
     site.rounds(60)
     site.watch.close()
     flow = room.run_once()
-    step = flow.send(runner.perform(next(flow)))  # it is on duty
+    step = flow.send(runner.perform(flow.send(None)))  # it is on duty
     site.clock.now += 180
     before = site.monitor.get_history("a", 100)
     result = finish(runner, flow, step)
@@ -117,7 +117,7 @@ def test_what_was_paused_past_its_lease_writes_nothing(site: Site) -> None:
     site.rounds(60)
     site.watch.close()
     flow = room.run_once()
-    step = flow.send(runner.perform(next(flow)))  # it is on duty, and is paused here
+    step = flow.send(runner.perform(flow.send(None)))  # it is on duty, and is paused here
     site.alive.clear()
     other = site.another()
     for _ in range(14):

@@ -107,16 +107,16 @@ def test_a_reset_delivered_twice_resets_once(client: Any) -> None:
 
 
 def recording(metrics: Metrics, records: int) -> Callable[[], Any]:
-    def flow() -> Any:
+    async def flow() -> Any:
         for _ in range(records):
             metrics.take(made())
             try:
-                yield from metrics.flush()
+                await metrics.flush()
             except StoreError:
                 """It is kept for the next."""
         for _ in range(3):
             try:
-                return (yield from metrics.flush())
+                return await metrics.flush()
             except StoreError:
                 """A fault of this run."""
         return None

@@ -47,7 +47,7 @@ class Runner(BlockingRunner):
 
     def _batch(self, batch: Batch[Any]) -> list[Any]:
         operations = [*map(self._mine, batch.operations)]
-        return super()._batch(Batch(operations, ordered=batch.ordered, return_exceptions=batch.settled))
+        return super()._batch(Batch(operations, ordered=batch.ordered, return_exceptions=batch.return_exceptions))
 
 
 @dataclass

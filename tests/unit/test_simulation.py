@@ -113,7 +113,7 @@ def script_folder(tmp_path, monkeypatch) -> str:
         "-- Add one, once.\n"
         "-- KEYS[1] n\n-- KEYS[2] repeats\n-- ARGV[1] slot\n-- ARGV[2] number\n"
         "-- Reply: the count\n-- Invariant: one a call\n-- Repeat: remembered\n"
-        "-- include: clock\n-- include: repeats\n"
+        "-- include: clock\n-- include: idempotency\n"
         "local at = now_ms()\n"
         "local before = recall(KEYS[2], at, ARGV[1], ARGV[2])\n"
         "if before then return tonumber(before) end\n"

@@ -174,7 +174,7 @@ def test_an_edge_wiped_during_its_first_pull_is_another_edge_though_the_same_pro
     world.cloud.update("other", {"cloud": 1})
     world.syncs[0].update_local({"a": 1})  # this process gives the edge its name
     flow, runner = world.worker("running")._puller.pull(), world.runner(0)
-    step = next(flow)
+    step = flow.send(None)
     with suppress(StopIteration):
         while True:
             if isinstance(step, Operation) and step.script is scripts.ADVANCE:
