@@ -1,4 +1,4 @@
-"""The cloud is away while far more is written than an outbox holds: a small week's cut (``scripts/weeks_cut.py``)."""
+"""Far more is written during a cloud outage than an outbox holds: a small run of ``scripts/dev/weeks_cut.py``."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 
 from edge_redis import EdgeNode, HealthMonitor
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "detection_quality.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "bench" / "detection_quality.py"
 
 
 @pytest.fixture(scope="module")

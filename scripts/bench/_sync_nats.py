@@ -16,9 +16,10 @@ from typing import Final, Self
 
 import nats
 import redis.asyncio
-from bench_sync_ways import BATCH, CLAIM_SECONDS, GROUP, Gate, Site, Way, effect, messages, peer_had, peer_outcome
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, StorageType
+
+from _sync_systems import BATCH, CLAIM_SECONDS, GROUP, Gate, Site, Way, effect, messages, peer_had, peer_outcome
 
 PROGRAM: Final = Path(sys.executable).with_name("nats-server")
 _START_SECONDS: Final = 20.0

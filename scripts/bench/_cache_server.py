@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import redis
-from bench_cache_near import NEAR, gather
-from bench_cache_turns import BODY, KEYS, VALUE, Line, ratio, zipf
 
+from _alternation import BODY, KEYS, VALUE, Line, ratio, zipf
+from _cache_near import NEAR, gather
 from edge_redis import EdgeCache, embedded
 from edge_redis.embedded import EmbeddedServer
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the deterministic simulation of syncing for longer than the tests do.
 
-    python scripts/simulate_sync.py [--seeds N] [--start N] [--strategy NAME] [--scenario NAME] [--ahead SECONDS]
+    python scripts/dev/simulate_sync.py [--seeds N] [--start N] [--strategy NAME] [--scenario NAME] [--ahead SECONDS]
                                     [--faults N]
 
 For each strategy: every order of the steps of the small scenarios with every fault at every step (of everybody together
@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from edge_redis import ConflictStrategy
 from support.exploration import survey

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What syncing costs, each figure beside the limit of the server and client it runs on, in one run.
 
-    python scripts/bench_sync.py [--updates N] [--changes N] [--rounds N]
+    scripts/bench/run sync [--updates N] [--changes N] [--rounds N]
 
 * ``update_local`` against a raw XADD of the same payload, and against a raw call of a script that does nothing;
 * a worker's drain, end to end (read at the edge, applied in the cloud, confirmed at the edge; two servers), against a

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A week's cut: far more is written than the outboxes hold while the cloud is away, and then it comes back.
 
-    python scripts/weeks_cut.py [--updates N] [--scopes N] [--writers N]
+    python scripts/dev/weeks_cut.py [--updates N] [--scopes N] [--writers N]
 
 An update a second for a week is 600,000. The cloud's server is killed; two processes write that many updates, deltas
 and replacements mixed, to 50 scopes with the default settings (max_pending=100, max_history=1000), as fast as they
@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from edge_redis import embedded
 from support.cut import MAX_PENDING, Plan, Report, Watch, run

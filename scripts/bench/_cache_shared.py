@@ -15,9 +15,9 @@ import cashews
 import redis
 import redis.asyncio
 from aiocache.serializers import BaseSerializer
-from bench_cache_turns import BODY, KEYS, TURNS, VALUE, Line, awaited, blocking, in_turns, line, versus, zipf
 from dogpile.cache import make_region
 
+from _alternation import BODY, KEYS, TURNS, VALUE, Line, awaited, blocking, in_turns, line, versus, zipf
 from edge_redis import EdgeCache, aio
 from edge_redis._cache.config import EVICTIONS
 from edge_redis._core import codec

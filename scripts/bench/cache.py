@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What EdgeCache costs beside redis-py's own commands and beside other caches, in one run on one server.
 
-    python scripts/bench_cache.py [--million] [--hits N] [--only PART ...]
+    scripts/bench/run cache [--million] [--hits N] [--only PART ...]
 
 Prints a table of ratios, each with its bar where it has one. All sides of a ratio take turns, and a
 ratio is the median of the turns' own ratios, so that what else the machine does falls on all alike.
@@ -18,12 +18,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-import bench_cache_near
-import bench_cache_server
-import bench_cache_shared
 import redis
-from bench_cache_turns import Line
 
+import _cache_near
+import _cache_server
+import _cache_shared
+from _alternation import Line
 from edge_redis import embedded
 from edge_redis.embedded import EmbeddedServer
 
@@ -40,11 +40,11 @@ def parts(server: EmbeddedServer, options: argparse.Namespace) -> dict[str, Call
     """Return the parts of the table by name."""
     sizes = [*SIZES, *([MILLION] if options.million else [])]
     return {
-        "near": lambda: bench_cache_near.near_hits(server),
-        "reads": lambda: bench_cache_shared.reads(server),
-        "writes": lambda: bench_cache_shared.writes(server, sizes),
-        "cpu": lambda: bench_cache_server.cpu(server, options.hits),
-        "memory": bench_cache_server.memory,
+        "near": lambda: _cache_near.near_hits(server),
+        "reads": lambda: _cache_shared.reads(server),
+        "writes": lambda: _cache_shared.writes(server, sizes),
+        "cpu": lambda: _cache_server.cpu(server, options.hits),
+        "memory": _cache_server.memory,
     }
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How far EdgeMetrics' percentiles are from exact ones, and what a histogram takes in Redis.
 
-    python scripts/percentile_error.py [--values N] [--spans FILE]
+    scripts/bench/run percentile_error [--values N] [--spans FILE]
 
 * five distributions of a million values, heavy tails among them;
 * real call spans (function_spans.csv.gz: start_us, node, func, duration_us, root), per function, node and pair.

@@ -1,6 +1,6 @@
 """Measure HealthMonitor against plain Redis commands on one real server, in one run.
 
-    python scripts/bench_health.py [--server PATH]
+    scripts/bench/run health [--server PATH]
 
 Prints a table of ratios, each with its limit. Both sides of a ratio take turns, and the best turn of each
 counts, so that what else the machine does falls on both alike. A check of the whole fleet is timed by the

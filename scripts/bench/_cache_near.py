@@ -13,11 +13,11 @@ import cashews
 import redis
 import redis.asyncio
 import theine
-from bench_cache_turns import KEYS, VALUE, Line, awaited, blocking, in_turns, line, times_faster, zipf
 from cachetools import TTLCache
 from redis.cache import CacheConfig
 from redis.connection import CacheProxyConnection
 
+from _alternation import KEYS, VALUE, Line, awaited, blocking, in_turns, line, times_faster, zipf
 from edge_redis import EdgeCache, NearCache, aio
 from edge_redis.embedded import EmbeddedServer
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any, Final
 
 import redis
-from bench_sync import fill
-from bench_sync_ways import (
+
+from _sync_systems import (
     BATCH,
     CLAIM_SECONDS,
     GROUP,
@@ -25,8 +25,8 @@ from bench_sync_ways import (
     peer_had,
     peer_outcome,
 )
-
 from edge_redis import CloudWorker, RedisCloudStore
+from sync import fill
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 CONSUMER_CLAIM: Final = round(CLAIM_SECONDS * 1000)

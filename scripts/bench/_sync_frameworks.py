@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import redis
 import redis.asyncio
-from bench_sync_ways import BATCH, CLAIM_SECONDS, GROUP, Gate, Site, Way, effect, messages, peer_had, peer_outcome
 from faststream.redis import RedisBroker, StreamSub
 from taskiq import TaskiqMessage
 from taskiq.acks import AcknowledgeType
 from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
+
+from _sync_systems import BATCH, CLAIM_SECONDS, GROUP, Gate, Site, Way, effect, messages, peer_had, peer_outcome
 
 CLAIM_MS: Final = round(CLAIM_SECONDS * 1000)
 TEN_MINUTES_MS: Final = 600_000

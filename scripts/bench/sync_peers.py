@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """edge_redis beside other ways to carry changes from one server to another: speed, losses, repeats, and a kill.
 
-    python scripts/bench_sync_peers.py [--changes N] [--rounds N] [--only WORD]
+    scripts/bench/run sync_peers [--changes N] [--rounds N] [--only WORD]
 
 The same payloads (50 scopes, in turn) are queued on one server; one consumer process reads them, lets each have its
 effect on a second server, and acknowledges after that. Filling the queue and starting the process are not timed. A
@@ -51,14 +51,13 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from bench_sync import SCOPES
-from bench_sync_frameworks import FRAMEWORKS
-from bench_sync_nats import NATS, NatsServer
-from bench_sync_redis import EDGE_REDIS, RAW
-from bench_sync_run import Run, Servers, run
-from bench_sync_ways import Way
-
+from _sync_frameworks import FRAMEWORKS
+from _sync_nats import NATS, NatsServer
+from _sync_redis import EDGE_REDIS, RAW
+from _sync_run import Run, Servers, run
+from _sync_systems import Way
 from edge_redis import embedded
+from sync import SCOPES
 
 WAYS: Final = (EDGE_REDIS, *RAW, *FRAMEWORKS, *NATS)
 _FIGURES: Final = ("messages/s", "ratio", "lost", "twice", "older", "kill: s", "lost", "twice", "older")

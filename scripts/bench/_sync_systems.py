@@ -12,12 +12,12 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, NamedTuple
 
 import redis
-from bench_sync import DATA, SCOPES
 
 from edge_redis import RedisCloudStore
 from edge_redis._core import codec
 from edge_redis._sync.change import encoded
 from edge_redis._sync.keys import StateKeys
+from sync import DATA, SCOPES
 
 BATCH: Final = 200
 CLAIM_SECONDS: Final = 1.0

@@ -1,6 +1,6 @@
 """Replay cache requests through a real EdgeCache on a real server, and print the hit ratios.
 
-    python scripts/hit_ratio.py TRACE [TRACE ...] --size 500 --size 2000 --eviction lru
+    scripts/bench/run hit_ratio TRACE [TRACE ...] --size 500 --size 2000 --eviction lru
 
 A trace has one key a line, plain or gzipped. A request that misses puts the key. The counts are
 replayed as they fall: every put carries the reads that came before it.

@@ -11,11 +11,11 @@ from itertools import count as numbers
 from typing import Final, NamedTuple
 
 import redis
-from bench_sync import SCOPES
-from bench_sync_nats import NatsServer
-from bench_sync_ways import CLAIM_SECONDS, Gate, Outcome, Site, Way
 
+from _sync_nats import NatsServer
+from _sync_systems import CLAIM_SECONDS, Gate, Outcome, Site, Way
 from edge_redis.embedded import EmbeddedServer
+from sync import SCOPES
 
 POLL_SECONDS: Final = 0.01
 STALL_SECONDS: Final = 12 * CLAIM_SECONDS

@@ -1,6 +1,6 @@
 """Compare failure detectors: false suspicions a node-hour at equal mean detection time, as a Markdown table.
 
-    python scripts/detection_quality.py [FOLDER]
+    scripts/bench/run detection_quality [FOLDER]
 
 FOLDER has room_climate.csv.gz, the readings of four real sensor nodes, each taken for a heartbeat;
 without it the generated heartbeats alone are compared.

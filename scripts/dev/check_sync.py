@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check the history of syncing on real servers and real processes while everything is killed, cut and skewed.
 
-    python scripts/check_sync.py [--seconds N] [--strategy NAME ...] [--seed N] [--plant NAME] [--scopes N] ...
+    python scripts/dev/check_sync.py [--seconds N] [--strategy NAME ...] [--seed N] [--plant NAME] [--scopes N] ...
 
 Four edge processes on each of two edge servers, an editor in the cloud and three workers make and carry random
 updates, deltas and deletes of 200 scopes, through a TCP proxy, while a nemesis kills processes and servers, stops
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from edge_redis import ConflictStrategy
 from support.history.actors import Plan

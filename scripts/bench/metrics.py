@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What EdgeMetrics costs, each figure beside what it is to be measured by, in one run.
 
-    python scripts/bench_metrics.py [--records N]
+    scripts/bench/run metrics [--records N]
 
 * ``record`` against ``prometheus_client``'s multiprocess mode for the same facts, flush included, in turns;
 * four processes at once on one server, and whether every record was counted (ten million in all);

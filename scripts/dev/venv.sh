@@ -1,12 +1,10 @@
-# Sourced by the other scripts: makes .venv beside the project where there is none, and keeps it in step
+# Sourced by the other scripts, in the project's folder: makes .venv where there is none, and keeps it in step
 # with pyproject.toml. Needs Python 3.11+ and pip, nothing else.
 #
 # usage: need EXTRAS   (as pip writes them: "embedded,agent")
 
-cd "$(dirname "$0")/.." || exit 1
-
 python_311() {
-  for name in python3 python3.13 python3.12 python3.11 python3.14 python; do
+  for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
     if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       command -v "$name"
       return
