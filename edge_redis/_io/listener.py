@@ -20,8 +20,8 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from edge_redis._io.clients import AsyncClient, BlockingClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
-from edge_redis._io.runner import AsyncClient, BlockingClient, is_cluster
 from edge_redis.errors import StoreUnavailableError
 
 _log = logging.getLogger("edge_redis")

@@ -1,4 +1,4 @@
-"""InvokeAll functions that users brought: to ask suspected nodes, several at once and within a time, and in threads."""
+"""Calls functions that users brought, within a time limit: in threads, or in tasks of the event loop."""
 
 from __future__ import annotations
 
@@ -15,75 +15,76 @@ T = TypeVar("T")
 
 _log = logging.getLogger("edge_redis")
 
-AT_ONCE: Final = 16
+MAX_CONCURRENCY: Final = 16
+"""Nodes that are probed at the same time."""
 
 
 class BlockingProbe:
-    """InvokeAll ``confirm(node_id)`` in threads. Who was not got to in time has not been asked."""
+    """Probes nodes with ``confirm(node_id)``, in threads."""
 
     def __init__(self, confirm: Callable[[str], object]) -> None:
         self._confirm = confirm
 
     def __call__(self, node_ids: Sequence[str], seconds: float) -> dict[str, bool]:
-        """Return of each node that was asked whether it answered. One that cannot be asked did not."""
-        pool = ThreadPoolExecutor(AT_ONCE, "edge-redis-ask")
+        """Return whether each node confirmed. Nodes not reached within ``seconds`` are left out of the result."""
+        pool = ThreadPoolExecutor(MAX_CONCURRENCY, "edge-redis-probe")
         try:
-            asked = {pool.submit(self._confirm, node_id): node_id for node_id in node_ids}
-            answered, _ = wait(asked, seconds)
-            return {asked[future]: _answer(future, asked[future]) for future in answered}
+            probes = {pool.submit(self._confirm, node_id): node_id for node_id in node_ids}
+            finished, _ = wait(probes, seconds)
+            return {probes[future]: _has_confirmed(future, probes[future]) for future in finished}
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 class AsyncProbe:
-    """InvokeAll ``confirm(node_id)`` in tasks, and in threads where it is not to be awaited."""
+    """Probes nodes with ``confirm(node_id)``, in tasks, or in threads where ``confirm`` is not a coroutine function."""
 
     def __init__(self, confirm: Callable[[str], object]) -> None:
         self._confirm = in_a_thread(confirm)
 
     async def __call__(self, node_ids: Sequence[str], seconds: float) -> dict[str, bool]:
-        """Return of each node that was asked whether it answered. One that cannot be asked did not."""
-        free = asyncio.Semaphore(AT_ONCE)
+        """Return whether each node confirmed. Nodes not reached within ``seconds`` are left out of the result."""
+        places = asyncio.Semaphore(MAX_CONCURRENCY)
 
-        async def ask(node_id: str) -> object:
-            async with free:
+        async def probe(node_id: str) -> object:
+            async with places:
                 return await self._confirm(node_id)
 
-        asked = {asyncio.ensure_future(ask(node_id)): node_id for node_id in node_ids}
+        probes = {asyncio.ensure_future(probe(node_id)): node_id for node_id in node_ids}
         try:
-            answered, _ = await asyncio.wait(asked, timeout=seconds)
-            return {asked[task]: _answer(task, asked[task]) for task in answered}
+            finished, _ = await asyncio.wait(probes, timeout=seconds)
+            return {probes[task]: _has_confirmed(task, probes[task]) for task in finished}
         finally:
-            for task in asked:
+            for task in probes:
                 task.cancel()
 
 
-def _answer(done: Future[object] | asyncio.Future[object], node_id: str) -> bool:
-    error = done.exception()
+def _has_confirmed(finished: Future[object] | asyncio.Future[object], node_id: str) -> bool:
+    error = finished.exception()
     if error is None:
-        answer = done.result()
-        if inspect.iscoroutine(answer):
-            answer.close()
-            raise InvalidTypeError("confirm gave something to await: use HealthWatch from edge_redis.aio")
-        return bool(answer)
-    _log.warning("node %r was not asked: %r", node_id, error)
+        result = finished.result()
+        if inspect.iscoroutine(result):
+            result.close()
+            raise InvalidTypeError("confirm returned an awaitable: use HealthWatch from edge_redis.aio")
+        return bool(result)
+    _log.warning("probe of node %r failed: %r", node_id, error)
     return False
 
 
 def refuse_coroutines(name: str, function: T) -> T:
-    """Return the function of a blocking service, where it is none to be awaited."""
+    """Return ``function``, or raise an error where it is a coroutine function."""
     if inspect.iscoroutinefunction(function):
         raise InvalidTypeError(f"{name} is a coroutine function: use the same class from edge_redis.aio")
     return function
 
 
 def in_a_thread(function: Callable[[T], object]) -> Callable[[T], Awaitable[object]]:
-    """Return the function to be awaited: called in a thread where it would hold up the loop."""
+    """Return a coroutine function that calls ``function``, in a thread where it would block the event loop."""
 
     async def call(argument: T) -> object:
         if inspect.iscoroutinefunction(function):
             return await function(argument)
-        answer = await asyncio.to_thread(function, argument)
-        return await answer if inspect.isawaitable(answer) else answer
+        result = await asyncio.to_thread(function, argument)
+        return await result if inspect.isawaitable(result) else result
 
     return call

@@ -11,7 +11,7 @@ import pytest
 
 from edge_redis import EdgeNode, EdgeNodeStatus, InvalidArgumentError, InvalidKeyError, InvalidTypeError
 from edge_redis._health.api import Health
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from support import simulation
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Scenario

@@ -8,7 +8,7 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeNodeStatus, WatchRound
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from support.clock import stop_the_clock
 from support.servers import Backend
 from support.site import START, Site

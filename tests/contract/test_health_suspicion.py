@@ -23,8 +23,8 @@ from edge_redis import (
 )
 from edge_redis._health.api import Health
 from edge_redis._health.leader import Duty
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.probes import AsyncProbe, BlockingProbe
-from edge_redis._io.runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
 from support.servers import Backend

@@ -11,7 +11,8 @@ import pytest
 from edge_redis import errors
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, command
 from edge_redis._core.script import Arity, Script
-from edge_redis._io.runner import AsyncRunner, BlockingRunner
+from edge_redis._io.asyncio_runner import AsyncRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from support.deadline import eventually
 from support.portal import Portal
 from support.servers import Backend

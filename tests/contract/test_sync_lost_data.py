@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_redis import ConflictStrategy, CorruptDataError
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._sync.config import Settings
 from edge_redis._sync.keys import StateKeys
 from edge_redis._sync.replica import Replica

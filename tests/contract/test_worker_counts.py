@@ -8,7 +8,7 @@ import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, StoreUnavailableError
 from edge_redis._core.operation import Batch, Operation
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from support.sync import FailingStore
 
 

@@ -21,7 +21,7 @@ from edge_redis._cache.keys import CacheKeys
 from edge_redis._cache.near import Near
 from edge_redis._cache.near_entry import NOTHING, Fill
 from edge_redis._core.operation import Sleep, stepper
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreRefusedError
 from support.cache import TAG
 from support.coherence import BUGS, Report, run

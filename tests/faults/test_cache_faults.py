@@ -16,7 +16,7 @@ from edge_redis._cache.api import Cache
 from edge_redis._cache.buffer import MAX_KEYS
 from edge_redis._cache.config import Settings
 from edge_redis._core.operation import stepper
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from support.cache import COUNTS, EXPIRY, STATS, TAG, assert_index_is_exact, snapshot, value_key
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Fault, Scenario, explore

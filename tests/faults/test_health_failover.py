@@ -34,7 +34,7 @@ import os, signal, sys, time
 import redis
 from edge_redis import HealthWatch
 from edge_redis._core.operation import Batch
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 perform = BlockingRunner.perform
 def stopping(runner, step):
     if not isinstance(step, Batch) or step.operations[0].script.name != "health/check":

@@ -11,7 +11,7 @@ import pytest
 
 from edge_redis._health.api import Health
 from edge_redis._health.relay import Relay
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.models import EdgeNode
 from support import simulation
 from support.clock import stop_the_clock

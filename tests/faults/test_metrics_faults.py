@@ -17,7 +17,7 @@ from conftest import Maker
 
 from edge_redis import EdgeMetrics, StoreError, StoreUnavailableError
 from edge_redis._core.operation import Operation
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.buffer import Call
 from edge_redis._metrics.config import Settings

@@ -15,7 +15,7 @@ import pytest
 
 from edge_redis._health.api import Health
 from edge_redis._health.leader import Duty
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.models import EdgeNode, WatchRound
 from support.clock import ServerClock, stop_the_clock
 from support.site import START

@@ -25,7 +25,7 @@ from enum import Enum
 from typing import Any
 
 from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, Step, stepper
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 from support.turns import CHECKING, turns
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from edge_redis._core.operation import Batch, Operation
 from edge_redis._core.script import Script
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 
 Rewrites = tuple[tuple[str, str], ...]
 

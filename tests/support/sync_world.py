@@ -15,7 +15,7 @@ from typing import Any
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
 from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, command
-from edge_redis._io.runner import BlockingRunner
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis._sync.worker import Worker
 from edge_redis.cloudstores.sql import SqlCloudStore

@@ -1,4 +1,4 @@
-"""Each error of the client library has one of ours; none comes through raw."""
+"""Every error of the client library is translated to an error of this package."""
 
 import pytest
 from redis import exceptions as theirs
@@ -27,7 +27,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("error", "expected"), CASES, ids=[f"{type(e).__name__}-{k.__name__}" for e, k in CASES])
-def test_the_error_of_ours(error: Exception, expected: type[Exception]) -> None:
+def test_each_library_error_is_translated(error: Exception, expected: type[Exception]) -> None:
     assert isinstance(error, LIBRARY_ERRORS)
     translated = translate(error, "doing this")
     assert type(translated) is expected

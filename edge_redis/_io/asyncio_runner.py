@@ -1,0 +1,163 @@
+"""Runs the coroutines of components on an asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, TypeVar
+
+import redis.asyncio
+from redis import exceptions as redis_errors
+
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
+from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
+from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+
+T = TypeVar("T")
+
+_CALLS_PER_YIELD: Final = 100
+"""Yield to the event loop after this many calls that did no I/O."""
+
+
+class AsyncRunner:
+    """Performs the steps of coroutines on an asyncio client."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        check_asyncio_client(client)
+        self.client = client
+        self._has_pipelines = not is_cluster(client)  # a cluster pipeline refuses EVALSHA
+        self._calls_without_io = 0
+
+    async def run(self, awaitable: Awaitable[T]) -> T:
+        """Run an operation, a batch or a coroutine to its end, and return its result."""
+        if isinstance(awaitable, Operation):
+            return await self._operation(awaitable)
+        steps = stepper(awaitable)
+        try:
+            try:
+                step = steps.send(None)
+            except StopIteration:
+                if self.should_yield():
+                    await yield_to_loop()
+                raise
+            while True:
+                try:
+                    result = await self.perform(step)
+                except Exception as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            returned: T = end.value
+            return returned
+        finally:
+            steps.close()
+
+    def should_yield(self) -> bool:
+        """Count a call without I/O, and return whether to yield now, so that the loop's other tasks run."""
+        self._calls_without_io += 1
+        return self._calls_without_io % _CALLS_PER_YIELD == 0
+
+    async def perform(self, step: Step) -> Any:
+        """Perform one step."""
+        if isinstance(step, Operation):
+            return await self._operation(step)
+        if isinstance(step, Sleep):
+            return await asyncio.sleep(step.seconds)
+        if isinstance(step, Invoke):
+            result = step.function(*step.args)
+            return await result if inspect.isawaitable(result) else result
+        if isinstance(step, InvokeAll):
+            places = asyncio.Semaphore(step.max_concurrency)
+            return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
+        return await self._batch(step)
+
+    async def _invoke(self, call: Invoke[Any], places: asyncio.Semaphore) -> Any:
+        async with places:
+            try:
+                return await self.perform(call)
+            except Exception as error:  # noqa: BLE001 -- the result of InvokeAll carries it
+                return error
+
+    async def _operation(self, operation: Operation[T]) -> T:
+        try:
+            reply = await self._send(operation)
+        except LIBRARY_ERRORS as error:
+            raise translate(error, repr(operation)) from error
+        return decode(operation, reply)
+
+    async def _send(self, operation: Operation[Any]) -> Any:
+        try:
+            return await self._execute(operation.args)
+        except redis_errors.NoScriptError:
+            return await self._execute(args_with_source(operation))
+
+    async def _execute(self, args: tuple[Any, ...]) -> Any:
+        execute: Any = self.client.execute_command
+        try:
+            return await execute(*args)
+        except AttributeError as error:  # a cluster client that reloads its slot map drops connections in use
+            raise redis_errors.ConnectionError("the connection was closed under this command") from error
+
+    async def _batch(self, batch: Batch[T]) -> list[T]:
+        operations = batch.operations
+        if not self._has_pipelines:
+            return decode_batch(batch, await self._send_by_tag(operations))
+        try:
+            replies = await self._pipeline([operation.args for operation in operations])
+            resends = find_resends(batch, replies)
+            if resends:
+                again = await self._pipeline([args_with_source(operations[place]) for place in resends])
+                for place, reply in zip(resends, again, strict=True):
+                    replies[place] = reply
+        except LIBRARY_ERRORS as error:
+            raise translate(error, f"batch of {len(operations)}") from error
+        return decode_batch(batch, replies)
+
+    async def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        async with self.client.pipeline(transaction=False) as pipeline:
+            for args in commands:
+                pipeline.execute_command(*args)
+            return list(await pipeline.execute(raise_on_error=False))
+
+    async def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        groups = group_by_tag(operations)
+        sends = [self._send_in_order([operations[place] for place in group]) for group in groups]
+        replies = merge_groups(groups, await asyncio.gather(*sends))
+        for place, reply in enumerate(replies):
+            if isinstance(reply, redis_errors.ConnectionError):
+                # One command that met a failing node made the client reload its slot map, which cut off the others.
+                replies[place : place + 1] = await self._send_in_order([operations[place]])
+        return replies
+
+    async def _send_in_order(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        replies: list[Any] = []
+        for operation in operations:
+            try:
+                replies.append(await self._send(operation))
+            except LIBRARY_ERRORS as error:
+                replies.append(error)
+        return replies
+
+
+async def yield_to_loop() -> None:
+    """Let the other tasks of the event loop run."""
+    await asyncio.sleep(0)
+
+
+def run_once_in_a_new_loop(client: AsyncClient, awaitable: Awaitable[T]) -> T:
+    """Run ``awaitable`` on new connections in a new event loop, after the client's own loop has ended."""
+
+    async def perform() -> T:
+        pool: Any = getattr(client, "connection_pool", None)
+        if pool is None:
+            raise RuntimeError("a cluster client must be closed before its loop ends")
+        fresh = type(pool)(connection_class=pool.connection_class, **pool.connection_kwargs)
+        async with redis.asyncio.Redis(connection_pool=fresh) as substitute:
+            result = await AsyncRunner(substitute).run(awaitable)
+        await fresh.disconnect()
+        return result
+
+    return asyncio.run(perform())

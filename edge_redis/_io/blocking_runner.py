@@ -1,0 +1,139 @@
+"""Runs the coroutines of components on a blocking client."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from redis import exceptions as redis_errors
+
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
+from edge_redis._io.clients import BlockingClient, check_blocking_client, is_cluster
+from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+from edge_redis.errors import InvalidTypeError
+
+T = TypeVar("T")
+
+MAX_NODES_AT_ONCE: Final = 16
+"""Nodes of a cluster that one batch is sent to concurrently."""
+
+
+class BlockingRunner:
+    """Performs the steps of coroutines on a blocking client."""
+
+    def __init__(self, client: BlockingClient) -> None:
+        check_blocking_client(client)
+        self.client = client
+        self._has_pipelines = not is_cluster(client)  # a cluster pipeline refuses EVALSHA
+
+    def run(self, awaitable: Awaitable[T]) -> T:
+        """Run an operation, a batch or a coroutine to its end, and return its result."""
+        if isinstance(awaitable, Operation):
+            result: T = self._operation(awaitable)
+            return result
+        steps = stepper(awaitable)
+        try:
+            step = steps.send(None)
+            while True:
+                try:
+                    result = self.perform(step)
+                except Exception as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as end:
+            returned: T = end.value
+            return returned
+        finally:
+            steps.close()
+
+    def perform(self, step: Step) -> Any:
+        """Perform one step."""
+        if isinstance(step, Operation):
+            return self._operation(step)
+        if isinstance(step, Sleep):
+            return time.sleep(step.seconds)
+        if isinstance(step, Invoke):
+            return _refuse_awaitable(step.function(*step.args))
+        if isinstance(step, InvokeAll):
+            return self._invoke_all(step)
+        return self._batch(step)
+
+    def _invoke_all(self, step: InvokeAll[T]) -> list[T | Exception]:
+        threads = min(step.max_concurrency, len(step.calls))
+        if threads <= 1:
+            return [self._invoke(call) for call in step.calls]
+        with ThreadPoolExecutor(threads, "edge-redis-call") as pool:
+            return list(pool.map(self._invoke, step.calls))
+
+    def _invoke(self, call: Invoke[Any]) -> Any:
+        try:
+            return self.perform(call)
+        except Exception as error:  # noqa: BLE001 -- the result of InvokeAll carries it
+            return error
+
+    def _operation(self, operation: Operation[T]) -> T:
+        try:
+            reply = self._send(operation)
+        except LIBRARY_ERRORS as error:
+            raise translate(error, repr(operation)) from error
+        return decode(operation, reply)
+
+    def _send(self, operation: Operation[Any]) -> Any:
+        execute: Any = self.client.execute_command
+        try:
+            return execute(*operation.args)
+        except redis_errors.NoScriptError:
+            return execute(*args_with_source(operation))
+
+    def _batch(self, batch: Batch[T]) -> list[T]:
+        operations = batch.operations
+        if not self._has_pipelines:
+            return decode_batch(batch, self._send_by_tag(operations))
+        try:
+            replies = self._pipeline([operation.args for operation in operations])
+            resends = find_resends(batch, replies)
+            if resends:
+                again = self._pipeline([args_with_source(operations[place]) for place in resends])
+                for place, reply in zip(resends, again, strict=True):
+                    replies[place] = reply
+        except LIBRARY_ERRORS as error:
+            raise translate(error, f"batch of {len(operations)}") from error
+        return decode_batch(batch, replies)
+
+    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        with self.client.pipeline(transaction=False) as pipeline:
+            for args in commands:
+                pipeline.execute_command(*args)
+            return list(pipeline.execute(raise_on_error=False))
+
+    def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        groups = group_by_tag(operations)
+        if len(groups) == 1:
+            return self._send_in_order(operations)
+        with ThreadPoolExecutor(min(len(groups), MAX_NODES_AT_ONCE), "edge-redis-node") as pool:
+            replies = pool.map(lambda group: self._send_in_order([operations[place] for place in group]), groups)
+            return merge_groups(groups, list(replies))
+
+    def _send_in_order(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        replies: list[Any] = []
+        for operation in operations:
+            try:
+                replies.append(self._send(operation))
+            except LIBRARY_ERRORS as error:
+                replies.append(error)
+        return replies
+
+
+def _refuse_awaitable(result: Any) -> Any:
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise InvalidTypeError(
+            "a blocking service was given a function that returns an awaitable: use the same class from edge_redis.aio"
+        )
+    return result

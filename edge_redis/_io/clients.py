@@ -1,0 +1,49 @@
+"""The clients that services accept, and the checks made when a service is constructed."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import redis
+import redis.asyncio
+
+from edge_redis.errors import ClientConfigurationError, InvalidTypeError
+
+BlockingClient: TypeAlias = redis.Redis | redis.RedisCluster
+AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
+
+_BLOCKING: Final[tuple[type, ...]] = (redis.Redis, redis.RedisCluster)
+_ASYNC: Final[tuple[type, ...]] = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
+_CLUSTER: Final[tuple[type, ...]] = (redis.RedisCluster, redis.asyncio.RedisCluster)
+
+
+def is_cluster(client: object) -> bool:
+    """Return whether ``client`` is a client of a cluster."""
+    return isinstance(client, _CLUSTER)
+
+
+def check_blocking_client(client: object) -> None:
+    """Raise an error unless ``client`` is a blocking client whose replies are bytes."""
+    if isinstance(client, _ASYNC):
+        raise InvalidTypeError(
+            "this is an asyncio client: use the same class from edge_redis.aio, or a blocking client"
+        )
+    if not isinstance(client, _BLOCKING):
+        raise InvalidTypeError(f"client must be a redis.Redis or redis.RedisCluster, not {type(client).__name__}")
+    _refuse_decoding(client)
+
+
+def check_asyncio_client(client: object) -> None:
+    """Raise an error unless ``client`` is an asyncio client whose replies are bytes."""
+    if isinstance(client, _BLOCKING) and not isinstance(client, _ASYNC):
+        raise InvalidTypeError("this client is a blocking client: use edge_redis, or give it an asyncio client")
+    if not isinstance(client, _ASYNC):
+        raise InvalidTypeError(f"client must be a redis.asyncio.Redis or RedisCluster, not {type(client).__name__}")
+    _refuse_decoding(client)
+
+
+def _refuse_decoding(client: Any) -> None:
+    if client.get_encoder().decode_responses:
+        raise ClientConfigurationError(
+            "the client was made with decode_responses=True; values are bytes: make it without"
+        )

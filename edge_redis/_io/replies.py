@@ -1,0 +1,81 @@
+"""From an operation to what is sent, and from a reply to a result: shared by both runners.
+
+A script that the server does not know (restart, SCRIPT FLUSH, failover to a new replica) is sent
+again with its source, once. NOSCRIPT fails its own command and no other, so in a batch only the
+unknown scripts are sent again, in their order; in an ordered batch, all that follow the first too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from redis import exceptions as redis_errors
+
+from edge_redis._core.operation import Batch, Operation
+from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis.errors import CorruptDataError, EdgeRedisError
+
+T = TypeVar("T")
+
+
+def args_with_source(operation: Operation[Any]) -> tuple[Any, ...]:
+    """Return the command that carries the script's source instead of its SHA1."""
+    if operation.script is None:
+        return operation.args
+    return ("EVAL", operation.script.source, *operation.args[2:])
+
+
+def find_resends(batch: Batch[Any], replies: Sequence[Any]) -> list[int]:
+    """Return the places in ``batch`` of the operations to send again with their source."""
+    unknown = [place for place, reply in enumerate(replies) if isinstance(reply, redis_errors.NoScriptError)]
+    return list(range(unknown[0], len(replies))) if unknown and batch.ordered else unknown
+
+
+def decode(operation: Operation[T], reply: Any) -> T:
+    """Return the result of ``operation``."""
+    try:
+        return operation.decode(reply)
+    except EdgeRedisError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        # Decoders accept all that the scripts of this package write, so something else wrote these bytes.
+        raise CorruptDataError(f"{operation!r}: what is in Redis does not decode: {error!r}") from error
+
+
+def decode_batch(batch: Batch[T], replies: Sequence[Any]) -> list[T]:
+    """Return the results of ``batch``; an error reply is raised, or returned where the batch says so."""
+    read = _decode_or_return_error if batch.return_exceptions else _decode_or_raise
+    return [read(operation, reply) for operation, reply in zip(batch.operations, replies, strict=True)]
+
+
+def _decode_or_raise(operation: Operation[T], reply: Any) -> Any:
+    if isinstance(reply, LIBRARY_ERRORS):
+        raise translate(reply, repr(operation)) from reply
+    return decode(operation, reply)
+
+
+def _decode_or_return_error(operation: Operation[Any], reply: Any) -> Any:
+    try:
+        return _decode_or_raise(operation, reply)
+    except EdgeRedisError as error:
+        return error
+
+
+def group_by_tag(operations: Sequence[Operation[Any]]) -> list[list[int]]:
+    """Return the places of operations, grouped by hash tag: one node serves a group, in its order."""
+    groups: dict[str, list[int]] = {}
+    for place, operation in enumerate(operations):
+        key = str(operation.args[3 if operation.script else 1])
+        groups.setdefault(key.partition("}")[0], []).append(place)
+    return list(groups.values())
+
+
+def merge_groups(groups: Sequence[Sequence[int]], replies: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the replies of all groups in the order of the operations."""
+    found = {
+        place: reply
+        for group, group_replies in zip(groups, replies, strict=True)
+        for place, reply in zip(group, group_replies, strict=True)
+    }
+    return [found[place] for place in range(len(found))]
