@@ -1,7 +1,8 @@
-"""Every Python example of the documents runs as it stands, in order, on a real server."""
+"""Every Python example of the documents runs as it stands, in order, on a real server; every link leads somewhere."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,27 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from support.servers import Backend
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-DOCUMENTS = [path for path in FILES if "```python" in path.read_text()]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES_WITH_EXAMPLES = [path for path in PAGES if "```python" in path.read_text()]
+
+REPOSITORY = re.compile(r"https://github\.com/edge-redis/edge-redis/(?:blob|tree)/main/")
+"""What begins the links that PyPI needs to be absolute; they lead to files of this project."""
+
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = _HEADING.findall(page.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES_WITH_EXAMPLES, ids=_name)
 def test_the_examples_run(path: Path, valkey: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_REDIS_URL", str(valkey.url))
     document = Document.parse(str(path), PythonCodeBlockParser())
@@ -23,3 +40,15 @@ def test_the_examples_run(path: Path, valkey: Backend, monkeypatch: pytest.Monke
     assert examples
     for example in examples:
         example.evaluate()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=_name)
+def test_links_between_pages_lead_to_pages_and_headings_that_exist(path: Path) -> None:
+    for link in _LINK.findall(_CODE.sub("", path.read_text())):
+        target, _, anchor = REPOSITORY.sub(f"{ROOT}/", link).partition("#")
+        if "://" in target:
+            continue
+        page = (path.parent / target).resolve() if target else path
+        assert page.exists(), f"{_name(path)} links to {link}"
+        if anchor and page.suffix == ".md":
+            assert anchor in _anchors(page), f"{_name(path)} links to {link}"
