@@ -1,1 +1,1 @@
-"""The main job: edge processes, a cloud worker and a monitor on one Redis, started, watched, ended and reported."""
+"""The demo site of `edge-redis up`: edge processes, a cloud worker and a monitor on one Redis, run as processes."""

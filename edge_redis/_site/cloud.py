@@ -1,4 +1,4 @@
-"""The cloud worker's process: hands what the edge processes sync to the cloud, and back."""
+"""The process of the cloud worker: carries the edge processes' changes to the cloud, and the cloud's back."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Final
 
 from edge_redis._io.connect import connect
 from edge_redis._services.state import CloudWorker
-from edge_redis._site.plan import Plan
-from edge_redis._site.stopping import Stop
+from edge_redis._site.process_plan import ProcessPlan
+from edge_redis._site.stop_request import StopRequest
 
-_PAUSE_SECONDS: Final = 0.1
-"""Between two looks at an empty outbox."""
+_IDLE_SECONDS: Final = 0.1
+"""Pause after a round that found nothing to do."""
 
 
-def run(plan: Plan, stop: Stop) -> None:
-    """Work until asked to stop. Edge and cloud are two ends on one Redis here."""
+def run(plan: ProcessPlan, stop: StopRequest) -> None:
+    """Run the worker until a stop is requested. Edge and cloud share one Redis here."""
     with (
         closing(connect(plan.url)) as client,
-        # A worker that takes another's place under its name goes on with what that one had begun.
+        # A restarted worker keeps the consumer name, so it continues with the entries that it had already leased.
         CloudWorker(client, client, namespace=plan.namespace, consumer=plan.name) as worker,
     ):
         while stop.wait(0.0):
             if not worker.run_once():
-                stop.wait(_PAUSE_SECONDS)
+                stop.wait(_IDLE_SECONDS)

@@ -1,4 +1,4 @@
-"""An edge process: host telemetry until it is stopped, or one node's part of a recording until its end."""
+"""An edge process: samples the host until it is stopped, or replays one node's part of a recording."""
 
 from __future__ import annotations
 
@@ -11,71 +11,74 @@ from pathlib import Path
 
 from edge_redis._site import recording
 from edge_redis._site.functions import FUNCTIONS
-from edge_redis._site.opening import open_services
-from edge_redis._site.plan import Plan
+from edge_redis._site.pipeline import ReadingPipeline
+from edge_redis._site.process_plan import ProcessPlan
 from edge_redis._site.recording import Reading
-from edge_redis._site.replay import events
-from edge_redis._site.stopping import Stop
-from edge_redis._site.work import NodeWork
+from edge_redis._site.replay import iterate_events
+from edge_redis._site.services import open_services
+from edge_redis._site.stop_request import StopRequest
 from edge_redis.models import EdgeNode, utc_now
 
 
 @contextmanager
-def _node_work(plan: Plan, node: EdgeNode, clock: Callable[[], datetime] | None) -> Iterator[NodeWork]:
+def _open_pipeline(
+    plan: ProcessPlan, node: EdgeNode, clock: Callable[[], datetime] | None
+) -> Iterator[ReadingPipeline]:
     with (
         open_services(
             plan.url, plan.namespace, timeout_seconds=plan.timeout_seconds, cache_size=plan.cache_size, clock=clock
         ) as services,
-        closing(NodeWork(services, node, run=plan.run)) as work,
+        closing(ReadingPipeline(services, node, run_id=plan.run_id)) as pipeline,
     ):
-        yield work
+        yield pipeline
 
 
-def live(plan: Plan, stop: Stop) -> None:
-    """Sample the machine every interval."""
-    from edge_redis._site import telemetry  # noqa: PLC0415 -- psutil is wanted here alone
+def run_live(plan: ProcessPlan, stop: StopRequest) -> None:
+    """Sample the host every interval and process each sample as a reading."""
+    from edge_redis._site import telemetry  # noqa: PLC0415 -- psutil is an extra that only live processes need
 
     node = EdgeNode(plan.name, plan.name, os.uname().nodename, capabilities=list(FUNCTIONS))
-    with _node_work(plan, node, None) as work:
-        telemetry.sample()  # CPU usage is that since the sample before
+    with _open_pipeline(plan, node, None) as pipeline:
+        telemetry.sample()  # the first sample's CPU usage covers no time: discard it
         due = time.monotonic() + plan.interval_seconds
         while stop.wait(due - time.monotonic()):
             fields = telemetry.sample()
-            resources = telemetry.resources(fields, active_functions=len(FUNCTIONS))
-            work.process(fields, at=utc_now().isoformat(), resources=resources)
+            resources = telemetry.resource_usage(fields, active_functions=len(FUNCTIONS))
+            pipeline.process(fields, at=utc_now().isoformat(), resources=resources)
             due = max(due + plan.interval_seconds, time.monotonic())
 
 
-def replay(plan: Plan, stop: Stop) -> None:
-    """Play one node's readings at their pace, going on after the last one that is in the state.
+def run_replay(plan: ProcessPlan, stop: StopRequest) -> None:
+    """Replay one node's readings at the recording's pace, starting after the last one found in the node's state.
 
-    A process that is late does not wait until it has caught up; no reading is left out.
+    A process that is late does not wait until it has caught up; no reading is skipped.
     """
     assert plan.pace is not None
     clock = _RecordedClock(plan.pace.first_us)
     path = Path(plan.recording)
-    since_monotonic = time.time() - time.monotonic()  # once: a clock that is set later does not move the replay
+    # The offset is taken once: setting the system clock during the replay does not move it.
+    unix_minus_monotonic = time.time() - time.monotonic()
     readings = (reading for reading in recording.read(path) if reading.node_id == plan.name)
     node = EdgeNode(plan.name, plan.name, path.name, capabilities=list(FUNCTIONS), last_heartbeat=clock())
-    with _node_work(plan, node, clock) as work:
-        to_skip = work.done
-        for event in events(readings, timeout_seconds=plan.timeout_seconds, end_us=plan.end_us):
+    with _open_pipeline(plan, node, clock) as pipeline:
+        to_skip = pipeline.processed
+        for event in iterate_events(readings, timeout_seconds=plan.timeout_seconds, end_us=plan.end_us):
             if to_skip:
                 to_skip -= isinstance(event, Reading)
                 if isinstance(event, Reading):
-                    work.remember(event.fields)
+                    pipeline.append_to_windows(event.fields)
                 continue
-            if not stop.wait(plan.pace.due(event.at_us) - since_monotonic - time.monotonic()):
+            if not stop.wait(plan.pace.due(event.at_us) - unix_minus_monotonic - time.monotonic()):
                 return
             clock.at_us = event.at_us
             if isinstance(event, Reading):
-                work.process(event.fields, at=clock().isoformat(), is_judged=True)
+                pipeline.process(event.fields, at=clock().isoformat(), with_check=True)
             else:
-                work.check()
+                pipeline.check()
 
 
 class _RecordedClock:
-    """Says the recorded time, set by whoever plays the recording."""
+    """A clock that returns the recorded time of the event being replayed."""
 
     def __init__(self, at_us: int) -> None:
         self.at_us = at_us

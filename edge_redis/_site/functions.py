@@ -1,7 +1,7 @@
-"""The functions an edge node runs over the latest readings of a field: pure, and the same for the same input.
+"""The functions that an edge node runs over the latest values of a field. They are pure.
 
-Each takes a window, the latest values oldest first, already rounded by ``rounded``: what differs
-by less than a sensor resolves is the same input, and its result can come from the cache.
+Each takes a window: the latest values, oldest first, rounded by ``round_to_resolution``. Values that
+differ by less than a sensor resolves are then equal input, and their result can come from the cache.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Window: TypeAlias = Sequence[float]
 Function: TypeAlias = Callable[[Window], dict[str, float]]
 
 SIGNIFICANT_DIGITS: Final = 3
-"""About what a sensor resolves; inputs are rounded to it."""
+"""Inputs are rounded to this many digits, about the resolution of a sensor."""
 
 SMALLEST: Final = 1e-100
-"""Spreads must be large enough to be divided by."""
+"""Smaller inputs become 0, so that no spread is too small to divide by."""
 
 _MAD_TO_DEVIATION: Final = 0.6745
 """The median absolute deviation of a standard normal distribution."""
@@ -27,8 +27,8 @@ _MEAN_AD_TO_DEVIATION: Final = 0.7979
 """Its mean absolute deviation, for windows whose median absolute deviation is 0."""
 
 
-def rounded(value: float) -> float:
-    """Return the value to three significant digits; what is smaller than anything measured is 0."""
+def round_to_resolution(value: float) -> float:
+    """Return the value rounded to three significant digits, and 0 for magnitudes below ``SMALLEST``."""
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if abs(value) >= SMALLEST else 0.0
 
 
@@ -43,11 +43,11 @@ def rolling_statistics(window: Window) -> dict[str, float]:
 
 
 def anomaly_score(window: Window) -> dict[str, float]:
-    """Return how far the latest value is from the window's median, in robust standard deviations.
+    """Return the latest value's distance from the window's median, in robust standard deviations.
 
     The modified z-score of Iglewicz and Hoaglin, "How to Detect and Handle Outliers" (1993), who call
-    a score over 3.5 an outlier. Where over half the window is one value, the median absolute
-    deviation is 0, and the mean absolute deviation takes its place.
+    a score over 3.5 an outlier. When more than half of the window is one value, the median absolute
+    deviation is 0, and the mean absolute deviation is used instead.
     """
     middle = statistics.median(window)
     distances = [abs(value - middle) for value in window]
@@ -56,13 +56,13 @@ def anomaly_score(window: Window) -> dict[str, float]:
 
 
 def compress_window(window: Window) -> dict[str, float]:
-    """Return the bytes of the window as doubles and compressed, and their ratio.
+    """Return the window's size in bytes as doubles, its compressed size, and their ratio.
 
-    Bytes of equal significance are put together before zlib, as the shuffle filter of HDF5 and Blosc
-    does: those of signs, exponents and first digits hardly differ from reading to reading.
+    Bytes of equal significance are placed side by side before zlib, as the shuffle filter of HDF5 and
+    Blosc does: those of signs, exponents and first digits hardly differ from reading to reading.
     """
     plain = struct.pack(f"<{len(window)}d", *window)
-    shuffled = b"".join(plain[place :: struct.calcsize("d")] for place in range(struct.calcsize("d")))
+    shuffled = b"".join(plain[offset :: struct.calcsize("d")] for offset in range(struct.calcsize("d")))
     packed = zlib.compress(shuffled, zlib.Z_BEST_COMPRESSION)
     return {"bytes": float(len(plain)), "compressed_bytes": float(len(packed)), "ratio": len(plain) / len(packed)}
 
@@ -72,13 +72,13 @@ FUNCTIONS: Final[Mapping[str, tuple[Function, int]]] = {
     "anomaly_score": (anomaly_score, 8),
     "compress_window": (compress_window, 30),
 }
-"""What runs on every reading: a name, the function, and how many readings its window holds at most."""
+"""The functions run on every reading, by name, each with the length of its window in readings."""
 
 WATCHED_FIELDS: Final = 2
-"""The functions run over the first so many numeric fields of a reading; the others are synced as they are."""
+"""Number of numeric fields of a reading, from the first, that the functions run over; other fields are only synced."""
 
 
-def watched(fields: Mapping[str, Any]) -> dict[str, float]:
-    """Return the first numeric fields of a reading, rounded."""
-    numbers = [(name, rounded(value)) for name, value in fields.items() if isinstance(value, float)]
+def watched_values(fields: Mapping[str, Any]) -> dict[str, float]:
+    """Return the values of a reading's first numeric fields, rounded."""
+    numbers = [(name, round_to_resolution(value)) for name, value in fields.items() if isinstance(value, float)]
     return dict(numbers[:WATCHED_FIELDS])

@@ -1,7 +1,7 @@
-"""A process of the main job: reads its plan, does its part until it is to stop, and ends with an exit code.
+"""The main function of a process of the demo site: reads its plan, runs its role, returns an exit code.
 
-It ignores Ctrl-C, which a terminal sends to everybody: the process that started it decides in
-which order they end. It ends by SIGTERM, or when that process is gone.
+A process ignores SIGINT, which a terminal sends to the whole process group: the parent decides in
+which order its processes end. It ends on SIGTERM, or when the parent has ended.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from edge_redis._site import cloud, edge, monitor
-from edge_redis._site.plan import Plan, Role, read_plan
-from edge_redis._site.stopping import Stop
+from edge_redis._site.process_plan import ProcessPlan, Role, read_plan
+from edge_redis._site.stop_request import StopRequest
 from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 
-EXIT_DONE: Final = 0
-"""It came to its end by itself."""
+EXIT_FINISHED: Final = 0
+"""The process completed its task."""
 EXIT_FAILED: Final = 1
 EXIT_STOPPED: Final = 128 + signal.SIGTERM
-"""It was asked to."""
-EXIT_STORE_AWAY: Final = os.EX_TEMPFAIL
-"""Redis cannot be reached: worth starting again, however often."""
+"""A stop was requested."""
+EXIT_STORE_UNAVAILABLE: Final = os.EX_TEMPFAIL
+"""Redis cannot be reached: the process is restarted without limit."""
 
 _STDIN: Final = 0
 
-_PARTS: Final[Mapping[Role, Callable[[Plan, Stop], None]]] = {
-    Role.EDGE: edge.live,
-    Role.REPLAY: edge.replay,
+_RUN_ROLE: Final[Mapping[Role, Callable[[ProcessPlan, StopRequest], None]]] = {
+    Role.EDGE: edge.run_live,
+    Role.REPLAY: edge.run_replay,
     Role.CLOUD: cloud.run,
     Role.MONITOR: monitor.run,
 }
 
 
 def main() -> int:
-    """Do what the plan on standard input says; return the exit code."""
+    """Run the plan that is read from standard input; return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     plan = read_plan(_STDIN)
     if plan is None:
-        return EXIT_DONE
+        return EXIT_FINISHED
     try:
-        with Stop([signal.SIGTERM, signal.SIGHUP], lifeline=_STDIN) as stop:
-            _PARTS[plan.role](plan, stop)
-            return EXIT_STOPPED if stop.asked else EXIT_DONE
+        with StopRequest([signal.SIGTERM, signal.SIGHUP], parent_pipe=_STDIN) as stop:
+            _RUN_ROLE[plan.role](plan, stop)
+            return EXIT_STOPPED if stop.is_requested else EXIT_FINISHED
     except StoreUnavailableError as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- whoever started this process shows it
-        return EXIT_STORE_AWAY
+        print(error, file=sys.stderr)  # noqa: T201 -- the supervisor reads it
+        return EXIT_STORE_UNAVAILABLE
     except EdgeRedisError as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- the same
+        print(error, file=sys.stderr)  # noqa: T201 -- the supervisor reads it
         return EXIT_FAILED
-    except Exception:  # noqa: BLE001 -- a bug: its trace goes to whoever started this process
+    except Exception:  # noqa: BLE001 -- a bug: the supervisor reads the traceback
         traceback.print_exc()
         return EXIT_FAILED

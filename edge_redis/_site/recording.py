@@ -1,12 +1,12 @@
-"""A recorded feed: CSV, plain or gzipped, with a header and one reading a line.
+"""Recordings of sensor readings: CSV, plain or gzipped, with a header and one reading a line.
 
     timestamp_ms,node_id,temperature_c,door
     1458031648545,node-1,20.48,0
 
-The first column whose name starts with ``timestamp`` is the time: a number in the unit its name
-ends with (``_s``, ``_ms``, ``_us``), or ISO 8601 where it ends with none of these (UTC where the
-text names no zone). ``node_id`` or ``node`` says whose reading it is. Every other column is a
-field: a number where it reads as one up to 1e100, else text; an empty one is left out.
+The first column whose name starts with ``timestamp`` is the time: a number in the unit that its
+name ends with (``_s``, ``_ms``, ``_us``), otherwise ISO 8601 (UTC when the text has no time zone).
+``node_id`` or ``node`` is the node's id. Every other column is a field: a number when the text is
+a number up to 1e100, otherwise text; empty fields are left out.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 MAX_NUMBER: Final = 1e100
-"""Nothing that is measured is larger, and sums and squares of such numbers are still finite."""
+"""Larger numbers are read as text, so that sums and squares of numbers stay finite."""
 MAX_NODE_BYTES: Final = 256
-"""Length of a node's name in UTF-8: keys of the cache begin with it."""
+"""Length limit of a node id in UTF-8: cache keys begin with it."""
 
 
 class Reading(NamedTuple):
-    """What one node measured at one moment."""
+    """The values that one node measured at one moment."""
 
     at_us: int
     """Unix time in microseconds."""
@@ -45,16 +45,16 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What there is in a recording, without the readings themselves."""
+    """Summary of a recording: the number of readings and their time span."""
 
     readings: Mapping[str, int]
-    """How many of each node."""
+    """Number of readings by node id."""
     first_us: int
     last_us: int
 
     @property
     def total(self) -> int:
-        """How many readings of all nodes."""
+        """Number of readings of all nodes."""
         return sum(self.readings.values())
 
     @property
@@ -67,7 +67,7 @@ def read(path: Path) -> Iterator[Reading]:
     """Yield the readings of a file, in the order of its lines.
 
     Raises:
-        InvalidArgumentError: it cannot be read, or is no such recording; the message names the line.
+        InvalidArgumentError: the file cannot be read, or is not a recording; the message names the line.
 
     """
     try:
@@ -84,10 +84,10 @@ def read(path: Path) -> Iterator[Reading]:
 
 
 def outline(path: Path) -> Outline:
-    """Read a file once and return what is in it.
+    """Read a file once and return its summary.
 
     Raises:
-        InvalidArgumentError: it cannot be read, is empty, or a node's readings go back in time.
+        InvalidArgumentError: the file cannot be read, has no readings, or a node's readings go back in time.
 
     """
     counts: dict[str, int] = {}
@@ -106,8 +106,8 @@ def outline(path: Path) -> Outline:
 
 def _open(path: Path) -> TextIO:
     with path.open("rb") as start:
-        is_packed = start.read(2) == _GZIP_MAGIC
-    if is_packed:
+        is_gzipped = start.read(2) == _GZIP_MAGIC
+    if is_gzipped:
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
 
@@ -118,33 +118,33 @@ def _readings(rows: Iterator[list[str]]) -> Iterator[Reading]:
     node = next((header.index(name) for name in _NODE_COLUMNS if name in header), None)
     if time is None or node is None:
         raise ValueError("the header needs a column timestamp, timestamp_s, _ms or _us, and one node_id")
-    moment = _moment_reader(header[time])
+    parse_time = _timestamp_parser(header[time])
     names = {index: name for index, name in enumerate(header) if index not in (time, node)}
     for row in rows:
         if not row:
             continue
         if len(row) != len(header):
             raise ValueError(f"{len(row)} values, where the header names {len(header)} columns")
-        fields = {name: _value(row[index]) for index, name in names.items() if row[index].strip()}
+        fields = {name: _parse_value(row[index]) for index, name in names.items() if row[index].strip()}
         yield Reading(
-            moment(row[time]), validation.identifier("node id", row[node].strip(), limit=MAX_NODE_BYTES), fields
+            parse_time(row[time]), validation.identifier("node id", row[node].strip(), limit=MAX_NODE_BYTES), fields
         )
 
 
-def _moment_reader(column: str) -> Callable[[str], int]:
+def _timestamp_parser(column: str) -> Callable[[str], int]:
     unit = next((size for suffix, size in _MICROSECONDS.items() if column.endswith(suffix)), None)
     if unit is None:
-        return _iso
+        return _parse_iso
     return lambda text: round(float(text) * unit)
 
 
-def _iso(text: str) -> int:
+def _parse_iso(text: str) -> int:
     moment = datetime.fromisoformat(text.strip())
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-def _value(text: str) -> float | str:
+def _parse_value(text: str) -> float | str:
     try:
         number = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the main job did, as facts. ``to_dict`` is the JSON of ``--report``; the view shows the same facts live."""
+"""The report of a demo site. ``to_dict`` is the JSON of ``--report``; the view shows the same figures live."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from edge_redis._site.replay import SPELL_RULE
 
 _WINDOWS = ", ".join(f"{name} over {length}" for name, (_, length) in FUNCTIONS.items())
 RULES: Mapping[str, str] = {
-    "readings": "a reading is processed when it is in the state: each is one update of the scope named as the node, "
+    "readings": "a reading is processed when it is in the state: each is one update of the scope with the node's name, "
     "so a scope's version is the number of its readings",
-    "heartbeats": "one with every reading, and none without",
+    "heartbeats": "one with every reading, and no others",
     "checks": "live: of every node at an interval; in a replay: one with every reading, right after its heartbeat, "
-    "and one when the timeout has passed since a reading and the next has not come",
+    "and one when the timeout has passed since a reading and no other has followed",
     "unhealthy_spells": f"live: times a node's verdict became unhealthy; in a replay: {SPELL_RULE}",
     "functions": f"every reading is one invocation of each ({_WINDOWS} readings at most), over the node's first "
     f"{WATCHED_FIELDS} numeric fields",
-    "cache": "every invocation looks up one result a field, and stores what it had to compute; the key is the node, "
-    f"the function, the field and its window, rounded to {SIGNIFICANT_DIGITS} significant digits, so misses are the "
+    "cache": "every invocation looks up one result for each field, and stores the results that it computes; the key is "
+    f"made of node, function, field and window, rounded to {SIGNIFICANT_DIGITS} significant digits, so misses are the "
     "distinct windows of each",
     "sync": "equal: version, data and checksum are the same at both ends",
 }
-"""What the numbers mean, and what a recording implies for them."""
+"""Definitions of the figures, and what a recording implies for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeFacts:
-    """One node."""
+class NodeReport:
+    """Figures of one node."""
 
     readings: int
     heartbeats: int
@@ -37,16 +37,16 @@ class NodeFacts:
     unhealthy_spells: int
     flapping: bool
     healthy: bool | None
-    """By the latest check; None where it was never checked."""
+    """Verdict of the latest check; None when the node was never checked."""
     status: str
     recommendation: str
     restarts: int
-    """How often its process was started again."""
+    """How often the node's process was restarted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FunctionFacts:
-    """One function over all nodes; latency in milliseconds, the cache included."""
+class FunctionReport:
+    """Figures of one function over all nodes; latencies in milliseconds include the cache."""
 
     count: int
     success_rate: float
@@ -56,8 +56,8 @@ class FunctionFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScopeFacts:
-    """One scope at its two ends."""
+class ScopeReport:
+    """Versions of one scope at the edge and in the cloud."""
 
     edge_version: int
     cloud_version: int
@@ -68,43 +68,43 @@ class ScopeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything, at one moment."""
+    """All figures at one moment."""
 
     run: Mapping[str, Any]
-    """What was run, on what, for how long, and why it ended."""
-    nodes: Mapping[str, NodeFacts]
-    functions: Mapping[str, FunctionFacts]
+    """Mode, server, duration in seconds, and the reason for the end."""
+    nodes: Mapping[str, NodeReport]
+    functions: Mapping[str, FunctionReport]
     cache: Mapping[str, Any]
-    scopes: Mapping[str, ScopeFacts]
-    troubles: Mapping[str, str] = field(default_factory=dict)
-    """Processes that failed, and their last words."""
+    scopes: Mapping[str, ScopeReport]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Last error of each process that failed, by the process's name."""
 
     @property
     def readings(self) -> int:
-        """Readings processed by all nodes."""
+        """Number of readings processed by all nodes."""
         return sum(node.readings for node in self.nodes.values())
 
     @property
     def invocations(self) -> int:
-        """Invocations of all functions."""
+        """Number of invocations of all functions."""
         return sum(function.count for function in self.functions.values())
 
     @property
     def pending(self) -> int:
-        """Changes that wait for the cloud."""
+        """Number of changes not yet in the cloud."""
         return sum(scope.pending for scope in self.scopes.values())
 
     @property
-    def is_settled(self) -> bool:
-        """Whether nothing waits and both ends of every scope are equal."""
+    def is_synced(self) -> bool:
+        """Whether no change is pending and every scope is equal at both ends."""
         return self.pending == 0 and all(scope.equal for scope in self.scopes.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-ready data."""
-        facts = asdict(self)
-        scopes = facts.pop("scopes")
+        """Return the report as JSON-ready data."""
+        fields = asdict(self)
+        scopes = fields.pop("scopes")
         return {
-            **facts,
+            **fields,
             "readings_processed": self.readings,
             "invocations": self.invocations,
             "sync": {

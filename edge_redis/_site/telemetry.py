@@ -1,4 +1,4 @@
-"""What the machine a process runs on is doing, by psutil: the default feed, and every heartbeat's resources."""
+"""Host telemetry by psutil: the readings of a live edge process, and the resources in its heartbeats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MB: Final = 1_000_000
 
 
 def sample() -> dict[str, float]:
-    """Return one reading of the machine and of this process; CPU in percent since the sample before."""
+    """Return one reading of the host and of this process; CPU usage is the percentage since the previous sample."""
     memory = psutil.virtual_memory()
     network = psutil.net_io_counters()
     return {
@@ -33,8 +33,8 @@ def sample() -> dict[str, float]:
     }
 
 
-def resources(fields: Mapping[str, float], active_functions: int) -> ResourceUsage:
-    """Return what a heartbeat says of the machine, from a sample."""
+def resource_usage(fields: Mapping[str, float], active_functions: int) -> ResourceUsage:
+    """Return the resources of a heartbeat, from a sample."""
     return ResourceUsage(
         cpu_percent=fields["cpu_percent"],
         memory_mb=fields["memory_mb"],

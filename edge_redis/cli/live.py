@@ -1,4 +1,4 @@
-"""The main job in tables that stay in place. The one module here that needs rich."""
+"""A view of the demo site in tables that are updated in place. The only module here that needs rich."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from rich.text import Text
 from edge_redis._site.report import Report
 from edge_redis.cli import text
 
-_NEWS_KEPT: Final = 4
+_EVENTS_KEPT: Final = 4
 _GOOD, _BAD, _DIM = "green", "bold red", "dim"
 
 
 class LiveView:
-    """A context in which the terminal shows the latest report, and the latest news under it."""
+    """A context in which the terminal shows the latest report and, below it, the latest events."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._live = Live(console=console or Console(), auto_refresh=False, transient=True)
-        self._news: deque[str] = deque(maxlen=_NEWS_KEPT)
+        self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._report: Report | None = None
 
     def __enter__(self) -> Self:
@@ -39,22 +39,22 @@ class LiveView:
         self._live.stop()
 
     def show(self, report: Report) -> None:
-        """Show how things stand."""
+        """Show the current figures."""
         self._report = report
         self._refresh()
 
-    def say(self, line: str) -> None:
-        """Show a line under the tables."""
-        self._news.append(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
+    def log(self, line: str) -> None:
+        """Show an event below the tables."""
+        self._events.append(f"{datetime.now().astimezone():%H:%M:%S}  {line}")
         self._refresh()
 
     def _refresh(self) -> None:
-        self._live.update(render(self._report, self._news), refresh=True)
+        self._live.update(render(self._report, self._events), refresh=True)
 
 
-def render(report: Report | None, news: Iterable[str]) -> RenderableType:
-    """Return what is to be seen."""
-    lines = [Text(line, style=_DIM, no_wrap=True, overflow="ellipsis") for line in news]
+def render(report: Report | None, events: Iterable[str]) -> RenderableType:
+    """Return the tables and events as one renderable."""
+    lines = [Text(line, style=_DIM, no_wrap=True, overflow="ellipsis") for line in events]
     if report is None:
         return Group(*lines)
     return Group(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_redis._services.bundle import EdgeRedis
-from edge_redis._site.stopping import FROM_A_TERMINAL, Stop
+from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
 from edge_redis.cli import options
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ def run_serve(arguments: argparse.Namespace) -> int:
     with _collector(arguments) as collector:
         from edge_redis.exporters.prometheus import Endpoint  # noqa: PLC0415 -- prometheus_client is an extra
 
-        with Stop(FROM_A_TERMINAL) as stop, Endpoint(collector, port=arguments.port, host=arguments.host) as endpoint:
+        with (
+            StopRequest(TERMINAL_SIGNALS) as stop,
+            Endpoint(collector, port=arguments.port, host=arguments.host) as endpoint,
+        ):
             print(f"http://{arguments.host}:{endpoint.port}/metrics  Ctrl-C ends", flush=True)
             while stop.wait(_LONG_SECONDS):
                 """Nothing else is to be done here."""

@@ -20,7 +20,7 @@ from edge_redis._io.sinks import ExecSink, WebhookSink
 from edge_redis._services.health import HealthMonitor
 from edge_redis._services.health_relay import TransitionRelay
 from edge_redis._services.health_watch import HealthWatch
-from edge_redis._site.stopping import FROM_A_TERMINAL, Stop
+from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
 from edge_redis.cli import options
 from edge_redis.cli.watching import Console, Watching
 from edge_redis.errors import InvalidArgumentError
@@ -96,12 +96,12 @@ def run(arguments: argparse.Namespace) -> int:
         monitor = stack.enter_context(HealthMonitor(client, arguments.heartbeat_timeout, namespace=arguments.namespace))
         relays = [stack.enter_context(relay) for relay in _relays(client, arguments)]
         watch = stack.enter_context(_watch(client, arguments))
-        stop = stack.enter_context(Stop(FROM_A_TERMINAL))
+        stop = stack.enter_context(StopRequest(TERMINAL_SIGNALS))
         watching = Watching(monitor, watch, Console(as_json=arguments.json), since=arguments.since)
         for relay in relays:
             relay.start()
         watching.run(stop, duration)
-    return 130 if stop.first is signal.SIGINT else 0
+    return 130 if stop.first_signal is signal.SIGINT else 0
 
 
 def _watch(client: Any, arguments: argparse.Namespace) -> HealthWatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from edge_redis._site.report import FunctionFacts, NodeFacts, Report, ScopeFacts
+from edge_redis._site.report import FunctionReport, NodeReport, Report, ScopeReport
 
 NODE_HEADER: Final = ("node", "readings", "heartbeats", "checks", "unhealthy spells", "flapping", "health", "status")
 FUNCTION_HEADER: Final = ("function", "count", "success", "avg ms", "p50 ms", "p95 ms")
@@ -14,19 +14,19 @@ SCOPE_HEADER: Final = ("scope", "edge version", "cloud version", "pending", "con
 _HEALTH: Final = {True: "healthy", False: "UNHEALTHY", None: "-"}
 
 
-def node_row(name: str, node: NodeFacts) -> Sequence[str]:
+def node_row(name: str, node: NodeReport) -> Sequence[str]:
     """Return a node's cells."""
     counts = (node.readings, node.heartbeats, node.checks, node.unhealthy_spells)
     return (name, *map(_count, counts), _yes(node.flapping), _HEALTH[node.healthy], node.status)
 
 
-def function_row(name: str, function: FunctionFacts) -> Sequence[str]:
+def function_row(name: str, function: FunctionReport) -> Sequence[str]:
     """Return a function's cells."""
     latencies = (f"{value:.2f}" for value in (function.avg_ms, function.p50_ms, function.p95_ms))
     return (name, _count(function.count), f"{function.success_rate:.1f}%", *latencies)
 
 
-def scope_row(name: str, scope: ScopeFacts) -> Sequence[str]:
+def scope_row(name: str, scope: ScopeReport) -> Sequence[str]:
     """Return a scope's cells."""
     counts = (scope.edge_version, scope.cloud_version, scope.pending, scope.conflicts)
     return (name, *map(_count, counts), _yes(scope.equal))
@@ -70,7 +70,7 @@ def report(facts: Report) -> str:
         _table(FUNCTION_HEADER, [function_row(*item) for item in facts.functions.items()]),
         _table(SCOPE_HEADER, [scope_row(*item) for item in facts.scopes.items()]),
         [cache_line(facts), sync_line(facts)],
-        [f"{name} failed and was started again: {words}" for name, words in facts.troubles.items()],
+        [f"{name} failed and was restarted: {words}" for name, words in facts.failures.items()],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 

@@ -1,4 +1,4 @@
-"""edge-redis up: the main job."""
+"""edge-redis up: the demo site."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from edge_redis._site.job import Job
+from edge_redis._site.demo import DemoSite
 from edge_redis._site.report import Report
 from edge_redis._site.settings import Settings
-from edge_redis._site.stopping import FROM_A_TERMINAL, Stop
+from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
 from edge_redis.cli import options, text
 from edge_redis.cli.view import choose_view
 from edge_redis.errors import EdgeRedisError
@@ -55,15 +55,15 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the main job; return 0, 1 where something failed or is not handed over, 130 after Ctrl-C."""
+    """Run the demo site; return 0, 1 when a process failed or changes are still pending, 130 after Ctrl-C."""
     settings = _settings(arguments)
     if arguments.report is not None:
         _refuse_unwritable(arguments.report)
     with ExitStack() as stack:
         view = stack.enter_context(choose_view(is_quiet=arguments.quiet))
-        job = Job(settings, view, stop := Stop(FROM_A_TERMINAL))
+        site = DemoSite(settings, view, stop := StopRequest(TERMINAL_SIGNALS))
         with stop:
-            report = job.run()
+            report = site.run()
     print(text.report(report))
     if arguments.report is not None:
         arguments.report.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
@@ -93,8 +93,8 @@ def _refuse_unwritable(path: Path) -> None:
         raise EdgeRedisError(f"the report cannot be written: {error}") from error
 
 
-def _exit_code(report: Report, stop: Stop) -> int:
-    if stop.first is signal.SIGINT:
+def _exit_code(report: Report, stop: StopRequest) -> int:
+    if stop.first_signal is signal.SIGINT:
         return 130
-    is_well = report.run["ended_by"] != "trouble" and (report.is_settled or stop.count > 1)
+    is_well = report.run["ended_by"] != "failed process" and (report.is_synced or stop.signal_count > 1)
     return 0 if is_well else 1

@@ -1,4 +1,4 @@
-"""What is seen of the main job while it runs: tables that stay in place, plain lines, or nothing."""
+"""Views of a running demo site: tables that are updated in place, plain lines, or nothing."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from edge_redis._site.job import View
+from edge_redis._site.demo import View
 from edge_redis._site.report import Report
 from edge_redis.cli import text
 
 _LINE_SECONDS: Final = 2.0
 
 
-class Silent:
+class QuietView:
     """Shows nothing."""
 
     def show(self, report: Report) -> None:
         """Show nothing."""
 
-    def say(self, line: str) -> None:
-        """Say nothing."""
+    def log(self, line: str) -> None:
+        """Show nothing."""
 
 
-class Lines:
+class LineView:
     """Prints a line every two seconds: for a pipe, a file, or a terminal without rich."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
     def show(self, report: Report) -> None:
-        """Print how things stand, where it is time."""
+        """Print the current figures, at most every two seconds."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _LINE_SECONDS
@@ -41,19 +41,19 @@ class Lines:
         if ill:
             print(f"unhealthy: {', '.join(ill)}", flush=True)
 
-    def say(self, line: str) -> None:
-        """Print it."""
+    def log(self, line: str) -> None:
+        """Print the event."""
         print(line, flush=True)
 
 
 def choose_view(*, is_quiet: bool) -> AbstractContextManager[View]:
-    """Return what fits: tables on a terminal where rich is installed, else lines."""
+    """Return tables when output is a terminal and rich is installed, otherwise lines."""
     if is_quiet:
-        return nullcontext(Silent())
+        return nullcontext(QuietView())
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         try:
             from edge_redis.cli.live import LiveView  # noqa: PLC0415 -- rich is an extra
         except ImportError:
-            return nullcontext(Lines())
+            return nullcontext(LineView())
         return LiveView()
-    return nullcontext(Lines())
+    return nullcontext(LineView())

@@ -10,7 +10,7 @@ from typing import Final
 from edge_redis._io.sinks import as_json
 from edge_redis._services.health import HealthMonitor
 from edge_redis._services.health_watch import HealthWatch
-from edge_redis._site.stopping import Stop
+from edge_redis._site.stop_request import StopRequest
 from edge_redis.errors import StoreError
 from edge_redis.models import Transition, WatchRound
 
@@ -72,7 +72,7 @@ class Watching:
         self._said: object = None
         self._is_away = False
 
-    def run(self, stop: Stop, duration: float | None) -> None:
+    def run(self, stop: StopRequest, duration: float | None) -> None:
         """Go on until asked to stop, or for so long in seconds."""
         if self._position is None:
             newest = self._monitor.transitions(1)

@@ -20,18 +20,18 @@ import psutil
 import pytest
 
 from support.deadline import eventually
-from support.jobs import Job
+from support.demo_runs import DemoRun
 from support.recordings import differences, excerpt, implied, shared_data, synthetic
 
-Start = Callable[..., Job]
+Start = Callable[..., DemoRun]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    jobs: list[Job] = []
+    jobs: list[DemoRun] = []
 
-    def begin(*arguments: str, **options: Any) -> Job:
-        jobs.append(Job(tmp_path, *arguments, **options))
+    def begin(*arguments: str, **options: Any) -> DemoRun:
+        jobs.append(DemoRun(tmp_path, *arguments, **options))
         return jobs[-1]
 
     yield begin
@@ -199,7 +199,7 @@ def test_a_killed_edge_process_goes_on_where_it_was(start: Start, tmp_path: Path
     spells = {name: node["unhealthy_spells"] for name, node in expected["nodes"].items()}
     assert {name: node["unhealthy_spells"] for name, node in report["nodes"].items()} == spells
     assert sum(node["restarts"] for node in report["nodes"].values()) == 1
-    assert list(report["troubles"].values()) == ["ended by SIGKILL"]
+    assert list(report["failures"].values()) == ["ended by SIGKILL"]
 
 
 def test_a_killed_cloud_worker_and_a_killed_server_are_started_again(start: Start, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_killed_cloud_worker_and_a_killed_server_are_started_again(start: Star
     assert job.end() == 0, job.output.read_text()
     job.assert_nothing_is_left()
     report = json.loads(report_path.read_text())
-    assert job.said("the server ended: starting it again on its data")
+    assert job.said("the server ended: restarting it on its data")
     assert differences(report["sync"], implied(path, 5)["sync"]) == []
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from edge_redis._site import supervisor as room
-from edge_redis._site.plan import Plan, Role
+from edge_redis._site import supervisor as supervision
+from edge_redis._site.process_plan import ProcessPlan, Role
 from edge_redis._site.replay import Pace
 from edge_redis._site.supervisor import Child, Supervisor
 from support.deadline import eventually
@@ -19,54 +19,54 @@ from support.deadline import eventually
 
 @pytest.fixture
 def supervisor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
-    monkeypatch.setattr(room, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_SECONDS", 0.01)
     with Supervisor(time.sleep, lambda: False) as made:
         yield made
 
 
-def plan(role: Role, url: str, **facts: Any) -> Plan:
+def plan(role: Role, url: str, **facts: Any) -> ProcessPlan:
     common: dict[str, Any] = {
         "namespace": "ns",
-        "run": "r",
+        "run_id": "r",
         "cache_size": 10,
         "timeout_seconds": 1.0,
         "interval_seconds": 0.05,
     }
-    return Plan(role=role, name=str(role), url=url, **{**common, **facts})
+    return ProcessPlan(role=role, name=str(role), url=url, **{**common, **facts})
 
 
 def tended(supervisor: Supervisor, child: Child, attribute: str) -> Any:
     def look() -> Any:
-        supervisor.tend()
+        supervisor.poll()
         return getattr(child, attribute)
 
     return look
 
 
-def test_what_cannot_work_is_given_up_with_its_last_words(supervisor: Supervisor) -> None:
+def test_what_cannot_work_is_given_up_with_its_last_error(supervisor: Supervisor) -> None:
     facts = {"recording": "/nowhere.csv", "pace": Pace(0.0, 0, 1.0)}
     child = supervisor.start(plan(Role.REPLAY, "redis://127.0.0.1:1/0", **facts, namespace="a{b}"))
     eventually(tended(supervisor, child, "is_given_up"), seconds=60)
     assert (child.failures, child.restarts, child.pid) == (5, 4, None)
-    assert "namespace must not contain braces" in child.last_words
+    assert "namespace must not contain braces" in child.last_error
 
 
 def test_what_only_waits_for_its_server_is_never_given_up(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "FAILURES_IN_A_ROW", 1)
+    monkeypatch.setattr(supervision, "MAX_EARLY_FAILURES", 1)
     child = supervisor.start(plan(Role.MONITOR, "redis://127.0.0.1:1/0"))
     eventually(lambda: tended(supervisor, child, "failures")() >= 2, seconds=60)
     assert child.is_given_up is False
-    assert "refused" in child.last_words
+    assert "refused" in child.last_error
 
 
-def test_one_that_ends_by_itself_is_done(supervisor: Supervisor, valkey: Any, tmp_path: Path) -> None:
+def test_one_that_ends_by_itself_is_finished(supervisor: Supervisor, valkey: Any, tmp_path: Path) -> None:
     path = tmp_path / "feed.csv"
     path.write_text("timestamp_s,node_id,x\n1,replay,2\n")
     child = supervisor.start(plan(Role.REPLAY, valkey.url, recording=str(path), pace=Pace(0.0, 0, 1.0)))
-    eventually(tended(supervisor, child, "is_done"), seconds=30)
-    supervisor.tend()
+    eventually(tended(supervisor, child, "is_finished"), seconds=30)
+    supervisor.poll()
     assert (child.failures, child.restarts, child.pid) == (0, 0, None)
 
 
@@ -77,9 +77,9 @@ def test_one_that_is_ended_by_somebody_else_comes_back(supervisor: Supervisor, v
         assert child.pid is not None
         psutil.Process(child.pid).terminate()
         eventually(tended(supervisor, child, "restarts"), seconds=30)
-        assert child.last_words == "ended with exit code 143"
-        supervisor.end([child], grace_seconds=10)
-        assert (child.pid, child.is_done, child.failures) == (None, True, 1)
+        assert child.last_error == "ended with exit code 143"
+        supervisor.stop([child], grace_seconds=10)
+        assert (child.pid, child.is_finished, child.failures) == (None, True, 1)
 
 
 def test_one_that_does_not_listen_is_killed_after_the_grace(supervisor: Supervisor, valkey: Any) -> None:
@@ -90,7 +90,7 @@ def test_one_that_does_not_listen_is_killed_after_the_grace(supervisor: Supervis
     process = psutil.Process(child.pid)
     process.suspend()
     begun = time.monotonic()
-    supervisor.end([child], grace_seconds=0.3)
+    supervisor.stop([child], grace_seconds=0.3)
     assert 0.3 <= time.monotonic() - begun < 5
     assert not process.is_running()
 

@@ -1,6 +1,6 @@
 """Recordings to replay, and what each implies for the report: a plain computation over the file.
 
-It shares nothing with the agent but the three functions' names and windows, which the report states.
+It shares nothing with the demo site but the three functions' names and windows, which the report states.
 """
 
 from __future__ import annotations

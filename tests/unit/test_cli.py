@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import edge_redis
-from edge_redis._site.report import FunctionFacts, NodeFacts, Report, ScopeFacts
+from edge_redis._site.report import FunctionReport, NodeReport, Report, ScopeReport
 from edge_redis.cli import text, view
 from edge_redis.cli.live import LiveView
 from edge_redis.cli.main import main
@@ -24,7 +24,7 @@ def report(**changes: Any) -> Report:
     facts: dict[str, Any] = {
         "run": {"mode": "live", "namespace": "up-1", "server": "given", "seconds": 2.04, "ended_by": "duration"},
         "nodes": {
-            "edge-1": NodeFacts(
+            "edge-1": NodeReport(
                 readings=1200,
                 heartbeats=1200,
                 checks=7,
@@ -36,9 +36,9 @@ def report(**changes: Any) -> Report:
                 restarts=0,
             )
         },
-        "functions": {"anomaly_score": FunctionFacts(count=3, success_rate=100.0, avg_ms=1.234, p50_ms=1.0, p95_ms=2)},
+        "functions": {"anomaly_score": FunctionReport(count=3, success_rate=100.0, avg_ms=1.234, p50_ms=1.0, p95_ms=2)},
         "cache": {"size": 2, "hits": 1, "misses": 2, "hit_rate": 33.333, "evictions": 0},
-        "scopes": {"edge-1": ScopeFacts(edge_version=3, cloud_version=2, pending=1, conflicts=0, equal=False)},
+        "scopes": {"edge-1": ScopeReport(edge_version=3, cloud_version=2, pending=1, conflicts=0, equal=False)},
     }
     return Report(**{**facts, **changes})
 
@@ -163,14 +163,14 @@ def test_doctor_fails_where_redis_would_evict_what_waits(capsys: pytest.CaptureF
 
 
 def test_the_report_in_words() -> None:
-    lines = text.report(report(troubles={"monitor": "ended by SIGKILL"})).splitlines()
+    lines = text.report(report(failures={"monitor": "ended by SIGKILL"})).splitlines()
     assert lines[0] == "edge-redis up, live: duration after 2.0 s: 1,200 readings processed, 3 functions invoked"
     assert "edge-1     1,200       1,200       7                 2       yes  UNHEALTHY  online" in lines
     assert "anomaly_score      3   100.0%    1.23    1.00    2.00" in lines
     assert "edge-1             3              2        1          0     no" in lines
     assert "cache: 2 entries, 1 hits, 2 misses (33.3% hits), 0 evictions" in lines
     assert "sync: 1 pending, 0 conflicts, ENDS DIFFER" in lines
-    assert lines[-1] == "monitor failed and was started again: ended by SIGKILL"
+    assert lines[-1] == "monitor failed and was restarted: ended by SIGKILL"
 
 
 def test_the_report_as_json() -> None:
@@ -180,12 +180,12 @@ def test_the_report_as_json() -> None:
     assert facts["nodes"]["edge-1"]["unhealthy_spells"] == 2
     scope = {"edge_version": 3, "cloud_version": 2, "pending": 1, "conflicts": 0, "equal": False}
     assert facts["sync"] == {"scopes": {"edge-1": scope}, "pending": 1, "conflicts": 0, "all_equal": False}
-    assert "silence longer than the heartbeat timeout" in facts["rules"]["unhealthy_spells"]
+    assert "gap longer than the heartbeat timeout" in facts["rules"]["unhealthy_spells"]
 
 
 def test_lines_for_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     with view.choose_view(is_quiet=False) as lines:
-        lines.say("something happened")
+        lines.log("something happened")
         lines.show(report())
         lines.show(report())  # within two seconds of the other
     out = capsys.readouterr().out.splitlines()
@@ -195,16 +195,16 @@ def test_lines_for_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_where_it_is_to_be_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with view.choose_view(is_quiet=True) as silent:
-        silent.say("something happened")
-        silent.show(report())
+    with view.choose_view(is_quiet=True) as quiet:
+        quiet.log("something happened")
+        quiet.show(report())
     assert capsys.readouterr().out == ""
 
 
 def test_tables_for_a_terminal() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
     with LiveView(console) as live:
-        live.say("something happened")
+        live.log("something happened")
         live.show(report())
     file = console.file
     assert isinstance(file, io.StringIO)
@@ -220,7 +220,7 @@ def test_a_terminal_without_rich_gets_lines(monkeypatch: pytest.MonkeyPatch) -> 
         assert isinstance(chosen, LiveView)
     monkeypatch.setitem(sys.modules, "edge_redis.cli.live", None)
     with view.choose_view(is_quiet=False) as chosen:
-        assert isinstance(chosen, view.Lines)
+        assert isinstance(chosen, view.LineView)
 
 
 def test_an_empty_recording_is_refused_before_a_server_is_started(

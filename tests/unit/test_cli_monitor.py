@@ -20,7 +20,7 @@ from edge_redis import (
     Transition,
     WatchRound,
 )
-from edge_redis._site.stopping import Stop
+from edge_redis._site.stop_request import StopRequest
 from edge_redis.cli import monitor as command
 from edge_redis.cli.watching import Console, Watching, duty_line, line
 
@@ -28,7 +28,7 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Steps:
-    """Stands in for Stop: does one thing after another, then asks to stop."""
+    """Stands in for StopRequest: does one thing after another, then asks to stop."""
 
     def __init__(self, *deeds: Callable[[], object]) -> None:
         self._deeds = list(deeds)
@@ -50,7 +50,7 @@ class Site:
 
     def run(self, *deeds: Callable[[], object]) -> None:
         watching = Watching(self.monitor, self.watch, Console(as_json=self.as_json), since=self.since)
-        watching.run(cast("Stop", Steps(*deeds)), None)
+        watching.run(cast("StopRequest", Steps(*deeds)), None)
 
     def beat(self, status: EdgeNodeStatus) -> None:
         self.monitor.heartbeat(EdgeNode("n\x1b[2J1", "n1", status=status))

@@ -14,10 +14,10 @@ import psutil
 
 from support.deadline import eventually
 
-_MARK = "EDGE_REDIS_TEST_JOB"
+_MARK = "EDGE_REDIS_TEST_RUN"
 
 
-class Job:
+class DemoRun:
     """One run, with a folder for its temporary files, and a mark in the environment of all its processes."""
 
     def __init__(self, folder: Path, *arguments: str, **options: Any) -> None:
@@ -66,7 +66,7 @@ class Job:
     @property
     def parts(self) -> list[psutil.Process]:
         """The edge processes, the worker and the monitor, oldest first."""
-        return sorted(self.named("_boot.py"), key=lambda process: (process.create_time(), process.pid))
+        return sorted(self.named("_start.py"), key=lambda process: (process.create_time(), process.pid))
 
     def servers(self) -> list[psutil.Process]:
         """The server itself."""

@@ -11,7 +11,7 @@ import pytest
 
 from edge_redis import EdgeNode, EdgeRedis, ResourceUsage
 from edge_redis._site.observer import Observer
-from edge_redis._site.work import NodeWork, cache_key
+from edge_redis._site.pipeline import ReadingPipeline, cache_key
 
 START = datetime(2016, 3, 15, 8, tzinfo=UTC)
 
@@ -29,11 +29,11 @@ class Bench:
             health={"heartbeat_timeout_seconds": 8.0, "clock": lambda: self.now},
         )
 
-    def work(self, run: str = "run-1") -> NodeWork:
-        return NodeWork(self.services, EdgeNode("n1", "n1", last_heartbeat=START), run=run)
+    def work(self, run: str = "run-1") -> ReadingPipeline:
+        return ReadingPipeline(self.services, EdgeNode("n1", "n1", last_heartbeat=START), run_id=run)
 
     def report(self, run: str = "run-1") -> Any:
-        with Observer(self.services, ["n1", "n2"], run=run) as observer:
+        with Observer(self.services, ["n1", "n2"], run_id=run) as observer:
             return observer.report({}, {}, {})
 
 
@@ -47,7 +47,7 @@ def bench() -> Iterator[Bench]:
 
 def test_one_reading_does_everything_once(bench: Bench) -> None:
     work = bench.work()
-    work.process({"a": 1.0, "b": 2.0, "door": "open"}, at="t1", is_judged=True)
+    work.process({"a": 1.0, "b": 2.0, "door": "open"}, at="t1", with_check=True)
     work.close()
     state = bench.services.synchronizer("n1").get_local_state()
     assert state is not None
@@ -67,7 +67,7 @@ def test_one_reading_does_everything_once(bench: Bench) -> None:
     assert [function.count for function in report.functions.values()] == [1, 1, 1]
     assert (report.cache["misses"], report.cache["hits"], report.cache["size"]) == (6, 0, 6)
     assert (report.scopes["n1"].edge_version, report.scopes["n1"].cloud_version) == (1, 0)
-    assert (report.scopes["n1"].pending, report.scopes["n1"].equal, report.is_settled) == (1, False, False)
+    assert (report.scopes["n1"].pending, report.scopes["n1"].equal, report.is_synced) == (1, False, False)
     assert report.nodes["n2"].status == "unknown"
     assert report.scopes["n2"].equal is True
 
@@ -88,11 +88,11 @@ def test_later_readings_are_deltas_and_equal_windows_hit_the_cache(bench: Bench)
 
 def test_a_silence_is_judged_by_the_clock_given(bench: Bench) -> None:
     work = bench.work()
-    work.process({"a": 1.0}, at="", is_judged=True)
+    work.process({"a": 1.0}, at="", with_check=True)
     bench.now = START + timedelta(seconds=8)
     work.check()
     bench.now = START + timedelta(seconds=8.001)
-    work.process({"a": 1.0}, at="", is_judged=True)
+    work.process({"a": 1.0}, at="", with_check=True)
     work.close()
     node = bench.report().nodes["n1"]
     assert (node.checks, node.unhealthy_spells, node.healthy) == (3, 1, True)
@@ -109,9 +109,9 @@ def test_the_next_process_goes_on_with_the_same_windows(bench: Bench) -> None:
     for fields in readings[:11]:
         first.process(fields, at="")
     second = bench.work()  # the first one was killed
-    assert second.done == 11
+    assert second.processed == 11
     for fields in readings[:11]:
-        second.remember(fields)
+        second.append_to_windows(fields)
     for fields in readings[11:]:
         second.process(fields, at="")
     expected = whole.services.synchronizer("n1").get_local_state()
@@ -129,7 +129,7 @@ def test_progress_of_another_run_is_not_taken_for_this_one(bench: Bench) -> None
     first = bench.work("run-1")
     first.process({"a": 1.0, "old": "x"}, at="")
     second = bench.work("run-2")
-    assert second.done == 0
+    assert second.processed == 0
     second.process({"a": 2.0}, at="")
     state = bench.services.synchronizer("n1").get_local_state()
     assert state is not None

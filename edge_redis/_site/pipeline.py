@@ -1,9 +1,10 @@
-"""What an edge process does with one reading: the four services, in an order that survives a kill.
+"""The processing of one reading by an edge process: all four services, in an order that survives a kill.
 
-heartbeat, (on the recording's clock: a check), the functions with the cache before them, and last
-of all the state's next version, which says that the reading is done. A process that is killed and
-started again reads there how far it came: no reading is lost or done twice in the state. Counts
-are buffered, as EdgeMetrics and EdgeCache do it: those of the last second before a kill are lost.
+A heartbeat (in a replay, followed by a check), then the functions with the cache in front of them,
+and last the next version of the node's state, which records that the reading is done. A process
+that is killed and restarted reads there how far it came, so no reading is lost or processed twice
+in the state. Counts are buffered by EdgeMetrics and EdgeCache: those of the last second before a
+kill are lost.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from edge_redis._services.bundle import EdgeRedis
-from edge_redis._site.functions import FUNCTIONS, watched
-from edge_redis._site.opening import open_operations
+from edge_redis._site.functions import FUNCTIONS, watched_values
+from edge_redis._site.services import open_operation_metrics
 from edge_redis.models import EdgeNode, ResourceUsage
 
 _Results: TypeAlias = dict[str, dict[str, float]]
@@ -24,65 +25,65 @@ _LONGEST_WINDOW: Final = max(length for _, length in FUNCTIONS.values())
 
 
 def cache_key(node_id: str, function: str, field: str, window: Sequence[float]) -> str:
-    """Return the key of a function's result: for equal windows of a node's field, the same key."""
+    """Return the cache key of a function's result; equal windows of a node's field have equal keys."""
     digest = hashlib.blake2b(repr((field, window)).encode(), digest_size=12).hexdigest()
     return f"{node_id}:{function}:{digest}"
 
 
-class NodeWork:
-    """The work of one node. ``run`` names the main job's run, so that an older one's progress is not taken for its."""
+class ReadingPipeline:
+    """Processes the readings of one node. Progress of another ``run_id`` in the node's state is ignored."""
 
-    def __init__(self, services: EdgeRedis, node: EdgeNode, *, run: str) -> None:
+    def __init__(self, services: EdgeRedis, node: EdgeNode, *, run_id: str) -> None:
         self._cache, self._health, self._metrics = services.cache, services.health, services.metrics
-        self._operations = open_operations(services)
+        self._operations = open_operation_metrics(services)
         self._synchronizer = services.synchronizer(node.id, origin=node.id)
         self._node = node
-        self._run = run
+        self._run_id = run_id
         self._windows: dict[str, deque[float]] = {}
         state = self._synchronizer.get_local_state()
-        self._done = int(state.data["readings"]) if state and state.data.get("run") == run else 0
+        self._processed = int(state.data["readings"]) if state and state.data.get("run") == run_id else 0
 
     @property
-    def done(self) -> int:
-        """Readings of this run that are in the state."""
-        return self._done
+    def processed(self) -> int:
+        """Number of readings of this run that are in the state."""
+        return self._processed
 
-    def remember(self, fields: Mapping[str, Any]) -> None:
-        """Take a reading into the windows."""
-        for name, value in watched(fields).items():
+    def append_to_windows(self, fields: Mapping[str, Any]) -> None:
+        """Append a reading's values to the functions' windows."""
+        for name, value in watched_values(fields).items():
             self._windows.setdefault(name, deque(maxlen=_LONGEST_WINDOW)).append(value)
 
     def process(
-        self, fields: Mapping[str, Any], *, at: str, resources: ResourceUsage | None = None, is_judged: bool = False
+        self, fields: Mapping[str, Any], *, at: str, resources: ResourceUsage | None = None, with_check: bool = False
     ) -> None:
-        """Do everything that one reading asks for.
+        """Process one reading.
 
-        ``at`` is its time in ISO 8601; ``is_judged`` has the node checked right after its heartbeat.
+        ``at`` is its time in ISO 8601; ``with_check`` checks the node right after its heartbeat.
         """
         with self._operations.track("heartbeat", self._node.id):
             self._health.heartbeat(self._node, resources=resources)
-        if is_judged:
+        if with_check:
             self.check()
-        self.remember(fields)
+        self.append_to_windows(fields)
         computed: _Results = {}
         results = {name: self._run_function(name, computed) for name in FUNCTIONS}
         if computed:
             self._cache.put_many(computed)
-        update = {**fields, "run": self._run, "readings": self._done + 1, "at": at, "results": results}
-        self._synchronizer.update_local(update, is_delta=self._done > 0)
-        self._done += 1
+        update = {**fields, "run": self._run_id, "readings": self._processed + 1, "at": at, "results": results}
+        self._synchronizer.update_local(update, is_delta=self._processed > 0)
+        self._processed += 1
 
     def check(self) -> None:
-        """Have the node judged now."""
+        """Check the node now."""
         with self._operations.track("check", self._node.id):
             self._health.check_node(self._node.id)
 
     def close(self) -> None:
-        """Deliver what was counted beside the functions; the services deliver the rest when they close."""
+        """Flush the operation metrics; the services flush their own buffers when they are closed."""
         self._operations.close()
 
     def _run_function(self, name: str, computed: _Results) -> _Results:
-        """Return the function's result a field, from the cache or else computed, and noted as such."""
+        """Return the function's result for each field; results that were not cached are added to ``computed``."""
         function, length = FUNCTIONS[name]
         windows = {field: list(window)[-length:] for field, window in self._windows.items()}
         with self._metrics.track(name, self._node.id):

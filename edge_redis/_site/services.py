@@ -1,4 +1,4 @@
-"""The services as every process of the main job opens them: the same names and limits for all."""
+"""The services as every process of the demo site opens them: the same names and limits for all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from edge_redis._services.bundle import EdgeRedis
 from edge_redis._services.metrics import EdgeMetrics
 
 CACHE_TTL_SECONDS: Final = 24 * 3600.0
-"""Results of pure functions do not age; they go when the cache is full."""
+"""Results of pure functions do not become stale; they are evicted when the cache is full."""
 MAX_TRANSITIONS: Final = 100_000
-"""Changes of health kept, and read, at most."""
+"""Health transitions kept, and read, at most."""
 
 
 def open_services(
@@ -23,7 +23,7 @@ def open_services(
     cache_size: int,
     clock: Callable[[], datetime] | None = None,
 ) -> EdgeRedis:
-    """Return the services of a namespace; nothing is sent yet."""
+    """Return the services of a namespace. Nothing is sent to the server yet."""
     return EdgeRedis.from_url(
         url,
         namespace=namespace,
@@ -36,6 +36,11 @@ def open_services(
     )
 
 
-def open_operations(services: EdgeRedis) -> EdgeMetrics:
-    """Return where heartbeats and checks are counted, apart from the functions."""
-    return EdgeMetrics(services.client, namespace=f"{services.namespace}.operations")
+def open_operation_metrics(services: EdgeRedis) -> EdgeMetrics:
+    """Return the metrics that count heartbeats and checks, separate from those of the functions."""
+    return EdgeMetrics(services.client, namespace=operations_namespace(services.namespace))
+
+
+def operations_namespace(namespace: str) -> str:
+    """Return the namespace of a site's operation metrics."""
+    return f"{namespace}.operations"

@@ -14,12 +14,12 @@ from edge_redis._site.functions import (
     anomaly_score,
     compress_window,
     rolling_statistics,
-    rounded,
-    watched,
+    round_to_resolution,
+    watched_values,
 )
 from edge_redis._site.recording import MAX_NUMBER
 
-windows = st.lists(st.floats(-MAX_NUMBER, MAX_NUMBER).map(rounded), min_size=1, max_size=30)
+windows = st.lists(st.floats(-MAX_NUMBER, MAX_NUMBER).map(round_to_resolution), min_size=1, max_size=30)
 
 
 def test_rolling_statistics_of_an_example() -> None:
@@ -80,9 +80,9 @@ def test_rolling_statistics_are_those_of_the_window(window: list[float]) -> None
     ],
 )
 def test_rounding_keeps_three_digits(value: float, expected: float) -> None:
-    assert rounded(value) == expected
+    assert round_to_resolution(value) == expected
 
 
 def test_the_first_two_numeric_fields_are_watched() -> None:
-    assert watched({"door": "open", "a": 1.2345, "b": 2.0, "c": 3.0}) == {"a": 1.23, "b": 2.0}
-    assert watched({"door": "open"}) == {}
+    assert watched_values({"door": "open", "a": 1.2345, "b": 2.0, "c": 3.0}) == {"a": 1.23, "b": 2.0}
+    assert watched_values({"door": "open"}) == {}

@@ -1,8 +1,8 @@
-"""Starts a process of the main job; run by its path, as ``python -P _boot.py``.
+"""Entry script of a process of the demo site; run by its path, as ``python -P _start.py``.
 
-``-P`` keeps the folder it is started in off the import path: a file named redis.py there must
-not be imported. The package is the very one that this file belongs to, and not another that the
-interpreter would find first.
+``-P`` keeps the working directory off the import path, so that a file named redis.py there is not
+imported. The package is loaded from this file's own location, so that a process runs the same
+code as the command that started it, whatever else is installed.
 """
 
 import sys

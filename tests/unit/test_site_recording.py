@@ -10,7 +10,7 @@ import pytest
 
 from edge_redis import InvalidArgumentError, InvalidKeyError
 from edge_redis._site.recording import Outline, Reading, outline, read
-from edge_redis._site.replay import Look, Pace, events
+from edge_redis._site.replay import Pace, TimeoutCheck, iterate_events
 from support.recordings import silences, synthetic
 
 
@@ -99,15 +99,15 @@ def reading(seconds: float) -> Reading:
 
 def test_a_look_comes_when_the_timeout_has_passed_and_not_at_the_timeout() -> None:
     first, second, third = reading(0), reading(8), reading(16.001)
-    found = list(events([first, second, third], timeout_seconds=8, end_us=third.at_us + 8_000_001))
-    assert found == [first, second, Look(16_000_000), third, Look(24_001_000)]
-    assert list(events([third], timeout_seconds=8, end_us=third.at_us + 8_000_000)) == [third]
-    assert list(events([], timeout_seconds=8, end_us=99)) == []
+    found = list(iterate_events([first, second, third], timeout_seconds=8, end_us=third.at_us + 8_000_001))
+    assert found == [first, second, TimeoutCheck(16_000_000), third, TimeoutCheck(24_001_000)]
+    assert list(iterate_events([third], timeout_seconds=8, end_us=third.at_us + 8_000_000)) == [third]
+    assert list(iterate_events([], timeout_seconds=8, end_us=99)) == []
 
 
 def test_a_look_at_a_silence_is_never_short_of_the_timeout_in_whole_milliseconds() -> None:
-    found = list(events([Reading(1_999, "n", {}), reading(9)], timeout_seconds=0.0015, end_us=9_000_000))
-    assert found[1] == Look(3_000)  # the heartbeat is kept as 1 ms, the timeout is 1.5
+    found = list(iterate_events([Reading(1_999, "n", {}), reading(9)], timeout_seconds=0.0015, end_us=9_000_000))
+    assert found[1] == TimeoutCheck(3_000)  # the heartbeat is kept as 1 ms, the timeout is 1.5
 
 
 @pytest.mark.parametrize("timeout", [4.999, 5.0, 5.001, 1.0])
@@ -117,7 +117,9 @@ def test_looks_are_as_many_as_the_silences_of_the_file(tmp_path: Path, timeout: 
     found: dict[str, Any] = {}
     for node in outline(path).readings:
         own = (each for each in read(path) if each.node_id == node)
-        found[node] = sum(isinstance(event, Look) for event in events(own, timeout_seconds=timeout, end_us=end))
+        found[node] = sum(
+            isinstance(event, TimeoutCheck) for event in iterate_events(own, timeout_seconds=timeout, end_us=end)
+        )
     assert found == silences(path, timeout)
     assert sum(found.values()) > 0
 
