@@ -8,15 +8,15 @@ from edge_redis._cache.config import NearCache
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._io.connect import connect, connect_async
 from edge_redis._io.sinks import ExecSink, WebhookSink
-from edge_redis._services.bundle import EdgeRedis
-from edge_redis._services.cache import EdgeCache
-from edge_redis._services.cloud import RedisCloudStore
-from edge_redis._services.health import HealthMonitor
-from edge_redis._services.health_relay import TransitionRelay
-from edge_redis._services.health_watch import HealthWatch
-from edge_redis._services.metrics import EdgeMetrics
-from edge_redis._services.state import EdgeSynchronizer
-from edge_redis._services.worker import CloudWorker
+from edge_redis._services.blocking.bundle import EdgeRedis
+from edge_redis._services.blocking.cache import EdgeCache
+from edge_redis._services.blocking.cloud import RedisCloudStore
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.health_relay import TransitionRelay
+from edge_redis._services.blocking.health_watch import HealthWatch
+from edge_redis._services.blocking.metrics import EdgeMetrics
+from edge_redis._services.blocking.sync import EdgeSynchronizer
+from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis.errors import (
     AuthorityConflictError,
     ChecksumMismatchError,

@@ -103,7 +103,7 @@ def _signals_to(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, previous)
 
 
-class AwaitedLoop:
+class AsyncLoop:
     """Awaits ``work`` again and again in the task that awaits ``run``. Once stopped it stays so."""
 
     def __init__(self, work: Callable[[], Awaitable[int]]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, TypeVar
 
+from edge_redis._core import validation
 from edge_redis.errors import InvalidTypeError
 
 T = TypeVar("T")
@@ -88,3 +89,13 @@ def in_a_thread(function: Callable[[T], object]) -> Callable[[T], Awaitable[obje
         return await result if inspect.isawaitable(result) else result
 
     return call
+
+
+def blocking_sink(sink: Callable[[T], object]) -> Callable[[T], object]:
+    """Return the sink of a blocking relay; refuse a coroutine function."""
+    return refuse_coroutines("sink", sink)
+
+
+def async_sink(sink: Callable[[T], object]) -> Callable[[T], Awaitable[object]]:
+    """Return the sink of an asyncio relay as a function to await."""
+    return in_a_thread(validation.function("sink", sink))

@@ -1,1 +1,1 @@
-"""The classes of the contract, blocking and awaited: thin."""
+"""The public classes: written for asyncio in `aio`, generated from it for blocking clients in `blocking`."""

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Final
 
 from edge_redis._io.connect import connect
-from edge_redis._services.state import CloudWorker
+from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis._site.process_plan import ProcessPlan
 from edge_redis._site.stop_request import StopRequest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from edge_redis._services.health_watch import HealthWatch
+from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._site.process_plan import ProcessPlan
 from edge_redis._site.services import MAX_TRANSITIONS, open_operation_metrics, open_services
 from edge_redis._site.stop_request import StopRequest

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from edge_redis._services.bundle import EdgeRedis
-from edge_redis._services.state import RedisCloudStore
+from edge_redis._services.blocking.bundle import EdgeRedis
+from edge_redis._services.blocking.cloud import RedisCloudStore
 from edge_redis._site.functions import FUNCTIONS
 from edge_redis._site.report import FunctionReport, NodeReport, Report, ScopeReport
 from edge_redis._site.services import MAX_TRANSITIONS, open_operation_metrics

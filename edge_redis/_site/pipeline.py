@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from edge_redis._services.bundle import EdgeRedis
+from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._site.functions import FUNCTIONS, watched_values
 from edge_redis._site.services import open_operation_metrics
 from edge_redis.models import EdgeNode, ResourceUsage

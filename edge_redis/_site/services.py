@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from edge_redis._services.bundle import EdgeRedis
-from edge_redis._services.metrics import EdgeMetrics
+from edge_redis._services.blocking.bundle import EdgeRedis
+from edge_redis._services.blocking.metrics import EdgeMetrics
 
 CACHE_TTL_SECONDS: Final = 24 * 3600.0
 """Results of pure functions do not become stale; they are evicted when the cache is full."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from edge_redis._services.bundle import EdgeRedis
+from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
 from edge_redis.cli import options
 

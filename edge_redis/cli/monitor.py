@@ -17,9 +17,9 @@ from edge_redis._core import validation
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._io.connect import connect
 from edge_redis._io.sinks import ExecSink, WebhookSink
-from edge_redis._services.health import HealthMonitor
-from edge_redis._services.health_relay import TransitionRelay
-from edge_redis._services.health_watch import HealthWatch
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.health_relay import TransitionRelay
+from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
 from edge_redis.cli import options
 from edge_redis.cli.watching import Console, Watching

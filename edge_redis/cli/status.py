@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from edge_redis._services.bundle import EdgeRedis
+from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis.cli import options
 
 

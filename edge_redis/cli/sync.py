@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._io.connect import connect
-from edge_redis._services.cloud import RedisCloudStore
-from edge_redis._services.worker import CloudWorker
+from edge_redis._services.blocking.cloud import RedisCloudStore
+from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis._sync.tombstones import COLLECTED_AFTER
 from edge_redis.cli import options
 

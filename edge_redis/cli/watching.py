@@ -8,8 +8,8 @@ import time
 from typing import Final
 
 from edge_redis._io.sinks import as_json
-from edge_redis._services.health import HealthMonitor
-from edge_redis._services.health_watch import HealthWatch
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._site.stop_request import StopRequest
 from edge_redis.errors import StoreError
 from edge_redis.models import Transition, WatchRound

@@ -6,33 +6,20 @@ one transaction of several statements, so one thread serves it no worse. So both
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from edge_redis._io.threads import in_thread
-from edge_redis._services.bind import described_by
+from edge_redis._sync.change import Change, Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
+from edge_redis._sync.tombstones import COLLECTED_AFTER
 from edge_redis.cloudstores import sql
+from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.engine import URL
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _threaded(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], Awaitable[T]]:
-    """Return the coroutine function that calls a blocking store's method in a thread."""
-
-    @described_by(method)
-    @wraps(method)
-    async def awaited(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await in_thread(method, self._store, *args, **kwargs)
-
-    return awaited
 
 
 class SqlCloudStore:
@@ -78,17 +65,83 @@ class SqlCloudStore:
         )
         self.scopes_at_once = self._store.scopes_at_once
 
-    get = _threaded(sql.SqlCloudStore.get)
-    update = _threaded(sql.SqlCloudStore.update)
-    delete_fields = _threaded(sql.SqlCloudStore.delete_fields)
-    delete = _threaded(sql.SqlCloudStore.delete)
-    apply = _threaded(sql.SqlCloudStore.apply)
-    changes_since = _threaded(sql.SqlCloudStore.changes_since)
-    release_authority = _threaded(sql.SqlCloudStore.release_authority)
-    collect = _threaded(sql.SqlCloudStore.collect)
-    sync_history = _threaded(sql.SqlCloudStore.sync_history)
-    conflicts = _threaded(sql.SqlCloudStore.conflicts)
-    close = _threaded(sql.SqlCloudStore.close)
+    async def get(self, scope: str) -> SyncState | None:
+        """Return the present state of a scope, None where there is none.
+
+        Raises:
+            CorruptDataError: what is in the database does not decode.
+            ChecksumMismatchError: what is in the database is not what its checksum was made of.
+
+        """
+        return await in_thread(self._store.get, scope)
+
+    async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
+        """Write a scope's next version in the cloud; every edge will get it. Return it.
+
+        Args:
+            scope: the scope's name.
+            data: a dict with str keys and values that the codec carries.
+            is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+
+        Raises:
+            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+                ``max_fields``; nothing was written.
+            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
+
+        """
+        return await in_thread(self._store.update, scope, data, is_delta)
+
+    async def delete_fields(self, scope: str, *names: str) -> SyncState:
+        """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
+        return await in_thread(self._store.delete_fields, scope, *names)
+
+    async def delete(self, scope: str) -> bool:
+        """Delete a scope, here and at every edge; return whether there was anything.
+
+        A delete is a version like any other: a scope that is created again afterwards stays.
+        """
+        return await in_thread(self._store.delete, scope)
+
+    async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
+        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
+        bind them: they did where the changes were written.
+
+        Raises:
+            ChecksumMismatchError: a change is damaged; none of the batch was applied.
+            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
+
+        """
+        return await in_thread(self._store.apply, scope, changes, strategy)
+
+    async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
+        return await in_thread(self._store.changes_since, cursor, limit)
+
+    async def release_authority(self, scope: str) -> bool:
+        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        return await in_thread(self._store.release_authority, scope)
+
+    async def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+
+        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
+        anew; what it writes to them brings them back. By default ten days.
+        """
+        return await in_thread(self._store.collect, deleted_seconds)
+
+    async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
+        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+        return await in_thread(self._store.sync_history, scope, limit)
+
+    async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
+        return await in_thread(self._store.conflicts, scope, limit)
+
+    async def close(self) -> None:
+        """Close the engine, where it was made here. Closing again does nothing."""
+        await in_thread(self._store.close)
 
     async def __aenter__(self) -> Self:
         return self

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import EdgeRedisError, ServiceClosedError
 
 try:
     import sqlalchemy as sa
@@ -26,9 +26,8 @@ except ImportError as error:  # pragma: no cover -- the tests install it
 
 from edge_redis._core import validation
 from edge_redis._core.keys import namespace_name
-from edge_redis._services.bind import closed, described_by
 from edge_redis._sync.change import Change, Feed, encoded, shown, whole
-from edge_redis._sync.cloud import MAX_PAGE, Cloud
+from edge_redis._sync.cloud import MAX_PAGE
 from edge_redis._sync.config import MAX_KEPT
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, Limits
 from edge_redis._sync.origin import MAX_ORIGIN_BYTES
@@ -93,11 +92,17 @@ class SqlCloudStore:
     @property
     def _database(self) -> Database:
         if self._closed:
-            raise closed(self)
+            raise ServiceClosedError(f"this {type(self).__name__} is closed")
         return self._made
 
-    @described_by(Cloud.get)
     def get(self, scope: str) -> SyncState | None:
+        """Return the present state of a scope, None where there is none.
+
+        Raises:
+            CorruptDataError: what is in the database does not decode.
+            ChecksumMismatchError: what is in the database is not what its checksum was made of.
+
+        """
         columns = DOCUMENTS.c
         query = sa.select(readable(columns.head), readable(columns.body))
         query = query.where(self._of(DOCUMENTS, scope), columns.head.is_not(None))
@@ -107,22 +112,46 @@ class SqlCloudStore:
         present = from_head(row.head, row.body)
         return None if shown(whole(present.body, present.checksum, "the state")) is None else present.state
 
-    @described_by(Cloud.update)
     def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
+        """Write a scope's next version in the cloud; every edge will get it. Return it.
+
+        Args:
+            scope: the scope's name.
+            data: a dict with str keys and values that the codec carries.
+            is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+
+        Raises:
+            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+                ``max_fields``; nothing was written.
+            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
+
+        """
         validation.instance("is_delta", is_delta, bool)
         encoded(data, self._limits)
         return self._update(scope, data, is_delta=is_delta)
 
-    @described_by(Cloud.delete_fields)
     def delete_fields(self, scope: str, *names: str) -> SyncState:
+        """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
         return self._update(scope, {}, is_delta=True, without=field_names(names))
 
-    @described_by(Cloud.delete)
     def delete(self, scope: str) -> bool:
+        """Delete a scope, here and at every edge; return whether there was anything.
+
+        A delete is a version like any other: a scope that is created again afterwards stays.
+        """
         return self._edit("delete", scope, deleted, create=False) is not None
 
-    @described_by(Cloud.apply)
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
+        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
+        bind them: they did where the changes were written.
+
+        Raises:
+            ChecksumMismatchError: a change is damaged; none of the batch was applied.
+            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
+
+        """
         _scope(scope)
         for each in changes:
             each.verify()
@@ -136,27 +165,31 @@ class SqlCloudStore:
         assert decision is not None
         return decision.letters
 
-    @described_by(Cloud.changes_since)
     def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         validation.integer("limit", limit, least=1, most=MAX_PAGE)
         return read_feed(self._database, self._namespace, validation.text("cursor", cursor), limit)
 
-    @described_by(Cloud.release_authority)
     def release_authority(self, scope: str) -> bool:
+        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
         held = self._of(DOCUMENTS, scope) & DOCUMENTS.c.authority.is_not(None)
         release = sa.update(DOCUMENTS).where(held).values(authority=None)
         return self._database.write("release_authority", lambda connection: connection.execute(release).rowcount > 0)
 
-    @described_by(Cloud.collect)
     def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+
+        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
+        anew; what it writes to them brings them back. By default ten days.
+        """
         return collect(self._database, self._namespace, validation.non_negative("deleted_seconds", deleted_seconds))
 
-    @described_by(Cloud.sync_history)
     def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
+        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
         return [event_of(row) for row in self._newest("sync_history", HISTORY, scope, limit)]
 
-    @described_by(Cloud.conflicts)
     def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
         return [conflict_of(row) for row in self._newest("conflicts", CONFLICTS, scope, limit)]
 
     def close(self) -> None:

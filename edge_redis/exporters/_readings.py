@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from edge_redis._services.cache import EdgeCache
-from edge_redis._services.health import HealthMonitor
-from edge_redis._services.metrics import EdgeMetrics
-from edge_redis._services.state import EdgeSynchronizer
+from edge_redis._services.blocking.cache import EdgeCache
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.metrics import EdgeMetrics
+from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis.errors import EdgeRedisError
 from edge_redis.models import EdgeNodeStatus
 

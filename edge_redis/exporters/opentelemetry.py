@@ -31,10 +31,10 @@ except ImportError as error:  # pragma: no cover -- the tests install it
     raise EdgeRedisError("this exporter needs the SDK: pip install 'edge-redis[opentelemetry]'") from error
 
 from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX, bucket_value
-from edge_redis._services.cache import EdgeCache
-from edge_redis._services.health import HealthMonitor
-from edge_redis._services.metrics import EdgeMetrics
-from edge_redis._services.state import EdgeSynchronizer
+from edge_redis._services.blocking.cache import EdgeCache
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.metrics import EdgeMetrics
+from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis.exporters._readings import Histogram, Reading, Sources, read_or_none
 
 SCALE: Final = BUCKETS_PER_DOUBLING.bit_length() - 1

@@ -25,10 +25,10 @@ try:
 except ImportError as error:  # pragma: no cover -- the tests install it
     raise EdgeRedisError("this exporter needs prometheus_client: pip install 'edge-redis[prometheus]'") from error
 
-from edge_redis._services.cache import EdgeCache
-from edge_redis._services.health import HealthMonitor
-from edge_redis._services.metrics import EdgeMetrics
-from edge_redis._services.state import EdgeSynchronizer
+from edge_redis._services.blocking.cache import EdgeCache
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.metrics import EdgeMetrics
+from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis.exporters._readings import BOUNDS_MS, Histogram, Reading, Sources, read_or_none
 
 _BOUNDS: Final = [repr(bound / 1000.0) for bound in BOUNDS_MS]

@@ -1,22 +1,19 @@
+# Generated from edge_redis/_services/aio/health_relay.py by scripts/dev/generate_blocking.py. Do not edit.
 """TransitionRelay: state changes handed on to a webhook, a command or a function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
-from edge_redis._core import validation
 from edge_redis._health.relay import Relay
-from edge_redis._io.probes import in_a_thread
-from edge_redis._services.base import AsyncService
-from edge_redis._services.bind import awaited
+from edge_redis._io.clients import BlockingClient
+from edge_redis._io.probes import blocking_sink
+from edge_redis._io.service import BlockingService
 from edge_redis.models import Transition
 
-if TYPE_CHECKING:
-    from edge_redis._io.runner import AsyncClient
 
-
-class TransitionRelay(AsyncService[Relay]):
+class TransitionRelay(BlockingService[Relay]):
     """Hands each transition of a namespace to ``sink``, in order and at least once, from the first look on.
 
     Any number of relays of one name share the work: one delivers, the others stand by. Where it stands is
@@ -27,8 +24,8 @@ class TransitionRelay(AsyncService[Relay]):
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
-        sink: ``WebhookSink(url)``, ``ExecSink(words)``, or any function of a Transition: what is no coroutine
-            function is called in a thread.
+        sink: ``WebhookSink(url)``, ``ExecSink(words)``, or any function of a Transition. With
+            ``edge_redis.aio`` it may be a coroutine function; others are called in a thread there.
         name: relays of one name share one position.
         namespace: as in HealthMonitor.
         states: what to hand on, such as ("unhealthy", "recovered"); None: everything.
@@ -39,11 +36,11 @@ class TransitionRelay(AsyncService[Relay]):
 
     """
 
-    _ticks_from_first_use = False
+    _starts_at_first_use = False
 
     def __init__(
         self,
-        client: AsyncClient,
+        client: BlockingClient,
         sink: Callable[[Transition], object],
         *,
         name: str = "default",
@@ -54,8 +51,8 @@ class TransitionRelay(AsyncService[Relay]):
         interval_seconds: float = 1.0,
         lease_seconds: float = 30.0,
     ) -> None:
-        room = Relay(
-            in_a_thread(validation.function("sink", sink)),
+        component = Relay(
+            blocking_sink(sink),
             name,
             namespace=namespace,
             states=states,
@@ -64,13 +61,18 @@ class TransitionRelay(AsyncService[Relay]):
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
         )
-        super().__init__(client, room)
+        super().__init__(client, component)
 
-    run_once = awaited(Relay.run_once)
-    stats = awaited(Relay.stats)
+    def run_once(self) -> int:
+        """Deliver what is due, where it is this relay's turn; return how many were delivered."""
+        return self._run(self._component.run_once())
 
-    async def start(self) -> Self:
+    def stats(self) -> dict[str, Any]:
+        """Return delivered and dropped, of all relays of this name, and the attempts made at the next transition."""
+        return self._run(self._component.stats())
+
+    def start(self) -> Self:
         """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""
-        await self._runner.run(self._open_component.take())
-        self._tick_on()
+        self._run(self._component.take())
+        self._start_background()
         return self

@@ -1,22 +1,20 @@
+# Generated from edge_redis/_services/aio/health_watch.py by scripts/dev/generate_blocking.py. Do not edit.
 """HealthWatch on a blocking client."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._health.leader import Duty
+from edge_redis._io.clients import BlockingClient
 from edge_redis._io.probes import BlockingProbe
-from edge_redis._services.base import Service
-from edge_redis._services.bind import blocking
+from edge_redis._io.service import BlockingService
 from edge_redis.models import WatchRound
 
-if TYPE_CHECKING:
-    from edge_redis._io.runner import BlockingClient
 
-
-class HealthWatch(Service[Duty]):
+class HealthWatch(BlockingService[Duty]):
     """Judges every registered node again and again, for as long as it is the one of its namespace on duty.
 
     Any number may run: one is on duty by a lease, the others stand by and take over. The work is done
@@ -40,11 +38,12 @@ class HealthWatch(Service[Duty]):
             it is still silent this many seconds later. 0.0: unhealthy at once.
         confirm: asks a suspect over another way than that of its heartbeats, by its id; a true answer means
             that it is alive, an error that it is not. It then stays suspected, and is asked again after
-            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads, and to return within seconds.
+            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads (coroutine functions, which
+            only ``edge_redis.aio`` takes, in tasks), and to return within seconds.
 
     """
 
-    _ticks_from_first_use = False
+    _starts_at_first_use = False
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class HealthWatch(Service[Duty]):
         suspicion_seconds: float = 0.0,
         confirm: Callable[[str], object] | None = None,
     ) -> None:
-        room = Duty(
+        component = Duty(
             heartbeat_timeout_seconds,
             namespace=namespace,
             interval_seconds=interval_seconds,
@@ -78,15 +77,17 @@ class HealthWatch(Service[Duty]):
             confirm=confirm,
             ask=None if confirm is None else BlockingProbe(confirm),
         )
-        super().__init__(client, room)
+        super().__init__(client, component)
 
     def start(self) -> Self:
         """Do rounds in the background from now on, the first after an interval."""
-        self._open_component  # noqa: B018 -- refused where this is closed
-        self._tick_on()
+        self._require_open()
+        self._start_background()
         return self
 
-    run_once = blocking(Duty.run_once)
+    def run_once(self) -> WatchRound:
+        """Take the watch or keep it, and judge every registered node; or stand by where another has it."""
+        return self._run(self._component.run_once())
 
     @property
     def latest(self) -> WatchRound | None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._health.leader import Duty
+from edge_redis._io.clients import AsyncClient
 from edge_redis._io.probes import AsyncProbe
-from edge_redis._services.base import AsyncService
-from edge_redis._services.bind import awaited
+from edge_redis._io.service import AsyncService
 from edge_redis.models import WatchRound
-
-if TYPE_CHECKING:
-    from edge_redis._io.runner import AsyncClient
 
 
 class HealthWatch(AsyncService[Duty]):
@@ -40,12 +37,12 @@ class HealthWatch(AsyncService[Duty]):
             it is still silent this many seconds later. 0.0: unhealthy at once.
         confirm: asks a suspect over another way than that of its heartbeats, by its id; a true answer means
             that it is alive, an error that it is not. It then stays suspected, and is asked again after
-            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads
-            where it is no coroutine function, and to return within seconds.
+            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads (coroutine functions, which
+            only ``edge_redis.aio`` takes, in tasks), and to return within seconds.
 
     """
 
-    _ticks_from_first_use = False
+    _starts_at_first_use = False
 
     def __init__(
         self,
@@ -64,7 +61,7 @@ class HealthWatch(AsyncService[Duty]):
         suspicion_seconds: float = 0.0,
         confirm: Callable[[str], Awaitable[object] | object] | None = None,
     ) -> None:
-        room = Duty(
+        component = Duty(
             heartbeat_timeout_seconds,
             namespace=namespace,
             interval_seconds=interval_seconds,
@@ -79,15 +76,17 @@ class HealthWatch(AsyncService[Duty]):
             confirm=confirm,
             ask=None if confirm is None else AsyncProbe(confirm),
         )
-        super().__init__(client, room)
+        super().__init__(client, component)
 
     def start(self) -> Self:
         """Do rounds in the background from now on, the first after an interval."""
-        self._open_component  # noqa: B018 -- refused where this is closed
-        self._tick_on()
+        self._require_open()
+        self._start_background()
         return self
 
-    run_once = awaited(Duty.run_once)
+    async def run_once(self) -> WatchRound:
+        """Take the watch or keep it, and judge every registered node; or stand by where another has it."""
+        return await self._run(self._component.run_once())
 
     @property
     def latest(self) -> WatchRound | None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 from edge_redis._health.relay import Relay
-from edge_redis._io.probes import refuse_coroutines
-from edge_redis._services.base import Service
-from edge_redis._services.bind import blocking
+from edge_redis._io.clients import AsyncClient
+from edge_redis._io.probes import async_sink
+from edge_redis._io.service import AsyncService
 from edge_redis.models import Transition
 
-if TYPE_CHECKING:
-    from edge_redis._io.runner import BlockingClient
 
-
-class TransitionRelay(Service[Relay]):
+class TransitionRelay(AsyncService[Relay]):
     """Hands each transition of a namespace to ``sink``, in order and at least once, from the first look on.
 
     Any number of relays of one name share the work: one delivers, the others stand by. Where it stands is
@@ -26,7 +23,8 @@ class TransitionRelay(Service[Relay]):
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
-        sink: ``WebhookSink(url)``, ``ExecSink(words)``, or any function of a Transition.
+        sink: ``WebhookSink(url)``, ``ExecSink(words)``, or any function of a Transition. With
+            ``edge_redis.aio`` it may be a coroutine function; others are called in a thread there.
         name: relays of one name share one position.
         namespace: as in HealthMonitor.
         states: what to hand on, such as ("unhealthy", "recovered"); None: everything.
@@ -37,11 +35,11 @@ class TransitionRelay(Service[Relay]):
 
     """
 
-    _ticks_from_first_use = False
+    _starts_at_first_use = False
 
     def __init__(
         self,
-        client: BlockingClient,
+        client: AsyncClient,
         sink: Callable[[Transition], object],
         *,
         name: str = "default",
@@ -52,8 +50,8 @@ class TransitionRelay(Service[Relay]):
         interval_seconds: float = 1.0,
         lease_seconds: float = 30.0,
     ) -> None:
-        room = Relay(
-            refuse_coroutines("sink", sink),
+        component = Relay(
+            async_sink(sink),
             name,
             namespace=namespace,
             states=states,
@@ -62,13 +60,18 @@ class TransitionRelay(Service[Relay]):
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
         )
-        super().__init__(client, room)
+        super().__init__(client, component)
 
-    run_once = blocking(Relay.run_once)
-    stats = blocking(Relay.stats)
+    async def run_once(self) -> int:
+        """Deliver what is due, where it is this relay's turn; return how many were delivered."""
+        return await self._run(self._component.run_once())
 
-    def start(self) -> Self:
+    async def stats(self) -> dict[str, Any]:
+        """Return delivered and dropped, of all relays of this name, and the attempts made at the next transition."""
+        return await self._run(self._component.stats())
+
+    async def start(self) -> Self:
         """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""
-        self._runner.run(self._open_component.take())
-        self._tick_on()
+        await self._run(self._component.take())
+        self._start_background()
         return self

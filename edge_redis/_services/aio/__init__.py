@@ -1,0 +1,1 @@
+"""The public classes for an asyncio client."""

@@ -1,0 +1,125 @@
+# Generated from edge_redis/_services/aio/cloud.py by scripts/dev/generate_blocking.py. Do not edit.
+"""RedisCloudStore for a blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge_redis._io.clients import BlockingClient
+from edge_redis._io.service import BlockingService
+from edge_redis._sync.change import Change, Feed
+from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
+from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
+from edge_redis._sync.tombstones import COLLECTED_AFTER
+from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+
+
+class RedisCloudStore(BlockingService[Cloud]):
+    """The cloud's states in Redis: what a CloudWorker pushes to and pulls from.
+
+    Args:
+        client: a Redis or Valkey client with ``decode_responses=False``.
+        namespace: that of the edges it serves.
+        max_history: pushed changes kept a scope, up to 100,000.
+        max_conflicts: losing sides kept a scope, up to 100,000.
+        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
+        max_fields: of such a state, at the top level, up to 1,000,000.
+
+    """
+
+    scopes_at_once = SCOPES_AT_ONCE
+    """How many scopes a CloudWorker pushes at once."""
+
+    def __init__(
+        self,
+        client: BlockingClient,
+        *,
+        namespace: str = "default",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
+    ) -> None:
+        component = Cloud(
+            namespace=namespace,
+            max_history=max_history,
+            max_conflicts=max_conflicts,
+            max_bytes=max_bytes,
+            max_fields=max_fields,
+        )
+        super().__init__(client, component)
+
+    def get(self, scope: str) -> SyncState | None:
+        """Return the present state of a scope, None where there is none.
+
+        Raises:
+            CorruptDataError: what is in Redis does not decode.
+            ChecksumMismatchError: what is in Redis is not what its checksum was made of.
+
+        """
+        return self._run(self._component.get(scope))
+
+    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
+        """Write a scope's next version in the cloud; every edge will get it. Return it.
+
+        Args:
+            scope: the scope's name.
+            data: a dict with str keys and values that the codec carries.
+            is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+
+        Raises:
+            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+                ``max_fields``; nothing was written.
+            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
+
+        """
+        return self._run(self._component.update(scope, data, is_delta))
+
+    def delete_fields(self, scope: str, *names: str) -> SyncState:
+        """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
+        return self._run(self._component.delete_fields(scope, *names))
+
+    def delete(self, scope: str) -> bool:
+        """Delete a scope, here and at every edge; return whether there was anything.
+
+        A delete is a version like any other: a scope that is created again afterwards stays.
+        """
+        return self._run(self._component.delete(scope))
+
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
+        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
+        bind them: they did where the changes were written.
+
+        Raises:
+            ChecksumMismatchError: a change is damaged; none of the batch was applied.
+            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
+
+        """
+        return self._run(self._component.apply(scope, changes, strategy))
+
+    def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
+        return self._run(self._component.changes_since(cursor, limit))
+
+    def release_authority(self, scope: str) -> bool:
+        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        return self._run(self._component.release_authority(scope))
+
+    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+
+        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
+        anew; what it writes to them brings them back. By default ten days.
+        """
+        return self._run(self._component.collect(deleted_seconds))
+
+    def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
+        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+        return self._run(self._component.sync_history(scope, limit))
+
+    def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
+        return self._run(self._component.conflicts(scope, limit))

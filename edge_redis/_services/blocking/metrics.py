@@ -1,0 +1,238 @@
+# Generated from edge_redis/_services/aio/metrics.py by scripts/dev/generate_blocking.py. Do not edit.
+"""EdgeMetrics for a blocking client."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from edge_redis._io.clients import BlockingClient
+from edge_redis._io.service import BlockingService
+from edge_redis._metrics.api import Metrics
+from edge_redis._metrics.config import Settings
+from edge_redis._metrics.rollup import Series
+from edge_redis._services.components import make_metrics
+from edge_redis._services.track import Track
+from edge_redis.models import InvocationRecord
+
+
+class EdgeMetrics(BlockingService[Metrics]):
+    """Counts, latencies and errors of function invocations, of all processes of a namespace.
+
+    Records are buffered in the process and delivered every ``flush_every`` records, every
+    ``flush_interval`` seconds, before every query, on ``close`` and when the interpreter ends.
+    A process that is killed loses at most ``flush_every`` records (and one for each further
+    thread or task that was recording), none older than ``flush_interval`` plus the time of a
+    flush. While the server is away nothing is lost: what cannot be sent is added up and kept,
+    in bounded memory, and counted once however often it is sent. With ``flush_every=1``
+    every record is in Redis when ``record`` returns.
+
+    Every query costs the same, however many records there were. Filters: ``function_id`` and
+    ``node_id``, each None for all.
+
+    Args:
+        client: a Redis or Valkey client; it stays open when the metrics are closed.
+        namespace: metrics of one namespace on one server are one.
+        flush_interval: seconds until records are delivered.
+        flush_every: records until they are delivered.
+        max_recent: records kept for ``recent``; the count may run over by up to 200.
+        max_errors: failed records kept for ``errors``; the count may run over by up to 200.
+        max_series: (function, node) pairs counted by name; further ones are counted under
+            ``_other`` (as function and as node), totals stay exact, and ``stats`` says so.
+        timeline_minutes: minutes kept for ``timeline``.
+        node_id: the node that ``track`` records for; by default this machine's host name.
+        slow_ms: a success that took longer counts as slow, for ``slo`` and ``timeline``; give
+            every writer of a namespace the same. None: nothing is slow.
+
+    """
+
+    def __init__(
+        self,
+        client: BlockingClient,
+        *,
+        namespace: str = "default",
+        flush_interval: float = 1.0,
+        flush_every: int = 1000,
+        max_recent: int = 10_000,
+        max_series: int = 10_000,
+        timeline_minutes: int = 1440,
+        node_id: str | None = None,
+        slow_ms: float | None = None,
+        max_errors: int = 1000,
+    ) -> None:
+        settings = Settings(
+            flush_interval=flush_interval,
+            flush_every=flush_every,
+            max_recent=max_recent,
+            max_series=max_series,
+            timeline_minutes=timeline_minutes,
+            node_id=socket.gethostname() if node_id is None else node_id,
+            slow_ms=slow_ms,
+            max_errors=max_errors,
+        )
+        super().__init__(client, make_metrics(client, namespace, settings))
+
+    def record(self, record: InvocationRecord) -> None:
+        """Count an invocation, in the minute of its timestamp; a time without a zone is taken as UTC.
+
+        Raises:
+            InvalidTypeError, InvalidArgumentError: the record is not sound; it was not taken.
+            StoreError: with ``flush_every=1`` alone: the record could not be delivered. It is
+                kept and counts once the server is back, so do not record it again.
+
+        """
+        if not self._engine.is_running:
+            self._use()
+        if self._component.take(record):
+            self._run(self._component.spill())
+
+    def record_many(self, records: Iterable[InvocationRecord]) -> None:
+        """Count invocations as ``record`` does. All are checked before any is taken."""
+        self._use()
+        if self._component.take_many(records):
+            self._run(self._component.spill())
+
+    def track(self, function_id: str, node_id: str | None = None) -> Track:
+        """Return what records the duration, success and error of an ``with`` block or a function.
+
+            with metrics.track("resize"):
+                ...
+
+            @metrics.track("resize", "node-1")
+            def resize(image): ...  # or an async generator function
+
+        Exceptions are recorded and raised on unchanged. An error of the store is logged, never
+        raised: the record is kept. The time is that of a monotonic clock.
+        """
+        return Track(self, function_id, self._component.settings.node_id if node_id is None else node_id)
+
+    def flush(self) -> None:
+        """Deliver what this process has recorded so far.
+
+        Raises:
+            StoreError: the server could not take it; it is kept, and sent again with the next flush.
+
+        """
+        self._run(self._component.flush())
+
+    def total_invocations(self, function_id: str | None = None, node_id: str | None = None) -> int:
+        """Return how many invocations there were, of a function, on a node, or both; None admits all."""
+        return self._run(self._component.total_invocations(function_id, node_id))
+
+    def success_rate(self, function_id: str | None = None, node_id: str | None = None) -> float:
+        """Return the share that succeeded, 0 to 100; 100.0 where there were none."""
+        return self._run(self._component.success_rate(function_id, node_id))
+
+    def avg_latency_ms(self, function_id: str | None = None, node_id: str | None = None) -> float:
+        """Return the mean duration in ms, to the nanosecond; 0.0 where there were none."""
+        return self._run(self._component.avg_latency_ms(function_id, node_id))
+
+    def error_count(self, node_id: str | None = None, function_id: str | None = None) -> int:
+        """Return how many failed. Mind the order of the filters: the node comes first."""
+        return self._run(self._component.error_count(node_id, function_id))
+
+    def percentile(self, q: float, function_id: str | None = None, node_id: str | None = None) -> float:
+        """Return the ``q``-th percentile (0 to 100) of the durations in ms; 0.0 where there were none.
+
+        It is within 1.1% of the nearest-rank percentile: of n sorted durations, the
+        ceil(q / 100 * n)-th. That holds from a nanosecond to 115 days; a shorter one counts as 0.
+        """
+        return self._run(self._component.percentile(q, function_id, node_id))
+
+    def summary(self, function_id: str | None = None, node_id: str | None = None) -> dict[str, Any]:
+        """Return total, success_rate, avg_latency, error_count, p50, p95 and p99; latencies in ms."""
+        return self._run(self._component.summary(function_id, node_id))
+
+    def share_within(self, latency_ms: float, function_id: str | None = None, node_id: str | None = None) -> float:
+        """Return the share of invocations that took ``latency_ms`` or less, 0 to 100; 100.0 where there were none.
+
+        Durations within 2.2% of ``latency_ms`` may be counted on either side; failures are counted
+        by their duration like any other.
+        """
+        return self._run(self._component.share_within(latency_ms, function_id, node_id))
+
+    def timeline(
+        self, function_id: str | None = None, node_id: str | None = None, minutes: int = 60
+    ) -> list[dict[str, Any]]:
+        """Return the last ``minutes`` minutes, oldest first, the current one last, empty ones too.
+
+        Each has minute (when it began), total, errors, slow (successes over ``slow_ms``),
+        success_rate and avg_latency_ms. An invocation counts in the minute of its timestamp,
+        however late it was flushed; which minute is the current one is the server's to say. A
+        minute is kept for ``timeline_minutes``; times before that, or more than an hour ahead of
+        the server's clock, are in no minute.
+        """
+        return self._run(self._component.timeline(function_id, node_id, minutes))
+
+    def slo(
+        self,
+        objective: float,
+        function_id: str | None = None,
+        node_id: str | None = None,
+        windows: Sequence[int] = (5, 60),
+    ) -> dict[str, Any]:
+        """Return how a service level objective was kept: ``objective`` percent of invocations are good.
+
+        An invocation is bad when it failed, or took longer than ``slow_ms`` where the writers
+        were given that. The result has objective, slow_ms, total, bad and good_percent of all
+        time, and for each of ``windows`` (minutes, of which the current one is not over) minutes,
+        total, bad, good_percent and burn_rate: 1.0 spends the error budget exactly in the time
+        that the objective is over, 2.0 in half of it.
+        """
+        return self._run(self._component.slo(objective, function_id, node_id, windows))
+
+    def top(self, by: str = "total", limit: int = 10, *, of: str = "function") -> list[dict[str, Any]]:
+        """Return the ``limit`` functions (or "node"s, or "pair"s: ``of``) with the most of something.
+
+        ``by`` is "total", "error_count", "error_rate", "avg_latency", "total_ms" (all durations
+        together), "p50", "p95" or "p99". Each row has function_id and node_id (None where the
+        group has none), what ``summary`` has, error_rate and total_ms.
+        """
+        return self._run(self._component.top(by, limit, of=of))
+
+    def snapshot(self) -> dict[tuple[str, str], Series]:
+        """Return what every (function, node) pair has counted, with its latency buckets: for exporters.
+
+        Each pair is read in one step, all of them are not.
+        """
+        return self._run(self._component.snapshot())
+
+    def recent(self, limit: int = 100) -> list[InvocationRecord]:
+        """Return the latest ``limit`` records, oldest first, in the order in which they were flushed.
+
+        At least the latest ``max_recent`` of the namespace are kept; of an error's text the first
+        1,000 characters.
+
+        Raises:
+            CorruptDataError: an entry of the stream does not decode.
+
+        """
+        return self._run(self._component.recent(limit))
+
+    def errors(self, limit: int = 100) -> list[InvocationRecord]:
+        """Return the latest ``limit`` records that failed, as ``recent`` does; ``max_errors`` are kept.
+
+        They have a stream of their own, so that many successes do not push the few failures out.
+        """
+        return self._run(self._component.errors(limit))
+
+    def series(self) -> list[tuple[str, str]]:
+        """Return the (function, node) pairs that are counted, sorted."""
+        return self._run(self._component.series())
+
+    def stats(self) -> dict[str, int]:
+        """Return how full the metrics are: series, max_series and overflow.
+
+        ``series`` are the (function, node) pairs counted, ``overflow`` the invocations of the
+        namespace that were counted under ``_other`` since there were ``max_series`` pairs already.
+        """
+        return self._run(self._component.stats())
+
+    def reset(self) -> None:
+        """Set every count of the namespace to zero, in one step, and remove what was kept.
+
+        What another process has recorded and not yet flushed counts after the reset. What had
+        been counted before cannot come back, however late its flush is repeated.
+        """
+        self._run(self._component.reset())

@@ -1,0 +1,138 @@
+# Generated from edge_redis/_services/aio/worker.py by scripts/dev/generate_blocking.py. Do not edit.
+"""CloudWorker for a blocking client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_redis._io.clients import BlockingClient
+from edge_redis._io.loop import BlockingLoop
+from edge_redis._io.service import BlockingService
+from edge_redis._services.blocking.cloud import RedisCloudStore
+from edge_redis._services.components import consumer_name
+from edge_redis._sync.signing import Keys
+from edge_redis._sync.store import CloudStore
+from edge_redis._sync.tombstones import COLLECTED_AFTER
+from edge_redis._sync.worker import Worker
+
+
+class CloudWorker(BlockingService[Worker]):
+    """Carries changes between an edge and the cloud, both ways. Any number share the work.
+
+    Args:
+        edge_client: a client of the edge's Redis or Valkey.
+        cloud: a CloudStore, or a client of the cloud's Redis, which means RedisCloudStore.
+        namespace: the one of the synchronizers served; all scopes of it are carried.
+        group: the consumer group. One outbox has one group: two would each remove what the other needs.
+        consumer: this worker's name in it, by default a new one.
+        batch_size: changes of a scope taken at once, up to 1,000.
+        claim_idle_seconds: after this long without a confirmation a worker is taken for dead
+            and its changes go to another.
+        max_deliveries: after so many failures a change goes to the dead letters.
+        keys: of each origin the key its changes are signed with (``signing_key``), or several while one
+            replaces another; or a function of an origin that returns them, None where it knows it not. With
+            keys, a change that is not signed by its origin goes to the dead letters at once. The key of
+            "cloud", this worker's own, signs what it brings to the edge, so that this may be offered again
+            where the cloud loses its data.
+
+    """
+
+    def __init__(
+        self,
+        edge_client: BlockingClient,
+        cloud: CloudStore | BlockingClient,
+        *,
+        namespace: str = "default",
+        group: str = "cloud",
+        consumer: str | None = None,
+        batch_size: int = 100,
+        claim_idle_seconds: float = 5.0,
+        max_deliveries: int = 5,
+        keys: Keys | None = None,
+    ) -> None:
+        self._own_store: RedisCloudStore | None = None
+        if not isinstance(cloud, CloudStore):
+            cloud = self._own_store = RedisCloudStore(cloud, namespace=namespace)
+        component = Worker(
+            cloud,
+            namespace=namespace,
+            group=group,
+            consumer=consumer_name() if consumer is None else consumer,
+            batch_size=batch_size,
+            claim_idle_seconds=claim_idle_seconds,
+            max_deliveries=max_deliveries,
+            keys=keys,
+        )
+        super().__init__(edge_client, component)
+        self._loop = BlockingLoop(self.run_once)
+
+    def run_once(self) -> int:
+        """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
+
+        A change is handled once the cloud has it and the edge has confirmed it, once it is in
+        the dead letters, or once it was applied at the edge. 0 says that there is nothing to do now.
+
+        Raises:
+            StoreUnavailableError: the edge or the cloud cannot be reached; nothing is lost, call again.
+
+        """
+        return self._run(self._component.run_once())
+
+    def lag(self) -> dict[str, Any]:
+        """Return scopes_waiting, how many have changes that the cloud has not had, and oldest_seconds.
+
+        The latter is for how long the one waiting longest has had some, by the server's clock, 0.0
+        for none. It is what to watch: it grows when the cloud is away, however few changes there are.
+        """
+        return self._run(self._component.lag())
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``lag`` does, and further: scopes, changes_waiting, dead_letters and pushed_total.
+
+        The last one counts the changes that workers have brought to the cloud, ever: two readings
+        of it give the throughput. Reads each outbox's length, a few hundred a round trip.
+        """
+        return self._run(self._component.status())
+
+    def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the oldest ``limit`` changes that were given up.
+
+        Each is a dict of id, scope, version, data (None of a delete, and where it does not decode), error (of the
+        last try), deliveries and timestamp (UTC, when it was given up).
+        """
+        return self._run(self._component.dead_letters(limit))
+
+    def replay_dead_letters(self, limit: int = 100) -> int:
+        """Try the oldest ``limit`` dead letters once more; return how many the cloud now has.
+
+        What was written to the scope since stays: an old change that comes late loses to it. Those
+        that fail again stay among the dead letters.
+
+        Raises:
+            StoreUnavailableError: the edge or the cloud cannot be reached; nothing is lost, call again.
+
+        """
+        return self._run(self._component.replay_dead_letters(limit))
+
+    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+        """Forget the scopes of this edge that were deleted so many seconds ago or more; return how many.
+
+        See ``RedisCloudStore.collect``, which does the same in the cloud. A delete that has not gone up
+        yet is kept.
+        """
+        return self._run(self._component.collect(deleted_seconds))
+
+    def run(self) -> None:
+        """Carry changes until ``stop`` or, in the main thread, SIGTERM or SIGINT. The round under way is finished."""
+        self._loop.run()
+
+    def stop(self) -> None:
+        """Let ``run`` return after the round under way; it does not run again."""
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Stop, let the round under way end, and close the store where this worker made it. The clients stay open."""
+        self._loop.end()
+        super().close()
+        if self._own_store is not None:
+            self._own_store.close()

@@ -1,0 +1,56 @@
+"""Components with the objects that all services of a process share, for blocking and asyncio services alike."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import time
+from functools import partial
+from typing import Any, Final
+
+from edge_redis._cache.api import Cache
+from edge_redis._cache.buffer import AccessBuffer
+from edge_redis._cache.config import CLUSTER_SHARDS
+from edge_redis._cache.config import Settings as CacheSettings
+from edge_redis._cache.near import Copies, Near
+from edge_redis._io.clients import is_cluster
+from edge_redis._io.shared import Shared
+from edge_redis._io.shutdown import new_mutex
+from edge_redis._metrics.api import Metrics
+from edge_redis._metrics.buffer import Buffer
+from edge_redis._metrics.config import Settings as MetricsSettings
+
+_access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
+"""One buffer of accesses for all caches of this process, server and shard."""
+
+_near_copies: Final[Shared[Copies]] = Shared(lambda: Copies(new_mutex))
+"""All near caches of this process, server and namespace."""
+
+_record_buffers: Final[Shared[Buffer]] = Shared(lambda: Buffer(new_mutex))
+"""One buffer of records for all metrics of this process, server and namespace."""
+
+
+def default_shards(client: object, max_size: Any) -> int:
+    """Return the number of shards of a cache that is given none."""
+    return min(CLUSTER_SHARDS, max_size) if is_cluster(client) and isinstance(max_size, int) else 1
+
+
+def make_cache(client: Any, namespace: str, settings: CacheSettings) -> Cache:
+    """Return a cache that shares its buffer of accesses and its near cache's copies."""
+    near = None if settings.near is None else Near(settings.near, time.monotonic, new_mutex)
+    cache = Cache(namespace, settings, time.monotonic, near)
+    cache.share(partial(_access_buffers.get, client), _near_copies.get(client, namespace))
+    return cache
+
+
+def make_metrics(client: Any, namespace: str, settings: MetricsSettings) -> Metrics:
+    """Return metrics that share their buffer of records."""
+    metrics = Metrics(namespace, settings)
+    metrics.buffer = _record_buffers.get(client, namespace)
+    return metrics
+
+
+def consumer_name() -> str:
+    """Return a new, distinct name for a worker that is given none."""
+    return f"{platform.node() or 'worker'}-{os.getpid()}-{secrets.token_hex(3)}"
