@@ -39,7 +39,7 @@ class Child:
         self.plan = plan
         self.restarts = 0
         self.is_finished = False
-        """Whether it completed its task (a replay) or was told to stop."""
+        """Whether it completed its task (a replay) or was asked to stop."""
         self.is_given_up = False
         """Whether it failed so often that it is not restarted."""
         self.failures = 0
