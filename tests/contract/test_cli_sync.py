@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
 from edge_redis.cli.main import main
 from edge_redis.cloudstores.sql import SqlCloudStore
+from support.servers import Backend
 from support.sync import FailingStore
 
 
 @pytest.fixture
-def edge(valkey, caplog):
+def edge(valkey: Backend, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     with valkey.client() as client:
         yield client
 
 
-def run(capsys, valkey, *arguments):
+def run(capsys: pytest.CaptureFixture[str], valkey: Backend, *arguments: Any) -> Any:
     code = main(["sync", *arguments, "--url", valkey.url, "--namespace", "site"])
     return code, capsys.readouterr().out
 
 
-def give_up(edge):
+def give_up(edge: Any) -> None:
     with EdgeSynchronizer(edge, scope="room", namespace="site") as sync:
         sync.update_local({"n": 1})
     with CloudWorker(edge, FailingStore(), namespace="site", max_deliveries=1) as worker:
         worker.run_once()
 
 
-def test_the_status_counts_what_waits_and_what_went(edge, valkey, capsys):
+def test_the_status_counts_what_waits_and_what_went(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
     syncs = [EdgeSynchronizer(edge, scope=f"s{number}", namespace="site") for number in range(3)]
     for sync in syncs:
         sync.update_local({"n": 1})
@@ -48,7 +54,7 @@ def test_the_status_counts_what_waits_and_what_went(edge, valkey, capsys):
     assert "dead letters: 0" in out
 
 
-def test_dead_letters_are_listed_and_replayed(edge, valkey, capsys):
+def test_dead_letters_are_listed_and_replayed(edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, valkey, "dead-letters") == (0, "no dead letters\n")
     give_up(edge)
     code, out = run(capsys, valkey, "dead-letters")
@@ -58,7 +64,9 @@ def test_dead_letters_are_listed_and_replayed(edge, valkey, capsys):
     assert RedisCloudStore(edge, namespace="site").get("room").data == {"n": 1}
 
 
-def test_dead_letters_are_replayed_into_an_sql_database(edge, valkey, capsys, tmp_path):
+def test_dead_letters_are_replayed_into_an_sql_database(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     give_up(edge)
     url = f"sqlite:///{tmp_path}/cloud.db"
     done = run(capsys, valkey, "dead-letters", "--replay", "--cloud-url", url)
@@ -69,7 +77,7 @@ def test_dead_letters_are_replayed_into_an_sql_database(edge, valkey, capsys, tm
     assert bad[0] == 2
 
 
-def test_those_that_fail_again_are_told(edge, valkey, capsys):
+def test_those_that_fail_again_are_told(edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]) -> None:
     give_up(edge)
     edge.set("er:{site:cloud0}:doc:room", "of another type")
     code, out = run(capsys, valkey, "dead-letters", "--replay")
@@ -78,7 +86,7 @@ def test_those_that_fail_again_are_told(edge, valkey, capsys):
     assert "version 1" in out
 
 
-def test_deletes_of_long_ago_are_forgotten(edge, valkey, capsys):
+def test_deletes_of_long_ago_are_forgotten(edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]) -> None:
     sync = EdgeSynchronizer(edge, scope="room", namespace="site")
     sync.update_local({"n": 1})
     sync.delete()
@@ -88,7 +96,9 @@ def test_deletes_of_long_ago_are_forgotten(edge, valkey, capsys):
     assert run(capsys, valkey, "collect", "--days", "0") == (0, "forgotten: 1 at the edge, 1 in the cloud\n")
 
 
-def test_deletes_are_forgotten_in_an_sql_database(edge, valkey, capsys, tmp_path):
+def test_deletes_are_forgotten_in_an_sql_database(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     url = f"sqlite:///{tmp_path}/cloud.db"
     with SqlCloudStore(url, namespace="site") as cloud:
         cloud.update("room", {"n": 1})
@@ -102,6 +112,8 @@ def test_deletes_are_forgotten_in_an_sql_database(edge, valkey, capsys, tmp_path
 @pytest.mark.parametrize(
     "arguments", [["collect", "--days", "-1"], ["status", "--seconds", "0"], ["dead-letters", "--limit", "0"]]
 )
-def test_bad_arguments_are_one_line_and_2(edge, valkey, capsys, arguments):
+def test_bad_arguments_are_one_line_and_2(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str], arguments: Any
+) -> None:
     assert edge.ping()
     assert run(capsys, valkey, *arguments)[0] == 2

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from edge_redis._io.connect import connect, connect_async
 from edge_redis.embedded import _port as embedded_port
 from edge_redis.errors import StoreUnavailableError
 from support.deadline import eventually
+from support.servers import Backend
 
 FAST = {"hz": "100"}
 """A server looks for SIGTERM once a tick."""
@@ -40,43 +43,43 @@ def commands(url: str, api: str, *words: tuple[Any, ...], **overrides: Any) -> l
 
 
 @pytest.fixture(params=["blocking", "awaited"])
-def api(request):
+def api(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.fixture
-def start():
+def start() -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         yield lambda **kwargs: stack.enter_context(embedded.start(**{"config": FAST, **kwargs}))
 
 
 class TestOneServer:
-    def test_says_who_it_is_and_keeps_bytes(self, real, api):
+    def test_says_who_it_is_and_keeps_bytes(self, real: Backend, api: Any) -> None:
         url = f"{real.url}?socket_timeout=2"
         replies = commands(url, api, ("SET", "k", b"\xff"), ("GET", "k"), ("CLIENT", "GETNAME"))
         assert replies[1] == b"\xff"
         assert replies[2] == b"edge-redis"
 
-    def test_with_a_password_and_a_database(self, start, api):
+    def test_with_a_password_and_a_database(self, start: Any, api: Any) -> None:
         server = start(config=FAST | {"requirepass": '"p/:@ w"'})
         url = f"redis://:p%2F%3A%40%20w@{server.host}:{server.port}/3"
         commands(url, api, ("SET", "k", "v"))
         with server.client(password="p/:@ w", db=3) as client:
             assert client.get("k") == b"v"
 
-    def test_by_its_socket(self, start, api, tmp_path):
+    def test_by_its_socket(self, start: Any, api: Any, tmp_path: Path) -> None:
         path = tmp_path / "s.sock"
         start(config=FAST | {"unixsocket": f'"{path}"'})
         assert commands(f"unix://{path}?db=2", api, ("SET", "k", "v"), ("GET", "k"))[1] == b"v"
 
-    def test_outlives_a_restart_of_the_server(self, start):
+    def test_outlives_a_restart_of_the_server(self, start: Any) -> None:
         server = start()
         with connect(server.url) as client:
             client.set("k", "v")
             server.restart()
             assert client.get("k") == b"v"
 
-    def test_by_tls(self, start, api, tmp_path):
+    def test_by_tls(self, start: Any, api: Any, tmp_path: Path) -> None:
         if not (shutil.which("redis-server") and shutil.which("openssl")):
             pytest.skip("needs a redis-server with TLS, and openssl")
         key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -102,18 +105,18 @@ class TestSilence:
     """A server that takes connections and never answers: every attempt costs a timeout."""
 
     @pytest.fixture
-    def silent(self):
+    def silent(self) -> Iterator[Any]:
         with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
             yield f"redis://127.0.0.1:{listener.getsockname()[1]}?socket_timeout=0.2&socket_connect_timeout=0.2"
 
-    def test_ends_within_the_budget(self, silent, api, monkeypatch):
+    def test_ends_within_the_budget(self, silent: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect_retry, "BUDGET_SECONDS", 0.3)
         began = time.monotonic()
         with pytest.raises((redis.TimeoutError, redis.ConnectionError)):
             commands(silent, api, ("PING",))
         assert time.monotonic() - began < 2.0
 
-    def test_in_the_middle_ends_within_it_too(self, silent, start, monkeypatch):
+    def test_in_the_middle_ends_within_it_too(self, silent: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         # A command that retries reconnects, and reconnecting retries: counts alone would multiply.
         monkeypatch.setattr(connect_retry, "BUDGET_SECONDS", 0.3)
         server = start()
@@ -132,19 +135,19 @@ class TestSilence:
 
 class TestCluster:
     @pytest.fixture
-    def node(self, start):
+    def node(self, start: Any) -> Any:
         server = start(config=FAST | {"cluster-enabled": "yes"})
         with server.client() as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
             eventually(lambda: client.cluster("info")["cluster_state"] == "ok")
         return server
 
-    def test_finds_its_way(self, node, api):
+    def test_finds_its_way(self, node: Any, api: Any) -> None:
         closed = embedded_port.Port(node.host, 0, hold=False).number
         url = f"redis+cluster://{node.host}:{closed},{node.host}:{node.port}/0"
         assert commands(url, api, ("SET", "k", "v"), ("GET", "k"))[1] == b"v"
 
-    def test_one_that_is_not_there(self):
+    def test_one_that_is_not_there(self) -> None:
         closed = embedded_port.Port("127.0.0.1", 0, hold=False).number
         with pytest.raises(StoreUnavailableError, match="cluster") as caught:
             connect(f"redis+cluster://:hunter2@127.0.0.1:{closed}")
@@ -153,7 +156,7 @@ class TestCluster:
 
 class TestSentinel:
     @pytest.fixture
-    def service(self, start):
+    def service(self, start: Any) -> Any:
         """A master, its replica and a Sentinel, all with passwords; and the URL of the service."""
         at_once = FAST | {"repl-diskless-sync-delay": "0", "requirepass": "pw", "masterauth": "pw"}
         master = start(config=at_once)
@@ -175,12 +178,12 @@ class TestSentinel:
         hosts = f"127.0.0.1:{closed},127.0.0.1:{sentinel.port}"
         return master, replica, f"redis+sentinel://:pw@{hosts}/service/0?sentinel_password=other"
 
-    def test_finds_the_master(self, service, api):
+    def test_finds_the_master(self, service: Any, api: Any) -> None:
         master, _, url = service
         replies = commands(url, api, ("SET", "k", "v"), ("INFO", "server"))
         assert replies[1]["tcp_port"] == master.port
 
-    def test_follows_a_failover(self, service):
+    def test_follows_a_failover(self, service: Any) -> None:
         master, replica, url = service
         with connect(url) as client:
             client.set("k", "v")
@@ -197,7 +200,7 @@ class TestSentinel:
             assert client.info("server")["tcp_port"] == replica.port
 
 
-def test_one_client_for_many_threads(valkey):
+def test_one_client_for_many_threads(valkey: Backend) -> None:
     with connect(valkey.url) as client:
 
         def count() -> None:

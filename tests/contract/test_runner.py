@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def api(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def bench(backend: Backend, api: str, request: pytest.FixtureRequest):
+def bench(backend: Backend, api: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     made = Bench(backend, api, protocol=request.param)
     yield made
     made.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import fakeredis
 import pytest
@@ -26,28 +27,28 @@ from edge_redis.cloudstores import _aio_sql as aio_sql
 from edge_redis.cloudstores import _tombstones as collecting
 from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS
 from edge_redis.cloudstores.sql import SqlCloudStore
-from support.clouds import change
+from support.clouds import Base, change
 
 REMOTE, MERGE = ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE
 KEY = b"a key of the till"
 
 
-def plant(base, scope="room", table=DOCUMENTS, **values):
+def plant(base: Base, scope: Any = "room", table: Any = DOCUMENTS, **values: Any) -> None:
     here = (table.c.namespace == base.namespace) & (table.c.scope == scope)
     base.execute(sa.update(table).where(here).values(values))
 
 
-def flip(body):
+def flip(body: Any) -> Any:
     return body[:-1] + bytes([body[-1] ^ 1])
 
 
-def document_of(base, scope):
+def document_of(base: Base, scope: Any) -> Any:
     (row,) = [row for row in base.rows()["edge_redis_documents"] if row["scope"] == scope]
     return row
 
 
 class TestCollecting:
-    def test_every_row_goes_a_few_scopes_a_transaction(self, base, monkeypatch):
+    def test_every_row_goes_a_few_scopes_a_transaction(self, base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(collecting, "_PAGE", 3)
         monkeypatch.setattr(collecting, "_ROWS", 4)
         store, removed = base.store(), []
@@ -67,7 +68,9 @@ class TestCollecting:
             assert {row.get("scope", "s1") for row in found} <= {"s1", "s3", "s5", "lives"}, table
         assert store.get("lives").data == {"1": 1, "2": 1}
 
-    def test_what_is_created_comes_after_the_newest_delete_that_was_forgotten(self, base, monkeypatch):
+    def test_what_is_created_comes_after_the_newest_delete_that_was_forgotten(
+        self, base: Base, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         store = base.store()
         store.apply("far", [change(2**33, clock="1" + "7" * 17)], REMOTE)
         store.update("near", {"n": 1})
@@ -84,14 +87,16 @@ class TestCollecting:
         assert store.get("near").version == 1
 
     @pytest.mark.parametrize("strategy", [REMOTE, MERGE])
-    def test_a_scope_that_is_created_again_meanwhile_is_kept(self, base, monkeypatch, strategy):
+    def test_a_scope_that_is_created_again_meanwhile_is_kept(
+        self, base: Base, monkeypatch: pytest.MonkeyPatch, strategy: Any
+    ) -> None:
         store, other = base.store(), base.store()
         for version in (1, 2):
             store.apply("room", [change(version)], strategy)
         store.delete("room")
         write, created = store._made.write, []
 
-        def late(action, work):
+        def late(action: Any, work: Any) -> Any:
             created.append(other.update("room", {"n": 2}))
             return write(action, work)
 
@@ -99,7 +104,7 @@ class TestCollecting:
         assert store.collect(0) == 0
         assert created == [store.get("room")]
 
-    def test_what_was_cut_down_to_nothing_is_no_delete(self, file):
+    def test_what_was_cut_down_to_nothing_is_no_delete(self, file: Base) -> None:
         store = file.store()
         for scope in ("room", "headless"):
             store.update(scope, {"n": 1})
@@ -117,7 +122,9 @@ HARM = {
 
 
 @pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
-def test_a_damaged_document_is_named_by_the_feed_and_holds_up_no_other(base, caplog, harm):
+def test_a_damaged_document_is_named_by_the_feed_and_holds_up_no_other(
+    base: Base, caplog: pytest.LogCaptureFixture, harm: Any
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     store, edge = base.store(), fakeredis.FakeRedis()
     for scope in ("before", "room", "after"):
@@ -136,7 +143,7 @@ def test_a_damaged_document_is_named_by_the_feed_and_holds_up_no_other(base, cap
     assert [event.success for event in room.sync_history()] == [False]
 
 
-def test_text_that_is_no_json_is_damaged_too(file):
+def test_text_that_is_no_json_is_damaged_too(file: Base) -> None:
     store = file.store()
     store.update("room", {"n": 1})
     store.update("other", {"n": 1})
@@ -148,7 +155,7 @@ def test_text_that_is_no_json_is_damaged_too(file):
 
 
 @pytest.mark.parametrize("strategy", [REMOTE, MERGE])
-def test_a_flipped_byte_is_noticed_wherever_a_state_goes_on_from(file, strategy):
+def test_a_flipped_byte_is_noticed_wherever_a_state_goes_on_from(file: Base, strategy: Any) -> None:
     store = file.store()
     for version in (1, 2):
         store.apply("room", [change(version, {"n": 2}, f"o{version}")], strategy)
@@ -175,7 +182,7 @@ def test_a_flipped_byte_is_noticed_wherever_a_state_goes_on_from(file, strategy)
             store.get("room")
 
 
-def test_a_damaged_conflict_is_not_shown(file):
+def test_a_damaged_conflict_is_not_shown(file: Base) -> None:
     store = file.store()
     for version in (1, 2):
         store.apply("room", [change(version, origin=f"o{version}")], REMOTE)
@@ -186,7 +193,7 @@ def test_a_damaged_conflict_is_not_shown(file):
 
 
 @pytest.mark.parametrize("strategy", [REMOTE, MERGE])
-def test_limits_bind_what_is_written_here_and_not_what_edges_push(file, strategy):
+def test_limits_bind_what_is_written_here_and_not_what_edges_push(file: Base, strategy: Any) -> None:
     small = file.store(max_bytes=120, max_fields=2)
     for version in (1, 2):
         small.apply("room", [change(version, {f"f{number}": 0 for number in range(4)})], strategy)
@@ -208,18 +215,18 @@ def test_limits_bind_what_is_written_here_and_not_what_edges_push(file, strategy
 
 @pytest.mark.parametrize("name", ["max_bytes", "max_fields"])
 @pytest.mark.parametrize(("value", "error"), [(0, InvalidArgumentError), (True, InvalidTypeError)])
-def test_bad_limits(name, value, error):
+def test_bad_limits(name: Any, value: Any, error: Any) -> None:
     for kind in (SqlCloudStore, aio_sql.SqlCloudStore):
         with pytest.raises(error, match=name):
             kind("sqlite://", **{name: value})
 
 
 @pytest.mark.parametrize("strategy", [REMOTE, ConflictStrategy.LATEST_WINS, MERGE])
-def test_a_signature_travels_with_its_change(base, strategy):
+def test_a_signature_travels_with_its_change(base: Base, strategy: Any) -> None:
     store, keyring = base.store(), Keyring(base.namespace, {"till": KEY})
     signer = Signer(base.namespace, "till", KEY, is_standing=False)
 
-    def signed(version):
+    def signed(version: Any) -> Any:
         made = change(version)
         return replace(made, signature=signer.sign("room", version, made.clock, made.checksum))
 
@@ -237,7 +244,7 @@ def test_a_signature_travels_with_its_change(base, strategy):
     assert (found.name, found.signature) == ("cloud", "")
 
 
-def test_so_many_origins_are_remembered_and_no_more(base):
+def test_so_many_origins_are_remembered_and_no_more(base: Base) -> None:
     store = base.store()
     for start in range(1, 1500, 250):
         store.apply("room", [change(number, origin=f"e{number}") for number in range(start, start + 250)], REMOTE)
@@ -247,7 +254,7 @@ def test_so_many_origins_are_remembered_and_no_more(base):
     assert store.get("room").version == 1500
 
 
-def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base):
+def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base: Base) -> None:
     expected = 4 if base.url.startswith("postgresql") else 1
     for kind in (SqlCloudStore, aio_sql.SqlCloudStore):
         assert kind(base.url).scopes_at_once == expected
@@ -260,7 +267,7 @@ def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base):
 
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
-def test_the_same_state_of_another_origin_comes_with_the_feed(file, strategy):
+def test_the_same_state_of_another_origin_comes_with_the_feed(file: Base, strategy: Any) -> None:
     """Two origins may write the same at the same moment: edges that have the one must hear of the other."""
     store = file.store()
     store.apply("room", [change(1, origin="one"), change(1, origin="one")], strategy)

@@ -9,9 +9,11 @@ import logging
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import fakeredis
 import pytest
@@ -42,22 +44,23 @@ from edge_redis.cloudstores._tables import DOCUMENTS, METADATA, STORES
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clouds import Base, change, sqlite
 from support.deadline import eventually
+from support.postgres import Postgres
 
 REMOTE = ConflictStrategy.REMOTE_WINS
 
 
 @pytest.fixture
-def server(postgres):
+def server(postgres: Postgres) -> Iterator[Any]:
     made = Base(postgres.url)
     yield made
     made.close()
 
 
-def together(*calls):
+def together(*calls: Any) -> Any:
     """Call them at once, each in a thread; return what each returned."""
     barrier = threading.Barrier(len(calls))
 
-    def run(call):
+    def run(call: Any) -> Any:
         barrier.wait()
         return call()
 
@@ -65,7 +68,7 @@ def together(*calls):
         return [future.result() for future in [pool.submit(run, call) for call in calls]]
 
 
-def test_tables_are_made_once_by_all_that_begin_at_once(base):
+def test_tables_are_made_once_by_all_that_begin_at_once(base: Base) -> None:
     METADATA.drop_all(base.engine())
     stores = [base.store() for _ in range(6)]
     together(*(lambda store=store, n=n: store.update(f"s{n}", {"n": n}) for n, store in enumerate(stores)))
@@ -73,10 +76,10 @@ def test_tables_are_made_once_by_all_that_begin_at_once(base):
     assert len(base.rows()["edge_redis_stores"]) == 1
 
 
-def test_no_delta_of_stores_that_write_at_once_is_lost_and_versions_have_no_gap(base):
+def test_no_delta_of_stores_that_write_at_once_is_lost_and_versions_have_no_gap(base: Base) -> None:
     stores, each = [base.store() for _ in range(4)], 8
 
-    def write(name):
+    def write(name: Any) -> Any:
         return [stores[name].update("room", {f"{name}-{n}": n}, is_delta=True).version for n in range(each)]
 
     versions = together(*(lambda name=name: write(name) for name in range(4)))
@@ -85,7 +88,7 @@ def test_no_delta_of_stores_that_write_at_once_is_lost_and_versions_have_no_gap(
     assert stores[0].get("room").data == {f"{name}-{n}": n for name in range(4) for n in range(each)}
 
 
-def test_what_two_workers_apply_at_once_takes_effect_once(base):
+def test_what_two_workers_apply_at_once_takes_effect_once(base: Base) -> None:
     changes = [change(version) for version in range(1, 21)]
     stores = [base.store() for _ in range(3)]
     letters = together(*(lambda store=store: store.apply("room", changes, REMOTE) for store in stores))
@@ -95,11 +98,11 @@ def test_what_two_workers_apply_at_once_takes_effect_once(base):
     assert stores[0].conflicts("room") == []
 
 
-def test_a_reader_of_the_feed_misses_nothing_that_is_committed_beside_it(base):
+def test_a_reader_of_the_feed_misses_nothing_that_is_committed_beside_it(base: Base) -> None:
     store, writers = base.store(), [base.store() for _ in range(3)]
     ended, newest, places = threading.Event(), {}, []
 
-    def read():
+    def read() -> None:
         cursor = ""
         while True:
             last = ended.is_set()
@@ -120,7 +123,7 @@ def test_a_reader_of_the_feed_misses_nothing_that_is_committed_beside_it(base):
     assert places[-1] == 36
 
 
-def test_a_number_of_the_feed_is_not_seen_before_a_lower_one(server, monkeypatch):
+def test_a_number_of_the_feed_is_not_seen_before_a_lower_one(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first writer has its number and does not commit: the second one, of another scope, waits for it."""
     first, second, reader = server.store(), server.store(), server.store()
     second.update("c", {})
@@ -128,7 +131,7 @@ def test_a_number_of_the_feed_is_not_seen_before_a_lower_one(server, monkeypatch
     numbered, go_on = threading.Event(), threading.Event()
     write = Scope.write
 
-    def stop_after(self, *args, **kwargs):
+    def stop_after(self: Any, *args: Any, **kwargs: Any) -> None:
         write(self, *args, **kwargs)
         if self._scope == "a":
             numbered.set()
@@ -149,13 +152,13 @@ def test_a_number_of_the_feed_is_not_seen_before_a_lower_one(server, monkeypatch
 
 
 @pytest.mark.parametrize("strategy", [REMOTE, ConflictStrategy.LATEST_WINS, ConflictStrategy.MERGE])
-def test_cut_off_at_any_statement_nothing_is_half_applied(base, strategy):
+def test_cut_off_at_any_statement_nothing_is_half_applied(base: Base, strategy: Any) -> None:
     store = base.store()
     store.update("room", {"cloud": 1})
     before, statements = base.rows(), []
     changes = [change(5, origin="one", clock=f"{10**17:018d}"), change(6, {"m": 1}, "two"), change(1, origin="three")]
 
-    def cut(_connection, _cursor, statement, *_):
+    def cut(_connection: Any, _cursor: Any, statement: Any, *_: Any) -> None:
         statements.append(statement)
         if len(statements) > allowed:
             raise ConnectionAbortedError("cut")
@@ -178,7 +181,7 @@ def test_cut_off_at_any_statement_nothing_is_half_applied(base, strategy):
     assert len(store.sync_history("room")) == len({row["number"] for row in base.rows()["edge_redis_history"]})
 
 
-def test_bodies_up_to_the_limit_of_the_codec(base):
+def test_bodies_up_to_the_limit_of_the_codec(base: Base) -> None:
     store = base.store()
     blob = bytes(range(256)) * (65_536 - 1)
     state = store.update("room", {"blob": blob})
@@ -196,7 +199,7 @@ def test_bodies_up_to_the_limit_of_the_codec(base):
         store.update("room", {"blob": blob + blob})
 
 
-def test_what_is_kept_is_bounded(base):
+def test_what_is_kept_is_bounded(base: Base) -> None:
     store = base.store(max_history=3, max_conflicts=2)
     for version in range(1, 8):
         store.apply("room", [change(version, origin=f"o{version}")], REMOTE)
@@ -208,7 +211,7 @@ def test_what_is_kept_is_bounded(base):
     assert len(base.rows()["edge_redis_history"]) == 3
 
 
-def test_namespaces_share_nothing(base):
+def test_namespaces_share_nothing(base: Base) -> None:
     one, other = base.store(), base.store(namespace=f"{base.namespace}-other")
     one.update("room", {"n": 1})
     other.update("room", {"n": 2})
@@ -217,7 +220,9 @@ def test_namespaces_share_nothing(base):
     assert one.changes_since(other.changes_since().cursor).restarted
 
 
-def test_tables_that_somebody_removed_are_made_again_and_edges_offer_all(base, caplog):
+def test_tables_that_somebody_removed_are_made_again_and_edges_offer_all(
+    base: Base, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     store, edge = base.store(), fakeredis.FakeRedis()
     sync = EdgeSynchronizer(edge, scope="room", namespace=base.namespace)
@@ -229,7 +234,7 @@ def test_tables_that_somebody_removed_are_made_again_and_edges_offer_all(base, c
     assert store.get("room") == state
 
 
-def test_a_head_with_a_field_of_a_later_version_is_read_and_one_that_lacks_some_is_damaged(base):
+def test_a_head_with_a_field_of_a_later_version_is_read_and_one_that_lacks_some_is_damaged(base: Base) -> None:
     store = base.store()
     state = store.update("room", {"n": 1})
     head = base.rows()["edge_redis_documents"][0]["head"]
@@ -254,7 +259,7 @@ def test_a_head_with_a_field_of_a_later_version_is_read_and_one_that_lacks_some_
         (lambda s: s.apply("room", [change(1), change(2, clock="0")], REMOTE), CorruptDataError),
     ],
 )
-def test_what_cannot_be_kept_is_refused(base, call, error):
+def test_what_cannot_be_kept_is_refused(base: Base, call: Any, error: Any) -> None:
     store = base.store()
     before = base.rows()
     with pytest.raises(error):
@@ -277,25 +282,25 @@ def test_what_cannot_be_kept_is_refused(base, call, error):
         (sa.create_engine("sqlite://"), InvalidArgumentError),
     ],
 )
-def test_a_database_that_cannot_be_one(database, error):
+def test_a_database_that_cannot_be_one(database: Any, error: Any) -> None:
     with pytest.raises(error) as raised:
         SqlCloudStore(database)
     assert "cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("arguments", [{"namespace": "a{"}, {"namespace": "a\0"}, {"max_history": 0}])
-def test_arguments_that_cannot_be_used(arguments):
+def test_arguments_that_cannot_be_used(arguments: Any) -> None:
     with pytest.raises(InvalidArgumentError):
         SqlCloudStore("sqlite://", **arguments)
 
 
-def test_a_database_in_memory_is_one_for_all_threads():
+def test_a_database_in_memory_is_one_for_all_threads() -> None:
     with SqlCloudStore("sqlite://") as store:
         together(*(lambda n=n: store.update("room", {f"{n}": n}, is_delta=True) for n in range(4)))
         assert store.get("room").version == 4
 
 
-def test_closed(base, tmp_path):
+def test_closed(base: Base, tmp_path: Path) -> None:
     store = base.store()
     store.update("room", {"n": 1})
     store.close()
@@ -311,7 +316,7 @@ def test_closed(base, tmp_path):
     engine.dispose()
 
 
-def test_a_forked_child_does_not_use_its_parents_connections(base):
+def test_a_forked_child_does_not_use_its_parents_connections(base: Base) -> None:
     store = base.store()
     store.update("room", {"n": 1})
     pool = store._made.engine.pool
@@ -321,14 +326,14 @@ def test_a_forked_child_does_not_use_its_parents_connections(base):
     pool.dispose()
 
 
-def test_without_sqlalchemy_the_error_names_the_extra(monkeypatch):
+def test_without_sqlalchemy_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     monkeypatch.delitem(sys.modules, "edge_redis.cloudstores.sql")
     with pytest.raises(EdgeRedisError, match=r"edge-redis\[sql\]"):
         __import__("edge_redis.cloudstores.sql")
 
 
-def test_a_database_that_is_locked(file):
+def test_a_database_that_is_locked(file: Base) -> None:
     store = SqlCloudStore(f"{file.url}?timeout=0.01")
     store.update("room", {"n": 1})
     with file.engine().connect() as other:
@@ -341,7 +346,7 @@ def test_a_database_that_is_locked(file):
     store.close()
 
 
-def test_files_that_cannot_be_used(file, tmp_path):
+def test_files_that_cannot_be_used(file: Base, tmp_path: Path) -> None:
     file.store().update("room", {"n": 1})
     path = tmp_path / "cloud.db"
     with SqlCloudStore(f"sqlite:///file:{path}?mode=ro&uri=true") as store, pytest.raises(StoreReadOnlyError):
@@ -362,7 +367,7 @@ def test_files_that_cannot_be_used(file, tmp_path):
         ("-c search_path=nowhere", StoreReplyError),
     ],
 )
-def test_a_server_that_refuses(server, settings, error):
+def test_a_server_that_refuses(server: Any, settings: Any, error: Any) -> None:
     server.store().update("room", {"n": 1})
     with server.engine(isolation_level="AUTOCOMMIT").connect() as connection:
         if not connection.execute(sa.text("SELECT 1 FROM pg_roles WHERE rolname = 'guest'")).all():
@@ -376,18 +381,18 @@ def test_a_server_that_refuses(server, settings, error):
     assert server.store().get("room").version == 1
 
 
-def test_no_such_server_is_an_outage(tmp_path):
+def test_no_such_server_is_an_outage(tmp_path: Path) -> None:
     with SqlCloudStore(f"postgresql+psycopg://u@/x?host={tmp_path}") as store, pytest.raises(StoreUnavailableError):
         store.get("room")
 
 
-def test_a_connection_that_ends_in_the_middle(server):
+def test_a_connection_that_ends_in_the_middle(server: Any) -> None:
     """Nothing was done, and the next call has a new one."""
     store = server.store()
     store.update("room", {"n": 1})
     killed = []
 
-    def kill(connection, _cursor, statement, *_):
+    def kill(connection: Any, _cursor: Any, statement: Any, *_: Any) -> None:
         if not killed and statement.startswith("UPDATE edge_redis_documents"):
             killed.append(connection.connection.dbapi_connection.info.backend_pid)
             server.execute("SELECT pg_terminate_backend(:pid, 5000)", pid=killed[0])
@@ -400,7 +405,7 @@ def test_a_connection_that_ends_in_the_middle(server):
     assert store.update("room", {"n": 2}).version == 2
 
 
-def test_a_deadlock_is_tried_again(server):
+def test_a_deadlock_is_tried_again(server: Any) -> None:
     store = server.store()
     store.update("room", {"n": 1})
     left = [2]
@@ -408,7 +413,7 @@ def test_a_deadlock_is_tried_again(server):
     class DeadlockError(Exception):
         sqlstate = "40P01"
 
-    def fail(_connection, _cursor, statement, *_):
+    def fail(_connection: Any, _cursor: Any, statement: Any, *_: Any) -> None:
         if statement.startswith("UPDATE edge_redis_documents") and left[0]:
             left[0] -= 1
             raise sa.exc.OperationalError(statement, {}, DeadlockError())
@@ -422,7 +427,9 @@ def test_a_deadlock_is_tried_again(server):
     assert left == [94]
 
 
-def test_a_worker_waits_for_a_server_that_is_away(server, postgres, caplog):
+def test_a_worker_waits_for_a_server_that_is_away(
+    server: Any, postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     edge, store = fakeredis.FakeRedis(), server.store()
     sync = EdgeSynchronizer(edge, scope="room", namespace=server.namespace)
@@ -448,11 +455,11 @@ def test_a_worker_waits_for_a_server_that_is_away(server, postgres, caplog):
         assert worker.dead_letters() == []
 
 
-def public(kind):
+def public(kind: Any) -> Any:
     return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
 
 
-def test_it_offers_what_the_cloud_does_in_both_apis():
+def test_it_offers_what_the_cloud_does_in_both_apis() -> None:
     blocking, awaited = public(SqlCloudStore), public(aio_sql.SqlCloudStore)
     assert set(blocking) == set(awaited)
     offered = {name for name in vars(Cloud) if not name.startswith("_")}
@@ -468,8 +475,8 @@ def test_it_offers_what_the_cloud_does_in_both_apis():
     assert made[0] == made[1]
 
 
-def test_awaited_it_serves_an_awaited_worker(base):
-    async def main():
+def test_awaited_it_serves_an_awaited_worker(base: Base) -> None:
+    async def main() -> None:
         edge = fakeredis.FakeAsyncRedis()
         async with (
             aio_sql.SqlCloudStore(base.url, namespace=base.namespace) as cloud,

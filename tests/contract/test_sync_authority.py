@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import AuthorityConflictError, ConflictStrategy, PendingFullError
 from edge_redis._sync.change import Change, encoded
+from support.servers import Servers
 from support.sync import remote
 
 LOCAL = ConflictStrategy.LOCAL_WINS
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
 @pytest.mark.parametrize("read", ["get_local_state", "summary", "local_version", "pending_count", "is_synced"])
-def test_a_synchronizer_that_only_ever_read_has_told_its_strategy(make, cloud, read):
+def test_a_synchronizer_that_only_ever_read_has_told_its_strategy(make: Maker, cloud: Any, read: Any) -> None:
     sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.cloud())
     looked = getattr(sync, read)
     if callable(looked):
@@ -35,7 +38,9 @@ def test_a_synchronizer_that_only_ever_read_has_told_its_strategy(make, cloud, r
     assert sync.is_synced
 
 
-def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(make, servers, cloud):
+def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(
+    make: Maker, servers: Servers, cloud: Any
+) -> None:
     far = servers.backend("fakeredis")
     far_client = far.async_client() if make.api == "awaited" else far.client()
     one, two = (
@@ -64,11 +69,11 @@ def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(make, se
     assert two.is_synced
 
 
-def test_the_cloud_says_who_it_is(cloud):
+def test_the_cloud_says_who_it_is(cloud: Any) -> None:
     body = encoded({"n": 1})
     import hashlib  # noqa: PLC0415 -- of this example alone
 
-    def change(origin, version):
+    def change(origin: Any, version: Any) -> Any:
         return Change(version, "0" * 18, origin, hashlib.sha256(body).hexdigest(), "", body)
 
     assert cloud.apply("room", [change("one", 1)], LOCAL) == "a"
@@ -78,7 +83,7 @@ def test_the_cloud_says_who_it_is(cloud):
     assert cloud.apply("room", [change("one", 3)], LOCAL) == "a"
 
 
-def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make):
+def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make: Maker) -> None:
     sync = make("EdgeSynchronizer", LOCAL, 3, scope="room", overflow="reject")
     for number in range(3):
         sync.update_local({"n": number})
@@ -90,7 +95,9 @@ def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make
     assert sync.get_local_state().version == 8
 
 
-def test_what_the_authority_overrules_is_kept_though_it_was_written_in_knowledge_of_what_stays(make, cloud):
+def test_what_the_authority_overrules_is_kept_though_it_was_written_in_knowledge_of_what_stays(
+    make: Maker, cloud: Any
+) -> None:
     sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.cloud())
     sync.update_local({"n": 1})
     worker.run_once()

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import fakeredis
 import pytest
 import redis
+from conftest import Maker
 
 from edge_redis import (
     CloudWorker,
@@ -20,6 +22,7 @@ from edge_redis import (
     UnsupportedTypeError,
     WrongKeyTypeError,
 )
+from support.servers import Backend
 from support.sync import CLOUD, EDGE, dump, remote
 
 LONG = "x" * 1025
@@ -83,7 +86,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("call", "error"), [case[1:] for case in CALLS], ids=[case[0] for case in CALLS])
-def test_bad_arguments_are_refused(make, backend, call, error):
+def test_bad_arguments_are_refused(make: Maker, backend: Backend, call: Any, error: Any) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 1})
     before = dump(backend)
@@ -120,7 +123,7 @@ def test_bad_arguments_are_refused(make, backend, call, error):
         ({"max_conflicts": 100_001}, InvalidArgumentError),
     ],
 )
-def test_constructor_arguments_of_a_synchronizer(arguments, error):
+def test_constructor_arguments_of_a_synchronizer(arguments: Any, error: Any) -> None:
     with pytest.raises(error):
         EdgeSynchronizer(fakeredis.FakeRedis(), **arguments)
 
@@ -141,13 +144,13 @@ def test_constructor_arguments_of_a_synchronizer(arguments, error):
         ({"max_deliveries": 0}, InvalidArgumentError),
     ],
 )
-def test_constructor_arguments_of_a_worker(arguments, error):
+def test_constructor_arguments_of_a_worker(arguments: Any, error: Any) -> None:
     with pytest.raises(error):
         CloudWorker(fakeredis.FakeRedis(), fakeredis.FakeRedis(), **arguments)
 
 
 @pytest.mark.parametrize("cloud", [None, "redis://localhost", object(), fakeredis.FakeAsyncRedis()])
-def test_a_cloud_is_a_store_or_a_client(cloud):
+def test_a_cloud_is_a_store_or_a_client(cloud: Any) -> None:
     with pytest.raises(InvalidTypeError):
         CloudWorker(fakeredis.FakeRedis(), cloud)
 
@@ -167,7 +170,7 @@ def test_a_cloud_is_a_store_or_a_client(cloud):
         (lambda c: c.apply("", [], ConflictStrategy.REMOTE_WINS), InvalidKeyError),
     ],
 )
-def test_bad_arguments_of_the_cloud_are_refused(cloud, backend, call, error):
+def test_bad_arguments_of_the_cloud_are_refused(cloud: Any, backend: Backend, call: Any, error: Any) -> None:
     cloud.update("a", {"n": 1})
     before = dump(backend)
     with pytest.raises(error):
@@ -195,7 +198,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("key", "call"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
-def test_a_key_of_another_type_stops_it_before_anything_is_written(make, backend, key, call):
+def test_a_key_of_another_type_stops_it_before_anything_is_written(
+    make: Maker, backend: Backend, key: Any, call: Any
+) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 1})
     with backend.client() as client:
@@ -208,7 +213,7 @@ def test_a_key_of_another_type_stops_it_before_anything_is_written(make, backend
 
 
 @pytest.mark.parametrize("key", ["doc:room", "changes", "sequence", "site"])
-def test_a_key_of_another_type_in_the_cloud(make, backend, key):
+def test_a_key_of_another_type_in_the_cloud(make: Maker, backend: Backend, key: Any) -> None:
     cloud = make("RedisCloudStore")
     cloud.update("room", {"n": 1})
     with backend.client() as client:
@@ -220,7 +225,7 @@ def test_a_key_of_another_type_in_the_cloud(make, backend, key):
     assert dump(backend) == before
 
 
-def test_damaged_bytes_of_a_state(make, backend):
+def test_damaged_bytes_of_a_state(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 1})
     with backend.client() as client:
@@ -235,7 +240,7 @@ def test_damaged_bytes_of_a_state(make, backend):
     assert sync.update_local({"n": 2}).version == 2
 
 
-def test_bytes_that_decode_to_something_else(make, backend):
+def test_bytes_that_decode_to_something_else(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 1})
     with backend.client() as client:
@@ -245,7 +250,7 @@ def test_bytes_that_decode_to_something_else(make, backend):
 
 
 @pytest.mark.parametrize("fields", [{"data": b"\xc1"}, {"clock": b"x"}, {"other": b"1"}])
-def test_damaged_entries_of_the_outbox(make, backend, fields):
+def test_damaged_entries_of_the_outbox(make: Maker, backend: Backend, fields: Any) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 1})
     (entry,) = dump(backend)[f"{EDGE}:pending:room".encode()]
@@ -271,7 +276,7 @@ AWAY = [
 
 
 @pytest.mark.parametrize("call", AWAY)
-def test_a_server_that_is_away(call):
+def test_a_server_that_is_away(call: Any) -> None:
     with redis.Redis(port=1, retry=None, socket_connect_timeout=1) as client, EdgeSynchronizer(client) as sync:
         with pytest.raises(StoreUnavailableError):
             call(sync)
@@ -280,7 +285,7 @@ def test_a_server_that_is_away(call):
 
 
 @pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # which can be told to be away
-def test_an_update_to_a_server_that_is_away_for_a_while(make, backend):
+def test_an_update_to_a_server_that_is_away_for_a_while(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer")
     sync.update_local({"n": 1})
     before = dump(backend)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import ChecksumMismatchError, ConflictStrategy, CorruptDataError
+from support.servers import Backend
 from support.sync import CLOUD, EDGE, dump, fake, remote
 
 MERGE = ConflictStrategy.MERGE
@@ -14,26 +18,26 @@ STRATEGIES = pytest.mark.parametrize("strategy", [ConflictStrategy.REMOTE_WINS, 
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
 @pytest.fixture
-def client(backend):
+def client(backend: Backend) -> Iterator[Any]:
     with backend.client() as made:
         yield made
 
 
-def flip(body):
+def flip(body: Any) -> Any:
     """Return the body with its last bit turned: of a small int another one, so that it still decodes."""
     return body[:-1] + bytes([body[-1] ^ 1])
 
 
-def damage(client, key):
+def damage(client: Any, key: Any) -> None:
     client.hset(key, "data", flip(client.hget(key, "data")))
 
 
-def replace_entry(client, key, **fields):
+def replace_entry(client: Any, key: Any, **fields: Any) -> None:
     """Put an entry of a stream back with other fields, where it was or at its end."""
     (entry_id, found), *_ = client.xrange(key)
     client.xdel(key, entry_id)
@@ -42,7 +46,7 @@ def replace_entry(client, key, **fields):
     client.xadd(key, {**found, **{name.encode(): value for name, value in fields.items()}}, id=entry_id)
 
 
-def carry(*workers):
+def carry(*workers: Any) -> None:
     for worker in workers:
         while worker.run_once():
             pass
@@ -50,7 +54,9 @@ def carry(*workers):
 
 @pytest.mark.parametrize("backend", ["fakeredis", "valkey"], indirect=True)
 @STRATEGIES
-def test_reading_a_damaged_state_and_writing_on_top_of_it(make, backend, client, strategy):
+def test_reading_a_damaged_state_and_writing_on_top_of_it(
+    make: Maker, backend: Backend, client: Any, strategy: Any
+) -> None:
     sync, cloud = make("EdgeSynchronizer", strategy, scope="room"), make("RedisCloudStore")
     sync.update_local({"n": 2})
     carry(make("CloudWorker", make.client()))
@@ -74,7 +80,9 @@ def test_reading_a_damaged_state_and_writing_on_top_of_it(make, backend, client,
 @fake
 @pytest.mark.parametrize("clock", ["p01795564064884791", "", "17955640648847910", "9" * 18, "\uff10" * 18])
 @pytest.mark.parametrize("strategy", ConflictStrategy)
-def test_a_clock_that_is_none_stops_nobody_else(make, client, cloud, strategy, clock):
+def test_a_clock_that_is_none_stops_nobody_else(
+    make: Maker, client: Any, cloud: Any, strategy: Any, clock: str
+) -> None:
     sync = make("EdgeSynchronizer", strategy, scope="room")
     sync.update_local({"n": 2})
     replace_entry(client, f"{EDGE}:pending:room", clock=clock)
@@ -91,7 +99,7 @@ def test_a_clock_that_is_none_stops_nobody_else(make, client, cloud, strategy, c
 
 
 @fake
-def test_a_damaged_clock_in_a_document_is_passed_when_the_scope_is_written_anew(make, client):
+def test_a_damaged_clock_in_a_document_is_passed_when_the_scope_is_written_anew(make: Maker, client: Any) -> None:
     cloud = make("RedisCloudStore")
     cloud.update("room", {"n": 1})
     client.hset(f"{CLOUD}:doc:room", mapping={"clock": "p01795564064884791", "tick": "p01795564064884791"})
@@ -102,7 +110,7 @@ def test_a_damaged_clock_in_a_document_is_passed_when_the_scope_is_written_anew(
 
 
 @fake
-def test_listing_and_resolving_what_is_damaged(make, client):
+def test_listing_and_resolving_what_is_damaged(make: Maker, client: Any) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 2})
     sync.apply_remote(remote({"n": 3}, 5, origin="z"))
@@ -123,7 +131,9 @@ def test_listing_and_resolving_what_is_damaged(make, client):
 
 @fake
 @STRATEGIES
-def test_a_damaged_entry_is_a_dead_letter_until_it_is_whole_again(make, client, cloud, strategy):
+def test_a_damaged_entry_is_a_dead_letter_until_it_is_whole_again(
+    make: Maker, client: Any, cloud: Any, strategy: Any
+) -> None:
     sync = make("EdgeSynchronizer", strategy, scope="room")
     sync.update_local({"n": 2})
     good = client.xrange(f"{EDGE}:pending:room")[0][1][b"data"]
@@ -140,7 +150,7 @@ def test_a_damaged_entry_is_a_dead_letter_until_it_is_whole_again(make, client, 
 
 
 @fake
-def test_a_damaged_document_is_not_offered_to_a_cloud_that_lost_its_data(make, client, cloud):
+def test_a_damaged_document_is_not_offered_to_a_cloud_that_lost_its_data(make: Maker, client: Any, cloud: Any) -> None:
     worker = make("CloudWorker", make.client())
     for scope in ("room", "other"):
         make("EdgeSynchronizer", scope=scope).update_local({"n": 2})
@@ -165,7 +175,9 @@ HARM = {
 
 @pytest.mark.parametrize("backend", ["fakeredis", "valkey"], indirect=True)
 @pytest.mark.parametrize("harm", HARM.values(), ids=HARM)
-def test_a_damaged_document_of_the_cloud_is_passed_over_and_the_others_go_on(make, client, cloud, worker, harm):
+def test_a_damaged_document_of_the_cloud_is_passed_over_and_the_others_go_on(
+    make: Maker, client: Any, cloud: Any, worker: Any, harm: Any
+) -> None:
     rooms = [make("EdgeSynchronizer", scope=scope) for scope in ("before", "room", "after")]
     for scope in ("before", "room", "after"):
         cloud.update(scope, {"n": 2})
@@ -195,7 +207,7 @@ CUT = {
 
 @fake
 @pytest.mark.parametrize("harm", [*CUT, "another type"])
-def test_what_is_damaged_is_no_delete_and_holds_up_no_collecting(client, cloud, harm):
+def test_what_is_damaged_is_no_delete_and_holds_up_no_collecting(client: Any, cloud: Any, harm: Any) -> None:
     for scope in ("before", "room", "after"):
         cloud.update(scope, {"n": 2})
         if scope != "room":
@@ -210,7 +222,9 @@ def test_what_is_damaged_is_no_delete_and_holds_up_no_collecting(client, cloud, 
 
 
 @fake
-def test_a_damaged_document_of_the_cloud_is_mended_by_the_next_change_of_an_edge(make, client, cloud, worker):
+def test_a_damaged_document_of_the_cloud_is_mended_by_the_next_change_of_an_edge(
+    make: Maker, client: Any, cloud: Any, worker: Any
+) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 2})
     carry(worker)
@@ -221,7 +235,7 @@ def test_a_damaged_document_of_the_cloud_is_mended_by_the_next_change_of_an_edge
 
 
 @fake
-def test_damaged_fields_are_never_joined_with_whole_ones(make, client, cloud, worker):
+def test_damaged_fields_are_never_joined_with_whole_ones(make: Maker, client: Any, cloud: Any, worker: Any) -> None:
     sync, other = make("EdgeSynchronizer", MERGE, scope="room"), make("EdgeSynchronizer", MERGE, scope="other")
     sync.update_local({"n": 2})
     carry(worker)
@@ -241,7 +255,7 @@ def test_damaged_fields_are_never_joined_with_whole_ones(make, client, cloud, wo
 
 
 @fake
-def test_what_does_not_even_decode_is_said_to_be_so(make, client):
+def test_what_does_not_even_decode_is_said_to_be_so(make: Maker, client: Any) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 2})
     client.hset(f"{EDGE}:doc:room", "data", b"\xc1")

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from conftest import Maker
 
 from edge_redis import ConflictStrategy, InvalidArgumentError, InvalidTypeError, PendingFullError
+from support.servers import Backend
 from support.sync import dump, remote
 
 
 @pytest.fixture
-def sync(make):
+def sync(make: Maker) -> Any:
     return make("EdgeSynchronizer", scope="room")
 
 
-def carry(worker):
+def carry(worker: Any) -> None:
     while worker.run_once():
         pass
 
 
-def test_fields_go_and_stay_gone(sync, cloud, worker):
+def test_fields_go_and_stay_gone(sync: Any, cloud: Any, worker: Any) -> None:
     sync.update_local({"a": 1, "b": 2, "c": 3})
     state = sync.delete_fields("a", "c", "never there")
     assert (state.version, state.data) == (2, {"b": 2})
@@ -31,14 +35,14 @@ def test_fields_go_and_stay_gone(sync, cloud, worker):
     assert sync.get_local_state().data == {}
 
 
-def test_a_delete_of_fields_loses_no_update_made_meanwhile(make, sync):
+def test_a_delete_of_fields_loses_no_update_made_meanwhile(make: Maker, sync: Any) -> None:
     other = make("EdgeSynchronizer", scope="room")
     sync.update_local({"a": 1})
     other.update_local({"b": 2}, is_delta=True)
     assert sync.delete_fields("a").data == {"b": 2}
 
 
-def test_a_deleted_scope_is_none_everywhere(sync, cloud, worker):
+def test_a_deleted_scope_is_none_everywhere(sync: Any, cloud: Any, worker: Any) -> None:
     assert sync.delete() is False
     sync.update_local({"a": 1})
     carry(worker)
@@ -54,7 +58,9 @@ def test_a_deleted_scope_is_none_everywhere(sync, cloud, worker):
     assert sync.conflicts() == cloud.conflicts("room") == []
 
 
-def test_a_scope_created_again_in_the_cloud_was_deleted_once_and_not_for_ever(sync, cloud, worker):
+def test_a_scope_created_again_in_the_cloud_was_deleted_once_and_not_for_ever(
+    sync: Any, cloud: Any, worker: Any
+) -> None:
     cloud.update("room", {"first": 1})
     carry(worker)
     assert cloud.delete("room") is True
@@ -72,7 +78,7 @@ def test_a_scope_created_again_in_the_cloud_was_deleted_once_and_not_for_ever(sy
     assert sync.get_local_state().data == cloud.get("room").data == {"second": 2, "third": 3}
 
 
-def test_a_scope_deleted_and_created_again_while_the_edge_was_cut_off(sync, cloud, worker):
+def test_a_scope_deleted_and_created_again_while_the_edge_was_cut_off(sync: Any, cloud: Any, worker: Any) -> None:
     cloud.update("room", {"first": 1})
     carry(worker)
     cloud.delete("room")
@@ -82,7 +88,7 @@ def test_a_scope_deleted_and_created_again_while_the_edge_was_cut_off(sync, clou
     assert [event.success for event in sync.sync_history()] == [True, True]
 
 
-def test_a_delta_on_a_deleted_scope_starts_from_nothing(make, sync):
+def test_a_delta_on_a_deleted_scope_starts_from_nothing(make: Maker, sync: Any) -> None:
     sync.update_local({"a": 1})
     sync.delete()
     for each in (sync, make("EdgeSynchronizer", scope="room")):
@@ -91,7 +97,9 @@ def test_a_delta_on_a_deleted_scope_starts_from_nothing(make, sync):
 
 
 @pytest.mark.parametrize("strategy", [each for each in ConflictStrategy if each is not ConflictStrategy.MERGE])
-def test_a_delete_and_an_update_at_once_come_to_the_same_everywhere(make, cloud, worker, strategy):
+def test_a_delete_and_an_update_at_once_come_to_the_same_everywhere(
+    make: Maker, cloud: Any, worker: Any, strategy: Any
+) -> None:
     sync = make("EdgeSynchronizer", strategy, scope="room")
     sync.update_local({"a": 1})
     carry(worker)
@@ -106,7 +114,7 @@ def test_a_delete_and_an_update_at_once_come_to_the_same_everywhere(make, cloud,
     assert ({"a": 2} if strategy is ConflictStrategy.LOCAL_WINS else None) in kept
 
 
-def test_a_delete_that_lost_is_settled_by_saying_what_is_to_be(sync):
+def test_a_delete_that_lost_is_settled_by_saying_what_is_to_be(sync: Any) -> None:
     sync.update_local({"a": 1})
     sync.delete()
     assert sync.apply_remote(remote({"a": 3}, 3, origin="cloud")) is True
@@ -116,7 +124,7 @@ def test_a_delete_that_lost_is_settled_by_saying_what_is_to_be(sync):
     assert sync.resolve(conflict["id"], {"a": 4}).data == {"a": 4}
 
 
-def test_a_full_outbox_refuses_a_delete_too(make):
+def test_a_full_outbox_refuses_a_delete_too(make: Maker) -> None:
     sync = make("EdgeSynchronizer", max_pending=1, scope="room", overflow="reject")
     sync.update_local({"a": 1})
     with pytest.raises(PendingFullError):
@@ -125,7 +133,7 @@ def test_a_full_outbox_refuses_a_delete_too(make):
 
 
 @pytest.mark.parametrize(("names", "error"), [((), InvalidArgumentError), ((1,), InvalidTypeError)])
-def test_bad_names(sync, cloud, names, error):
+def test_bad_names(sync: Any, cloud: Any, names: Any, error: Any) -> None:
     with pytest.raises(error):
         sync.delete_fields(*names)
     with pytest.raises(error):
@@ -134,7 +142,9 @@ def test_bad_names(sync, cloud, names, error):
 
 class TestCollecting:
     @pytest.mark.parametrize("strategy", ConflictStrategy)
-    def test_a_delete_is_forgotten_at_both_ends_and_nothing_is_kept(self, make, cloud, worker, backend, strategy):
+    def test_a_delete_is_forgotten_at_both_ends_and_nothing_is_kept(
+        self, make: Maker, cloud: Any, worker: Any, backend: Backend, strategy: Any
+    ) -> None:
         sync = make("EdgeSynchronizer", strategy, scope="room")
         before = set(dump(backend))
         for number in range(3):
@@ -155,8 +165,8 @@ class TestCollecting:
     @pytest.mark.parametrize("collected", ["edge", "cloud"])
     @pytest.mark.parametrize("created", ["edge", "cloud"])
     def test_a_scope_created_again_lives_where_one_end_has_not_forgotten(
-        self, make, cloud, worker, strategy, collected, created
-    ):
+        self, make: Maker, cloud: Any, worker: Any, strategy: Any, collected: Any, created: Any
+    ) -> None:
         sync = make("EdgeSynchronizer", strategy, scope="room")
         for number in range(3):
             sync.update_local({"n": number})
@@ -171,7 +181,7 @@ class TestCollecting:
         assert sync.get_local_state() == cloud.get("room")
         assert cloud.get("room").data == {"new": 1}
 
-    def test_what_lives_is_kept(self, make, cloud, worker):
+    def test_what_lives_is_kept(self, make: Maker, cloud: Any, worker: Any) -> None:
         for number in range(3):
             make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
         make("EdgeSynchronizer", ConflictStrategy.MERGE, scope="merged").update_local({"n": 1})
@@ -180,7 +190,7 @@ class TestCollecting:
         assert cloud.get("merged").data == {"n": 1}
 
     @pytest.mark.parametrize("seconds", [-1, float("nan")])
-    def test_a_bad_age_is_refused(self, cloud, worker, seconds):
+    def test_a_bad_age_is_refused(self, cloud: Any, worker: Any, seconds: Any) -> None:
         for end in (cloud, worker):
             with pytest.raises(InvalidArgumentError):
                 end.collect(seconds)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import fakeredis
 import pytest
+from conftest import Maker
 
 from edge_redis import (
     ConflictStrategy,
@@ -19,6 +22,7 @@ from edge_redis._core import codec
 from edge_redis._sync import merge
 from edge_redis._sync.change import from_state
 from edge_redis._sync.merging import joined
+from support.servers import Backend
 from support.sync import dump, remote
 
 pytestmark = [pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)]  # nothing of it is the server's doing
@@ -27,16 +31,16 @@ MERGE = ConflictStrategy.MERGE
 
 
 @pytest.fixture(params=[ConflictStrategy.REMOTE_WINS, MERGE])
-def strategy(request):
+def strategy(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.fixture
-def small(make, strategy):
+def small(make: Maker, strategy: Any) -> Any:
     return make("EdgeSynchronizer", strategy, scope="room", max_bytes=200, max_fields=3)
 
 
-def fields(count):
+def fields(count: Any) -> Any:
     return {f"f{number}": 0 for number in range(count)}
 
 
@@ -52,7 +56,9 @@ def fields(count):
     ],
     ids=["fields", "fields of a delta", "bytes", "bytes of a delta", "remote fields", "remote bytes"],
 )
-def test_what_is_over_a_limit_is_refused_before_anything_is_written(make, small, backend, call, error, message):
+def test_what_is_over_a_limit_is_refused_before_anything_is_written(
+    make: Maker, small: Any, backend: Backend, call: Any, error: Any, message: Any
+) -> None:
     small.update_local({"a": b"y" * 30})
     before = dump(backend)
     with pytest.raises(error, match=message) as raised:
@@ -61,7 +67,7 @@ def test_what_is_over_a_limit_is_refused_before_anything_is_written(make, small,
     assert dump(backend) == before
 
 
-def test_what_is_at_a_limit_is_written(make, strategy):
+def test_what_is_at_a_limit_is_written(make: Maker, strategy: Any) -> None:
     data = fields(3)
     size = len(codec.canonical(data))
     sync = make("EdgeSynchronizer", scope="plain", max_bytes=size, max_fields=3)
@@ -71,7 +77,7 @@ def test_what_is_at_a_limit_is_written(make, strategy):
     assert other.update_local({"f1": 1, "f2": 1}, is_delta=True).data == {"f0": 0, "f1": 1, "f2": 1}
 
 
-def test_the_clouds_own_limits(make, backend):
+def test_the_clouds_own_limits(make: Maker, backend: Backend) -> None:
     cloud = make("RedisCloudStore", max_bytes=40, max_fields=2)
     cloud.update("room", {"a": 1})
     before = dump(backend)
@@ -82,7 +88,7 @@ def test_the_clouds_own_limits(make, backend):
     assert dump(backend) == before
 
 
-def test_limits_bind_who_writes_and_not_a_replica(make, strategy, worker):
+def test_limits_bind_who_writes_and_not_a_replica(make: Maker, strategy: Any, worker: Any) -> None:
     """A state over one end's limits is taken there, holds up no other, and can be brought back within them."""
     small = make("EdgeSynchronizer", strategy, scope="room", max_fields=3)
     large, other = make("RedisCloudStore"), make("EdgeSynchronizer", scope="other")
@@ -102,13 +108,13 @@ def test_limits_bind_who_writes_and_not_a_replica(make, strategy, worker):
     assert large.get("room").data == {"f7": 0, "f8": 0, "f1": 1}
 
 
-def test_the_cloud_takes_from_an_edge_what_it_would_not_write_itself(make):
+def test_the_cloud_takes_from_an_edge_what_it_would_not_write_itself(make: Maker) -> None:
     narrow = make("RedisCloudStore", max_fields=1)
     narrow.apply("room", [from_state(remote(fields(5), 1, origin="till"))], ConflictStrategy.REMOTE_WINS)
     assert narrow.get("room").data == fields(5)
 
 
-def test_what_merging_makes_has_no_limit_but_the_servers(backend, monkeypatch):
+def test_what_merging_makes_has_no_limit_but_the_servers(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two states within the limit, joined, may be over it: refused, they would stay apart for ever."""
     one, other = (from_state(remote({name: b"x" * 100}, 1)) for name in ("edge", "cloud"))
     assert merge.MAX_JOINED_BYTES > 2 * codec.MAX_VALUE_BYTES
@@ -122,7 +128,7 @@ def test_what_merging_makes_has_no_limit_but_the_servers(backend, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "is_good"), [("", True), ("x" * 1024, True), ("é" * 512, True), ("x" * 1025, False), ("é" * 513, False)]
 )
-def test_a_fields_name_has_at_most_a_keys_bytes(make, name, is_good):
+def test_a_fields_name_has_at_most_a_keys_bytes(make: Maker, name: Any, is_good: Any) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     if is_good:
         assert sync.update_local({name: 1}).data == {name: 1}
@@ -136,13 +142,13 @@ def test_a_fields_name_has_at_most_a_keys_bytes(make, name, is_good):
     ("value", "error"),
     [(0, InvalidArgumentError), (1 << 30, InvalidArgumentError), (True, InvalidTypeError), ("1", InvalidTypeError)],
 )
-def test_bad_limits(backend, name, value, error):
+def test_bad_limits(backend: Backend, name: Any, value: Any, error: Any) -> None:
     for service in (EdgeSynchronizer, RedisCloudStore):
         with pytest.raises(error, match=name):
             service(fakeredis.FakeRedis(), **{name: value})
 
 
-def test_a_deleted_field_counts_by_its_name_alone(make, backend):
+def test_a_deleted_field_counts_by_its_name_alone(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer", MERGE, scope="room", max_fields=1)
     for number in range(5):
         sync.update_local({f"f{number}": 1})

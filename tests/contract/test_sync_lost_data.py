@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import ConflictStrategy, CorruptDataError
 from edge_redis._io.blocking_runner import BlockingRunner
@@ -14,42 +18,45 @@ from edge_redis._sync.keys import StateKeys
 from edge_redis._sync.replica import Replica
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clouds import SQL_CLOUD, back_up, one_of
+from support.servers import Backend, Servers
 from support.sync import EDGE, remote
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
 @pytest.fixture
-def sync(make):
+def sync(make: Maker) -> Any:
     return make("EdgeSynchronizer", scope="room", origin="till-7")
 
 
 class Backup:
     """Every key of one end, to be put back as it was."""
 
-    def __init__(self, client, prefix):
+    def __init__(self, client: Any, prefix: Any) -> None:
         self.client, self.prefix = client, prefix
         self.kept = {key: client.dump(key) for key in client.keys(f"{prefix}:*")}
 
-    def restore(self):
+    def restore(self) -> None:
         wipe(self.client, self.prefix)
         for key, body in self.kept.items():
             self.client.restore(key, 0, body)
 
 
-def wipe(client, prefix):
+def wipe(client: Any, prefix: Any) -> None:
     for key in client.keys(f"{prefix}:*"):
         client.delete(key)
 
 
-def lost(*ends):
+def lost(*ends: Any) -> Any:
     return [conflict["data"] for end in ends for conflict in end]
 
 
-def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(sync, cloud, make, client):
+def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(
+    sync: Any, cloud: Any, make: Maker, client: Any
+) -> None:
     for number in range(7):
         sync.update_local({"before": number})
     make("CloudWorker", make.cloud()).run_once()
@@ -69,7 +76,9 @@ def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(sy
     assert len(sync.conflicts()) == 1
 
 
-def test_a_later_life_whose_clock_is_behind_the_former_ones_loses_nothing_in_silence(sync, cloud, make, client):
+def test_a_later_life_whose_clock_is_behind_the_former_ones_loses_nothing_in_silence(
+    sync: Any, cloud: Any, make: Maker, client: Any
+) -> None:
     an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)
     sync.apply_remote(remote({"from": "a server whose clock is ahead"}, 1, origin="elsewhere", at=an_hour_ahead))
     for number in range(3):
@@ -88,7 +97,7 @@ def test_a_later_life_whose_clock_is_behind_the_former_ones_loses_nothing_in_sil
     assert {each["origin"] for each in (*sync.conflicts(), *cloud.conflicts("room"))} == {"till-7"}
 
 
-def test_a_state_fetched_by_hand_beside_a_worker_is_known(make, cloud, client):
+def test_a_state_fetched_by_hand_beside_a_worker_is_known(make: Maker, cloud: Any, client: Any) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     cloud.update("room", {"a": 1})
     first = cloud.get("room")
@@ -107,7 +116,7 @@ def test_a_state_fetched_by_hand_beside_a_worker_is_known(make, cloud, client):
     assert mine.conflicts() == cloud.conflicts("hall") == []
 
 
-def test_versions_given_out_again_do_not_pass_for_those_before(real, make_on):
+def test_versions_given_out_again_do_not_pass_for_those_before(real: Backend, make_on: Any) -> None:
     sync, cloud, worker, client = make_on(real)
     for number in range(5):
         sync.update_local({"n": number})
@@ -128,12 +137,12 @@ def test_versions_given_out_again_do_not_pass_for_those_before(real, make_on):
 
 
 @pytest.fixture
-def make_on():
+def make_on() -> Iterator[Any]:
     from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore  # noqa: PLC0415 -- blocking ones alone
 
     opened = []
 
-    def make(backend, origin="till-7"):
+    def make(backend: Backend, origin: Any = "till-7") -> Any:
         client = backend.client()
         cloud = SqlCloudStore(backend.sql) if backend.sql else RedisCloudStore(client)
         opened.extend((client, cloud))
@@ -145,13 +154,15 @@ def make_on():
 
 
 @pytest.fixture(params=["valkey", "redis", SQL_CLOUD])
-def behind(request, servers, tmp_path):
+def behind(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Any]:
     """What has a cloud that can be put back to a backup."""
     yield from one_of(request.param, servers, tmp_path)
 
 
 @pytest.mark.parametrize("again", [1, 3, 9])
-def test_a_cloud_put_back_to_a_backup_is_recognised_however_much_is_written_since(behind, make_on, again):
+def test_a_cloud_put_back_to_a_backup_is_recognised_however_much_is_written_since(
+    behind: Any, make_on: Any, again: Any
+) -> None:
     sync, cloud, worker, _ = make_on(behind)
     sync.update_local({"n": 0})
     worker.run_once()
@@ -169,7 +180,7 @@ def test_a_cloud_put_back_to_a_backup_is_recognised_however_much_is_written_sinc
     assert "offered again" in sync.sync_history()[-1].error
 
 
-def test_every_edge_learns_of_it(behind, servers, make_on):
+def test_every_edge_learns_of_it(behind: Any, servers: Servers, make_on: Any) -> None:
     sync, cloud, worker, _ = make_on(behind)
     far_client = servers.backend("fakeredis").client()
     from edge_redis import CloudWorker, EdgeSynchronizer  # noqa: PLC0415 -- blocking ones alone
@@ -189,7 +200,7 @@ def test_every_edge_learns_of_it(behind, servers, make_on):
     assert cloud.get("room").data == cloud.get("far").data == {"n": 3}
 
 
-def test_a_worker_of_the_former_life_confirms_nothing_of_the_next_one(client, sync):
+def test_a_worker_of_the_former_life_confirms_nothing_of_the_next_one(client: Any, sync: Any) -> None:
     runner, edge = BlockingRunner(client), Replica(StateKeys("default", "state"), Settings("edge"))
     for number in range(3):
         sync.update_local({"before": number})

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import ConflictStrategy
+from support.servers import Servers
 from support.sync import remote
 
 MERGE = ConflictStrategy.MERGE
 
 
 @pytest.fixture
-def sync(make):
+def sync(make: Maker) -> Any:
     return make("EdgeSynchronizer", MERGE, scope="room")
 
 
-def carry(*workers):
+def carry(*workers: Any) -> None:
     for _ in range(2):
         for worker in workers:
             while worker.run_once():
                 pass
 
 
-def data(end):
+def data(end: Any) -> Any:
     state = end.get("room") if hasattr(end, "get") else end.get_local_state()
     return None if state is None else state.data
 
 
-def test_it_is_written_and_read_as_any_other(sync, make):
+def test_it_is_written_and_read_as_any_other(sync: Any, make: Maker) -> None:
     state = sync.update_local({"a": 1, "b": {"c": [1.5, None]}})
     assert (state.version, state.data) == (1, {"a": 1, "b": {"c": [1.5, None]}})
     assert state.verify()
@@ -42,7 +45,7 @@ def test_it_is_written_and_read_as_any_other(sync, make):
     assert [(change["type"], change["data"]) for change in sync.get_pending_changes()][-1] == ("update", {"a": 3})
 
 
-def test_fields_changed_on_one_side_are_kept_from_that_side(sync, cloud, worker):
+def test_fields_changed_on_one_side_are_kept_from_that_side(sync: Any, cloud: Any, worker: Any) -> None:
     sync.update_local({"a": 1, "b": 1})
     carry(worker)
     sync.update_local({"a": 2}, is_delta=True)
@@ -55,7 +58,9 @@ def test_fields_changed_on_one_side_are_kept_from_that_side(sync, cloud, worker)
 
 
 @pytest.mark.parametrize("is_behind", [False, True])
-def test_a_field_that_the_cloud_deletes_before_it_knows_the_strategy_stays_deleted(sync, cloud, worker, is_behind):
+def test_a_field_that_the_cloud_deletes_before_it_knows_the_strategy_stays_deleted(
+    sync: Any, cloud: Any, worker: Any, is_behind: Any
+) -> None:
     cloud.update("room", {"a": 1, "b": 1})
     carry(worker)
     if is_behind:  # what was changed here, in ignorance of the delete, is kept; what was not is not brought back
@@ -71,13 +76,15 @@ def test_a_field_that_the_cloud_deletes_before_it_knows_the_strategy_stays_delet
 
 
 @pytest.mark.parametrize("origins", [("one", "other"), ("one", "one"), ("", "")])
-def test_states_that_users_pass_on_take_nothing_away(sync, origins):
+def test_states_that_users_pass_on_take_nothing_away(sync: Any, origins: Any) -> None:
     for name, origin in zip(("a", "b"), origins, strict=True):
         assert sync.apply_remote(remote({name: 1}, 1, origin=origin))
     assert data(sync) == {"a": 1, "b": 1}
 
 
-def test_a_field_that_nobody_else_has_survives_states_of_the_cloud_that_a_user_passes_on(sync, cloud, worker, make):
+def test_a_field_that_nobody_else_has_survives_states_of_the_cloud_that_a_user_passes_on(
+    sync: Any, cloud: Any, worker: Any, make: Maker
+) -> None:
     cloud.update("room", {"a": 1})
     carry(worker)
     sync.update_local({"mine": 1}, is_delta=True)
@@ -91,7 +98,7 @@ def test_a_field_that_nobody_else_has_survives_states_of_the_cloud_that_a_user_p
     assert data(third) == {"a": 3, "mine": 1}
 
 
-def test_a_field_changed_on_both_goes_to_the_later_change(sync, cloud, worker):
+def test_a_field_changed_on_both_goes_to_the_later_change(sync: Any, cloud: Any, worker: Any) -> None:
     sync.update_local({"a": 1})
     carry(worker)
     sync.update_local({"a": "edge"}, is_delta=True)
@@ -101,7 +108,9 @@ def test_a_field_changed_on_both_goes_to_the_later_change(sync, cloud, worker):
     assert data(sync) == data(cloud) == {"a": "cloud", "x": 1}
 
 
-def test_a_replacement_deletes_what_it_leaves_out_and_keeps_what_it_leaves_as_it_was(sync, cloud, worker):
+def test_a_replacement_deletes_what_it_leaves_out_and_keeps_what_it_leaves_as_it_was(
+    sync: Any, cloud: Any, worker: Any
+) -> None:
     sync.update_local({"a": 1, "b": 1, "c": 1})
     carry(worker)
     cloud.update("room", {"a": 2, "c": 2}, is_delta=True)
@@ -110,7 +119,9 @@ def test_a_replacement_deletes_what_it_leaves_out_and_keeps_what_it_leaves_as_it
     assert data(sync) == data(cloud) == {"a": 2, "d": 1}
 
 
-def test_a_deleted_field_stays_deleted_and_a_later_change_brings_it_back(make, servers, sync, cloud, worker):
+def test_a_deleted_field_stays_deleted_and_a_later_change_brings_it_back(
+    make: Maker, servers: Servers, sync: Any, cloud: Any, worker: Any
+) -> None:
     far = servers.backend("fakeredis")
     client = far.async_client() if make.api == "awaited" else far.client()
     distant, far_worker = make("EdgeSynchronizer", MERGE, client=client, scope="room"), None
@@ -129,7 +140,9 @@ def test_a_deleted_field_stays_deleted_and_a_later_change_brings_it_back(make, s
     assert data(sync) == data(distant) == {"a": 3}
 
 
-def test_a_deleted_scope_takes_what_was_written_before_and_not_what_comes_after(sync, cloud, worker):
+def test_a_deleted_scope_takes_what_was_written_before_and_not_what_comes_after(
+    sync: Any, cloud: Any, worker: Any
+) -> None:
     cloud.update("room", {"a": 1})
     carry(worker)
     sync.update_local({"b": 1}, is_delta=True)
@@ -145,7 +158,9 @@ def test_a_deleted_scope_takes_what_was_written_before_and_not_what_comes_after(
     assert data(sync) == data(cloud) == {"c": 1}
 
 
-def test_the_clouds_replacement_keeps_the_stamps_of_a_scope_it_did_not_begin(sync, cloud, worker, make):
+def test_the_clouds_replacement_keeps_the_stamps_of_a_scope_it_did_not_begin(
+    sync: Any, cloud: Any, worker: Any, make: Maker
+) -> None:
     sync.update_local({"a": 1})
     carry(worker)
     fresh = make.store()  # which does not know yet that the scope is merged
@@ -155,7 +170,7 @@ def test_the_clouds_replacement_keeps_the_stamps_of_a_scope_it_did_not_begin(syn
     assert data(sync) == data(cloud) == {"a": 1, "b": 2, "c": 3}
 
 
-def test_a_state_that_a_user_gives(sync):
+def test_a_state_that_a_user_gives(sync: Any) -> None:
     mine = sync.update_local({"a": 1})
     past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime(2300, 1, 1, tzinfo=UTC)
     assert sync.apply_remote(remote({"a": 0}, 9, origin="z", at=past)) is False
@@ -168,7 +183,7 @@ def test_a_state_that_a_user_gives(sync):
     assert [(event.version, event.success) for event in sync.sync_history()] == [(9, False), (3, True)]
 
 
-def test_an_outbox_that_coalesces_loses_no_field(make, cloud, worker):
+def test_an_outbox_that_coalesces_loses_no_field(make: Maker, cloud: Any, worker: Any) -> None:
     sync = make("EdgeSynchronizer", MERGE, 2, scope="room")
     for number in range(9):
         sync.update_local({f"n{number}": number}, is_delta=True)
@@ -178,7 +193,9 @@ def test_an_outbox_that_coalesces_loses_no_field(make, cloud, worker):
     assert data(cloud) == {f"n{number}": number for number in range(1, 9)}
 
 
-def test_an_edge_that_was_not_told_the_strategy_merges_what_are_fields(make, servers, cloud, worker):
+def test_an_edge_that_was_not_told_the_strategy_merges_what_are_fields(
+    make: Maker, servers: Servers, cloud: Any, worker: Any
+) -> None:
     far = servers.backend("fakeredis")
     client = far.async_client() if make.api == "awaited" else far.client()
     distant, far_worker = (

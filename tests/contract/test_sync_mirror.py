@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from conftest import Maker
 
 from edge_redis import ConflictStrategy
+from support.servers import Servers
 
 LATEST = ConflictStrategy.LATEST_WINS
 
 
 @pytest.fixture
-def far(make, servers):
+def far(make: Maker, servers: Servers) -> Any:
     backend = servers.backend("fakeredis")
     return backend.async_client() if make.api == "awaited" else backend.client()
 
 
-def test_a_mirror_takes_the_later_state_of_the_same_version(make, cloud, far):
+def test_a_mirror_takes_the_later_state_of_the_same_version(make: Maker, cloud: Any, far: Any) -> None:
     here, there = make("CloudWorker", make.cloud()), make("CloudWorker", make.cloud(), client=far)
     mirror = make("EdgeSynchronizer", client=far, scope="room")
     cloud.update("room", {"by": "cloud"})

@@ -2,21 +2,24 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import ChecksumMismatchError, ConflictStrategy, InvalidArgumentError, SyncState
+from support.servers import Backend
 from support.sync import EDGE, NOON, dump, remote
 
 LATEST, LOCAL, REMOTE = ConflictStrategy.LATEST_WINS, ConflictStrategy.LOCAL_WINS, ConflictStrategy.REMOTE_WINS
 
 
-def events(sync):
+def events(sync: Any) -> Any:
     return [(event.direction, event.version, event.success) for event in sync.sync_history()]
 
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
-def test_without_a_local_state_any_is_applied(make, strategy):
+def test_without_a_local_state_any_is_applied(make: Maker, strategy: Any) -> None:
     sync = make("EdgeSynchronizer", strategy)
     state = remote({"a": 1}, 7, origin="elsewhere", at=NOON)
     assert sync.apply_remote(state) is True
@@ -38,7 +41,9 @@ def test_without_a_local_state_any_is_applied(make, strategy):
         (3, "a", True),
     ],
 )
-def test_remote_wins_by_version_then_authority_then_origin(make, version, origin, applied):
+def test_remote_wins_by_version_then_authority_then_origin(
+    make: Maker, version: Any, origin: Any, applied: Any
+) -> None:
     sync = make("EdgeSynchronizer", REMOTE, origin="m")
     sync.update_local({"n": 1})
     mine = sync.update_local({"n": 2})
@@ -52,7 +57,7 @@ def test_remote_wins_by_version_then_authority_then_origin(make, version, origin
     assert conflict["data"] == ({"n": 2} if applied else {"r": 1})
 
 
-def test_equal_versions_and_origins_are_decided_by_checksum(make):
+def test_equal_versions_and_origins_are_decided_by_checksum(make: Maker) -> None:
     one, two = remote({"a": 1}, 1, origin="m"), remote({"a": 2}, 1, origin="m")
     higher = max(one, two, key=lambda state: state.checksum)
     for scope, order in (("x", (one, two)), ("y", (two, one))):
@@ -62,7 +67,7 @@ def test_equal_versions_and_origins_are_decided_by_checksum(make):
         assert sync.get_local_state() == higher
 
 
-def test_origins_are_compared_bytewise(make):
+def test_origins_are_compared_bytewise(make: Maker) -> None:
     # By the rules of most languages "ä" stands before "z", and "a" before "B".
     for scope, low, high in (("x", "z", "ä"), ("y", "B", "a"), ("z", "a", "a\x02")):
         sync = make("EdgeSynchronizer", scope=scope, origin=low)
@@ -71,7 +76,7 @@ def test_origins_are_compared_bytewise(make):
 
 
 @pytest.mark.parametrize("backend", ["fakeredis", "valkey"], indirect=True)
-def test_so_many_origins_are_remembered_and_no_more(make, backend):
+def test_so_many_origins_are_remembered_and_no_more(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer")
     with backend.client() as client:
         for number in range(1, 1200):
@@ -82,7 +87,7 @@ def test_so_many_origins_are_remembered_and_no_more(make, backend):
     assert sync.local_version == 1199
 
 
-def test_the_same_state_again_is_no_conflict(make):
+def test_the_same_state_again_is_no_conflict(make: Maker) -> None:
     sync = make("EdgeSynchronizer")
     state = remote({"a": 1}, 3, origin="cloud")
     assert sync.apply_remote(state) is True
@@ -92,7 +97,7 @@ def test_the_same_state_again_is_no_conflict(make):
     assert sync.conflicts() == []
 
 
-def test_a_state_that_follows_a_synced_one_is_no_conflict(make):
+def test_a_state_that_follows_a_synced_one_is_no_conflict(make: Maker) -> None:
     sync = make("EdgeSynchronizer")
     sync.update_local({"a": 1})
     sync.confirm_sync(1)
@@ -102,7 +107,7 @@ def test_a_state_that_follows_a_synced_one_is_no_conflict(make):
 
 @pytest.mark.parametrize(("seconds", "applied"), [(-1, False), (1, True)])
 @pytest.mark.parametrize("version", [1, 9])
-def test_latest_wins_by_time_whatever_the_version(make, seconds, applied, version):
+def test_latest_wins_by_time_whatever_the_version(make: Maker, seconds: Any, applied: Any, version: Any) -> None:
     sync = make("EdgeSynchronizer", LATEST)
     sync.update_local({"n": 1})
     mine = sync.update_local({"n": 2})
@@ -113,14 +118,14 @@ def test_latest_wins_by_time_whatever_the_version(make, seconds, applied, versio
     assert events(sync)[0][2] is applied
 
 
-def test_latest_wins_to_the_microsecond(make):
+def test_latest_wins_to_the_microsecond(make: Maker) -> None:
     sync = make("EdgeSynchronizer", LATEST)
     sync.apply_remote(remote({"n": 1}, 1, at=NOON))
     assert sync.apply_remote(remote({"n": 2}, 1, at=NOON - timedelta(microseconds=1))) is False
     assert sync.apply_remote(remote({"n": 3}, 1, at=NOON + timedelta(microseconds=1))) is True
 
 
-def test_a_tie_of_latest_wins_is_broken_the_same_way_everywhere(make):
+def test_a_tie_of_latest_wins_is_broken_the_same_way_everywhere(make: Maker) -> None:
     states = [
         remote({"n": 1}, 1, origin="a", at=NOON),
         remote({"n": 2}, 4, origin="b", at=NOON),
@@ -134,7 +139,7 @@ def test_a_tie_of_latest_wins_is_broken_the_same_way_everywhere(make):
         assert sync.local_version == 4
 
 
-def test_a_late_write_of_a_slow_clock_does_not_lose_to_what_it_replaces(make):
+def test_a_late_write_of_a_slow_clock_does_not_lose_to_what_it_replaces(make: Maker) -> None:
     sync = make("EdgeSynchronizer", LATEST)
     ahead = remote({"r": 1}, 1, at=NOON.replace(year=2400))
     sync.apply_remote(ahead)
@@ -144,7 +149,7 @@ def test_a_late_write_of_a_slow_clock_does_not_lose_to_what_it_replaces(make):
 
 
 @pytest.mark.parametrize("version", [1, 5])
-def test_local_wins_never_over_local_state(make, version):
+def test_local_wins_never_over_local_state(make: Maker, version: Any) -> None:
     sync = make("EdgeSynchronizer", LOCAL)
     mine = sync.update_local({"n": 1})
     assert sync.apply_remote(remote({"r": 1}, version, origin="cloud")) is False
@@ -154,7 +159,7 @@ def test_local_wins_never_over_local_state(make, version):
     assert [conflict["data"] for conflict in sync.conflicts()] == [{"r": 1}]
 
 
-def test_local_wins_asserts_its_state_above_the_remote_one(make):
+def test_local_wins_asserts_its_state_above_the_remote_one(make: Maker) -> None:
     sync = make("EdgeSynchronizer", LOCAL)
     sync.update_local({"n": 1})
     sync.apply_remote(remote({"r": 1}, 5, origin="cloud"))
@@ -169,7 +174,7 @@ def test_local_wins_asserts_its_state_above_the_remote_one(make):
 
 
 @pytest.mark.parametrize("field", ["data", "checksum"])
-def test_a_damaged_state_is_refused_and_recorded(make, backend, field):
+def test_a_damaged_state_is_refused_and_recorded(make: Maker, backend: Backend, field: Any) -> None:
     sync = make("EdgeSynchronizer")
     sync.update_local({"n": 1})
     whole = remote({"r": 1}, 5)
@@ -184,7 +189,7 @@ def test_a_damaged_state_is_refused_and_recorded(make, backend, field):
     assert all(b":history:" in key or b":repeats:" in key for key in changed)
 
 
-def test_versions_go_on_from_the_remote_one(make):
+def test_versions_go_on_from_the_remote_one(make: Maker) -> None:
     sync = make("EdgeSynchronizer")
     sync.update_local({"n": 1})
     sync.apply_remote(remote({"r": 1}, 5, origin="cloud"))
@@ -192,7 +197,7 @@ def test_versions_go_on_from_the_remote_one(make):
     assert [change["version"] for change in sync.get_pending_changes()] == [1, 6]
 
 
-def test_what_a_conflict_tells(make):
+def test_what_a_conflict_tells(make: Maker) -> None:
     sync = make("EdgeSynchronizer", origin="here")
     mine = sync.update_local({"n": 1})
     theirs = remote({"r": 1}, 4, origin="there", at=NOON)
@@ -211,7 +216,7 @@ def test_what_a_conflict_tells(make):
     }
 
 
-def test_conflicts_are_capped_and_listed_oldest_first(make):
+def test_conflicts_are_capped_and_listed_oldest_first(make: Maker) -> None:
     sync = make("EdgeSynchronizer", max_conflicts=3)
     sync.update_local({"n": 1})
     for version in range(2, 7):
@@ -220,19 +225,19 @@ def test_conflicts_are_capped_and_listed_oldest_first(make):
     assert [conflict["data"]["r"] for conflict in sync.conflicts(1)] == [6]
 
 
-def test_strategies_may_be_given_by_value(make):
+def test_strategies_may_be_given_by_value(make: Maker) -> None:
     sync = make("EdgeSynchronizer", "latest_wins")
     assert sync.summary()["conflict_strategy"] == "latest_wins"
 
 
-def test_from_data_of_one_process_in_turn(make):
+def test_from_data_of_one_process_in_turn(make: Maker) -> None:
     sync = make("EdgeSynchronizer", LATEST)
     sync.update_local({"n": 1})
     assert sync.apply_remote(SyncState.from_data({"n": 2}, 1)) is True
     assert sync.get_local_state().data == {"n": 2}
 
 
-def test_the_highest_version_that_is_taken_leaves_room_above_it(make):
+def test_the_highest_version_that_is_taken_leaves_room_above_it(make: Maker) -> None:
     sync = make("EdgeSynchronizer", LOCAL, scope="room")
     sync.update_local({"ours": 1})
     assert sync.apply_remote(remote({"theirs": 1}, 2**52, origin="z")) is False
@@ -244,7 +249,7 @@ def test_the_highest_version_that_is_taken_leaves_room_above_it(make):
         sync.apply_remote(remote({"theirs": 1}, 2**52 + 1, origin="z"))
 
 
-def test_a_document_at_the_last_version_there_is_says_so(make, backend):
+def test_a_document_at_the_last_version_there_is_says_so(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 1})
     with backend.client() as client:

@@ -7,47 +7,50 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, StoreUnavailableError
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.deadline import eventually
+from support.servers import Backend, Servers
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
 class Link:
     """A cloud behind a link that can be cut."""
 
-    def __init__(self, store):
+    def __init__(self, store: Any) -> None:
         self.store, self.cut, self.during, self.refused = store, False, None, 0
 
-    def _pass(self):
+    def _pass(self) -> None:
         if self.cut:
             self.refused += 1
             raise StoreUnavailableError("the link is cut")
 
-    def get(self, scope):
+    def get(self, scope: Any) -> Any:
         self._pass()
         return self.store.get(scope)
 
-    def apply(self, scope, changes, strategy):
+    def apply(self, scope: Any, changes: Any, strategy: Any) -> Any:
         self._pass()
         if self.during:
             self.during()
         return self.store.apply(scope, changes, strategy)
 
-    def changes_since(self, cursor, limit):
+    def changes_since(self, cursor: Any, limit: Any) -> Any:
         self._pass()
         return self.store.changes_since(cursor, limit)
 
 
 @pytest.fixture
-def ends(servers, backend):
+def ends(servers: Servers, backend: Backend) -> Iterator[Any]:
     """An edge on every server, and its cloud on a server of its own."""
     far = servers.backend("fakeredis") if backend.name != "fakeredis" else type(backend)("fakeredis")
     with backend.client() as edge, far.client() as client:
@@ -55,7 +58,7 @@ def ends(servers, backend):
         yield EdgeSynchronizer(edge, scope="room"), cloud, edge
 
 
-def test_after_an_outage_syncing_resumes_by_itself(ends):
+def test_after_an_outage_syncing_resumes_by_itself(ends: Any) -> None:
     """No local change is needed to wake it, and what was changed in the cloud meanwhile arrives."""
     sync, store, edge = ends
     link = Link(store)
@@ -79,7 +82,7 @@ def test_after_an_outage_syncing_resumes_by_itself(ends):
     assert elsewhere.get_local_state() == store.get("elsewhere")
 
 
-def test_what_was_changed_in_the_cloud_during_an_outage_comes_without_anything_to_push(ends):
+def test_what_was_changed_in_the_cloud_during_an_outage_comes_without_anything_to_push(ends: Any) -> None:
     sync, store, edge = ends
     link = Link(store)
     with CloudWorker(edge, link) as worker:
@@ -96,12 +99,12 @@ def test_what_was_changed_in_the_cloud_during_an_outage_comes_without_anything_t
     assert sync.get_local_state() == store.get("room")
 
 
-def once(action):
+def once(action: Any) -> Any:
     left = [action]
     return lambda: left and left.pop()()
 
 
-def test_an_update_whose_scope_changes_while_it_is_under_way_is_not_dropped(ends):
+def test_an_update_whose_scope_changes_while_it_is_under_way_is_not_dropped(ends: Any) -> None:
     """Neither the one under way, nor the one made in the meantime, here or in the cloud."""
     sync, store, edge = ends
     link = Link(store)

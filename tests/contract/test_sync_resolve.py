@@ -1,20 +1,24 @@
 """A person settles a conflict: the choice is the next version, at both ends."""
 
+from typing import Any
+
 import pytest
+from conftest import Maker
 
 from edge_redis import InvalidArgumentError, InvalidKeyError, InvalidTypeError
+from support.servers import Backend
 from support.sync import dump, remote
 
 
 @pytest.fixture
-def sync(make):
+def sync(make: Maker) -> Any:
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"mine": 1})
     sync.apply_remote(remote({"theirs": 1}, 4, origin="cloud"))
     return sync
 
 
-def test_what_lost_is_taken_back(sync):
+def test_what_lost_is_taken_back(sync: Any) -> None:
     (conflict,) = sync.conflicts()
     state = sync.resolve(conflict["id"])
     assert (state.version, state.data) == (5, {"mine": 1})
@@ -23,7 +27,7 @@ def test_what_lost_is_taken_back(sync):
     assert sync.get_pending_changes()[-1]["version"] == 5
 
 
-def test_the_choice_is_free_and_reaches_the_cloud(sync, cloud, worker):
+def test_the_choice_is_free_and_reaches_the_cloud(sync: Any, cloud: Any, worker: Any) -> None:
     cloud.update("room", {"theirs": 1})
     (conflict,) = sync.conflicts()
     state = sync.resolve(conflict["id"], {"mine": 1, "theirs": 1})
@@ -46,21 +50,21 @@ def test_the_choice_is_free_and_reaches_the_cloud(sync, cloud, worker):
         (1, InvalidTypeError),
     ],
 )
-def test_an_id_that_is_none_is_refused(sync, backend, conflict_id, error):
+def test_an_id_that_is_none_is_refused(sync: Any, backend: Backend, conflict_id: Any, error: Any) -> None:
     before = dump(backend)
     with pytest.raises(error):
         sync.resolve(conflict_id)
     assert dump(backend) == before
 
 
-def test_a_choice_that_cannot_be_written_leaves_the_conflict(sync, backend):
+def test_a_choice_that_cannot_be_written_leaves_the_conflict(sync: Any, backend: Backend) -> None:
     before = dump(backend)
     with pytest.raises(InvalidTypeError):
         sync.resolve(sync.conflicts()[0]["id"], [])
     assert dump(backend) == before
 
 
-def test_a_conflict_is_resolved_once(sync):
+def test_a_conflict_is_resolved_once(sync: Any) -> None:
     (conflict,) = sync.conflicts()
     sync.resolve(conflict["id"])
     with pytest.raises(InvalidArgumentError, match="of this scope"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Any
 
 import fakeredis
 import pytest
+from conftest import Maker
 
 from edge_redis import (
     CloudWorker,
@@ -19,6 +22,7 @@ from edge_redis import (
     RedisCloudStore,
 )
 from edge_redis._sync.replica import Replica
+from support.servers import Backend
 from support.sync import CLOUD, EDGE, FailingStore, fake
 
 TILL, OTHER, OWN = b"till-1's own key", b"till-2's own key", b"the cloud's own k"
@@ -28,43 +32,45 @@ strategies = pytest.mark.parametrize("strategy", ConflictStrategy)
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
 @pytest.fixture
-def client(backend):
+def client(backend: Backend) -> Iterator[Any]:
     with backend.client() as made:
         yield made
 
 
 @pytest.fixture
-def worker(make):
+def worker(make: Maker) -> Any:
     return make("CloudWorker", make.client(), keys=KEYS)
 
 
 @pytest.fixture
-def till(make):
+def till(make: Maker) -> Any:
     return make("EdgeSynchronizer", scope="room", origin="till-1", signing_key=TILL)
 
 
-def carry(*workers):
+def carry(*workers: Any) -> None:
     for worker in [*workers, *workers]:  # what LOCAL_WINS says again while it pulls goes up in the next round
         while worker.run_once():
             pass
 
 
-def errors(worker):
+def errors(worker: Any) -> Any:
     return [letter["error"].partition(":")[0] for letter in worker.dead_letters()]
 
 
-def wipe(client):
+def wipe(client: Any) -> None:
     client.delete(*client.keys(f"{CLOUD}:*"))
 
 
 @two
 @strategies
-def test_what_is_signed_goes_up_and_comes_down(make, client, cloud, worker, strategy):
+def test_what_is_signed_goes_up_and_comes_down(
+    make: Maker, client: Any, cloud: Any, worker: Any, strategy: Any
+) -> None:
     till = make("EdgeSynchronizer", strategy, scope="room", origin="till-1", signing_key=TILL)
     states = [till.update_local({"a": 1}), till.update_local({"b": 2}, is_delta=True), till.delete_fields("a")]
     assert [state.version for state in states] == [1, 2, 3]
@@ -87,7 +93,9 @@ def test_what_is_signed_goes_up_and_comes_down(make, client, cloud, worker, stra
 
 
 @two
-def test_one_edge_writing_as_another_is_refused_and_the_others_go_on(make, cloud, worker, till):
+def test_one_edge_writing_as_another_is_refused_and_the_others_go_on(
+    make: Maker, cloud: Any, worker: Any, till: Any
+) -> None:
     till.update_local({"n": 1})
     carry(worker)
     thief = make("EdgeSynchronizer", scope="room", origin="till-1", signing_key=OTHER)
@@ -108,7 +116,9 @@ def test_one_edge_writing_as_another_is_refused_and_the_others_go_on(make, cloud
 @fake
 @strategies
 @pytest.mark.parametrize("origin", ["till-1", "till-2", "stranger", "cloud", None])
-def test_an_unsigned_change_is_refused_where_keys_are_given(make, cloud, worker, strategy, origin):
+def test_an_unsigned_change_is_refused_where_keys_are_given(
+    make: Maker, cloud: Any, worker: Any, strategy: Any, origin: Any
+) -> None:
     make("EdgeSynchronizer", strategy, scope="room", origin=origin).update_local({"n": 1})
     carry(worker)
     assert cloud.get("room") is None
@@ -116,14 +126,14 @@ def test_an_unsigned_change_is_refused_where_keys_are_given(make, cloud, worker,
 
 
 @fake
-def test_without_keys_signatures_are_carried_and_not_read(make, client, cloud):
+def test_without_keys_signatures_are_carried_and_not_read(make: Maker, client: Any, cloud: Any) -> None:
     make("EdgeSynchronizer", scope="room", origin="till-1", signing_key=b"a key that nobody knows").update_local({})
     carry(make("CloudWorker", make.client()))
     assert cloud.get("room").data == {}
     assert client.hget(f"{CLOUD}:doc:room", "signature")
 
 
-def forge(client, change, key=f"{EDGE}:pending:room", to=None):
+def forge(client: Any, change: Any, key: Any = f"{EDGE}:pending:room", to: Any = None) -> None:
     """Put the oldest entry back, changed: fields and id."""
     (entry_id, fields), *_ = client.xrange(key)
     client.xdel(key, entry_id)
@@ -150,7 +160,9 @@ def forge(client, change, key=f"{EDGE}:pending:room", to=None):
     ],
     ids=["version", "later", "earlier", "said again", "origin", "checksum and data", "data", "unsigned", "none"],
 )
-def test_whatever_is_changed_of_a_signed_change_it_is_refused(make, client, cloud, strategy, change):
+def test_whatever_is_changed_of_a_signed_change_it_is_refused(
+    make: Maker, client: Any, cloud: Any, strategy: Any, change: Any
+) -> None:
     till = make("EdgeSynchronizer", strategy, scope="room", origin="till-1", signing_key=TILL)
     till.update_local({"n": 1})
     client.hset(f"{EDGE}:doc:room", "version", 9)
@@ -163,7 +175,9 @@ def test_whatever_is_changed_of_a_signed_change_it_is_refused(make, client, clou
 
 
 @fake
-def test_a_signed_change_is_none_of_another_scope_or_namespace(make, client, cloud, worker, till):
+def test_a_signed_change_is_none_of_another_scope_or_namespace(
+    make: Maker, client: Any, cloud: Any, worker: Any, till: Any
+) -> None:
     make("EdgeSynchronizer", scope="hall", origin="till-1", signing_key=TILL).update_local({"n": 2})
     till.update_local({"n": 1})
     forge(client, {}, to=f"{EDGE}:pending:hall")
@@ -177,7 +191,7 @@ def test_a_signed_change_is_none_of_another_scope_or_namespace(make, client, clo
 
 
 @fake
-def test_a_key_is_replaced_without_a_gap(make, cloud, till):
+def test_a_key_is_replaced_without_a_gap(make: Maker, cloud: Any, till: Any) -> None:
     new = b"the next key of till-1"
     till.update_local({"n": 1})
     heir = make("EdgeSynchronizer", scope="room", origin="till-1", signing_key=new)
@@ -195,10 +209,10 @@ def test_a_key_is_replaced_without_a_gap(make, cloud, till):
 
 
 @fake
-def test_a_function_that_gives_the_keys_is_asked_by_one_thread_alone(make):
+def test_a_function_that_gives_the_keys_is_asked_by_one_thread_alone(make: Maker) -> None:
     threads = set()
 
-    def keys(origin):
+    def keys(origin: Any) -> Any:
         threads.add(threading.get_ident())
         return KEYS.get(origin)
 
@@ -209,7 +223,9 @@ def test_a_function_that_gives_the_keys_is_asked_by_one_thread_alone(make):
 
 
 @fake
-def test_dead_letters_are_verified_when_they_are_replayed(make, client, cloud, worker, till):
+def test_dead_letters_are_verified_when_they_are_replayed(
+    make: Maker, client: Any, cloud: Any, worker: Any, till: Any
+) -> None:
     till.update_local({"n": 1})
     carry(make("CloudWorker", FailingStore(), max_deliveries=1))
     dead = f"{EDGE}:dead"
@@ -224,7 +240,9 @@ def test_dead_letters_are_verified_when_they_are_replayed(make, client, cloud, w
 
 @two
 @strategies
-def test_a_cloud_that_lost_its_data_gets_back_what_is_vouched_for(make, client, cloud, worker, strategy):
+def test_a_cloud_that_lost_its_data_gets_back_what_is_vouched_for(
+    make: Maker, client: Any, cloud: Any, worker: Any, strategy: Any
+) -> None:
     till = make("EdgeSynchronizer", strategy, scope="room", origin="till-1", signing_key=TILL)
     till.update_local({"n": 1})
     cloud.update("clouds", {"n": 2})
@@ -242,7 +260,9 @@ def test_a_cloud_that_lost_its_data_gets_back_what_is_vouched_for(make, client, 
 
 
 @fake
-def test_a_document_whose_version_rose_is_offered_at_the_one_that_was_signed(make, client, cloud, worker):
+def test_a_document_whose_version_rose_is_offered_at_the_one_that_was_signed(
+    make: Maker, client: Any, cloud: Any, worker: Any
+) -> None:
     till = make("EdgeSynchronizer", ConflictStrategy.LATEST_WINS, scope="room", origin="till-1", signing_key=TILL)
     till.update_local({"n": 1})
     carry(worker)
@@ -254,7 +274,7 @@ def test_a_document_whose_version_rose_is_offered_at_the_one_that_was_signed(mak
 
 @fake
 @pytest.mark.parametrize("strategy", [ConflictStrategy.LOCAL_WINS, ConflictStrategy.MERGE])
-def test_a_forged_document_is_not_offered(make, client, cloud, worker, strategy):
+def test_a_forged_document_is_not_offered(make: Maker, client: Any, cloud: Any, worker: Any, strategy: Any) -> None:
     till = make("EdgeSynchronizer", strategy, scope="room", origin="till-1", signing_key=TILL)
     till.update_local({"n": 1})
     carry(worker)
@@ -270,8 +290,8 @@ def test_a_forged_document_is_not_offered(make, client, cloud, worker, strategy)
 
 
 @fake
-def test_what_local_wins_says_again_is_what_it_signed_itself(make, client, cloud, worker):
-    def edge():
+def test_what_local_wins_says_again_is_what_it_signed_itself(make: Maker, client: Any, cloud: Any, worker: Any) -> None:
+    def edge() -> Any:
         made = make("EdgeSynchronizer", ConflictStrategy.LOCAL_WINS, scope="room", origin="till-1", signing_key=TILL)
         assert made.is_synced  # asked, it is known as LOCAL_WINS
         return made
@@ -298,8 +318,8 @@ def test_what_local_wins_says_again_is_what_it_signed_itself(make, client, cloud
 
 @two
 @strategies
-def test_signed_writers_at_once_lose_no_delta_and_leave_no_gap(backend, strategy):
-    def write(number):
+def test_signed_writers_at_once_lose_no_delta_and_leave_no_gap(backend: Backend, strategy: Any) -> None:
+    def write(number: Any) -> Any:
         with backend.client() as own:
             sync = EdgeSynchronizer(own, strategy, scope="room", origin="till-1", signing_key=TILL)
             return [sync.update_local({f"{number}.{each}": 1}, is_delta=True).version for each in range(5)]
@@ -315,7 +335,7 @@ def test_signed_writers_at_once_lose_no_delta_and_leave_no_gap(backend, strategy
 
 
 @fake
-def test_a_signed_write_is_later_than_all_the_scope_has_seen(client, till):
+def test_a_signed_write_is_later_than_all_the_scope_has_seen(client: Any, till: Any) -> None:
     """Also where its server's clock is behind, and where the newest clock seen is of a state that lost."""
     till.update_local({"n": 1})
     client.hset(f"{EDGE}:doc:room", "tick", "009999999999000000")
@@ -327,7 +347,9 @@ def test_a_signed_write_is_later_than_all_the_scope_has_seen(client, till):
 
 @fake
 @pytest.mark.parametrize("strategy", [ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE])
-def test_a_scope_whose_delete_was_forgotten_is_signed_above_it(make, cloud, worker, monkeypatch, strategy):
+def test_a_scope_whose_delete_was_forgotten_is_signed_above_it(
+    make: Maker, cloud: Any, worker: Any, monkeypatch: pytest.MonkeyPatch, strategy: Any
+) -> None:
     till = make("EdgeSynchronizer", strategy, scope="room", origin="till-1", signing_key=TILL)
     till.update_local({"a": 1})
     till.delete()
@@ -335,7 +357,7 @@ def test_a_scope_whose_delete_was_forgotten_is_signed_above_it(make, cloud, work
     assert worker.collect(0) == 1
     tries, update = count(1), Replica.update
 
-    def bounded(*args, **kwargs):
+    def bounded(*args: Any, **kwargs: Any) -> Any:
         assert next(tries) <= 3, "it is tried again and again"
         return update(*args, **kwargs)
 
@@ -353,12 +375,12 @@ def test_a_scope_whose_delete_was_forgotten_is_signed_above_it(make, cloud, work
         ({"signing_key": "a text of many words", "origin": "a"}, InvalidTypeError),
     ],
 )
-def test_bad_keys_of_a_synchronizer(arguments, error):
+def test_bad_keys_of_a_synchronizer(arguments: Any, error: Any) -> None:
     with pytest.raises(error):
         EdgeSynchronizer(fakeredis.FakeRedis(), **arguments)
 
 
 @pytest.mark.parametrize("keys", [{"a": b"short"}, {"a": 1}, [TILL], "till-1"])
-def test_bad_keys_of_a_worker(keys):
+def test_bad_keys_of_a_worker(keys: Any) -> None:
     with pytest.raises((InvalidArgumentError, InvalidTypeError)):
         CloudWorker(fakeredis.FakeRedis(), fakeredis.FakeRedis(), keys=keys)

@@ -3,19 +3,22 @@
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import InvalidArgumentError, PendingFullError
+from support.servers import Backend
 from support.sync import EDGE, dump, remote
 
 
 @pytest.fixture
-def sync(make):
+def sync(make: Maker) -> Any:
     return make("EdgeSynchronizer", scope="room")
 
 
-def test_before_the_first_update(sync):
+def test_before_the_first_update(sync: Any) -> None:
     assert sync.local_version == 0
     assert sync.remote_version == 0
     assert sync.pending_count == 0
@@ -35,7 +38,7 @@ def test_before_the_first_update(sync):
     }
 
 
-def test_an_update_is_the_next_version_and_one_pending_change(sync):
+def test_an_update_is_the_next_version_and_one_pending_change(sync: Any) -> None:
     first = sync.update_local({"a": 1, "nested": {"b": [1, 2]}})
     assert (first.version, first.data) == (1, {"a": 1, "nested": {"b": [1, 2]}})
     assert first.verify()
@@ -48,7 +51,7 @@ def test_an_update_is_the_next_version_and_one_pending_change(sync):
     assert (sync.local_version, sync.remote_version, sync.pending_count, sync.is_synced) == (2, 0, 2, False)
 
 
-def test_a_delta_merges_into_the_top_level(sync):
+def test_a_delta_merges_into_the_top_level(sync: Any) -> None:
     sync.update_local({"a": {"x": 1}, "b": 2})
     merged = sync.update_local({"a": {"y": 1}, "c": 3}, is_delta=True)
     assert merged.data == {"a": {"y": 1}, "b": 2, "c": 3}
@@ -56,12 +59,12 @@ def test_a_delta_merges_into_the_top_level(sync):
     assert sync.get_local_state() == merged
 
 
-def test_a_delta_on_nothing(sync):
+def test_a_delta_on_nothing(sync: Any) -> None:
     assert sync.update_local({"a": 1}, is_delta=True).data == {"a": 1}
     assert sync.local_version == 1
 
 
-def test_a_delta_on_what_another_synchronizer_wrote(make):
+def test_a_delta_on_what_another_synchronizer_wrote(make: Maker) -> None:
     one, two = make("EdgeSynchronizer", scope="room"), make("EdgeSynchronizer", scope="room")
     one.update_local({"a": 1})
     assert two.update_local({"b": 2}, is_delta=True).data == {"a": 1, "b": 2}
@@ -69,7 +72,7 @@ def test_a_delta_on_what_another_synchronizer_wrote(make):
     assert two.local_version == 3
 
 
-def test_pending_changes_are_full_states_oldest_first(sync):
+def test_pending_changes_are_full_states_oldest_first(sync: Any) -> None:
     states = [sync.update_local({"a": 1}), sync.update_local({"b": 2}, is_delta=True), sync.update_local({"c": 3})]
     assert sync.get_pending_changes() == [
         {
@@ -85,14 +88,14 @@ def test_pending_changes_are_full_states_oldest_first(sync):
     ]
 
 
-def test_the_stream_ids_carry_the_versions(sync, backend):
+def test_the_stream_ids_carry_the_versions(sync: Any, backend: Backend) -> None:
     for number in range(3):
         sync.update_local({"n": number})
     with backend.client() as client:
         assert [entry for entry, _ in client.xrange(f"{EDGE}:pending:room")] == [b"1-0", b"2-0", b"3-0"]
 
 
-def test_what_is_returned_is_a_copy(sync):
+def test_what_is_returned_is_a_copy(sync: Any) -> None:
     data = {"a": [1]}
     state = sync.update_local(data)
     data["a"].append(2)
@@ -101,7 +104,7 @@ def test_what_is_returned_is_a_copy(sync):
     assert sync.update_local({"b": 1}, is_delta=True).data == {"a": [1], "b": 1}
 
 
-def test_values_come_back_as_the_type_they_were(sync):
+def test_values_come_back_as_the_type_they_were(sync: Any) -> None:
     data = {
         "t": (1, 2),
         "s": {1, 2},
@@ -116,7 +119,7 @@ def test_values_come_back_as_the_type_they_were(sync):
     assert type(sync.get_local_state().data["f"]) is float
 
 
-def test_confirming_removes_up_to_the_version(sync):
+def test_confirming_removes_up_to_the_version(sync: Any) -> None:
     for number in range(4):
         sync.update_local({"n": number})
     assert sync.confirm_sync(2) == 2
@@ -133,7 +136,7 @@ def test_confirming_removes_up_to_the_version(sync):
     assert sync.update_local({"n": 5}).version == 5
 
 
-def test_a_version_above_the_local_one_confirms_nothing(sync, backend):
+def test_a_version_above_the_local_one_confirms_nothing(sync: Any, backend: Backend) -> None:
     sync.update_local({"a": 1})
     before = dump(backend)
     with pytest.raises(InvalidArgumentError, match="above the local version, which is 1"):
@@ -141,7 +144,7 @@ def test_a_version_above_the_local_one_confirms_nothing(sync, backend):
     assert dump(backend) == before
 
 
-def test_past_max_pending_the_oldest_coalesce(make):
+def test_past_max_pending_the_oldest_coalesce(make: Maker) -> None:
     sync = make("EdgeSynchronizer", max_pending=3)
     for number in range(1, 8):
         sync.update_local({f"k{number}": number}, is_delta=True)
@@ -152,7 +155,7 @@ def test_past_max_pending_the_oldest_coalesce(make):
     assert sync.confirm_sync(7) == 3
 
 
-def test_overflow_reject_writes_nothing(make, backend):
+def test_overflow_reject_writes_nothing(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer", max_pending=2, overflow="reject")
     sync.update_local({"a": 1})
     sync.update_local({"b": 1}, is_delta=True)
@@ -166,7 +169,7 @@ def test_overflow_reject_writes_nothing(make, backend):
     assert sync.local_version == 3
 
 
-def test_scopes_and_namespaces_are_apart(make):
+def test_scopes_and_namespaces_are_apart(make: Maker) -> None:
     one = make("EdgeSynchronizer", scope="a")
     two = make("EdgeSynchronizer", scope="b")
     three = make("EdgeSynchronizer", scope="a", namespace="other")
@@ -175,17 +178,17 @@ def test_scopes_and_namespaces_are_apart(make):
     assert three.get_local_state() is None
 
 
-def test_an_origin_given_is_the_one_that_states_carry(make):
+def test_an_origin_given_is_the_one_that_states_carry(make: Maker) -> None:
     assert make("EdgeSynchronizer", origin="gate 7").update_local({}).origin == "gate 7"
 
 
-def test_all_of_a_store_share_its_random_name(make):
+def test_all_of_a_store_share_its_random_name(make: Maker) -> None:
     origins = {make("EdgeSynchronizer", scope=scope).update_local({}).origin for scope in "abc"}
     assert len(origins) == 1
     assert re.fullmatch(r"[0-9a-f]{16}-[0-9]{16}", origins.pop())  # who wrote first, and when
 
 
-def test_clocks_rise_even_where_the_seen_clock_is_far_ahead(sync):
+def test_clocks_rise_even_where_the_seen_clock_is_far_ahead(sync: Any) -> None:
     ahead = datetime(2999, 12, 31, 23, 59, 59, 999_998, tzinfo=UTC)
     assert sync.apply_remote(remote({"r": 1}, 5, at=ahead))
     states = [sync.update_local({"n": number}) for number in range(3)]
@@ -195,7 +198,7 @@ def test_clocks_rise_even_where_the_seen_clock_is_far_ahead(sync):
     assert gaps == [timedelta(microseconds=1)] * 2
 
 
-def test_history_is_capped(make):
+def test_history_is_capped(make: Maker) -> None:
     sync = make("EdgeSynchronizer", max_history=3)
     for number in range(1, 6):
         sync.update_local({"n": number})
@@ -205,7 +208,7 @@ def test_history_is_capped(make):
     assert sync.summary()["sync_events"] == 3
 
 
-def test_a_long_outbox_is_read_whole(make):
+def test_a_long_outbox_is_read_whole(make: Maker) -> None:
     sync = make("EdgeSynchronizer", max_pending=2000)
     for number in range(1, 1001):
         sync.update_local({"n": number})

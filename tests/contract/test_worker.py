@@ -3,8 +3,10 @@
 import hashlib
 import logging
 import time
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import (
     ChecksumMismatchError,
@@ -15,26 +17,27 @@ from edge_redis import (
 )
 from edge_redis._sync.change import Change, encoded
 from support.clouds import back_up, wipe
+from support.servers import Backend, Servers
 from support.sync import CLOUD, EDGE, NOON, FailingStore, dump, remote
 
 
-def pushed(cloud, scope="room"):
+def pushed(cloud: Any, scope: Any = "room") -> Any:
     return [(event.version, event.success) for event in cloud.sync_history(scope, 100)]
 
 
 @pytest.fixture
-def sync(make):
+def sync(make: Maker) -> Any:
     return make("EdgeSynchronizer", scope="room")
 
 
-def test_nothing_to_do(worker, backend):
+def test_nothing_to_do(worker: Any, backend: Backend) -> None:
     assert worker.run_once() == 0
     kept = {key: value for key, value in dump(backend).items() if value}
     cloud = b"edge_redis_stores" if backend.sql else f"{CLOUD}:site".encode()
     assert set(kept) == {f"{EDGE}:site".encode(), f"{EDGE}:cursor".encode(), cloud}
 
 
-def test_changes_go_up_once_and_in_order(sync, cloud, worker, backend):
+def test_changes_go_up_once_and_in_order(sync: Any, cloud: Any, worker: Any, backend: Backend) -> None:
     states = [sync.update_local({f"k{number}": number}, is_delta=True) for number in range(5)]
     assert worker.run_once() == 5
     assert cloud.get("room") == states[-1]
@@ -49,7 +52,7 @@ def test_changes_go_up_once_and_in_order(sync, cloud, worker, backend):
     assert f"{EDGE}:work".encode() not in kept
 
 
-def test_batches(make, sync, cloud):
+def test_batches(make: Maker, sync: Any, cloud: Any) -> None:
     worker = make("CloudWorker", make.cloud(), batch_size=2)
     for number in range(5):
         sync.update_local({"n": number})
@@ -57,7 +60,7 @@ def test_batches(make, sync, cloud):
     assert pushed(cloud) == [(version, True) for version in range(1, 6)]
 
 
-def test_many_scopes_in_one_round(make, cloud, worker):
+def test_many_scopes_in_one_round(make: Maker, cloud: Any, worker: Any) -> None:
     for number in range(40):
         make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
     handled = [worker.run_once() for _ in range(3)]
@@ -65,7 +68,7 @@ def test_many_scopes_in_one_round(make, cloud, worker):
     assert all(cloud.get(f"s{number}").data == {"n": number} for number in range(40))
 
 
-def test_updates_of_the_cloud(cloud):
+def test_updates_of_the_cloud(cloud: Any) -> None:
     first = cloud.update("room", {"a": 1})
     second = cloud.update("room", {"b": 2}, is_delta=True)
     assert (first.version, second.version, second.data, second.origin) == (1, 2, {"a": 1, "b": 2}, "cloud")
@@ -74,7 +77,7 @@ def test_updates_of_the_cloud(cloud):
     assert cloud.get("elsewhere") is None
 
 
-def test_changes_come_down(sync, cloud, worker):
+def test_changes_come_down(sync: Any, cloud: Any, worker: Any) -> None:
     state = cloud.update("room", {"a": 1})
     assert worker.run_once() == 1
     assert sync.get_local_state() == state
@@ -87,7 +90,7 @@ def test_changes_come_down(sync, cloud, worker):
     assert len(sync.sync_history()) == 2
 
 
-def test_there_and_back_again(sync, cloud, worker):
+def test_there_and_back_again(sync: Any, cloud: Any, worker: Any) -> None:
     sync.update_local({"a": 1})
     worker.run_once()
     cloud.update("room", {"b": 2}, is_delta=True)
@@ -101,7 +104,7 @@ def test_there_and_back_again(sync, cloud, worker):
     assert sync.conflicts() == cloud.conflicts("room") == []
 
 
-def test_one_edge_hears_of_another(make, servers, backend, cloud):
+def test_one_edge_hears_of_another(make: Maker, servers: Servers, backend: Backend, cloud: Any) -> None:
     far = servers.backend("fakeredis")
     near_worker = make("CloudWorker", make.cloud())
     far_client = far.async_client() if make.api == "awaited" else far.client()
@@ -116,7 +119,7 @@ def test_one_edge_hears_of_another(make, servers, backend, cloud):
     assert near.conflicts() == distant.conflicts() == cloud.conflicts("room") == []
 
 
-def test_a_late_joiner_gets_what_there_is(make, sync, cloud, worker):
+def test_a_late_joiner_gets_what_there_is(make: Maker, sync: Any, cloud: Any, worker: Any) -> None:
     for number in range(3):
         cloud.update(f"s{number}", {"n": number})
         cloud.update(f"s{number}", {"n": number, "again": True})
@@ -126,7 +129,7 @@ def test_a_late_joiner_gets_what_there_is(make, sync, cloud, worker):
 
 
 @pytest.mark.parametrize("strategy", [each for each in ConflictStrategy if each is not ConflictStrategy.MERGE])
-def test_both_ends_come_to_the_same(make, cloud, worker, strategy):
+def test_both_ends_come_to_the_same(make: Maker, cloud: Any, worker: Any, strategy: Any) -> None:
     sync = make("EdgeSynchronizer", strategy, scope="room")
     sync.update_local({"edge": 1})
     cloud.update("room", {"cloud": 1})
@@ -142,7 +145,7 @@ def test_both_ends_come_to_the_same(make, cloud, worker, strategy):
     assert ({"cloud": 2} if strategy is ConflictStrategy.LOCAL_WINS else {"edge": 1}) in lost
 
 
-def test_the_side_that_wrote_more_often_wins_by_version(sync, cloud, worker):
+def test_the_side_that_wrote_more_often_wins_by_version(sync: Any, cloud: Any, worker: Any) -> None:
     cloud.update("room", {"cloud": 1})
     for number in range(3):
         sync.update_local({"edge": number})
@@ -151,7 +154,7 @@ def test_the_side_that_wrote_more_often_wins_by_version(sync, cloud, worker):
     assert [conflict["data"] for conflict in cloud.conflicts("room")] == [{"edge": 0}, {"cloud": 1}]
 
 
-def test_namespaces_are_apart(make, cloud):
+def test_namespaces_are_apart(make: Maker, cloud: Any) -> None:
     sync = make("EdgeSynchronizer", scope="room", namespace="other")
     sync.update_local({"a": 1})
     assert make("CloudWorker", make.cloud()).run_once() == 0
@@ -160,7 +163,7 @@ def test_namespaces_are_apart(make, cloud):
     assert make.store(namespace="other").get("room").data == {"a": 1}
 
 
-def test_a_scope_another_worker_is_at_is_left_to_it(make, sync, cloud, backend):
+def test_a_scope_another_worker_is_at_is_left_to_it(make: Maker, sync: Any, cloud: Any, backend: Backend) -> None:
     for number in range(3):
         sync.update_local({"n": number})
     one = make("CloudWorker", FailingStore(), consumer="one", claim_idle_seconds=60)
@@ -173,7 +176,7 @@ def test_a_scope_another_worker_is_at_is_left_to_it(make, sync, cloud, backend):
     assert pushed(cloud) == [(1, True), (2, True), (3, True)]
 
 
-def test_a_dead_workers_changes_are_taken_over(make, sync, cloud):
+def test_a_dead_workers_changes_are_taken_over(make: Maker, sync: Any, cloud: Any) -> None:
     for number in range(3):
         sync.update_local({"n": number})
     assert make("CloudWorker", FailingStore(), claim_idle_seconds=60).run_once() == 0
@@ -181,7 +184,9 @@ def test_a_dead_workers_changes_are_taken_over(make, sync, cloud):
     assert pushed(cloud) == [(1, True), (2, True), (3, True)]
 
 
-def test_work_goes_on_after_the_group_was_lost(make, sync, cloud, worker, backend):
+def test_work_goes_on_after_the_group_was_lost(
+    make: Maker, sync: Any, cloud: Any, worker: Any, backend: Backend
+) -> None:
     sync.update_local({"n": 1})
     assert make("CloudWorker", FailingStore(), claim_idle_seconds=60).run_once() == 0
     with backend.client() as client:
@@ -190,7 +195,7 @@ def test_work_goes_on_after_the_group_was_lost(make, sync, cloud, worker, backen
     assert pushed(cloud) == [(1, True)]
 
 
-def test_changes_coalesced_while_under_way(make, cloud):
+def test_changes_coalesced_while_under_way(make: Maker, cloud: Any) -> None:
     sync = make("EdgeSynchronizer", max_pending=2, scope="room")
     sync.update_local({"n": 1})
     sync.update_local({"n": 2})
@@ -203,7 +208,9 @@ def test_changes_coalesced_while_under_way(make, cloud):
     assert sync.is_synced
 
 
-def test_a_change_that_fails_again_and_again_goes_to_the_dead_letters(make, sync, backend, caplog):
+def test_a_change_that_fails_again_and_again_goes_to_the_dead_letters(
+    make: Maker, sync: Any, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     store = FailingStore(2)
     worker = make("CloudWorker", store, max_deliveries=3)
@@ -227,7 +234,7 @@ def test_a_change_that_fails_again_and_again_goes_to_the_dead_letters(make, sync
 
 
 @pytest.mark.parametrize("error", [OSError("cut"), TimeoutError(), StoreUnavailableError("away")])
-def test_an_outage_is_no_fault_of_the_change(make, sync, cloud, backend, error):
+def test_an_outage_is_no_fault_of_the_change(make: Maker, sync: Any, cloud: Any, backend: Backend, error: Any) -> None:
     sync.update_local({"n": 1})
     away = make("CloudWorker", FailingStore(error=error), max_deliveries=2, claim_idle_seconds=60)
     for _ in range(6):
@@ -239,7 +246,9 @@ def test_an_outage_is_no_fault_of_the_change(make, sync, cloud, backend, error):
     assert f"{EDGE}:dead".encode() not in dump(backend)
 
 
-def test_a_change_that_kills_its_workers_goes_to_the_dead_letters(make, sync, backend, caplog):
+def test_a_change_that_kills_its_workers_goes_to_the_dead_letters(
+    make: Maker, sync: Any, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     store = FailingStore(2, error=KeyboardInterrupt())
     for number in (1, 2, 3):
@@ -258,7 +267,9 @@ def test_a_change_that_kills_its_workers_goes_to_the_dead_letters(make, sync, ba
     assert letter[1][b"version"] == b"2"
 
 
-def test_a_damaged_change_goes_to_the_dead_letters_and_holds_up_nothing(make, sync, cloud, worker, backend, caplog):
+def test_a_damaged_change_goes_to_the_dead_letters_and_holds_up_nothing(
+    make: Maker, sync: Any, cloud: Any, worker: Any, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     sync.update_local({"n": 1})
     with backend.client() as client:
@@ -274,7 +285,9 @@ def test_a_damaged_change_goes_to_the_dead_letters_and_holds_up_nothing(make, sy
     assert b"ChecksumMismatchError" in letter[1][b"error"]
 
 
-def test_a_scope_that_cannot_be_read_does_not_hold_up_others(make, sync, cloud, worker, backend, caplog):
+def test_a_scope_that_cannot_be_read_does_not_hold_up_others(
+    make: Maker, sync: Any, cloud: Any, worker: Any, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     sync.update_local({"n": 1})
     make("EdgeSynchronizer", scope="other").update_local({"n": 2})
@@ -287,7 +300,9 @@ def test_a_scope_that_cannot_be_read_does_not_hold_up_others(make, sync, cloud, 
     assert make("EdgeSynchronizer", scope="third").get_local_state().data == {"n": 3}
 
 
-def test_a_cloud_that_lost_everything_is_read_from_the_beginning(make, sync, cloud, worker, backend):
+def test_a_cloud_that_lost_everything_is_read_from_the_beginning(
+    make: Maker, sync: Any, cloud: Any, worker: Any, backend: Backend
+) -> None:
     cloud.update("room", {"n": 1})
     worker.run_once()
     wipe(backend)
@@ -298,7 +313,9 @@ def test_a_cloud_that_lost_everything_is_read_from_the_beginning(make, sync, clo
 
 
 @pytest.mark.parametrize("strategy", ConflictStrategy)
-def test_a_cloud_that_lost_everything_gets_it_back(make, cloud, worker, backend, strategy, caplog):
+def test_a_cloud_that_lost_everything_gets_it_back(
+    make: Maker, cloud: Any, worker: Any, backend: Backend, strategy: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     sync = make("EdgeSynchronizer", strategy, scope="room")
     sync.update_local({"n": 1})
@@ -319,7 +336,9 @@ def test_a_cloud_that_lost_everything_gets_it_back(make, cloud, worker, backend,
     assert sync.conflicts() == cloud.conflicts("room") == []
 
 
-def test_a_cloud_restored_from_a_backup_gets_back_what_came_later(make, sync, cloud, worker, backend, caplog):
+def test_a_cloud_restored_from_a_backup_gets_back_what_came_later(
+    make: Maker, sync: Any, cloud: Any, worker: Any, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
     sync.update_local({"n": 1})
     worker.run_once()
@@ -336,7 +355,7 @@ def test_a_cloud_restored_from_a_backup_gets_back_what_came_later(make, sync, cl
     assert make("EdgeSynchronizer", scope="other").is_synced
 
 
-def test_an_edge_that_lost_everything_gets_it_back(sync, cloud, worker, backend):
+def test_an_edge_that_lost_everything_gets_it_back(sync: Any, cloud: Any, worker: Any, backend: Backend) -> None:
     for number in range(3):
         sync.update_local({"n": number})
     worker.run_once()
@@ -350,14 +369,14 @@ def test_an_edge_that_lost_everything_gets_it_back(sync, cloud, worker, backend)
     assert cloud.conflicts("room") == []
 
 
-def test_a_new_edge_offers_nothing_again(make, sync, cloud, worker):
+def test_a_new_edge_offers_nothing_again(make: Maker, sync: Any, cloud: Any, worker: Any) -> None:
     worker.run_once()
     sync.update_local({"n": 1})
     assert [worker.run_once() for _ in range(3)] == [1, 0, 0]
     assert [event.error for event in sync.sync_history()] == [""]
 
 
-def test_the_strategy_of_the_edge_is_told_to_the_cloud(make):
+def test_the_strategy_of_the_edge_is_told_to_the_cloud(make: Maker) -> None:
     store = FailingStore(-1)
     worker = make("CloudWorker", store)
     for strategy in ConflictStrategy:
@@ -372,7 +391,7 @@ def test_the_strategy_of_the_edge_is_told_to_the_cloud(make):
     }
 
 
-def test_the_feed_stands_for_each_scope_once_at_its_present_state(cloud):
+def test_the_feed_stands_for_each_scope_once_at_its_present_state(cloud: Any) -> None:
     for number in range(3):
         cloud.update("a", {"n": number})
         cloud.update("b", {"n": number})
@@ -392,7 +411,7 @@ def test_the_feed_stands_for_each_scope_once_at_its_present_state(cloud):
         assert len(cloud.changes_since(cursor, 100).changes) == 2
 
 
-def test_a_batch_with_a_damaged_change_is_refused_whole(cloud, backend):
+def test_a_batch_with_a_damaged_change_is_refused_whole(cloud: Any, backend: Backend) -> None:
     good = Change(1, "0" * 18, "x", "", "", b"\x80")
     before = dump(backend)
     with pytest.raises(ChecksumMismatchError):
@@ -400,7 +419,7 @@ def test_a_batch_with_a_damaged_change_is_refused_whole(cloud, backend):
     assert dump(backend) == before
 
 
-def test_lag(make, sync, cloud, worker, backend):
+def test_lag(make: Maker, sync: Any, cloud: Any, worker: Any, backend: Backend) -> None:
     assert worker.lag() == {"scopes_waiting": 0, "oldest_seconds": 0.0}
     sync.update_local({"n": 1})
     make("EdgeSynchronizer", scope="other").update_local({"n": 1})
@@ -413,7 +432,9 @@ def test_lag(make, sync, cloud, worker, backend):
     assert worker.lag() == {"scopes_waiting": 0, "oldest_seconds": 0.0}
 
 
-def test_a_clock_ahead_of_the_time_does_not_put_a_scope_behind_all_others(make, sync, backend):
+def test_a_clock_ahead_of_the_time_does_not_put_a_scope_behind_all_others(
+    make: Maker, sync: Any, backend: Backend
+) -> None:
     sync.apply_remote(remote({"n": 1}, 1, at=NOON.replace(year=2400)))
     for number in range(2):
         sync.update_local({"n": number})
@@ -425,7 +446,7 @@ def test_a_clock_ahead_of_the_time_does_not_put_a_scope_behind_all_others(make, 
     assert abs(since - now) < 10_000
 
 
-def test_what_the_edge_pushed_itself_does_not_stand_before_what_is_new(make, sync, cloud):
+def test_what_the_edge_pushed_itself_does_not_stand_before_what_is_new(make: Maker, sync: Any, cloud: Any) -> None:
     worker = make("CloudWorker", make.cloud(), batch_size=2)
     for number in range(9):
         make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
@@ -434,7 +455,7 @@ def test_what_the_edge_pushed_itself_does_not_stand_before_what_is_new(make, syn
     assert sync.get_local_state() == state
 
 
-def test_large_states_are_taken_few_at_a_time(make, sync, cloud, worker):
+def test_large_states_are_taken_few_at_a_time(make: Maker, sync: Any, cloud: Any, worker: Any) -> None:
     for number in range(4):
         sync.update_local({"n": number, "blob": b"x" * 500_000})
     assert [worker.run_once() for _ in range(3)] == [2, 2, 0]
@@ -443,7 +464,7 @@ def test_large_states_are_taken_few_at_a_time(make, sync, cloud, worker):
     assert cloud.get("room") == sync.get_local_state()
 
 
-def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make, servers, cloud):
+def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make: Maker, servers: Servers, cloud: Any) -> None:
     far = servers.backend("fakeredis")
     far_client = far.async_client() if make.api == "awaited" else far.client()
     near_worker, far_worker = make("CloudWorker", make.cloud()), make("CloudWorker", make.cloud(), client=far_client)
@@ -466,12 +487,12 @@ def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make, servers, 
 class Slow(FailingStore):
     """A store in whose ``apply`` two scopes wait for each other, and that counts how many are in it."""
 
-    def __init__(self, at_once):
+    def __init__(self, at_once: Any) -> None:
         super().__init__(-1)
         self.scopes_at_once = at_once
         self.inside, self.most = 0, 0
 
-    def apply(self, scope, changes, strategy):
+    def apply(self, scope: Any, changes: Any, strategy: Any) -> None:
         self.inside += 1
         self.most = max(self.most, self.inside)
         deadline = time.monotonic() + (0.05 if self.scopes_at_once == 1 else 10)
@@ -482,7 +503,7 @@ class Slow(FailingStore):
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_scopes_go_up_side_by_side_where_the_store_allows_it(servers, at_once):
+def test_scopes_go_up_side_by_side_where_the_store_allows_it(servers: Servers, at_once: Any) -> None:
     with servers.backend("fakeredis").client() as client:
         for number in range(4):
             with EdgeSynchronizer(client, scope=f"s{number}") as sync:

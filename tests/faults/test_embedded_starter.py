@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,12 +24,12 @@ FAST = {"hz": "100"}
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield from private_folders(tmp_path, monkeypatch)
 
 
 @contextlib.contextmanager
-def starter(body: str):
+def starter(body: str) -> Iterator[Any]:
     """Run a program that starts ``server`` and then does ``body``; it prints a line when it is there."""
     program = f"""
         import os, signal, sys, time
@@ -42,7 +44,7 @@ def starter(body: str):
 
 class TestStarterEnds:
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-    def test_by_a_signal(self, folder, number):
+    def test_by_a_signal(self, folder: Any, number: Any) -> None:
         with starter("s = embedded.start(); print(s.pid, flush=True); time.sleep(60)") as process:
             pid = int(process.stdout.readline())
             process.send_signal(number)
@@ -50,7 +52,7 @@ class TestStarterEnds:
             eventually(lambda: not psutil.pid_exists(pid))
             process.stdout.close()
 
-    def test_with_signals_blocked_in_it(self):
+    def test_with_signals_blocked_in_it(self) -> None:
         body = """
             signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
             s = embedded.start(timeout=30); print(s.pid, flush=True); time.sleep(60)
@@ -60,7 +62,7 @@ class TestStarterEnds:
             process.kill()
             eventually(lambda: not psutil.pid_exists(pid), seconds=5)
 
-    def test_while_a_fork_of_it_lives_on(self):
+    def test_while_a_fork_of_it_lives_on(self) -> None:
         body = """
             s = embedded.start()
             print(s.pid, flush=True)
@@ -75,7 +77,7 @@ class TestStarterEnds:
             process.wait()
             eventually(lambda: not psutil.pid_exists(pid), seconds=5)
 
-    def test_while_another_process_holds_its_lifeline(self):
+    def test_while_another_process_holds_its_lifeline(self) -> None:
         body = """
             s = embedded.start()
             os.set_inheritable(s._engine._guarded._lifeline.fileno(), True)
@@ -89,7 +91,7 @@ class TestStarterEnds:
             process.wait()
             eventually(lambda: not psutil.pid_exists(pid), seconds=5)
 
-    def test_after_its_services_and_its_children(self, folder):
+    def test_after_its_services_and_its_children(self, folder: Any) -> None:
         body = """
             import atexit, multiprocessing, multiprocessing.util
             s = embedded.start("kept", config={"hz": "100"})

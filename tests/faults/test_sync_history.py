@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +14,11 @@ from support.sync_plants import Plant
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
-def test_every_history_holds_whatever_is_killed_cut_and_skewed(tmp_path) -> None:
+def test_every_history_holds_whatever_is_killed_cut_and_skewed(tmp_path: Path) -> None:
     plan = Plan(tuple(ConflictStrategy), 24, Plant(), tmp_path, pause=0.02, seed=1)
     report = Experiment(plan).run(seconds=5, round_seconds=2.5, stalled_seconds=20)
     save(tmp_path, report.violations)

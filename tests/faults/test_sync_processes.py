@@ -17,6 +17,7 @@ import redis
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
 from support.deadline import eventually
+from support.servers import Backend, Servers
 from support.sync import EDGE
 
 spawn = multiprocessing.get_context("spawn")
@@ -30,7 +31,7 @@ def write(url: str, name: int, go: Any) -> None:
             sync.update_local({f"{name}-{number}": number}, is_delta=True)
 
 
-def test_no_delta_of_eight_processes_is_lost(real) -> None:
+def test_no_delta_of_eight_processes_is_lost(real: Backend) -> None:
     go = spawn.Event()
     writers = [spawn.Process(target=write, args=(real.url, name, go), daemon=True) for name in range(WRITERS)]
     for writer in writers:
@@ -99,7 +100,7 @@ def work(edge_url: str, cloud_url: str, point: str, reached: Any) -> None:
 
 
 @pytest.fixture(params=["one server", "two servers", "PostgreSQL"])
-def ends(request: pytest.FixtureRequest, servers) -> tuple[Any, str]:
+def ends(request: pytest.FixtureRequest, servers: Servers) -> tuple[Any, str]:
     """The edge, and the URL of the cloud."""
     edge = servers.backend("valkey")
     if request.param == "PostgreSQL":
@@ -116,7 +117,7 @@ def ends(request: pytest.FixtureRequest, servers) -> tuple[Any, str]:
     [*product(["one server", "two servers"], POINTS), *product(["PostgreSQL"], POINTS[1:3])],
     indirect=["ends"],
 )
-def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends, point: str) -> None:
+def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends: Any, point: str) -> None:
     edge, cloud_url = ends
     with edge.client() as client, store_at(cloud_url) as store:
         syncs = [EdgeSynchronizer(client, scope=f"s{number}") for number in range(3)]
@@ -151,7 +152,7 @@ def serve(edge_url: str, cloud_url: str) -> None:
         CloudWorker(edge, cloud, claim_idle_seconds=0.2, batch_size=7).run()
 
 
-def test_three_workers_share_the_load_while_they_are_killed(ends) -> None:
+def test_three_workers_share_the_load_while_they_are_killed(ends: Any) -> None:
     edge, cloud_url = ends
     scopes, updates = 6, 60
     with edge.client() as client, store_at(cloud_url) as store:

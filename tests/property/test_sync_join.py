@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import reduce
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -41,7 +42,7 @@ def test_a_body_is_the_fields(fields: Fields) -> None:
 
 
 @given(st.lists(st.tuples(SCOPES, st.integers(1, 5)), min_size=1, max_size=4), st.data())
-def test_any_order_and_repetition_of_states_comes_to_the_same(states, data) -> None:
+def test_any_order_and_repetition_of_states_comes_to_the_same(states: Any, data: Any) -> None:
     changes = []
     for fields, version in states:
         body = merge.pack(fields)

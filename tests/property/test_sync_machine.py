@@ -163,7 +163,7 @@ class SyncMachine(RuleBasedStateMachine):
             self.client.close()
 
     @rule(data=DATA, is_delta=st.booleans(), by_other=st.booleans())
-    def update(self, data: dict[str, int], is_delta, by_other) -> None:
+    def update(self, data: dict[str, int], is_delta: Any, by_other: Any) -> None:
         state = (self.other if by_other else self.sync).update_local(data, is_delta=is_delta)
         before = self.model.state.data if self.model.state else {}
         assert state.data == ({**before, **data} if is_delta else data)

@@ -43,26 +43,26 @@ def dump(backend: Backend) -> dict[bytes, Any]:
 class FailingStore:
     """A cloud that fails for the versions given, or all, and keeps the rest."""
 
-    def __init__(self, *versions, error=None):
+    def __init__(self, *versions: Any, error: Any = None) -> None:
         self.versions = versions
         self.error = error or RuntimeError("no room")
         self.calls = []
         self.kept = []
 
-    def get(self, scope):
+    def get(self, scope: Any) -> None:
         return None
 
-    def apply(self, scope, changes, strategy):
+    def apply(self, scope: Any, changes: Any, strategy: Any) -> None:
         self.calls.append([change.version for change in changes])
         if not self.versions or {change.version for change in changes} & set(self.versions):
             raise self.error
         self.kept += [(scope, change.version, change.data, strategy) for change in changes]
 
-    def changes_since(self, cursor, limit):
+    def changes_since(self, cursor: Any, limit: Any) -> Any:
         return Feed(cursor, [])
 
 
-def fake(test):
+def fake(test: Any) -> Any:
     """Run a test on the one server and in the one API: of what it shows neither knows more than the other."""
     for name, value in (("backend", "fakeredis"), ("make", "blocking")):
         test = pytest.mark.parametrize(name, [value], indirect=True)(test)

@@ -6,6 +6,7 @@ import enum
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -64,7 +65,7 @@ def test_the_canonical_form_decodes_too(value: object) -> None:
 
 
 @given(st.dictionaries(st.text(), st.integers(), min_size=2), st.randoms())
-def test_equal_maps_have_one_checksum(data: dict[str, int], random) -> None:
+def test_equal_maps_have_one_checksum(data: dict[str, int], random: Any) -> None:
     shuffled = list(data.items())
     random.shuffle(shuffled)
     assert codec.checksum(dict(shuffled)) == codec.checksum(data)
@@ -107,7 +108,7 @@ def cyclic() -> list[object]:
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("encode", [codec.encode, codec.canonical])
-def test_other_types_are_refused(value: object, encode) -> None:
+def test_other_types_are_refused(value: object, encode: Any) -> None:
     with pytest.raises(UnsupportedTypeError) as failure:
         encode(value)
     assert isinstance(failure.value, TypeError)
@@ -115,7 +116,7 @@ def test_other_types_are_refused(value: object, encode) -> None:
 
 @pytest.mark.parametrize("value", [cyclic(), "\ud800", {"a": "\udfff"}], ids=["cycle", "surrogate", "inside"])
 @pytest.mark.parametrize("encode", [codec.encode, codec.canonical])
-def test_values_that_cannot_be_written_are_refused(value: object, encode) -> None:
+def test_values_that_cannot_be_written_are_refused(value: object, encode: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be encoded"):
         encode(value)
 
@@ -150,7 +151,7 @@ def nested(levels: int) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("encode", [codec.encode, codec.canonical])
-def test_tuples_nest_to_a_limit(encode) -> None:
+def test_tuples_nest_to_a_limit(encode: Any) -> None:
     deep = nested(codec.MAX_NESTED)
     assert codec.decode(encode(deep)) == deep
     for levels in (codec.MAX_NESTED + 1, 200, 240):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
+from conftest import Maker
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.backoff import NoBackoff
@@ -22,21 +24,21 @@ SECRET = "hunter2"
 
 
 @pytest.fixture(autouse=True)
-def _no_variable(monkeypatch):
+def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
 
 
 @pytest.fixture(params=[connect, connect_async], ids=["blocking", "awaited"])
-def make(request):
+def make(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def options_of(client):
+def options_of(client: Any) -> Any:
     return client.connection_pool.connection_kwargs
 
 
 class TestSetUp:
-    def test_defaults(self, make):
+    def test_defaults(self, make: Maker) -> None:
         options = options_of(make())
         assert (options["host"], options["port"], options.get("db", 0)) == ("localhost", 6379, 0)
         assert DEFAULTS.items() <= options.items()
@@ -45,11 +47,11 @@ class TestSetUp:
         assert options["client_name"] == "edge-redis"
         assert options["retry"]._retries == connect_retry.RETRIES
 
-    def test_is_of_the_right_half(self):
+    def test_is_of_the_right_half(self) -> None:
         assert type(connect()) is redis.Redis
         assert type(connect_async()) is redis.asyncio.Redis
 
-    def test_the_variable(self, make, monkeypatch):
+    def test_the_variable(self, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(ENVIRONMENT_VARIABLE, "redis://elsewhere:7000/2")
         options = options_of(make())
         assert (options["host"], options["port"], options["db"]) == ("elsewhere", 7000, 2)
@@ -60,25 +62,25 @@ class TestSetUp:
         with pytest.raises(InvalidArgumentError, match=ENVIRONMENT_VARIABLE):
             make()
 
-    def test_the_url_wins_over_defaults_and_arguments_over_the_url(self, make):
+    def test_the_url_wins_over_defaults_and_arguments_over_the_url(self, make: Maker) -> None:
         url = "redis://h:1/3?socket_timeout=1.5&client_name=mine&health_check_interval=7&db=4"
         options = options_of(make(url, client_name="yours", port=2))
         assert options["socket_timeout"] == 1.5
         assert options["health_check_interval"] == 7
         assert (options["client_name"], options["port"], options["db"]) == ("yours", 2, 4)
 
-    def test_credentials_are_decoded(self, make):
+    def test_credentials_are_decoded(self, make: Maker) -> None:
         options = options_of(make("redis://us%40er:p%2F%3A%40ss@h"))
         assert (options["username"], options["password"]) == ("us@er", "p/:@ss")
         options = options_of(make(f"redis://:{SECRET}@h"))
         assert (options.get("username"), options["password"]) == (None, SECRET)
 
-    def test_tls(self, make):
+    def test_tls(self, make: Maker) -> None:
         pool = make("rediss://h?ssl_check_hostname=no").connection_pool
         assert "SSL" in pool.connection_class.__name__
         assert pool.connection_kwargs["ssl_check_hostname"] is False
 
-    def test_unix(self, make):
+    def test_unix(self, make: Maker) -> None:
         pool = make(f"unix://:{SECRET}@/run/a%20b.sock?db=3").connection_pool
         assert "Unix" in pool.connection_class.__name__
         assert pool.connection_kwargs["path"] == "/run/a b.sock"
@@ -86,7 +88,7 @@ class TestSetUp:
         assert pool.connection_kwargs["db"] == 3
         assert "socket_keepalive" not in pool.connection_kwargs
 
-    def test_sentinel(self, make):
+    def test_sentinel(self, make: Maker) -> None:
         url = f"redis+sentinel://u:{SECRET}@a:1,b,[::1]:3/my%2Fservice/5?sentinel_password=other&socket_timeout=2"
         pool = make(url).connection_pool
         assert pool.service_name == "my/service"
@@ -99,12 +101,12 @@ class TestSetUp:
         assert {each["socket_timeout"] for each in sentinels} == {2.0}
         assert {each["retry"]._retries for each in sentinels} == {0}
 
-    def test_sentinel_with_tls(self, make):
+    def test_sentinel_with_tls(self, make: Maker) -> None:
         pool = make("rediss+sentinel://a/service").connection_pool
         assert "SSL" in pool.connection_class.__name__
         assert "SSL" in pool.sentinel_manager.sentinels[0].connection_pool.connection_class.__name__
 
-    def test_awaited_cluster(self):
+    def test_awaited_cluster(self) -> None:
         client = connect_async("rediss+cluster://:pw@a:1,b/0", require_full_coverage=False)
         assert isinstance(client, redis.asyncio.RedisCluster)
         assert [(node.host, node.port) for node in client.nodes_manager.startup_nodes.values()] == [
@@ -114,7 +116,7 @@ class TestSetUp:
         assert client.connection_kwargs["password"] == "pw"
         assert "SSL" in client.connection_kwargs["connection_class"].__name__
 
-    def test_an_ipv6_host(self, make):
+    def test_an_ipv6_host(self, make: Maker) -> None:
         assert options_of(make("redis://[::1]:7/1"))["host"] == "::1"
 
 
@@ -162,18 +164,18 @@ REFUSED = [
 
 class TestRefusals:
     @pytest.mark.parametrize(("url", "says"), REFUSED)
-    def test_says_what_is_wrong_and_not_the_password(self, make, url, says):
+    def test_says_what_is_wrong_and_not_the_password(self, make: Maker, url: Any, says: Any) -> None:
         with pytest.raises(InvalidArgumentError, match=says) as caught:
             make(url)
         assert SECRET not in "".join(traceback.format_exception(caught.value))
 
     @pytest.mark.parametrize("url", [b"redis://h", 6379, SECRET.encode()])
-    def test_what_is_no_str(self, make, url):
+    def test_what_is_no_str(self, make: Maker, url: Any) -> None:
         with pytest.raises(InvalidTypeError, match="url must be a str") as caught:
             make(url)
         assert SECRET not in str(caught.value)
 
-    def test_arguments(self, make):
+    def test_arguments(self, make: Maker) -> None:
         with pytest.raises(InvalidArgumentError, match="decode_responses"):
             make("redis://h", decode_responses=True)
         with pytest.raises(InvalidArgumentError, match="no_such_option"):
@@ -181,7 +183,7 @@ class TestRefusals:
         assert make("redis://h?decode_responses=no", decode_responses=False)
 
     @given(st.text(max_size=30), st.text(max_size=30), st.sampled_from(["redis", "redis+sentinel", "unix", "x"]))
-    def test_any_text_makes_a_target_or_an_error_of_ours(self, before, after, scheme):
+    def test_any_text_makes_a_target_or_an_error_of_ours(self, before: Any, after: Any, scheme: Any) -> None:
         for url in (f"{scheme}://{before}@{after}", before + after):
             try:
                 parse(url)
@@ -204,14 +206,14 @@ class Failing:
 
 
 class TestRetries:
-    def test_are_a_few(self, monkeypatch):
+    def test_are_a_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect_retry, "_backoff", NoBackoff)
         failing = Failing()
         with pytest.raises(redis.ConnectionError):
             connect_retry.blocking().call_with_retry(failing, lambda _: None)
         assert failing.calls == connect_retry.RETRIES + 1
 
-    def test_share_one_budget_however_they_nest(self, monkeypatch):
+    def test_share_one_budget_however_they_nest(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect_retry, "_backoff", NoBackoff)
         monkeypatch.setattr(connect_retry, "BUDGET_SECONDS", 0.05)
         retry, failing = connect_retry.blocking(), Failing(0.02)
@@ -236,7 +238,7 @@ class TestRetries:
             await retry.call_with_retry(lambda: retry.call_with_retry(fail, note), note)
         return failing.calls
 
-    def test_share_one_budget_when_awaited(self, monkeypatch):
+    def test_share_one_budget_when_awaited(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect_retry, "_backoff", NoBackoff)
         monkeypatch.setattr(connect_retry, "BUDGET_SECONDS", 0.05)
         assert asyncio.run(self._awaited()) == 3

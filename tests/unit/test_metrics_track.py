@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -186,7 +187,7 @@ def test_an_async_generator_works_as_before(index: int) -> None:
     closed = []
 
     @track
-    async def echo():
+    async def echo() -> AsyncIterator[Any]:
         try:
             got = yield 1
             try:

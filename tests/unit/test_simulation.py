@@ -1,5 +1,8 @@
 """The scheduler itself: it finds what it is there to find, and counts what it runs."""
 
+from pathlib import Path
+from typing import Any
+
 import fakeredis
 import pytest
 
@@ -81,7 +84,7 @@ def test_faults_are_bounded() -> None:
     assert explore(lambda: make(2)) == 4
 
 
-def test_an_operation_id_makes_a_repeat_harmless(script_folder) -> None:
+def test_an_operation_id_makes_a_repeat_harmless(script_folder: Any) -> None:
     bump = load(script_folder, "bump")
     slots = IdempotencyKeys()
 
@@ -105,7 +108,7 @@ def test_an_operation_id_makes_a_repeat_harmless(script_folder) -> None:
 
 
 @pytest.fixture
-def script_folder(tmp_path, monkeypatch) -> str:
+def script_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     package = tmp_path / "bumping"
     (package / "lua").mkdir(parents=True)
     (package / "__init__.py").touch()

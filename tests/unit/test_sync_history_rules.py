@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 
 from edge_redis import ConflictStrategy
 from edge_redis._core import codec
 from edge_redis._sync import merge
+from support.clock import ServerClock
 from support.history import fields, rules
 from support.history.calls import Matched
 from support.history.checker import RULES
@@ -19,7 +21,7 @@ from support.history.rules import History
 REMOTE, LOCAL, LATEST, MERGE = ConflictStrategy
 
 
-def doc(version, clock, data, origin="edge-0"):
+def doc(version: Any, clock: ServerClock, data: Any, origin: Any = "edge-0") -> Any:
     body = data if isinstance(data, bytes) else codec.canonical(data)
     moment = f"{clock:018d}"
     return Doc(version, moment, moment, origin, hashlib.sha256(body).hexdigest(), "", body)
@@ -29,11 +31,11 @@ FIRST, SECOND = doc(1, 10, {"a": 1}), doc(2, 20, {"a": 2})
 OTHER = doc(1, 15, {"b": 1}, "edge-1")
 
 
-def step(end, kind, before=None, after=None, **facts):
+def step(end: Any, kind: Any, before: Any = None, after: Any = None, **facts: Any) -> Any:
     return Step(end, 0, kind, before, after, **facts)
 
 
-def in_order():
+def in_order() -> Any:
     """Return an edge that wrote twice, another that wrote once in ignorance and lost, and a cloud that saw it all."""
     return [
         [step(0, "write", None, FIRST), step(0, "write", FIRST, SECOND)],
@@ -48,16 +50,16 @@ def in_order():
     ]
 
 
-def history(ends, strategy=REMOTE, finals=(SECOND, SECOND, SECOND), start=None):
+def history(ends: Any, strategy: Any = REMOTE, finals: Any = (SECOND, SECOND, SECOND), start: Any = None) -> Any:
     return History(strategy, "s0", 0, start, finals, ends)
 
 
-def faults(made):
+def faults(made: Any) -> Any:
     return [fault for rule in RULES[made.strategy] for fault in rule(made)]
 
 
 @pytest.mark.parametrize("strategy", [REMOTE, LATEST])
-def test_nothing_is_wrong_where_all_is_in_order(strategy) -> None:
+def test_nothing_is_wrong_where_all_is_in_order(strategy: Any) -> None:
     assert faults(history(in_order(), strategy)) == []
 
 
@@ -122,7 +124,7 @@ def test_a_remote_state_over_that_of_the_authority() -> None:
     assert any("last data" in fault for fault in faults(history([ends[0][:1], *ends[1:]], LOCAL, (final,) * 3)))
 
 
-def merged(version, **stamps):
+def merged(version: Any, **stamps: Any) -> Any:
     made = merge.Fields({name: merge.Field((f"{at:018d}", "e"), codec.canonical(at)) for name, at in stamps.items()})
     return doc(version, max(stamps.values()), merge.pack(made))
 
@@ -149,11 +151,11 @@ def test_a_field_that_comes_back_though_the_cloud_left_it_out() -> None:
     assert any("came back" in fault for fault in fields.left_out(history(ends, MERGE, (back,) * 3)))
 
 
-def call(op, kind="delta", data=None, outcome="ok", answer=None, at=1.0):
+def call(op: Any, kind: Any = "delta", data: Any = None, outcome: Any = "ok", answer: Any = None, at: Any = 1.0) -> Any:
     return Call(op, 0, "remote_wins", "s0", kind, data, at, at + 0.5, outcome, answer or {})
 
 
-def told(state):
+def told(state: Any) -> Any:
     return {"version": state.version, "clock": state.clock, "checksum": state.checksum, "origin": state.origin}
 
 
