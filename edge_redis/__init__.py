@@ -5,6 +5,7 @@ The names users import. ``edge_redis.aio`` has the same services for asyncio cli
 
 from edge_redis import embedded
 from edge_redis._cache.config import NearCache
+from edge_redis._core.public import publish
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._io.connect import connect, connect_async
 from edge_redis._io.sinks import ExecSink, WebhookSink
@@ -17,6 +18,14 @@ from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis._services.blocking.worker import CloudWorker
+from edge_redis._services.options import (
+    CacheOptions,
+    HealthOptions,
+    MetricsOptions,
+    SynchronizerOptions,
+    WatchOptions,
+    WorkerOptions,
+)
 from edge_redis.errors import (
     AuthorityConflictError,
     ChecksumMismatchError,
@@ -64,6 +73,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuthorityConflictError",
     "CacheEntry",
+    "CacheOptions",
     "ChecksumMismatchError",
     "ClientConfigurationError",
     "CloudWorker",
@@ -82,11 +92,13 @@ __all__ = [
     "FlapThresholds",
     "HealthCheck",
     "HealthMonitor",
+    "HealthOptions",
     "HealthWatch",
     "InvalidArgumentError",
     "InvalidKeyError",
     "InvalidTypeError",
     "InvocationRecord",
+    "MetricsOptions",
     "NearCache",
     "PendingFullError",
     "RedisCloudStore",
@@ -103,16 +115,21 @@ __all__ = [
     "StoreUnavailableError",
     "SyncEvent",
     "SyncState",
+    "SynchronizerOptions",
     "TooManyFieldsError",
     "Transition",
     "TransitionRelay",
     "UnknownNodeError",
     "UnsupportedTypeError",
     "ValueTooLargeError",
+    "WatchOptions",
     "WatchRound",
     "WebhookSink",
+    "WorkerOptions",
     "WrongKeyTypeError",
     "connect",
     "connect_async",
     "embedded",
 ]
+
+publish(__name__, globals(), __all__)

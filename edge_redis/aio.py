@@ -1,5 +1,6 @@
 """The services for asyncio clients: the same names and semantics, methods and properties awaited."""
 
+from edge_redis._core.public import publish
 from edge_redis._io.connect import connect_async as connect
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis._services.aio.cache import EdgeCache
@@ -23,3 +24,5 @@ __all__ = [
     "TransitionRelay",
     "connect",
 ]
+
+publish(__name__, globals(), __all__)

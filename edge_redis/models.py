@@ -3,7 +3,7 @@
 Times are timezone-aware UTC. Durations and ages are in the unit their name carries.
 """
 
-from __future__ import annotations
+# Annotations are evaluated here: the classes say that they are of `edge_redis`, where the names used are unknown.
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime

@@ -23,6 +23,7 @@ import redis.exceptions
 import redis.sentinel
 
 from edge_redis._io import connect_retry
+from edge_redis._io.clients import AsyncClient, BlockingClient
 from edge_redis._io.connect_url import Target, decoding_refused, parse
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError
@@ -114,7 +115,7 @@ _ASYNC: Final = _Library(
 )
 
 
-def connect(url: str | None = None, **overrides: Any) -> redis.Redis:
+def connect(url: str | None = None, **overrides: Any) -> BlockingClient:
     """Return a blocking client; nothing is sent yet.
 
     Args:
@@ -129,13 +130,13 @@ def connect(url: str | None = None, **overrides: Any) -> redis.Redis:
         InvalidTypeError: The URL is no str.
         StoreUnavailableError: A cluster cannot be reached.
     """
-    client: redis.Redis = _made(_BLOCKING, url, overrides)
+    client: BlockingClient = _made(_BLOCKING, url, overrides)
     return client
 
 
-def connect_async(url: str | None = None, **overrides: Any) -> redis.asyncio.Redis:
+def connect_async(url: str | None = None, **overrides: Any) -> AsyncClient:
     """Return an asyncio client; nothing is sent yet. Arguments and errors are those of ``connect``."""
-    client: redis.asyncio.Redis = _made(_ASYNC, url, overrides)
+    client: AsyncClient = _made(_ASYNC, url, overrides)
     return client
 
 

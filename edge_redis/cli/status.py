@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from edge_redis._services.blocking.bundle import EdgeRedis
@@ -28,5 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print(title: str, facts: dict[str, Any]) -> None:
+def _print(title: str, facts: Mapping[str, object]) -> None:
     print(f"{title}: {', '.join(f'{name} {value}' for name, value in facts.items())}")

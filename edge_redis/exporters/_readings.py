@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor
@@ -115,7 +115,7 @@ def _of_metrics(metrics: EdgeMetrics) -> Readings:
 
 
 def _of_cache(cache: EdgeCache) -> Readings:
-    known = cache.stats()
+    known: Mapping[str, Any] = cache.stats()
     for name in _CACHE_COUNTERS:
         counter = Reading(f"edge_cache_{name}", f"Cache {name}, of all processes.", "counter")
         counter.add(known[name])
@@ -144,7 +144,7 @@ def _of_synchronizers(synchronizers: Mapping[str, EdgeSynchronizer]) -> Readings
     gauges = {name: Reading(f"edge_sync_{name}", f"The {name.replace('_', ' ')}.", "gauge") for name in _SYNC_GAUGES}
     synced = Reading("edge_sync_synced", "1 where nothing is pending and the versions are equal.", "gauge")
     for scope, synchronizer in synchronizers.items():
-        known = synchronizer.summary()
+        known: Mapping[str, Any] = synchronizer.summary()
         for name, gauge in gauges.items():
             gauge.add(known[name], scope=scope)
         synced.add(float(known["is_synced"]), scope=scope)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge_redis import EdgeCache, embedded
 from edge_redis._cache.config import EVICTIONS
+from edge_redis.types import CacheStats, Eviction
 
 
 def requests(path: Path, limit: int | None) -> Iterator[str]:
@@ -28,7 +29,7 @@ def requests(path: Path, limit: int | None) -> Iterator[str]:
                 yield key
 
 
-def replay(server: embedded.EmbeddedServer, keys: Iterator[str], size: int, eviction: str) -> dict[str, float]:
+def replay(server: embedded.EmbeddedServer, keys: Iterator[str], size: int, eviction: Eviction) -> CacheStats:
     """Return the statistics of a cache that has served ``keys``."""
     with server.client() as client:
         client.flushall()

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from edge_redis import EdgeNode, EdgeNodeStatus, HealthMonitor, UnknownNodeError
+from edge_redis.types import ClusterHealth
 from support.clock import ServerClock
 from support.servers import Backend, Servers
 
@@ -177,7 +178,7 @@ class HealthMachine(RuleBasedStateMachine):
         self.compare(self.monitor.check_cluster([node for node, _ in planted]), expected)
 
     @staticmethod
-    def compare(report: dict[str, Any], expected: list[tuple[str, bool]]) -> None:
+    def compare(report: ClusterHealth, expected: list[tuple[str, bool]]) -> None:
         healthy = [verdict for _, verdict in expected].count(True)
         assert [(check["node_id"], check["healthy"]) for check in report["checks"]] == expected
         assert (report["total_nodes"], report["healthy_nodes"]) == (len(expected), healthy)

@@ -32,6 +32,18 @@ from edge_redis import (
 )
 from edge_redis.cloudstores import _aio_sql as aio_sql
 from edge_redis.cloudstores.sql import SqlCloudStore
+from edge_redis.types import (
+    CacheStats,
+    ClusterHealth,
+    DeadLetter,
+    MetricsRanking,
+    MetricsSummary,
+    PendingChange,
+    RelayStats,
+    SyncSummary,
+    TimelineMinute,
+    WorkerStatus,
+)
 
 
 def cache(client: redis.Redis) -> None:
@@ -44,7 +56,7 @@ def cache(client: redis.Redis) -> None:
     assert_type(store.entry("k"), CacheEntry | None)
     assert_type(store.size, int)
     assert_type(store.hit_rate, float)
-    assert_type(store.stats(), dict[str, Any])
+    assert_type(store.stats(), CacheStats)
     assert_type(store.get_many(["a"]), dict[str, Any])
     assert_type(store.put_many({"a": 1}), None)
     assert_type(store.delete_many(["a"]), int)
@@ -68,7 +80,7 @@ def health(client: redis.Redis, node: EdgeNode) -> None:
     assert_type(monitor.register(node), None)
     assert_type(monitor.heartbeat("id", EdgeNodeStatus.ONLINE), bool)
     assert_type(monitor.check_node(node), HealthCheck)
-    assert_type(monitor.check_cluster(), dict[str, Any])
+    assert_type(monitor.check_cluster(), ClusterHealth)
     assert_type(monitor.get_history("id", limit=3), list[HealthCheck])
     assert_type(monitor.detect_flapping("id"), bool)
     assert_type(monitor.get_recovery_recommendation("id"), str)
@@ -92,7 +104,7 @@ def state(client: redis.Redis) -> None:
     assert_type(sync.local_version, int)
     assert_type(sync.is_synced, bool)
     assert_type(sync.get_local_state(), SyncState | None)
-    assert_type(sync.get_pending_changes(), list[dict[str, Any]])
+    assert_type(sync.get_pending_changes(), list[PendingChange])
     assert_type(sync.confirm_sync(1), int)
     assert_type(sync.sync_history(), list[SyncEvent])
     worker = CloudWorker(client, RedisCloudStore(client))
@@ -118,8 +130,31 @@ def bundle() -> None:
         assert_type(edge.cache, EdgeCache)
         assert_type(edge.health, HealthMonitor)
         assert_type(edge.metrics, EdgeMetrics)
-        assert_type(edge.synchronizer("s"), EdgeSynchronizer)
-    cache(connect())
+        assert_type(edge.synchronizer("s", overflow="reject"), EdgeSynchronizer)
+        assert_type(edge.worker(redis.Redis(), batch_size=10), CloudWorker)
+        assert_type(edge.watch(interval_seconds=5.0), HealthWatch)
+    EdgeRedis(redis.Redis(), cache={"eviction": "lru", "max_size": 10}, health={"detector": "phi"})
+    EdgeRedis(redis.Redis(), cache={"eviction": "oldest"})  # type: ignore[arg-type]
+    EdgeCache(redis.Redis(), on_error="ignore")  # type: ignore[arg-type]
+
+
+async def awaited_bundle() -> None:
+    async with edge_redis.aio.EdgeRedis.from_url(metrics={"flush_every": 1}) as edge:
+        assert_type(edge.cache, edge_redis.aio.EdgeCache)
+        assert_type(edge.worker(redis.asyncio.Redis()), edge_redis.aio.CloudWorker)
+        assert_type(edge.watch(), edge_redis.aio.HealthWatch)
+
+
+def results(store: EdgeMetrics, worker: CloudWorker, edge: EdgeSynchronizer) -> None:
+    assert_type(store.summary(), MetricsSummary)
+    assert_type(store.timeline(), list[TimelineMinute])
+    assert_type(store.top("p99", of="pair"), list[MetricsRanking])
+    assert_type(worker.status(), WorkerStatus)
+    assert_type(worker.dead_letters(), list[DeadLetter])
+    assert_type(edge.conflicts()[0]["winner"]["version"], int)
+    assert_type(edge.summary(), SyncSummary)
+    assert_type(connect(), redis.Redis | redis.RedisCluster)
+    assert_type(edge_redis.aio.connect(), redis.asyncio.Redis | redis.asyncio.RedisCluster)
 
 
 def watch(client: redis.Redis) -> None:
@@ -129,7 +164,7 @@ def watch(client: redis.Redis) -> None:
     assert_type(watching.start(), HealthWatch)
     relay = TransitionRelay(client, print, states=["unhealthy"])
     assert_type(relay.run_once(), int)
-    assert_type(relay.stats(), dict[str, Any])
+    assert_type(relay.stats(), RelayStats)
 
 
 async def watch_awaited(client: redis.asyncio.Redis) -> None:

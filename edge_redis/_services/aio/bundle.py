@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import weakref
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 from edge_redis._core.keys import namespace_name
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.connect import connect_async
 from edge_redis._services.aio.cache import EdgeCache
 from edge_redis._services.aio.health import HealthMonitor
+from edge_redis._services.aio.health_watch import HealthWatch
 from edge_redis._services.aio.metrics import EdgeMetrics
 from edge_redis._services.aio.sync import EdgeSynchronizer
+from edge_redis._services.aio.worker import CloudWorker
+from edge_redis._services.options import (
+    CacheOptions,
+    HealthOptions,
+    MetricsOptions,
+    SynchronizerOptions,
+    WatchOptions,
+    WorkerOptions,
+    watch_options,
+)
+from edge_redis._sync.store import CloudStore
 
 
 class EdgeRedis:
@@ -22,9 +34,9 @@ class EdgeRedis:
     Args:
         client: an asyncio client of Redis or Valkey with ``decode_responses=False``.
         namespace: of all services.
-        cache: further keyword arguments of EdgeCache, such as ``{"max_size": 10_000}``.
-        health: further keyword arguments of HealthMonitor.
-        metrics: further keyword arguments of EdgeMetrics.
+        cache: further arguments of EdgeCache, such as ``{"max_size": 10_000}``.
+        health: further arguments of HealthMonitor.
+        metrics: further arguments of EdgeMetrics.
 
     """
 
@@ -33,64 +45,96 @@ class EdgeRedis:
         client: AsyncClient,
         *,
         namespace: str = "default",
-        cache: Mapping[str, Any] | None = None,
-        health: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, Any] | None = None,
+        cache: CacheOptions | None = None,
+        health: HealthOptions | None = None,
+        metrics: MetricsOptions | None = None,
     ) -> None:
         self.client = client
         self.namespace = namespace_name(namespace)
-        self._options = {
-            name: {"namespace": self.namespace, **(given or {})}
-            for name, given in (("cache", cache), ("health", health), ("metrics", metrics))
-        }
-        self._synchronizers: list[EdgeSynchronizer] = []
+        self._cache_options: CacheOptions = cache or {}
+        self._health_options: HealthOptions = health or {}
+        self._metrics_options: MetricsOptions = metrics or {}
+        self._opened: weakref.WeakSet[EdgeSynchronizer | CloudWorker | HealthWatch] = weakref.WeakSet()
         self._owns_client = False
 
     @classmethod
-    def from_url(cls, url: str | None = None, *, namespace: str = "default", **options: Mapping[str, Any]) -> Self:
+    def from_url(
+        cls,
+        url: str | None = None,
+        *,
+        namespace: str = "default",
+        cache: CacheOptions | None = None,
+        health: HealthOptions | None = None,
+        metrics: MetricsOptions | None = None,
+    ) -> Self:
         """Return the services on a client that is made from a URL, and that ``close`` closes.
 
         Args:
             url: as in ``connect``; None: the variable ``EDGE_REDIS_URL``, else ``redis://localhost:6379/0``.
             namespace: of all services.
-            options: ``cache``, ``health`` and ``metrics``, as in the constructor.
+            cache: as in the constructor.
+            health: as in the constructor.
+            metrics: as in the constructor.
 
         Raises:
             InvalidArgumentError: the URL or the namespace cannot be used.
 
         """
-        bundle = cls(connect_async(url), namespace=namespace, **options)
+        bundle = cls(connect_async(url), namespace=namespace, cache=cache, health=health, metrics=metrics)
         bundle._owns_client = True
         return bundle
 
     @cached_property
     def cache(self) -> EdgeCache:
         """The cache of this namespace."""
-        return EdgeCache(self.client, **self._options["cache"])
+        return EdgeCache(self.client, namespace=self.namespace, **self._cache_options)
 
     @cached_property
     def health(self) -> HealthMonitor:
         """The health monitor of this namespace."""
-        return HealthMonitor(self.client, **self._options["health"])
+        return HealthMonitor(self.client, namespace=self.namespace, **self._health_options)
 
     @cached_property
     def metrics(self) -> EdgeMetrics:
         """The metrics of this namespace."""
-        return EdgeMetrics(self.client, **self._options["metrics"])
+        return EdgeMetrics(self.client, namespace=self.namespace, **self._metrics_options)
 
-    def synchronizer(self, scope: str = "default", **options: Any) -> EdgeSynchronizer:
-        """Return a new synchronizer of ``scope``; ``options`` are further keyword arguments of EdgeSynchronizer."""
+    def synchronizer(self, scope: str = "default", **options: Unpack[SynchronizerOptions]) -> EdgeSynchronizer:
+        """Return a new synchronizer of ``scope``; ``options`` are further arguments of EdgeSynchronizer."""
         synchronizer = EdgeSynchronizer(self.client, scope=scope, namespace=self.namespace, **options)
-        self._synchronizers.append(synchronizer)
+        self._opened.add(synchronizer)
         return synchronizer
 
+    def worker(self, cloud: CloudStore | AsyncClient, **options: Unpack[WorkerOptions]) -> CloudWorker:
+        """Return a new worker between this namespace and ``cloud``; ``options`` are further arguments of CloudWorker.
+
+        Args:
+            cloud: a cloud store, or a client of the cloud's Redis, which means RedisCloudStore.
+            options: as in CloudWorker.
+
+        """
+        worker = CloudWorker(self.client, cloud, namespace=self.namespace, **options)
+        self._opened.add(worker)
+        return worker
+
+    def watch(self, **options: Unpack[WatchOptions]) -> HealthWatch:
+        """Return a new watch over the nodes of this namespace.
+
+        Options not given are those of ``health``, so that both judge nodes alike; the others are further
+        arguments of HealthWatch.
+        """
+        merged: WatchOptions = {**watch_options(self._health_options), **options}
+        watch = HealthWatch(self.client, namespace=self.namespace, **merged)
+        self._opened.add(watch)
+        return watch
+
     async def close(self) -> None:
-        """Close the services that were made, and the client where ``from_url`` made it."""
-        for name in self._options:
+        """Close the services that were made here and are still in use, and the client where ``from_url`` made it."""
+        for name in ("cache", "health", "metrics"):
             if name in self.__dict__:
                 await getattr(self, name).close()
-        for synchronizer in self._synchronizers:
-            await synchronizer.close()
+        for service in tuple(self._opened):
+            await service.close()
         if self._owns_client:
             await self.client.aclose()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
@@ -12,6 +12,7 @@ from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.tombstones import COLLECTED_AFTER
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+from edge_redis.types import Conflict
 
 
 class RedisCloudStore(AsyncService[Cloud]):
@@ -119,6 +120,6 @@ class RedisCloudStore(AsyncService[Cloud]):
         """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
         return await self._run(self._component.sync_history(scope, limit))
 
-    async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
+    async def conflicts(self, scope: str, limit: int = 20) -> list[Conflict]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
-        return await self._run(self._component.conflicts(scope, limit))
+        return cast("list[Conflict]", await self._run(self._component.conflicts(scope, limit)))

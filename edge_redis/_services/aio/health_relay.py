@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Self
+from typing import Self, cast
 
 from edge_redis._health.relay import Relay
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.probes import async_sink
 from edge_redis._io.service import AsyncService
 from edge_redis.models import Transition
+from edge_redis.types import RelayStats
 
 
 class TransitionRelay(AsyncService[Relay]):
@@ -66,9 +67,9 @@ class TransitionRelay(AsyncService[Relay]):
         """Deliver what is due, where it is this relay's turn; return how many were delivered."""
         return await self._run(self._component.run_once())
 
-    async def stats(self) -> dict[str, Any]:
+    async def stats(self) -> RelayStats:
         """Return delivered and dropped, of all relays of this name, and the attempts made at the next transition."""
-        return await self._run(self._component.stats())
+        return cast("RelayStats", await self._run(self._component.stats()))
 
     async def start(self) -> Self:
         """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""

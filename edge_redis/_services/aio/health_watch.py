@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, Self
+from typing import Self
 
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._health.leader import Duty
@@ -11,6 +11,7 @@ from edge_redis._io.clients import AsyncClient
 from edge_redis._io.probes import AsyncProbe
 from edge_redis._io.service import AsyncService
 from edge_redis.models import WatchRound
+from edge_redis.types import Detector
 
 
 class HealthWatch(AsyncService[Duty]):
@@ -55,7 +56,7 @@ class HealthWatch(AsyncService[Duty]):
         retention_seconds: float | None = None,
         max_history: int = 100,
         max_transitions: int = 10_000,
-        detector: Literal["timeout", "phi"] = "timeout",
+        detector: Detector = "timeout",
         phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
         suspicion_seconds: float = 0.0,

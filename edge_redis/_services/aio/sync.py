@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+from edge_redis.types import Conflict, Overflow, PendingChange, SyncSummary
 
 
 class EdgeSynchronizer(AsyncService[Synchronizer]):
@@ -41,7 +42,7 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         scope: str = "default",
         namespace: str = "default",
         origin: str | None = None,
-        overflow: str = "coalesce",
+        overflow: Overflow = "coalesce",
         max_history: int = 1000,
         max_conflicts: int = 1000,
         max_bytes: int = MAX_BYTES,
@@ -155,13 +156,13 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         """
         return await self._run(self._component.apply_remote(state))
 
-    async def get_pending_changes(self) -> list[dict[str, Any]]:
+    async def get_pending_changes(self) -> list[PendingChange]:
         """Return what waits for the other end, oldest first.
 
         Each is a dict of type ("update" or "delete"), version, data (the full state at that version, None of a delete),
         timestamp (UTC) and is_delta (whether it was written as a delta).
         """
-        return await self._run(self._component.get_pending_changes())
+        return cast("list[PendingChange]", await self._run(self._component.get_pending_changes()))
 
     async def confirm_sync(self, up_to_version: int) -> int:
         """Take changes up to and including a version from the outbox: the other end has them.
@@ -178,13 +179,13 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         """Return the newest ``limit`` exchanges with the other end, oldest first."""
         return await self._run(self._component.sync_history(limit))
 
-    async def conflicts(self, limit: int = 20) -> list[dict[str, Any]]:
+    async def conflicts(self, limit: int = 20) -> list[Conflict]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first.
 
         Each is a dict of id (for ``resolve``), version, data (None of a delete), checksum, updated_at and origin of
         what lost, lost ("local" or "remote"), winner (a dict of the same without data) and timestamp.
         """
-        return await self._run(self._component.conflicts(limit))
+        return cast("list[Conflict]", await self._run(self._component.conflicts(limit)))
 
     async def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> SyncState:
         """Settle a conflict: write a choice as the next version and take the conflict from the list.
@@ -202,6 +203,6 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         """
         return await self._run(self._component.resolve(conflict_id, data))
 
-    async def summary(self) -> dict[str, Any]:
+    async def summary(self) -> SyncSummary:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""
-        return await self._run(self._component.summary())
+        return cast("SyncSummary", await self._run(self._component.summary()))

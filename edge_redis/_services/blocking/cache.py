@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from edge_redis._cache.api import LEASE_SECONDS, Cache, Place
 from edge_redis._cache.config import NearCache, Settings, near_settings, tag_names
@@ -17,6 +17,7 @@ from edge_redis._io.listener import ThreadListener
 from edge_redis._io.service import BlockingService
 from edge_redis._services.components import default_shards, make_cache
 from edge_redis.models import CacheEntry
+from edge_redis.types import CacheStats, Eviction, OnError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class EdgeCache(BlockingService[Cache]):
         default_ttl: float = 300.0,
         *,
         namespace: str = "default",
-        eviction: str = "least_accessed",
+        eviction: Eviction = "least_accessed",
         flush_every: int = 4096,
         flush_interval: float = 0.2,
         max_value_bytes: int = codec.MAX_VALUE_BYTES,
@@ -69,7 +70,7 @@ class EdgeCache(BlockingService[Cache]):
         ttl_jitter: float = 0.0,
         near_cache: NearCache | Mapping[str, Any] | bool = False,
         shards: int | None = None,
-        on_error: str = "raise",
+        on_error: OnError = "raise",
     ) -> None:
         settings = Settings(
             max_size=max_size,
@@ -253,7 +254,7 @@ class EdgeCache(BlockingService[Cache]):
         """Deliver the accesses noted so far, those of all caches of this process and namespace."""
         self._run(self._component.flush())
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> CacheStats:
         """Return the statistics of all processes of the namespace; this process's are always included.
 
         ``size`` (live entries), ``max_size``, ``hits``, ``misses``, ``hit_rate`` (0 to 100),
@@ -265,7 +266,7 @@ class EdgeCache(BlockingService[Cache]):
         Of this process: ``near_size`` and ``near_listening`` with a near cache; ``answered_without_store``,
         ``owed`` and ``circuit`` ("closed" or "open") with ``on_error="miss"``.
         """
-        return self._run(self._component.stats())
+        return cast("CacheStats", self._run(self._component.stats()))
 
     @property
     def size(self) -> int:

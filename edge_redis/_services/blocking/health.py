@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, Literal
+from typing import cast
 
 from edge_redis._health.api import Health
 from edge_redis._health.flapping import FlapThresholds
@@ -13,6 +13,7 @@ from edge_redis._health.transition_reader import Follower
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.service import BlockingService
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
+from edge_redis.types import ClusterHealth, Detector, HealthSummary, HeartbeatAges
 
 
 class HealthMonitor(BlockingService[Health]):
@@ -43,7 +44,7 @@ class HealthMonitor(BlockingService[Health]):
         namespace: str = "default",
         max_history: int = 100,
         max_transitions: int = 10_000,
-        detector: Literal["timeout", "phi"] = "timeout",
+        detector: Detector = "timeout",
         phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
         clock: Callable[[], datetime] | None = None,
@@ -127,7 +128,7 @@ class HealthMonitor(BlockingService[Health]):
         """
         return self._run(self._component.check_node(node))
 
-    def check_cluster(self, nodes: Iterable[EdgeNode | str] | None = None) -> dict[str, Any]:
+    def check_cluster(self, nodes: Iterable[EdgeNode | str] | None = None) -> ClusterHealth:
         """Judge many nodes as ``check_node`` does: those given, or all that are registered.
 
         Returns total_nodes, healthy_nodes, unhealthy_nodes, health_percent (0 to 100; 100.0 for no
@@ -139,7 +140,7 @@ class HealthMonitor(BlockingService[Health]):
             UnknownNodeError: an id among ``nodes`` is not registered; nothing was checked.
 
         """
-        return self._run(self._component.check_cluster(nodes))
+        return cast("ClusterHealth", self._run(self._component.check_cluster(nodes)))
 
     def get_history(self, node_id: str, limit: int = 10) -> list[HealthCheck]:
         """Return a node's newest ``limit`` checks, oldest first; none where it was never checked.
@@ -169,9 +170,9 @@ class HealthMonitor(BlockingService[Health]):
         """
         return self._run(self._component.get_recovery_recommendation(node_id))
 
-    def heartbeat_age(self, node_id: str) -> dict[str, Any]:
+    def heartbeat_age(self, node_id: str) -> HeartbeatAges:
         """Return how old the node's heartbeat was at the checks kept: count, p50, p95, p99, max, in milliseconds."""
-        return self._run(self._component.heartbeat_age(node_id))
+        return cast("HeartbeatAges", self._run(self._component.heartbeat_age(node_id)))
 
     def transitions(self, limit: int = 100, node_id: str | None = None) -> list[Transition]:
         """Return the newest ``limit`` changes of state, oldest first, of one node where it is given.
@@ -180,9 +181,9 @@ class HealthMonitor(BlockingService[Health]):
         """
         return self._run(self._component.transitions(limit, node_id))
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> HealthSummary:
         """Return monitored_nodes (registered now), total_checks (ever made) and timeout_seconds."""
-        return self._run(self._component.summary())
+        return cast("HealthSummary", self._run(self._component.summary()))
 
     def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
         """Note that these nodes are alive now, as ``heartbeat`` does; return for each id whether it is registered.

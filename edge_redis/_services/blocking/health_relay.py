@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Self
+from typing import Self, cast
 
 from edge_redis._health.relay import Relay
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.probes import blocking_sink
 from edge_redis._io.service import BlockingService
 from edge_redis.models import Transition
+from edge_redis.types import RelayStats
 
 
 class TransitionRelay(BlockingService[Relay]):
@@ -67,9 +68,9 @@ class TransitionRelay(BlockingService[Relay]):
         """Deliver what is due, where it is this relay's turn; return how many were delivered."""
         return self._run(self._component.run_once())
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> RelayStats:
         """Return delivered and dropped, of all relays of this name, and the attempts made at the next transition."""
-        return self._run(self._component.stats())
+        return cast("RelayStats", self._run(self._component.stats()))
 
     def start(self) -> Self:
         """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""

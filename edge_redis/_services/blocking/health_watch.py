@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Self
 
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._health.leader import Duty
@@ -12,6 +12,7 @@ from edge_redis._io.clients import BlockingClient
 from edge_redis._io.probes import BlockingProbe
 from edge_redis._io.service import BlockingService
 from edge_redis.models import WatchRound
+from edge_redis.types import Detector
 
 
 class HealthWatch(BlockingService[Duty]):
@@ -56,7 +57,7 @@ class HealthWatch(BlockingService[Duty]):
         retention_seconds: float | None = None,
         max_history: int = 100,
         max_transitions: int = 10_000,
-        detector: Literal["timeout", "phi"] = "timeout",
+        detector: Detector = "timeout",
         phi_threshold: float = 8.0,
         flap_detector: FlapThresholds | None = None,
         suspicion_seconds: float = 0.0,

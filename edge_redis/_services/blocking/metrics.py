@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import cast
 
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.service import BlockingService
@@ -15,6 +15,7 @@ from edge_redis._metrics.rollup import Series
 from edge_redis._services.components import make_metrics
 from edge_redis._services.track import Track
 from edge_redis.models import InvocationRecord
+from edge_redis.types import Grouping, MetricsRanking, MetricsSummary, Ranking, SloReport, TimelineMinute
 
 
 class EdgeMetrics(BlockingService[Metrics]):
@@ -140,9 +141,9 @@ class EdgeMetrics(BlockingService[Metrics]):
         """
         return self._run(self._component.percentile(q, function_id, node_id))
 
-    def summary(self, function_id: str | None = None, node_id: str | None = None) -> dict[str, Any]:
+    def summary(self, function_id: str | None = None, node_id: str | None = None) -> MetricsSummary:
         """Return total, success_rate, avg_latency, error_count, p50, p95 and p99; latencies in ms."""
-        return self._run(self._component.summary(function_id, node_id))
+        return cast("MetricsSummary", self._run(self._component.summary(function_id, node_id)))
 
     def share_within(self, latency_ms: float, function_id: str | None = None, node_id: str | None = None) -> float:
         """Return the share of invocations that took ``latency_ms`` or less, 0 to 100; 100.0 where there were none.
@@ -154,7 +155,7 @@ class EdgeMetrics(BlockingService[Metrics]):
 
     def timeline(
         self, function_id: str | None = None, node_id: str | None = None, minutes: int = 60
-    ) -> list[dict[str, Any]]:
+    ) -> list[TimelineMinute]:
         """Return the last ``minutes`` minutes, oldest first, the current one last, empty ones too.
 
         Each has minute (when it began), total, errors, slow (successes over ``slow_ms``),
@@ -163,7 +164,7 @@ class EdgeMetrics(BlockingService[Metrics]):
         minute is kept for ``timeline_minutes``; times before that, or more than an hour ahead of
         the server's clock, are in no minute.
         """
-        return self._run(self._component.timeline(function_id, node_id, minutes))
+        return cast("list[TimelineMinute]", self._run(self._component.timeline(function_id, node_id, minutes)))
 
     def slo(
         self,
@@ -171,7 +172,7 @@ class EdgeMetrics(BlockingService[Metrics]):
         function_id: str | None = None,
         node_id: str | None = None,
         windows: Sequence[int] = (5, 60),
-    ) -> dict[str, Any]:
+    ) -> SloReport:
         """Return how a service level objective was kept: ``objective`` percent of invocations are good.
 
         An invocation is bad when it failed, or took longer than ``slow_ms`` where the writers
@@ -180,16 +181,16 @@ class EdgeMetrics(BlockingService[Metrics]):
         total, bad, good_percent and burn_rate: 1.0 spends the error budget exactly in the time
         that the objective is over, 2.0 in half of it.
         """
-        return self._run(self._component.slo(objective, function_id, node_id, windows))
+        return cast("SloReport", self._run(self._component.slo(objective, function_id, node_id, windows)))
 
-    def top(self, by: str = "total", limit: int = 10, *, of: str = "function") -> list[dict[str, Any]]:
+    def top(self, by: Ranking = "total", limit: int = 10, *, of: Grouping = "function") -> list[MetricsRanking]:
         """Return the ``limit`` functions (or "node"s, or "pair"s: ``of``) with the most of something.
 
         ``by`` is "total", "error_count", "error_rate", "avg_latency", "total_ms" (all durations
         together), "p50", "p95" or "p99". Each row has function_id and node_id (None where the
         group has none), what ``summary`` has, error_rate and total_ms.
         """
-        return self._run(self._component.top(by, limit, of=of))
+        return cast("list[MetricsRanking]", self._run(self._component.top(by, limit, of=of)))
 
     def snapshot(self) -> dict[tuple[str, str], Series]:
         """Return what every (function, node) pair has counted, with its latency buckets: for exporters.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.loop import BlockingLoop
@@ -14,6 +14,7 @@ from edge_redis._sync.signing import Keys
 from edge_redis._sync.store import CloudStore
 from edge_redis._sync.tombstones import COLLECTED_AFTER
 from edge_redis._sync.worker import Worker
+from edge_redis.types import DeadLetter, WorkerLag, WorkerStatus
 
 
 class CloudWorker(BlockingService[Worker]):
@@ -78,29 +79,29 @@ class CloudWorker(BlockingService[Worker]):
         """
         return self._run(self._component.run_once())
 
-    def lag(self) -> dict[str, Any]:
+    def lag(self) -> WorkerLag:
         """Return scopes_waiting, how many have changes that the cloud has not had, and oldest_seconds.
 
         The latter is for how long the one waiting longest has had some, by the server's clock, 0.0
         for none. It is what to watch: it grows when the cloud is away, however few changes there are.
         """
-        return self._run(self._component.lag())
+        return cast("WorkerLag", self._run(self._component.lag()))
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> WorkerStatus:
         """Return what ``lag`` does, and further: scopes, changes_waiting, dead_letters and pushed_total.
 
         The last one counts the changes that workers have brought to the cloud, ever: two readings
         of it give the throughput. Reads each outbox's length, a few hundred a round trip.
         """
-        return self._run(self._component.status())
+        return cast("WorkerStatus", self._run(self._component.status()))
 
-    def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the oldest ``limit`` changes that were given up.
 
         Each is a dict of id, scope, version, data (None of a delete, and where it does not decode), error (of the
         last try), deliveries and timestamp (UTC, when it was given up).
         """
-        return self._run(self._component.dead_letters(limit))
+        return cast("list[DeadLetter]", self._run(self._component.dead_letters(limit)))
 
     def replay_dead_letters(self, limit: int = 100) -> int:
         """Try the oldest ``limit`` dead letters once more; return how many the cloud now has.
