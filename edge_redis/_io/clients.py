@@ -22,6 +22,11 @@ def is_cluster(client: object) -> bool:
     return isinstance(client, _CLUSTER)
 
 
+def is_asyncio(client: object) -> bool:
+    """Return whether ``client`` is an asyncio client."""
+    return isinstance(client, _ASYNC)
+
+
 def check_blocking_client(client: object) -> None:
     """Raise an error unless ``client`` is a blocking client whose replies are bytes."""
     if isinstance(client, _ASYNC):

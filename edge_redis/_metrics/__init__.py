@@ -1,1 +1,1 @@
-"""Invocations, aggregated: the subject of EdgeMetrics."""
+"""The component behind EdgeMetrics: counts, latencies and errors of function invocations."""

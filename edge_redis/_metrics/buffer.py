@@ -1,190 +1,207 @@
 """Records on their way to Redis.
 
-Recording appends to a list, which is atomic under the interpreter's lock. *Sealing* adds the
-records up into a batch, and a batch into calls that are numbered in order. A call is sent until
-it is acknowledged, always under its own number and with the same content: the server remembers
-the last number of the slot, so one that was sent twice, or by two threads at once, counts once.
-The next call is sent only once that one is acknowledged, since the server takes a lower number
-for one it has seen; what is sealed meanwhile waits, added up.
+A record is stored in a dict under a number of its own. *Aggregating* sums the stored records up;
+*freezing* turns the sums into a batch of numbered calls. A call is sent until it is acknowledged,
+always under its own number and with the same content: the server remembers a writer's last number,
+so a call that is sent twice, or by two threads at once, counts once. The next call is sent only
+once the one before is acknowledged, since the server refuses a lower number than the last. Records
+that are aggregated meanwhile wait, added up.
 
-So while the server is away the memory is bounded: the batch being sent, one more added up (for
-at most ``MAX_WAITING_PAIRS`` pairs, what comes past that under ``_other``), the latest
-``max_recent`` records and ``max_errors`` that failed, and ``flush_every`` that are not yet added up.
+An exception can be raised between any two bytecodes: by a signal handler, by a time limit of a job
+queue, by Ctrl-C. A signal handler may itself record, in the middle of this code. So nothing here
+takes a lock, and nothing is changed in steps: a state is never changed once it is made, its
+successor is built aside, and it takes effect by one atomic call that only one of several
+successors can win. Interrupted before that call nothing has happened, after it everything has.
+
+While the server is unavailable memory stays bounded: the batch being sent, one more added up (at
+most ``MAX_WAITING_PAIRS`` pairs, further ones under ``_other``), the latest ``max_recent`` records
+and ``max_errors`` failures, and ``flush_every`` records that are not yet aggregated.
 """
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass, field, replace
+from itertools import count, repeat
 from typing import Final
 
-from edge_redis._metrics import recent
-from edge_redis._metrics.columns import Columns
-from edge_redis._metrics.delta import MAX_UPDATES, Deltas, Part, body_of
-from edge_redis._metrics.keys import pair_name
-from edge_redis.errors import StoreError
+from edge_redis._metrics.columns import EMPTY, Columns
+from edge_redis._metrics.config import MetricsConfig
+from edge_redis._metrics.flush_calls import FlushCall, split_calls
+from edge_redis._metrics.totals import Totals, sum_records
 from edge_redis.models import InvocationRecord
 
-MAX_CHUNKS: Final = 6
-"""Entries of records in one call: the 1,000 of a flush, and those of them that failed."""
-
 MAX_WAITING_PAIRS: Final = 50_000
-"""Pairs added up while they cannot be sent. Which of them get a series is for the server to say."""
+"""Pairs added up while they cannot be sent. The server decides which of them get a series."""
 
-Chunk = tuple[str, int, bytes]
-"""The stream it goes to, how many records it holds, and its bytes."""
+_NEXT: Final = "next"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What was sealed together. It belongs to the generation that its first call finds."""
+    """The calls of one batch that are not acknowledged, and how many records the batch holds."""
 
     records: int
-    calls: deque[Call] = field(default_factory=deque)
-    generation: str = ""
+    calls: tuple[FlushCall, ...]
+
+    def advance(self, epoch: str | None) -> Batch | None:
+        """Return the batch without its first call, which belongs to ``epoch``; None when it was the last."""
+        first, *rest = self.calls
+        epoch = epoch or first.epoch
+        if not rest:
+            return None
+        return Batch(
+            self.records, tuple(rest if first.epoch == epoch else [replace(call, epoch=epoch) for call in rest])
+        )
 
 
-@dataclass(slots=True, eq=False)
-class Call:
-    """One call of the flush script."""
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """The records that were aggregated and are not known to be in Redis."""
 
-    batch: Batch
-    number: int
-    names: Sequence[str]
-    """Of the pairs that the body speaks of."""
-    body: str
-    chunks: Sequence[Chunk]
+    aggregated: int = 0
+    """Records that ever were."""
+    unacknowledged: int = 0
+    """Aggregated records that are not known to be in Redis."""
+    consumed: list[int] = field(default_factory=list)
+    """Numbers of the records that were aggregated last; cleared once they are removed."""
+    waiting: Totals = field(default_factory=Totals)
+    recent: Columns = EMPTY
+    failed: Columns = EMPTY
+    batch: Batch | None = None
+    sequence: int = 0
+    """Number of the last call that was made."""
+    successor: dict[str, State] = field(default_factory=dict)
+
+    def add_records(self, columns: Columns, numbers: list[int], config: MetricsConfig) -> State:
+        """Return the state once these records are aggregated."""
+        added = sum_records(columns, config.slow_limit_ms)
+        failures = columns.find_failures()
+        return replace(
+            self,
+            aggregated=self.aggregated + len(columns),
+            unacknowledged=self.unacknowledged + len(columns),
+            consumed=numbers,
+            waiting=self.waiting.merge(added, max_pairs=MAX_WAITING_PAIRS, max_minutes=config.timeline_minutes),
+            recent=self.recent.extend_within(columns, config.max_recent),
+            failed=self.failed.extend_within(columns.select(failures), config.max_errors) if failures else self.failed,
+            successor={},
+        )
+
+    def freeze(self) -> State:
+        """Return the state once the waiting sums are a batch."""
+        calls = split_calls(self.waiting, self.recent, self.failed, self.sequence)
+        return replace(
+            self,
+            waiting=Totals(),
+            recent=EMPTY,
+            failed=EMPTY,
+            batch=Batch(self.unacknowledged, calls),
+            sequence=self.sequence + len(calls),
+            successor={},
+        )
+
+    def acknowledge(self, batch: Batch, epoch: str | None) -> State:
+        """Return the state once the server has taken the first call of ``batch``."""
+        rest = batch.advance(epoch)
+        delivered = 0 if rest is not None else batch.records
+        return replace(self, batch=rest, unacknowledged=self.unacknowledged - delivered, successor={})
 
 
 class Buffer:
-    """The records that this process has made and not yet delivered. Safe for threads and tasks."""
+    """The records that this process has made and not yet delivered. Safe for threads, tasks and signal handlers."""
 
-    def __init__(self, new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
-        self._new_mutex = new_mutex
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: in a forked child, whose parent sends it."""
-        self._mutex = self._new_mutex()
-        self.records: list[InvocationRecord] = []
-        self.slot = secrets.token_hex(8)
-        self.failing = False
-        self.senders = 0
-        self.left_over = False
-        """Whether something may be in Redis and not be added up there yet."""
-        self.unacknowledged = 0
-        """Records taken from ``records`` that are not known to be in Redis."""
-        self._number = 0
-        self._taken = 0
-        self._batch: Batch | None = None
-        self._waiting = Deltas()
-        self._recent, self._failed = Columns([], [], [], []), Columns([], [], [], [])
+        """Drop everything: in a forked child, whose parent delivers it."""
+        self.records: dict[int, InvocationRecord] = {}
+        self.numbers = count()
+        self.writer_id = secrets.token_hex(8)
+        self.is_failing = False
+        """Whether the last call that was sent has failed."""
+        self.senders: dict[object, int] = {}
+        """The calls under way, each with the thread that sends it."""
+        self.has_uncompacted = False
+        """Whether this process may have left something in its write-ahead log."""
+        self.latest = State()
+        """A recent state; ``state`` is the current one."""
+
+    def append_many(self, records: list[InvocationRecord]) -> None:
+        """Store records: all of them or, when interrupted, none."""
+        # One call that runs no Python code, so that nothing can interrupt it.
+        self.records.update(zip(self.numbers, records, strict=False))
+
+    @property
+    def state(self) -> State:
+        """The current state."""
+        state = self.latest
+        while (newer := state.successor.get(_NEXT)) is not None:
+            state = newer
+        self.latest = state
+        return state
+
+    def _replace(self, old: State, new: State) -> bool:
+        """Make ``new`` the successor of ``old``, in one atomic step; return False where ``old`` has one already."""
+        won = old.successor.setdefault(_NEXT, new) is new
+        self.latest = old.successor[_NEXT]
+        return won
 
     @property
     def pending(self) -> int:
         """How many records are not known to be in Redis."""
-        return self.unacknowledged + len(self.records)
+        return len(self.records) + self.state.unacknowledged
 
-    def reached(self, last: int) -> bool:
-        """Whether the first ``last`` records are known to be in Redis."""
-        return self._taken - self.unacknowledged >= last
+    def is_delivered(self, last: int) -> bool:
+        """Return whether the first ``last`` records are known to be in Redis."""
+        state = self.state
+        return state.aggregated - state.unacknowledged >= last
 
-    def absorb(self, *, max_recent: int, max_minutes: int, max_errors: int = 0, slow_ms: float = math.inf) -> int:
-        """Add up what has been recorded since the last time; return how many records there ever were."""
-        with self._mutex:
-            count = len(self.records)
-            if not count:
-                return self._taken
-            columns = Columns.of(self.records[:count])
-            self.unacknowledged += count  # first, so that who looks meanwhile finds too much pending, never too little
-            self._taken += count
-            del self.records[:count]  # atomic, as is the append of another thread behind it
-            deltas = Deltas()
-            deltas.absorb(columns, slow_ms)
-            self._waiting.merge(deltas, max_pairs=MAX_WAITING_PAIRS, max_minutes=max_minutes)
-            self._recent.keep(columns, max_recent)
-            if failed := columns.failed():
-                self._failed.keep(columns.those(failed), max_errors)
-            return self._taken
+    def aggregate(self, config: MetricsConfig) -> int:
+        """Add up the records stored since the last time; return how many there ever were."""
+        while True:
+            state = self.state
+            self._remove(state.consumed)  # where this was interrupted the last time
+            stored = self.records.copy()
+            if not stored:
+                return state.aggregated
+            new = state.add_records(Columns.of(list(stored.values())), list(stored), config)
+            if self._replace(state, new):
+                self._remove(new.consumed)
+                return new.aggregated
 
-    def next_call(self) -> Call | None:
-        """Return the oldest call that is not acknowledged, sealing what waits where there is none."""
-        with self._mutex:
-            if self._batch is None and self._waiting.pairs:
-                self._seal()
-            return self._batch.calls[0] if self._batch is not None else None
+    def _remove(self, numbers: list[int]) -> None:
+        """Remove records by their numbers; removing them again changes nothing."""
+        if numbers:
+            deque(map(self.records.pop, numbers, repeat(None)), maxlen=0)
+            numbers.clear()
 
-    def _seal(self) -> None:
-        deltas, self._waiting = self._waiting, Deltas()
-        records, self._recent = self._recent, Columns([], [], [], [])
-        failed, self._failed = self._failed, Columns([], [], [], [])
-        self._batch = batch = Batch(self.unacknowledged)
-        overflow = deltas.overflow
-        for parts, chunks in _loads(deltas, chain(_chunks("recent", records), _chunks("errors", failed))):
-            self._number += 1
-            names = dict.fromkeys(pair_name(part.function_id, part.node_id) for part in parts)
-            batch.calls.append(Call(batch, self._number, list(names), body_of(overflow, parts), chunks))
-            overflow = 0
+    def next_call(self) -> FlushCall | None:
+        """Return the oldest call that is not acknowledged, freezing the waiting sums where there is none."""
+        while True:
+            state = self.state
+            if state.batch is not None:
+                return state.batch.calls[0]
+            if not state.waiting.pairs:
+                return None
+            self._replace(state, state.freeze())
 
-    def ends(self, call: Call, last: int) -> bool:
-        """Whether the first ``last`` records are in Redis once this call is acknowledged."""
-        with self._mutex:
-            acknowledged = self._taken - self.unacknowledged
-            return len(call.batch.calls) == 1 and acknowledged + call.batch.records >= last
+    def is_last(self, call: FlushCall, last: int) -> bool:
+        """Return whether the first ``last`` records are in Redis once this call is acknowledged."""
+        state = self.state
+        batch = state.batch
+        if batch is None or batch.calls[0] is not call or len(batch.calls) > 1:
+            return False
+        return state.aggregated - state.unacknowledged + batch.records >= last
 
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Note that a call is on its way, and whether the server took it."""
-        self.senders += 1
-        try:
-            yield
-        except StoreError:
-            self.failing = True
-            raise
-        else:
-            self.failing = False
-        finally:
-            self.senders -= 1
-
-    def acknowledge(self, call: Call, generation: str | None) -> None:
+    def acknowledge(self, call: FlushCall, epoch: str | None) -> None:
         """Drop a call that the server has taken; again for the same one changes nothing."""
-        with self._mutex:
-            batch = self._batch
-            if batch is None or batch.calls[0] is not call:
+        while True:
+            state = self.state
+            batch = state.batch
+            if batch is None or batch.calls[0].sequence != call.sequence:
                 return
-            batch.calls.popleft()
-            batch.generation = generation or batch.generation
-            if not batch.calls:
-                self.unacknowledged -= batch.records
-                self._batch = None
-
-
-def _chunks(stream: str, columns: Columns) -> Iterator[Chunk]:
-    return ((stream, count, body) for count, body in recent.packed(columns))
-
-
-def _loads(deltas: Deltas, chunks: Iterator[Chunk]) -> Iterator[tuple[list[Part], list[Chunk]]]:
-    """Yield what each call carries: some parts and some records, each within its bound."""
-    for parts in _filled(deltas.parts()):
-        yield parts, list(islice(chunks, MAX_CHUNKS))
-    while rest := list(islice(chunks, MAX_CHUNKS)):
-        yield [], rest
-
-
-def _filled(parts: Iterator[Part]) -> Iterator[list[Part]]:
-    """Yield as many parts at a time as one call may carry."""
-    filled: list[Part] = []
-    updates = 0
-    for part in parts:
-        if updates + part.updates > MAX_UPDATES and filled:
-            yield filled
-            filled, updates = [], 0
-        filled.append(part)
-        updates += part.updates
-    if filled:
-        yield filled
+            if self._replace(state, state.acknowledge(batch, epoch)):
+                return

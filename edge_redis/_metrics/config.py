@@ -1,39 +1,50 @@
-"""What a writer and reader of metrics is told, checked."""
+"""The options of EdgeMetrics, validated once."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from edge_redis._core import validation
+from edge_redis._core.keys import namespace_name
 
-LONGEST_TIMELINE: Final = 7 * 24 * 60
-"""Minutes. A minute of a series takes about 20 bytes in Redis, and its hash a hundred."""
+MAX_TIMELINE_MINUTES: Final = 7 * 24 * 60
+"""A minute of a series takes about 20 bytes in Redis, and its hash a hundred."""
 
-_LONGEST_INTERVAL_SECONDS: Final = 3600.0
+MAX_FLUSH_INTERVAL_SECONDS: Final = 3600.0
+
+_MAX_COUNT: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings of EdgeMetrics; see there."""
+class MetricsConfig:
+    """The options of ``EdgeMetrics``, which documents each of them."""
 
-    flush_interval: float
-    flush_every: int
-    max_recent: int
-    max_series: int
-    timeline_minutes: int
-    node_id: str
+    namespace: str = "default"
+    flush_interval: float = 1.0
+    flush_every: int = 1000
+    max_recent: int = 10_000
+    max_series: int = 10_000
+    timeline_minutes: int = 1440
+    node_id: str = "node"
     slow_ms: float | None = None
     max_errors: int = 1000
 
     def __post_init__(self) -> None:
-        if validation.positive("flush_interval", self.flush_interval) > _LONGEST_INTERVAL_SECONDS:
+        namespace_name(self.namespace)
+        if validation.positive("flush_interval", self.flush_interval) > MAX_FLUSH_INTERVAL_SECONDS:
             raise validation.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
-        validation.integer("flush_every", self.flush_every, least=1, most=1_000_000)
-        validation.integer("max_recent", self.max_recent, least=0, most=1_000_000)
-        validation.integer("max_errors", self.max_errors, least=0, most=1_000_000)
-        validation.integer("max_series", self.max_series, least=1, most=1_000_000)
-        validation.integer("timeline_minutes", self.timeline_minutes, least=1, most=LONGEST_TIMELINE)
+        validation.integer("flush_every", self.flush_every, least=1, most=_MAX_COUNT)
+        validation.integer("max_recent", self.max_recent, least=0, most=_MAX_COUNT)
+        validation.integer("max_errors", self.max_errors, least=0, most=_MAX_COUNT)
+        validation.integer("max_series", self.max_series, least=1, most=_MAX_COUNT)
+        validation.integer("timeline_minutes", self.timeline_minutes, least=1, most=MAX_TIMELINE_MINUTES)
         validation.identifier("node_id", self.node_id)
         if self.slow_ms is not None:
             validation.positive("slow_ms", self.slow_ms)
+
+    @property
+    def slow_limit_ms(self) -> float:
+        """The duration above which a success counts as slow."""
+        return math.inf if self.slow_ms is None else self.slow_ms

@@ -1,11 +1,11 @@
-"""Which functions, nodes or pairs come first, and by what."""
+"""Rankings of functions, nodes or pairs by one of their figures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from edge_redis._metrics.rollup import Series
+from edge_redis._metrics.series import Series
 
 Group: TypeAlias = tuple[str | None, str | None]
 """A function, a node, or both."""
@@ -20,7 +20,7 @@ RANKINGS: Final[Mapping[str, Callable[[Series], float]]] = {
     "p95": lambda series: series.percentile(95),
     "p99": lambda series: series.percentile(99),
 }
-"""The figures that ``top`` sorts by, the largest first."""
+"""The figures by which ``top`` sorts, the largest first."""
 
 NEED_BUCKETS: Final = frozenset({"p50", "p95", "p99"})
 
@@ -31,23 +31,23 @@ GROUPINGS: Final[Mapping[str, Callable[[tuple[str, str]], Group]]] = {
 }
 
 
-def groups(pairs: Iterable[tuple[str, str]], of: str) -> list[Group]:
-    """Return the groups that these pairs fall into, by name."""
-    return sorted(set(map(GROUPINGS[of], pairs)), key=lambda group: (group[0] or "", group[1] or ""))
+def group_pairs(pairs: Iterable[tuple[str, str]], group_by: str) -> list[Group]:
+    """Return the groups of these pairs, sorted by name."""
+    return sorted(set(map(GROUPINGS[group_by], pairs)), key=lambda group: (group[0] or "", group[1] or ""))
 
 
-def first(found: Mapping[Group, Series], by: str, limit: int) -> list[Group]:
-    """Return the groups with the largest figure; those that are equal by name."""
+def select_largest(found: Mapping[Group, Series], by: str, limit: int) -> list[Group]:
+    """Return the groups with the largest figure; equal ones in the order given."""
     figure = RANKINGS[by]
-    return sorted(found, key=lambda group: -figure(found[group]))[:limit]  # stable, and given by name
+    return sorted(found, key=lambda group: -figure(found[group]))[:limit]  # sorting is stable
 
 
-def row(group: Group, series: Series) -> dict[str, Any]:
-    """Return a group as users see it."""
+def ranking_row(group: Group, series: Series) -> dict[str, Any]:
+    """Return the row of a group in ``EdgeMetrics.top``."""
     return {
         "function_id": group[0],
         "node_id": group[1],
-        **series.summary(),
+        **series.summarize(),
         "error_rate": 100.0 - series.success_rate,
         "total_ms": series.sum_ms,
     }

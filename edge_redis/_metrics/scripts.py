@@ -1,4 +1,4 @@
-"""The scripts of the metrics, as operations: which keys and arguments each takes, and what its reply means."""
+"""The scripts of the metrics, one function each: its keys and arguments, and how its reply is read."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from edge_redis._core.operation import Argument, Operation
 from edge_redis._core.script import load
-from edge_redis._metrics.buffer import Call
-from edge_redis._metrics.config import Settings
-from edge_redis._metrics.keys import MetricsKeys, pair_of
-from edge_redis._metrics.rollup import FIELDS, Minutes, Series
+from edge_redis._metrics.config import MetricsConfig
+from edge_redis._metrics.flush_calls import FlushCall
+from edge_redis._metrics.keys import MetricsKeys, parse_pair
+from edge_redis._metrics.series import SUM_FIELDS, Minutes, Series
 from edge_redis._metrics.sketch import GROUP
 from edge_redis.errors import CorruptDataError
 
-SWEPT_PAIRS: Final = 10
-"""Pairs whose keys one call removes: about a thousand names, where a timeline has the hours of a day."""
+PURGED_PAIRS: Final = 10
+"""Pairs whose keys one call removes: about a thousand names, as a timeline has one for each hour of a day."""
 
 LISTED_PAIRS: Final = 500
 
-FOLD_AT: Final = 16
-"""Bodies that a writer leaves to be added up, at most, as the flush script has it."""
+MAX_WAL_BODIES: Final = 16
+"""Bodies in a writer's log, at most, as the flush script has it."""
 
-_flush, _fold, _pairs, _read, _recent, _reset, _sweep, _timeline = (
-    load(__package__, name) for name in ("flush", "fold", "pairs", "read", "recent", "reset", "sweep", "timeline")
+_compact, _flush, _list_pairs, _purge, _read_minutes, _read_records, _read_series, _reset = (
+    load(__package__, name)
+    for name in ("compact", "flush", "list_pairs", "purge", "read_minutes", "read_records", "read_series", "reset")
 )
 
 
-class Unsettled(NamedTuple):
-    """What a read says where these writers have left something that is to be added up first."""
+class Uncompacted(NamedTuple):
+    """The reply to a read where the logs of these writers must be compacted first."""
 
-    slots: list[str]
+    writers: list[str]
 
 
-class Listing(NamedTuple):
-    """Some of the pairs, where to go on (0 at the end), how many there are, and how much went past the bound."""
+class PairPage(NamedTuple):
+    """Some pairs, the cursor to go on from (0 at the end), and the number and the overflow of all."""
 
     cursor: int
     pairs: list[tuple[str, str]]
@@ -42,152 +43,154 @@ class Listing(NamedTuple):
     overflow: int
 
 
-class Page(NamedTuple):
-    """Entries of recent records, newest first, and where to go on; empty where there is nothing older."""
+class RecordPage(NamedTuple):
+    """Entries of recent records, newest first, and the position to go on from; empty at the end."""
 
     position: bytes
     entries: list[bytes]
 
 
-def corrupt(what: object) -> NoReturn:
-    """Raise the error for a key whose value this package did not write."""
-    raise CorruptDataError(f"{what!r} does not hold what was written there")
+def raise_corrupt(found: object) -> NoReturn:
+    """Raise the error for a value in Redis that this package did not write."""
+    raise CorruptDataError(f"{found!r} does not hold what was written there")
 
 
-def _whole(word: bytes) -> int:
+def _parse_int(text: bytes) -> int:
     try:
-        return int(word)
+        return int(text)
     except ValueError:
-        corrupt(word)
+        raise_corrupt(text)
 
 
-def _generation(reply: Any) -> str | None:
+def _decode_epoch(reply: Any) -> str | None:
     if isinstance(reply, list):
-        corrupt(reply[1])
+        raise_corrupt(reply[1])
     text: str = reply.decode()
     return None if text == "STALE" else text
 
 
-def _table(words: Sequence[bytes]) -> dict[bytes, int]:
-    return {words[at]: _whole(words[at + 1]) for at in range(0, len(words), 2)}
+def _decode_counts(fields: Sequence[bytes]) -> dict[bytes, int]:
+    return {fields[at]: _parse_int(fields[at + 1]) for at in range(0, len(fields), 2)}
 
 
-def _series(words: Sequence[bytes]) -> Series:
+def _decode_series(words: Sequence[bytes]) -> Series:
     fields = dict(zip(words[::2], words[1::2], strict=True))
-    count, errors, slow, ms, ns = (_whole(fields.pop(name, b"0")) for name in FIELDS)
+    count, errors, slow, ms, ns = (_parse_int(fields.pop(name, b"0")) for name in SUM_FIELDS)
     buckets: dict[int, int] = {}
     for group, counts in fields.items():
-        first = GROUP * _whole(group)
+        first = GROUP * _parse_int(group)
         for index, number in enumerate(counts.split(b","), first):
             if number != b"0":
-                buckets[index] = _whole(number)
+                buckets[index] = _parse_int(number)
     return Series(count, errors, slow, ms, ns, buckets)
 
 
-def _sums(text: bytes) -> Series:
+def _decode_sums(text: bytes) -> Series:
     try:
         count, errors, slow, ms, ns = map(int, text.split(b" "))
     except ValueError:
-        corrupt(text)
+        raise_corrupt(text)
     return Series(count, errors, slow, ms, ns)
 
 
-def _unsettled(reply: Sequence[Any]) -> Unsettled | None:
-    return Unsettled([slot.decode() for slot in reply[1:]]) if reply[0] == b"LOG" else None
+def _decode_uncompacted(reply: Sequence[Any]) -> Uncompacted | None:
+    return Uncompacted([writer.decode() for writer in reply[1:]]) if reply[0] == b"WAL" else None
 
 
-def _read_series(reply: Sequence[Any]) -> list[Series] | Unsettled:
-    return _unsettled(reply) or [_series(words) for words in reply]
+def _decode_all_series(reply: Sequence[Any]) -> list[Series] | Uncompacted:
+    return _decode_uncompacted(reply) or [_decode_series(fields) for fields in reply]
 
 
-def _read_sums(reply: Sequence[Any]) -> list[Series] | Unsettled:
-    return _unsettled(reply) or [_sums(words) for words in reply]
+def _decode_all_sums(reply: Sequence[Any]) -> list[Series] | Uncompacted:
+    return _decode_uncompacted(reply) or [_decode_sums(sums) for sums in reply]
 
 
-def _count(reply: Any) -> int:
+def _decode_count(reply: Any) -> int:
     if isinstance(reply, list):
-        corrupt(reply[1])
+        raise_corrupt(reply[1])
     return int(reply)
 
 
-def _minutes(reply: Sequence[Any]) -> Minutes | Unsettled:
-    if found := _unsettled(reply):
+def _decode_minutes(reply: Sequence[Any]) -> Minutes | Uncompacted:
+    if found := _decode_uncompacted(reply):
         return found
-    hours = {_whole(hour): _table(words) for hour, words in reply[1:]}
-    return Minutes(_whole(reply[0]), hours)
+    hours = {_parse_int(hour): _decode_counts(fields) for hour, fields in reply[1:]}
+    return Minutes(_parse_int(reply[0]), hours)
 
 
-def _listing(reply: Sequence[Any]) -> Listing | Unsettled:
-    if found := _unsettled(reply):
+def _decode_pairs(reply: Sequence[Any]) -> PairPage | Uncompacted:
+    if found := _decode_uncompacted(reply):
         return found
     try:
-        pairs = [pair_of(name) for name in reply[1]]
+        pairs = [parse_pair(name) for name in reply[1]]
     except ValueError:
-        corrupt(reply[1])
-    return Listing(_whole(reply[0]), pairs, _whole(reply[2]), _whole(reply[3]))
+        raise_corrupt(reply[1])
+    return PairPage(_parse_int(reply[0]), pairs, _parse_int(reply[2]), _parse_int(reply[3]))
 
 
-class Scripts:
-    """Builds the operations of one namespace's metrics."""
+class MetricsScripts:
+    """Builds the operations on one namespace's metrics."""
 
-    def __init__(self, keys: MetricsKeys, settings: Settings) -> None:
+    def __init__(self, keys: MetricsKeys, config: MetricsConfig) -> None:
         self._keys = keys
-        self._settings = settings
-        self._data = [keys.generation, keys.root]
+        self._config = config
+        self._data = [keys.epoch, keys.root]
 
-    def flush(self, call: Call, slot: str, *, fold: bool = True) -> Operation[str | None]:
-        """Add a batch; the generation it belongs to, None where the server has seen later calls."""
-        known, body = self._settings, call.body.encode()
-        words: list[Argument] = [
-            slot,
-            call.number,
-            call.batch.generation,
-            known.max_series,
-            known.timeline_minutes,
-            known.max_recent,
-            known.max_errors,
-            int(fold),
+    def flush(self, call: FlushCall, writer_id: str, *, compact: bool = True) -> Operation[str | None]:
+        """Add a batch; the epoch it belongs to, None where the server has seen later calls."""
+        config, body = self._config, call.body.encode()
+        args: list[Argument] = [
+            writer_id,
+            call.sequence,
+            call.epoch,
+            config.max_series,
+            config.timeline_minutes,
+            config.max_recent,
+            config.max_errors,
+            int(compact),
             len(body),
-            len(call.names),
-            *call.names,
+            len(call.pair_names),
+            *call.pair_names,
         ]
-        for stream, count, chunk in call.chunks:
-            words += (stream, count, len(chunk))
-        # A client sends a long argument by itself, and each such piece wakes the server up: hence one piece.
-        words.append(b"".join([body, *(chunk for _, _, chunk in call.chunks)]))
-        return _flush([self._keys.generation, self._keys.flushes, self._keys.root], words, _generation)
+        for stream, count, entry in call.chunks:
+            args += (stream, count, len(entry))
+        # A client sends a long argument by itself, and each such write wakes the server up: hence one argument.
+        args.append(b"".join([body, *(entry for _, _, entry in call.chunks)]))
+        return _flush([self._keys.epoch, self._keys.flushes, self._keys.root], args, _decode_epoch)
 
-    def fold(self, slot: str) -> Operation[int]:
-        """Add up what a writer has left; how many bodies it has left still."""
-        return _fold(self._data, [slot, self._settings.timeline_minutes], _count)
+    def compact(self, writer_id: str) -> Operation[int]:
+        """Add up what a writer's log holds; how many bodies are left in it."""
+        return _compact(self._data, [writer_id, self._config.timeline_minutes], _decode_count)
 
-    def read(
-        self, series: Sequence[str], *, buckets: bool = False, settled: bool = True
-    ) -> Operation[list[Series] | Unsettled]:
-        """Read series, with their buckets where these are wanted."""
-        decode = _read_series if buckets else _read_sums
-        return _read(self._data, [int(buckets), int(settled), *series], decode)
+    def read_series(
+        self, series: Sequence[str], *, buckets: bool = False, compacted: bool = True
+    ) -> Operation[list[Series] | Uncompacted]:
+        """Read series, on demand with their buckets."""
+        decode = _decode_all_series if buckets else _decode_all_sums
+        return _read_series(self._data, [int(buckets), int(compacted), *series], decode)
 
-    def timeline(
-        self, series: str, last: int | None, minutes: int, *, settled: bool = True
-    ) -> Operation[Minutes | Unsettled]:
+    def read_minutes(
+        self, series: str, last: int | None, minutes: int, *, compacted: bool = True
+    ) -> Operation[Minutes | Uncompacted]:
         """Read minutes up to ``last``, or up to the current one."""
-        words: list[Argument] = [series, "" if last is None else last, minutes, int(settled)]
-        return _timeline(self._data, words, _minutes)
+        args: list[Argument] = [series, "" if last is None else last, minutes, int(compacted)]
+        return _read_minutes(self._data, args, _decode_minutes)
 
-    def recent(self, stream: str, before: bytes, records: int) -> Operation[Page]:
+    def read_records(self, stream: str, before: bytes, records: int) -> Operation[RecordPage]:
         """Read entries of a stream of records, from the newest, or from before a position."""
-        return _recent(self._data, [before, records, stream], lambda reply: Page(reply[0], reply[1:]))
+        return _read_records(self._data, [before, records, stream], lambda reply: RecordPage(reply[0], reply[1:]))
 
-    def pairs(self, cursor: int, count: int = LISTED_PAIRS, *, settled: bool = True) -> Operation[Listing | Unsettled]:
-        """List pairs."""
-        return _pairs(self._data, [cursor, count, int(settled)], _listing)
+    def list_pairs(
+        self, cursor: int, count: int = LISTED_PAIRS, *, compacted: bool = True
+    ) -> Operation[PairPage | Uncompacted]:
+        """List some of the pairs."""
+        return _list_pairs(self._data, [cursor, count, int(compacted)], _decode_pairs)
 
-    def reset(self, slot: str, number: int) -> Operation[str | None]:
-        """Begin a new generation."""
-        return _reset([self._keys.generation, self._keys.retired, self._keys.repeats], [slot, number], _generation)
+    def reset(self, client_id: str, sequence: int) -> Operation[str | None]:
+        """Begin a new epoch."""
+        return _reset([self._keys.epoch, self._keys.retired, self._keys.repeats], [client_id, sequence], _decode_epoch)
 
-    def sweep(self) -> Operation[int]:
-        """Remove some keys of past generations; 1 where there are more."""
-        words: list[Argument] = [SWEPT_PAIRS, self._settings.timeline_minutes]
-        return _sweep([self._keys.retired, self._keys.root], words, int)
+    def purge(self) -> Operation[int]:
+        """Remove some keys of past epochs; 1 where there are more."""
+        args: list[Argument] = [PURGED_PAIRS, self._config.timeline_minutes]
+        return _purge([self._keys.retired, self._keys.root], args, int)

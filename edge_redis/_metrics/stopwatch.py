@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_redis._core import validation
-from edge_redis._metrics.admission import MAX_ERROR_CHARS
+from edge_redis._metrics.records import MAX_ERROR_CHARS
 from edge_redis.models import InvocationRecord
 
 
@@ -32,11 +32,15 @@ class Stopwatch:
             error = None
         elapsed_ms = max(0.0, self._clock() - started) * 1000.0
         return InvocationRecord(
-            self._function_id, self._node_id, elapsed_ms, error is None, error="" if error is None else described(error)
+            self._function_id,
+            self._node_id,
+            elapsed_ms,
+            error is None,
+            error="" if error is None else describe_error(error),
         )
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return the type and text of an error, as UTF-8 can carry it."""
     try:
         text = str(error)

@@ -14,12 +14,13 @@ from edge_redis._cache.buffer import AccessBuffer
 from edge_redis._cache.config import CLUSTER_SHARDS
 from edge_redis._cache.config import Settings as CacheSettings
 from edge_redis._cache.near import Copies, Near
-from edge_redis._io.clients import is_cluster
+from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
+from edge_redis._io.threads import current_thread_id
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.buffer import Buffer
-from edge_redis._metrics.config import Settings as MetricsSettings
+from edge_redis._metrics.config import MetricsConfig
 
 _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
 """One buffer of accesses for all caches of this process, server and shard."""
@@ -27,7 +28,7 @@ _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_m
 _near_copies: Final[Shared[Copies]] = Shared(lambda: Copies(new_mutex))
 """All near caches of this process, server and namespace."""
 
-_record_buffers: Final[Shared[Buffer]] = Shared(lambda: Buffer(new_mutex))
+_record_buffers: Final[Shared[Buffer]] = Shared(Buffer)
 """One buffer of records for all metrics of this process, server and namespace."""
 
 
@@ -44,11 +45,10 @@ def make_cache(client: Any, namespace: str, settings: CacheSettings) -> Cache:
     return cache
 
 
-def make_metrics(client: Any, namespace: str, settings: MetricsSettings) -> Metrics:
+def make_metrics(client: Any, config: MetricsConfig) -> Metrics:
     """Return metrics that share their buffer of records."""
-    metrics = Metrics(namespace, settings)
-    metrics.buffer = _record_buffers.get(client, namespace)
-    return metrics
+    buffer = _record_buffers.get(client, config.namespace)
+    return Metrics(config, buffer, thread_id=current_thread_id, blocks_thread=not is_asyncio(client))
 
 
 def consumer_name() -> str:

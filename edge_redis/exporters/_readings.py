@@ -104,7 +104,7 @@ def _of_metrics(metrics: EdgeMetrics) -> Readings:
         total.add(series.count, **labels)
         errors.add(series.errors, **labels)
         count = sum(series.buckets.values())
-        histogram = Histogram(series.counts_up_to(BOUNDS_MS), count, series.sum_ms / _MS, series.buckets)
+        histogram = Histogram(series.count_up_to(BOUNDS_MS), count, series.sum_ms / _MS, series.buckets)
         seconds.add(histogram, **labels)
     known = metrics.stats()
     overflow = Reading("edge_invocations_overflow", "Invocations counted under _other for want of series.", "counter")

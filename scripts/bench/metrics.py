@@ -205,7 +205,7 @@ def server_time(url: str) -> Iterator[Line]:
             entries = client.slowlog_get(5000)
         client.config_set("slowlog-log-slower-than", 10_000)
         spent = [entry["duration"] / 1000 for entry in entries if entry["command"][:4] == b"EVAL"]
-        name = f"er:{{slow:metrics0}}:g:0:s:p:10:{PAIR[0]}{PAIR[1]}"
+        name = f"er:{{slow:metrics0}}:e:0:s:p:10:{PAIR[0]}{PAIR[1]}"
         used, fields, kind = client.memory_usage(name), client.hlen(name), client.object("encoding", name)
     yield "server, a call of 1,000 records", f"{statistics.median(spent):.2f} ms", None
     yield "server, one that adds 16 of them up", f"{max(spent):.2f} ms at most", None

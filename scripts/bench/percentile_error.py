@@ -89,7 +89,7 @@ def measure(client: redis.Redis, arguments: argparse.Namespace) -> bool:
     kept = True
     for row in rows:
         for name, error, group, namespace in row:
-            key = f"er:{{{namespace}:metrics0}}:g:0:s:{series_name(*group)}"
+            key = f"er:{{{namespace}:metrics0}}:e:0:s:{series_name(*group)}"
             kind, fields, used = client.object("encoding", key), client.hlen(key), client.memory_usage(key)
             missed = error > BOUND or kind == b"hashtable"
             kept = kept and not missed

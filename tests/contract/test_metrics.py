@@ -20,7 +20,7 @@ from support.metrics import (
     exact_percentile,
     made,
     matching,
-    writer_of_its_own,
+    use_separate_buffer,
 )
 
 FILTERS = list(product((None, "f0", "f1", "f2"), (None, "n0", "n1")))
@@ -110,7 +110,7 @@ def test_ids_that_look_like_others_are_kept_apart(metrics: Any) -> None:
 
 
 def test_another_process_sees_what_was_flushed(make: Maker) -> None:
-    writer, reader = make("EdgeMetrics", flush_interval=60.0), writer_of_its_own(make("EdgeMetrics"))
+    writer, reader = make("EdgeMetrics", flush_interval=60.0), use_separate_buffer(make("EdgeMetrics"))
     writer.record_many([made()] * 7)
     assert reader.total_invocations() == 0
     writer.flush()
@@ -125,7 +125,7 @@ def test_one_process_sees_all_it_has_recorded(make: Maker) -> None:
 
 def test_flush_every_one_is_in_redis_when_record_returns(make: Maker) -> None:
     metrics = make("EdgeMetrics", flush_every=1, flush_interval=3600.0)
-    reader = writer_of_its_own(make("EdgeMetrics"))
+    reader = use_separate_buffer(make("EdgeMetrics"))
     for count in range(1, 6):
         metrics.record(made())
         assert reader.total_invocations() == count
@@ -133,7 +133,7 @@ def test_flush_every_one_is_in_redis_when_record_returns(make: Maker) -> None:
 
 def test_a_flush_comes_by_count(make: Maker) -> None:
     metrics = make("EdgeMetrics", flush_every=10, flush_interval=3600.0)
-    reader = writer_of_its_own(make("EdgeMetrics"))
+    reader = use_separate_buffer(make("EdgeMetrics"))
     metrics.record_many([made()] * 9)
     assert reader.total_invocations() == 0
     metrics.record(made())
@@ -142,7 +142,7 @@ def test_a_flush_comes_by_count(make: Maker) -> None:
 
 def test_a_flush_comes_by_time(make: Maker) -> None:
     metrics = make("EdgeMetrics", flush_interval=0.02)
-    reader = writer_of_its_own(make("EdgeMetrics"))
+    reader = use_separate_buffer(make("EdgeMetrics"))
     metrics.record(made())
     assert eventually(lambda: reader.total_invocations() or None) == 1
 
@@ -191,7 +191,7 @@ def test_recent_records_keep_to_their_bound(make: Maker) -> None:
     metrics.record_many(records)
     assert metrics.recent(1000) == records[-50:]
     with make.backend.client() as client:
-        assert int(client.hget(f"{TAG}:g:0:meta", "recent")) == 50
+        assert int(client.hget(f"{TAG}:e:0:meta", "recent")) == 50
 
 
 def test_no_recent_records_where_none_are_wanted(make: Maker) -> None:
@@ -250,7 +250,7 @@ def test_the_timeline_is_by_the_record_s_minute(make: Maker) -> None:
     assert [sum(row["total"] for row in metrics.timeline(*by)) for by in (("f",), (None, "n"), ("f", "n"))] == [2, 1, 1]
     assert metrics.total_invocations() == 5
     with make.backend.client() as client:
-        hours = {key.split(b":")[5] for key in client.scan_iter(match=f"{TAG}:g:0:t*")}
+        hours = {key.split(b":")[5] for key in client.scan_iter(match=f"{TAG}:e:0:t*")}
         assert len(hours) == len({ago(3).hour, ago(150).hour})  # what is too old or too far ahead leaves no key
     minutes = [row["minute"] for row in metrics.timeline(minutes=5)]
     assert minutes == sorted(minutes)
@@ -263,7 +263,7 @@ def test_minutes_expire_by_themselves(make: Maker) -> None:
     metrics.record(made())
     metrics.flush()
     with make.backend.client() as client:
-        keys = list(client.scan_iter(match=f"{TAG}:g:0:t*"))
+        keys = list(client.scan_iter(match=f"{TAG}:e:0:t*"))
         assert len(keys) == 4
         for key in keys:
             assert 3600 - 5 <= client.ttl(key) <= 2 * 3600 + 5

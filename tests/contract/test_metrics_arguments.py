@@ -169,8 +169,8 @@ def test_a_closed_one_is_closed(make: Maker) -> None:
             getattr(metrics, name)(*arguments)
 
 
-PLANTED = ["generation", "flushes:{half_day}", "g:0:pairs", "g:0:recent", "g:0:meta", "g:0:s:all", "g:0:s:f:f",
-           "g:0:s:n:n", "g:0:s:p:1:fn", "g:0:t{hour}:n:n"]  # fmt: skip
+PLANTED = ["epoch", "flushes:{half_day}", "e:0:pairs", "e:0:recent", "e:0:meta", "e:0:s:all", "e:0:s:f:f",
+           "e:0:s:n:n", "e:0:s:p:1:fn", "e:0:t{hour}:n:n"]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", PLANTED)
@@ -203,14 +203,14 @@ def test_a_field_that_is_no_number_fails_the_flush_with_nothing_written(
 ) -> None:
     maker = Maker(backend, "blocking")
     with backend.client() as client:
-        client.hset(f"{TAG}:g:0:{key}", field, text.encode(errors="surrogateescape"))
+        client.hset(f"{TAG}:e:0:{key}", field, text.encode(errors="surrogateescape"))
         before = dump(client)
         metrics = maker("EdgeMetrics", flush_interval=3600.0)
         metrics.record(made())
         with pytest.raises(CorruptDataError):
             metrics.flush()
         assert dump(client) == before
-        client.hdel(f"{TAG}:g:0:{key}", field)
+        client.hdel(f"{TAG}:e:0:{key}", field)
         assert metrics.summary()["total"] == 1
     maker.close()
 
@@ -219,21 +219,21 @@ def test_bytes_that_do_not_decode_are_said_to_be_corrupt(backend: Any) -> None:
     maker = Maker(backend, "blocking")
     with backend.client() as client:
         metrics = maker("EdgeMetrics")
-        client.xadd(f"{TAG}:g:0:recent", {"c": 1, "r": b"\xc1"})
-        client.sadd(f"{TAG}:g:0:pairs", b"x")
-        client.hset(f"{TAG}:g:0:s:all", b"\xff", b"\xff")
+        client.xadd(f"{TAG}:e:0:recent", {"c": 1, "r": b"\xc1"})
+        client.sadd(f"{TAG}:e:0:pairs", b"x")
+        client.hset(f"{TAG}:e:0:s:all", b"\xff", b"\xff")
         before = dump(client)
         for call in (metrics.recent, metrics.series, metrics.summary):
             with pytest.raises(CorruptDataError):
                 call()
-        client.hset(f"{TAG}:g:0:s:f:f", "n", "1 2")
+        client.hset(f"{TAG}:e:0:s:f:f", "n", "1 2")
         with pytest.raises(CorruptDataError):
             metrics.total_invocations("f")
-        client.delete(f"{TAG}:g:0:s:f:f")
-        client.set(f"{TAG}:generation", b"\xff")
+        client.delete(f"{TAG}:e:0:s:f:f")
+        client.set(f"{TAG}:epoch", b"\xff")
         with pytest.raises(CorruptDataError):
             metrics.reset()
-        client.delete(f"{TAG}:generation")
+        client.delete(f"{TAG}:epoch")
         assert dump(client) == before
     maker.close()
 

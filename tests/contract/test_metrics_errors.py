@@ -31,7 +31,7 @@ def test_failures_keep_to_their_bound(make: Maker) -> None:
         metrics.flush()
     assert metrics.errors(1000) == failed[-30:]
     with make.backend.client() as client:
-        assert int(client.hget(f"{TAG}:g:0:meta", "errors")) == 30
+        assert int(client.hget(f"{TAG}:e:0:meta", "errors")) == 30
 
 
 def test_no_failures_where_none_are_wanted(make: Maker) -> None:

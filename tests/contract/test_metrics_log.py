@@ -1,4 +1,4 @@
-"""What a writer leaves to be added up later: seen by every query, of every process, and bounded."""
+"""The write-ahead log of a writer: included in every query of every process, and bounded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from conftest import Maker
 
 from edge_redis import CorruptDataError
-from support.metrics import TAG, assert_series, made, writer_of_its_own
+from support.metrics import TAG, assert_series, made, use_separate_buffer
 
-LOGS = f"{TAG}:g:0:logs"
+WRITERS = f"{TAG}:e:0:writers"
 
 
-def left(client: Any) -> int:
-    """How many bodies writers have left."""
-    return sum(client.llen(f"{TAG}:g:0:log:".encode() + slot) for slot in client.smembers(LOGS))
+def count_bodies(client: Any) -> int:
+    """Return the number of bodies in all write-ahead logs."""
+    return sum(client.llen(f"{TAG}:e:0:wal:".encode() + writer) for writer in client.smembers(WRITERS))
 
 
 @pytest.fixture
@@ -38,30 +38,30 @@ def fill(writer: Any, batches: int) -> list[Any]:
         lambda metrics: sum(row["total"] for row in metrics.timeline()),
         lambda metrics: sum(series.count for series in metrics.snapshot().values()),
         lambda metrics: sum(row["total"] for row in metrics.top()),
-        lambda metrics: metrics.slo(99.0)["total"],
+        lambda metrics: metrics.slo_report(99.0)["total"],
         lambda metrics: len(metrics.recent()),
     ],
 )
-def test_a_query_of_another_process_sees_what_was_left(make: Maker, writer: Any, query: Any) -> None:
+def test_a_query_of_another_process_includes_the_log(make: Maker, writer: Any, query: Any) -> None:
     fill(writer, 5)
     with make.backend.client() as client:
-        assert left(client) == 5
-    assert query(writer_of_its_own(make("EdgeMetrics"))) == 50
+        assert count_bodies(client) == 5
+    assert query(use_separate_buffer(make("EdgeMetrics"))) == 50
 
 
-def test_what_is_left_is_bounded(make: Maker, writer: Any) -> None:
+def test_the_log_is_bounded(make: Maker, writer: Any) -> None:
     with make.backend.client() as client:
         records = fill(writer, 40)
-        assert left(client) < 16
+        assert count_bodies(client) < 16
         writer.flush()
-        assert left(client) == 0
-        assert not client.exists(LOGS)
+        assert count_bodies(client) == 0
+        assert not client.exists(WRITERS)
     assert_series(writer, None, None, records)
 
 
-def test_a_pair_has_its_place_from_the_time_it_was_left(make: Maker) -> None:
+def test_a_pair_has_its_series_from_the_time_it_is_logged(make: Maker) -> None:
     first = make("EdgeMetrics", flush_every=10, flush_interval=3600.0, max_series=1)
-    second = writer_of_its_own(make("EdgeMetrics", max_series=1))
+    second = use_separate_buffer(make("EdgeMetrics", max_series=1))
     first.record_many([made("early")] * 10)
     second.record(made("late"))
     second.flush()
@@ -69,25 +69,25 @@ def test_a_pair_has_its_place_from_the_time_it_was_left(make: Maker) -> None:
     assert second.stats()["overflow"] == 1
 
 
-def test_a_reset_takes_what_was_left_with_it(make: Maker, writer: Any) -> None:
+def test_a_reset_removes_the_log(make: Maker, writer: Any) -> None:
     fill(writer, 3)
-    other = writer_of_its_own(make("EdgeMetrics"))
+    other = use_separate_buffer(make("EdgeMetrics"))
     other.reset()
     assert other.total_invocations() == 0
     with make.backend.client() as client:
-        assert list(client.scan_iter(match=f"{TAG}:g:*")) == []
+        assert list(client.scan_iter(match=f"{TAG}:e:*")) == []
     writer.record(made())
     assert writer.total_invocations() == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"5", b"\xff"])
-def test_what_was_not_left_by_a_writer_is_corrupt(make: Maker, body: bytes) -> None:
+def test_a_damaged_body_is_corrupt(make: Maker, body: bytes) -> None:
     metrics = make("EdgeMetrics")
     with make.backend.client() as client:
-        client.rpush(f"{TAG}:g:0:log:strange", body)
-        client.sadd(LOGS, "strange")
+        client.rpush(f"{TAG}:e:0:wal:strange", body)
+        client.sadd(WRITERS, "strange")
         with pytest.raises(CorruptDataError):
             metrics.total_invocations()
-        client.delete(f"{TAG}:g:0:log:strange")
+        client.delete(f"{TAG}:e:0:wal:strange")
         metrics.record(made())
         assert metrics.total_invocations() == 1

@@ -1,4 +1,4 @@
-"""What operators ask of the metrics: who comes first, and whether an objective is kept."""
+"""Reports for operators: rankings, and whether an objective is kept."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_a_row_of_top_is_a_summary(filled: Any) -> None:
 
 
 def test_top_nodes_and_pairs(filled: Any) -> None:
-    nodes = filled.top(of="node")
+    nodes = filled.top(group_by="node")
     assert [(row["function_id"], row["node_id"], row["total"]) for row in nodes] == [(None, "n", 53), (None, "m", 6)]
-    pairs = filled.top("error_count", 2, of="pair")
+    pairs = filled.top("error_count", 2, group_by="pair")
     assert [(row["function_id"], row["node_id"]) for row in pairs] == [("faulty", "n"), ("faulty", "m")]
     assert filled.top(limit=0) == []
 
@@ -72,15 +72,15 @@ def test_top_of_nothing(make: Maker) -> None:
     assert make("EdgeMetrics").top() == []
 
 
-def test_the_share_within_a_latency(make: Maker) -> None:
+def test_the_fraction_below_a_latency(make: Maker) -> None:
     metrics = make("EdgeMetrics")
-    assert metrics.share_within(1.0) == 100.0
+    assert metrics.fraction_below(1.0) == 100.0
     metrics.record_many(made(ms=float(ms)) for ms in range(1, 1001))
     for latency in (1.5, 10.0, 250.0, 999.0, 5000.0):
         exact = min(latency, 1000) // 1 / 10
-        assert abs(metrics.share_within(latency) - exact) <= 2 * WITHIN * exact
-    assert metrics.share_within(0.5) == 0.0
-    assert metrics.share_within(250.0, "f", "n") == metrics.share_within(250.0)
+        assert abs(metrics.fraction_below(latency) - exact) <= 2 * WITHIN * exact
+    assert metrics.fraction_below(0.5) == 0.0
+    assert metrics.fraction_below(250.0, "f", "n") == metrics.fraction_below(250.0)
 
 
 def test_an_objective_counts_failures_and_slow_successes(make: Maker) -> None:
@@ -92,7 +92,7 @@ def test_an_objective_counts_failures_and_slow_successes(make: Maker) -> None:
     metrics.record_many([made(ms=100.1, timestamp=before)] * 3)
     metrics.record_many([made(ms=500.0, ok=False, timestamp=before)] * 2)
     metrics.record_many([made("g", timestamp=now)] * 100)
-    kept = metrics.slo(99.0, windows=(5, 60))
+    kept = metrics.slo_report(99.0, windows=(5, 60))
     assert {name: kept[name] for name in ("objective", "slow_ms", "total", "bad", "good_percent")} == {
         "objective": 99.0,
         "slow_ms": 100.0,
@@ -104,16 +104,16 @@ def test_an_objective_counts_failures_and_slow_successes(make: Maker) -> None:
     assert (recent["minutes"], recent["total"], recent["bad"], recent["burn_rate"]) == (5, 100, 0, 0.0)
     assert (hour["minutes"], hour["total"], hour["bad"], hour["good_percent"]) == (60, 200, 5, 97.5)
     assert hour["burn_rate"] == pytest.approx(2.5)
-    of_f = metrics.slo(90.0, "f", windows=[60])
+    of_f = metrics.slo_report(90.0, "f", windows=[60])
     assert (of_f["total"], of_f["bad"]) == (100, 5)
     assert of_f["windows"][0]["burn_rate"] == pytest.approx(0.5)
     assert sum(row["slow"] for row in metrics.timeline()) == 3
 
 
 def test_without_slow_ms_only_failures_are_bad(filled: Any) -> None:
-    kept = filled.slo(99.0, windows=[60])
+    kept = filled.slo_report(99.0, windows=[60])
     assert (kept["slow_ms"], kept["bad"], kept["total"]) == (None, 3, 59)
-    assert filled.slo(50.0, "nobody")["windows"] == [
+    assert filled.slo_report(50.0, "nobody")["windows"] == [
         {"minutes": minutes, "total": 0, "bad": 0, "good_percent": 100.0, "burn_rate": 0.0} for minutes in (5, 60)
     ]
 
@@ -126,19 +126,19 @@ def test_without_slow_ms_only_failures_are_bad(filled: Any) -> None:
         ("top", (5,), InvalidTypeError),
         ("top", ("total", -1), InvalidArgumentError),
         ("top", ("total", 1.0), InvalidTypeError),
-        ("share_within", (-1.0,), InvalidArgumentError),
-        ("share_within", (float("nan"),), InvalidArgumentError),
-        ("share_within", ("1",), InvalidTypeError),
-        ("slo", (0,), InvalidArgumentError),
-        ("slo", (100,), InvalidArgumentError),
-        ("slo", (float("inf"),), InvalidArgumentError),
-        ("slo", (True,), InvalidTypeError),
-        ("slo", (99, ""), InvalidKeyError),
-        ("slo", (99, None, None, ()), InvalidTypeError),
-        ("slo", (99, None, None, "5"), InvalidTypeError),
-        ("slo", (99, None, None, 5), InvalidTypeError),
-        ("slo", (99, None, None, (0,)), InvalidArgumentError),
-        ("slo", (99, None, None, (5, 1441)), InvalidArgumentError),
+        ("fraction_below", (-1.0,), InvalidArgumentError),
+        ("fraction_below", (float("nan"),), InvalidArgumentError),
+        ("fraction_below", ("1",), InvalidTypeError),
+        ("slo_report", (0,), InvalidArgumentError),
+        ("slo_report", (100,), InvalidArgumentError),
+        ("slo_report", (float("inf"),), InvalidArgumentError),
+        ("slo_report", (True,), InvalidTypeError),
+        ("slo_report", (99, ""), InvalidKeyError),
+        ("slo_report", (99, None, None, ()), InvalidTypeError),
+        ("slo_report", (99, None, None, "5"), InvalidTypeError),
+        ("slo_report", (99, None, None, 5), InvalidTypeError),
+        ("slo_report", (99, None, None, (0,)), InvalidArgumentError),
+        ("slo_report", (99, None, None, (5, 1441)), InvalidArgumentError),
     ],
 )  # fmt: skip
 def test_bad_arguments(make: Maker, name: str, arguments: tuple[Any, ...], error: type[Exception]) -> None:
@@ -146,7 +146,7 @@ def test_bad_arguments(make: Maker, name: str, arguments: tuple[Any, ...], error
     with pytest.raises(error):
         getattr(metrics, name)(*arguments)
     with pytest.raises(InvalidArgumentError):
-        metrics.top(of="cloud")
+        metrics.top(group_by="cloud")
 
 
 @pytest.mark.parametrize("slow_ms", [0, -1.0, float("nan")])

@@ -16,7 +16,7 @@ def test_a_snapshot_is_every_pair_with_its_buckets(make: Maker) -> None:
     pair = found["f", "n"]
     assert (pair.count, pair.errors, pair.slow, pair.sum_ms, dict(pair.buckets)) == (3, 0, 0, 6.0, {31: 3})
     assert (found["f", "m"].slow, found["g", "n"].errors) == (1, 1)
-    assert pair.counts_up_to([1.0, 2.0, 4.0]) == [0, 3, 3]
+    assert pair.count_up_to([1.0, 2.0, 4.0]) == [0, 3, 3]
 
 
 def test_a_snapshot_of_many_pairs(make: Maker) -> None:

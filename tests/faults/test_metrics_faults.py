@@ -1,4 +1,4 @@
-"""What a lost reply, a killed writer, a late flush and many writers at once do to the counts: nothing."""
+"""Lost replies, killed writers, late flushes and many writers at once leave the counts exact."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edge_redis import EdgeMetrics, StoreError, StoreUnavailableError
 from edge_redis._core.operation import Operation
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._metrics.api import Metrics
-from edge_redis._metrics.buffer import Call
-from edge_redis._metrics.config import Settings
+from edge_redis._metrics.config import MetricsConfig
+from edge_redis._metrics.flush_calls import FlushCall
 from support import simulation
 from support.deadline import eventually
-from support.metrics import TAG, assert_series, made, writer_of_its_own
+from support.metrics import TAG, assert_series, buffer_of, made, use_separate_buffer
 from support.servers import Backend
 from support.simulation import Actor, Scenario
 
@@ -40,35 +40,35 @@ DEFAULTS = {
 }
 
 
-def room(**settings: Any) -> Metrics:
-    return Metrics("default", Settings(**{**DEFAULTS, **settings}))
+def new_metrics(**options: Any) -> Metrics:
+    return Metrics(MetricsConfig(**{**DEFAULTS, **options}))
 
 
-def next_flush(metrics: Metrics) -> tuple[Call, Operation[str | None]]:
-    metrics._absorb()
-    call = metrics.buffer.next_call()
+def next_flush(metrics: Metrics) -> tuple[FlushCall, Operation[str | None]]:
+    metrics.writer.aggregate()
+    call = metrics.writer.buffer.next_call()
     assert call is not None
-    return call, metrics._scripts.flush(call, metrics.buffer.slot)
+    return call, metrics.scripts.flush(call, metrics.writer.buffer.writer_id)
 
 
 def test_a_flush_that_is_delivered_twice_counts_once(client: Any) -> None:
-    runner, metrics = BlockingRunner(client), room()
-    metrics.take_many([made()] * 5)
+    runner, metrics = BlockingRunner(client), new_metrics()
+    metrics.append_many([made()] * 5)
     call, operation = next_flush(metrics)
     assert [runner.run(operation) for _ in range(3)] == ["0"] * 3
-    metrics.buffer.acknowledge(call, "0")
-    metrics.take(made())
+    metrics.writer.buffer.acknowledge(call, "0")
+    metrics.append(made())
     later, operation_of_later = next_flush(metrics)
     runner.run(operation_of_later)
-    assert runner.run(operation) is None  # stale: it was counted before the one that follows it
-    metrics.buffer.acknowledge(later, "0")
+    assert runner.run(operation) is None  # stale: a later call of this writer was counted
+    metrics.writer.buffer.acknowledge(later, "0")
     assert runner.run(metrics.total_invocations()) == 6
     assert len(runner.run(metrics.recent())) == 6
 
 
 def test_a_flush_repeated_after_a_reset_brings_nothing_back(client: Any) -> None:
-    runner, late, other = BlockingRunner(client), room(), room()
-    late.take_many([made()] * 5)
+    runner, late, other = BlockingRunner(client), new_metrics(), new_metrics()
+    late.append_many([made()] * 5)
     _, operation = next_flush(late)
     runner.run(operation)  # the reply is lost
     runner.run(other.reset())
@@ -77,30 +77,29 @@ def test_a_flush_repeated_after_a_reset_brings_nothing_back(client: Any) -> None
 
 
 def test_a_batch_that_a_reset_cuts_in_two_leaves_no_half(client: Any) -> None:
-    runner, late, other = BlockingRunner(client), room(max_series=10_000), room()
-    late.take_many(made(f"f{at}") for at in range(700))
+    runner, late, other = BlockingRunner(client), new_metrics(max_series=10_000), new_metrics()
+    late.append_many(made(f"f{at}") for at in range(700))
     call, operation = next_flush(late)
-    late.buffer.acknowledge(call, runner.run(operation))
+    late.writer.buffer.acknowledge(call, runner.run(operation))
     runner.run(other.reset())
     runner.run(late.flush())
     assert runner.run(other.total_invocations()) == 0
-    late.take(made())
+    late.append(made())
     assert runner.run(late.total_invocations()) == 1
 
 
 def test_what_was_buffered_during_a_reset_counts_after_it(client: Any) -> None:
-    runner, late, other = BlockingRunner(client), room(), room()
-    late.take(made())
+    runner, late, other = BlockingRunner(client), new_metrics(), new_metrics()
+    late.append(made())
     runner.run(other.reset())
     assert runner.run(late.total_invocations()) == 1
 
 
 def test_a_reset_delivered_twice_resets_once(client: Any) -> None:
-    runner, metrics = BlockingRunner(client), room()
-    with metrics._slots.acquire() as (slot, number):
-        operation = metrics._scripts.reset(slot, number)
+    runner, metrics = BlockingRunner(client), new_metrics()
+    operation = metrics.scripts.reset("client", 1)
     assert runner.run(operation) == "1"
-    metrics.take(made())
+    metrics.append(made())
     runner.run(metrics.flush())
     assert runner.run(operation) == "1"
     assert runner.run(metrics.total_invocations()) == 1
@@ -109,7 +108,7 @@ def test_a_reset_delivered_twice_resets_once(client: Any) -> None:
 def recording(metrics: Metrics, records: int) -> Callable[[], Any]:
     async def flow() -> Any:
         for _ in range(records):
-            metrics.take(made())
+            metrics.append(made())
             try:
                 await metrics.flush()
             except StoreError:
@@ -129,14 +128,14 @@ def test_no_schedule_of_two_writers_counts_amiss(servers: Any) -> None:
 
     def scenario() -> Scenario:
         client = servers.backend("fakeredis").client()
-        writers = [room(), room()]
+        writers = [new_metrics(), new_metrics()]
         actors = [
             Actor(f"writer {at}", client, recording(writer, 2), simulation.LOSSES) for at, writer in enumerate(writers)
         ]
 
         def check(_: Any) -> None:
-            assert [writer.buffer.pending for writer in writers] == [0, 0]
-            assert BlockingRunner(client).run(room().total_invocations()) == 4
+            assert [writer.writer.buffer.pending for writer in writers] == [0, 0]
+            assert BlockingRunner(client).run(new_metrics().total_invocations()) == 4
 
         return Scenario(actors, check, max_faults=2)
 
@@ -146,10 +145,10 @@ def test_no_schedule_of_two_writers_counts_amiss(servers: Any) -> None:
 def test_one_buffer_flushed_by_two_at_once_counts_once(servers: Any) -> None:
     def scenario() -> Scenario:
         client = servers.backend("fakeredis").client()
-        first, second = room(), room()
-        second.buffer = first.buffer
-        first.take_many([made()] * 3)
-        second.take(made("g"))
+        first, second = new_metrics(), new_metrics()
+        second.writer.buffer = first.writer.buffer
+        first.append_many([made()] * 3)
+        second.append(made("g"))
         actors = [
             Actor("first", client, first.flush, (simulation.Fault.REPEATED,)),
             Actor("second", client, second.total_invocations, (simulation.Fault.REPEATED,)),
@@ -157,7 +156,7 @@ def test_one_buffer_flushed_by_two_at_once_counts_once(servers: Any) -> None:
 
         def check(actors: Any) -> None:
             assert actors[1].result == 4
-            assert BlockingRunner(client).run(room().total_invocations()) == 4
+            assert BlockingRunner(client).run(new_metrics().total_invocations()) == 4
 
         return Scenario(actors, check, max_faults=2)
 
@@ -172,14 +171,14 @@ def test_a_server_away_for_long_is_made_up_for(servers: Any) -> None:
         backend.fake.connected = False
         for record in records[:1500]:
             metrics.record(record)
-        assert metrics._component.buffer.failing
+        assert buffer_of(metrics).is_failing
         backend.fake.connected = True
         for record in records[1500:]:
             metrics.record(record)
-        assert len(metrics._component.buffer.records) < 10  # the others are added up
+        assert len(buffer_of(metrics).records) < 10  # the others are added up
         assert client.dbsize() == 0  # and no record waits for a server that may still be away
         metrics.flush()
-        assert not metrics._component.buffer.failing
+        assert not buffer_of(metrics).is_failing
         assert_series(metrics, None, None, records)
         assert metrics.recent(50) == records[-50:]
         metrics.close()
@@ -194,7 +193,7 @@ def test_a_dead_port_says_so(servers: Any) -> None:
         metrics.record(made())
         with pytest.raises(StoreUnavailableError):
             metrics.total_invocations()
-        metrics._component.after_fork()  # so that closing has nothing to send
+        buffer_of(metrics).reset()  # so that closing has nothing to send
         maker.close()
 
 
@@ -320,7 +319,7 @@ def test_kill_9_loses_nothing_older_than_the_interval(real: Backend) -> None:
         while process.stdout.readline() != b"100\n":
             pass
         began = time.monotonic()
-        reader = writer_of_its_own(EdgeMetrics(client))
+        reader = use_separate_buffer(EdgeMetrics(client))
         assert eventually(lambda: reader.total_invocations() == 100, seconds=5)
         assert time.monotonic() - began < 2
         process.kill()

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from edge_redis import EdgeMetrics, InvocationRecord
 from edge_redis._metrics.keys import OTHER
-from support.metrics import assert_series, made, matching, writer_of_its_own
+from support.metrics import assert_series, buffer_of, made, matching, use_separate_buffer
 from support.servers import Servers
 
 MAX_SERIES = 4
@@ -74,7 +74,7 @@ class MetricsMachine(RuleBasedStateMachine):
         self.client.flushall()
         self.model = Model()
         self.writers = [
-            writer_of_its_own(
+            use_separate_buffer(
                 EdgeMetrics(
                     self.client,
                     flush_every=self.flush_every,
@@ -150,7 +150,7 @@ class MetricsMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_pending_but_what_the_model_says(self) -> None:
         for writer, buffer in zip(self.writers, self.model.buffers, strict=True):
-            assert writer._component.buffer.pending == len(buffer)
+            assert buffer_of(writer).pending == len(buffer)
 
 
 @pytest.mark.parametrize("flush_every", [1, 5])

@@ -1,4 +1,4 @@
-"""What the tests of the metrics share: exact answers to compare with, records, and real spans."""
+"""Helpers of the metrics tests: exact answers to compare with, records, and real spans."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from edge_redis import InvocationRecord
+from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.buffer import Buffer
 
 TAG = "er:{default:metrics0}"
 WITHIN = 0.011
-"""The relative error that a percentile may have."""
+"""The relative error allowed in a percentile."""
 
 START = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
 
@@ -31,7 +32,7 @@ def made(
 
 
 def exact_percentile(q: float, values: Iterable[float]) -> float:
-    """The nearest-rank percentile."""
+    """Return the nearest-rank percentile."""
     ordered = sorted(values)
     return ordered[max(1, math.ceil(Fraction(str(q)) * len(ordered) / 100)) - 1]
 
@@ -40,15 +41,25 @@ def assert_close(got: float, exact: float) -> None:
     assert abs(got - exact) <= WITHIN * exact, (got, exact)
 
 
-def writer_of_its_own(service: Any) -> Any:
+def component_of(service: Any) -> Metrics:
+    """Return the component behind a service, or behind a test's wrapper of an asyncio service."""
+    component: Metrics = getattr(service, "_target", service)._component
+    return component
+
+
+def buffer_of(service: Any) -> Buffer:
+    """Return the buffer of a service."""
+    return component_of(service).writer.buffer
+
+
+def use_separate_buffer(service: Any) -> Any:
     """Give ``service`` a buffer of its own, as it has in another process; return it."""
-    target = getattr(service, "_target", service)
-    target._component.buffer = Buffer(target._component.buffer._new_mutex)
+    component_of(service).writer.buffer = Buffer()
     return service
 
 
 def dump(client: Any) -> dict[bytes, Any]:
-    """Every key of the server with all it holds."""
+    """Return every key of the server with its contents."""
     readers = {
         b"string": client.get,
         b"hash": client.hgetall,
@@ -60,7 +71,7 @@ def dump(client: Any) -> dict[bytes, Any]:
 
 
 def spans() -> Iterator[InvocationRecord]:
-    """Real spans of a web shop, as records of now-ish times; all succeeded."""
+    """Yield real spans of a web shop as successful records."""
     folder = Path(os.environ.get("EDGE_REDIS_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
     path = folder / "function_spans.csv.gz"
     if not path.exists():
@@ -76,7 +87,7 @@ def spans() -> Iterator[InvocationRecord]:
 def assert_series(
     metrics: Any, function_id: str | None, node_id: str | None, records: Sequence[InvocationRecord]
 ) -> None:
-    """One series says what these records, all that belong to it, come to."""
+    """Assert the figures of one series, to which exactly these records belong."""
     summary = metrics.summary(function_id, node_id)
     total, errors = len(records), sum(not record.success for record in records)
     ns = sum(round(record.duration_ms * 1e6) for record in records)
@@ -91,7 +102,7 @@ def assert_series(
 def matching(
     records: Iterable[InvocationRecord], function_id: str | None, node_id: str | None
 ) -> list[InvocationRecord]:
-    """The records that these filters admit."""
+    """Return the records that these filters select."""
     return [
         record for record in records if function_id in (None, record.function_id) and node_id in (None, record.node_id)
     ]

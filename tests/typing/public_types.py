@@ -148,7 +148,7 @@ async def awaited_bundle() -> None:
 def results(store: EdgeMetrics, worker: CloudWorker, edge: EdgeSynchronizer) -> None:
     assert_type(store.summary(), MetricsSummary)
     assert_type(store.timeline(), list[TimelineMinute])
-    assert_type(store.top("p99", of="pair"), list[MetricsRanking])
+    assert_type(store.top("p99", group_by="pair"), list[MetricsRanking])
     assert_type(worker.status(), WorkerStatus)
     assert_type(worker.dead_letters(), list[DeadLetter])
     assert_type(edge.conflicts()[0]["winner"]["version"], int)

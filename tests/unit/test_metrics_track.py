@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge_redis import InvalidKeyError, InvalidTypeError, InvocationRecord, StoreUnavailableError
-from edge_redis._metrics.stopwatch import Stopwatch, described
+from edge_redis._metrics.stopwatch import Stopwatch, describe_error
 from edge_redis._services.track import AsyncTrack, Track
 
 
@@ -264,4 +264,4 @@ class MuteError(Exception):
     ],
 )
 def test_errors_are_described(error: Exception, text: str) -> None:
-    assert described(error) == text
+    assert describe_error(error) == text

@@ -1,52 +1,52 @@
--- Take a batch of invocations, at most once: add it to its series, or leave it to be added later.
--- KEYS[1] generation  string  the generation; absent means 0
--- KEYS[2] flushes     prefix  of the hashes that remember the last call of each writer
--- KEYS[3] root        prefix  of the generations' keys
--- ARGV[1] slot              string   the writer
--- ARGV[2] number            integer  of this call, rising by one
--- ARGV[3] expected          string   the generation that the batch began in; empty in its first call
+-- Take a batch of invocations, at most once: add it to its series, or append it to the writer's log.
+-- KEYS[1] epoch    string  the current epoch; absent means 0
+-- KEYS[2] flushes  prefix  of the hashes that remember the last call of each writer
+-- KEYS[3] root     prefix  of the epochs' keys
+-- ARGV[1] writer            string
+-- ARGV[2] sequence          integer  of this call, rising by one
+-- ARGV[3] expected          string   the epoch in which the batch began; empty in its first call
 -- ARGV[4] max_series        integer  pairs that get a series of their own
 -- ARGV[5] timeline_minutes  integer  how long minutes are kept
--- ARGV[6] max_recent        integer  records kept in the stream
+-- ARGV[6] max_recent        integer  records kept in the stream of recent ones
 -- ARGV[7] max_errors        integer  failed records kept in theirs
--- ARGV[8] fold              integer  1 to add it now, 0 to leave it until FOLD_AT batches are left
--- ARGV[9] body              integer  bytes of what it adds (see delta.py); 0 for nothing
--- ARGV[10] pairs            integer  how many pairs the body speaks of
+-- ARGV[8] compact           integer  1 to add it now, 0 to append it until the log has COMPACT_AT bodies
+-- ARGV[9] body              integer  bytes of the body (see totals.py); 0 for nothing
+-- ARGV[10] pairs            integer  how many pairs the body has
 -- ARGV[11..] their names, then three to a chunk of records (recent or errors, their number, its bytes), then
---   the payload: the body and the chunks, one behind the other. In one piece it is sent in one piece
--- Reply: the generation that the batch belongs to, or STALE; or {'CORRUPT', key} where what is
+--   the payload: the body and the chunks, one behind the other. One argument is sent in one write
+-- Reply: the epoch that the batch belongs to, or STALE; or {'CORRUPT', key} where what is
 --   stored was not written by these scripts, and then nothing was written
 -- Invariant: all = the sum of the pairs = the sum of the functions = the sum of the nodes
--- Repeat: remembered by slot and number, for 12 hours at least
+-- Repeat: remembered by writer and sequence, for 12 hours at least
 -- include: clock
 -- include: idempotency
 -- include: numbers
--- include: series
--- include: fold
-REPEATS_BUCKET_MS = 43200000 -- a server may be away for longer than any caller of a single call waits
+-- include: epoch
+-- include: compaction
+REPEATS_BUCKET_MS = 43200000 -- a writer keeps a call for as long as the server is unavailable
 local HEAD = 10
-local FOLD_AT = 16
+local COMPACT_AT = 16
 local MAX_REMOVED, TRIMMED_AT_ONCE = 256, 8
-local slot, number, expected = ARGV[1], ARGV[2], ARGV[3]
+local writer, sequence, expected = ARGV[1], ARGV[2], ARGV[3]
 local max_series, timeline_minutes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local most = {recent = tonumber(ARGV[6]), errors = tonumber(ARGV[7])}
 local payload = ARGV[#ARGV]
-local sent = tonumber(ARGV[9]) -- bytes of the payload that are dealt with
+local sent = tonumber(ARGV[9]) -- bytes of the payload that were read
 local body = string.sub(payload, 1, sent)
 local chunks = HEAD + tonumber(ARGV[10]) + 1
 local now = now_ms()
 
-local known = recall(KEYS[2], now, slot, number)
+local known = recall(KEYS[2], now, writer, sequence)
 if known then return known end
-local root, generation = current_root(KEYS[1], KEYS[3])
-if expected ~= '' and expected ~= generation then
-  remember(KEYS[2], now, slot, number, expected) -- its other calls went with the reset
+local root, epoch = current_root(KEYS[1], KEYS[3])
+if expected ~= '' and expected ~= epoch then
+  remember(KEYS[2], now, writer, sequence, expected) -- a reset has removed what its other calls wrote
   return expected
 end
-local pairs_key, logs_key, meta_key = root .. ':pairs', root .. ':logs', root .. ':meta'
-local log_key = root .. ':log:' .. slot
+local pairs_key, writers_key, meta_key = root .. ':pairs', root .. ':writers', root .. ':meta'
+local wal_key = root .. ':wal:' .. writer
 
--- Which pairs get a series is settled here, in the order in which batches come, and not when they are added.
+-- Which pairs get a series is decided here, in the order in which batches arrive, and not when they are added.
 
 local membership, new_pairs = {}, {}
 
@@ -55,38 +55,38 @@ local function is_member(pair)
   return membership[pair]
 end
 
-local function admit(pair)
+local function add_pair(pair)
   membership[pair] = true
   new_pairs[#new_pairs + 1] = pair
 end
 
-local room
+local free
 for at = HEAD + 1, chunks - 1 do
   local pair = ARGV[at]
   if not is_member(pair) then
-    room = room or max_series - redis.call('SCARD', pairs_key) + redis.call('SISMEMBER', pairs_key, OTHER)
+    free = free or max_series - redis.call('SCARD', pairs_key) + redis.call('SISMEMBER', pairs_key, OTHER)
     if pair == OTHER then
-      admit(OTHER)
-    elseif room > 0 then
-      admit(pair)
-      room = room - 1
+      add_pair(OTHER)
+    elseif free > 0 then
+      add_pair(pair)
+      free = free - 1
     elseif not is_member(OTHER) then
-      admit(OTHER)
+      add_pair(OTHER)
     end
   end
 end
 
--- All is read and worked out first, so that what cannot be done fails before any write.
+-- Everything is read and computed first, so that what cannot be done fails before any write.
 
-local left = redis.call('LLEN', log_key)
+local left = redis.call('LLEN', wal_key)
 local bodies, plan = {}, nil
-if ARGV[8] == '1' or left + 1 >= FOLD_AT then
-  if left > 0 then bodies = redis.call('LRANGE', log_key, 0, -1) end
+if ARGV[8] == '1' or left + 1 >= COMPACT_AT then
+  if left > 0 then bodies = redis.call('LRANGE', wal_key, 0, -1) end
   if body ~= '' then bodies[#bodies + 1] = body end
-  plan = plan_of(root, bodies, is_member, now, timeline_minutes, log_key)
+  plan = plan_compaction(root, bodies, is_member, now, timeline_minutes, wal_key)
   if plan.corrupt then return {'CORRUPT', plan.corrupt} end
 end
-redis.call('SCARD', logs_key) -- an error where it is no set
+redis.call('SCARD', writers_key) -- an error where it is no set
 local kept = {}
 for name in pairs(most) do
   redis.call('XLEN', root .. ':' .. name)
@@ -95,19 +95,19 @@ for name in pairs(most) do
   kept[name] = tonumber(stored or 0)
 end
 
--- From here on nothing fails.
+-- From here on there are only writes.
 
-if plan then carry_out(plan) end
+if plan then apply_plan(plan) end
 if plan and plan.taken == #bodies then
   if left > 0 then
-    redis.call('DEL', log_key)
-    redis.call('SREM', logs_key, slot)
+    redis.call('DEL', wal_key)
+    redis.call('SREM', writers_key, writer)
   end
 else
-  if plan then redis.call('LTRIM', log_key, plan.taken, -1) end
+  if plan then redis.call('LTRIM', wal_key, plan.taken, -1) end
   if body ~= '' then
-    redis.call('RPUSH', log_key, body)
-    redis.call('SADD', logs_key, slot)
+    redis.call('RPUSH', wal_key, body)
+    redis.call('SADD', writers_key, writer)
   end
 end
 if #new_pairs > 0 then redis.call('SADD', pairs_key, unpack(new_pairs)) end
@@ -121,7 +121,7 @@ for at = chunks, #ARGV - 1, 3 do
   grown[name] = true
 end
 
--- Removes the oldest entries that are not wanted, some at a time; whether there may be more.
+-- Removes some of the oldest entries above the bound; returns whether there may be more.
 local function trim_some(name)
   local key, unwanted = root .. ':' .. name, {}
   if kept[name] <= most[name] then return false end
@@ -143,5 +143,5 @@ local function trim(name)
 end
 
 for name in pairs(grown) do trim(name) end
-remember(KEYS[2], now, slot, number, generation)
-return generation
+remember(KEYS[2], now, writer, sequence, epoch)
+return epoch

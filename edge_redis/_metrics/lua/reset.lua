@@ -1,12 +1,12 @@
--- Begin a new generation: from here on every count is zero.
--- KEYS[1] generation  string  the generation; absent means 0
--- KEYS[2] retired     set     generations whose keys are to be removed
--- KEYS[3] repeats     prefix  of the hashes that remember the last call of each slot
--- ARGV[1] slot    string
--- ARGV[2] number  integer
--- Reply: the new generation, or {'CORRUPT', key} where the old one is not a number
--- Invariant: a generation that was left is retired
--- Repeat: remembered by slot and number
+-- Begin a new epoch, in which every count is zero.
+-- KEYS[1] epoch    string  the current epoch; absent means 0
+-- KEYS[2] retired  set     past epochs whose keys are to be removed
+-- KEYS[3] repeats  prefix  of the hashes that remember the last call of each client id
+-- ARGV[1] client_id  string
+-- ARGV[2] sequence   integer
+-- Reply: the new epoch, or {'CORRUPT', key} where the old one is not a number
+-- Invariant: a past epoch is in the set of retired ones
+-- Repeat: remembered by client id and sequence
 -- include: clock
 -- include: idempotency
 local now = now_ms()

@@ -9,8 +9,8 @@ from typing import cast
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
 from edge_redis._metrics.api import Metrics
-from edge_redis._metrics.config import Settings
-from edge_redis._metrics.rollup import Series
+from edge_redis._metrics.config import MetricsConfig
+from edge_redis._metrics.series import Series
 from edge_redis._services.components import make_metrics
 from edge_redis._services.track import AsyncTrack
 from edge_redis.models import InvocationRecord
@@ -18,32 +18,32 @@ from edge_redis.types import Grouping, MetricsRanking, MetricsSummary, Ranking, 
 
 
 class EdgeMetrics(AsyncService[Metrics]):
-    """Counts, latencies and errors of function invocations, of all processes of a namespace.
+    """Counts, latencies and errors of function invocations, across all processes of a namespace.
 
     Records are buffered in the process and delivered every ``flush_every`` records, every
-    ``flush_interval`` seconds, before every query, on ``close`` and when the interpreter ends.
+    ``flush_interval`` seconds, before every query, on ``close`` and when the interpreter exits.
     A process that is killed loses at most ``flush_every`` records (and one for each further
     thread or task that was recording), none older than ``flush_interval`` plus the time of a
-    flush. While the server is away nothing is lost: what cannot be sent is added up and kept,
-    in bounded memory, and counted once however often it is sent. With ``flush_every=1``
-    every record is in Redis when ``record`` returns.
+    flush. While the server is unavailable nothing is lost: records are added up and kept in
+    bounded memory, and counted once however often they are sent. With ``flush_every=1`` every
+    record is in Redis when ``record`` returns.
 
-    Every query costs the same, however many records there were. Filters: ``function_id`` and
-    ``node_id``, each None for all.
+    Every query costs the same, however many records there are. Each takes the filters
+    ``function_id`` and ``node_id``; None selects all.
 
     Args:
         client: a Redis or Valkey client; it stays open when the metrics are closed.
-        namespace: metrics of one namespace on one server are one.
-        flush_interval: seconds until records are delivered.
-        flush_every: records until they are delivered.
-        max_recent: records kept for ``recent``; the count may run over by up to 200.
-        max_errors: failed records kept for ``errors``; the count may run over by up to 200.
+        namespace: all metrics of one namespace on one server are counted together.
+        flush_interval: seconds between deliveries, at most 3600.
+        flush_every: the number of records that makes a delivery due, from 1 to 1,000,000.
+        max_recent: records kept for ``recent``; the number may be exceeded by up to 200.
+        max_errors: failed records kept for ``errors``; the number may be exceeded by up to 200.
         max_series: (function, node) pairs counted by name; further ones are counted under
-            ``_other`` (as function and as node), totals stay exact, and ``stats`` says so.
-        timeline_minutes: minutes kept for ``timeline``.
+            ``_other`` (as function and as node), totals stay exact, and ``stats`` reports it.
+        timeline_minutes: minutes kept for ``timeline``, at most 10,080 (a week).
         node_id: the node that ``track`` records for; by default this machine's host name.
-        slow_ms: a success that took longer counts as slow, for ``slo`` and ``timeline``; give
-            every writer of a namespace the same. None: nothing is slow.
+        slow_ms: a success that took longer counts as slow, for ``slo_report`` and ``timeline``;
+            give every writer of a namespace the same. None: nothing is slow.
 
     """
 
@@ -61,7 +61,8 @@ class EdgeMetrics(AsyncService[Metrics]):
         slow_ms: float | None = None,
         max_errors: int = 1000,
     ) -> None:
-        settings = Settings(
+        config = MetricsConfig(
+            namespace=namespace,
             flush_interval=flush_interval,
             flush_every=flush_every,
             max_recent=max_recent,
@@ -71,30 +72,30 @@ class EdgeMetrics(AsyncService[Metrics]):
             slow_ms=slow_ms,
             max_errors=max_errors,
         )
-        super().__init__(client, make_metrics(client, namespace, settings))
+        super().__init__(client, make_metrics(client, config))
 
     async def record(self, record: InvocationRecord) -> None:
         """Count an invocation, in the minute of its timestamp; a time without a zone is taken as UTC.
 
         Raises:
-            InvalidTypeError, InvalidArgumentError: the record is not sound; it was not taken.
-            StoreError: with ``flush_every=1`` alone: the record could not be delivered. It is
-                kept and counts once the server is back, so do not record it again.
+            InvalidTypeError, InvalidArgumentError: a field is not valid; the record is not counted.
+            StoreError: with ``flush_every=1`` only: the record could not be delivered. It is
+                kept and counted once the server is back, so do not record it again.
 
         """
         if not self._engine.is_running:
             self._use()
-        if self._component.take(record):
-            await self._run(self._component.spill())
+        if self._component.append(record):
+            await self._run(self._component.flush_if_due())
 
     async def record_many(self, records: Iterable[InvocationRecord]) -> None:
-        """Count invocations as ``record`` does. All are checked before any is taken."""
+        """Count invocations as ``record`` does. All are validated before any is counted."""
         self._use()
-        if self._component.take_many(records):
-            await self._run(self._component.spill())
+        if self._component.append_many(records):
+            await self._run(self._component.flush_if_due())
 
     def track(self, function_id: str, node_id: str | None = None) -> AsyncTrack:
-        """Return what records the duration, success and error of an ``async with`` block or a function.
+        """Return an object that records the duration and the outcome of an ``async with`` block or a function.
 
             async with metrics.track("resize"):
                 ...
@@ -102,10 +103,10 @@ class EdgeMetrics(AsyncService[Metrics]):
             @metrics.track("resize", "node-1")
             async def resize(image): ...  # or an async generator function
 
-        Exceptions are recorded and raised on unchanged. An error of the store is logged, never
+        Exceptions are recorded and raised on unchanged. An error of the store is logged and never
         raised: the record is kept. The time is that of a monotonic clock.
         """
-        return AsyncTrack(self, function_id, self._component.settings.node_id if node_id is None else node_id)
+        return AsyncTrack(self, function_id, self._component.config.node_id if node_id is None else node_id)
 
     async def flush(self) -> None:
         """Deliver what this process has recorded so far.
@@ -117,23 +118,23 @@ class EdgeMetrics(AsyncService[Metrics]):
         await self._run(self._component.flush())
 
     async def total_invocations(self, function_id: str | None = None, node_id: str | None = None) -> int:
-        """Return how many invocations there were, of a function, on a node, or both; None admits all."""
+        """Return the number of invocations of a function, on a node, or both."""
         return await self._run(self._component.total_invocations(function_id, node_id))
 
     async def success_rate(self, function_id: str | None = None, node_id: str | None = None) -> float:
-        """Return the share that succeeded, 0 to 100; 100.0 where there were none."""
+        """Return the share of successes, 0 to 100; 100.0 without invocations."""
         return await self._run(self._component.success_rate(function_id, node_id))
 
     async def avg_latency_ms(self, function_id: str | None = None, node_id: str | None = None) -> float:
-        """Return the mean duration in ms, to the nanosecond; 0.0 where there were none."""
+        """Return the mean duration in ms, exact to the nanosecond; 0.0 without invocations."""
         return await self._run(self._component.avg_latency_ms(function_id, node_id))
 
     async def error_count(self, node_id: str | None = None, function_id: str | None = None) -> int:
-        """Return how many failed. Mind the order of the filters: the node comes first."""
+        """Return the number of failures. Note the order of the filters: the node comes first."""
         return await self._run(self._component.error_count(node_id, function_id))
 
     async def percentile(self, q: float, function_id: str | None = None, node_id: str | None = None) -> float:
-        """Return the ``q``-th percentile (0 to 100) of the durations in ms; 0.0 where there were none.
+        """Return the ``q``-th percentile (0 to 100) of the durations in ms; 0.0 without invocations.
 
         It is within 1.1% of the nearest-rank percentile: of n sorted durations, the
         ceil(q / 100 * n)-th. That holds from a nanosecond to 115 days; a shorter one counts as 0.
@@ -144,30 +145,30 @@ class EdgeMetrics(AsyncService[Metrics]):
         """Return total, success_rate, avg_latency, error_count, p50, p95 and p99; latencies in ms."""
         return cast("MetricsSummary", await self._run(self._component.summary(function_id, node_id)))
 
-    async def share_within(
+    async def fraction_below(
         self, latency_ms: float, function_id: str | None = None, node_id: str | None = None
     ) -> float:
-        """Return the share of invocations that took ``latency_ms`` or less, 0 to 100; 100.0 where there were none.
+        """Return the share of invocations that took ``latency_ms`` or less, 0 to 100; 100.0 without invocations.
 
         Durations within 2.2% of ``latency_ms`` may be counted on either side; failures are counted
         by their duration like any other.
         """
-        return await self._run(self._component.share_within(latency_ms, function_id, node_id))
+        return await self._run(self._component.fraction_below(latency_ms, function_id, node_id))
 
     async def timeline(
         self, function_id: str | None = None, node_id: str | None = None, minutes: int = 60
     ) -> list[TimelineMinute]:
-        """Return the last ``minutes`` minutes, oldest first, the current one last, empty ones too.
+        """Return a row for each of the last ``minutes`` minutes, oldest first, ending with the current one.
 
-        Each has minute (when it began), total, errors, slow (successes over ``slow_ms``),
+        Each row has minute (when it began), total, errors, slow (successes over ``slow_ms``),
         success_rate and avg_latency_ms. An invocation counts in the minute of its timestamp,
-        however late it was flushed; which minute is the current one is the server's to say. A
+        however late it was flushed; the server's clock decides which minute is the current one. A
         minute is kept for ``timeline_minutes``; times before that, or more than an hour ahead of
         the server's clock, are in no minute.
         """
         return cast("list[TimelineMinute]", await self._run(self._component.timeline(function_id, node_id, minutes)))
 
-    async def slo(
+    async def slo_report(
         self,
         objective: float,
         function_id: str | None = None,
@@ -177,34 +178,38 @@ class EdgeMetrics(AsyncService[Metrics]):
         """Return how a service level objective was kept: ``objective`` percent of invocations are good.
 
         An invocation is bad when it failed, or took longer than ``slow_ms`` where the writers
-        were given that. The result has objective, slow_ms, total, bad and good_percent of all
-        time, and for each of ``windows`` (minutes, of which the current one is not over) minutes,
-        total, bad, good_percent and burn_rate: 1.0 spends the error budget exactly in the time
-        that the objective is over, 2.0 in half of it.
+        have that option. The report has objective, slow_ms, total, bad and good_percent of all
+        time, and for each of ``windows`` (in minutes, the current one included) minutes, total,
+        bad, good_percent and burn_rate: 1.0 spends the error budget exactly in the time that the
+        objective covers, 2.0 in half of it.
         """
-        return cast("SloReport", await self._run(self._component.slo(objective, function_id, node_id, windows)))
+        report = await self._run(self._component.slo_report(objective, function_id, node_id, windows))
+        return cast("SloReport", report)
 
-    async def top(self, by: Ranking = "total", limit: int = 10, *, of: Grouping = "function") -> list[MetricsRanking]:
-        """Return the ``limit`` functions (or "node"s, or "pair"s: ``of``) with the most of something.
+    async def top(
+        self, by: Ranking = "total", limit: int = 10, *, group_by: Grouping = "function"
+    ) -> list[MetricsRanking]:
+        """Return the ``limit`` functions with the largest figure, or nodes or pairs of both.
 
-        ``by`` is "total", "error_count", "error_rate", "avg_latency", "total_ms" (all durations
-        together), "p50", "p95" or "p99". Each row has function_id and node_id (None where the
-        group has none), what ``summary`` has, error_rate and total_ms.
+        ``by`` is "total", "error_count", "error_rate", "avg_latency", "total_ms" (the sum of all
+        durations), "p50", "p95" or "p99"; ``group_by`` is "function", "node" or "pair". Each row
+        has function_id and node_id (None where the group has none), the figures of ``summary``,
+        error_rate and total_ms.
         """
-        return cast("list[MetricsRanking]", await self._run(self._component.top(by, limit, of=of)))
+        return cast("list[MetricsRanking]", await self._run(self._component.top(by, limit, group_by=group_by)))
 
     async def snapshot(self) -> dict[tuple[str, str], Series]:
-        """Return what every (function, node) pair has counted, with its latency buckets: for exporters.
+        """Return the counts and latency buckets of every (function, node) pair, for exporters.
 
-        Each pair is read in one step, all of them are not.
+        Each pair is read in one step, all of them together are not.
         """
         return await self._run(self._component.snapshot())
 
     async def recent(self, limit: int = 100) -> list[InvocationRecord]:
         """Return the latest ``limit`` records, oldest first, in the order in which they were flushed.
 
-        At least the latest ``max_recent`` of the namespace are kept; of an error's text the first
-        1,000 characters.
+        At least the latest ``max_recent`` of the namespace are kept, with the first 1,000
+        characters of each error text.
 
         Raises:
             CorruptDataError: an entry of the stream does not decode.
@@ -215,7 +220,7 @@ class EdgeMetrics(AsyncService[Metrics]):
     async def errors(self, limit: int = 100) -> list[InvocationRecord]:
         """Return the latest ``limit`` records that failed, as ``recent`` does; ``max_errors`` are kept.
 
-        They have a stream of their own, so that many successes do not push the few failures out.
+        They have a stream of their own, so that many successes do not displace the few failures.
         """
         return await self._run(self._component.errors(limit))
 
@@ -226,15 +231,15 @@ class EdgeMetrics(AsyncService[Metrics]):
     async def stats(self) -> dict[str, int]:
         """Return how full the metrics are: series, max_series and overflow.
 
-        ``series`` are the (function, node) pairs counted, ``overflow`` the invocations of the
-        namespace that were counted under ``_other`` since there were ``max_series`` pairs already.
+        ``series`` is the number of (function, node) pairs, ``overflow`` the number of invocations
+        that were counted under ``_other`` because there were ``max_series`` pairs already.
         """
         return await self._run(self._component.stats())
 
     async def reset(self) -> None:
-        """Set every count of the namespace to zero, in one step, and remove what was kept.
+        """Set every count of the namespace to zero, in one step, and remove the stored records.
 
-        What another process has recorded and not yet flushed counts after the reset. What had
-        been counted before cannot come back, however late its flush is repeated.
+        What another process has recorded and not yet flushed counts after the reset. Earlier
+        counts cannot come back, however late a flush of theirs is repeated.
         """
         await self._run(self._component.reset())

@@ -1,16 +1,16 @@
--- Remove some of the keys of generations that were left.
--- KEYS[1] retired  set     generations whose keys are to be removed
--- KEYS[2] root     prefix  of the generations' keys
--- ARGV[1] pairs        integer  how many pairs' keys to remove in this call
+-- Remove some of the keys of past epochs.
+-- KEYS[1] retired  set     past epochs whose keys are to be removed
+-- KEYS[2] root     prefix  of the epochs' keys
+-- ARGV[1] pairs             integer  how many pairs' keys to remove in this call
 -- ARGV[2] timeline_minutes  integer  how long minutes are kept
 -- Reply: integer, 1 where there is more to do
--- Invariant: a generation stays retired until all its keys are gone
--- Repeat: idempotent: it removes what nobody reads
+-- Invariant: an epoch stays retired until all its keys are gone
+-- Repeat: idempotent: nothing reads what it removes
 -- include: clock
 -- include: numbers
-local generation = redis.call('SRANDMEMBER', KEYS[1])
-if not generation then return 0 end
-local root = KEYS[2] .. ':' .. generation
+local epoch = redis.call('SRANDMEMBER', KEYS[1])
+if not epoch then return 0 end
+local root = KEYS[2] .. ':' .. epoch
 local this_hour = math.floor(now_ms() / 3600000)
 
 local function unlink(series)
@@ -31,10 +31,10 @@ for _, pair in ipairs(names) do
   redis.call('SREM', root .. ':pairs', pair)
 end
 if #names > 0 then return 1 end
-local writers = redis.call('SPOP', root .. ':logs', 100)
-for _, writer in ipairs(writers) do redis.call('UNLINK', root .. ':log:' .. writer) end
+local writers = redis.call('SPOP', root .. ':writers', 100)
+for _, writer in ipairs(writers) do redis.call('UNLINK', root .. ':wal:' .. writer) end
 if #writers > 0 then return 1 end
 unlink('all')
 redis.call('UNLINK', root .. ':pairs', root .. ':recent', root .. ':errors', root .. ':meta')
-redis.call('SREM', KEYS[1], generation)
+redis.call('SREM', KEYS[1], epoch)
 return 1

@@ -1,9 +1,9 @@
--- Adds bodies (see delta.py) up and works out what that makes of the stored fields. It reads and
--- plans first; what cannot be done fails before any write.
+-- Adds bodies (see totals.py) to the stored fields: reads and plans first, so that what cannot be done
+-- fails before any write.
 local GROUP = 4 -- of sketch.py
 local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
-local MOST_WORK = 3600 -- fields, about: some 5 ms
+local MAX_WORK = 3600 -- fields, about: some 5 ms
 local OTHER = '6:_other_other'
 
 local function add_sums(to, count, errors, slow, ms, ns)
@@ -47,8 +47,8 @@ local function add_part(pair, part, now_minute, timeline_minutes)
   return count
 end
 
--- The buckets of a pair as the fields of a hash have them.
-local function grouped(buckets)
+-- Returns the buckets of a pair in the groups that are fields of a hash.
+local function group_buckets(buckets)
   local groups = {}
   for index, count in pairs(buckets) do
     local number = math.floor(index / GROUP)
@@ -79,12 +79,12 @@ local function add_series(to, from)
   for minute, cell in pairs(from.minutes) do add_sums(cell_of(to, minute), unpack(cell)) end
 end
 
--- Adds a pair to a series. One that has but that pair is the pair itself: as a rule a function is on one node.
-local function join(all, name, pair)
+-- Adds a pair to a series. A series of one pair is that pair's table: as a rule a function runs on one node.
+local function add_to_series(all, name, pair)
   local series = all[name]
   if not series then
     all[name] = pair
-  elseif series.func then -- a pair still
+  elseif series.func then -- so far one pair's table
     all[name] = nil
     local sum = series_of(all, name)
     add_series(sum, series)
@@ -94,7 +94,7 @@ local function join(all, name, pair)
   end
 end
 
-local function work_of(body, of_pairs)
+local function estimate_work(body, of_pairs)
   local work = 0
   for _, part in ipairs(body[2]) do
     local known = of_pairs[#part[1] .. ':' .. part[1] .. part[2]]
@@ -104,14 +104,14 @@ local function work_of(body, of_pairs)
 end
 
 -- Adds up as many bodies as one call may; returns the pairs, how many bodies, and the overflow; nil where
--- a body is not one.
-local function merged(bodies, is_member, now_minute, timeline_minutes)
+-- a body is damaged.
+local function merge_bodies(bodies, is_member, now_minute, timeline_minutes)
   local of_pairs, overflow, work, taken = {}, 0, 0, 0
   for _, text in ipairs(bodies) do
     local is_json, body = pcall(cjson.decode, text)
     if not is_json or type(body) ~= 'table' then return nil end
-    work = work + work_of(body, of_pairs)
-    if taken > 0 and work > MOST_WORK then break end
+    work = work + estimate_work(body, of_pairs)
+    if taken > 0 and work > MAX_WORK then break end
     taken, overflow = taken + 1, overflow + body[1]
     for _, part in ipairs(body[2]) do
       local func, node = part[1], part[2]
@@ -127,14 +127,14 @@ local function merged(bodies, is_member, now_minute, timeline_minutes)
   return of_pairs, taken, overflow
 end
 
-local function all_series(of_pairs)
+local function build_series(of_pairs)
   local all = {}
   for name, pair in pairs(of_pairs) do
-    pair.groups = grouped(pair.buckets)
+    pair.groups = group_buckets(pair.buckets)
     all['p:' .. name] = pair
-    join(all, 'f:' .. pair.func, pair)
-    join(all, 'n:' .. pair.node, pair)
-    join(all, 'all', pair)
+    add_to_series(all, 'f:' .. pair.func, pair)
+    add_to_series(all, 'n:' .. pair.node, pair)
+    add_to_series(all, 'all', pair)
   end
   return all
 end
@@ -144,8 +144,8 @@ local function add_number(plan, write, field, stored, by)
   write[#write + 1], write[#write + 2] = field, whole((tonumber(stored or 0) or 0) + by)
 end
 
--- All the groups that are stored in one text: to decode that once costs a third of matching each.
-local function decoded(stored, from)
+-- Decodes all stored groups as one JSON text, which costs a third of matching each.
+local function decode_groups(stored, from)
   local texts = {}
   for at = from, #stored do texts[#texts + 1] = stored[at] or '0,0,0,0' end
   local is_json, counts = pcall(cjson.decode, '[' .. table.concat(texts, ',') .. ']')
@@ -153,7 +153,7 @@ local function decoded(stored, from)
 end
 
 local function grow_groups(plan, write, names, stored, by, from)
-  local counts = decoded(stored, from)
+  local counts = decode_groups(stored, from)
   if not counts then
     plan.corrupt = write[1]
     return
@@ -168,8 +168,8 @@ local function grow_groups(plan, write, names, stored, by, from)
   end
 end
 
--- Fields of numbers first, then groups of buckets: what is stored is read in one call a key.
-local function prepare(plan, key, names, by, numbers)
+-- Fields of numbers first, then groups of buckets: one read and one write a key.
+local function plan_write(plan, key, names, by, numbers)
   if #names == 0 then return end
   local stored = redis.call('HMGET', key, unpack(names))
   local write = {key}
@@ -178,61 +178,61 @@ local function prepare(plan, key, names, by, numbers)
   plan.writes[#plan.writes + 1] = write
 end
 
-local function sums_to_add(prefix, sums, names, by)
+local function list_sums(prefix, sums, names, by)
   for at, field in ipairs(SUMS) do
     if sums[at] ~= 0 then names[#names + 1], by[#by + 1] = prefix .. field, sums[at] end
   end
 end
 
--- The fields of a series and what they grow by, worked out once where several series are one.
-local function fields_of(series, group_names)
+-- Lists the fields of a series and their increments, once where several series share a table.
+local function list_fields(series, group_names)
   if series.names then return end
   local names, by = {}, {}
-  sums_to_add('', series.sums, names, by)
+  list_sums('', series.sums, names, by)
   series.names, series.by, series.numbers = names, by, #names
   local at = #names
   for number, counts in pairs(series.groups) do
     at = at + 1
-    group_names[number] = group_names[number] or whole(number) -- few, each many times
+    group_names[number] = group_names[number] or whole(number) -- few names, each used many times
     names[at], by[at] = group_names[number], counts
   end
 end
 
-local function prepare_minutes(plan, root, name, minutes, timeline_minutes)
+local function plan_minutes(plan, root, name, minutes, timeline_minutes)
   local hours = {}
   for minute, cell in pairs(minutes) do
     local hour = math.floor(minute / 60)
     hours[hour] = hours[hour] or {names = {}, by = {}}
-    sums_to_add(whole(minute - hour * 60), cell, hours[hour].names, hours[hour].by)
+    list_sums(whole(minute - hour * 60), cell, hours[hour].names, hours[hour].by)
   end
   for hour, fields in pairs(hours) do
     local key = root .. ':t' .. whole(hour) .. ':' .. name
-    prepare(plan, key, fields.names, fields.by, #fields.names)
+    plan_write(plan, key, fields.names, fields.by, #fields.names)
     plan.expiry[key] = ((hour + 1) * 60 + timeline_minutes) * 60
   end
 end
 
--- What adding bodies comes to: `taken` of them, from the first on, and what is to be written.
--- Where `corrupt` is set it is a key that does not hold what was written there, and nothing may be.
-local function plan_of(root, bodies, is_member, at_ms, timeline_minutes, log_key)
+-- Plans the writes that add the first `taken` bodies. Where `corrupt` is set, the key of that name does not
+-- hold what these scripts write, and nothing may be written.
+local function plan_compaction(root, bodies, is_member, at_ms, timeline_minutes, wal_key)
   local plan = {writes = {}, expiry = {}, taken = 0}
-  local of_pairs, taken, overflow = merged(bodies, is_member, math.floor(at_ms / 60000), timeline_minutes)
+  local of_pairs, taken, overflow = merge_bodies(bodies, is_member, math.floor(at_ms / 60000), timeline_minutes)
   if not of_pairs then
-    plan.corrupt = log_key
+    plan.corrupt = wal_key
     return plan
   end
   plan.taken = taken
   local group_names = {}
-  for name, series in pairs(all_series(of_pairs)) do
-    fields_of(series, group_names)
-    prepare(plan, root .. ':s:' .. name, series.names, series.by, series.numbers)
-    prepare_minutes(plan, root, name, series.minutes, timeline_minutes)
+  for name, series in pairs(build_series(of_pairs)) do
+    list_fields(series, group_names)
+    plan_write(plan, root .. ':s:' .. name, series.names, series.by, series.numbers)
+    plan_minutes(plan, root, name, series.minutes, timeline_minutes)
   end
-  if overflow > 0 then prepare(plan, root .. ':meta', {'overflow'}, {overflow}, 1) end
+  if overflow > 0 then plan_write(plan, root .. ':meta', {'overflow'}, {overflow}, 1) end
   return plan
 end
 
-local function carry_out(plan)
+local function apply_plan(plan)
   for _, write in ipairs(plan.writes) do redis.call('HSET', unpack(write)) end
   for key, at in pairs(plan.expiry) do redis.call('EXPIREAT', key, whole(at)) end
 end

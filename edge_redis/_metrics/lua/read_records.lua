@@ -1,14 +1,14 @@
 -- Read the latest records of a stream, backwards from a position.
--- KEYS[1] generation  string  the generation; absent means 0
--- KEYS[2] root        prefix  of the generations' keys
+-- KEYS[1] epoch  string  the current epoch; absent means 0
+-- KEYS[2] root   prefix  of the epochs' keys
 -- ARGV[1] before   string   the id of the entry to begin before; empty to begin with the newest
 -- ARGV[2] records  integer  how many are wanted
 -- ARGV[3] stream   string   recent or errors
 -- Reply: an array: the position to go on from (empty where there is nothing older), then the
---   entries, newest first; when they hold fewer than were wanted, the rest is further on
+--   entries, newest first; when they hold fewer records than were wanted, older entries hold the rest
 -- Invariant: nothing is written
 -- Repeat: idempotent
--- include: series
+-- include: epoch
 local MAX_ENTRIES = 250
 local root = current_root(KEYS[1], KEYS[2])
 local wanted = tonumber(ARGV[2])

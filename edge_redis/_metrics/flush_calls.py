@@ -1,0 +1,75 @@
+"""The calls of the flush script that deliver a batch, each within its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final, NamedTuple
+
+from edge_redis._metrics import record_stream
+from edge_redis._metrics.columns import Columns
+from edge_redis._metrics.keys import pair_name
+from edge_redis._metrics.totals import MAX_UPDATES, Part, Totals, encode_body
+
+MAX_CHUNKS: Final = 6
+"""Entries of records in one call: the 1,000 of a flush, and those of them that failed."""
+
+
+class Chunk(NamedTuple):
+    """One entry of records, and the stream to which it goes."""
+
+    stream: str
+    records: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlushCall:
+    """One call of the flush script: always sent with this sequence number and this content."""
+
+    sequence: int
+    epoch: str
+    """The epoch that the first call of the batch found; empty in that call."""
+    pair_names: Sequence[str]
+    """Of the pairs in the body."""
+    body: str
+    chunks: Sequence[Chunk]
+
+
+def split_calls(totals: Totals, recent: Columns, failed: Columns, sequence: int) -> tuple[FlushCall, ...]:
+    """Return the calls that deliver a batch; the first has the number that follows ``sequence``."""
+    chunks = chain(_split_chunks("recent", recent), _split_chunks("errors", failed))
+    calls: list[FlushCall] = []
+    overflow = totals.overflow
+    for number, (parts, some) in enumerate(_load_calls(totals, chunks), sequence + 1):
+        names = dict.fromkeys(pair_name(part.function_id, part.node_id) for part in parts)
+        calls.append(FlushCall(number, "", list(names), encode_body(overflow, parts), some))
+        overflow = 0
+    return tuple(calls)
+
+
+def _split_chunks(stream: str, columns: Columns) -> Iterator[Chunk]:
+    return (Chunk(stream, count, body) for count, body in record_stream.split_entries(columns))
+
+
+def _load_calls(totals: Totals, chunks: Iterator[Chunk]) -> Iterator[tuple[list[Part], list[Chunk]]]:
+    """Yield the load of each call: some parts and some records, each within its bound."""
+    for parts in _group_parts(totals.split()):
+        yield parts, list(islice(chunks, MAX_CHUNKS))
+    while rest := list(islice(chunks, MAX_CHUNKS)):
+        yield [], rest
+
+
+def _group_parts(parts: Iterator[Part]) -> Iterator[list[Part]]:
+    """Yield as many parts at a time as one call may carry."""
+    group: list[Part] = []
+    updates = 0
+    for part in parts:
+        if updates + part.updates > MAX_UPDATES and group:
+            yield group
+            group, updates = [], 0
+        group.append(part)
+        updates += part.updates
+    if group:
+        yield group

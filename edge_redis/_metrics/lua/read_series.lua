@@ -1,0 +1,27 @@
+-- Read some series.
+-- KEYS[1] epoch  string  the current epoch; absent means 0
+-- KEYS[2] root   prefix  of the epochs' keys
+-- ARGV[1] buckets    integer  1 to read them, 0 for the sums alone
+-- ARGV[2] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
+-- ARGV[3..] series   string   their names
+-- Reply: an array with one entry a series: {field, value, ...}, or for the sums alone one text, n e w ms ns,
+--   which a client reads in a fraction of the time; or {'WAL', writer...} where logs must be compacted first
+-- Invariant: nothing is written
+-- Repeat: idempotent
+-- include: epoch
+-- include: wal
+local root = current_root(KEYS[1], KEYS[2])
+local uncompacted = ARGV[2] == '0' and find_uncompacted(root)
+if uncompacted then return uncompacted end
+local reply = {}
+for at = 3, #ARGV do
+  local key = root .. ':s:' .. ARGV[at]
+  if ARGV[1] == '1' then
+    reply[#reply + 1] = redis.call('HGETALL', key)
+  else
+    local sums = redis.call('HMGET', key, 'n', 'e', 'w', 'ms', 'ns')
+    for number = 1, 5 do sums[number] = sums[number] or '0' end
+    reply[#reply + 1] = table.concat(sums, ' ')
+  end
+end
+return reply

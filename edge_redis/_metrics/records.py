@@ -1,0 +1,74 @@
+"""Validation of invocation records, when they are recorded: a batch then holds valid ones only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from edge_redis._core import validation
+from edge_redis._metrics.sketch import MAX_DURATION_MS
+from edge_redis.models import InvocationRecord
+
+MAX_ERROR_CHARS: Final = 1000
+"""Longer error texts are cut: thousands of them stay in Redis."""
+
+_MAX_KNOWN_PAIRS: Final = 20_000
+
+
+class RecordValidator:
+    """Validates records, and remembers the (function, node) pairs of valid ones."""
+
+    __slots__ = ("known_pairs",)
+
+    def __init__(self) -> None:
+        self.known_pairs: set[tuple[str, str]] = set()
+
+    def validate(self, record: InvocationRecord) -> InvocationRecord:
+        """Return the record with its time in UTC and its error cut to length.
+
+        Raises:
+            InvalidTypeError, InvalidArgumentError: a field of the record is not valid.
+
+        """
+        valid = validate_record(record)
+        if len(self.known_pairs) >= _MAX_KNOWN_PAIRS:
+            self.known_pairs.clear()
+        self.known_pairs.add((valid.function_id, valid.node_id))
+        return valid
+
+
+def is_plain(error: str) -> bool:
+    """Return whether an error's text can be stored without further checks."""
+    return type(error) is str and error.isascii() and len(error) <= MAX_ERROR_CHARS
+
+
+def validate_record(record: InvocationRecord) -> InvocationRecord:
+    """Return a valid record, every field checked; see ``RecordValidator.validate``."""
+    validation.instance("record", record, InvocationRecord)
+    return InvocationRecord(
+        validation.identifier("function_id", record.function_id),
+        validation.identifier("node_id", record.node_id),
+        validate_duration(record.duration_ms),
+        validation.instance("success", record.success, bool),
+        normalize_time(record.timestamp),
+        validation.text("error", record.error)[:MAX_ERROR_CHARS],
+    )
+
+
+def validate_duration(value: object) -> float:
+    """Return a duration in milliseconds that can be counted."""
+    duration = float(validation.non_negative("duration_ms", value))
+    if duration > MAX_DURATION_MS:
+        raise validation.value_error("duration_ms", value, f"must be at most {MAX_DURATION_MS:.0f} ms")
+    return duration
+
+
+def normalize_time(value: object) -> datetime:
+    """Return a time in UTC; a naive one is taken as UTC."""
+    time: datetime = validation.instance("timestamp", value, datetime)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise validation.value_error("timestamp", value, "must be between the years 1 and 9999 in UTC") from error

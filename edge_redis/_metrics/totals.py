@@ -1,0 +1,209 @@
+"""The sums that a batch of records adds to the series of its (function, node) pairs.
+
+The compaction script derives the other series (a function's, a node's, all) from the pairs, so
+that a pair which is counted under ``_other`` is so in every one of them.
+
+A *body* is the sums that one flush call adds, as the scripts read them: the JSON text
+``[overflow, parts]``, each part ``[function, node, errors, slow, ms, ns, [bucket, ...], [its
+count, ...], [minute, count, errors, slow, ms, ns, ...], fields]``, where ``fields`` is about how
+many fields of the pair's own keys change.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from edge_redis._metrics.columns import Columns, Pair
+from edge_redis._metrics.keys import OTHER
+from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, GROUP, SMALLEST_MS, ZERO_INDEX
+
+NS_PER_MS: Final = 1_000_000
+MAX_UPDATES: Final = 500
+"""Fields of its pairs' own series that one call adds to; with the three others of each pair, four times as many."""
+
+_SUMS: Final = 5  # fields of sums: the count, the failures, the slow ones, and two for the sum of durations
+_FEW: Final = 8  # so many are counted one by one in the time that a Counter takes to be made
+_MINUTE: Final = 60.0
+_ROUNDER: Final = 1.5 * 2.0**52
+_ROUNDS_UNDER: Final = 2.0**51
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Part(NamedTuple):
+    """The sums that one call adds to one pair; see the top of the file."""
+
+    function_id: str
+    node_id: str
+    errors: int
+    slow: int
+    ms: int
+    ns: int
+    buckets: list[int]
+    counts: list[int]
+    minutes: list[int]
+    updates: int
+
+
+def encode_body(overflow: int, parts: Sequence[Part]) -> str:
+    """Return the body of a call; empty where it adds nothing."""
+    return _encode([overflow, parts]) if parts or overflow else ""
+
+
+class PairTotals:
+    """Sums of one pair's invocations. Durations are summed in whole nanoseconds, so sums are exact."""
+
+    __slots__ = ("buckets", "errors", "minutes", "ns", "slow")
+
+    def __init__(self) -> None:
+        self.errors = 0
+        self.slow = 0
+        self.ns = 0
+        self.buckets: dict[int, int] = {}
+        self.minutes: dict[int, Sequence[int]] = {}
+
+    def add(self, minute: int, durations: Sequence[float], failed: int, slow: int) -> None:
+        """Add invocations of one minute: their durations, how many failed, and how many were slow."""
+        ns = _sum_nanoseconds(durations)
+        self._count_buckets(_bucket_indexes(durations))
+        self.ns += ns
+        self.errors += failed
+        self.slow += slow
+        self._add_minute(minute, (len(durations), failed, slow, ns))
+
+    def _count_buckets(self, indexes: list[int]) -> None:
+        if len(indexes) > _FEW and not self.buckets:
+            self.buckets.update(Counter(indexes))
+            return
+        buckets = self.buckets
+        for index in indexes:
+            buckets[index] = buckets.get(index, 0) + 1
+
+    def _add_minute(self, minute: int, added: Sequence[int]) -> None:
+        known = self.minutes.get(minute)
+        self.minutes[minute] = added if known is None else [a + b for a, b in zip(known, added, strict=True)]
+
+    def merge(self, other: PairTotals, max_minutes: int) -> PairTotals:
+        """Return the sum of both, with the latest ``max_minutes`` minutes."""
+        total = PairTotals()
+        total.errors = self.errors + other.errors
+        total.slow = self.slow + other.slow
+        total.ns = self.ns + other.ns
+        total.buckets = dict(self.buckets)
+        for index, count in other.buckets.items():
+            total.buckets[index] = total.buckets.get(index, 0) + count
+        total.minutes = dict(self.minutes)
+        for minute, sums in other.minutes.items():
+            total._add_minute(minute, sums)
+        for minute in sorted(total.minutes)[:-max_minutes]:  # they would expire before the server is back
+            del total.minutes[minute]
+        return total
+
+    def split(self, pair: Pair) -> Iterator[Part]:
+        """Yield parts, none over ``MAX_UPDATES`` fields. The sums and the buckets go with the first."""
+        sums = (self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
+        buckets, counts = list(self.buckets), list(self.buckets.values())
+        fields = min(len(buckets), (max(buckets) - min(buckets)) // GROUP + 1)
+        minutes = iter(self.minutes.items())
+        while some := list(islice(minutes, (MAX_UPDATES - _SUMS - fields) // _SUMS)):
+            cells = [number for minute, (*first, ns) in some for number in (minute, *first, *divmod(ns, NS_PER_MS))]
+            yield Part(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some))
+            sums, buckets, counts, fields = (0, 0, 0, 0), [], [], 0
+
+
+def _sum_nanoseconds(durations: Sequence[float]) -> int:
+    """Return the sum of durations in ms, each rounded to whole nanoseconds."""
+    if max(durations) * len(durations) * NS_PER_MS < _ROUNDS_UNDER:
+        # Adding and subtracting 1.5 * 2^52 leaves no bits for a fraction: it rounds, in a third of the time of
+        # round(). All is below 2^51 here, so every sum of these whole numbers is exact.
+        return int(sum([duration * NS_PER_MS + _ROUNDER - _ROUNDER for duration in durations]))
+    return sum([round(duration * NS_PER_MS) for duration in durations])
+
+
+def _bucket_indexes(durations: Sequence[float]) -> list[int]:
+    """Return the bucket of each duration, without the call of ``sketch.bucket_index`` that is half of its time."""
+    ceil, log2 = math.ceil, math.log2
+    if min(durations) >= SMALLEST_MS:
+        return [ceil(log2(duration) * BUCKETS_PER_DOUBLING) - 1 for duration in durations]
+    return [
+        ceil(log2(duration) * BUCKETS_PER_DOUBLING) - 1 if duration >= SMALLEST_MS else ZERO_INDEX
+        for duration in durations
+    ]
+
+
+class Totals:
+    """The sums of many pairs, in the order in which the pairs first came. Never changed once made."""
+
+    __slots__ = ("overflow", "pairs")
+
+    def __init__(self, pairs: Mapping[Pair, PairTotals] | None = None, overflow: int = 0) -> None:
+        self.pairs: Mapping[Pair, PairTotals] = {} if pairs is None else pairs
+        self.overflow = overflow
+
+    def merge(self, more: Totals, *, max_pairs: int, max_minutes: int) -> Totals:
+        """Return the sum of both: pairs past ``max_pairs`` under ``_other``, the latest ``max_minutes`` of each."""
+        if not self.pairs:
+            return more
+        pairs, overflow = dict(self.pairs), self.overflow + more.overflow
+        for pair, added in more.pairs.items():
+            place = pair
+            if pair not in pairs and len(pairs) >= max_pairs:
+                overflow += sum(added.buckets.values())
+                place = (OTHER, OTHER)
+            known = pairs.get(place)
+            pairs[place] = added if known is None else known.merge(added, max_minutes)
+        return Totals(pairs, overflow)
+
+    def split(self) -> Iterator[Part]:
+        """Yield the parts of every pair, in order: the first pairs get the series that are left."""
+        for pair, totals in self.pairs.items():
+            yield from totals.split(pair)
+
+
+def sum_records(columns: Columns, slow_ms: float) -> Totals:
+    """Return the sums of these records. A success that took longer than ``slow_ms`` was slow."""
+    timestamps = columns.timestamps
+    first, last = min(timestamps) // _MINUTE, max(timestamps) // _MINUTE
+    pairs: dict[Pair, PairTotals] = {}
+    if first == last:  # as a rule
+        _add_minute(pairs, int(first), columns, slow_ms)
+        return Totals(pairs)
+    for pair in columns.pairs:  # in the order in which they came, whatever their minutes
+        if pair not in pairs:
+            pairs[pair] = PairTotals()
+    by_minute: defaultdict[float, list[int]] = defaultdict(list)
+    for at, timestamp in enumerate(timestamps):
+        by_minute[timestamp // _MINUTE].append(at)
+    for minute, places in by_minute.items():
+        _add_minute(pairs, int(minute), columns.select(places), slow_ms)
+    return Totals(pairs)
+
+
+def _add_minute(pairs: dict[Pair, PairTotals], minute: int, columns: Columns, slow_ms: float) -> None:
+    durations: defaultdict[Pair, list[float]] = defaultdict(list)
+    for pair, duration in zip(columns.pairs, columns.durations, strict=True):
+        durations[pair].append(duration)
+    failed = Counter([columns.pairs[at] for at in columns.find_failures()])
+    slow = _count_slow(columns, slow_ms)
+    for pair, some in durations.items():
+        totals = pairs.get(pair)
+        if totals is None:
+            totals = pairs[pair] = PairTotals()
+        totals.add(minute, some, failed[pair], slow[pair])
+
+
+def _count_slow(columns: Columns, slow_ms: float) -> Counter[Pair]:
+    if max(columns.durations) <= slow_ms:
+        return Counter()
+    return Counter(
+        [
+            pair
+            for pair, record in zip(columns.pairs, columns.records, strict=True)
+            if record.success and record.duration_ms > slow_ms
+        ]
+    )

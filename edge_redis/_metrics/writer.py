@@ -1,0 +1,202 @@
+"""Recording, and the delivery of what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from edge_redis._core import validation
+from edge_redis._core.operation import Batch, Operation, Sleep
+from edge_redis._metrics.buffer import Buffer
+from edge_redis._metrics.config import MetricsConfig
+from edge_redis._metrics.flush_calls import FlushCall
+from edge_redis._metrics.records import RecordValidator, is_plain
+from edge_redis._metrics.scripts import MAX_WAL_BODIES, MetricsScripts, Uncompacted
+from edge_redis._metrics.sketch import MAX_DURATION_MS
+from edge_redis.errors import StoreError
+from edge_redis.models import InvocationRecord
+
+T = TypeVar("T")
+
+_WAIT_SECONDS: Final = 0.001
+_MAX_WAITS: Final = 1000
+
+
+class Read(Protocol[T]):
+    """Builds a read; with ``compacted`` of what is there, whatever is left in write-ahead logs."""
+
+    def __call__(self, *, compacted: bool) -> Operation[T | Uncompacted]:
+        """Return the read."""
+
+
+class Writer:
+    """Buffers the records of this process, and delivers them.
+
+    ``thread_id`` identifies the calling thread; ``blocks_thread`` says that waiting blocks it.
+    """
+
+    def __init__(
+        self,
+        scripts: MetricsScripts,
+        config: MetricsConfig,
+        buffer: Buffer,
+        *,
+        thread_id: Callable[[], int],
+        blocks_thread: bool,
+    ) -> None:
+        self.buffer = buffer
+        self._scripts = scripts
+        self._config = config
+        self._thread_id = thread_id
+        self._blocks_thread = blocks_thread
+        self._validator = RecordValidator()
+        self._known_pairs = self._validator.known_pairs
+        self._flush_every = config.flush_every
+
+    def append(self, record: InvocationRecord) -> bool:
+        """Validate and buffer a record; return whether ``flush_if_due`` is to be called.
+
+        This is the hot path, so the checks are written out: a record of a known pair whose fields
+        are all of the exact types is valid as it is, any other goes through the validator.
+        """
+        buffer = self.buffer
+        records = buffer.records
+        records[next(buffer.numbers)] = record if self._is_valid(record) else self._validator.validate(record)
+        return len(records) + buffer.latest.unacknowledged >= self._flush_every
+
+    def _is_valid(self, record: InvocationRecord) -> bool:
+        try:
+            return (
+                type(record) is InvocationRecord
+                and type(record.duration_ms) is float
+                and 0.0 <= record.duration_ms <= MAX_DURATION_MS
+                and (record.success is True or record.success is False)
+                and type(record.timestamp) is datetime
+                and record.timestamp.tzinfo is UTC
+                and (record.error == "" or is_plain(record.error))
+                and (record.function_id, record.node_id) in self._known_pairs
+            )
+        except TypeError:  # an id that cannot even be hashed
+            return False
+
+    def append_many(self, records: Iterable[InvocationRecord]) -> bool:
+        """Validate all records, then buffer them; return whether ``flush_if_due`` is to be called."""
+        if not isinstance(records, Iterable):
+            raise validation.type_error("records", records, "an iterable of InvocationRecord")
+        is_valid, validate = self._is_valid, self._validator.validate
+        self.buffer.append_many([record if is_valid(record) else validate(record) for record in records])
+        return self.buffer.pending >= self._flush_every
+
+    async def flush_if_due(self) -> None:
+        """Deliver where ``flush_every`` records are pending.
+
+        A StoreError is raised with ``flush_every=1`` only. Otherwise the records are kept, and are
+        only added up until a tick, a query or a flush has reached the server again.
+        """
+        if self._flush_every == 1:
+            await self.flush()
+            return
+        await self._wait_for_senders()
+        if self.buffer.is_failing:
+            self.aggregate()
+        elif self._is_due():
+            with suppress(StoreError):  # the records are kept, and the next tick logs the error
+                await self._deliver(compact=False)
+
+    def _is_due(self) -> bool:
+        return self.buffer.pending >= self._flush_every
+
+    async def _wait_for_senders(self) -> None:
+        """Wait while others send, so that callers cannot record faster than the server takes."""
+        senders = self.buffer.senders
+        for _ in range(_MAX_WAITS):
+            if self.buffer.is_failing or not self._is_due() or not self._has_others(senders):
+                return
+            await Sleep(_WAIT_SECONDS)
+        senders.clear()  # a sender that was interrupted before it could sign off
+
+    def _has_others(self, senders: dict[object, int]) -> bool:
+        """Return whether a call is under way that can end while this caller waits.
+
+        A blocking caller that finds its own thread among the senders runs in a signal handler on
+        top of that sender, which cannot go on before this caller returns.
+        """
+        if not senders or not self._blocks_thread:
+            return bool(senders)
+        own = self._thread_id()
+        return any(thread != own for thread in list(senders.values()))
+
+    async def flush(self) -> None:
+        """Deliver what this process has recorded so far.
+
+        Raises:
+            StoreError: the server could not take it; it is kept, and sent again with the next flush.
+
+        """
+        await self._deliver(compact=True)
+        if self.buffer.has_uncompacted:
+            self.buffer.has_uncompacted = False
+            await self._compact(self.buffer.writer_id)
+
+    async def _deliver(self, *, compact: bool) -> None:
+        """Deliver; without ``compact`` the server may leave the batch in the write-ahead log."""
+        last = self.aggregate()
+        while (call := self._next_call(last)) is not None:
+            await self._send(call, (), compact=compact)
+
+    async def run_after_flush(self, operation: Operation[T]) -> T:
+        """Run an operation after a flush, in one round trip where one call delivers everything."""
+        buffer = self.buffer
+        last = self.aggregate() if buffer.pending else 0
+        while (call := self._next_call(last)) is not None:
+            if buffer.is_last(call, last):
+                result: T = (await self._send(call, [operation]))[0]
+                return result
+            await self._send(call, ())
+        return await operation
+
+    async def read(self, read: Read[T]) -> T:
+        """Run a read after a flush, and again where write-ahead logs had to be compacted first."""
+        found = await self.run_after_flush(read(compacted=False))
+        if not isinstance(found, Uncompacted):
+            return found
+        for writer_id in found.writers:
+            await self._compact(writer_id)
+        return cast("T", (await read(compacted=True)))
+
+    async def _compact(self, writer_id: str) -> None:
+        """Add up what a writer's log holds at this moment; the writer may append more meanwhile."""
+        for _ in range(MAX_WAL_BODIES):
+            if not (await self._scripts.compact(writer_id)):
+                return
+
+    def _next_call(self, last: int) -> FlushCall | None:
+        return None if self.buffer.is_delivered(last) else self.buffer.next_call()
+
+    async def _send(self, call: FlushCall, behind: Sequence[Operation[Any]], *, compact: bool = True) -> list[Any]:
+        """Send a call with the operations ``behind`` it; return their results."""
+        buffer = self.buffer
+        flush: Operation[Any] = self._scripts.flush(call, buffer.writer_id, compact=compact)
+        buffer.has_uncompacted |= not compact
+        results: list[Any] = []
+        sender = object()
+        try:
+            buffer.senders[sender] = self._thread_id()
+            if behind:
+                epoch, *results = await Batch([flush, *behind], ordered=True)
+            else:  # which costs a client less than a batch of one
+                epoch = await flush
+            buffer.is_failing = False
+        except StoreError:
+            buffer.is_failing = True
+            raise
+        finally:
+            buffer.senders.pop(sender, None)
+        buffer.acknowledge(call, epoch)
+        return results
+
+    def aggregate(self) -> int:
+        """Add up what was recorded since the last time; return how many records there ever were."""
+        return self.buffer.aggregate(self._config)
