@@ -179,13 +179,13 @@ class Transition:
 
     ``state`` is one of
 
-    - "suspected" (silent for too long, to be confirmed: HealthWatch with a suspicion);
+    - "suspected" (its heartbeats are missing, to be confirmed: HealthWatch with ``suspicion_seconds`` or ``confirm``);
     - "unhealthy", "recovered" (healthy after unhealthy);
-    - "maintenance" (the node's status: until it ends, nothing else is told of the node),
+    - "maintenance" (the node's status: until it ends, the node has no other transitions),
       "healthy" (after maintenance, flapping or a suspicion);
     - "flapping";
-    - "forgotten" (removed after a long silence);
-    - "silence" and "silence_over", of no node: most of the fleet went silent together, and came back.
+    - "removed" (after a long time without a heartbeat);
+    - "mass_outage" and "mass_outage_over", of no node: the heartbeats of most nodes are missing together, or came back.
 
     ``previous`` is the state before, "unknown" where there was none. ``position`` is the entry's
     place in the stream.
@@ -201,22 +201,22 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class WatchRound:
-    """What one round of a HealthWatch did.
+    """The result of one round of a HealthWatch.
 
-    Where ``leader`` is false another watch is on duty, and all the rest is zero. ``fence`` numbers
-    the turns of duty. ``suspected``: silent nodes whose death is not confirmed. ``grace``: the server
-    had been away, so that no silence counts yet.
-    ``silence``: most of the fleet is silent, and verdicts on the silent are withheld.
+    Where ``leader`` is false another watch leads, and all the rest is zero. ``term`` numbers the leaders'
+    terms. ``suspected``: nodes whose heartbeats are missing and whose death is not confirmed. ``removed``: nodes
+    removed after ``retention_seconds``. ``grace``: the server had been away, so that missing heartbeats do not count
+    yet. ``mass_outage``: the heartbeats of most nodes are missing, and verdicts on these nodes are deferred.
     """
 
     leader: bool
-    fence: int = 0
+    term: int = 0
     checked: int = 0
     unhealthy: int = 0
     suspected: int = 0
-    forgotten: int = 0
+    removed: int = 0
     grace: bool = False
-    silence: bool = False
+    mass_outage: bool = False
 
 
 @dataclass(frozen=True, slots=True)

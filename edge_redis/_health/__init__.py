@@ -1,1 +1,1 @@
-"""Nodes, heartbeats, checks and their history: the subject of HealthMonitor."""
+"""Nodes, heartbeats, checks and their history: what HealthMonitor, HealthWatch and TransitionRelay do."""

@@ -1,145 +1,110 @@
-"""The health of one namespace's nodes: the registry, the checks, and what is read from them."""
+"""What HealthMonitor does, as coroutines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Iterable
+from typing import Any
 
 from edge_redis._core import validation
-from edge_redis._core.operation import Batch, Operation, command
-from edge_redis._health import ages, flapping, recovery, verdicts
-from edge_redis._health.checks import MAX_HISTORY
-from edge_redis._health.flapping import FlapThresholds
-from edge_redis._health.fleet import Fleet
-from edge_redis._health.registry import Clock
-from edge_redis._health.transition_reader import Follower
-from edge_redis._health.transitions import Entry, from_entry
-from edge_redis.models import HealthCheck, Transition
+from edge_redis._core.component import Component
+from edge_redis._core.operation import Batch
+from edge_redis._health import recommendation
+from edge_redis._health.checker import Checker
+from edge_redis._health.config import HealthConfig
+from edge_redis._health.flapping import FLAPPING_WINDOW, FlapDetector
+from edge_redis._health.history import History
+from edge_redis._health.keys import HealthKeys
+from edge_redis._health.registry import Registry
+from edge_redis._health.transition_reader import TransitionReader
+from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
 
-MAX_TRANSITIONS_READ: Final = 100_000
-_STREAM_PAGE: Final = 500
 
+class Health(Component):
+    """The operations of a HealthMonitor, which documents them."""
 
-class Health(Fleet):
-    """Everything that HealthMonitor offers, as steps."""
+    def __init__(self, config: HealthConfig, *, namespace: str = "default") -> None:
+        self._keys = HealthKeys(namespace)
+        self._config = config
+        self._registry = Registry(self._keys, config)
+        self._checker = Checker(self._keys, config, self._registry)
+        self._history = History(self._keys, config)
+        self._flap_detector = FlapDetector(config.flap_detector)
 
-    def __init__(
-        self,
-        heartbeat_timeout_seconds: float = 60.0,
-        *,
-        namespace: str = "default",
-        max_history: int = 100,
-        max_transitions: int = 10_000,
-        detector: str = "timeout",
-        phi_threshold: float = 8.0,
-        flap_detector: FlapThresholds | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        super().__init__(
-            heartbeat_timeout_seconds,
-            namespace=namespace,
-            max_history=max_history,
-            max_transitions=max_transitions,
-            detector=detector,
-            phi_threshold=phi_threshold,
-            clock=clock,
-        )
-        if flap_detector is not None:
-            least = validation.instance("flap_detector", flap_detector, FlapThresholds).window
-            validation.integer("max_history, which a flap_detector reads,", max_history, least=least)
-        self._flap_detector = flap_detector
+    async def register(self, node: EdgeNode) -> None:
+        """Add a node, or replace its record."""
+        await self._registry.register(node)
 
-    def get_history(self, node_id: str, limit: int = 10) -> Operation[list[HealthCheck]]:
-        """Return a node's newest ``limit`` checks, oldest first; none where it was never checked.
+    async def deregister(self, node_id: str) -> bool:
+        """Remove a node and its history; whether it was registered."""
+        return await self._registry.deregister(node_id)
 
-        What does not decode in Redis is left out.
-        """
-        name = validation.identifier("node id", node_id)
-        last = validation.integer("limit", limit, least=1) - 1
-        return command(
-            lambda lines: verdicts.from_history(name, lines),
-            "LRANGE",
-            self._keys.history(name),
-            0,
-            min(last, MAX_HISTORY),
-        )
+    async def get_node(self, node_id: str) -> EdgeNode | None:
+        """Return a registered node, or None."""
+        return await self._registry.get_node(node_id)
 
-    async def detect_flapping(self, node_id: str, window: int = 10) -> bool:
-        """Whether the node's last ``window`` checks hold three or more changes of verdict.
+    async def nodes(self, status: EdgeNodeStatus | None = None) -> list[EdgeNode]:
+        """Return the registered nodes."""
+        return await self._registry.nodes(status)
 
-        A monitor made with a ``flap_detector`` goes by that instead, over the whole history kept.
-        """
+    def heartbeat(
+        self, node: EdgeNode | str, status: EdgeNodeStatus | None = None, resources: ResourceUsage | None = None
+    ) -> Awaitable[bool]:
+        """Record a heartbeat; whether the node is registered."""
+        return self._registry.heartbeat(node, status, resources)
+
+    async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
+        """Record many heartbeats; for each id whether it is registered."""
+        return await self._registry.heartbeat_many(nodes)
+
+    async def stale(self, seconds: float | None = None, limit: int = 1000) -> list[str]:
+        """Return the ids without a recent heartbeat."""
+        return await self._registry.stale(seconds, limit)
+
+    async def remove_stale(self, older_than_seconds: float) -> int:
+        """Remove the nodes without a recent heartbeat; return how many."""
+        return await self._registry.remove_stale(older_than_seconds)
+
+    async def check_node(self, node: EdgeNode | str) -> HealthCheck:
+        """Check one node."""
+        return await self._checker.check_node(node)
+
+    async def check_cluster(self, nodes: Iterable[EdgeNode | str] | None = None) -> dict[str, Any]:
+        """Check many nodes."""
+        return await self._checker.check_cluster(nodes)
+
+    async def get_history(self, node_id: str, limit: int = 10) -> list[HealthCheck]:
+        """Return a node's newest checks, oldest first."""
+        return await self._history.checks(node_id, limit)
+
+    async def detect_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> bool:
+        """Whether a node flaps."""
         validation.integer("window", window, least=1)
-        checks = await self.get_history(node_id, self._max_history if self._flap_detector else window)
-        return self._flaps([found.healthy for found in checks], window)
-
-    def _flaps(
-        self, verdicts: Sequence[bool], window: int = recovery.FLAPPING_WINDOW, *, was: bool | None = None
-    ) -> bool:
-        if self._flap_detector:
-            return self._flap_detector.is_flapping(verdicts, was=was)
-        return flapping.is_flapping(verdicts, window)
-
-    def _flap_reason(self, verdicts: Sequence[bool]) -> str:
-        if self._flap_detector:
-            return self._flap_detector.reason(verdicts)
-        return flapping.reason(verdicts, recovery.FLAPPING_WINDOW)
+        limit = self._config.max_history if self._config.flap_detector else window
+        checks = await self._history.checks(node_id, limit)
+        return self._flap_detector.is_flapping([found.healthy for found in checks], window)
 
     async def get_recovery_recommendation(self, node_id: str) -> str:
-        """Return what to do about a node.
-
-        It is the first of these that holds:
-
-        1. "No data": it was never checked;
-        2. "Reboot node (flapping detected)": ``detect_flapping`` says so of the last ten checks;
-        3. "Decommission node (offline > 1h)": the last five checks (all, where there are fewer) are
-           all unhealthy, and at the newest the heartbeat was over an hour old;
-        4. "Investigate connectivity (stale heartbeat)": one of these five is unhealthy;
-        5. "Normal".
-        """
-        flaps = await self.detect_flapping(node_id, recovery.FLAPPING_WINDOW)
-        checks = await self.get_history(node_id, recovery.DECIDING_CHECKS)
-        return recovery.recommend(checks, flapping=flaps)
+        """Return the recommendation for a node."""
+        flaps = await self.detect_flapping(node_id)
+        checks = await self._history.checks(node_id, recommendation.DECIDING_CHECKS)
+        return recommendation.recommend(checks, flapping=flaps)
 
     async def heartbeat_age(self, node_id: str) -> dict[str, Any]:
-        """Return how old the node's heartbeat was at the checks kept: count, p50, p95, p99, max, in milliseconds."""
-        checks = await self.get_history(node_id, self._max_history)
-        return ages.statistics([found.latency_ms for found in checks])
-
-    async def summary(self) -> dict[str, Any]:
-        """Return monitored_nodes (registered now), total_checks (ever made) and timeout_seconds."""
-        nodes, checks = await Batch(
-            [
-                command(int, "ZCARD", self._keys.beats),
-                command(lambda count: int(count or 0), "HGET", self._keys.totals, "total_checks"),
-            ]
-        )
-        return {"monitored_nodes": nodes, "total_checks": checks, "timeout_seconds": self._timeout}
+        """Return statistics of the heartbeat's age at a node's checks."""
+        return await self._history.heartbeat_age(node_id)
 
     async def transitions(self, limit: int = 100, node_id: str | None = None) -> list[Transition]:
-        """Return the newest ``limit`` changes of state, oldest first, of one node where it is given.
+        """Return the newest transitions, oldest first."""
+        return await self._history.transitions(limit, node_id)
 
-        Changes are kept in a stream of about ``max_transitions`` entries, oldest dropped first.
-        """
-        validation.integer("limit", limit, least=1, most=MAX_TRANSITIONS_READ)
-        wanted = None if node_id is None else validation.identifier("node id", node_id)
-        found: list[Transition] = []
-        end = "+"
-        while True:
-            page = await self._transitions_before(end)
-            found.extend(_matching(page, wanted))
-            if len(page) < _STREAM_PAGE or len(found) >= limit:
-                return found[:limit][::-1]
-            end = "(" + page[-1][0].decode()
+    async def summary(self) -> dict[str, Any]:
+        """Return the number of nodes and of checks, and the timeout."""
+        nodes, checks = await Batch([self._registry.count(), self._history.total_checks()])
+        timeout = self._config.heartbeat_timeout_seconds
+        return {"monitored_nodes": nodes, "total_checks": checks, "timeout_seconds": timeout}
 
-    def follow(self, position: str | None, node_id: str | None, timeout: float | None, poll_seconds: float) -> Follower:
+    def read_transitions(
+        self, position: str | None, node_id: str | None, timeout: float | None, poll_seconds: float
+    ) -> TransitionReader:
         """Return a reader of the transitions after ``position``."""
-        return Follower(self._keys, position, node_id, timeout, poll_seconds)
-
-    def _transitions_before(self, end: str) -> Operation[Sequence[Entry]]:
-        return command(list[Entry], "XREVRANGE", self._keys.transitions, end, "-", "COUNT", _STREAM_PAGE)
-
-
-def _matching(entries: Iterable[Entry], node_id: str | None) -> list[Transition]:
-    decoded = (from_entry(entry) for entry in entries)
-    return [change for change in decoded if change is not None and node_id in (None, change.node_id)]
+        return TransitionReader(self._keys, position, node_id, timeout, poll_seconds)

@@ -1,4 +1,4 @@
-"""Whether a node goes up and down: rules over its verdicts, oldest first."""
+"""Rules of flapping, a node that is healthy and unhealthy by turns; verdicts are given oldest first."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ from typing import Final
 from edge_redis._core import validation
 from edge_redis.errors import InvalidArgumentError
 
-FLAPPING_TRANSITIONS: Final = 3
-"""With this many transitions in the window a node is flapping."""
+FLAPPING_CHANGES: Final = 3
+"""A node with this many changes of verdict in the window is flapping."""
+
+FLAPPING_WINDOW: Final = 10
+"""Checks in the window, unless the caller names another."""
 
 _OLDEST_WEIGHT: Final = 0.8
 _NEWEST_WEIGHT: Final = 1.2
 _FULL: Final = 100.0
 
 
-def transitions(verdicts: Sequence[bool]) -> int:
+def count_changes(verdicts: Sequence[bool]) -> int:
     """Return how often neighbouring verdicts differ."""
     return sum(before != after for before, after in pairwise(verdicts))
 
 
 def is_flapping(verdicts: Sequence[bool], window: int) -> bool:
-    """Whether the last ``window`` verdicts hold three or more transitions."""
-    return transitions(verdicts[-window:]) >= FLAPPING_TRANSITIONS
+    """Whether the last ``window`` verdicts hold three or more changes."""
+    return count_changes(verdicts[-window:]) >= FLAPPING_CHANGES
 
 
 def reason(verdicts: Sequence[bool], window: int) -> str:
-    """Return what the rule goes by."""
-    found = transitions(verdicts[-window:])
-    return f"{found} changes of verdict in the last {window} checks, flapping from {FLAPPING_TRANSITIONS}"
+    """Return the rule's finding as text."""
+    found = count_changes(verdicts[-window:])
+    return f"{found} changes of verdict in the last {window} checks, flapping from {FLAPPING_CHANGES}"
 
 
 @dataclass(frozen=True, slots=True)
 class FlapThresholds:
-    """Flapping with one threshold to start and a lower one to stop, so that the state itself does not flap.
+    """A rule of flapping with one threshold to start and a lower one to stop, so that flapping itself does not flap.
 
     Of the last ``window`` checks, the changes of verdict are counted in percent of those possible, the
     newest weighing 1.2, the oldest 0.8, linear in between. Flapping starts at ``start_percent`` and ends
     below ``stop_percent``. This is the rule of Nagios ("Detection and Handling of State Flapping", Nagios
-    Core documentation), over a longer window: on real checks its 21 checks with 50% and 20% missed sites
-    that went down and up over weeks (docs/health.md has the figures).
+    Core documentation) over a longer window: on real checks, Nagios's 21 checks with 50% and 20% missed sites
+    that went down and up for weeks (docs/health.md has the figures).
     """
 
     window: int = 41
@@ -61,7 +64,7 @@ class FlapThresholds:
         """Return the weighted share of changes in the last ``window`` verdicts, 0 to 100."""
         changes = [before != after for before, after in pairwise(verdicts[-self.window :])]
         possible = self.window - 1
-        oldest = possible - len(changes)  # checks that were not made yet count as steady ones
+        oldest = possible - len(changes)  # checks that were not made yet count as unchanged
         step = (_NEWEST_WEIGHT - _OLDEST_WEIGHT) / (possible - 1)
         weight = sum(_OLDEST_WEIGHT + step * place for place, changed in enumerate(changes, oldest) if changed)
         return weight / possible * _FULL
@@ -86,8 +89,27 @@ class FlapThresholds:
         return bool(verdicts) and self.states(verdicts)[-1]
 
     def reason(self, verdicts: Sequence[bool]) -> str:
-        """Return what these thresholds go by."""
+        """Return the thresholds' finding as text."""
         return (
             f"{self.change_percent(verdicts):.1f}% of the last {self.window} checks changed the verdict (weighted), "
             f"flapping from {self.start_percent:g}% until below {self.stop_percent:g}%"
         )
+
+
+class FlapDetector:
+    """Decides whether a node flaps: by thresholds where they are given, else by changes in a window."""
+
+    def __init__(self, thresholds: FlapThresholds | None) -> None:
+        self._thresholds = thresholds
+
+    def is_flapping(self, verdicts: Sequence[bool], window: int = FLAPPING_WINDOW, *, was: bool | None = None) -> bool:
+        """Whether a node with these verdicts flaps; ``was``: whether it was flapping before the last of them."""
+        if self._thresholds:
+            return self._thresholds.is_flapping(verdicts, was=was)
+        return is_flapping(verdicts, window)
+
+    def reason(self, verdicts: Sequence[bool]) -> str:
+        """Return the finding as text."""
+        if self._thresholds:
+            return self._thresholds.reason(verdicts)
+        return reason(verdicts, FLAPPING_WINDOW)

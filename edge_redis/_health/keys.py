@@ -1,23 +1,22 @@
-"""Every key of the health room, all under one hash tag: ``er:{<namespace>:health0}``.
+"""Every key of the health component, all under one hash tag: ``er:{<namespace>:health0}``.
 
-| key                   | type   | expiry      | holds                                                       |
-|-----------------------|--------|-------------|-------------------------------------------------------------|
-| <tag>:beats           | zset   | none        | node id -> its last heartbeat, in ms of the server's clock  |
-| <tag>:node:<id>       | hash   | none        | status, location, skew_ms in plain text; facts and          |
-|                       |        |             | resources in the codec's bytes; arrivals: count, sum and    |
-|                       |        |             | sum of squares of the intervals between heartbeats          |
-| <tag>:history:<id>    | list   | see below   | checks, newest first, one line each (``verdicts``)          |
-| <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason            |
-| <tag>:duty            | hash   | none        | which HealthWatch is on duty, and what it sees (``duty.lua``) |
-| <tag>:flapping        | set    | none        | ids of the nodes that a HealthWatch found flapping          |
-| <tag>:suspects        | hash   | none        | node id -> since when a HealthWatch suspects it, server ms  |
-| <tag>:relay:<name>    | hash   | none        | where a TransitionRelay stands (``relay.lua``)              |
-| <tag>:totals          | hash   | none        | total_checks                                                |
-| <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each slot (``core.repeats``)               |
+| key                   | type   | expiry      | holds                                                         |
+|-----------------------|--------|-------------|---------------------------------------------------------------|
+| <tag>:heartbeats      | zset   | none        | node id -> its last heartbeat, in ms of the server's clock    |
+| <tag>:node:<id>       | hash   | none        | status, location, skew_ms as plain text; profile and          |
+|                       |        |             | resources in the codec's bytes; arrivals: count, sum and      |
+|                       |        |             | sum of squares of the intervals between heartbeats            |
+| <tag>:history:<id>    | list   | see below   | checks, newest first, one line each (``verdicts``)            |
+| <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason              |
+| <tag>:leader          | hash   | none        | the leading HealthWatch and its state (``leader_lease.lua``)  |
+| <tag>:flapping        | set    | none        | ids of the nodes that a HealthWatch found flapping            |
+| <tag>:suspects        | hash   | none        | node id -> suspected since, in ms of the server's clock       |
+| <tag>:relay:<name>    | hash   | none        | a TransitionRelay's position and lease (``relay_lease.lua``)  |
+| <tag>:totals          | hash   | none        | total_checks                                                  |
+| <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each client id (``_core/lua/idempotency``)   |
 
-A registered node's history lives as long as the node. One of a node that is only ever
-checked, never registered, would stay for ever, so it goes ``ORPHAN_HISTORY_MS`` after its
-last check.
+A registered node's history lives as long as the node. The history of a node that is only checked and
+never registered expires ``ORPHAN_HISTORY_MS`` after its last check, since nothing else removes it.
 """
 
 from __future__ import annotations
@@ -34,22 +33,26 @@ class HealthKeys:
     """The keys of one namespace."""
 
     def __init__(self, namespace: str) -> None:
-        room = KeySpace(namespace, "health")
-        self.beats = room.key("beats")
-        self.nodes = room.key("node")
-        self.histories = room.key("history")
-        self.transitions = room.key("transitions")
-        self.duty = room.key("duty")
-        self.flapping = room.key("flapping")
-        self.suspects = room.key("suspects")
-        self.relays = room.key("relay")
-        self.totals = room.key("totals")
-        self.repeats = room.key("repeats")
+        space = KeySpace(namespace, "health")
+        self.heartbeats = space.key("heartbeats")
+        self.nodes = space.key("node")
+        self.histories = space.key("history")
+        self.transitions = space.key("transitions")
+        self.leader = space.key("leader")
+        self.flapping = space.key("flapping")
+        self.suspects = space.key("suspects")
+        self.relays = space.key("relay")
+        self.totals = space.key("totals")
+        self.repeats = space.key("repeats")
 
     def node(self, node_id: str) -> str:
-        """Return the key of a node's facts."""
+        """Return the key of a node's record."""
         return f"{self.nodes}:{node_id}"
 
     def history(self, node_id: str) -> str:
         """Return the key of a node's checks."""
         return f"{self.histories}:{node_id}"
+
+    def relay(self, name: str) -> str:
+        """Return the key of a relay's position and lease."""
+        return f"{self.relays}:{name}"

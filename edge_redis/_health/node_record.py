@@ -1,4 +1,4 @@
-"""A node as the registry keeps it: plain words that scripts read, and the codec's bytes for the rest."""
+"""A node as Redis keeps it: plain text that scripts read, and the codec's bytes for the rest."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from edge_redis._core import codec, validation
+from edge_redis._health.scripts import Claim, NodeRecord
 from edge_redis.errors import CorruptDataError, InvalidArgumentError
 from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp, timestamp_ms
 
 MAX_LOCATION_BYTES: Final = 1024
-MAX_FACTS_BYTES: Final = 1 << 20
+MAX_PROFILE_BYTES: Final = 1 << 20
 
 
 def status_word(status: object) -> str:
@@ -35,8 +36,8 @@ def resource_bytes(resources: object) -> bytes:
     return codec.encode([*numbers, validation.integer("resources.active_functions", usage.active_functions, least=0)])
 
 
-def fact_bytes(node: EdgeNode) -> bytes:
-    """Return as bytes what no script reads: name, capabilities, metadata, max_functions."""
+def profile_bytes(node: EdgeNode) -> bytes:
+    """Return name, capabilities, metadata and max_functions as bytes, which no script reads."""
     capabilities = validation.instance("capabilities", node.capabilities, list)
     return codec.encode(
         [
@@ -45,7 +46,7 @@ def fact_bytes(node: EdgeNode) -> bytes:
             validation.instance("metadata", node.metadata, dict),
             validation.integer("max_functions", node.max_functions, least=0),
         ],
-        limit=MAX_FACTS_BYTES,
+        limit=MAX_PROFILE_BYTES,
     )
 
 
@@ -56,8 +57,8 @@ def location_text(node: EdgeNode) -> str:
     return validation.identifier("location", node.location, limit=MAX_LOCATION_BYTES)
 
 
-def beat_ms(node: EdgeNode) -> int:
-    """Return a node's own idea of its last heartbeat in Unix milliseconds."""
+def heartbeat_ms(node: EdgeNode) -> int:
+    """Return a node's last heartbeat by its own clock, in Unix milliseconds."""
     return timestamp_ms(validation.instance("last_heartbeat", node.last_heartbeat, datetime))
 
 
@@ -89,15 +90,32 @@ def listed(nodes: object) -> list[EdgeNode | str]:
     return found
 
 
-def claim(node: EdgeNode | str) -> tuple[str, str]:
-    """Return a node's id, and what its object says that a check is to judge: nothing where it is an id."""
+def claim(node: EdgeNode | str) -> Claim:
+    """Return a node to check: its id, and for an EdgeNode also the heartbeat, status and location that it holds."""
     if not isinstance(node, EdgeNode):
-        return node_id(node), ""
-    return node_id(node), f"{beat_ms(node)} {status_word(node.status)} {location_text(node)}"
+        return Claim(node_id(node))
+    return Claim(node_id(node), f"{heartbeat_ms(node)} {status_word(node.status)} {location_text(node)}")
 
 
-def from_facts(row: Sequence[bytes]) -> EdgeNode:
-    """Return the node of id, heartbeat, status, location, facts and resources, as ``facts.lua`` replies.
+def from_node(node: EdgeNode) -> NodeRecord:
+    """Return what ``register.lua`` writes of a node."""
+    return NodeRecord(
+        node_id(node),
+        heartbeat_ms(node),
+        status_word(node.status),
+        location_text(node),
+        profile_bytes(node),
+        resource_bytes(node.resources),
+    )
+
+
+def to_nodes(rows: Iterable[Sequence[bytes]]) -> list[EdgeNode]:
+    """Return the nodes of a reply of ``node_records.lua``."""
+    return [to_node(row) for row in rows]
+
+
+def to_node(row: Sequence[bytes]) -> EdgeNode:
+    """Return the node of id, heartbeat, status, location, profile and resources, as ``node_records.lua`` replies.
 
     Raises:
         CorruptDataError: they are not what ``register`` writes.
@@ -118,5 +136,5 @@ def from_facts(row: Sequence[bytes]) -> EdgeNode:
             max_functions=max_functions,
         )
     except (CorruptDataError, ValueError, TypeError, OverflowError, OSError) as error:
-        msg = f"the facts of node {name!r} do not decode ({error}); register it again or deregister it"
+        msg = f"the record of node {name!r} does not decode ({error}); register it again or deregister it"
         raise CorruptDataError(msg) from error

@@ -1,64 +1,53 @@
-"""Handing transitions on, each at least once, in order, by one of any number of relays of a name."""
+"""A relay delivers transitions to a sink, each at least once, in order, by one relay of any number of one name."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.operation import Invoke, Operation, command
-from edge_redis._core.script import load
+from edge_redis._health import scripts
+from edge_redis._health.config import RelayConfig
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.transitions import Entry, from_entry
+from edge_redis._health.scripts import Delivery
+from edge_redis._health.transition_entry import Entry, from_entry
 from edge_redis.errors import StoreError
 from edge_redis.models import Transition
 
 _log = logging.getLogger("edge_redis")
 
-AT_ONCE: Final = 100
+READ_AT_ONCE: Final = 100
 """Transitions read for one round."""
+
 LONGEST_BACKOFF: Final = 300.0
 
-_RELAY: Final = load(__package__, "relay")
-_RESIGN: Final = load(__package__, "resign")
-_SETTLE: Final = load(__package__, "settle")
+_COUNTS: Final = ("delivered", "dropped", "attempts")
 
 
 class Relay(Component):
-    """Where a relay stands, kept in Redis, and what it does next."""
+    """A relay's position, kept in Redis, and its deliveries."""
 
     def __init__(
-        self,
-        sink: Callable[[Transition], object],
-        name: str,
-        *,
-        namespace: str,
-        states: Collection[str] | None,
-        attempts: int,
-        backoff_seconds: float,
-        interval_seconds: float,
-        lease_seconds: float,
+        self, sink: Callable[[Transition], object], config: RelayConfig, *, namespace: str = "default"
     ) -> None:
         self._sink = validation.function("sink", sink)
+        self._config = config
         self._keys = HealthKeys(namespace)
-        self._relay = f"{self._keys.relays}:{validation.identifier('name', name)}"
-        if isinstance(states, str):
-            raise validation.type_error("states", states, "a collection of states, or None")
-        self._states = None if states is None else {validation.identifier("state", state) for state in states}
-        self._attempts = validation.integer("attempts", attempts, least=1)
-        self._backoff = validation.positive("backoff_seconds", backoff_seconds)
-        self.tick_seconds = validation.positive("interval_seconds", interval_seconds)
-        self._lease_ms = round(validation.positive("lease_seconds", lease_seconds) * 1000)
+        self._relay = self._keys.relay(config.name)
+        self._states = None if config.states is None else frozenset(config.states)
+        self._lease_ms = round(config.lease_seconds * 1000)
         self._holder = secrets.token_hex(8)
-        self._resigned = False
+        self._is_released = False
         self._is_busy = False
+        self.tick_seconds = config.interval_seconds
 
     def after_fork(self) -> None:
-        """Be another relay than the parent."""
+        """Become another relay than the parent's."""
         self._holder = secrets.token_hex(8)
         self._is_busy = False
 
@@ -67,15 +56,15 @@ class Relay(Component):
         return await self.run_once()
 
     async def closing(self) -> None:
-        """Leave what is due to the next relay of this name, at once; with the server away, the turn runs out."""
-        with self.mutex, suppress(StoreError):
-            self._resigned = True  # a round in the background must not take it again
-            await _RESIGN([self._relay], [self._holder], int)
+        """Release the lease, so that the next relay of this name continues at once."""
+        with self.mutex, suppress(StoreError):  # with the server away, the lease runs out by itself
+            self._is_released = True  # a round in the background must not take it again
+            await scripts.release_lease(self._relay, self._holder)
 
     async def run_once(self) -> int:
-        """Deliver what is due, where it is this relay's turn; return how many were delivered."""
-        with self.mutex:  # a round in the background and one that is asked for: in threads one waits
-            if self._is_busy:  # in tasks it leaves it to the other
+        """Deliver what is due, where this relay holds the lease; return how many were delivered."""
+        with self.mutex:  # in threads, a second round waits for the first
+            if self._is_busy:  # in tasks, it leaves the work to the first
                 return 0
             self._is_busy = True
             try:
@@ -89,50 +78,49 @@ class Relay(Component):
         for entry in entries:
             position = entry[0].decode()
             outcome = await self._deliver(entry)
-            goes_on = await self._settle(before, attempts, position, outcome)
+            goes_on = await self._record(Delivery(before, attempts, position, outcome))
             delivered += outcome == "delivered"
             if not goes_on:
                 break
             before, attempts = position, 0
         return delivered
 
-    async def _deliver(self, entry: Entry) -> str:
+    async def _deliver(self, entry: Entry) -> Literal["delivered", "failed", "skipped"]:
         change = from_entry(entry)
         if change is None or (self._states is not None and change.state not in self._states):
             return "skipped"
         try:
             await Invoke(self._sink, change)
-        except Exception as error:  # noqa: BLE001 -- whatever a sink raises is its failure
+        except Exception as error:  # noqa: BLE001 -- a sink may raise anything, and that is a failed delivery
             _log.warning("%s of %r was not delivered: %r", change.state, change.node_id, error)
             return "failed"
         return "delivered"
 
     async def take(self) -> tuple[str, int, list[Entry]]:
-        """Return the position, the attempts made at what comes next, and what is due: nothing out of turn."""
-        if self._resigned:
+        """Return the position, the attempts made at the next transition, and what is due; nothing for a stand-by."""
+        if self._is_released:
             return "", 0, []
-        turn = await _RELAY([self._relay, self._keys.transitions], [self._holder, self._lease_ms], list[bytes])
-        if not turn:
+        held = await scripts.relay_lease(self._keys, self._relay, self._holder, self._lease_ms)
+        if not held:
             return "", 0, []
-        position = turn[0].decode()
-        entries = await command(list[Entry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", AT_ONCE)
-        return position, int(turn[1]), entries
+        position = held[0].decode()
+        stream = self._keys.transitions
+        entries = await command(list[Entry], "XRANGE", stream, f"({position}", "+", "COUNT", READ_AT_ONCE)
+        return position, int(held[1]), entries
 
-    def _settle(self, before: str, attempts: int, position: str, outcome: str) -> Operation[bool]:
-        """Note how a delivery went; return whether to go on with the next."""
-        backoff = min(LONGEST_BACKOFF, self._backoff * 2.0 ** min(attempts, 30))
-        return _SETTLE(
-            [self._relay],
-            [self._holder, before, attempts, position, outcome, self._lease_ms, self._attempts, round(backoff * 1000)],
-            bool,
-        )
-
-    def stats(self) -> Operation[dict[str, Any]]:
-        """Return delivered and dropped, of all relays of this name, and the attempts made at the next transition."""
-        names = ("delivered", "dropped", "attempts")
-        return command(
-            lambda counts: {name: int(count or 0) for name, count in zip(names, counts, strict=True)},
-            "HMGET",
+    def _record(self, delivery: Delivery) -> Operation[bool]:
+        """Record how a delivery went; whether to go on with the next."""
+        backoff = min(LONGEST_BACKOFF, self._config.backoff_seconds * 2.0 ** min(delivery.attempts, 30))
+        return scripts.record_delivery(
             self._relay,
-            *names,
+            self._holder,
+            delivery,
+            lease_ms=self._lease_ms,
+            max_attempts=self._config.attempts,
+            backoff_ms=round(backoff * 1000),
         )
+
+    async def stats(self) -> dict[str, Any]:
+        """Return delivered and dropped, of all relays of this name, and the attempts at the next transition."""
+        counts = await command(list[bytes | None], "HMGET", self._relay, *_COUNTS)
+        return {name: int(count or 0) for name, count in zip(_COUNTS, counts, strict=True)}

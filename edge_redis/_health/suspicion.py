@@ -1,8 +1,9 @@
-"""Suspicion before death: a node that falls silent is suspected first, and unhealthy once that is confirmed.
+"""Suspicion: a node whose heartbeats are missing is suspected first, and unhealthy only once that is confirmed.
 
-After SWIM (Das, Gupta, Motivala, "SWIM: scalable weakly-consistent infection-style process group
-membership protocol", DSN 2002): the suspect has time to be heard of, and may be asked over another way
-than that of its heartbeats. Who answers is suspected for as long as it is silent, and no more than that.
+After SWIM (Das, Gupta, Motivala, "SWIM: scalable weakly-consistent infection-style process group membership
+protocol", DSN 2002): a suspected node has time to send a heartbeat, and may be probed over another channel than that
+of its heartbeats. A node that answers the probe stays suspected while its heartbeats are missing, and is not marked
+unhealthy.
 """
 
 from __future__ import annotations
@@ -10,86 +11,76 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final, TypeAlias
 
-from edge_redis._core.operation import Argument, Batch, Invoke, Operation, command
-from edge_redis._core.script import load
+from edge_redis._core.operation import Batch, Invoke, Operation, command
+from edge_redis._health import scripts
+from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.registry import SLICE, SLICES_AT_ONCE, sliced
-from edge_redis._health.verdicts import Brief
+from edge_redis._health.slices import AT_ONCE, SLICE, sliced
+from edge_redis._health.verdicts import Verdict
 
-Ask: TypeAlias = Callable[[Sequence[str], float], dict[str, bool] | Awaitable[dict[str, bool]]]
-"""Asks nodes, given as ids, within a time in seconds; says of each that it got to whether it answered."""
+Probe: TypeAlias = Callable[[Sequence[str], float], dict[str, bool] | Awaitable[dict[str, bool]]]
+"""Probes nodes, given as ids, within a time in seconds. Returns for each node it reached whether it answered."""
 
-ASKED_AT_ONCE: Final = 100
-"""Suspects asked in one round."""
-
-_SUSPECT: Final = load(__package__, "suspect")
+PROBED_AT_ONCE: Final = 100
+"""Suspects probed in one round."""
 
 
 class Suspicion:
-    """Who is suspected, kept in Redis, so that whoever takes over the watch goes on with it."""
+    """The suspected nodes, kept in Redis, so that another watch that takes the lead continues with them."""
 
-    def __init__(self, keys: HealthKeys, seconds: float, max_transitions: int, ask: Ask | None) -> None:
+    def __init__(self, keys: HealthKeys, config: HealthConfig, seconds: float, probe: Probe | None) -> None:
         self._keys = keys
+        self._config = config
         self._ms = seconds * 1000
-        self._max_transitions = max_transitions
-        self._ask = ask
+        self._probe = probe
 
     @property
     def note(self) -> str:
-        """What is added to the reason of a verdict that is confirmed."""
-        return "" if self._ask is None else ", does not answer"
+        """The text that is added to the reason of a confirmed verdict."""
+        return "" if self._probe is None else ", does not answer"
 
-    async def confirmed(
-        self, fence: int, now_ms: int, silent: Sequence[Brief], limit: str, seconds: float
+    async def confirm(
+        self, term: int, now_ms: int, deferred: Sequence[Verdict], limit: str, seconds: float
     ) -> list[str]:
-        """Return which of these silent nodes are dead by all that can be known; suspect the others.
+        """Return which of these nodes are confirmed as dead; suspect the others.
 
-        ``limit`` says what was too long a silence; asking takes at most ``seconds``.
+        ``limit`` is the exceeded limit as text; probing takes at most ``seconds``.
         """
-        if not silent or (self._ms == 0 and self._ask is None):
-            return [brief.node_id for brief in silent]
-        since = await self._since([brief.node_id for brief in silent])
-        new = [brief for brief in silent if brief.node_id not in since]
-        await self._suspect(fence, ((brief.node_id, self._reason(brief, limit)) for brief in new), again=False)
-        due = [brief.node_id for brief in silent if now_ms - since.get(brief.node_id, now_ms) >= self._ms]
-        if self._ask is None or not due:
+        if not deferred or (self._ms == 0 and self._probe is None):
+            return [verdict.node_id for verdict in deferred]
+        since = await self._since([verdict.node_id for verdict in deferred])
+        new = [verdict for verdict in deferred if verdict.node_id not in since]
+        await self._suspect(term, [(verdict.node_id, self._reason(verdict, limit)) for verdict in new], restart=False)
+        due = [verdict.node_id for verdict in deferred if now_ms - since.get(verdict.node_id, now_ms) >= self._ms]
+        if self._probe is None or not due:
             return due
-        answers = await Invoke(self._ask, due[:ASKED_AT_ONCE], seconds)
-        alive = [node_id for node_id, is_alive in answers.items() if is_alive]
-        await self._suspect(fence, ((node_id, "") for node_id in alive), again=True)
-        return [node_id for node_id, is_alive in answers.items() if not is_alive]
+        answers = await Invoke(self._probe, due[:PROBED_AT_ONCE], seconds)
+        await self._suspect(term, [(node_id, "") for node_id, answered in answers.items() if answered], restart=True)
+        return [node_id for node_id, answered in answers.items() if not answered]
 
     async def _since(self, ids: Collection[str]) -> dict[str, int]:
-        """Return since when these nodes are suspected, in ms of the server's clock; not those that are not."""
+        """Return since when these nodes are suspected, in ms of the server's clock; only those that are."""
         found: dict[str, int] = {}
-        for some in sliced(list(ids), SLICE * SLICES_AT_ONCE):
+        for some in sliced(list(ids), AT_ONCE):
             parts = [
                 command(list[bytes | None], "HMGET", self._keys.suspects, *part) for part in sliced(some, SLICE * 2)
             ]
-            replies = await Batch(parts)
-            moments = (moment for reply in replies for moment in reply)
+            moments = (moment for reply in await Batch(parts) for moment in reply)
             found.update({name: _moment(at) for name, at in zip(some, moments, strict=True) if at is not None})
         return found
 
-    async def _suspect(self, fence: int, nodes: Iterable[tuple[str, str]], *, again: bool) -> None:
-        given = list(nodes)
-        for some in sliced(given, SLICE * SLICES_AT_ONCE):
-            await Batch([self._step(fence, part, again=again) for part in sliced(some, SLICE)])
+    async def _suspect(self, term: int, nodes: Sequence[tuple[str, str]], *, restart: bool) -> None:
+        for some in sliced(nodes, AT_ONCE):
+            await Batch([self._record(term, part, restart=restart) for part in sliced(some, SLICE)])
 
-    def _step(self, fence: int, nodes: Iterable[tuple[str, str]], *, again: bool) -> Operation[int]:
-        keys = self._keys
-        words: list[Argument] = [fence, self._max_transitions, int(again)]
-        return _SUSPECT(
-            [keys.duty, keys.suspects, keys.beats, keys.histories, keys.transitions],
-            [*words, *(word for node in nodes for word in node)],
-            int,
-        )
+    def _record(self, term: int, nodes: Iterable[tuple[str, str]], *, restart: bool) -> Operation[int]:
+        return scripts.record_suspicion(self._keys, self._config, term, nodes, restart=restart)
 
-    def _reason(self, brief: Brief, limit: str) -> str:
+    def _reason(self, verdict: Verdict, limit: str) -> str:
         then = f"to be confirmed after {self._ms / 1000:g} s" if self._ms else "to be confirmed"
-        return f"heartbeat {brief.latency_ms / 1000:.1f} s old, {limit}, {then}"
+        return f"heartbeat {verdict.latency_ms / 1000:.1f} s old, {limit}, {then}"
 
 
 def _moment(word: bytes) -> int:
-    """Return a moment in ms; one that does not decode is long ago, so that it ends with the next round."""
+    """Return a moment in ms. A damaged one counts as long ago, so that the suspicion ends with the next round."""
     return int(word) if word.isdigit() else 0

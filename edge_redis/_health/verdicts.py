@@ -1,7 +1,7 @@
-"""What a check says, read from what ``check.lua`` writes.
+"""Verdicts of checks, decoded from what ``check_nodes.lua`` writes.
 
-A line of the history is ``<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>``, the location
-last, since it may hold spaces.
+A line of the history is ``<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>``. The location comes last, since it
+may hold spaces.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, Final
 from edge_redis.models import HealthCheck, from_timestamp
 
 NOTABLE_SKEW_MS: Final = 1000
-"""A node's clock that was further ahead of the server's than this is mentioned in the details."""
+"""The details mention the clock of a node that was further ahead of the server's than this."""
 
 _UNKNOWN: Final = b"-"
 _FIELDS: Final = 6
 
 
 def from_line(node_id: str, line: bytes) -> HealthCheck | None:
-    """Return the check that a line tells of, or None where it does not decode."""
+    """Return the check of a line, or None where it does not decode."""
     fields = line.split(b" ", _FIELDS - 1)
     try:
         flag, age_ms, at_ms, skew_ms = map(int, fields[:4])
-        status, location = (field.decode("utf-8", "replace") for field in fields[4:])
+        status, location = fields[4].decode("utf-8", "replace"), fields[5].decode("utf-8", "replace")
         checked_at = from_timestamp(at_ms / 1000)
-    except (ValueError, OverflowError, OSError):
+    except (ValueError, IndexError, OverflowError, OSError):
         return None
     if flag not in (0, 1):
         return None
@@ -37,32 +37,32 @@ def from_line(node_id: str, line: bytes) -> HealthCheck | None:
 
 
 def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
-    """Return the checks of a history's lines, newest first, as checks, oldest first; broken lines are skipped."""
+    """Return a history's lines, newest first, as checks, oldest first; damaged lines are skipped."""
     return [check for line in reversed(lines) if (check := from_line(node_id, line)) is not None]
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class Verdict:
     """A verdict without its details.
 
-    ``changed``: it is another than the one before. ``withheld``: there is no verdict yet, the node
-    would turn unhealthy. ``up``: it was not unhealthy before, nor in maintenance. ``overdue``: one
-    of these that is silent for longer than it should be.
+    ``changed``: it differs from the one before. ``deferred``: missing heartbeats would turn the node
+    unhealthy, and nothing was written yet. ``up``: the node was neither unhealthy before nor in maintenance.
+    ``overdue``: it was up, and its heartbeat is missing for longer than usual.
     """
 
     node_id: str
     healthy: bool
     latency_ms: float
     changed: bool
-    withheld: bool = False
+    deferred: bool = False
     up: bool = False
     overdue: bool = False
 
 
-def from_words(node_ids: Iterable[str], reply: bytes) -> list[Brief]:
-    """Return the verdicts of a brief reply; nodes that were not judged are left out."""
+def from_words(node_ids: Iterable[str], reply: bytes) -> list[Verdict]:
+    """Return the verdicts of a brief reply; nodes that were not checked are left out."""
     return [
-        Brief(
+        Verdict(
             node_id,
             word.startswith(b"1"),
             float(word[1:].rstrip(b"!^~")),
@@ -76,8 +76,8 @@ def from_words(node_ids: Iterable[str], reply: bytes) -> list[Brief]:
     ]
 
 
-def report(verdicts: Sequence[Brief]) -> dict[str, Any]:
-    """Return what ``check_cluster`` says of these verdicts."""
+def report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Return the result of ``check_cluster`` for these verdicts."""
     healthy = sum(verdict.healthy for verdict in verdicts)
     total = len(verdicts)
     return {

@@ -30,7 +30,7 @@ NODE_VARIABLE: Final = "EDGE_REDIS_NODE"
 """Holds the suspect's id for a command that is to ask it."""
 CONFIRM_SECONDS: Final = 5.0
 
-_DESCRIPTION: Final = f"""Watch the nodes of a namespace: one monitor of any number is on duty, the others stand by.
+_DESCRIPTION: Final = f"""Watch the nodes of a namespace: one monitor of any number leads, the others stand by.
 
 Every change is a line on standard output: time, node, state, the state before, why. What the monitor says
 of itself goes to standard error. --webhook and --command hand changes on, each at least once, by one of the
@@ -58,12 +58,12 @@ def _add_judgement(parser: argparse.ArgumentParser) -> None:
     def seconds(name: str, default: float | None, text: str) -> None:
         parser.add_argument(name, type=float, metavar="SECONDS", default=default, help=text)
 
-    seconds("--heartbeat-timeout", 60.0, "a node silent for so long is unhealthy (default: 60)")
+    seconds("--heartbeat-timeout", 60.0, "a node without a heartbeat for so long is unhealthy (default: 60)")
     seconds("--interval", None, "pause between two rounds (default: 5, at most a quarter of the timeout)")
-    seconds("--lease", None, "a monitor that dies stays on duty for so long (default: three intervals)")
-    seconds("--retention", None, "nodes silent for so long are forgotten (default: never)")
-    seconds("--suspicion", 0.0, "a silent node is suspected for so long before it is unhealthy (default: 0)")
-    parser.add_argument("--confirm", metavar="CMD", help="asks a silent node before it is unhealthy")
+    seconds("--lease", None, "a monitor that dies keeps the lead for so long (default: three intervals)")
+    seconds("--retention", None, "nodes without a heartbeat for so long are removed (default: never)")
+    seconds("--suspicion", 0.0, "a node is suspected for so long before it is unhealthy (default: 0)")
+    parser.add_argument("--confirm", metavar="CMD", help="probes a node before it is unhealthy")
     parser.add_argument("--detector", choices=("timeout", "phi"), default="timeout", help="default: timeout")
     parser.add_argument("--phi-threshold", type=float, metavar="PHI", default=8.0, help="for phi (default: 8)")
     parser.add_argument(

@@ -29,16 +29,16 @@ def line(change: Transition) -> str:
     return f"{change.at:%Y-%m-%d %H:%M:%S}Z  {who}  {change.state}  (was {change.previous})  {shown(change.reason)}"
 
 
-def duty_line(done: WatchRound) -> str:
-    """Return what a round says of the monitor."""
+def round_line(done: WatchRound) -> str:
+    """Return the result of a round as a line."""
     if not done.leader:
-        return "standing by: another monitor is on duty"
-    about = f"on duty, turn {done.fence}"
-    if done.silence:
-        return f"{about}: most of the fleet is silent, no verdicts on the silent"
+        return "standing by: another monitor leads"
+    about = f"leading, term {done.term}"
+    if done.mass_outage:
+        return f"{about}: mass outage, verdicts on the nodes without heartbeats are deferred"
     if done.grace:
-        return f"{about}: the server was away or nobody watched, every node has a timeout to be heard of"
-    return f"{about}: {done.checked} nodes judged, {done.unhealthy} unhealthy, {done.suspected} suspected"
+        return f"{about}: the server was away or no monitor ran, every node has a timeout to send a heartbeat"
+    return f"{about}: {done.checked} nodes checked, {done.unhealthy} unhealthy, {done.suspected} suspected"
 
 
 class Console:
@@ -97,14 +97,14 @@ class Watching:
         if self._is_away:
             self._console.say("the server is back")
         self._is_away = False
-        self._say_duty()
+        self._say_round()
 
-    def _say_duty(self) -> None:
+    def _say_round(self) -> None:
         done = self._watch.latest
         if done is None:
             return
-        counts = () if done.grace or done.silence else (done.checked, done.unhealthy, done.suspected)
-        facts = (done.leader, done.fence, done.grace, done.silence, *counts)
+        counts = () if done.grace or done.mass_outage else (done.checked, done.unhealthy, done.suspected)
+        facts = (done.leader, done.term, done.grace, done.mass_outage, *counts)
         if facts != self._said:
-            self._console.say(duty_line(done))
+            self._console.say(round_line(done))
             self._said = facts

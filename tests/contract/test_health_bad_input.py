@@ -173,20 +173,20 @@ def test_any_moment_is_a_heartbeat(make: Any, moment: datetime) -> None:
 
 
 WRITERS: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
-    "register": (("beats", "node:n1"), lambda monitor: monitor.register(EdgeNode("n1", "x"))),
-    "heartbeat": (("beats", "node:n1"), lambda monitor: monitor.heartbeat("n1", EdgeNodeStatus.SYNCING)),
-    "object's heartbeat": (("beats", "node:n1"), lambda monitor: monitor.heartbeat(EdgeNode("n1", "x"))),
-    "deregister": (("beats",), lambda monitor: monitor.deregister("n1")),
+    "register": (("heartbeats", "node:n1"), lambda monitor: monitor.register(EdgeNode("n1", "x"))),
+    "heartbeat": (("heartbeats", "node:n1"), lambda monitor: monitor.heartbeat("n1", EdgeNodeStatus.SYNCING)),
+    "object's heartbeat": (("heartbeats", "node:n1"), lambda monitor: monitor.heartbeat(EdgeNode("n1", "x"))),
+    "deregister": (("heartbeats",), lambda monitor: monitor.deregister("n1")),
     "check_node": (
-        ("beats", "node:n1", "history:n1", "transitions", "totals"),
+        ("heartbeats", "node:n1", "history:n1", "transitions", "totals"),
         lambda monitor: monitor.check_node("n1"),
     ),
     "check_cluster": (("node:n1", "history:n1", "transitions", "totals"), lambda monitor: monitor.check_cluster()),
-    "get_node": (("beats", "node:n1"), lambda monitor: monitor.get_node("n1")),
-    "nodes": (("beats", "node:n1"), lambda monitor: monitor.nodes()),
+    "get_node": (("heartbeats", "node:n1"), lambda monitor: monitor.get_node("n1")),
+    "nodes": (("heartbeats", "node:n1"), lambda monitor: monitor.nodes()),
     "get_history": (("history:n1",), lambda monitor: monitor.get_history("n1")),
     "transitions": (("transitions",), lambda monitor: monitor.transitions()),
-    "summary": (("beats", "totals"), lambda monitor: monitor.summary()),
+    "summary": (("heartbeats", "totals"), lambda monitor: monitor.summary()),
 }
 
 
@@ -237,7 +237,7 @@ def test_broken_lines_and_entries_are_skipped(monitor: Any, backend: Backend) ->
 
 def test_broken_facts_are_named_and_healed_by_a_heartbeat_of_the_object(monitor: Any, backend: Backend) -> None:
     with backend.client() as client:
-        client.hset(f"{TAG}:node:n1", mapping={"facts": b"\xc1", "location": b"\xff"})
+        client.hset(f"{TAG}:node:n1", mapping={"profile": b"\xc1", "location": b"\xff"})
     with pytest.raises(CorruptDataError, match="node 'n1'"):
         monitor.get_node("n1")
     with pytest.raises(CorruptDataError, match="node 'n1'"):
@@ -298,8 +298,8 @@ def test_what_others_wrote_among_the_nodes_hides_nobody(make: Any, backend: Back
     monitor, watch = make("HealthMonitor"), make("HealthWatch")
     monitor.register(EdgeNode("good", "good"))
     with backend.client() as client:
-        client.zadd(f"{TAG}:beats", {b"\xff\xfe": 1, b"": 2, "x y\nz": 3})
-        client.hset(f"{TAG}:duty", mapping={"fence": "x", "until_ms": "y", "seen_ms": "z", "holder": "q"})
+        client.zadd(f"{TAG}:heartbeats", {b"\xff\xfe": 1, b"": 2, "x y\nz": 3})
+        client.hset(f"{TAG}:leader", mapping={"term": "x", "until_ms": "y", "seen_ms": "z", "holder": "q"})
         client.hset(f"{TAG}:suspects", "good", "zz")
         client.sadd(f"{TAG}:flapping", b"\xff")
     assert [check["node_id"] for check in monitor.check_cluster()["checks"]] == ["good", "x y\nz"]

@@ -10,9 +10,9 @@ import fakeredis
 import pytest
 
 from edge_redis import EdgeNode, EdgeNodeStatus, InvalidArgumentError, InvalidKeyError, InvalidTypeError
-from edge_redis._health.api import Health
 from edge_redis._io.blocking_runner import BlockingRunner
 from support import simulation
+from support.health import make_health
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Scenario
 
@@ -64,14 +64,14 @@ def test_forgotten_is_removed_and_told(monitor: Any, backend: Backend) -> None:
     for name, seconds in (("a", 7000.0), ("b", 5.0)):
         monitor.register(silent(name, seconds))
     monitor.check_cluster()
-    assert monitor.forget(3600.0) == 1
-    assert monitor.forget(3600.0) == 0
+    assert monitor.remove_stale(3600.0) == 1
+    assert monitor.remove_stale(3600.0) == 0
     assert [node.id for node in monitor.nodes()] == ["b"]
     assert monitor.get_history("a") == []
     last = monitor.transitions()[-1]
-    assert (last.node_id, last.state) == ("a", "forgotten")
-    assert last.reason.startswith("silent for 7000.")
-    assert last.reason.endswith(" s, kept for 3600 s")
+    assert (last.node_id, last.state) == ("a", "removed")
+    assert last.reason.startswith("no heartbeat for 7000.")
+    assert last.reason.endswith(" s, removed after 3600 s")
     with backend.client() as client:
         assert not client.exists(f"{TAG}:node:a", f"{TAG}:history:a")
     assert monitor.heartbeat("a") is False
@@ -81,8 +81,8 @@ def test_forgotten_is_removed_and_told(monitor: Any, backend: Backend) -> None:
 def test_more_to_forget_than_a_slice(monitor: Any, backend: Backend) -> None:
     monitor.heartbeat_many([silent(f"n{number}") for number in range(100)])
     with backend.client() as client:
-        client.zadd(f"{TAG}:beats", dict.fromkeys((f"n{number}" for number in range(99)), 1000))
-    assert monitor.forget(3600.0) == 99
+        client.zadd(f"{TAG}:heartbeats", dict.fromkeys((f"n{number}" for number in range(99)), 1000))
+    assert monitor.remove_stale(3600.0) == 99
     assert [node.id for node in monitor.nodes()] == ["n99"]
 
 
@@ -98,9 +98,9 @@ def test_more_to_forget_than_a_slice(monitor: Any, backend: Backend) -> None:
         ("stale", (float("nan"),), InvalidArgumentError),
         ("stale", (1.0, 0), InvalidArgumentError),
         ("stale", (1.0, 10_001), InvalidArgumentError),
-        ("forget", (0,), InvalidArgumentError),
-        ("forget", (None,), InvalidTypeError),
-        ("forget", (float("inf"),), InvalidArgumentError),
+        ("remove_stale", (0,), InvalidArgumentError),
+        ("remove_stale", (None,), InvalidTypeError),
+        ("remove_stale", (float("inf"),), InvalidArgumentError),
     ],
 )
 def test_bad_arguments(
@@ -116,7 +116,7 @@ def test_a_node_that_beats_meanwhile_is_not_forgotten_and_none_twice() -> None:
     def scenario() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        rooms = [Health(60.0, namespace="default", max_history=9, max_transitions=99) for _ in range(3)]
+        rooms = [make_health(max_history=9, max_transitions=99) for _ in range(3)]
         for name in ("a", "b"):
             runner.run(rooms[0].register(silent(name, 5000)))
 
@@ -131,8 +131,8 @@ def test_a_node_that_beats_meanwhile_is_not_forgotten_and_none_twice() -> None:
 
         return Scenario(
             [
-                Actor("one", client, lambda: rooms[0].forget(3600.0), LOSSES),
-                Actor("other", client, lambda: rooms[1].forget(3600.0), LOSSES),
+                Actor("one", client, lambda: rooms[0].remove_stale(3600.0), LOSSES),
+                Actor("other", client, lambda: rooms[1].remove_stale(3600.0), LOSSES),
                 Actor("node", client, lambda: rooms[2].heartbeat("a")),
             ],
             check,

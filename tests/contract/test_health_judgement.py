@@ -17,8 +17,8 @@ HOUR = 3600.0
 
 
 def test_a_round_that_takes_long_comes_to_its_end_and_is_no_absence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_redis._health.leader.SLICES_AT_ONCE", 1)
-    monkeypatch.setattr("edge_redis._health.leader.SLICE", 25)
+    monkeypatch.setattr("edge_redis._health.checker.AT_ONCE", 25)
+    monkeypatch.setattr("edge_redis._health.checker.SLICE", 25)
     clock = stop_the_clock(monkeypatch, START.timestamp())
     maker = Maker(Backend("fakeredis"), "blocking")
     site = Site(maker, clock)
@@ -35,13 +35,13 @@ def test_a_round_that_takes_long_comes_to_its_end_and_is_no_absence(monkeypatch:
     for _ in range(4):
         site.beat()
         found = site.watch.run_once()
-        assert (found.leader, found.fence, found.checked, found.grace) == (True, 1, 200, False)
+        assert (found.leader, found.term, found.checked, found.grace) == (True, 1, 200, False)
         assert other.run_once().leader is False, "the lease was kept while the round went on"
-    assert site.told() == [("n199", "unhealthy", "healthy")]
+    assert site.changes() == [("n199", "unhealthy", "healthy")]
     maker.close()
 
 
-def test_nodes_in_maintenance_make_no_silence_of_many(site: Site) -> None:
+def test_nodes_in_maintenance_make_no_mass_outage(site: Site) -> None:
     names = [f"n{number}" for number in range(10)]
     site.join(*names)
     site.rounds(60)
@@ -49,14 +49,14 @@ def test_nodes_in_maintenance_make_no_silence_of_many(site: Site) -> None:
         site.monitor.heartbeat(name, EdgeNodeStatus.MAINTENANCE)
         site.alive.remove(name)
     site.rounds(600)
-    assert {change[1] for change in site.told()} == {"maintenance"}
+    assert {change[1] for change in site.changes()} == {"maintenance"}
     site.alive.clear()
     site.rounds(60)
-    assert site.told()[7:] == [("", "silence", "healthy")]
-    assert site.monitor.transitions()[-1].reason == "3 of 3 nodes that were up are silent for 30 s or longer"
+    assert site.changes()[7:] == [("", "mass_outage", "healthy")]
+    assert site.monitor.transitions()[-1].reason == "3 of 3 nodes that were up sent no heartbeat for 30 s or longer"
 
 
-def test_nodes_in_maintenance_are_not_forgotten_nor_anybody_in_a_silence(site: Site) -> None:
+def test_nodes_in_maintenance_are_not_removed_nor_any_node_in_a_mass_outage(site: Site) -> None:
     site.watch.close()
     watch = site.another(retention_seconds=120)
     names = [f"n{number:03d}" for number in range(60)]
@@ -67,15 +67,15 @@ def test_nodes_in_maintenance_are_not_forgotten_nor_anybody_in_a_silence(site: S
         site.alive.remove(name)
     site.alive.remove("b")
     assert site.rounds(125, watch).checked == 63
-    assert [change[:2] for change in site.told() if change[1] != "maintenance"] == [
+    assert [change[:2] for change in site.changes() if change[1] != "maintenance"] == [
         ("b", "unhealthy"),
-        ("b", "forgotten"),
+        ("b", "removed"),
     ]
     site.alive.clear()
     found = site.rounds(125, watch)
-    assert (found.silence, found.forgotten) == (True, 0)
+    assert (found.mass_outage, found.removed) == (True, 0)
     assert len(site.monitor.nodes()) == 63
-    assert site.told()[-1] == ("", "silence", "healthy")
+    assert site.changes()[-1] == ("", "mass_outage", "healthy")
 
 
 def test_a_server_s_clock_that_is_set_back_blames_nobody_and_hides_nobody(site: Site) -> None:
@@ -85,14 +85,14 @@ def test_a_server_s_clock_that_is_set_back_blames_nobody_and_hides_nobody(site: 
     site.rounds(60)
     site.clock.now -= HOUR
     site.alive.remove("b")  # and it dies in that moment
-    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=3, unhealthy=1, grace=True)
-    assert site.rounds(55) == WatchRound(leader=True, fence=1, checked=3, unhealthy=1, grace=True)
-    assert site.told() == [("down", "unhealthy", "healthy")]
-    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=3, unhealthy=2)
-    assert site.told()[1:] == [("b", "unhealthy", "healthy")]
+    assert site.rounds(5) == WatchRound(leader=True, term=1, checked=3, unhealthy=1, grace=True)
+    assert site.rounds(55) == WatchRound(leader=True, term=1, checked=3, unhealthy=1, grace=True)
+    assert site.changes() == [("down", "unhealthy", "healthy")]
+    assert site.rounds(5) == WatchRound(leader=True, term=1, checked=3, unhealthy=2)
+    assert site.changes()[1:] == [("b", "unhealthy", "healthy")]
     site.alive.remove("a")
     site.rounds(60)
-    assert site.told()[2:] == [("a", "unhealthy", "healthy")], "its beats since are by the clock that counts"
+    assert site.changes()[2:] == [("a", "unhealthy", "healthy")], "its beats since are by the clock that counts"
 
 
 @pytest.mark.parametrize(("timeout", "interval"), [(60.0, 5.0), (8.0, 2.0), (1.0, 0.25)])
@@ -112,7 +112,7 @@ def test_any_absence_that_could_hurt_is_noticed_by_default(site: Site, timeout: 
         for _ in range(6):
             round_after(interval)
         round_after(timeout * tenths / 10)
-    assert site.told() == []
+    assert site.changes() == []
 
 
 def test_a_lease_from_before_the_clock_was_set_back_runs_out(site: Site) -> None:
@@ -120,7 +120,7 @@ def test_a_lease_from_before_the_clock_was_set_back_runs_out(site: Site) -> None
     site.join("a")
     site.watch.run_once()
     site.clock.now -= HOUR
-    assert other.run_once().fence == 2
+    assert other.run_once().term == 2
 
 
 def test_a_clock_that_is_set_forward_blames_nobody(site: Site) -> None:
@@ -128,5 +128,5 @@ def test_a_clock_that_is_set_forward_blames_nobody(site: Site) -> None:
     site.rounds(60)
     site.clock.now += HOUR
     assert site.rounds(5).grace is True
-    assert site.rounds(60) == WatchRound(leader=True, fence=1, checked=2)
-    assert site.told() == []
+    assert site.rounds(60) == WatchRound(leader=True, term=1, checked=2)
+    assert site.changes() == []

@@ -83,7 +83,7 @@ def test_deregister_leaves_nothing_of_the_node(monitor: Any, backend: Backend) -
     assert monitor.get_history("n1") == []
     with backend.client() as client:
         assert not [key for key in client.scan_iter() if b"n1" in key]
-        assert client.zcard(f"{TAG}:beats") == 0
+        assert client.zcard(f"{TAG}:heartbeats") == 0
     monitor.register(node(age=120.0))
     monitor.check_node("n1")
     assert monitor.transitions()[-1].previous == "unknown"

@@ -158,10 +158,10 @@ def test_a_watch_goes_by_phi_and_takes_a_silent_fleet_for_one_event(make: Maker,
     assert monitor.transitions() == []
     found = []
     for _ in range(10):
-        found.append(watch.run_once().silence)
+        found.append(watch.run_once().mass_outage)
         clock.now += 1
     assert found[-1] is True
-    assert [change.state for change in monitor.transitions()] == ["silence"]
+    assert [change.state for change in monitor.transitions()] == ["mass_outage"]
 
 
 @pytest.mark.parametrize(

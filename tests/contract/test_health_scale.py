@@ -8,7 +8,7 @@ import pytest
 
 from edge_redis import EdgeNode, HealthMonitor
 from edge_redis._core.operation import Batch, stepper
-from edge_redis._health.api import Health
+from support.health import make_health
 from support.servers import Backend
 
 NODES = 10_000
@@ -18,7 +18,7 @@ MEDIAN_CALL_US = 5_000
 def register_many(backend: Backend, monitor: HealthMonitor) -> None:
     """Register in bulk: every tenth node is stale."""
     stale = datetime.now(UTC) - timedelta(seconds=3600)
-    room = Health(60.0, namespace="default", max_history=100, max_transitions=10_000)
+    room = make_health()
     nodes = [EdgeNode(f"node-{number:05d}", "x", "hall 7") for number in range(NODES)]
     for node in nodes[::10]:
         node.last_heartbeat = stale

@@ -21,12 +21,11 @@ from edge_redis import (
     InvalidTypeError,
     WatchRound,
 )
-from edge_redis._health.api import Health
-from edge_redis._health.leader import Duty
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.probes import AsyncProbe, BlockingProbe
 from support import simulation
 from support.clock import stop_the_clock
+from support.health import make_health, make_leader
 from support.servers import Backend
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 from support.site import START, Site
@@ -46,18 +45,18 @@ def watched(site: Site, **settings: Any) -> Any:
 
 def test_a_silent_node_is_suspected_first_and_unhealthy_when_it_stays_silent(site: Site) -> None:
     watch = watched(site, suspicion_seconds=20)
-    assert site.rounds(55, watch) == WatchRound(leader=True, fence=1, checked=2)
-    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=1, suspected=1)
-    assert site.rounds(15, watch) == WatchRound(leader=True, fence=1, checked=1, suspected=1)
-    assert site.told() == [("b", "suspected", "healthy")]
-    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=2, unhealthy=1)
-    assert site.told()[1:] == [("b", "unhealthy", "suspected")]
+    assert site.rounds(55, watch) == WatchRound(leader=True, term=1, checked=2)
+    assert site.rounds(5, watch) == WatchRound(leader=True, term=1, checked=1, suspected=1)
+    assert site.rounds(15, watch) == WatchRound(leader=True, term=1, checked=1, suspected=1)
+    assert site.changes() == [("b", "suspected", "healthy")]
+    assert site.rounds(5, watch) == WatchRound(leader=True, term=1, checked=2, unhealthy=1)
+    assert site.changes()[1:] == [("b", "unhealthy", "suspected")]
     first, second = site.monitor.transitions()
     assert first.reason == "heartbeat 60.0 s old, timeout 60 s, to be confirmed after 20 s"
     assert second.reason == "heartbeat 80.0 s old, timeout 60 s, suspected for 20.0 s"
     site.join("b")
     site.rounds(5, watch)
-    assert site.told()[2:] == [("b", "recovered", "unhealthy")]
+    assert site.changes()[2:] == [("b", "recovered", "unhealthy")]
     assert not site.make.backend.client().exists(f"{TAG}:suspects")
 
 
@@ -65,12 +64,12 @@ def test_a_suspect_that_is_heard_of_is_healthy_and_was_never_unhealthy(site: Sit
     watch = watched(site, suspicion_seconds=20)
     site.rounds(75, watch)
     site.join("b")
-    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=2)
-    assert site.told() == [("b", "suspected", "healthy"), ("b", "healthy", "suspected")]
+    assert site.rounds(5, watch) == WatchRound(leader=True, term=1, checked=2)
+    assert site.changes() == [("b", "suspected", "healthy"), ("b", "healthy", "suspected")]
     assert all(check.healthy for check in site.monitor.get_history("b", 100))
     site.alive.remove("b")
     site.rounds(60, watch)
-    assert site.told()[2:] == [("b", "suspected", "healthy")], "the next suspicion is another"
+    assert site.changes()[2:] == [("b", "suspected", "healthy")], "the next suspicion is another"
 
 
 def test_whoever_takes_over_goes_on_with_the_suspicion(site: Site) -> None:
@@ -78,7 +77,7 @@ def test_whoever_takes_over_goes_on_with_the_suspicion(site: Site) -> None:
     site.rounds(70, watch)
     watch.close()
     assert site.rounds(15, site.another(suspicion_seconds=20)).unhealthy == 1
-    assert [change[1] for change in site.told()] == ["suspected", "unhealthy"]
+    assert [change[1] for change in site.changes()] == ["suspected", "unhealthy"]
 
 
 def test_one_that_says_it_is_offline_or_in_maintenance_is_no_suspect(site: Site) -> None:
@@ -86,11 +85,11 @@ def test_one_that_says_it_is_offline_or_in_maintenance_is_no_suspect(site: Site)
     site.rounds(60, watch)
     site.monitor.heartbeat("b", EdgeNodeStatus.MAINTENANCE)
     site.rounds(60, watch)
-    assert site.told()[1:] == [("b", "maintenance", "suspected")]
+    assert site.changes()[1:] == [("b", "maintenance", "suspected")]
     site.monitor.heartbeat("a", EdgeNodeStatus.OFFLINE)
     site.alive.clear()
     site.rounds(5, watch)
-    assert site.told()[2:] == [("a", "unhealthy", "healthy")]
+    assert site.changes()[2:] == [("a", "unhealthy", "healthy")]
 
 
 def test_a_suspect_that_is_removed_is_gone(site: Site) -> None:
@@ -98,17 +97,17 @@ def test_a_suspect_that_is_removed_is_gone(site: Site) -> None:
     site.rounds(60, watch)
     site.monitor.deregister("b")
     assert not site.make.backend.client().exists(f"{TAG}:suspects")
-    assert site.rounds(30, watch) == WatchRound(leader=True, fence=1, checked=1)
-    assert [change[1] for change in site.told()] == ["suspected"]
+    assert site.rounds(30, watch) == WatchRound(leader=True, term=1, checked=1)
+    assert [change[1] for change in site.changes()] == ["suspected"]
 
 
 def test_a_check_by_anybody_else_ends_the_suspicion(site: Site) -> None:
     watch = watched(site, suspicion_seconds=20)
     site.rounds(60, watch)
     assert site.monitor.check_node("b").healthy is False
-    assert site.told() == [("b", "suspected", "healthy"), ("b", "unhealthy", "suspected")]
+    assert site.changes() == [("b", "suspected", "healthy"), ("b", "unhealthy", "suspected")]
     assert site.rounds(60, watch).unhealthy == 1
-    assert len(site.told()) == 2
+    assert len(site.changes()) == 2
 
 
 def test_who_answers_stays_suspected_until_it_does_not(site: Site) -> None:
@@ -122,7 +121,7 @@ def test_who_answers_stays_suspected_until_it_does_not(site: Site) -> None:
     watch = watched(site, suspicion_seconds=20, confirm=confirm)
     assert site.rounds(75, watch).suspected == 1
     assert asked == []
-    assert site.rounds(5, watch) == WatchRound(leader=True, fence=1, checked=1, suspected=1)
+    assert site.rounds(5, watch) == WatchRound(leader=True, term=1, checked=1, suspected=1)
     assert asked == ["b"]
     site.rounds(15, watch)
     assert asked == ["b"], "it is asked again after another suspicion"
@@ -140,7 +139,7 @@ def test_a_suspicion_that_does_not_decode_is_an_old_one(site: Site) -> None:
     site.rounds(60, watch)
     site.make.backend.client().hset(f"{TAG}:suspects", "b", "zz")
     assert site.rounds(5, watch).unhealthy == 1
-    assert [change[1] for change in site.told()] == ["suspected", "unhealthy"]
+    assert [change[1] for change in site.changes()] == ["suspected", "unhealthy"]
 
 
 def test_without_a_pause_it_is_asked_at_once_and_an_error_is_no_answer(site: Site) -> None:
@@ -149,7 +148,7 @@ def test_without_a_pause_it_is_asked_at_once_and_an_error_is_no_answer(site: Sit
 
     watch = watched(site, confirm=confirm)
     assert site.rounds(60, watch).unhealthy == 1
-    assert [change[1] for change in site.told()] == ["suspected", "unhealthy"]
+    assert [change[1] for change in site.changes()] == ["suspected", "unhealthy"]
     assert site.monitor.transitions()[0].reason == "heartbeat 60.0 s old, timeout 60 s, to be confirmed"
 
 
@@ -159,8 +158,8 @@ def test_a_silence_of_many_suspects_nobody(site: Site) -> None:
     site.join("a", "b", "c", "d")
     site.rounds(60, watch)
     site.alive = {"d"}
-    assert site.rounds(300, watch) == WatchRound(leader=True, fence=1, checked=1, silence=True)
-    assert [change[1] for change in site.told()] == ["silence"]
+    assert site.rounds(300, watch) == WatchRound(leader=True, term=1, checked=1, mass_outage=True)
+    assert [change[1] for change in site.changes()] == ["mass_outage"]
 
 
 def test_a_coroutine_is_for_the_awaited_watch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,20 +213,6 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception]) -> Non
         HealthWatch(fakeredis.FakeRedis(), **arguments)
 
 
-def duty() -> Duty:
-    return Duty(
-        60.0,
-        namespace="default",
-        interval_seconds=5.0,
-        lease_seconds=None,
-        retention_seconds=None,
-        max_history=100,
-        max_transitions=1000,
-        flap_detector=None,
-        suspicion_seconds=5.0,
-    )
-
-
 def test_two_watches_suspect_and_confirm_once_whatever_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = stop_the_clock(monkeypatch, START.timestamp())
 
@@ -235,9 +220,9 @@ def test_two_watches_suspect_and_confirm_once_whatever_is_lost(monkeypatch: pyte
         clock.now = START.timestamp()
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        monitor = Health(60.0)
-        first, second, late = duty(), duty(), duty()
-        client.hset(f"{TAG}:duty", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
+        monitor = make_health()
+        first, second, late = (make_leader(suspicion_seconds=5.0) for _ in range(3))
+        client.hset(f"{TAG}:leader", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
         for name, age in (("a", 61), ("b", 1)):
             runner.run(monitor.register(EdgeNode(name, name, last_heartbeat=START - timedelta(seconds=age))))
 

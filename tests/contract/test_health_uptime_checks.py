@@ -81,15 +81,15 @@ def test_thresholds_raise_a_third_of_the_starts_and_miss_no_site_that_changes_of
         states = detector.states(checks)
         by_rule += starts([flapping.is_flapping(prefix, WINDOW) for prefix in prefixes])
         by_thresholds += starts(states)
-        if flapping.transitions(checks) > 20:
-            assert any(states), f"{site} changes {flapping.transitions(checks)} times"
+        if flapping.count_changes(checks) > 20:
+            assert any(states), f"{site} changes {flapping.count_changes(checks)} times"
     assert by_rule >= 30
     assert by_thresholds <= by_rule / 3
 
 
 def test_a_monitor_with_thresholds_goes_by_them(sites: dict[str, list[bool]]) -> None:
     detector = FlapThresholds()
-    site = max(sites, key=lambda name: flapping.transitions(sites[name]))
+    site = max(sites, key=lambda name: flapping.count_changes(sites[name]))
     checks = sites[site][:90]
     with HealthMonitor(fakeredis.FakeRedis(), flap_detector=detector) as monitor:
         said = []

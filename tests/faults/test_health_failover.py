@@ -25,7 +25,7 @@ from edge_redis import HealthWatch
 client = redis.Redis.from_url(sys.argv[1], socket_timeout=30)
 watch = HealthWatch(client, {TIMEOUT}, interval_seconds={INTERVAL}, lease_seconds={LEASE})
 while True:
-    print(watch.run_once().fence, flush=True)
+    print(watch.run_once().term, flush=True)
     time.sleep({INTERVAL})
 """
 # Stops itself between taking the watch and judging, so that what it then sends is of a turn that is over.
@@ -61,7 +61,7 @@ while True:
     monitor.heartbeat_many(nodes)
     time.sleep(0.05)
 """
-DUTY = "er:{default:health0}:duty"
+LEADER = "er:{default:health0}:leader"
 
 
 class Processes:
@@ -98,16 +98,16 @@ def monitor(valkey: Backend) -> Iterator[HealthMonitor]:
 
 
 def holder(monitor: HealthMonitor) -> bytes | None:
-    found: bytes | None = monitor._runner.client.hget(DUTY, "holder")
+    found: bytes | None = monitor._runner.client.hget(LEADER, "holder")
     return found
 
 
 def on_duty(monitor: HealthMonitor, outputs: Mapping[int, Path]) -> int:
-    """Return which of the watches that print their fences is on duty."""
+    """Return which of the watches that print their terms is on duty."""
 
     def found() -> list[int]:
-        fence = monitor._runner.client.hget(DUTY, "fence").decode()
-        return [number for number, output in outputs.items() if output.read_text().split()[-1:] == [fence]]
+        term = monitor._runner.client.hget(LEADER, "term").decode()
+        return [number for number, output in outputs.items() if output.read_text().split()[-1:] == [term]]
 
     (number,) = eventually(found)
     return number
@@ -147,7 +147,7 @@ def test_a_killed_watch_leaves_no_transition_twice_and_none_missed(
 ) -> None:
     steady = [EdgeNode(name, name) for name in ("a", "b", "c", "d", "e")]
     falling = [EdgeNode(name, name) for name in ("u", "v", "w", "x")]
-    outputs = {number: tmp_path / f"fences-{number}" for number in range(3)}
+    outputs = {number: tmp_path / f"terms-{number}" for number in range(3)}
     watches = {number: processes.start(WATCH, output=output) for number, output in outputs.items()}
     eventually(lambda: holder(monitor), seconds=30)
     monitor.heartbeat_many([*steady, *falling])

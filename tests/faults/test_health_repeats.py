@@ -9,17 +9,13 @@ from typing import Any
 import fakeredis
 import pytest
 
-from edge_redis._health.api import Health
 from edge_redis._health.relay import Relay
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.models import EdgeNode
 from support import simulation
 from support.clock import stop_the_clock
+from support.health import make_health, make_relay
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
-
-
-def health() -> Health:
-    return Health(60.0, namespace="default", max_history=100, max_transitions=1000)
 
 
 def stale(name: str = "n") -> EdgeNode:
@@ -30,17 +26,17 @@ def test_each_check_is_in_the_history_and_the_totals_once() -> None:
     def scenario() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        runner.run(health().register(stale()))
-        one, other = health(), health()
+        runner.run(make_health().register(stale()))
+        one, other = make_health(), make_health()
 
         def check(actors: Sequence[Actor]) -> None:
             sent = sum(actor.acknowledged for actor in actors)
-            history = runner.run(health().get_history("n", 100))
+            history = runner.run(make_health().get_history("n", 100))
             assert sent <= len(history) <= 2
             if sent == 2:
                 assert len(history) == 2
-            assert runner.run(health().summary())["total_checks"] == len(history)
-            assert len(runner.run(health().transitions())) == min(1, len(history))
+            assert runner.run(make_health().summary())["total_checks"] == len(history)
+            assert len(runner.run(make_health().transitions())) == min(1, len(history))
 
         actors = [
             Actor("a", client, lambda: one.check_node("n"), (*LOSSES, *CRASHES)),
@@ -53,8 +49,8 @@ def test_each_check_is_in_the_history_and_the_totals_once() -> None:
 
 def test_a_removal_sent_twice_still_says_that_the_node_was_there() -> None:
     client = fakeredis.FakeRedis()
-    BlockingRunner(client).run(health().register(stale()))
-    room = health()
+    BlockingRunner(client).run(make_health().register(stale()))
+    room = make_health()
 
     def check(actors: Sequence[Actor]) -> None:
         assert actors[0].result is True
@@ -62,25 +58,25 @@ def test_a_removal_sent_twice_still_says_that_the_node_was_there() -> None:
     repeated = list(simulation.LOSSES).index(simulation.Fault.REPEATED) + 1
     scenario = Scenario([Actor("a", client, lambda: room.deregister("n"), LOSSES)], check)
     simulation.replay(lambda: scenario, [repeated])
-    assert client.zcard("er:{default:health0}:beats") == 0
+    assert client.zcard("er:{default:health0}:heartbeats") == 0
 
 
 def test_a_node_that_beats_while_it_is_removed_is_whole_or_gone() -> None:
     def scenario() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        runner.run(health().register(stale()))
+        runner.run(make_health().register(stale()))
         node = stale()
 
         def check(_: Sequence[Actor]) -> None:
-            registered = client.zscore("er:{default:health0}:beats", "n") is not None
+            registered = client.zscore("er:{default:health0}:heartbeats", "n") is not None
             assert registered == bool(client.exists("er:{default:health0}:node:n"))
-            assert registered == (runner.run(health().get_node("n")) is not None)
+            assert registered == (runner.run(make_health().get_node("n")) is not None)
 
         actors = [
-            Actor("remover", client, lambda: health().deregister("n"), LOSSES),
-            Actor("by id", client, lambda: health().heartbeat("n"), LOSSES),
-            Actor("by object", client, lambda: health().heartbeat(node), LOSSES),
+            Actor("remover", client, lambda: make_health().deregister("n"), LOSSES),
+            Actor("by id", client, lambda: make_health().heartbeat("n"), LOSSES),
+            Actor("by object", client, lambda: make_health().heartbeat(node), LOSSES),
         ]
         return Scenario(actors, check, max_faults=1)
 
@@ -91,8 +87,8 @@ def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
     client = fakeredis.FakeRedis()
     runner = BlockingRunner(client)
     for number in range(120):
-        runner.run(health().register(stale(f"n{number:03d}")))
-    room = health()
+        runner.run(make_health().register(stale(f"n{number:03d}")))
+    room = make_health()
 
     def twice(step: Any) -> Any:
         runner.perform(step)
@@ -106,9 +102,9 @@ def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
     except StopIteration as end:
         report = end.value
     assert report["unhealthy_nodes"] == 120
-    assert runner.run(health().summary())["total_checks"] == 120
+    assert runner.run(make_health().summary())["total_checks"] == 120
     assert {client.llen(key) for key in client.keys("*:history:*")} == {1}
-    assert len(runner.run(health().transitions(1000))) == 120
+    assert len(runner.run(make_health().transitions(1000))) == 120
 
 
 def test_a_relay_hands_everything_on_whatever_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,21 +116,12 @@ def test_a_relay_hands_everything_on_whatever_is_lost(monkeypatch: pytest.Monkey
         got: list[str] = []
 
         def relay() -> Relay:
-            return Relay(
-                lambda change: got.append(change.node_id),
-                "default",
-                namespace="default",
-                states=None,
-                attempts=3,
-                backoff_seconds=1.0,
-                interval_seconds=1.0,
-                lease_seconds=5.0,
-            )
+            return make_relay(lambda change: got.append(change.node_id), attempts=3, lease_seconds=5.0)
 
         one, other, last = relay(), relay(), relay()
         runner.run(one.run_once())
         for name in ("a", "b"):
-            runner.run(health().check_node(stale(name)))
+            runner.run(make_health().check_node(stale(name)))
 
         def check(_: Sequence[Actor]) -> None:
             clock.now += 6

@@ -18,7 +18,7 @@ from edge_redis import EdgeNode, HealthMonitor
 from support.deadline import eventually
 from support.servers import Backend
 
-DUTY = "er:{shop:health0}:duty"
+LEADER = "er:{shop:health0}:leader"
 TIMEOUT = 1.0
 
 
@@ -77,7 +77,7 @@ def test_changes_are_printed_and_handed_on_once_and_a_standby_takes_over(
     sink = ("--command", f"sh -c 'cat >> {handed}; echo >> {handed}'", "--states", "unhealthy,recovered")
     beat(fleet, "a", "b")
     first, out, err = monitors.start(*sink)
-    eventually(lambda: beat(fleet, "a", "b") or "on duty, turn 1" in err.read_text(), seconds=30)
+    eventually(lambda: beat(fleet, "a", "b") or "leading, term 1" in err.read_text(), seconds=30)
     second, other_out, other_err = monitors.start(*sink)
     eventually(lambda: beat(fleet, "a", "b") or "standing by" in other_err.read_text(), seconds=30)
 
@@ -88,7 +88,7 @@ def test_changes_are_printed_and_handed_on_once_and_a_standby_takes_over(
     eventually(fails, seconds=30)
     first.send_signal(signal.SIGTERM)
     assert first.wait(30) == 0
-    eventually(lambda: beat(fleet, "a") or "on duty, turn 2" in other_err.read_text(), seconds=30)
+    eventually(lambda: beat(fleet, "a") or "leading, term 2" in other_err.read_text(), seconds=30)
 
     def recovers() -> bool:
         beat(fleet, "a", "b")
@@ -138,4 +138,4 @@ def test_a_reader_that_leaves_ends_it(fleet: HealthMonitor, monitors: Monitors, 
     os.close(read)
     assert process.wait(60) == 1
     with valkey.client() as client:
-        assert client.hget(DUTY, "holder") is None, "it gave up the watch"
+        assert client.hget(LEADER, "holder") is None, "it gave up the watch"

@@ -13,14 +13,13 @@ from typing import Any, Final
 import fakeredis
 import pytest
 
-from edge_redis._health.api import Health
-from edge_redis._health.leader import Duty
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.models import EdgeNode, WatchRound
 from support.clock import ServerClock, stop_the_clock
+from support.health import make_health, make_leader
 from support.site import START
 
-TIMEOUT, INTERVAL, LEASE = 60.0, 5, 15.0
+INTERVAL, LEASE = 5, 15.0
 SHORT, LONG = 45, 150
 """Silences in seconds: beats are 5 s apart, a takeover takes a lease and an interval."""
 NODES = tuple(f"n{number}" for number in range(7))
@@ -33,17 +32,7 @@ class Watcher:
 
     def __init__(self, runner: BlockingRunner, chance: random.Random) -> None:
         self._runner, self._chance = runner, chance
-        self._component = Duty(
-            TIMEOUT,
-            namespace="default",
-            interval_seconds=INTERVAL,
-            lease_seconds=LEASE,
-            retention_seconds=None,
-            max_history=20,
-            max_transitions=10_000,
-            flap_detector=None,
-            suspicion_seconds=5.0,
-        )
+        self._component = make_leader(lease_seconds=LEASE, max_history=20, suspicion_seconds=5.0)
         self._phase = chance.randrange(INTERVAL)
         self._flow: Coroutine[Any, Any, WatchRound] | None = None
         self._step: Any = None
@@ -94,7 +83,7 @@ def play(clock: ServerClock, seed: int) -> tuple[dict[str, list[str]], dict[str,
     """Return what was told of each node, and how often each was silent for long."""
     chance = random.Random(seed)
     runner = BlockingRunner(fakeredis.FakeRedis())
-    monitor, schedule = Health(TIMEOUT), Schedule(chance)
+    monitor, schedule = make_health(), Schedule(chance)
     watchers = [Watcher(runner, chance) for _ in range(3)]
     for second in range(SECONDS):
         clock.now = START.timestamp() + second

@@ -9,7 +9,7 @@ from edge_redis import EdgeNode, EdgeNodeStatus, WatchRound
 from support.clock import ServerClock
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ABROAD = WatchRound(leader=False)
+STAND_BY = WatchRound(leader=False)
 
 
 class Site:
@@ -39,12 +39,12 @@ class Site:
 
     def rounds(self, seconds: float, watch: Any = None) -> WatchRound:
         """Let time pass, a beat and a round every 5 s; return the last round."""
-        found = ABROAD
+        found = STAND_BY
         for _ in range(round(seconds / 5)):
             self.clock.now += 5
             self.beat()
             found = (watch or self.watch).run_once()
         return found
 
-    def told(self) -> list[tuple[str, str, str]]:
+    def changes(self) -> list[tuple[str, str, str]]:
         return [(change.node_id, change.state, change.previous) for change in self.monitor.transitions(1000)]

@@ -22,7 +22,7 @@ from edge_redis import (
 )
 from edge_redis._site.stop_request import StopRequest
 from edge_redis.cli import monitor as command
-from edge_redis.cli.watching import Console, Watching, duty_line, line
+from edge_redis.cli.watching import Console, Watching, line, round_line
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -74,7 +74,7 @@ def test_changes_go_to_output_and_the_rest_to_errors(capsys: pytest.CaptureFixtu
         '"n\\u001b[2J1"  unhealthy  (was healthy)  status is offline, heartbeat 0.0 s old, timeout 60 s',
     ]
     assert err.count("\n") == 1
-    assert "on duty, turn 1: the server was away or nobody watched" in err
+    assert "leading, term 1: the server was away or no monitor ran" in err
 
 
 def test_json_from_a_position(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,30 +114,30 @@ def test_a_server_that_is_not_there_at_the_beginning_is_an_error() -> None:
 
 
 def test_a_line_of_the_fleet() -> None:
-    change = Transition("", "silence", "healthy", AT, "9 of 9 nodes", "5-1")
-    assert line(change) == "2026-03-01 12:00:00Z  (fleet)  silence  (was healthy)  9 of 9 nodes"
+    change = Transition("", "mass_outage", "healthy", AT, "9 of 9 nodes", "5-1")
+    assert line(change) == "2026-03-01 12:00:00Z  (fleet)  mass_outage  (was healthy)  9 of 9 nodes"
 
 
 @pytest.mark.parametrize(
     ("done", "expected"),
     [
-        (WatchRound(leader=False), "standing by: another monitor is on duty"),
+        (WatchRound(leader=False), "standing by: another monitor leads"),
         (
-            WatchRound(leader=True, fence=3, checked=9, unhealthy=2, suspected=1),
-            "on duty, turn 3: 9 nodes judged, 2 unhealthy, 1 suspected",
+            WatchRound(leader=True, term=3, checked=9, unhealthy=2, suspected=1),
+            "leading, term 3: 9 nodes checked, 2 unhealthy, 1 suspected",
         ),
         (
-            WatchRound(leader=True, fence=3, silence=True, grace=True),
-            "on duty, turn 3: most of the fleet is silent, no verdicts on the silent",
+            WatchRound(leader=True, term=3, mass_outage=True, grace=True),
+            "leading, term 3: mass outage, verdicts on the nodes without heartbeats are deferred",
         ),
         (
-            WatchRound(leader=True, fence=1, grace=True),
-            "on duty, turn 1: the server was away or nobody watched, every node has a timeout to be heard of",
+            WatchRound(leader=True, term=1, grace=True),
+            "leading, term 1: the server was away or no monitor ran, every node has a timeout to send a heartbeat",
         ),
     ],
 )
 def test_what_is_said_of_a_round(done: WatchRound, expected: str) -> None:
-    assert duty_line(done) == expected
+    assert round_line(done) == expected
 
 
 def test_a_command_asks_by_the_node_s_id_in_its_environment(tmp_path: Path) -> None:

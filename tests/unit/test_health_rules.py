@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_redis._health import ages, flapping, node_record, recovery, transitions, verdicts
+from edge_redis._health import age_statistics, flapping, node_record, recommendation, transition_entry, verdicts
 from edge_redis.errors import CorruptDataError, InvalidArgumentError, InvalidKeyError, InvalidTypeError
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
 
@@ -24,7 +24,7 @@ def checks(word: str, age_ms: float = 0.0) -> list[HealthCheck]:
     ("word", "count"), [("", 0), ("h", 0), ("hh", 0), ("hu", 1), ("huh", 2), ("huhu", 3), ("huuuhhu", 3)]
 )
 def test_a_transition_is_a_pair_of_different_neighbours(word: str, count: int) -> None:
-    assert flapping.transitions([letter == "h" for letter in word]) == count
+    assert flapping.count_changes([letter == "h" for letter in word]) == count
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_three_transitions_in_the_window_are_flapping(word: str, window: int, *,
 )
 def test_the_recommendation_is_the_first_rule_that_holds(word: str, age_ms: float, expected: str) -> None:
     flapping_now = flapping.is_flapping([letter == "h" for letter in word], 10)
-    assert recovery.recommend(checks(word, age_ms), flapping=flapping_now) == expected
+    assert recommendation.recommend(checks(word, age_ms), flapping=flapping_now) == expected
 
 
 def test_a_line_tells_of_a_check() -> None:
@@ -121,8 +121,8 @@ def test_a_history_is_turned_oldest_first_without_its_broken_lines() -> None:
 def test_words_of_a_slice_and_their_report() -> None:
     found = verdicts.from_words(["a", "b", "c"], b"112 - 060001!")
     assert found == [
-        verdicts.Brief("a", healthy=True, latency_ms=12.0, changed=False),
-        verdicts.Brief("c", healthy=False, latency_ms=60001.0, changed=True),
+        verdicts.Verdict("a", healthy=True, latency_ms=12.0, changed=False),
+        verdicts.Verdict("c", healthy=False, latency_ms=60001.0, changed=True),
     ]
     assert verdicts.report(found) == {
         "total_nodes": 2,
@@ -152,7 +152,7 @@ def entry(**changes: bytes | None) -> dict[bytes, bytes]:
 
 
 def test_an_entry_tells_of_a_transition() -> None:
-    assert transitions.from_entry((b"5-0", entry())) == Transition(
+    assert transition_entry.from_entry((b"5-0", entry())) == Transition(
         "n", "unhealthy", "healthy", AT, "heartbeat 75.2 s old, timeout 60 s", "5-0"
     )
 
@@ -161,7 +161,7 @@ def test_an_entry_tells_of_a_transition() -> None:
     "fields", [None, {}, entry(at=b"never"), entry(at=b"9" * 30), entry(state=None), {b"\xff": b""}]
 )
 def test_a_broken_entry_is_no_transition(fields: dict[bytes, bytes] | None) -> None:
-    assert transitions.from_entry((b"5-0", fields)) is None
+    assert transition_entry.from_entry((b"5-0", fields)) is None
 
 
 def test_a_node_comes_back_as_it_was() -> None:
@@ -181,10 +181,10 @@ def test_a_node_comes_back_as_it_was() -> None:
         b"1772366400250",
         b"degraded",
         b"hall 7",
-        node_record.fact_bytes(node),
+        node_record.profile_bytes(node),
         node_record.resource_bytes(node.resources),
     ]
-    assert node_record.from_facts(words) == node
+    assert node_record.to_node(words) == node
     assert node_record.claim(node) == ("n-1", "1772366400250 degraded hall 7")
     assert node_record.claim("n-1") == ("n-1", "")
 
@@ -192,10 +192,10 @@ def test_a_node_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize("broken", range(1, 6))
 def test_facts_that_do_not_decode_name_their_node(broken: int) -> None:
     node = EdgeNode("n", "n", "", EdgeNodeStatus.ONLINE, [], {}, AT)
-    words = [b"n", b"0", b"online", b"", node_record.fact_bytes(node), node_record.resource_bytes(node.resources)]
+    words = [b"n", b"0", b"online", b"", node_record.profile_bytes(node), node_record.resource_bytes(node.resources)]
     words[broken] = b"\xc1\xff"
-    with pytest.raises(CorruptDataError, match="the facts of node 'n' do not decode"):
-        node_record.from_facts(words)
+    with pytest.raises(CorruptDataError, match="the record of node 'n' does not decode"):
+        node_record.to_node(words)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_node_that_cannot_be_kept_is_refused(changes: dict[str, object], error
     for name, value in changes.items():
         setattr(node, name, value)
     with pytest.raises(error):
-        (node_record.claim(node), node_record.fact_bytes(node), node_record.resource_bytes(node.resources))
+        (node_record.claim(node), node_record.profile_bytes(node), node_record.resource_bytes(node.resources))
 
 
 @pytest.mark.parametrize(
@@ -293,4 +293,4 @@ def test_thresholds_that_make_no_sense_are_refused(arguments: dict[str, Any], er
     ],
 )
 def test_percentiles_are_order_statistics(values: list[float], expected: dict[str, float]) -> None:
-    assert ages.statistics(values) == expected
+    assert age_statistics.statistics(values) == expected

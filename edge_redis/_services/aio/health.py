@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import cast
 
 from edge_redis._health.api import Health
+from edge_redis._health.config import HealthConfig
 from edge_redis._health.flapping import FlapThresholds
-from edge_redis._health.transition_reader import Follower
+from edge_redis._health.transition_reader import TransitionReader
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
@@ -16,22 +17,24 @@ from edge_redis.types import ClusterHealth, Detector, HealthSummary, HeartbeatAg
 
 
 class HealthMonitor(AsyncService[Health]):
-    """Knows the nodes of a namespace, when each was last heard of, and which are healthy.
+    """The nodes of a namespace: when each sent its last heartbeat, and which are healthy.
+
+    Monitors of one namespace share all their data; monitors of two namespaces share nothing.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
         heartbeat_timeout_seconds: a node is healthy while its heartbeat is younger than this.
-        namespace: monitors of one namespace share everything, of two nothing.
-        max_history: checks kept a node, up to 10,000; older ones are dropped.
+        namespace: the namespace of all keys.
+        max_history: checks kept for each node, up to 10,000; older ones are dropped.
         max_transitions: state changes kept for the namespace, about; older ones are dropped.
-        detector: "phi" judges a node by its own rhythm too: unhealthy once its silence is as improbable as
-            ``phi_threshold`` says, at the timeout at latest. Whoever sends its heartbeats must use it as
-            well; with fewer than ten intervals known the timeout alone decides.
+        detector: "phi" also considers a node's own rhythm: the node is unhealthy once its missing heartbeat is as
+            improbable as ``phi_threshold`` says, and at the timeout at the latest. The monitor that records the
+            heartbeats must use it as well. With fewer than ten known intervals the timeout alone decides.
         phi_threshold: 8.0 means a chance of one in 10^8 that the node is alive.
-        flap_detector: what ``detect_flapping`` goes by instead of three changes in the window; it reads
-            the whole history, so ``max_history`` must reach its window.
-        clock: what says the time of heartbeats and checks, for the replay of a recording; None: the
-            server. All who write to a namespace must go by the same clock.
+        flap_detector: the rule of ``detect_flapping`` in place of three changes in the window. It reads the
+            whole history, so ``max_history`` must be at least its window.
+        clock: a function that returns the time of heartbeats and checks, to replay a recording; None: the server's
+            time. All monitors that write to a namespace must use the same clock.
 
     """
 
@@ -48,9 +51,8 @@ class HealthMonitor(AsyncService[Health]):
         flap_detector: FlapThresholds | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        component = Health(
-            heartbeat_timeout_seconds,
-            namespace=namespace,
+        config = HealthConfig(
+            heartbeat_timeout_seconds=heartbeat_timeout_seconds,
             max_history=max_history,
             max_transitions=max_transitions,
             detector=detector,
@@ -58,10 +60,10 @@ class HealthMonitor(AsyncService[Health]):
             flap_detector=flap_detector,
             clock=clock,
         )
-        super().__init__(client, component)
+        super().__init__(client, Health(config, namespace=namespace))
 
     async def register(self, node: EdgeNode) -> None:
-        """Add a node, or replace its facts where it is registered.
+        """Add a node, or replace its record where it is registered.
 
         Its heartbeat is then the later of the node's own ``last_heartbeat`` and the one that the
         registry holds; one in the future counts as now.
@@ -82,12 +84,12 @@ class HealthMonitor(AsyncService[Health]):
         status: EdgeNodeStatus | None = None,
         resources: ResourceUsage | None = None,
     ) -> bool:
-        """Note that a node is alive now, by the server's clock; return whether it is registered.
+        """Record a node's heartbeat now, by the server's clock; return whether the node is registered.
 
-        With an id, status and resources change where they are given; an unknown id is False and
-        nothing is written. With an EdgeNode, the object takes the status and resources given and
-        the server's time as its ``last_heartbeat``, and the registry holds it as it then is,
-        registered again if it had been forgotten: always True.
+        With an id, status and resources change where they are given; for an unknown id the result is
+        False and nothing is written. With an EdgeNode, the object takes the given status and resources and
+        the server's time as its ``last_heartbeat``, and is registered as it then is, again if it had been
+        removed: always True.
         """
         return await self._run(self._component.heartbeat(node, status, resources))
 
@@ -95,7 +97,7 @@ class HealthMonitor(AsyncService[Health]):
         """Return a registered node, or None.
 
         Raises:
-            CorruptDataError: its facts in Redis do not decode.
+            CorruptDataError: its record in Redis does not decode.
 
         """
         return await self._run(self._component.get_node(node_id))
@@ -104,19 +106,19 @@ class HealthMonitor(AsyncService[Health]):
         """Return the registered nodes in the order of their ids, those of one status where it is given.
 
         Raises:
-            CorruptDataError: a node's facts in Redis do not decode; the message names it.
+            CorruptDataError: a node's record in Redis does not decode; the message names it.
 
         """
         return await self._run(self._component.nodes(status))
 
     async def check_node(self, node: EdgeNode | str) -> HealthCheck:
-        """Judge a node now, by the server's clock, and append the verdict to its history.
+        """Check a node now, by the server's clock, and append the check to its history.
 
         Healthy: the heartbeat is younger than the timeout and the status is not OFFLINE. Of an
-        EdgeNode and what the registry holds under its id, the one with the later heartbeat counts,
-        with its status and location; the object where they are equal. A heartbeat in the future is
-        one of now. An EdgeNode that is not registered is judged all the same, and is not registered.
-        A change of verdict is written to the transitions in the same atomic step.
+        EdgeNode and the registered record of its id, the one with the later heartbeat counts, with its
+        status and location; the object where they are equal. A heartbeat in the future counts as now. An
+        EdgeNode that is not registered is checked all the same, and is not registered. A change of
+        verdict is written to the transitions in the same atomic step.
 
         ``details`` has status, heartbeat_age_seconds and location, and clock_skew_seconds where
         the node's clock was over a second ahead of the server's.
@@ -128,11 +130,11 @@ class HealthMonitor(AsyncService[Health]):
         return await self._run(self._component.check_node(node))
 
     async def check_cluster(self, nodes: Iterable[EdgeNode | str] | None = None) -> ClusterHealth:
-        """Judge many nodes as ``check_node`` does: those given, or all that are registered.
+        """Check many nodes as ``check_node`` does: the given ones, or all that are registered.
 
         Returns total_nodes, healthy_nodes, unhealthy_nodes, health_percent (0 to 100; 100.0 for no
         nodes) and checks, a list of dicts of node_id, healthy and latency_ms: all registered nodes in
-        the order of their ids, others in the order given. Each node is judged atomically, the whole is
+        the order of their ids, others in the given order. Each node is checked atomically, the whole is
         not a snapshot: a node that is deregistered meanwhile is left out.
 
         Raises:
@@ -144,24 +146,22 @@ class HealthMonitor(AsyncService[Health]):
     async def get_history(self, node_id: str, limit: int = 10) -> list[HealthCheck]:
         """Return a node's newest ``limit`` checks, oldest first; none where it was never checked.
 
-        What does not decode in Redis is left out.
+        Checks that do not decode in Redis are left out.
         """
         return await self._run(self._component.get_history(node_id, limit))
 
     async def detect_flapping(self, node_id: str, window: int = 10) -> bool:
         """Whether the node's last ``window`` checks hold three or more changes of verdict.
 
-        A monitor made with a ``flap_detector`` goes by that instead, over the whole history kept.
+        A monitor with a ``flap_detector`` applies that instead, to the whole history.
         """
         return await self._run(self._component.detect_flapping(node_id, window))
 
     async def get_recovery_recommendation(self, node_id: str) -> str:
-        """Return what to do about a node.
-
-        It is the first of these that holds:
+        """Return the recommendation for a node: the first of these that holds.
 
         1. "No data": it was never checked;
-        2. "Reboot node (flapping detected)": ``detect_flapping`` says so of the last ten checks;
+        2. "Reboot node (flapping detected)": ``detect_flapping`` is true for the last ten checks;
         3. "Decommission node (offline > 1h)": the last five checks (all, where there are fewer) are
            all unhealthy, and at the newest the heartbeat was over an hour old;
         4. "Investigate connectivity (stale heartbeat)": one of these five is unhealthy;
@@ -170,7 +170,7 @@ class HealthMonitor(AsyncService[Health]):
         return await self._run(self._component.get_recovery_recommendation(node_id))
 
     async def heartbeat_age(self, node_id: str) -> HeartbeatAges:
-        """Return how old the node's heartbeat was at the checks kept: count, p50, p95, p99, max, in milliseconds."""
+        """Return the heartbeat's age at the checks that are kept: count, p50, p95, p99 and max, in milliseconds."""
         return cast("HeartbeatAges", await self._run(self._component.heartbeat_age(node_id)))
 
     async def transitions(self, limit: int = 100, node_id: str | None = None) -> list[Transition]:
@@ -185,28 +185,27 @@ class HealthMonitor(AsyncService[Health]):
         return cast("HealthSummary", await self._run(self._component.summary()))
 
     async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
-        """Note that these nodes are alive now, as ``heartbeat`` does; return for each id whether it is registered.
+        """Record these nodes' heartbeats now, as ``heartbeat`` does; return for each id whether it is registered.
 
         One round trip for up to 5,000 nodes.
         """
         return await self._run(self._component.heartbeat_many(nodes))
 
     async def stale(self, seconds: float | None = None, limit: int = 1000) -> list[str]:
-        """Return the registered ids that have been silent for ``seconds`` or longer, the longest silent first.
+        """Return the ids without a heartbeat for ``seconds`` or longer, the oldest heartbeat first.
 
-        ``None`` means the heartbeat timeout. Statuses do not count, and nothing is checked: this is one
+        ``None`` means the heartbeat timeout. Statuses do not count, and no check is made: this is one
         range of a sorted set, whatever the number of nodes.
         """
         return await self._run(self._component.stale(seconds, limit))
 
-    async def forget(self, seconds: float) -> int:
-        """Remove the nodes that have been silent for ``seconds`` or longer; return how many.
+    async def remove_stale(self, older_than_seconds: float) -> int:
+        """Remove the nodes without a heartbeat for ``older_than_seconds``; return how many.
 
-        Each goes with its facts and history, and leaves a transition to "forgotten". One that beats
-        again by id learns that it is unknown; one that beats as an EdgeNode is registered again. A
-        node in maintenance stays.
+        Each goes with its record and history, and leaves a transition to "removed". A later heartbeat by
+        id returns False; one with an EdgeNode registers it again. A node in maintenance stays.
         """
-        return await self._run(self._component.forget(seconds))
+        return await self._run(self._component.remove_stale(older_than_seconds))
 
     def watch(
         self,
@@ -219,16 +218,17 @@ class HealthMonitor(AsyncService[Health]):
         """Yield changes of state as they happen, each at most ``poll_seconds`` after it was written.
 
         Starts with what comes after the iteration began (after this call, for a blocking client), or after
-        ``position``: that of the last transition seen resumes where one left off, "0" gives all that are
-        kept. Of one node where ``node_id`` is given. Ends when nothing came for ``timeout`` seconds (never,
-        by default), or when this monitor is closed. An error of the store ends it too: resume by the last position.
+        ``position``: the position of the last transition that was seen resumes there, "0" yields all that are
+        kept. Only the changes of one node where ``node_id`` is given. Ends when none came for ``timeout``
+        seconds (never, by default), or when this monitor is closed. An error of the store ends it too: resume
+        with the last position.
         """
         self._require_open()
-        follower = self._component.follow(position, node_id, timeout, poll_seconds)
-        # blocking only: self._run(follower.start())
-        return self._follow(follower)
+        reader = self._component.read_transitions(position, node_id, timeout, poll_seconds)
+        # blocking only: self._run(reader.start())
+        return self._read(reader)
 
-    async def _follow(self, follower: Follower) -> AsyncIterator[Transition]:
-        while not self._closed and not follower.over:
-            for change in await self._runner.run(follower.step()):
+    async def _read(self, reader: TransitionReader) -> AsyncIterator[Transition]:
+        while not self._closed and not reader.is_over:
+            for change in await self._runner.run(reader.step()):
                 yield change

@@ -1,10 +1,11 @@
-"""TransitionRelay: state changes handed on to a webhook, a command or a function."""
+"""TransitionRelay for an asyncio client."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import Self, cast
 
+from edge_redis._health.config import RelayConfig
 from edge_redis._health.relay import Relay
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.probes import async_sink
@@ -14,13 +15,13 @@ from edge_redis.types import RelayStats
 
 
 class TransitionRelay(AsyncService[Relay]):
-    """Hands each transition of a namespace to ``sink``, in order and at least once, from the first look on.
+    """Delivers each transition of a namespace to ``sink``, in order and at least once, from its first round on.
 
-    Any number of relays of one name share the work: one delivers, the others stand by. Where it stands is
-    kept in Redis, so that a relay that comes back goes on from there. A sink that raises is tried again
-    after a pause that doubles up to five minutes, ``attempts`` times in all; then that transition is
-    dropped and counted. What waits is bounded by the stream itself. A transition may come twice where a
-    relay dies between delivering and noting it: ``position`` is the same then.
+    Any number of relays of one name share the work: one delivers, the others stand by. The position is kept in
+    Redis, so that a relay that comes back continues there. A sink that raises is tried again after a pause that
+    doubles up to five minutes, ``attempts`` times in all; then that transition is dropped and counted. Transitions
+    wait in their capped stream and nowhere else. A transition may be delivered twice where a relay dies between
+    delivering it and recording that: its ``position`` is the same then.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
@@ -28,11 +29,11 @@ class TransitionRelay(AsyncService[Relay]):
             ``edge_redis.aio`` it may be a coroutine function; others are called in a thread there.
         name: relays of one name share one position.
         namespace: as in HealthMonitor.
-        states: what to hand on, such as ("unhealthy", "recovered"); None: everything.
+        states: the states to deliver, such as ("unhealthy", "recovered"); None: all.
         attempts: how often one transition is tried.
         backoff_seconds: pause before the second attempt.
-        interval_seconds: pause between two looks at the stream.
-        lease_seconds: how long a relay that dies keeps its turn; longer than the sink may take.
+        interval_seconds: pause between two reads of the stream.
+        lease_seconds: how long a relay that dies keeps its lease; longer than the sink may take.
 
     """
 
@@ -51,28 +52,26 @@ class TransitionRelay(AsyncService[Relay]):
         interval_seconds: float = 1.0,
         lease_seconds: float = 30.0,
     ) -> None:
-        component = Relay(
-            async_sink(sink),
-            name,
-            namespace=namespace,
+        config = RelayConfig(
+            name=name,
             states=states,
             attempts=attempts,
             backoff_seconds=backoff_seconds,
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
         )
-        super().__init__(client, component)
+        super().__init__(client, Relay(async_sink(sink), config, namespace=namespace))
 
     async def run_once(self) -> int:
-        """Deliver what is due, where it is this relay's turn; return how many were delivered."""
+        """Deliver what is due, where this relay holds the lease; return how many were delivered."""
         return await self._run(self._component.run_once())
 
     async def stats(self) -> RelayStats:
-        """Return delivered and dropped, of all relays of this name, and the attempts made at the next transition."""
+        """Return delivered and dropped, of all relays of this name, and the attempts at the next transition."""
         return cast("RelayStats", await self._run(self._component.stats()))
 
     async def start(self) -> Self:
-        """Deliver in the background from now on, and where no relay of this name was before, what comes after this."""
+        """Deliver in the background from now on; the first relay of a name delivers what comes after this call."""
         await self._run(self._component.take())
         self._start_background()
         return self

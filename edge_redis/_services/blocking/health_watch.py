@@ -1,13 +1,15 @@
 # Generated from edge_redis/_services/aio/health_watch.py by scripts/dev/generate_blocking.py. Do not edit.
-"""HealthWatch on a blocking client."""
+"""HealthWatch for a blocking client."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Self
 
+from edge_redis._core import validation
+from edge_redis._health.config import HealthConfig, WatchConfig
 from edge_redis._health.flapping import FlapThresholds
-from edge_redis._health.leader import Duty
+from edge_redis._health.leader import Leader
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.probes import BlockingProbe
 from edge_redis._io.service import BlockingService
@@ -15,32 +17,32 @@ from edge_redis.models import WatchRound
 from edge_redis.types import Detector
 
 
-class HealthWatch(BlockingService[Duty]):
-    """Judges every registered node again and again, for as long as it is the one of its namespace on duty.
+class HealthWatch(BlockingService[Leader]):
+    """Checks every registered node, round after round, while it leads its namespace.
 
-    Any number may run: one is on duty by a lease, the others stand by and take over. The work is done
-    in the background from ``start()`` until ``close()``, or by calling ``run_once()``. What it finds is
-    in the stream of transitions: ``HealthMonitor.transitions()`` and ``watch()``.
+    Any number may run: one leads by a lease, the others stand by and take over. Rounds run in the background
+    from ``start()`` until ``close()``, or one at each call of ``run_once()``. The findings are in the stream
+    of transitions: ``HealthMonitor.transitions()`` and ``watch()``.
 
-    It tells of flapping nodes too, and it withholds judgement where that would be wrong: after the server
-    was away, every node has a whole timeout to be heard again; and when most of the fleet goes silent
-    together, that is one event, "silence", and the verdicts on the silent wait until most are back.
+    A watch also finds flapping nodes, and it defers verdicts that would be wrong: after an absence of the server
+    every node has a whole timeout to send a heartbeat; and where most nodes miss their heartbeats together, that is
+    one transition, "mass_outage", and verdicts on these nodes wait until most are back.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
-        heartbeat_timeout_seconds: as in HealthMonitor; nodes are to beat at least twice in it.
+        heartbeat_timeout_seconds: as in HealthMonitor; nodes should send at least two heartbeats in it.
         namespace: as in HealthMonitor.
         interval_seconds: pause between two rounds; None: 5 s, or a quarter of the timeout where that is less. With
             more than a third of the timeout, short absences of the server may go unnoticed.
-        lease_seconds: how long a watch that dies stays on duty; at least two intervals, by default three.
-        retention_seconds: nodes silent for longer are forgotten, but for those in maintenance; None: never.
+        lease_seconds: how long a watch that dies keeps the lead; at least two intervals, by default three.
+        retention_seconds: nodes without a heartbeat for longer are removed, except in maintenance; None: never.
         max_history, max_transitions, detector, phi_threshold, flap_detector: as in HealthMonitor.
-        suspicion_seconds: a node silent for too long is told of as "suspected", and as "unhealthy" only where
-            it is still silent this many seconds later. 0.0: unhealthy at once.
-        confirm: asks a suspect over another way than that of its heartbeats, by its id; a true answer means
-            that it is alive, an error that it is not. It then stays suspected, and is asked again after
-            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads (coroutine functions, which
-            only ``edge_redis.aio`` takes, in tasks), and to return within seconds.
+        suspicion_seconds: a node whose heartbeats are missing is "suspected" first, and "unhealthy" only where they
+            are still missing this many seconds later. 0.0: unhealthy at once.
+        confirm: probes a suspected node, by its id, over another channel than that of its heartbeats. A true result
+            means that it is alive, an error that it is not. An alive node stays suspected, and is probed again after
+            ``suspicion_seconds``. Called for up to 16 nodes at once, in threads (coroutine functions, which only
+            ``edge_redis.aio`` takes, in tasks), and should return within seconds.
 
     """
 
@@ -63,22 +65,23 @@ class HealthWatch(BlockingService[Duty]):
         suspicion_seconds: float = 0.0,
         confirm: Callable[[str], object] | None = None,
     ) -> None:
-        component = Duty(
-            heartbeat_timeout_seconds,
-            namespace=namespace,
-            interval_seconds=interval_seconds,
-            lease_seconds=lease_seconds,
-            retention_seconds=retention_seconds,
+        config = HealthConfig(
+            heartbeat_timeout_seconds=heartbeat_timeout_seconds,
             max_history=max_history,
             max_transitions=max_transitions,
             detector=detector,
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
-            suspicion_seconds=suspicion_seconds,
-            confirm=confirm,
-            ask=None if confirm is None else BlockingProbe(confirm),
         )
-        super().__init__(client, component)
+        watch = WatchConfig(
+            heartbeat_timeout_seconds=heartbeat_timeout_seconds,
+            interval_seconds=interval_seconds,
+            lease_seconds=lease_seconds,
+            retention_seconds=retention_seconds,
+            suspicion_seconds=suspicion_seconds,
+        )
+        probe = None if confirm is None else BlockingProbe(validation.function("confirm", confirm))
+        super().__init__(client, Leader(config, watch, namespace=namespace, probe=probe))
 
     def start(self) -> Self:
         """Do rounds in the background from now on, the first after an interval."""
@@ -87,10 +90,10 @@ class HealthWatch(BlockingService[Duty]):
         return self
 
     def run_once(self) -> WatchRound:
-        """Take the watch or keep it, and judge every registered node; or stand by where another has it."""
+        """Take or keep the lead and check every registered node, or stand by where another watch leads."""
         return self._run(self._component.run_once())
 
     @property
     def latest(self) -> WatchRound | None:
-        """What the last round of this watch did, in the background or not; None before the first."""
+        """The result of this watch's last round, in the background or not; None before the first."""
         return self._component.latest

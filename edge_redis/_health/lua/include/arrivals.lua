@@ -1,4 +1,4 @@
--- What a node's hash keeps of the intervals between its heartbeats: count, sum and sum of squares, in ms.
+-- Return what a node's record keeps of the intervals between its heartbeats: count, sum and sum of squares, in ms.
 local function arrivals(node)
   local text = redis.call('HGET', node, 'arrivals') or ''
   local count, sum, squares = string.match(text, '^(%S+) (%S+) (%S+)$')

@@ -1,13 +1,13 @@
--- How improbable it is that a node which beats as this one did is still alive after age ms of silence:
--- minus the decimal logarithm of the normal distribution's tail, as in "The phi accrual failure detector"
--- (Hayashibara et al., SRDS 2004), the tail by Pollak's bound of 1956 for Mills' ratio, at most 2% too high.
--- The deviation is taken as a tenth of the mean at least. nil where too few heartbeats are known.
 local LEAST_INTERVALS = 10
 
+-- Return the tail of the normal distribution beyond x, by Pollak's bound of 1956 for Mills' ratio: at most 2% too high.
 local function tail(x)
   return math.sqrt(2 / math.pi) * math.exp(-x * x / 2) / (x + math.sqrt(x * x + 8 / math.pi))
 end
 
+-- Return phi of a node that sent no heartbeat for age ms: minus the decimal logarithm of the probability that a node
+-- with this rhythm is alive all the same ("The phi accrual failure detector", Hayashibara et al., SRDS 2004). The
+-- deviation counts as a tenth of the mean at least. nil where fewer than ten intervals are known.
 local function phi(node, age)
   local count, sum, squares = arrivals(node)
   if count < LEAST_INTERVALS then return nil end

@@ -1,10 +1,10 @@
--- Past this many intervals count and sums are halved, so that the older ones fade.
+-- Past this many intervals, count and sums are halved, so that older intervals lose weight.
 local MOST_ARRIVALS = 200
 local LEAST_ARRIVALS = 10
 
--- An interval of limit_ms or longer is an outage, and says nothing of how the node beats; one of less
--- than a tenth of the mean is a heartbeat that was sent twice.
-local function note_arrival(node, last, now, limit_ms)
+-- Add one interval between heartbeats to a node's record. An interval of limit_ms or longer is an outage and says
+-- nothing of the node's rhythm; one shorter than a tenth of the mean is a heartbeat that was sent twice.
+local function record_arrival(node, last, now, limit_ms)
   local interval = now - (last or now)
   if interval <= 0 or interval >= limit_ms then return end
   local count, sum, squares = arrivals(node)

@@ -1,9 +1,9 @@
--- Take a relay's turn, or keep it, and learn what it is to deliver next.
+-- Take or keep a relay's lease, and return where it stands.
 -- KEYS[1] relay        hash     holder, until_ms, position, attempts, due_ms, delivered, dropped
 -- KEYS[2] transitions  stream   state changes
 -- ARGV[1] holder       string
--- ARGV[2] lease_ms     integer, the turn lasts this long from now
--- Reply: array of position and attempts made at the next, strings; empty where another has the turn or nothing is due
+-- ARGV[2] lease_ms     integer, the lease lasts this long from now
+-- Reply: array of strings, position and attempts made at the next transition; empty for a stand-by or where none is due
 -- Invariant: one holder at a time; a relay begins with what comes after its first call
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock

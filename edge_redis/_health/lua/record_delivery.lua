@@ -1,16 +1,16 @@
--- Note how the delivery of a relay's next transition went, and keep the turn.
--- KEYS[1] relay         hash     see relay.lua
+-- Record the outcome of delivering a relay's next transition, and keep the lease.
+-- KEYS[1] relay         hash     see relay_lease.lua
 -- ARGV[1] holder        string
--- ARGV[2] before        string, the position this delivery began from
+-- ARGV[2] before        string, the position that this delivery began from
 -- ARGV[3] attempts      integer, attempts made before this one
 -- ARGV[4] position      string, of the transition
--- ARGV[5] outcome       'delivered', 'failed', or 'skipped' for what is not wanted
--- ARGV[6] lease_ms      integer, the turn lasts this long from now
--- ARGV[7] max_attempts  integer, after these it is dropped
+-- ARGV[5] outcome       'delivered', 'failed', or 'skipped' for a transition that the relay does not deliver
+-- ARGV[6] lease_ms      integer, the lease lasts this long from now
+-- ARGV[7] max_attempts  integer, after these the transition is dropped
 -- ARGV[8] backoff_ms    integer, pause before the next attempt
 -- Reply: integer, 1 where this holder goes on to the next, else 0
--- Invariant: the position only moves on; every transition is delivered, dropped or skipped once
--- Repeat: idempotent, a position or a count of attempts that has moved on is not the one given
+-- Invariant: the position only moves forward; every transition is delivered, dropped or skipped once
+-- Repeat: idempotent, a position or a count of attempts that has moved on is not the given one
 -- include: clock
 local relay, holder, before, attempts = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local position, outcome, lease_ms = ARGV[4], ARGV[5], tonumber(ARGV[6])

@@ -1,8 +1,8 @@
--- Name the nodes that have been silent for longest.
--- KEYS[1] beats   zset     node id -> last heartbeat, server ms
--- ARGV[1] age_ms  number   heartbeats of at least this age
--- ARGV[2] limit   integer
--- ARGV[3] now_ms  integer, or '' for the server's time
+-- List the nodes without a heartbeat for some time.
+-- KEYS[1] heartbeats  zset    node id -> last heartbeat, server ms
+-- ARGV[1] age_ms      number, heartbeats of at least this age
+-- ARGV[2] limit       integer
+-- ARGV[3] now_ms      integer, or '' for the server's time
 -- Reply: array of ids, the oldest heartbeat first
 -- Invariant: nothing is written
 -- Repeat: idempotent, it only reads

@@ -1,4 +1,4 @@
-"""How old heartbeats were when they were looked at."""
+"""Statistics of the heartbeats' ages at the checks."""
 
 from __future__ import annotations
 

@@ -19,39 +19,38 @@ from edge_redis import (
     StoreUnavailableError,
     WatchRound,
 )
-from edge_redis._health.api import Health
-from edge_redis._health.leader import Duty
 from edge_redis._io.blocking_runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
+from support.health import make_health, make_leader
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
-from support.site import ABROAD, START, Site
+from support.site import STAND_BY, START, Site
 
 TAG = "er:{default:health0}"
 
 
 def test_a_round_judges_every_registered_node(site: Site) -> None:
     site.join("a", "b")
-    assert site.watch.run_once() == WatchRound(leader=True, fence=1, checked=2, grace=True)
-    assert site.rounds(60) == WatchRound(leader=True, fence=1, checked=2)
+    assert site.watch.run_once() == WatchRound(leader=True, term=1, checked=2, grace=True)
+    assert site.rounds(60) == WatchRound(leader=True, term=1, checked=2)
     site.alive.remove("b")
-    assert site.rounds(55) == WatchRound(leader=True, fence=1, checked=2)
-    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=2, unhealthy=1)
-    assert site.told() == [("b", "unhealthy", "healthy")]
+    assert site.rounds(55) == WatchRound(leader=True, term=1, checked=2)
+    assert site.rounds(5) == WatchRound(leader=True, term=1, checked=2, unhealthy=1)
+    assert site.changes() == [("b", "unhealthy", "healthy")]
     site.join("b")
     site.rounds(5)
-    assert site.told()[1:] == [("b", "recovered", "unhealthy")]
+    assert site.changes()[1:] == [("b", "recovered", "unhealthy")]
 
 
-def test_one_is_on_duty_and_another_takes_over_when_its_lease_is_out(site: Site) -> None:
+def test_one_is_leading_and_another_takes_over_when_its_lease_is_out(site: Site) -> None:
     other = site.another()
     site.join("a")
-    assert site.watch.run_once().fence == 1
+    assert site.watch.run_once().term == 1
     site.clock.now += 14.999
-    assert other.run_once() == ABROAD
+    assert other.run_once() == STAND_BY
     site.clock.now += 0.001
-    assert other.run_once() == WatchRound(leader=True, fence=2, checked=1, grace=True)
-    assert site.watch.run_once() == ABROAD
+    assert other.run_once() == WatchRound(leader=True, term=2, checked=1, grace=True)
+    assert site.watch.run_once() == STAND_BY
     assert len(site.monitor.get_history("a")) == 2
 
 
@@ -59,11 +58,11 @@ def test_a_watch_that_closes_hands_over_at_once(site: Site) -> None:
     other = site.another()
     site.join("a")
     site.watch.run_once()
-    assert other.run_once() == ABROAD
+    assert other.run_once() == STAND_BY
     other.close()
-    assert site.another().run_once() == ABROAD, "what is not on duty has nothing to hand over"
+    assert site.another().run_once() == STAND_BY, "what is not on duty has nothing to hand over"
     site.watch.close()
-    assert site.another().run_once().fence == 2
+    assert site.another().run_once().term == 2
 
 
 def test_with_a_standby_a_takeover_needs_no_grace(site: Site) -> None:
@@ -75,9 +74,9 @@ def test_with_a_standby_a_takeover_needs_no_grace(site: Site) -> None:
     for _ in range(2):  # the one on duty is gone from here
         site.clock.now += 5
         site.beat()
-        assert other.run_once() == ABROAD
-    assert site.rounds(40, other) == WatchRound(leader=True, fence=2, checked=2, unhealthy=1)
-    assert site.told() == [("b", "unhealthy", "healthy")]
+        assert other.run_once() == STAND_BY
+    assert site.rounds(40, other) == WatchRound(leader=True, term=2, checked=2, unhealthy=1)
+    assert site.changes() == [("b", "unhealthy", "healthy")]
 
 
 def test_after_the_server_was_away_every_node_has_a_timeout_to_be_heard(site: Site) -> None:
@@ -86,17 +85,17 @@ def test_after_the_server_was_away_every_node_has_a_timeout_to_be_heard(site: Si
     site.alive.remove("down")
     site.rounds(60)
     site.clock.now += 180  # nobody could beat
-    assert site.watch.run_once() == WatchRound(leader=True, fence=1, checked=3, unhealthy=1, grace=True)
+    assert site.watch.run_once() == WatchRound(leader=True, term=1, checked=3, unhealthy=1, grace=True)
     site.alive.remove("b")  # and it never comes back
-    assert site.rounds(55) == WatchRound(leader=True, fence=1, checked=3, unhealthy=1, grace=True)
-    assert site.told() == [("down", "unhealthy", "healthy")], "what was down stays down, what was up is not blamed"
-    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=3, unhealthy=2)
-    assert site.told()[1:] == [("b", "unhealthy", "healthy")]
+    assert site.rounds(55) == WatchRound(leader=True, term=1, checked=3, unhealthy=1, grace=True)
+    assert site.changes() == [("down", "unhealthy", "healthy")], "what was down stays down, what was up is not blamed"
+    assert site.rounds(5) == WatchRound(leader=True, term=1, checked=3, unhealthy=2)
+    assert site.changes()[1:] == [("b", "unhealthy", "healthy")]
 
 
 def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> None:
     client = site.make.backend.client()
-    runner, room = BlockingRunner(client), duty()
+    runner, room = BlockingRunner(client), make_leader()
     site.join("a")
     site.rounds(60)
     site.watch.close()
@@ -105,14 +104,14 @@ def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> Non
     site.clock.now += 180
     before = site.monitor.get_history("a", 100)
     result = finish(runner, flow, step)
-    assert result == ABROAD
+    assert result == STAND_BY
     assert site.monitor.get_history("a", 100) == before
-    assert site.told() == []
+    assert site.changes() == []
 
 
 def test_what_was_paused_past_its_lease_writes_nothing(site: Site) -> None:
     client = site.make.backend.client()
-    runner, room = BlockingRunner(client), duty()
+    runner, room = BlockingRunner(client), make_leader()
     site.join("a", "b")
     site.rounds(60)
     site.watch.close()
@@ -123,10 +122,10 @@ def test_what_was_paused_past_its_lease_writes_nothing(site: Site) -> None:
     for _ in range(14):
         site.clock.now += 5
         other.run_once()
-    before = (site.told(), site.monitor.summary(), site.monitor.get_history("a", 100))
-    assert finish(runner, flow, step) == ABROAD
-    assert (site.told(), site.monitor.summary(), site.monitor.get_history("a", 100)) == before
-    assert sorted(change[:2] for change in site.told()) == [("a", "unhealthy"), ("b", "unhealthy")]
+    before = (site.changes(), site.monitor.summary(), site.monitor.get_history("a", 100))
+    assert finish(runner, flow, step) == STAND_BY
+    assert (site.changes(), site.monitor.summary(), site.monitor.get_history("a", 100)) == before
+    assert sorted(change[:2] for change in site.changes()) == [("a", "unhealthy"), ("b", "unhealthy")]
 
 
 def test_a_fleet_that_goes_silent_is_one_event(site: Site) -> None:
@@ -136,26 +135,26 @@ def test_a_fleet_that_goes_silent_is_one_event(site: Site) -> None:
     site.alive = set(names[:3])
     site.clock.now += 5
     site.monitor.heartbeat_many([site.node(name) for name in names[:30]])  # their beats were not of one moment
-    assert site.rounds(55) == WatchRound(leader=True, fence=1, checked=30, silence=True)
-    assert site.rounds(60) == WatchRound(leader=True, fence=1, checked=3, silence=True)
+    assert site.rounds(55) == WatchRound(leader=True, term=1, checked=30, mass_outage=True)
+    assert site.rounds(60) == WatchRound(leader=True, term=1, checked=3, mass_outage=True)
     (event,) = site.monitor.transitions()
-    assert (event.node_id, event.state, event.previous) == ("", "silence", "healthy")
-    assert event.reason == "53 of 56 nodes that were up are silent for 30 s or longer"
+    assert (event.node_id, event.state, event.previous) == ("", "mass_outage", "healthy")
+    assert event.reason == "53 of 56 nodes that were up sent no heartbeat for 30 s or longer"
     site.alive = set(names[:46])
-    assert site.rounds(5) == WatchRound(leader=True, fence=1, checked=56, unhealthy=10)
-    assert [change[1] for change in site.told()] == ["silence", "silence_over", *["unhealthy"] * 10]
-    assert site.monitor.transitions()[1].reason == "10 of 56 nodes that were up are silent for 30 s or longer"
+    assert site.rounds(5) == WatchRound(leader=True, term=1, checked=56, unhealthy=10)
+    assert [change[1] for change in site.changes()] == ["mass_outage", "mass_outage_over", *["unhealthy"] * 10]
+    assert site.monitor.transitions()[1].reason == "10 of 56 nodes that were up sent no heartbeat for 30 s or longer"
 
 
 def test_two_of_three_are_too_few_and_half_is_not_most(site: Site) -> None:
     site.join("a", "b", "c", "d", "e", "f")
     site.rounds(60)
     site.alive -= {"a", "b", "c"}
-    assert site.rounds(60).silence is False
-    assert len(site.told()) == 3
+    assert site.rounds(60).mass_outage is False
+    assert len(site.changes()) == 3
     site.alive -= {"d", "e"}
-    assert site.rounds(60).silence is False, "two of the three that were up"
-    assert [change[1] for change in site.told()] == ["unhealthy"] * 5
+    assert site.rounds(60).mass_outage is False, "two of the three that were up"
+    assert [change[1] for change in site.changes()] == ["unhealthy"] * 5
 
 
 def test_those_long_down_do_not_make_the_next_one_a_silence_of_many(site: Site) -> None:
@@ -165,18 +164,18 @@ def test_those_long_down_do_not_make_the_next_one_a_silence_of_many(site: Site) 
     for name in names[:7]:
         site.alive.remove(name)
         site.rounds(60)
-    assert [change[1] for change in site.told()] == ["unhealthy"] * 7
+    assert [change[1] for change in site.changes()] == ["unhealthy"] * 7
 
 
 def test_one_that_says_it_is_offline_is_told_even_in_a_silence(site: Site) -> None:
     site.join("a", "b", "c", "d")
     site.rounds(60)
     site.alive = {"d"}
-    assert site.rounds(60).silence is True
+    assert site.rounds(60).mass_outage is True
     site.alive.clear()
     site.monitor.heartbeat("d", EdgeNodeStatus.OFFLINE)
     site.rounds(5)
-    assert site.told()[1:] == [("d", "unhealthy", "healthy")]
+    assert site.changes()[1:] == [("d", "unhealthy", "healthy")]
 
 
 def test_flapping_begins_and_ends_in_the_stream(site: Site) -> None:
@@ -185,7 +184,7 @@ def test_flapping_begins_and_ends_in_the_stream(site: Site) -> None:
     for index in range(4):
         site.monitor.heartbeat("a", EdgeNodeStatus.OFFLINE if index % 2 == 0 else EdgeNodeStatus.ONLINE)
         site.watch.run_once()
-    assert [change[1:] for change in site.told()] == [
+    assert [change[1:] for change in site.changes()] == [
         ("unhealthy", "healthy"),
         ("recovered", "unhealthy"),
         ("unhealthy", "healthy"),
@@ -194,7 +193,7 @@ def test_flapping_begins_and_ends_in_the_stream(site: Site) -> None:
     ]
     assert site.monitor.transitions()[3].reason == "3 changes of verdict in the last 10 checks, flapping from 3"
     site.rounds(60)
-    assert [change[1:] for change in site.told()][5:] == [("healthy", "flapping")]
+    assert [change[1:] for change in site.changes()][5:] == [("healthy", "flapping")]
     assert site.monitor.transitions()[5].reason == "2 changes of verdict in the last 10 checks, flapping from 3"
 
 
@@ -217,10 +216,10 @@ def test_flapping_by_thresholds_lasts_though_the_history_has_lost_its_beginning(
         turn(EdgeNodeStatus.OFFLINE)
         for _ in range(8):
             turn(EdgeNodeStatus.ONLINE)
-    assert [change[1] for change in site.told() if change[2] == "flapping"] == []
+    assert [change[1] for change in site.changes() if change[2] == "flapping"] == []
     for _ in range(11):
         turn(EdgeNodeStatus.ONLINE)
-    assert site.told()[-1] == ("a", "healthy", "flapping")
+    assert site.changes()[-1] == ("a", "healthy", "flapping")
 
 
 def test_maintenance_silences_a_node(site: Site) -> None:
@@ -234,10 +233,10 @@ def test_maintenance_silences_a_node(site: Site) -> None:
         site.watch.run_once()
         site.clock.now += 100
         site.watch.run_once()
-    assert site.told() == [("a", "maintenance", "healthy")]
+    assert site.changes() == [("a", "maintenance", "healthy")]
     site.monitor.heartbeat("a", EdgeNodeStatus.ONLINE)
     site.watch.run_once()
-    assert site.told()[1:] == [("a", "healthy", "maintenance")]
+    assert site.changes()[1:] == [("a", "healthy", "maintenance")]
 
 
 def test_the_silent_are_forgotten_but_not_where_the_server_was_away(site: Site) -> None:
@@ -246,11 +245,11 @@ def test_the_silent_are_forgotten_but_not_where_the_server_was_away(site: Site) 
     site.join("a", "b")
     site.rounds(60, watch)
     site.clock.now += 700
-    assert watch.run_once() == WatchRound(leader=True, fence=1, checked=2, grace=True)
+    assert watch.run_once() == WatchRound(leader=True, term=1, checked=2, grace=True)
     site.alive.remove("b")
-    assert site.rounds(60, watch).forgotten == 1
+    assert site.rounds(60, watch).removed == 1
     assert [node.id for node in site.monitor.nodes()] == ["a"]
-    assert [change[1] for change in site.told()] == ["unhealthy", "forgotten"]
+    assert [change[1] for change in site.changes()] == ["unhealthy", "removed"]
 
 
 def test_a_flapping_node_that_is_gone_leaves_in_silence(site: Site) -> None:
@@ -261,9 +260,9 @@ def test_a_flapping_node_that_is_gone_leaves_in_silence(site: Site) -> None:
         site.watch.run_once()
     site.alive.clear()
     site.monitor.deregister("a")
-    before = site.told()
+    before = site.changes()
     site.rounds(5)
-    assert site.told() == before
+    assert site.changes() == before
     assert not site.make.backend.client().exists(f"{TAG}:flapping")
 
 
@@ -294,19 +293,6 @@ def test_a_server_that_is_away_is_an_error_of_the_round_and_not_of_the_end() -> 
             watch.run_once()
 
 
-def duty() -> Duty:
-    return Duty(
-        60.0,
-        namespace="default",
-        interval_seconds=5.0,
-        lease_seconds=None,
-        retention_seconds=None,
-        max_history=100,
-        max_transitions=1000,
-        flap_detector=None,
-    )
-
-
 def finish(runner: BlockingRunner, flow: Any, step: Any) -> Any:
     try:
         while True:
@@ -322,18 +308,18 @@ def test_two_watches_tell_each_change_once_whatever_is_lost(monkeypatch: pytest.
         clock.now = START.timestamp()
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        monitor = Health(60.0)
-        first, second, late = duty(), duty(), duty()
-        client.hset(f"{TAG}:duty", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
+        monitor = make_health()
+        first, second, late = make_leader(), make_leader(), make_leader()
+        client.hset(f"{TAG}:leader", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
         for name, age in (("a", 61), ("b", 1)):
             runner.run(monitor.register(EdgeNode(name, name, last_heartbeat=START - timedelta(seconds=age))))
 
         def check(_: Sequence[Actor]) -> None:
-            for _ in range(4):
+            for _round in range(4):
                 clock.now += 5
                 runner.run(monitor.heartbeat("b"))
-                on_duty = [runner.run(watch.run_once()).leader for watch in (second, late)]
-            assert sorted(on_duty) == [False, True]
+                leading = [runner.run(watch.run_once()).leader for watch in (second, late)]
+            assert sorted(leading) == [False, True]
             found = [(change.node_id, change.state) for change in runner.run(monitor.transitions())]
             assert found == [("a", "unhealthy")]
 
@@ -348,7 +334,7 @@ def test_two_watches_tell_each_change_once_whatever_is_lost(monkeypatch: pytest.
 
 def test_a_watch_does_ten_rounds_while_the_fleet_changes() -> None:
     client = fakeredis.FakeRedis()
-    runner, room, monitor = BlockingRunner(client), duty(), Health(60.0)
+    runner, room, monitor = BlockingRunner(client), make_leader(), make_health()
     for number in range(10):
         runner.run(monitor.register(EdgeNode(f"n{number}", "x", last_heartbeat=datetime.now(UTC) - timedelta(days=1))))
         assert runner.run(room.run_once()).checked == number + 1
@@ -356,8 +342,8 @@ def test_a_watch_does_ten_rounds_while_the_fleet_changes() -> None:
 
 def test_a_watch_that_is_closed_takes_nothing_again() -> None:
     client = fakeredis.FakeRedis()
-    runner, room = BlockingRunner(client), duty()
+    runner, room = BlockingRunner(client), make_leader()
     assert runner.run(room.run_once()).leader is True
     runner.run(room.closing())
-    assert runner.run(room.run_once()) == ABROAD
-    assert client.hget(f"{TAG}:duty", "holder") is None
+    assert runner.run(room.run_once()) == STAND_BY
+    assert client.hget(f"{TAG}:leader", "holder") is None

@@ -1,4 +1,4 @@
-"""State changes, read from the entries of their stream."""
+"""Transitions, decoded from the entries of their stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Entry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
 
 
 def from_entry(entry: Entry) -> Transition | None:
-    """Return the transition that an entry tells of, or None where it does not decode."""
+    """Return the transition of an entry, or None where it does not decode."""
     position, fields = entry
     try:
         text = {name.decode(): value.decode("utf-8", "replace") for name, value in (fields or {}).items()}

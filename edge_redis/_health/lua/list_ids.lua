@@ -1,7 +1,7 @@
--- Read some of the registered ids.
--- KEYS[1] beats   zset  node id -> last heartbeat
--- ARGV[1] cursor  string, '0' to begin
--- ARGV[2] count   integer, about how many
+-- Read one page of the registered ids.
+-- KEYS[1] heartbeats  zset  node id -> last heartbeat
+-- ARGV[1] cursor      string, '0' to begin
+-- ARGV[2] count       integer, about how many
 -- Reply: array of the next cursor ('0' at the end) and ids; an id may come twice
 -- Invariant: an id that is registered throughout comes at least once
 -- Repeat: idempotent, it only reads

@@ -1,4 +1,4 @@
-"""What to do about a node, by its last checks."""
+"""The recommendation for a node, by its last checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 
 from edge_redis.models import HealthCheck
 
-FLAPPING_WINDOW: Final = 10
 DECIDING_CHECKS: Final = 5
 GONE_AFTER_MS: Final = 3_600_000.0
 

@@ -1,0 +1,78 @@
+"""Checks of nodes: one node in one atomic step, many in slices in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.operation import Batch
+from edge_redis._health import node_record, scripts, verdicts
+from edge_redis._health.config import HealthConfig
+from edge_redis._health.keys import HealthKeys
+from edge_redis._health.registry import Registry, unknown_error
+from edge_redis._health.scripts import CheckCall, Claim
+from edge_redis._health.slices import AT_ONCE, SLICE, sliced
+from edge_redis._health.verdicts import Verdict
+from edge_redis.models import EdgeNode, HealthCheck
+
+FENCED: Final = b"FENCED"
+"""The reply of ``check_nodes.lua`` to a leader whose term or round is over."""
+
+_FULL: Final = CheckCall("full")
+_BRIEF: Final = CheckCall("brief")
+
+
+class Checker:
+    """Checks nodes: healthy while the heartbeat is younger than the timeout and the status is not OFFLINE."""
+
+    def __init__(self, keys: HealthKeys, config: HealthConfig, registry: Registry) -> None:
+        self._keys = keys
+        self._config = config
+        self._options = scripts.check_options(config)
+        self._registry = registry
+        self._idempotency = IdempotencyKeys()
+
+    async def check_node(self, node: EdgeNode | str) -> HealthCheck:
+        """Check one node."""
+        claim = node_record.claim(node)
+        now = self._config.now_arg()
+        with self._idempotency.acquire() as key:
+            line = await scripts.check_nodes(self._keys, self._options, key, _FULL, now, [claim])
+        found = verdicts.from_line(claim.node_id, line)
+        if found is None:
+            raise unknown_error([claim.node_id])
+        return found
+
+    async def check_cluster(self, nodes: Iterable[EdgeNode | str] | None) -> dict[str, Any]:
+        """Check many nodes: these, or all that are registered."""
+        if nodes is None:
+            claims = [Claim(node_id) for node_id in await self._registry.ids()]
+        else:
+            claims = [node_record.claim(node) for node in node_record.listed(nodes)]
+            await self._registry.refuse_unknown([claim.node_id for claim in claims if not claim.record])
+        return verdicts.report(await self.check(claims, _BRIEF) or [])
+
+    async def check(self, claims: Sequence[Claim], how: CheckCall) -> list[Verdict] | None:
+        """Check nodes slice by slice; return their verdicts, or None where the leader's term or round is over."""
+        found: list[Verdict] = []
+        for some in sliced(claims, AT_ONCE):
+            parts = list(sliced(some, SLICE))
+            replies = await self._check_slices(parts, how)
+            if FENCED in replies:
+                return None
+            for part, reply in zip(parts, replies, strict=True):
+                found.extend(verdicts.from_words((claim.node_id for claim in part), reply))
+        return found
+
+    async def _check_slices(self, parts: Sequence[Sequence[Claim]], how: CheckCall) -> list[bytes]:
+        now = self._config.now_arg()
+        with ExitStack() as held:
+            keys = [held.enter_context(self._idempotency.acquire()) for _ in parts]
+            return await Batch(
+                [
+                    scripts.check_nodes(self._keys, self._options, key, how, now, part)
+                    for key, part in zip(keys, parts, strict=True)
+                ]
+            )

@@ -1,0 +1,133 @@
+"""The options of HealthMonitor, HealthWatch and TransitionRelay, each set validated once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+
+from edge_redis._core import validation
+from edge_redis._health.flapping import FlapThresholds
+from edge_redis.models import timestamp_ms
+
+Clock: TypeAlias = Callable[[], datetime]
+Detector: TypeAlias = Literal["timeout", "phi"]
+
+DETECTORS: Final = ("timeout", "phi")
+
+MAX_HISTORY: Final = 10_000
+"""Most that ``max_history`` may be: a whole history is read and trimmed in one step."""
+
+USUAL_INTERVAL: Final = 5.0
+"""Seconds between two rounds of a watch, unless the timeout is so short that it takes more rounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthConfig:
+    """The options of a HealthMonitor, and those that a HealthWatch shares with it."""
+
+    heartbeat_timeout_seconds: float = 60.0
+    max_history: int = 100
+    max_transitions: int = 10_000
+    detector: Detector = "timeout"
+    phi_threshold: float = 8.0
+    flap_detector: FlapThresholds | None = None
+    clock: Clock | None = None
+
+    def __post_init__(self) -> None:
+        validation.positive("heartbeat_timeout_seconds", self.heartbeat_timeout_seconds)
+        validation.integer("max_history", self.max_history, least=1, most=MAX_HISTORY)
+        validation.integer("max_transitions", self.max_transitions, least=1)
+        if self.detector not in DETECTORS:
+            raise validation.value_error("detector", self.detector, f"must be one of {', '.join(DETECTORS)}")
+        validation.positive("phi_threshold", self.phi_threshold)
+        if self.flap_detector is not None:
+            least = validation.instance("flap_detector", self.flap_detector, FlapThresholds).window
+            validation.integer("max_history, which a flap_detector reads,", self.max_history, least=least)
+        if self.clock is not None:
+            validation.function("clock", self.clock)
+
+    @property
+    def uses_phi(self) -> bool:
+        """Whether phi decides as well as the timeout."""
+        return self.detector == "phi"
+
+    @property
+    def timeout_ms(self) -> float:
+        """The heartbeat timeout in milliseconds."""
+        return self.heartbeat_timeout_seconds * 1000
+
+    @property
+    def arrival_limit_ms(self) -> float | str:
+        """The interval below which arrivals are recorded, in milliseconds; empty where phi does not decide."""
+        return self.timeout_ms if self.uses_phi else ""
+
+    def now_arg(self) -> str:
+        """Return the moment by the monitor's own clock in Unix ms; empty where the server's time counts."""
+        if self.clock is None:
+            return ""
+        return str(timestamp_ms(validation.instance("clock()", self.clock(), datetime)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchConfig:
+    """The options of a HealthWatch beside those that it shares with a HealthMonitor."""
+
+    heartbeat_timeout_seconds: float
+    interval_seconds: float | None = None
+    lease_seconds: float | None = None
+    retention_seconds: float | None = None
+    suspicion_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.interval_seconds is not None:
+            validation.positive("interval_seconds", self.interval_seconds)
+        if validation.number("lease_seconds", self.lease) < 2 * self.interval:
+            raise validation.value_error("lease_seconds", self.lease, "must be at least two intervals")
+        if self.retention_seconds is not None:
+            validation.positive("retention_seconds", self.retention_seconds)
+        validation.non_negative("suspicion_seconds", self.suspicion_seconds)
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two rounds.
+
+        By default so short that an absence of the server is noticed before it makes a healthy node look dead.
+        """
+        if self.interval_seconds is not None:
+            return self.interval_seconds
+        return min(USUAL_INTERVAL, self.heartbeat_timeout_seconds / 4)
+
+    @property
+    def lease(self) -> float:
+        """Seconds that the lease lasts: three intervals by default."""
+        return 3 * self.interval if self.lease_seconds is None else self.lease_seconds
+
+    @property
+    def gap(self) -> float:
+        """Seconds between two calls from which the server counts as having been away."""
+        return max(1.5 * self.interval, min(2 * self.interval + 1, self.heartbeat_timeout_seconds / 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayConfig:
+    """The options of a TransitionRelay."""
+
+    name: str = "default"
+    states: Collection[str] | None = None
+    attempts: int = 8
+    backoff_seconds: float = 1.0
+    interval_seconds: float = 1.0
+    lease_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        validation.identifier("name", self.name)
+        if isinstance(self.states, str):
+            raise validation.type_error("states", self.states, "a collection of states, or None")
+        for state in self.states or ():
+            validation.identifier("state", state)
+        validation.integer("attempts", self.attempts, least=1)
+        validation.positive("backoff_seconds", self.backoff_seconds)
+        validation.positive("interval_seconds", self.interval_seconds)
+        validation.positive("lease_seconds", self.lease_seconds)

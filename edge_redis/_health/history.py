@@ -1,0 +1,70 @@
+"""What is kept of the checks: each node's history, the stream of transitions, and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from edge_redis._core import validation
+from edge_redis._core.operation import Operation, command
+from edge_redis._health import age_statistics, verdicts
+from edge_redis._health.config import MAX_HISTORY, HealthConfig
+from edge_redis._health.keys import HealthKeys
+from edge_redis._health.transition_entry import Entry, from_entry
+from edge_redis.models import HealthCheck, Transition
+
+MAX_TRANSITIONS_READ: Final = 100_000
+_PAGE: Final = 500
+
+
+class History:
+    """Reads what checks wrote."""
+
+    def __init__(self, keys: HealthKeys, config: HealthConfig) -> None:
+        self._keys = keys
+        self._config = config
+
+    def checks(self, node_id: str, limit: int) -> Operation[list[HealthCheck]]:
+        """Return a node's newest ``limit`` checks, oldest first."""
+        name = validation.identifier("node id", node_id)
+        last = validation.integer("limit", limit, least=1) - 1
+        return command(
+            lambda lines: verdicts.from_history(name, lines),
+            "LRANGE",
+            self._keys.history(name),
+            0,
+            min(last, MAX_HISTORY),
+        )
+
+    def all_checks(self, node_id: str) -> Operation[list[HealthCheck]]:
+        """Return all of a node's checks that are kept, oldest first."""
+        return self.checks(node_id, self._config.max_history)
+
+    async def heartbeat_age(self, node_id: str) -> dict[str, Any]:
+        """Return statistics of the heartbeat's age at the node's checks."""
+        return age_statistics.statistics([found.latency_ms for found in await self.all_checks(node_id)])
+
+    def total_checks(self) -> Operation[int]:
+        """Return how many checks were ever made."""
+        return command(lambda count: int(count or 0), "HGET", self._keys.totals, "total_checks")
+
+    async def transitions(self, limit: int, node_id: str | None) -> list[Transition]:
+        """Return the newest ``limit`` transitions, oldest first, of one node where it is given."""
+        validation.integer("limit", limit, least=1, most=MAX_TRANSITIONS_READ)
+        wanted = None if node_id is None else validation.identifier("node id", node_id)
+        found: list[Transition] = []
+        end = "+"
+        while True:
+            page = await self._transitions_before(end)
+            found.extend(_matching(page, wanted))
+            if len(page) < _PAGE or len(found) >= limit:
+                return found[:limit][::-1]
+            end = "(" + page[-1][0].decode()
+
+    def _transitions_before(self, end: str) -> Operation[Sequence[Entry]]:
+        return command(list[Entry], "XREVRANGE", self._keys.transitions, end, "-", "COUNT", _PAGE)
+
+
+def _matching(entries: Iterable[Entry], node_id: str | None) -> list[Transition]:
+    decoded = (from_entry(entry) for entry in entries)
+    return [change for change in decoded if change is not None and node_id in (None, change.node_id)]

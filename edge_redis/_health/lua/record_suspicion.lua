@@ -1,0 +1,34 @@
+-- Mark nodes as suspected, or restart the suspicion of nodes that answered a probe.
+-- KEYS[1] leader           hash    see leader_lease.lua
+-- KEYS[2] suspects         hash    node id -> suspected since, server ms
+-- KEYS[3] heartbeats       zset    node id -> last heartbeat, server ms
+-- KEYS[4] history          prefix  list of a node's checks at KEYS[4]:<id>
+-- KEYS[5] transitions      stream  state changes
+-- ARGV[1] term             integer, the caller's term as leader
+-- ARGV[2] max_transitions  integer, about how many the stream keeps
+-- ARGV[3] restart          '1' for nodes that answered: suspected from now, without a transition; else '0'
+-- ARGV[4..] nodes          pairs: id, reason
+-- Reply: integer, how many are suspected from now
+-- Invariant: a suspicion begins once, until a verdict ends it (see check_nodes.lua); only of a registered node
+-- Repeat: idempotent, a node that is suspected already is no change
+-- include: clock
+local leader, suspects, heartbeats, history_prefix, transitions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local term, max_transitions, restart = ARGV[1], ARGV[2], ARGV[3] == '1'
+
+if redis.call('HGET', leader, 'term') ~= term then return 0 end
+redis.call('XLEN', transitions) -- a key of another type fails here, before anything is written
+local now, begun = string.format('%.0f', now_ms()), 0
+for index = 4, #ARGV, 2 do
+  local id, reason = ARGV[index], ARGV[index + 1]
+  local known = redis.call('HEXISTS', suspects, id) == 1
+  if known == restart and redis.call('ZSCORE', heartbeats, id) then
+    redis.call('HSET', suspects, id, now)
+    begun = begun + 1
+    if not restart then
+      local checked = redis.call('LLEN', history_prefix .. ':' .. id) > 0
+      redis.call('XADD', transitions, 'MAXLEN', '~', max_transitions, '*', 'node', id, 'state', 'suspected',
+        'previous', checked and 'healthy' or 'unknown', 'at', now, 'reason', reason)
+    end
+  end
+end
+return begun

@@ -1,0 +1,55 @@
+"""Mass outages: most of the nodes miss their heartbeats together, which is one event and not many.
+
+Where a node is about to turn unhealthy by missing heartbeats and most of the nodes that were up are overdue, the
+cause is shared (a network, the clock, the server itself). Verdicts on the overdue nodes are then deferred, as
+Kubernetes stops evicting from a zone that fails as a whole. Nodes should send at least two heartbeats a timeout.
+Nodes in maintenance do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from edge_redis._health import scripts
+from edge_redis._health.config import HealthConfig
+from edge_redis._health.keys import HealthKeys
+from edge_redis._health.scripts import OVERDUE, Term
+from edge_redis._health.verdicts import Verdict
+
+LEAST_NODES: Final = 3
+"""Fewer overdue nodes than this are never a mass outage."""
+
+BEGIN_SHARE: Final = 0.5
+"""A mass outage begins above this share of the nodes that were up."""
+
+END_SHARE: Final = BEGIN_SHARE / 2
+"""It ends at this share."""
+
+
+class MassOutage:
+    """Decides whether there is a mass outage, and records its beginning and end."""
+
+    def __init__(self, keys: HealthKeys, config: HealthConfig) -> None:
+        self._keys = keys
+        self._config = config
+
+    async def update(self, term: Term, seen: Sequence[Verdict]) -> bool:
+        """Whether there is a mass outage now, by the verdicts of a whole round."""
+        was = term.mass_outage == 1
+        up, overdue = sum(verdict.up for verdict in seen), sum(verdict.overdue for verdict in seen)
+        is_due = was or any(verdict.deferred for verdict in seen)
+        share = END_SHARE if was else BEGIN_SHARE
+        now = is_due and overdue >= LEAST_NODES and overdue > up * share
+        if now != was:
+            await scripts.record_mass_outage(
+                self._keys, self._config, term.number, self._reason(overdue, up), begins=now
+            )
+        return now
+
+    def _reason(self, overdue: int, up: int) -> str:
+        if self._config.uses_phi:
+            limit = "longer than usual"
+        else:
+            limit = f"for {self._config.heartbeat_timeout_seconds * OVERDUE:g} s or longer"
+        return f"{overdue} of {up} nodes that were up sent no heartbeat {limit}"

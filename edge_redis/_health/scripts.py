@@ -1,0 +1,254 @@
+"""The Lua scripts of the health component, one function each: its keys, its arguments and what its reply means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from edge_redis._core.operation import Argument, Operation
+from edge_redis._core.script import load
+from edge_redis._health.config import HealthConfig
+from edge_redis._health.keys import ORPHAN_HISTORY_MS, HealthKeys
+
+T = TypeVar("T")
+
+OVERDUE: Final = 0.5
+"""A node without a heartbeat for this share of the timeout is overdue."""
+
+OVERDUE_PHI: Final = 0.30103
+"""phi of a node whose heartbeat is missing for as long as the mean interval: the decimal logarithm of two."""
+
+_CHECK_NODES: Final = load(__package__, "check_nodes")
+_DEREGISTER: Final = load(__package__, "deregister")
+_HEARTBEAT: Final = load(__package__, "heartbeat")
+_HEARTBEAT_REPORT: Final = load(__package__, "heartbeat_report")
+_HEARTBEATS: Final = load(__package__, "heartbeats")
+_LEADER_LEASE: Final = load(__package__, "leader_lease")
+_LIST_IDS: Final = load(__package__, "list_ids")
+_LIST_STALE: Final = load(__package__, "list_stale")
+_NODE_RECORDS: Final = load(__package__, "node_records")
+_RECORD_DELIVERY: Final = load(__package__, "record_delivery")
+_RECORD_FLAPPING: Final = load(__package__, "record_flapping")
+_RECORD_MASS_OUTAGE: Final = load(__package__, "record_mass_outage")
+_RECORD_SUSPICION: Final = load(__package__, "record_suspicion")
+_REGISTER: Final = load(__package__, "register")
+_RELAY_LEASE: Final = load(__package__, "relay_lease")
+_RELEASE_LEASE: Final = load(__package__, "release_lease")
+_REMOVE_STALE: Final = load(__package__, "remove_stale")
+
+
+class Term(NamedTuple):
+    """A leader's term, as ``leader_lease.lua`` replies: number 0 for a stand-by."""
+
+    number: int
+    now_ms: int
+    since_ms: int
+    mass_outage: int
+
+
+class Claim(NamedTuple):
+    """A node to check, and the record that the caller holds of it; an empty record for a registered id."""
+
+    node_id: str
+    record: str = ""
+
+
+class NodeRecord(NamedTuple):
+    """What ``register.lua`` writes of a node."""
+
+    node_id: str
+    heartbeat_ms: int
+    status: str
+    location: str
+    profile: bytes
+    resources: bytes
+
+
+class CheckCall(NamedTuple):
+    """How ``check_nodes.lua`` checks: the form of its reply, the leader's term, and a note on the reason."""
+
+    form: str
+    term: str = ""
+    note: str = ""
+
+
+class Delivery(NamedTuple):
+    """An attempt to deliver a transition: where it began, the attempts before it, and how it went."""
+
+    before: str
+    attempts: int
+    position: str
+    outcome: str
+
+
+def heartbeat(keys: HealthKeys, node_id: str) -> Operation[bool]:
+    """Record a heartbeat and nothing else; whether the node is registered."""
+    return _HEARTBEAT([keys.heartbeats, f"{keys.nodes}:{node_id}"], [node_id], bool)
+
+
+def heartbeat_report(
+    keys: HealthKeys, config: HealthConfig, node_id: str, status: str, resources: bytes
+) -> Operation[bool]:
+    """Record a heartbeat with what the node reports; whether the node is registered."""
+    return _HEARTBEAT_REPORT(
+        [keys.heartbeats, keys.node(node_id)],
+        [node_id, status, resources, config.now_arg(), config.arrival_limit_ms],
+        bool,
+    )
+
+
+def heartbeats(keys: HealthKeys, config: HealthConfig, ids: Sequence[str]) -> Operation[bytes]:
+    """Record many heartbeats; for each id "1" where the node is registered, else "0"."""
+    return _HEARTBEATS([keys.heartbeats, keys.nodes], [config.now_arg(), config.arrival_limit_ms, *ids], bytes)
+
+
+def register(keys: HealthKeys, config: HealthConfig, record: NodeRecord, *, is_heartbeat: bool) -> Operation[int]:
+    """Write a node's record; the heartbeat that counts, in ms of the server's clock."""
+    args: list[Argument] = [record.node_id, record.heartbeat_ms, int(is_heartbeat), record.status, record.location]
+    return _REGISTER(
+        [keys.heartbeats, keys.node(record.node_id), keys.history(record.node_id)],
+        [*args, record.profile, record.resources, config.now_arg(), config.arrival_limit_ms],
+        int,
+    )
+
+
+def deregister(keys: HealthKeys, call: tuple[str, int], node_id: str) -> Operation[int]:
+    """Remove a node; 1 where it was registered, else 0."""
+    return _DEREGISTER(
+        [
+            *(keys.heartbeats, keys.node(node_id), keys.history(node_id)),
+            *(keys.repeats, keys.suspects, keys.flapping),
+        ],
+        [node_id, *call],
+        int,
+    )
+
+
+def node_records(keys: HealthKeys, status: str, ids: Sequence[str], decode: Callable[[Any], T]) -> Operation[T]:
+    """Read the records of some nodes, those of one status where it is given."""
+    return _NODE_RECORDS([keys.heartbeats, keys.nodes], [status, *ids], decode)
+
+
+def list_ids(keys: HealthKeys, cursor: bytes, count: int) -> Operation[list[bytes]]:
+    """Read one page of the registered ids, after the next cursor."""
+    return _LIST_IDS([keys.heartbeats], [cursor, count], list[bytes])
+
+
+def list_stale(
+    keys: HealthKeys, config: HealthConfig, age_ms: float, limit: int, decode: Callable[[Any], T]
+) -> Operation[T]:
+    """List the ids without a heartbeat for ``age_ms``."""
+    return _LIST_STALE([keys.heartbeats], [age_ms, limit, config.now_arg()], decode)
+
+
+def remove_stale(
+    keys: HealthKeys, config: HealthConfig, call: tuple[str, int], age_ms: float, limit: int, offset: int
+) -> Operation[tuple[int, int]]:
+    """Remove nodes without a heartbeat for ``age_ms``; how many were removed and how many were kept."""
+    return _REMOVE_STALE(
+        [
+            *(keys.heartbeats, keys.nodes, keys.histories, keys.transitions),
+            *(keys.repeats, keys.suspects, keys.flapping),
+        ],
+        [*call, age_ms, limit, config.max_transitions, config.now_arg(), offset],
+        _two_counts,
+    )
+
+
+def _two_counts(reply: bytes) -> tuple[int, int]:
+    removed, kept = map(int, reply.split())
+    return removed, kept
+
+
+class CheckOptions(NamedTuple):
+    """The arguments of ``check_nodes.lua`` that a monitor's options decide, made once."""
+
+    limits: tuple[Argument, ...]
+    phi: tuple[Argument, ...]
+
+
+def check_options(config: HealthConfig) -> CheckOptions:
+    """Return the arguments of ``check_nodes`` for these options."""
+    timeout_ms = config.timeout_ms
+    phi: tuple[Argument, ...] = ("", timeout_ms * OVERDUE, "")
+    if config.uses_phi:
+        phi = (config.phi_threshold, timeout_ms * OVERDUE, OVERDUE_PHI)
+    return CheckOptions((timeout_ms, config.max_history, config.max_transitions, ORPHAN_HISTORY_MS), phi)
+
+
+def check_nodes(
+    keys: HealthKeys,
+    options: CheckOptions,
+    key: tuple[str, int],
+    how: CheckCall,
+    now: str,
+    claims: Iterable[Claim],
+) -> Operation[bytes]:
+    """Check some nodes, at the server's time where ``now`` is empty."""
+    args = [*key, *options.limits, how.form, now, how.term, *options.phi, how.note]
+    for claim in claims:
+        args += claim
+    return _CHECK_NODES(
+        [
+            *(keys.heartbeats, keys.nodes, keys.histories, keys.transitions),
+            *(keys.totals, keys.repeats, keys.leader, keys.suspects),
+        ],
+        args,
+        bytes,
+    )
+
+
+def leader_lease(keys: HealthKeys, holder: str, lease_ms: int, gap_ms: int) -> Operation[Term]:
+    """Take or keep the leader's lease and begin a round."""
+    return _LEADER_LEASE([keys.leader], [holder, lease_ms, gap_ms], _term)
+
+
+def _term(reply: Iterable[bytes]) -> Term:
+    return Term(*map(int, reply))
+
+
+def release_lease(lease_key: str, holder: str) -> Operation[int]:
+    """Release a leader's or a relay's lease; 1 where the holder held it."""
+    return _RELEASE_LEASE([lease_key], [holder], int)
+
+
+def record_mass_outage(
+    keys: HealthKeys, config: HealthConfig, term: int, reason: str, *, begins: bool
+) -> Operation[int]:
+    """Record the beginning or the end of a mass outage."""
+    return _RECORD_MASS_OUTAGE(
+        [keys.leader, keys.transitions], [term, int(begins), reason, config.max_transitions], int
+    )
+
+
+def record_suspicion(
+    keys: HealthKeys, config: HealthConfig, term: int, nodes: Iterable[tuple[str, str]], *, restart: bool
+) -> Operation[int]:
+    """Mark nodes, given as ids and reasons, as suspected; with ``restart``, from now where they are suspected."""
+    args: list[Argument] = [term, config.max_transitions, int(restart)]
+    for node in nodes:
+        args += node
+    return _RECORD_SUSPICION([keys.leader, keys.suspects, keys.heartbeats, keys.histories, keys.transitions], args, int)
+
+
+def record_flapping(
+    keys: HealthKeys, config: HealthConfig, term: int, node_id: str, verdict: str, reason: str, *, flaps: bool
+) -> Operation[int]:
+    """Record that a node flaps or no longer does; 1 where this is a change."""
+    return _RECORD_FLAPPING(
+        [keys.leader, keys.flapping, keys.heartbeats, keys.transitions],
+        [term, node_id, int(flaps), verdict, reason, config.max_transitions],
+        int,
+    )
+
+
+def relay_lease(keys: HealthKeys, relay: str, holder: str, lease_ms: int) -> Operation[list[bytes]]:
+    """Take or keep a relay's lease; its position and attempts where a transition may be due."""
+    return _RELAY_LEASE([relay, keys.transitions], [holder, lease_ms], list[bytes])
+
+
+def record_delivery(
+    relay: str, holder: str, delivery: Delivery, *, lease_ms: int, max_attempts: int, backoff_ms: int
+) -> Operation[bool]:
+    """Record how a delivery went; whether this holder goes on with the next transition."""
+    return _RECORD_DELIVERY([relay], [holder, *delivery, lease_ms, max_attempts, backoff_ms], bool)

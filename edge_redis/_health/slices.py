@@ -1,0 +1,22 @@
+"""How many nodes one script call and one round trip handle, so that no call holds the server for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+PAGE: Final = 500
+"""Ids read in one call."""
+
+SLICE: Final = 50
+"""Nodes that one script reads or checks: about 0.7 ms of the server's time."""
+
+AT_ONCE: Final = 100 * SLICE
+"""Nodes in one round trip: a hundred slices."""
+
+
+def sliced(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield ``items`` in runs of ``size``."""
+    return (items[start : start + size] for start in range(0, len(items), size))
