@@ -64,10 +64,13 @@ def packed_tags(tags: object) -> str:
 
 
 class NearCache(NamedTuple):
-    """How much of a cache a process keeps at hand: at most ``size`` entries, each for at most ``ttl`` seconds.
+    """The bounds of a near cache: the entries that a process keeps in its own memory.
 
-    An entry never outlives its time in Redis, and is dropped when somebody writes it (see
-    docs/cache.md); ``ttl`` bounds how old it can be where the word of that is lost.
+    Args:
+        size: entries, at most.
+        ttl: seconds that an entry is kept at most; it never outlives its TTL in Redis, and is dropped when
+            another process writes it. This bounds its age where the announcement of a write is lost.
+
     """
 
     size: int = 1000

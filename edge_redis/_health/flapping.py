@@ -45,7 +45,13 @@ class FlapThresholds:
     newest weighing 1.2, the oldest 0.8, linear in between. Flapping starts at ``start_percent`` and ends
     below ``stop_percent``. This is the rule of Nagios ("Detection and Handling of State Flapping", Nagios
     Core documentation) over a longer window: on real checks, Nagios's 21 checks with 50% and 20% missed sites
-    that went down and up for weeks (docs/health.md has the figures).
+    that went down and up for weeks (docs/how-to/watch-nodes.md has the figures).
+
+    Args:
+        window: checks that are looked at, the newest ones.
+        start_percent: flapping starts when this share of the possible changes is reached.
+        stop_percent: flapping ends below this share; it must be below ``start_percent``.
+
     """
 
     window: int = 41

@@ -26,9 +26,16 @@ def as_json(change: Transition) -> bytes:
 
 
 class WebhookSink:
-    """Posts each transition as JSON to a URL. ``Idempotency-Key`` is its position: the same when it is sent again.
+    """Post each transition as JSON to a URL.
 
-    Any answer but one of the 2xx is a failure.
+    The header ``Idempotency-Key`` is the transition's position: the same when it is sent again. Any answer
+    but a 2xx status is a failure.
+
+    Args:
+        url: begins with http:// or https://.
+        timeout: seconds for the connection and for the answer.
+        headers: further headers of each request, such as one with a token.
+
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
@@ -47,7 +54,15 @@ class WebhookSink:
 
 
 class ExecSink:
-    """Runs a command for each transition, which is JSON on its standard input. A status but 0 is a failure."""
+    """Run a command for each transition, with the transition as JSON on its standard input.
+
+    An exit status other than 0 is a failure.
+
+    Args:
+        command: the program and its arguments; no shell is involved.
+        timeout: seconds that the command may take.
+
+    """
 
     def __init__(self, command: Sequence[str], *, timeout: float = 10.0) -> None:
         if isinstance(command, str) or not command:

@@ -49,6 +49,14 @@ class EdgeExporter(sdk.MetricExporter):
 
     Where the store cannot be read the gauge ``edge_redis_up`` is 0 and nothing of the services is
     added. Counters are cumulative from the time that this object was made.
+
+    Args:
+        exporter: the exporter that everything is sent with.
+        metrics: the invocations to export; None leaves them out.
+        cache: the cache whose statistics are exported; None leaves them out.
+        health: the monitor whose nodes are exported; None leaves them out.
+        synchronizers: synchronizers to export, by their scopes.
+
     """
 
     def __init__(

@@ -38,6 +38,13 @@ class EdgeCollector(Collector):
     """Reads the services given whenever it is collected; synchronizers by their scopes.
 
     ``edge_redis_up`` is 0, and nothing else is there, where the store could not be read.
+
+    Args:
+        metrics: the invocations to export; None leaves them out.
+        cache: the cache whose statistics are exported; None leaves them out.
+        health: the monitor whose nodes are exported; None leaves them out.
+        synchronizers: synchronizers to export, by their scopes.
+
     """
 
     def __init__(

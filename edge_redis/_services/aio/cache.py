@@ -32,7 +32,7 @@ class EdgeCache(AsyncService[Cache]):
     ``near_cache`` what was read is at hand, and costs the server nothing, until somebody writes it.
 
     Args:
-        client: an asyncio Redis client; it stays open when the cache is closed.
+        client: an asyncio client of Redis or Valkey; it stays open when the cache is closed.
         max_size: live entries, at most.
         default_ttl: seconds, for a put that names none.
         namespace: caches of one namespace on one server are one cache.

@@ -35,7 +35,11 @@ class HealthWatch(AsyncService[Leader]):
             more than a third of the timeout, short absences of the server may go unnoticed.
         lease_seconds: how long a watch that dies keeps the lead; at least two intervals, by default three.
         retention_seconds: nodes without a heartbeat for longer are removed, except in maintenance; None: never.
-        max_history, max_transitions, detector, phi_threshold, flap_detector: as in HealthMonitor.
+        max_history: as in HealthMonitor.
+        max_transitions: as in HealthMonitor.
+        detector: as in HealthMonitor.
+        phi_threshold: as in HealthMonitor.
+        flap_detector: as in HealthMonitor.
         suspicion_seconds: a node whose heartbeats are missing is "suspected" first, and "unhealthy" only where they
             are still missing this many seconds later. 0.0: unhealthy at once.
         confirm: probes a suspected node, by its id, over another channel than that of its heartbeats. A true result

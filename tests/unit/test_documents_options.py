@@ -1,0 +1,77 @@
+"""The option tables of the reference agree with the signatures of the public classes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge_redis
+import edge_redis.aio
+from edge_redis.cloudstores.sql import SqlCloudStore
+from edge_redis.exporters.opentelemetry import EdgeExporter
+from edge_redis.exporters.prometheus import EdgeCollector, Endpoint
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
+REMEDY = "run scripts/dev/generate_options.py"
+
+_TABLE = re.compile(r"^### (\S+)\n\n((?:\|.*\n)+)", re.MULTILINE)
+_ROW = re.compile(r"^\| `(\w+)` \| `(.*?)` \| (.*?) \| (.*?) \| (.+?) \|$", re.MULTILINE)
+_CELLS = {name: _ROW.findall(table.replace("\\|", "/")) for name, table in _TABLE.findall(PAGE.read_text())}
+
+_ELSEWHERE: dict[str, Callable[..., Any]] = {
+    "EdgeCollector": EdgeCollector,
+    "EdgeExporter": EdgeExporter,
+    "Endpoint": Endpoint,
+    "SqlCloudStore": SqlCloudStore,
+    "embedded.start": edge_redis.embedded.start,
+}
+CLASSES = [name for name in edge_redis.__all__ if inspect.isclass(getattr(edge_redis, name))]
+SERVICES = sorted({"NearCache", "FlapThresholds", "WebhookSink", "ExecSink"} | ({*edge_redis.aio.__all__} & {*CLASSES}))
+
+
+def _documented(name: str) -> Callable[..., Any]:
+    return _ELSEWHERE.get(name) or getattr(edge_redis, name)
+
+
+def _ways_to_write(default: Any) -> set[str]:
+    if default is inspect.Parameter.empty:
+        return {"required", "none"}
+    thousands = {f"{default:_}"} if type(default) is int else set()
+    return {repr(default), str(default), f'"{default}"', *thousands}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_public_class_with_options_has_a_table(name: str) -> None:
+    assert name in _CELLS, REMEDY
+
+
+@pytest.mark.parametrize("name", sorted(_CELLS))
+def test_a_table_names_the_options_of_the_signature_in_their_order(name: str) -> None:
+    assert [cells[0] for cells in _CELLS[name]] == list(inspect.signature(_documented(name)).parameters), REMEDY
+
+
+@pytest.mark.parametrize("name", sorted({*_CELLS} & {*edge_redis.aio.__all__}))
+def test_the_asyncio_classes_have_the_same_options(name: str) -> None:
+    assert [cells[0] for cells in _CELLS[name]] == list(inspect.signature(getattr(edge_redis.aio, name)).parameters)
+
+
+@pytest.mark.parametrize("name", sorted(_CELLS))
+def test_a_table_gives_the_types_and_defaults_of_the_signature(name: str) -> None:
+    parameters = inspect.signature(_documented(name)).parameters
+    for option, kind, default, _, _ in _CELLS[name]:
+        annotation = parameters[option].annotation
+        shown = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        assert kind == shown.strip("'\"").replace("|", "/"), f"{option}: {REMEDY}"
+        assert default.strip("`") in _ways_to_write(parameters[option].default), f"{option}: {REMEDY}"
+
+
+@pytest.mark.parametrize("name", sorted(_CELLS))
+def test_every_number_has_a_unit_and_every_option_a_meaning(name: str) -> None:
+    for option, kind, _, unit, meaning in _CELLS[name]:
+        assert meaning.strip(), option
+        assert unit.strip() or not re.search(r"\b(int|float)\b", kind), option
