@@ -30,7 +30,7 @@ MODULES = (
 FIRST_LINE_CHARACTERS = 120
 
 
-def public_names(module: griffe.Module) -> list[str]:
+def public_names(module: griffe.Object | griffe.Alias) -> list[str]:
     """Return what the module exports: its ``__all__``, else its own names without an underscore."""
     if module.exports is not None:
         return [str(name) for name in module.exports]
