@@ -13,7 +13,7 @@ from support.servers import Backend
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-PAGES_WITH_EXAMPLES = [path for path in PAGES if "```python" in path.read_text()]
+PAGES_WITH_EXAMPLES = [path for path in PAGES if "```python\n" in path.read_text()]
 
 REPOSITORY = re.compile(r"https://github\.com/edge-redis/edge-redis/(?:blob|tree)/main/")
 """What begins the links that PyPI needs to be absolute; they lead to files of this project."""
