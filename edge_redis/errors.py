@@ -23,6 +23,7 @@ EdgeRedisError
     │   ├── StoreOutOfMemoryError   maxmemory reached; nothing was written
     │   └── EmbeddedServerError     an embedded server did not start or stop
     ├── StoreRefusedError           authentication or ACL said no; nothing was written
+    ├── LayoutVersionError          the keys were written by a release with another layout; nothing was written
     ├── WrongKeyTypeError           a key of ours holds another kind of value
     ├── CorruptDataError            bytes in Redis do not decode
     └── StoreReplyError             any other error reply of the server
@@ -121,6 +122,10 @@ class EmbeddedServerError(StoreUnavailableError):
 
 class StoreRefusedError(StoreError):
     """The server refused the user or the command (authentication, ACL); nothing was written."""
+
+
+class LayoutVersionError(StoreError):
+    """A component's keys were written by a release with another layout of keys; nothing was written."""
 
 
 class WrongKeyTypeError(StoreError):

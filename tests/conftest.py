@@ -13,12 +13,14 @@ import pytest
 
 import edge_redis
 import edge_redis.aio
+from edge_redis._core.script import Script
 from edge_redis.cloudstores import _aio_sql as aio_sql
 from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
 from support.portal import Portal
 from support.postgres import Postgres
+from support.reply_shapes import build_checked
 from support.servers import NAMES, Backend, Servers
 from support.site import START, Site
 
@@ -116,6 +118,13 @@ def client(backend: Backend) -> Iterator[Any]:
     """A blocking client of every server."""
     with backend.client() as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def check_reply_shapes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a contract test in which a script replies with another shape than its header states."""
+    if request.path.parent.name == "contract":
+        monkeypatch.setattr(Script, "__call__", build_checked)
 
 
 class Maker:

@@ -38,6 +38,9 @@ from typing import Final
 
 from edge_redis._core.keys import KeySpace, namespace_name
 
+LAYOUT_VERSION: Final = 1
+"""Raised whenever a release writes these keys in a way that an earlier release would misread."""
+
 SLOTS: Final = 16384
 
 

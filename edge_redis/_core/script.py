@@ -1,4 +1,4 @@
-"""Lua scripts: read from a room's ``lua/`` folder, with their header parsed and enforced.
+"""Lua scripts: read from a package's ``lua/`` folder, with their header parsed and enforced.
 
 A script file starts with comment lines that are its contract::
 
@@ -6,14 +6,24 @@ A script file starts with comment lines that are its contract::
     -- KEYS[1] value       string  the entry
     -- KEYS[2..] victims   string  every further key has this meaning
     -- ARGV[1] ttl_ms      integer
-    -- Reply: integer, entries evicted
+    -- Reply: integer: entries evicted
     -- Invariant: live entries never exceed max_size
     -- Repeat: idempotent
 
 ``Repeat`` says what happens when the server runs it twice because a reply was lost:
-``idempotent``, or ``remembered`` (by operation id), followed by any detail. A line
-``-- include: NAME`` is replaced by ``lua/include/NAME.lua`` of the room where it has one,
-else by ``core/lua/NAME.lua``.
+``idempotent``, or ``remembered`` (by idempotency key), followed by any detail. ``Reply`` is a
+shape, a colon and what it means::
+
+    shapes   = shape { "|" shape }          any of these
+    shape    = "integer" | "string" | "number" | "nil" | "any" | literal | array
+    literal  = "'" text "'"                 this very string; "*" at its end stands for any text
+    array    = "[" [ item { "," item } ] "]"
+    item     = shapes [ "..." ]             with dots, as the last item: none or more of these
+
+A ``string`` is bytes, a ``number`` is bytes that spell a decimal number, ``nil`` is Lua's false or
+nil. Longer lines go on in lines that begin with ``--`` and three spaces. A line ``-- include: NAME`` is replaced by
+``lua/include/NAME.lua`` of the package where there is one, else by ``_core/lua/NAME.lua``; an
+include says in ``-- Needs:`` which names it takes from the script around it.
 """
 
 from __future__ import annotations
@@ -23,13 +33,28 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib import import_module, resources
 from typing import Any, Final
 
 from edge_redis._core.operation import Argument, Operation, T
 
 _PARAMETER: Final = re.compile(r"^-- (KEYS|ARGV)\[(\d+)(\.\.)?\]", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+_UNCHECKED: Final = re.compile(r"^-- Layout: unchecked", re.MULTILINE)
+_NOT_CREATED: Final = re.compile(r"^-- Layout: not created", re.MULTILINE)
+_CALL: Final = re.compile(r"redis\.p?call\('([A-Z]+)'")
+# fmt: off
+_READS: Final = frozenset(
+    {
+        "EXISTS", "GET", "GETRANGE", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN",
+        "HSTRLEN", "HVALS", "LLEN", "LRANGE", "MGET", "PTTL", "PUBLISH", "SCARD", "SISMEMBER", "SMEMBERS",
+        "SMISMEMBER", "SSCAN", "STRLEN", "TIME", "TTL", "TYPE", "XINFO", "XLEN", "XPENDING", "XRANGE",
+        "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZRANK", "ZREVRANGE", "ZREVRANGEBYSCORE",
+        "ZSCAN", "ZSCORE",
+    }
+)
+# fmt: on
+"""Commands of scripts that change no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +64,8 @@ class Arity:
     count: int
     open: bool
 
-    def admits(self, given: int) -> bool:
-        """Whether this many were declared."""
+    def allows(self, given: int) -> bool:
+        """Return whether the header allows this many."""
         return given >= self.count if self.open else given == self.count
 
 
@@ -53,6 +78,10 @@ class Script:
     sha: str
     keys: Arity
     args: Arity
+    layout_version: int = 0
+    """Of the keys that the script writes; 0 for a script that writes none, which needs no check."""
+    creates_layout: bool = False
+    """Whether the layout version is created where there is none."""
 
     def __call__(
         self,
@@ -61,7 +90,7 @@ class Script:
         decode: Callable[[Any], T],
     ) -> Operation[T]:
         """Return the operation that runs this script, its arity checked against the header."""
-        if not (self.keys.admits(len(keys)) and self.args.admits(len(args))):
+        if not (self.keys.allows(len(keys)) and self.args.allows(len(args))):
             msg = f"{self.name}: called with {len(keys)} keys and {len(args)} arguments, against its header"
             raise AssertionError(msg)
         return Operation(("EVALSHA", self.sha, len(keys), *keys, *args), decode, self)
@@ -86,10 +115,25 @@ def load(package: str, name: str) -> Script:
     source = _INCLUDE.sub(lambda match: _included(package, match[1]), text)
     # Not for security: this is the name under which the server files a script.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    is_checked = _is_write(source) and not _UNCHECKED.search(text)
     return Script(
         f"{package.rpartition('.')[2].removeprefix('_')}/{name}",
         source,
         sha,
         _arity(text, "KEYS"),
         _arity(text, "ARGV"),
+        _layout_version(package) if is_checked else 0,
+        creates_layout=not _NOT_CREATED.search(text),
     )
+
+
+def _is_write(source: str) -> bool:
+    return not _READS.issuperset(_CALL.findall(source))
+
+
+@cache
+def _layout_version(package: str) -> int:
+    """Return ``LAYOUT_VERSION`` of the package's keys; 0 for a package without keys of its own."""
+    if not resources.files(package).joinpath("keys.py").is_file():
+        return 0
+    return int(getattr(import_module(f"{package}.keys"), "LAYOUT_VERSION", 0))

@@ -25,6 +25,9 @@ from typing import Final
 
 from edge_redis._core.keys import KeySpace
 
+LAYOUT_VERSION: Final = 1
+"""Raised whenever a release writes these keys in a way that an earlier release would misread."""
+
 ORPHAN_HISTORY_MS: Final = 7 * 24 * 3600 * 1000
 """How long the history of a node that is not registered outlives its last check."""
 

@@ -13,6 +13,7 @@ from redis import exceptions as redis_errors
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
 from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ class AsyncRunner:
         check_asyncio_client(client)
         self.client = client
         self._has_pipelines = not is_cluster(client)  # a cluster pipeline refuses EVALSHA
+        self._layouts = LayoutChecks()
         self._calls_without_io = 0
 
     async def run(self, awaitable: Awaitable[T]) -> T:
@@ -82,16 +84,26 @@ class AsyncRunner:
                 return error
 
     async def _operation(self, operation: Operation[T]) -> T:
+        if self._layouts.is_due(operation):
+            await self._check_layouts([operation])
         try:
             reply = await self._send(operation)
         except LIBRARY_ERRORS as error:
             raise translate(error, repr(operation)) from error
         return decode(operation, reply)
 
+    async def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:
+        """Check the layout version of every shard that ``operations`` are about to write to for the first time."""
+        for tag, check in self._layouts.find_due(operations):
+            if await self._operation(check):
+                self._layouts.add(tag)
+
     async def _send(self, operation: Operation[Any]) -> Any:
         try:
             return await self._execute(operation.args)
-        except redis_errors.NoScriptError:
+        except redis_errors.NoScriptError:  # the server may have lost its data, too
+            self._layouts.clear()
+            await self._check_layouts([operation])
             return await self._execute(args_with_source(operation))
 
     async def _execute(self, args: tuple[Any, ...]) -> Any:
@@ -103,12 +115,15 @@ class AsyncRunner:
 
     async def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
+        await self._check_layouts(operations)
         if not self._has_pipelines:
             return decode_batch(batch, await self._send_by_tag(operations))
         try:
             replies = await self._pipeline([operation.args for operation in operations])
             resends = find_resends(batch, replies)
             if resends:
+                self._layouts.clear()
+                await self._check_layouts([operations[place] for place in resends])
                 again = await self._pipeline([args_with_source(operations[place]) for place in resends])
                 for place, reply in zip(resends, again, strict=True):
                     replies[place] = reply

@@ -13,6 +13,7 @@ from redis import exceptions as redis_errors
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
 from edge_redis._io.clients import BlockingClient, check_blocking_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 from edge_redis.errors import InvalidTypeError
 
@@ -29,6 +30,7 @@ class BlockingRunner:
         check_blocking_client(client)
         self.client = client
         self._has_pipelines = not is_cluster(client)  # a cluster pipeline refuses EVALSHA
+        self._layouts = LayoutChecks()
 
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""
@@ -77,27 +79,40 @@ class BlockingRunner:
             return error
 
     def _operation(self, operation: Operation[T]) -> T:
+        if self._layouts.is_due(operation):
+            self._check_layouts([operation])
         try:
             reply = self._send(operation)
         except LIBRARY_ERRORS as error:
             raise translate(error, repr(operation)) from error
         return decode(operation, reply)
 
+    def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:
+        """Check the layout version of every shard that ``operations`` are about to write to for the first time."""
+        for tag, check in self._layouts.find_due(operations):
+            if self._operation(check):
+                self._layouts.add(tag)
+
     def _send(self, operation: Operation[Any]) -> Any:
         execute: Any = self.client.execute_command
         try:
             return execute(*operation.args)
-        except redis_errors.NoScriptError:
+        except redis_errors.NoScriptError:  # the server may have lost its data, too
+            self._layouts.clear()
+            self._check_layouts([operation])
             return execute(*args_with_source(operation))
 
     def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
+        self._check_layouts(operations)
         if not self._has_pipelines:
             return decode_batch(batch, self._send_by_tag(operations))
         try:
             replies = self._pipeline([operation.args for operation in operations])
             resends = find_resends(batch, replies)
             if resends:
+                self._layouts.clear()
+                self._check_layouts([operations[place] for place in resends])
                 again = self._pipeline([args_with_source(operations[place]) for place in resends])
                 for place, reply in zip(resends, again, strict=True):
                     replies[place] = reply

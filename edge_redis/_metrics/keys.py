@@ -40,6 +40,9 @@ from typing import Final
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
 
+LAYOUT_VERSION: Final = 1
+"""Raised whenever a release writes these keys in a way that an earlier release would misread."""
+
 OTHER: Final = "_other"
 """The function and the node under which invocations are counted once there are ``max_series`` pairs."""
 

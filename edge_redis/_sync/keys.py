@@ -33,9 +33,12 @@ So one Redis can be an edge and its cloud at once. Nothing here expires: all of 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from edge_redis._core.keys import KeySpace
+
+LAYOUT_VERSION: Final = 1
+"""Raised whenever a release writes these keys in a way that an earlier release would misread."""
 
 
 class StateKeys:

@@ -120,6 +120,7 @@ def test_keys_of_another_kind(make: Maker, planted: str) -> None:
     cache = make("EdgeCache")
     with make.backend.client() as client:
         client.set(planted, "not ours")
+        client.set("er:{default:cache0}:layout", 1)
         before = snapshot(client)
         with pytest.raises(WrongKeyTypeError):
             cache.put("k", 1, tags=("t",))

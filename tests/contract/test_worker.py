@@ -34,7 +34,8 @@ def test_nothing_to_do(worker: Any, backend: Backend) -> None:
     assert worker.run_once() == 0
     kept = {key: value for key, value in dump(backend).items() if value}
     cloud = b"edge_redis_stores" if backend.sql else f"{CLOUD}:site".encode()
-    assert set(kept) == {f"{EDGE}:site".encode(), f"{EDGE}:cursor".encode(), cloud}
+    layouts = {f"{EDGE}:layout".encode()} if backend.sql else {f"{EDGE}:layout".encode(), f"{CLOUD}:layout".encode()}
+    assert set(kept) == {f"{EDGE}:site".encode(), f"{EDGE}:cursor".encode(), cloud} | layouts
 
 
 def test_changes_go_up_once_and_in_order(sync: Any, cloud: Any, worker: Any, backend: Backend) -> None:

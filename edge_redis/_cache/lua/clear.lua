@@ -6,6 +6,7 @@
 -- Reply: two integers as text: live entries removed, and 1 where there are more entries; or the
 --   layout of a cache of several shards that this is not
 -- Invariant: no entry in the index without its value
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

@@ -8,6 +8,7 @@
 -- ARGV[6] missed  JSON array: entry keys
 -- Reply: integer, 1
 -- Invariant: no entry in the index without its value, and no value without its rows
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

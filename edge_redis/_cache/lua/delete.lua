@@ -5,6 +5,7 @@
 -- ARGV[3..] keys  entry keys
 -- Reply: integer, live entries removed
 -- Invariant: no entry in the index without its value
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

@@ -8,6 +8,7 @@
 -- ARGV[6] counted   integer, 1 where the read has been counted as a hit, which it was not
 -- Reply: integer, 1
 -- Invariant: no entry in the index without its value
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

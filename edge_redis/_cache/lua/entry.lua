@@ -3,6 +3,7 @@
 -- ARGV[1] key  entry key
 -- Reply: raw value, expiry in Unix ms, access count; or an empty list
 -- Invariant: no entry in the index without its value
+-- Layout: unchecked, since the caller only reads
 -- Repeat: idempotent
 -- include: clock
 -- include: index

@@ -5,6 +5,7 @@
 -- ARGV[3..] keys  entry keys
 -- Reply: list of raw values, false where there is none
 -- Invariant: no entry in the index without its value, and no value without its rows
+-- Layout: unchecked, since the caller only reads
 -- Repeat: remembered: a second run reads again and counts nothing
 -- include: clock
 -- include: idempotency

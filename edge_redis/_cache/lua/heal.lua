@@ -4,6 +4,7 @@
 -- ARGV[2] cursor  where to go on, 0 to begin
 -- Reply: the next cursor, 0 at the end
 -- Invariant: no entry in the index without its value
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: what is gone is gone
 -- include: clock
 -- include: index

@@ -5,6 +5,7 @@
 -- ARGV[3] tag     name
 -- Reply: two integers as text: live entries removed, and 1 where there are more entries
 -- Invariant: an entry is in the set of each of its tags, and in no other
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

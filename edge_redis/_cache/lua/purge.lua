@@ -4,6 +4,7 @@
 -- ARGV[2] number  the call's number in its slot
 -- Reply: integer, entries removed; fewer than asked for where no more are due
 -- Invariant: no entry in the index without its value
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

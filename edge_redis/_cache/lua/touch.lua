@@ -4,6 +4,7 @@
 -- ARGV[2] ttl_ms  integer
 -- Reply: integer, 1 where there is such an entry
 -- Invariant: no entry in the index without its value
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: it counts the expiry from a later now
 -- include: clock
 -- include: index

@@ -10,6 +10,7 @@
 -- ARGV[3] sequence    integer
 -- Reply: string, '1', or '0' where the node was not registered
 -- Invariant: nothing is left under the node's id
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered, so that a repeated call also says that the node was there
 -- include: clock
 -- include: idempotency

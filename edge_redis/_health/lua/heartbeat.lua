@@ -4,6 +4,7 @@
 -- ARGV[1] id          string
 -- Reply: integer, 1, or 0 where the node is not registered
 -- Invariant: a node that is not registered is not written
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a heartbeat only moves forward (see heartbeat_report.lua)
 -- include: clock
 if redis.call('HEXISTS', KEYS[2], 'status') == 0 then return 0 end

@@ -6,6 +6,7 @@
 -- ARGV[3..] ids       strings
 -- Reply: string, '1' or '0' an id: whether it is registered
 -- Invariant: a node that is not registered is not written
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a heartbeat only moves forward on the clock in use (see heartbeat_report.lua)
 -- include: clock
 -- include: arrivals

@@ -10,6 +10,7 @@
 -- ARGV[8] backoff_ms    integer, pause before the next attempt
 -- Reply: integer, 1 where this holder goes on to the next, else 0
 -- Invariant: the position only moves forward; every transition is delivered, dropped or skipped once
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a position or a count of attempts that has moved on is not the given one
 -- include: clock
 local relay, holder, before, attempts = KEYS[1], ARGV[1], ARGV[2], ARGV[3]

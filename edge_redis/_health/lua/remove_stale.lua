@@ -15,6 +15,7 @@
 -- ARGV[7] offset           integer, nodes to leave out: those kept by the calls before
 -- Reply: string, how many were removed, and how many kept
 -- Invariant: a node with a younger heartbeat stays, and one in maintenance; a node goes with its record and history
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

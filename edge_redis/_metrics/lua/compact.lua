@@ -6,6 +6,7 @@
 -- Reply: how many bodies are left in the log; or {'CORRUPT', key} where what is stored was not
 --   written by these scripts, and then nothing was written
 -- Invariant: a body is in the log or added, never both
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: each body in the log is added once
 -- include: clock
 -- include: numbers

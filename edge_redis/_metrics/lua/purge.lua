@@ -5,6 +5,7 @@
 -- ARGV[2] timeline_minutes  integer  how long minutes are kept
 -- Reply: integer, 1 where there is more to do
 -- Invariant: an epoch stays retired until all its keys are gone
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: nothing reads what it removes
 -- include: clock
 -- include: numbers

@@ -10,6 +10,7 @@
 -- ARGV[2] expected       the stamp of the delete
 -- Reply: 1, or 0 where another state is there, or something waits in the outbox
 -- Invariant: only a delete is forgotten, and one that has gone up; a scope created again comes after it
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: nothing is there then
 -- include: document
 local doc, pending, history, conflicts, scopes, changes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]

@@ -16,6 +16,7 @@
 -- Reply: `OK <removed>`; `ABOVE <version>` where up_to was never written here; `OTHER` where the entry is not the one
 --        that was delivered: the edge has lost data since, and given its version out again
 -- Invariant: an entry leaves only when it, or a later version, is at the other end
+-- Layout: not created, since it only changes what is there
 -- Repeat: remembered with a slot, else idempotent: removed once
 -- include: clock
 -- include: idempotency

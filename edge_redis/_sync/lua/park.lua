@@ -11,6 +11,7 @@
 -- ARGV[6] max_history    integer
 -- Reply: integer, entries parked: 1, or 0 where it is gone
 -- Invariant: the entry is in the outbox or among the dead letters, never in neither
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, the entry is gone
 -- include: clock
 -- include: outbox

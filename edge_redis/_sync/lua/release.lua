@@ -7,6 +7,7 @@
 -- Reply: integer, entries that are still this worker's
 -- Invariant: an entry that another worker has taken over is left to it. Where it is given back (idle_ms), its count
 --            begins anew: whoever took over took this worker for dead, and may be waiting for the same outage
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, counts are set and not raised
 local pending, group, consumer, idle_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 redis.call('XLEN', pending)

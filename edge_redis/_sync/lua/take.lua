@@ -13,6 +13,7 @@
 --        is_delta, clock, checksum, base, signature and origin, a space between each), and its data; {settings} alone
 --        where there is nothing, or another worker is at it
 -- Invariant: the entries delivered and not confirmed of one scope are one worker's: they are its lease
+-- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: what is this worker's is given again, and counts as a new try only where it was another's
 local pending, work, scopes = KEYS[1], KEYS[2], KEYS[3]
 local TOKEN = 13 -- `#` and 12 digits

@@ -9,6 +9,7 @@
 -- the field `tier` says the lowest. A ghost's score is 2 * recency + 1 where it was of main.
 -- State in STATS: capacity, window (entries it is to have), tier. Every step is a bounded number of
 -- commands, each O(log n).
+-- Needs: COUNTS, ROOM, STATS, integer
 local ADAPTIVE_COUNTS, ADAPTIVE_RECENCIES, BAND = 65536, 34359738368, 2251799813685248
 local TOP = 2
 local WIDEST_STEP = 5

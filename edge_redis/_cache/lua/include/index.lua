@@ -1,6 +1,7 @@
 -- The index: every entry has a row in EXPIRY and one in COUNTS, under the entry's own key.
 -- A value may be gone before its rows are (Redis expired or evicted it). Where a whole index was
 -- lost, EXPIRY decides: what is not in it goes, what is only in it is counted from zero again.
+-- Needs: KEYS[1]
 local ROOM = KEYS[1]
 local EXPIRY, COUNTS, STATS, REPEATS = ROOM .. ':expiry', ROOM .. ':counts', ROOM .. ':stats', ROOM .. ':repeats'
 local TAGGED, SIZES = ROOM .. ':tagged', ROOM .. ':sizes'

@@ -2,6 +2,7 @@
 -- is void: what its holder computes is out of date before it is stored. One that begins with ! is held by
 -- nobody: it tells how computing failed. The epoch rises where entries
 -- go that are not known one by one; that of tags matters to those alone who have some.
+-- Needs: ROOM, STATS
 local function lease_of(key)
   return ROOM .. ':lease:' .. key
 end

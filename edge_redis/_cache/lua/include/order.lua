@@ -3,6 +3,7 @@
 --   lru             recency * 2^17 + count: the sequence at the last access; counts stop at 2^17 - 1
 --   adaptive        band * 2^51 + recency * 2^16 + count (see adaptive.lua); counts stop at 2^16 - 1
 -- The first put into an empty cache says which.
+-- Needs: ADAPTIVE_COUNTS, COUNTS, EVICTION, EXPIRY, GENERATIONS, STATS, adaptive_order, integer, value_of
 local RECENCIES, LRU_COUNTS = 68719476736, 131072
 
 local function next_sequence()

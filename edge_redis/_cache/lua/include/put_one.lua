@@ -1,6 +1,7 @@
 -- The put that is made most, one entry in a cache that is as it should be, before anything is defined that
 -- it does not need: half of what the script would cost it. What it cannot do at once it leaves, untouched,
 -- to what comes after it.
+-- Needs: ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], KEYS[1], now_ms, recall, remember
 local max_size, max_bytes, has_agreed, asked_layout = string.match(ARGV[3], '^(%d+) (%d+) (%d) (.*)$')
 max_size, max_bytes = tonumber(max_size), tonumber(max_bytes)
 local began = now_ms()

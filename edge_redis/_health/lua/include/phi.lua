@@ -1,3 +1,4 @@
+-- Needs: arrivals
 local LEAST_INTERVALS = 10
 
 -- Return the tail of the normal distribution beyond x, by Pollak's bound of 1956 for Mills' ratio: at most 2% too high.

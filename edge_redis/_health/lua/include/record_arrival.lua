@@ -1,4 +1,5 @@
 -- Past this many intervals, count and sums are halved, so that older intervals lose weight.
+-- Needs: arrivals
 local MOST_ARRIVALS = 200
 local LEAST_ARRIVALS = 10
 

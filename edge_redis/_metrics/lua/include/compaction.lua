@@ -1,5 +1,6 @@
 -- Adds bodies (see totals.py) to the stored fields: reads and plans first, so that what cannot be done
 -- fails before any write.
+-- Needs: whole
 local GROUP = 4 -- of sketch.py
 local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead

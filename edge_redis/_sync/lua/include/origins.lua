@@ -1,4 +1,5 @@
 -- What a document remembers of each origin. Every edge that was ever replaced, or wiped, has left one more.
+-- Needs: earlier
 local MOST_ORIGINS, GO_TOGETHER = 1000, 100
 
 -- Forget the origins heard of longest ago, by their clocks, once there are too many. What of theirs still comes again

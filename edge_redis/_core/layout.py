@@ -1,0 +1,52 @@
+"""The version of a component's keys, kept in Redis beside them.
+
+Every shard of a component has one key ``<tag>:layout`` that holds the layout version under which
+its keys were written (``LAYOUT_VERSION`` in the component's ``keys.py``). A service checks it
+before its first write to a shard, and again when the server has lost its scripts, as it does when
+it restarts or a replica takes over. Where the key is missing it is created; another version is
+refused before anything is written. Later writes pay nothing for it. The policy for changing a
+layout is in docs/decisions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge_redis._core.operation import Operation
+from edge_redis._core.script import Script, load
+from edge_redis.errors import LayoutVersionError
+
+_CHECK: Final = load("edge_redis._core", "layout_version")
+
+
+def layout_key(tag: str) -> str:
+    """Return the key that holds the layout version of the shard with this hash tag."""
+    return f"{tag}:layout"
+
+
+def find_tag(operation: Operation[object]) -> str:
+    """Return the hash tag of a script call, up to its closing brace."""
+    key = str(operation.args[3])
+    return key[: key.index("}") + 1]
+
+
+def check_layout(tag: str, script: Script) -> Operation[bool]:
+    """Return the operation that checks a shard's layout version before ``script``; whether there is one now.
+
+    A script that only changes what is there (``-- Layout: not created``) creates no version.
+
+    Raises:
+        LayoutVersionError: when its reply is decoded, where the shard has another version.
+
+    """
+    expected = script.layout_version
+
+    def decode(reply: bytes | None) -> bool:
+        if reply is not None and reply != str(expected).encode():
+            raise LayoutVersionError(
+                f"the keys of {tag} have layout version {reply.decode(errors='replace')}, and this release of"
+                f" edge_redis writes version {expected}: use one release for all processes of a namespace"
+            )
+        return reply is not None
+
+    return _CHECK([layout_key(tag)], [expected, int(script.creates_layout)], decode)
