@@ -36,7 +36,7 @@ def test_a_sample_of_real_spans(make: Maker) -> None:
     assert metrics.recent(500) == records[-500:]
 
 
-@pytest.mark.slow
+@pytest.mark.exploration
 def test_all_real_spans(valkey: Backend) -> None:
     records = list(spans())
     with valkey.client() as client, EdgeMetrics(client) as metrics:

@@ -34,10 +34,13 @@ def test_runs_in_a_thread_until_stopped(edge: Any, backend: Backend) -> None:
         assert not thread.is_alive()
 
 
-def test_stopped_before_it_runs(edge: Any) -> None:
+def test_a_run_after_stop_returns_at_once_and_handles_nothing(edge: Any) -> None:
+    synchronizer = EdgeSynchronizer(edge, scope="room")
+    synchronizer.update_local({"n": 1})
     worker = CloudWorker(edge, edge)
     worker.stop()
     worker.run()
+    assert synchronizer.pending_count == 1
 
 
 def test_closing_ends_a_run(edge: Any) -> None:

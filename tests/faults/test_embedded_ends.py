@@ -101,8 +101,10 @@ class TestStop:
             assert client.dbsize() == 2_000
 
     def test_a_frozen_server_too(self, server: Any) -> None:
-        os.kill(server.pid, signal.SIGSTOP)
+        pid = server.pid
+        os.kill(pid, signal.SIGSTOP)
         server.stop()
+        assert not psutil.pid_exists(pid)
 
     def test_a_server_that_will_not_is_killed_after_the_timeout(self, folder: Any) -> None:
         with embedded.start(timeout=1.0, config={"enable-debug-command": "local"}) as server:

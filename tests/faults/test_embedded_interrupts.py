@@ -27,11 +27,13 @@ from edge_redis import embedded
 from support.deadline import eventually
 from support.processes import within
 
+pytestmark = pytest.mark.exploration
+
 FAST = {"hz": "100"}
 """A server looks for SIGTERM once a tick."""
 GONE_SECONDS = 30.0
 """More than the guard's own patience before SIGKILL."""
-TRACED = (str(Path(embedded.__file__).with_name("embedded")), subprocess.__file__)
+TRACED = (str(Path(embedded.__file__).parent), subprocess.__file__)
 REAL_MOMENTS = 40
 
 

@@ -123,6 +123,7 @@ def recording(metrics: Metrics, records: int) -> Callable[[], Any]:
     return flow
 
 
+@pytest.mark.exploration
 def test_no_schedule_of_two_writers_counts_amiss(servers: Any) -> None:
     """Two writers, their steps interleaved, replies and requests lost and calls repeated at any of them."""
 
@@ -227,7 +228,7 @@ def write(url: str, number: int) -> None:
         metrics.record(made(f"f{at % 5}", f"n{number}", ms=1.0 + at, ok=at % 10 > 0))
 
 
-@pytest.mark.slow
+@pytest.mark.exploration
 def test_eight_processes_count_exactly(real: Backend) -> None:
     assert real.url is not None
     context = multiprocessing.get_context("spawn")

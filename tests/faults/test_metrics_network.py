@@ -64,7 +64,7 @@ while True:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exploration
 def test_kill_9_of_one_of_three_writers_under_load(real: Backend) -> None:
     assert real.url is not None
     flush_every, line = 1000, 100
@@ -105,7 +105,7 @@ def record_share(url: str, namespace: str, share: Sequence[int], of: int) -> Non
         metrics.record_many(list(islice(spans(), of))[start::step])
 
 
-@pytest.mark.slow
+@pytest.mark.exploration
 def test_sixteen_processes_merge_to_what_one_would_have(valkey: Backend) -> None:
     assert valkey.url is not None
     count = 16_000

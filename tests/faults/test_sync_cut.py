@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edge_redis import embedded
 from support.cut import MAX_PENDING, Plan, largest_body, run
 
 
+@pytest.mark.exploration
 def test_a_cut_during_which_every_outbox_overflows_is_caught_up_within_its_memory() -> None:
     plan = Plan(updates=3000, scopes=10)
     with embedded.start(appendfsync="no") as edge, embedded.start(appendfsync="no") as cloud:

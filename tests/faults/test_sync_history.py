@@ -18,6 +18,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "edge_redis")
 
 
+@pytest.mark.exploration
 def test_every_history_holds_whatever_is_killed_cut_and_skewed(tmp_path: Path) -> None:
     plan = Plan(tuple(ConflictStrategy), 24, Plant(), tmp_path, pause=0.02, seed=1)
     report = Experiment(plan).run(seconds=5, round_seconds=2.5, stalled_seconds=20)

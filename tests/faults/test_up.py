@@ -92,7 +92,7 @@ def test_minutes_of_real_readings(start: Start, tmp_path: Path) -> None:
     assert differences(report, expected) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exploration
 @pytest.mark.timeout(300)
 def test_all_real_readings(start: Start, tmp_path: Path) -> None:
     path = shared_data("room_climate.csv.gz")
@@ -115,6 +115,7 @@ def test_a_duration_shorter_than_the_recording_ends_it(start: Start, tmp_path: P
 PYTHON_STARTING = ("Fatal Python error: init", "Could not import runpy module")
 
 
+@pytest.mark.exploration
 @pytest.mark.timeout(240)
 def test_ctrl_c_at_any_moment_leaves_nothing(start: Start) -> None:
     chance = random.Random(os.environ.get("EDGE_REDIS_SEED", "1"))

@@ -233,7 +233,14 @@ class CacheMachine(RuleBasedStateMachine):
             assert len(values) <= MAX_SIZE
 
 
-@pytest.mark.parametrize("name", ["fakeredis", "valkey", "redis"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("fakeredis", marks=pytest.mark.exploration),
+        "valkey",
+        pytest.param("redis", marks=pytest.mark.exploration),
+    ],
+)
 def test_a_cache_does_what_its_model_does(name: str, servers: Servers) -> None:
     class Machine(CacheMachine):
         backend = servers.backend(name)

@@ -226,7 +226,7 @@ class SyncMachine(RuleBasedStateMachine):
         assert [(each["lost"], each["data"]) for each in self.sync.conflicts(1000)] == model.lost
 
 
-@pytest.mark.parametrize("name", ["fakeredis", "valkey"])
+@pytest.mark.parametrize("name", [pytest.param("fakeredis", marks=pytest.mark.exploration), "valkey"])
 def test_a_synchronizer_does_what_the_model_does(name: str, servers: Servers) -> None:
     machine = type("SyncMachineOn" + name, (SyncMachine,), {"backend": servers.backend(name)})
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))

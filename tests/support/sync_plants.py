@@ -61,7 +61,9 @@ class Runner(BlockingRunner):
         return super()._operation(self._mine(operation))
 
     def _batch(self, batch: Batch[Any]) -> list[Any]:
-        mine = Batch([*map(self._mine, batch.operations)], ordered=batch.ordered, return_exceptions=batch.settled)
+        mine = Batch(
+            [*map(self._mine, batch.operations)], ordered=batch.ordered, return_exceptions=batch.return_exceptions
+        )
         return super()._batch(mine)
 
 

@@ -82,7 +82,7 @@ def test_nothing_counted_is_zero() -> None:
     assert percentile(50, {}) == 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.exploration
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_percentiles_of_a_million_values_are_within_the_error(name: str) -> None:
     pick = random.Random(name)

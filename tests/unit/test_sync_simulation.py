@@ -64,16 +64,19 @@ def test_two_signed_writers_of_one_edge_under_every_fault() -> None:
     assert survey(two_writers(REMOTE, faults=1, signed=True)).runs == TWO_SIGNED_WRITERS
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_a_signed_crowd_by_seeds(strategy: ConflictStrategy) -> None:
     seeds(crowd(strategy, signed=True), count=2)
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_a_worker_and_its_heir_under_every_fault(strategy: ConflictStrategy) -> None:
     assert survey(worker_and_heir(strategy)).runs == WORKER_AND_HEIR[strategy]
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_an_edit_of_the_cloud_on_its_way_down_under_every_fault(strategy: ConflictStrategy) -> None:
     assert survey(pull_and_edit(strategy)).runs == PULL_AND_EDIT[strategy]
@@ -98,6 +101,7 @@ def _ends(run: Callable[[Callable[[], Scenario]], int], make: Callable[[], Scena
     return run(watched), ends
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize(
     "make", [two_writers(REMOTE, faults=1), writer_and_worker(LATEST), pull_and_edit(MERGE)], ids=["two", "up", "down"]
 )
@@ -122,11 +126,13 @@ def test_by_states_a_planted_mistake_is_found_and_replays() -> None:
         replay(two_writers(REMOTE, plant=plant), map(int, choices.split(",")))
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_a_crowd_by_seeds(strategy: ConflictStrategy) -> None:
     seeds(crowd(strategy), count=15)
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_a_crowd_whose_cloud_is_an_sql_database_by_seeds(strategy: ConflictStrategy) -> None:
     seeds(crowd(strategy, sql=True), count=3)
@@ -152,6 +158,7 @@ def test_a_seed_is_the_same_run_every_time() -> None:
     assert run(1) != run(2)
 
 
+@pytest.mark.exploration
 def test_a_wiped_edge_by_seeds() -> None:
     def make() -> Scenario:
         world = World(named=True)

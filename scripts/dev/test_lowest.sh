@@ -1,0 +1,16 @@
+#!/bin/sh
+# A short part of the suite with the lowest supported versions of the dependencies, in a venv of its own (.venv-lowest).
+set -eu
+cd "$(dirname "$0")/../.."
+. scripts/dev/venv.sh
+venv=.venv-lowest
+stamp="$venv/.installed"
+if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+  python=$(python_311)
+  "$python" -m venv "$venv" 2>/dev/null || "$python" -m venv --without-pip --clear "$venv"
+  if [ -x "$venv/bin/pip" ]; then pip="$venv/bin/python -m pip"; else pip="$python -m pip --python $venv/bin/python"; fi
+  $pip install --quiet --disable-pip-version-check --constraint scripts/dev/lowest.txt --editable ".[test]"
+  touch "$stamp"
+fi
+exec "$venv/bin/python" -m pytest -q -n 2 --dist worksteal -p no:cacheprovider -m "not exploration" \
+  tests/unit tests/contract -k "${1:-fakeredis and not cli and not documents and not wheel}"
