@@ -16,8 +16,9 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import edge_redis
 from edge_redis.cloudstores.sql import SqlCloudStore
@@ -147,13 +148,26 @@ def rows(owner: str, target: Callable[..., Any]) -> Iterator[str]:
             yield "| `*` | | | | the following are given by keyword |"
         if name not in described:
             raise SystemExit(f"{owner}: its docstring does not describe {name} under Args")
-        kind = "" if parameter.annotation is parameter.empty else inspect.formatannotation(parameter.annotation)
-        kind = kind.strip("'\"")
+        kind = type_text(target, parameter.annotation)
         default = "required" if parameter.default is parameter.empty else f"`{shown(parameter.default)}`"
         if parameter.kind is parameter.VAR_KEYWORD:
             default = "none"
         cells = (f"`{name}`", f"`{kind}`", default, unit_of(owner, name, kind), sentence(described[name]))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def type_text(target: Callable[..., Any], annotation: object) -> str:
+    """Return an annotation as text, with the values of a ``Literal`` in place of its name."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", None)
+    if text is None:
+        text = inspect.formatannotation(annotation)
+    known = getattr(target, "__globals__", None) or getattr(target.__init__, "__globals__", {})
+
+    def values(word: re.Match[str]) -> str:
+        found = known.get(word[0])
+        return ", ".join(f'"{value}"' for value in get_args(found)) if get_origin(found) is Literal else word[0]
+
+    return re.sub(r"\b[A-Z]\w+", values, text)
 
 
 def shown(default: object) -> str:
@@ -162,7 +176,7 @@ def shown(default: object) -> str:
         return f"{default:_}" if default >= 10_000 else str(default)  # noqa: PLR2004 -- as long numbers are written
     if type(default) is str:
         return f'"{default}"'
-    return str(default) if type(default).__module__ == "edge_redis.models" else repr(default)
+    return f"{type(default).__name__}.{default.name}" if isinstance(default, Enum) else repr(default)
 
 
 def sentence(text: str) -> str:
