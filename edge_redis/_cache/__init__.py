@@ -1,1 +1,1 @@
-"""Values with a TTL under a bound, counted and evicted: the subject of EdgeCache."""
+"""The cache: values with a TTL under a bound of entries or bytes, with access counts and eviction."""

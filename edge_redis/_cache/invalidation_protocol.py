@@ -1,103 +1,90 @@
-"""What a near cache says to a server and hears from it, on a connection of its own: no socket in here.
+"""The protocol by which a near cache learns of writes, on a connection of its own; without a socket.
 
-A conversation is a generator: it yields what is to be sent, or ``Hear``, and is sent the server's
-next reply, or None where none came in time. It speaks RESP2, in which word of writes comes as
-messages of a channel: the server's own (CLIENT TRACKING in broadcast mode, redirected to this
-very connection), or, where that is refused or unknown, those that the writing scripts publish.
+A session speaks RESP2, in which messages about writes arrive on a channel: the server's own (CLIENT
+TRACKING in broadcast mode, redirected to the same connection), or, where the server refuses or does
+not know that, the channels on which the writing scripts publish.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final
 
 from edge_redis._cache.keys import CacheKeys
 from edge_redis._cache.near import Near
+from edge_redis._core.session import Receive, Send, Session
 from edge_redis.errors import StoreError, StoreTimeoutError, StoreUnavailableError
 
 PING_SECONDS: Final = 1.0
-"""Silence after which the connection is tried, and how long the answer may take."""
+"""Time without a message after which the connection is tested, and how long the answer may take."""
 
-_TRACKED: Final = "__redis__:invalidate"
+_TRACKING_CHANNEL: Final = "__redis__:invalidate"
 _VALUES: Final = b"}:v:"
 
 
-class Send(NamedTuple):
-    """Words to send."""
-
-    words: tuple[str, ...]
-
-
-class Hear(NamedTuple):
-    """Wait so many seconds for what the server says."""
-
-    seconds: float
-
-
-Conversation: TypeAlias = Generator[Send | Hear, Any, None]
-
-
-class Ear:
-    """Listens for one near cache on one node of its server."""
+class InvalidationProtocol:
+    """Passes messages about writes on to one near cache, from one node of its server."""
 
     def __init__(self, near: Near, shards: Sequence[CacheKeys]) -> None:
         self._near = near
         self._prefixes = [keys.values for keys in shards]
         self._channels = [keys.written for keys in shards]
 
-    def conversation(self) -> Conversation:
-        """Subscribe, then pass on what is heard, until the connection fails."""
-        if (yield from self._tracks()):
-            yield from self._asked("SUBSCRIBE", _TRACKED)
-            self._near.gained()
+    async def run(self) -> None:
+        """Subscribe, then pass messages on until the connection fails."""
+        if await self._start_tracking():
+            await self._request("SUBSCRIBE", _TRACKING_CHANNEL)
+            self._near.on_connected()
         else:
             for channel in self._channels:
-                yield from self._asked("SUBSCRIBE", channel)
-            self._near.ask()
-        yield from self._listen()
+                await self._request("SUBSCRIBE", channel)
+            self._near.on_announcements_needed()
+        await self._receive_messages()
 
-    def _tracks(self) -> Generator[Send | Hear, Any, bool]:
+    async def _start_tracking(self) -> bool:
         try:
-            own = yield from self._asked("CLIENT", "ID")
-            prefixes = [word for prefix in self._prefixes for word in ("PREFIX", prefix)]
-            yield from self._asked("CLIENT", "TRACKING", "ON", "REDIRECT", str(own), "BCAST", *prefixes)
+            client_id = await self._request("CLIENT", "ID")
+            prefixes = [arg for prefix in self._prefixes for arg in ("PREFIX", prefix)]
+            await self._request("CLIENT", "TRACKING", "ON", "REDIRECT", str(client_id), "BCAST", *prefixes)
         except StoreUnavailableError:
             raise
         except StoreError:  # no such command, or not for this user
             return False
         return True
 
-    def _asked(self, *words: str) -> Generator[Send | Hear, Any, Any]:
-        yield Send(words)
-        reply = yield Hear(PING_SECONDS)
+    async def _request(self, *args: str) -> Any:
+        await Send(args)
+        reply = await Receive(PING_SECONDS)
         if reply is None:
-            raise StoreTimeoutError(f"no answer to {words[0]} within {PING_SECONDS} s")
+            raise StoreTimeoutError(f"no answer to {args[0]} within {PING_SECONDS} s")
         return reply
 
-    def _listen(self) -> Conversation:
+    async def _receive_messages(self) -> None:
         while True:
-            said = yield Hear(PING_SECONDS)
-            if said is None:
-                yield Send(("PING",))
-                said = yield Hear(PING_SECONDS)
-                if said is None:
-                    raise StoreTimeoutError(f"no answer to PING within {PING_SECONDS} s")
-            self._pass_on(said)
+            message = await Receive(PING_SECONDS)
+            if message is None:
+                message = await self._request("PING")
+            self._handle(message)
 
-    def _pass_on(self, said: Any) -> None:
-        if not isinstance(said, list) or said[0] != b"message":
+    def _handle(self, message: Any) -> None:
+        if not isinstance(message, list) or message[0] != b"message":
             return
         try:
-            self._near.forget_many(_told(said))
-        except (ValueError, TypeError, LookupError):  # none of ours: whatever was written, it is forgotten
-            self._near.forget_all()
+            self._near.invalidate(_written_keys(message))
+        except (ValueError, TypeError, LookupError):  # not one of ours: the written keys are unknown
+            self._near.invalidate(None)
 
 
-def _told(message: Sequence[Any]) -> list[str] | None:
+def session(near: Near, shards: Sequence[CacheKeys]) -> Session:
+    """Return a session of the protocol, to be run on a connection to one node."""
+    return InvalidationProtocol(near, shards).run()
+
+
+def _written_keys(message: Sequence[Any]) -> list[str] | None:
     """Return the keys that were written, None for all (FLUSHALL)."""
-    _, channel, told = message
-    if channel != _TRACKED.encode():
-        return [str(key) for key in json.loads(told)]
-    # A key that is no UTF-8 is none of ours, and names none.
-    return told and [key[key.index(_VALUES) + len(_VALUES) :].decode(errors="replace") for key in told]
+    _, channel, payload = message
+    if channel != _TRACKING_CHANNEL.encode():
+        return [str(key) for key in json.loads(payload)]
+    # A key that is not UTF-8 is not ours, and decodes to one that no entry has.
+    return payload and [key[key.index(_VALUES) + len(_VALUES) :].decode(errors="replace") for key in payload]

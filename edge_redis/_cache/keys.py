@@ -1,32 +1,34 @@
-"""Every key of a shard of a cache. One hash tag, so that one script may touch them all.
+"""Every key of a shard of a cache. All carry one hash tag, so that one script may touch them all.
 
-| key                          | type   | expiry     | what it holds                                       |
+| key                          | type   | expiry     | contents                                            |
 |------------------------------|--------|------------|-----------------------------------------------------|
 | er:{<ns>:cache0}:v:<key>     | string | the TTL    | an entry: generation, creation time, value          |
 | er:{<ns>:cache0}:expiry      | zset   | none       | entry key -> expiry, Unix ms by the server's clock  |
-| er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count and order of eviction     |
-| er:{<ns>:cache0}:stats       | hash   | none       | hits, misses, evictions, expirations, undecodable,  |
-|                              |        |            | healed; layout; the sequence of generations; of     |
-|                              |        |            | what is being computed: cleared, invalidated; bytes |
-|                              |        |            | (with max_bytes); announce: Unix ms until which     |
-|                              |        |            | writes are told on er:{<ns>:cache0}:written, and    |
-|                              |        |            | announced_since; capacity, window, tier (adaptive)  |
+| er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count and eviction order        |
+| er:{<ns>:cache0}:stats       | hash   | none       | see below                                           |
 | er:{<ns>:cache0}:sizes       | hash   | none       | entry key -> its bytes (with max_bytes)             |
-| er:{<ns>:cache0}:ghosts      | zset   | none       | keys that were evicted, by last access (adaptive)   |
+| er:{<ns>:cache0}:ghosts      | zset   | none       | evicted keys, by last access (adaptive)             |
 | er:{<ns>:cache0}:tagged      | hash   | none       | entry key -> its tags, a JSON array                 |
 | er:{<ns>:cache0}:tag:<tag>   | set    | none       | keys of the entries that carry the tag              |
-| er:{<ns>:cache0}:lease:<key> | string | the lease  | token of the one who computes the entry             |
-| er:{<ns>:cache0}:repeats:<n> | hash   | 2 hours    | the last call of each slot, by the hour             |
+| er:{<ns>:cache0}:lease:<key> | string | the lease  | token of the caller that computes the entry         |
+| er:{<ns>:cache0}:repeats:<n> | hash   | 2 hours    | last sequence and reply of each client_id, by hour  |
 
-A generation is the sequence of the put that wrote the entry, modulo 2^33: a count that arrives
-late names it, and is told from one for the entry that has replaced it. How counts and order
-share a score is said in lua/include/index.lua. Under least_accessed the generation breaks ties:
-at 1,000 puts a second it comes round after 99 days, and then blurs the order of ties for the
-length of one TTL. Under lru recency is the sequence modulo 2^36 (adaptive: 2^35), which puts and
-(merged) hits share: at 1,000 a second it comes round after two years (one year).
+Fields of ``stats``: hits, misses, evictions, expirations, corrupt, repaired (statistics); config
+(the fingerprint of the options that all caches of the namespace share); sequence (of
+generations); cleared, invalidated (epochs: they rise when entries are removed that a computation
+under way must not bring back); bytes (with max_bytes); announce_until and announced_since (Unix
+ms between which writes are published on the channel er:{<ns>:cache0}:written); capacity, window,
+tier (adaptive).
 
-With more shards than one, shard i of n is named so that its slot falls into the i-th of n equal
-parts of a cluster's 16,384: masters that share the slots evenly share the cache evenly.
+A generation is the sequence number of the put that wrote the entry, modulo 2^33. A count that
+arrives late names it, and is ignored where the entry was replaced. lua/include/order.lua says how
+counts and order share a score. Under least_accessed the generation breaks ties: at 1,000 puts a
+second it wraps after 99 days, and then blurs the order of ties for the length of one TTL. Under
+lru recency is the sequence modulo 2^36 (adaptive: 2^35), which puts and (merged) hits share: at
+1,000 a second it wraps after two years (one year).
+
+With several shards, shard i of n is named so that its slot falls into the i-th of n equal parts
+of a cluster's 16,384: masters that share the slots evenly share the cache evenly.
 """
 
 from __future__ import annotations
@@ -44,14 +46,14 @@ LAYOUT_VERSION: Final = 1
 SLOTS: Final = 16384
 
 
-def slot(text: str) -> int:
+def hash_slot(text: str) -> int:
     """Return the cluster's slot of a hash tag's text: CRC-16/XMODEM modulo 16,384."""
     return binascii.crc_hqx(text.encode(), 0) % SLOTS
 
 
 @cache
 def shard_names(namespace: str, shards: int) -> tuple[str, ...]:
-    """Return the names of a cache's shards, which stand behind ``cache`` in their hash tags."""
+    """Return the names of a cache's shards, which follow ``cache`` in their hash tags."""
     if shards == 1:
         return ("0",)
     return tuple(_name_in_part(namespace, number, shards) for number in range(shards))
@@ -59,24 +61,24 @@ def shard_names(namespace: str, shards: int) -> tuple[str, ...]:
 
 def _name_in_part(namespace: str, number: int, shards: int) -> str:
     names = (f"{number}.{attempt}" for attempt in count())
-    return next(name for name in names if slot(f"{namespace}:cache{name}") * shards // SLOTS == number)
+    return next(name for name in names if hash_slot(f"{namespace}:cache{name}") * shards // SLOTS == number)
 
 
 class CacheKeys:
     """The keys of one shard of the cache of a namespace."""
 
-    __slots__ = ("_room", "expiry", "stats", "tag", "values", "written")
+    __slots__ = ("_space", "expiry", "prefix", "stats", "values", "written")
 
     def __init__(self, namespace: str, shard: str = "0") -> None:
-        self._room = KeySpace(namespace_name(namespace), "cache", shard)
-        self.tag = self._room.tag
-        """The one key that most scripts are given: they build all others from it, which puts them in its slot."""
-        self.values = self._room.key("v", "")
-        """What the key of every entry begins with."""
-        self.expiry = self._room.key("expiry")
-        self.stats = self._room.key("stats")
-        self.written = self._room.key("written")
-        """The channel on which writes are told where somebody asked for it."""
+        self._space = KeySpace(namespace_name(namespace), "cache", shard)
+        self.prefix = self._space.tag
+        """The one key that most scripts declare; they build all others from it, which puts them in its slot."""
+        self.values = self._space.key("v", "")
+        """The prefix of every entry's key."""
+        self.expiry = self._space.key("expiry")
+        self.stats = self._space.key("stats")
+        self.written = self._space.key("written")
+        """The channel on which writes are published while a near cache asks for it."""
 
     def value(self, key: str) -> str:
         """Return the key of the entry ``key``."""
@@ -84,4 +86,4 @@ class CacheKeys:
 
     def lease(self, key: str) -> str:
         """Return the key of the lease to compute the entry ``key``."""
-        return self._room.key("lease", key)
+        return self._space.key("lease", key)

@@ -1,15 +1,15 @@
-"""A near cache: what a process keeps at hand of the cache that it shares.
+"""The near cache: entries that a process keeps in its own memory.
 
-Coherent by these rules:
+It is coherent by these rules:
 
-- Nothing is held unless every ear is listening (``gained``): to the server's invalidation
-  messages or to the writers' own. When one is lost everything goes.
-- A read that fills is registered before it is sent. Word that the key was written, or a write
-  by this process, ends the registration, and what the read brings is not kept ("Scaling
-  Memcache at Facebook", Nishtala et al., NSDI 2013, has leases for the same race).
-- Of several reads under way at once the newest entry stays: a put's generation tells.
+- Entries are served only while every connection that reports writes is up (``on_connected``): the
+  server's invalidation messages, or those that writers publish. When one is lost all entries go.
+- A read that may fill is registered before it is sent. A message that the key was written, or a
+  write by this process, invalidates the registration, and the result of the read is not kept
+  ("Scaling Memcache at Facebook", Nishtala et al., NSDI 2013, has leases for the same race).
+- Of several reads under way at once the newest entry is kept: the generation decides.
 
-A hit takes no lock and hands out nothing that the caller could change for others.
+A hit takes no lock and returns nothing that the caller could change for others.
 """
 
 from __future__ import annotations
@@ -17,242 +17,217 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
-from weakref import ReferenceType, ref
 
+from edge_redis._cache.access_buffer import Access
 from edge_redis._cache.config import NearCache
-from edge_redis._cache.envelope import HEADER, Opened
-from edge_redis._cache.near_entry import NOTHING, Fill, Held, is_older, kept
+from edge_redis._cache.entry import HEADER_BYTES, DecodedEntry, is_older
+from edge_redis._cache.near_entry import MISSING, NearEntry, PendingFill, snapshot
 
-_CHANCES: Final = 16
-"""Entries that are passed over in one eviction, at most."""
+_MAX_SPARED: Final = 16
+"""Entries that one eviction spares, at most."""
 
 
 class Near:
-    """The entries that one process holds of one cache. Safe for threads and tasks."""
+    """The near cache of one process for one cache. Safe for threads and tasks."""
 
     def __init__(
         self,
-        settings: NearCache,
+        config: NearCache,
         clock: Callable[[], float],
         new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._settings = settings
+        self._config = config
         self._clock = clock
         self._new_mutex = new_mutex
-        self.reset()
+        self.after_fork()
 
-    def reset(self) -> None:
-        """Hold nothing and hear nothing: at first, and in a forked child."""
+    def after_fork(self) -> None:
+        """Start empty and unconnected, as in a forked child."""
         self._mutex = self._new_mutex()
-        self._entries: dict[str, Held] = {}
-        self._suspended: dict[str, Held] = {}
-        self._fills: dict[str, Fill] = {}
-        self._ears = 0
-        self._expected = 1
-        self.needs_announcing = False
-        """Whether an ear hears what writers tell, who must be asked to."""
+        self._entries: dict[str, NearEntry] = {}
+        self._stale: dict[str, NearEntry] = {}
+        self._fills: dict[str, PendingFill] = {}
+        self._connections = 0
+        self._expected_connections = 1
+        self.needs_announcements = False
+        """Whether messages come from writers, which must be asked to publish them."""
         self.announced_since: Sequence[int] | None = None
-        """Since when they tell without a break, at each shard; None where they have not been asked."""
+        """Since when writers publish without a gap, at each shard; None before they were asked."""
 
     @property
     def is_listening(self) -> bool:
-        """Whether word of writes is heard, so that entries can be held."""
-        return 0 < self._expected == self._ears
+        """Whether all writes are reported, so that entries can be served."""
+        return 0 < self._expected_connections == self._connections
 
     def __len__(self) -> int:
-        """Return how many entries are held."""
+        """Return the number of entries."""
         return len(self._entries)
 
-    def held(self, key: str) -> Any:
-        """Return the value of ``key`` where it is at hand, noting a hit; else NOTHING, also for what is no key."""
+    def has_entry(self, key: str) -> bool:
+        """Whether there is an entry ``key``, possibly one whose time is up; records no hit."""
+        return key in self._entries
+
+    def get(self, key: str) -> Any:
+        """Return the value of ``key`` and record a hit; MISSING where there is none, also for an invalid key."""
         try:
             entry = self._entries.get(key)
-        except TypeError:  # it has no hash
-            return NOTHING
+        except TypeError:  # not hashable
+            return MISSING
         if entry is None or entry.expires <= self._clock():
-            return NOTHING
-        entry.used = True
-        entry.noted(entry.note)
-        fresh = entry.fresh
-        return entry.value if fresh is None else fresh()
+            return MISSING
+        entry.is_used = True
+        entry.record(entry.access)
+        copy = entry.copy
+        return entry.value if copy is None else copy()
 
-    def held_with_time(self, key: str) -> tuple[Any, float, int | None]:
-        """Return what ``held`` does, the seconds the entry has to live, and what it cost to compute."""
+    def get_with_ttl(self, key: str) -> tuple[Any, float, int | None]:
+        """Return the value as ``get`` does, its TTL in Redis in seconds, and the cost of computing it in ms."""
         entry = self._entries.get(key)
-        value = self.held(key)
-        if entry is None or value is NOTHING:
-            return NOTHING, 0.0, None
-        return value, entry.ends - self._clock(), entry.cost_ms
+        value = self.get(key)
+        if entry is None or value is MISSING:
+            return MISSING, 0.0, None
+        return value, entry.redis_expires - self._clock(), entry.cost_ms
 
-    def last_known(self, key: str) -> Any:
-        """Return the value held when the connection was lost, for as long as it would have been; else NOTHING.
+    def stale_get(self, key: str) -> Any:
+        """Return the value kept when the connection was lost, until its time is up; else MISSING.
 
-        For one whose server is gone and who would rather have this than nothing. That may be known before it is
-        heard of here: then the value is one that is held.
+        For callers that prefer it to an error. The server may have failed before its connection is
+        known to be lost: then this is the current entry.
         """
-        entry = self._suspended.get(key) or self._entries.get(key)
+        entry = self._stale.get(key) or self._entries.get(key)
         if entry is None or entry.expires <= self._clock():
-            return NOTHING
-        return entry.value if entry.fresh is None else entry.fresh()
+            return MISSING
+        return entry.value if entry.copy is None else entry.copy()
 
-    def begin(self, key: str) -> Fill:
+    def begin_fill(self, key: str) -> PendingFill:
         """Register a read of ``key`` that is about to be sent."""
         with self._mutex:
-            fill = self._fills.setdefault(key, Fill())
+            fill = self._fills.setdefault(key, PendingFill())
             fill.readers += 1
             return fill
 
-    def end(self, key: str, fill: Fill) -> None:
-        """End the registration of a read, whatever it brought."""
+    def end_fill(self, key: str, fill: PendingFill) -> None:
+        """End the registration of a read, whatever its result."""
         with self._mutex:
             fill.readers -= 1
             if not fill.readers and self._fills.get(key) is fill:
                 del self._fills[key]
 
-    def keep(self, key: str, fill: Fill, entry: Held) -> None:
-        """Hold what a registered read has brought, unless something newer is known."""
+    def put(self, key: str, fill: PendingFill, entry: NearEntry) -> None:
+        """Keep the result of a registered read, unless something newer is known."""
         with self._mutex:
-            if not fill.live:
-                # It may be newer all the same than what a read that began since is about to bring.
-                self._saw(key, entry.generation)
-            elif fill.has_seen_newer(entry.generation):
+            if not fill.is_valid:
+                # It may still be newer than the result of a read that began since.
+                self._observe(key, entry.generation)
+            elif fill.is_outdated(entry.generation):
                 return
             elif self.is_listening:
                 self._entries[key] = entry
                 self._evict()
-            elif key in self._suspended:
-                self._suspended[key] = entry  # it was read since
+            elif key in self._stale:
+                self._stale[key] = entry  # read since the connection was lost
 
-    def made(
-        self, key: str, opened: Opened, raw: bytes, noted: Callable[[tuple[str, int]], object], ends: float
-    ) -> Held:
-        """Return the entry of ``raw``, which opens, whose time in Redis is up at ``ends``."""
-        held = Held()
-        held.generation, value, held.cost_ms = opened
-        held.value, held.fresh = kept(value, raw[HEADER:])
-        held.ends = ends
-        held.expires = min(ends, self._clock() + self._settings.ttl)
-        held.note, held.noted, held.used = (key, held.generation), noted, False
-        return held
+    def make_entry(
+        self, key: str, decoded: DecodedEntry, raw: bytes, record: Callable[[Access], object], redis_expires: float
+    ) -> NearEntry:
+        """Return the entry of ``raw``, decoded already, whose TTL in Redis is up at ``redis_expires``."""
+        entry = NearEntry()
+        entry.generation, value, entry.cost_ms = decoded
+        entry.value, entry.copy = snapshot(value, raw[HEADER_BYTES:])
+        entry.redis_expires = redis_expires
+        entry.expires = min(redis_expires, self._clock() + self._config.ttl)
+        entry.access, entry.record, entry.is_used = (key, entry.generation), record, False
+        return entry
 
-    def saw(self, key: str, generation: int | None) -> None:
-        """Know that a read found this generation, None for no entry: nothing older is held any longer."""
+    def observe(self, key: str, generation: int | None) -> None:
+        """Drop anything older than this generation, which a read found in Redis; None for no entry."""
         with self._mutex:
-            self._saw(key, generation)
+            self._observe(key, generation)
 
-    def _saw(self, key: str, generation: int | None) -> None:
-        for entries in (self._entries, self._suspended):
+    def _observe(self, key: str, generation: int | None) -> None:
+        for entries in (self._entries, self._stale):
             known = entries.get(key)
             if known is not None and (generation is None or is_older(known.generation, generation)):
                 del entries[key]
         if generation is None:
-            self._end_fill(key)
+            self._invalidate_fill(key)
         elif key in self._fills:
-            self._fills[key].has_seen_newer(generation)
+            self._fills[key].is_outdated(generation)
 
-    def forget(self, key: str) -> None:
-        """Hold ``key`` no longer: somebody wrote it."""
+    def invalidate(self, keys: Iterable[str] | None) -> None:
+        """Drop the entries of ``keys``, which were written; all entries where None."""
         with self._mutex:
-            self._entries.pop(key, None)
-            self._suspended.pop(key, None)
-            self._end_fill(key)
+            if keys is None:
+                self._drop_entries()
+                self._stale.clear()
+                return
+            for key in keys:
+                self._entries.pop(key, None)
+                self._stale.pop(key, None)
+                self._invalidate_fill(key)
 
-    def forget_many(self, keys: Iterable[str] | None) -> None:
-        """Hold these keys no longer, all where None."""
-        if keys is None:
-            self.forget_all()
-            return
-        for key in keys:
-            self.forget(key)
-
-    def forget_all(self) -> None:
-        """Hold nothing of what there was."""
+    def reset(self, connections: int) -> None:
+        """Serve nothing until so many connections report writes: one a master of the server."""
         with self._mutex:
-            self._empty()
-            self._suspended.clear()
+            self._connections, self._expected_connections = 0, connections
+            self.needs_announcements = False
+            self._drop_entries()
 
-    def expect(self, ears: int) -> None:
-        """Hold nothing until so many ears listen: one a master of the server."""
+    def on_connected(self) -> None:
+        """Count one more connection that reports writes."""
         with self._mutex:
-            self._ears, self._expected = 0, ears
-            self.needs_announcing = False
-            self._empty()
+            self._connections += 1
+            self._start_empty()
 
-    def gained(self) -> None:
-        """Count one ear more that listens."""
+    def on_announcements_needed(self) -> None:
+        """Count one more connection that reports writes once writers are asked to publish them."""
         with self._mutex:
-            self._ears += 1
-            self._begin()
+            self.needs_announcements, self.announced_since = True, None
 
-    def ask(self) -> None:
-        """Count one ear that hears what writers tell, once they are asked to."""
+    def on_announced(self, since: Sequence[int]) -> None:
+        """Accept since when writers publish. A time other than before means that some writes were not published."""
         with self._mutex:
-            self.needs_announcing, self.announced_since = True, None
-
-    def announced(self, since: Sequence[int]) -> None:
-        """Know since when writers tell what they write. Where it is not since before, something went untold."""
-        with self._mutex:
-            if self.needs_announcing and since != self.announced_since:
+            if self.needs_announcements and since != self.announced_since:
                 self.announced_since = since
-                self._ears = self._expected
-                self._begin()
+                self._connections = self._expected_connections
+                self._start_empty()
 
-    def doubt(self) -> None:
-        """Hold nothing until writers are known to tell what they write."""
+    def suspend(self) -> None:
+        """Serve nothing until writers are known to publish again."""
         with self._mutex:
-            self._ears, self.announced_since = 0, None
-            self._empty()
+            self._connections, self.announced_since = 0, None
+            self._drop_entries()
 
-    def lost(self) -> None:
-        """Hold nothing for lack of an ear; what was held is there for ``last_known``."""
+    def on_disconnected(self) -> None:
+        """Connection lost: stop serving entries, keep them for ``stale_get``."""
         with self._mutex:
             if self.is_listening:
-                self._suspended = dict(self._entries)
-            self._ears = 0
-            self.needs_announcing, self.announced_since = False, None
-            self._empty()
+                self._stale = dict(self._entries)
+            self._connections = 0
+            self.needs_announcements, self.announced_since = False, None
+            self._drop_entries()
 
-    def _begin(self) -> None:
-        self._empty()
-        self._suspended.clear()
+    def _start_empty(self) -> None:
+        self._drop_entries()
+        self._stale.clear()
 
-    def _empty(self) -> None:
+    def _drop_entries(self) -> None:
         self._entries.clear()
         for key in list(self._fills):
-            self._end_fill(key)
+            self._invalidate_fill(key)
 
-    def _end_fill(self, key: str) -> None:
+    def _invalidate_fill(self, key: str) -> None:
         fill = self._fills.pop(key, None)
         if fill is not None:
-            fill.live = False
+            fill.is_valid = False
 
     def _evict(self) -> None:
-        """Let go what has waited longest without being read (second chance, as in CLOCK)."""
-        chances = _CHANCES
-        while len(self._entries) > self._settings.size:
+        """Evict the entry that has gone longest without a read (second chance, as in CLOCK)."""
+        spared = 0
+        while len(self._entries) > self._config.size:
             key, entry = next(iter(self._entries.items()))
             del self._entries[key]
-            if entry.used and chances:
-                chances -= 1
-                entry.used = False
+            if entry.is_used and spared < _MAX_SPARED:
+                spared += 1
+                entry.is_used = False
                 self._entries[key] = entry
-
-
-class Copies:
-    """The near caches that a process has of one cache: what it writes, all of them forget."""
-
-    def __init__(self, new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
-        self._mutex = new_mutex()
-        self._known: tuple[ReferenceType[Near], ...] = ()
-
-    def add(self, near: Near) -> None:
-        """Know one more, for as long as somebody holds it."""
-        with self._mutex:
-            self._known = (*(known for known in self._known if known() is not None), ref(near))
-
-    def forget(self, keys: Iterable[str] | None) -> None:
-        """Have all of them forget these keys, all keys where None."""
-        for known in self._known:
-            near = known()
-            if near is not None:
-                near.forget_many(keys)

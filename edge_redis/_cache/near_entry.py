@@ -1,4 +1,4 @@
-"""What a near cache holds: an entry at hand, and the reads that may bring one."""
+"""The values of a near cache: entries, and reads under way that may bring one."""
 
 from __future__ import annotations
 
@@ -9,69 +9,69 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from edge_redis._cache.envelope import GENERATIONS, value_of
+from edge_redis._cache.access_buffer import Access
+from edge_redis._cache.entry import decode_body, is_older
 
-NOTHING: Final = object()
-"""What is returned where nothing is held; None is a value."""
+MISSING: Final = object()
+"""Returned where there is no entry; None is a value."""
 
-_ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None), Decimal, UUID, date, datetime, timedelta})
-_HALF: Final = GENERATIONS // 2
+_IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None), Decimal, UUID, date, datetime, timedelta})
 
 
-class Held:
-    """An entry at hand."""
+class NearEntry:
+    """An entry of a near cache."""
 
-    __slots__ = ("cost_ms", "ends", "expires", "fresh", "generation", "note", "noted", "used", "value")
+    __slots__ = ("access", "copy", "cost_ms", "expires", "generation", "is_used", "record", "redis_expires", "value")
 
     expires: float
-    """When it is held no longer, by this process's clock: seconds."""
-    ends: float
-    """When its time in Redis is up, by this process's clock: seconds."""
+    """When the near cache drops it, by this process's clock: seconds."""
+    redis_expires: float
+    """When its TTL in Redis is up, by this process's clock: seconds."""
     generation: int
     cost_ms: int | None
     value: Any
-    fresh: Callable[[], Any] | None
-    """Makes a copy for a caller; None where the value cannot be changed."""
-    note: tuple[str, int]
-    noted: Callable[[tuple[str, int]], object]
-    used: bool
-    """Whether it was read since it was last passed over for eviction."""
+    copy: Callable[[], Any] | None
+    """Makes a copy for a caller; None where the value is immutable."""
+    access: Access
+    record: Callable[[Access], object]
+    """Records a hit."""
+    is_used: bool
+    """Whether it was read since eviction last spared it."""
 
 
-class Fill:
-    """Reads of one key under way, any number at once."""
+class PendingFill:
+    """Reads of one key that are under way, any number at once."""
 
-    __slots__ = ("live", "readers", "seen")
+    __slots__ = ("is_valid", "newest", "readers")
 
     def __init__(self) -> None:
         self.readers = 0
-        self.live = True
-        self.seen: int | None = None
+        self.is_valid = True
+        """False once the key was written: what the reads bring may be older than the write."""
+        self.newest: int | None = None
         """The newest generation that this process has seen meanwhile."""
 
-    def has_seen_newer(self, generation: int) -> bool:
-        """Whether this generation is older than one that was seen; it counts as seen from now on."""
-        if self.seen is not None and is_older(generation, self.seen):
+    def is_outdated(self, generation: int) -> bool:
+        """Whether this generation is older than the newest one seen; otherwise it is the newest from now on."""
+        if self.newest is not None and is_older(generation, self.newest):
             return True
-        self.seen = generation
+        self.newest = generation
         return False
 
 
 def _is_flat(values: Any) -> bool:
-    return all(type(value) in _ATOMS for value in values)
+    return all(type(value) in _IMMUTABLE for value in values)
 
 
-def kept(value: Any, raw: bytes) -> tuple[Any, Callable[[], Any] | None]:
-    """Return what to hold of ``value``, which ``raw`` holds and a caller has, and what makes a copy of it."""
+def snapshot(value: Any, body: bytes) -> tuple[Any, Callable[[], Any] | None]:
+    """Return the value to keep of ``value``, which a caller may change, and the function that copies it.
+
+    ``body`` is its encoding, which nested values are decoded from anew.
+    """
     kind = type(value)
-    if kind in _ATOMS or (kind in (tuple, frozenset) and _is_flat(value)):
+    if kind in _IMMUTABLE or (kind in (tuple, frozenset) and _is_flat(value)):
         return value, None
     if (kind is dict and _is_flat(value.values())) or (kind in (list, set) and _is_flat(value)):
         own = value.copy()
         return own, own.copy
-    return None, partial(value_of, raw)
-
-
-def is_older(one: int, other: int) -> bool:
-    """Whether one generation comes before another, as they come round (RFC 1982)."""
-    return 0 < (other - one) % GENERATIONS < _HALF
+    return None, partial(decode_body, body)

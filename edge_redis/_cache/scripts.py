@@ -1,232 +1,273 @@
-"""The scripts of a shard of a cache, as operations: which keys and arguments each takes, and what its reply means."""
+"""The scripts of a shard of a cache, one method each: keys, arguments, and how to decode the reply."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from edge_redis._cache.buffer import Batch
+from edge_redis._cache.access_buffer import AccessBatch
 from edge_redis._cache.keys import CacheKeys
-from edge_redis._core.operation import Argument, Operation, command
+from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.operation import Argument, Batch, Operation, command
 from edge_redis._core.script import load
 from edge_redis.errors import InvalidArgumentError
+
+T = TypeVar("T")
 
 CHUNK: Final = 100
 """Entries that one call of a script stores, reads or removes."""
 
-PURGED: Final = 300
+PURGE_CHUNK: Final = 300
 """Rows that one call of purge removes, at most (``CHUNK`` in lua/include/index.lua)."""
 
-_HEAD: Final = 64
-_OTHER_LAYOUT: Final = b"layout "
+_COMPARED_BYTES: Final = 64
+_CONFIG_MISMATCH: Final = b"config "
 
-_scripts = {
-    name: load(__package__, name)
-    for name in (
-        *("agree", "announce", "claim", "clear", "count", "delete", "discard", "entry", "get", "heal", "invalidate"),
-        *("keys", "purge", "put", "read", "release", "stats", "touch"),
-    )
-}
+_acquire_lease = load(__package__, "acquire_lease")
+_announce_writes = load(__package__, "announce_writes")
+_clear = load(__package__, "clear")
+_delete = load(__package__, "delete")
+_discard_corrupt = load(__package__, "discard_corrupt")
+_entry = load(__package__, "entry")
+_get_counted = load(__package__, "get_counted")
+_get_with_ttl = load(__package__, "get_with_ttl")
+_invalidate_tag = load(__package__, "invalidate_tag")
+_keys = load(__package__, "keys")
+_purge = load(__package__, "purge")
+_put = load(__package__, "put")
+_record_accesses = load(__package__, "record_accesses")
+_release_lease = load(__package__, "release_lease")
+_repair_index = load(__package__, "repair_index")
+_stats = load(__package__, "stats")
+_touch = load(__package__, "touch")
+_verify_config = load(__package__, "verify_config")
 
-CallId = tuple[str, int]
-"""Slot and number of a call that must not happen twice."""
+CallId: TypeAlias = tuple[str, int]
+"""Idempotency key of a call: client_id and sequence."""
 
 
-class Pair(NamedTuple):
-    """An entry to store: its key, the milliseconds it is to live, and its encoded value."""
+class Entry(NamedTuple):
+    """An entry to store: its key, its TTL in ms, and its encoded value."""
 
     key: str
     ttl_ms: int
     body: bytes
 
 
-class Stored(NamedTuple):
-    """What a put did: how many pairs it is done with, and whether more rows are due."""
-
-    done: int
-    more_due: bool
-    must_agree: bool = False
-    """Nothing was stored, since it is not known that all caches of the namespace have these shards."""
-
-
-class Terms(NamedTuple):
-    """Under what terms values are stored: arguments of put, in their order (see lua/put.lua)."""
+class PutOptions(NamedTuple):
+    """How entries are stored: arguments of put, in their order (see lua/put.lua)."""
 
     bounds: str
     tags: str = ""
+    """A JSON array, the empty string for no tags."""
     lease: str = ""
+    """Token and epoch of the lease under which the value was computed."""
 
 
-class Claim(NamedTuple):
-    """Who would compute an entry, for how long, and which entries are stale: arguments of claim."""
+class PutResult(NamedTuple):
+    """The outcome of a put."""
+
+    done: int
+    """Entries handled, in their order; the rest is sent again."""
+    has_more_due: bool
+    """Whether more expired rows are left to purge."""
+    must_verify_config: bool = False
+    """Whether nothing was stored, because the config shard has not confirmed the number of shards."""
+
+
+class LeaseRequest(NamedTuple):
+    """A request for the lease to compute an entry: arguments of acquire_lease."""
 
     token: str
     lease_ms: int
     stale_ms: int
-    tagged: int
+    """An entry with less than this to live is stale."""
+    has_tags: int
 
 
-class Claimed(NamedTuple):
-    """What there is to an entry that was missed: its bytes, or the lease, or how computing failed, or nothing yet."""
+class LeaseReply(NamedTuple):
+    """The state of an entry that was missed: at most one of value, lease and failure."""
 
     raw: bytes | None
     granted: bool
     epoch: bytes
     failure: bytes | None
+    """The error of the last computation, while it is kept."""
 
 
-class Timed(NamedTuple):
-    """An entry's bytes and the milliseconds it has to live."""
+class RawEntry(NamedTuple):
+    """The bytes of an entry and its TTL in ms."""
 
     raw: bytes | None
-    left_ms: int
+    ttl_ms: int
 
 
-class Page(NamedTuple):
-    """Keys, and where to go on; 0 at the end."""
+class KeyPage(NamedTuple):
+    """Some keys, and the cursor of the next page (0 at the end)."""
 
     cursor: int
     keys: list[str]
 
 
-class Cleared(NamedTuple):
-    """What a step of clear did: live entries removed, and whether there are more."""
+class Removal(NamedTuple):
+    """The outcome of one removal step: live entries removed, and whether there are more."""
 
     removed: int
-    more: bool
+    has_more: bool
 
 
-def _other_layout(layout: bytes) -> InvalidArgumentError:
+def _config_mismatch(config: bytes) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"the entries of this cache are kept as: {layout.decode()}; use the same eviction, shards and max_bytes"
+        f"the entries of this cache are kept as: {config.decode()}; use the same eviction, shards and max_bytes"
         " in all its processes, or clear it to change them"
     )
 
 
-def _stored(reply: bytes) -> Stored:
-    if reply == b"agree":
-        return Stored(0, more_due=False, must_agree=True)
-    if reply.startswith(_OTHER_LAYOUT):
-        raise _other_layout(reply.removeprefix(_OTHER_LAYOUT))
+def _decode_put(reply: bytes) -> PutResult:
+    if reply == b"verify":
+        return PutResult(0, has_more_due=False, must_verify_config=True)
+    if reply.startswith(_CONFIG_MISMATCH):
+        raise _config_mismatch(reply.removeprefix(_CONFIG_MISMATCH))
     done, more = reply.split()
-    return Stored(int(done), more == b"1")
+    return PutResult(int(done), more == b"1")
 
 
-def _cleared(reply: bytes) -> Cleared:
-    if reply.startswith(_OTHER_LAYOUT):
-        raise _other_layout(reply.removeprefix(_OTHER_LAYOUT))
+def _decode_removal(reply: bytes) -> Removal:
+    if reply.startswith(_CONFIG_MISMATCH):
+        raise _config_mismatch(reply.removeprefix(_CONFIG_MISMATCH))
     removed, more = reply.split()
-    return Cleared(int(removed), more == b"1")
+    return Removal(int(removed), more == b"1")
 
 
-def _claimed(reply: Sequence[Any]) -> Claimed:
-    return Claimed(reply[0], reply[1] == 1, reply[2], reply[3])
+def _decode_lease(reply: Sequence[Any]) -> LeaseReply:
+    return LeaseReply(reply[0], reply[1] == 1, reply[2], reply[3])
 
 
-def _timed(reply: Sequence[Any]) -> list[Timed]:
-    return [Timed(raw, left) for raw, left in zip(reply[::2], reply[1::2], strict=True)]
+def _decode_raw_entries(reply: Sequence[Any]) -> list[RawEntry]:
+    return [RawEntry(raw, left) for raw, left in zip(reply[::2], reply[1::2], strict=True)]
 
 
-def _page(reply: Sequence[bytes]) -> Page:
-    return Page(int(reply[0]), [key.decode() for key in reply[1:]])
+def _decode_page(reply: Sequence[bytes]) -> KeyPage:
+    return KeyPage(int(reply[0]), [key.decode() for key in reply[1:]])
 
 
-def chunks(items: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
+def chunks(items: Sequence[T], size: int = CHUNK) -> list[Sequence[T]]:
     """Return ``items`` in slices of at most ``size``."""
     return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+async def run_together(operations: Sequence[Operation[T]]) -> list[T]:
+    """Run operations in one round trip; a single one without a pipeline, which costs more."""
+    if len(operations) == 1:
+        return [await operations[0]]
+    return (await Batch(operations)) if operations else []
+
+
+async def run_chunks(
+    keys: Sequence[str],
+    build: Callable[[Sequence[str], CallId], Operation[T]],
+    idempotency: IdempotencyKeys,
+) -> list[T]:
+    """Run the operation that ``build`` makes of each chunk of keys, in one round trip."""
+    with ExitStack() as calls:
+        operations = [build(chunk, calls.enter_context(idempotency.acquire())) for chunk in chunks(keys)]
+        return await run_together(operations)
 
 
 class Scripts:
     """Builds the operations of one shard."""
 
     def __init__(self, keys: CacheKeys) -> None:
-        self._keys = keys
-        self._component = [keys.tag]
+        self.keys = keys
+        self._prefix = [keys.prefix]
 
-    def get(self, keys: Sequence[str], call: CallId) -> Operation[list[bytes | None]]:
-        """Read and count in one step."""
-        return _scripts["get"](self._component, [*call, *keys], list)
+    def get_counted(self, keys: Sequence[str], call: CallId) -> Operation[list[bytes | None]]:
+        """Read entries and count the accesses in the same step."""
+        return _get_counted(self._prefix, [*call, *keys], list)
 
-    def read(self, keys: Sequence[str]) -> Operation[list[Timed]]:
-        """Read entries with the time they have to live."""
-        return _scripts["read"]([self._keys.value(key) for key in keys], [], _timed)
+    def get_with_ttl(self, keys: Sequence[str]) -> Operation[list[RawEntry]]:
+        """Read entries and their TTLs."""
+        return _get_with_ttl([self.keys.value(key) for key in keys], [], _decode_raw_entries)
 
-    def agree(self, layout: str) -> Operation[None]:
-        """Say how a cache of several shards is kept."""
+    def verify_config(self, fingerprint: str) -> Operation[None]:
+        """Store or compare the options that all caches of the namespace share; a mismatch is an error."""
 
-        def agreed(reply: bytes) -> None:
-            if reply != layout.encode():
-                raise _other_layout(reply)
+        def decode(reply: bytes) -> None:
+            if reply != fingerprint.encode():
+                raise _config_mismatch(reply)
 
-        return _scripts["agree"](self._component, [layout], agreed)
+        return _verify_config(self._prefix, [fingerprint], decode)
 
-    def forget_layout(self) -> Operation[int]:
-        """Let a cache of several shards that was cleared be kept otherwise."""
-        return command(int, "HDEL", self._keys.stats, "layout")
+    def forget_config(self) -> Operation[int]:
+        """Remove the shared options of a cache of several shards, which was cleared."""
+        return command(int, "HDEL", self.keys.stats, "config")
 
-    def announce(self, ms: int) -> Operation[int]:
-        """Ask for word of every write."""
-        return _scripts["announce"]([self._keys.stats], [ms], int)
+    def announce_writes(self, ms: int) -> Operation[int]:
+        """Ask writers to publish every write for ``ms``; the time since when they do without a gap."""
+        return _announce_writes([self.keys.stats], [ms], int)
 
-    def count(self, batch: Batch) -> Operation[int]:
-        """Take in a batch of accesses."""
-        # Two words, not three a key: packing words is most of what a batch costs the client.
-        hit: list[Argument] = [part for note in batch.hit for part in note]
-        noted = [json.dumps(each, ensure_ascii=False) for each in (hit, batch.missed)]
-        arguments: list[Argument] = [batch.slot, batch.number, batch.hits, batch.misses, *noted]
-        return _scripts["count"](self._component, arguments, int)
+    def record_accesses(self, batch: AccessBatch) -> Operation[int]:
+        """Count a batch of accesses."""
+        # Two arguments, not three a key: packing arguments is most of a batch's cost on the client.
+        hits: list[Argument] = [part for access in batch.hits_by_entry for part in access]
+        encoded = [json.dumps(each, ensure_ascii=False) for each in (hits, batch.missed_keys)]
+        arguments: list[Argument] = [batch.client_id, batch.sequence, batch.hits, batch.misses, *encoded]
+        return _record_accesses(self._prefix, arguments, int)
 
-    def put(self, pairs: Sequence[Pair], terms: Terms, call: CallId) -> Operation[Stored]:
-        """Store encoded values, and make room for them."""
-        words = [word for pair in pairs for word in pair]
-        return _scripts["put"](self._component, [*call, *terms, *words], _stored)
+    def put(self, entries: Sequence[Entry], options: PutOptions, call: CallId) -> Operation[PutResult]:
+        """Store entries, evicting where the cache is full."""
+        arguments: list[Argument] = [*call, *options]
+        for entry in entries:
+            arguments.extend(entry)
+        return _put(self._prefix, arguments, _decode_put)
 
-    def claim(self, key: str, claim: Claim) -> Operation[Claimed]:
+    def acquire_lease(self, key: str, request: LeaseRequest) -> Operation[LeaseReply]:
         """Read an entry that was missed, or take the lease to compute it."""
-        return _scripts["claim"](self._component, [key, *claim], _claimed)
+        return _acquire_lease(self._prefix, [key, *request], _decode_lease)
 
-    def release(self, key: str, token: str, failure: bytes = b"", ms: int = 0) -> Operation[bool]:
-        """Give up a lease, leaving word of how computing failed where there is any to leave."""
-        return _scripts["release"]([self._keys.lease(key)], [token, failure, ms], bool)
+    def release_lease(self, key: str, token: str, failure: bytes = b"", ms: int = 0) -> Operation[bool]:
+        """Give a lease up; a ``failure`` is kept for ``ms``."""
+        return _release_lease([self.keys.lease(key)], [token, failure, ms], bool)
 
-    def invalidate(self, tag: str, call: CallId) -> Operation[Cleared]:
+    def invalidate_tag(self, tag: str, call: CallId) -> Operation[Removal]:
         """Remove a chunk of the entries that carry a tag."""
-        return _scripts["invalidate"](self._component, [*call, tag], _cleared)
+        return _invalidate_tag(self._prefix, [*call, tag], _decode_removal)
 
-    def keys(self, cursor: int, count: int) -> Operation[Page]:
-        """Read a part of the keys of live entries."""
-        return _scripts["keys"]([self._keys.expiry], [cursor, count], _page)
+    def page(self, cursor: int, count: int) -> Operation[KeyPage]:
+        """Read about ``count`` keys of live entries."""
+        return _keys([self.keys.expiry], [cursor, count], _decode_page)
 
     def delete(self, keys: Sequence[str], call: CallId) -> Operation[int]:
-        """Remove entries; how many there were."""
-        return _scripts["delete"](self._component, [*call, *keys], int)
+        """Remove entries; the number of live ones."""
+        return _delete(self._prefix, [*call, *keys], int)
 
-    def discard(self, key: str, raw: bytes, call: CallId, *, counted: bool) -> Operation[int]:
-        """Remove an entry that does not decode."""
-        arguments: list[Argument] = [*call, key, len(raw), raw[:_HEAD], int(counted)]
-        return _scripts["discard"](self._component, arguments, int)
+    def discard_corrupt(self, key: str, raw: bytes, call: CallId, *, was_counted: bool) -> Operation[int]:
+        """Remove an entry that does not decode, if it is still the one that was read."""
+        arguments: list[Argument] = [*call, key, len(raw), raw[:_COMPARED_BYTES], int(was_counted)]
+        return _discard_corrupt(self._prefix, arguments, int)
 
-    def clear(self, layout: str, call: CallId) -> Operation[Cleared]:
+    def clear(self, fingerprint: str, call: CallId) -> Operation[Removal]:
         """Remove a chunk of entries."""
-        return _scripts["clear"](self._component, [*call, layout], _cleared)
+        return _clear(self._prefix, [*call, fingerprint], _decode_removal)
 
     def purge(self, call: CallId) -> Operation[int]:
-        """Remove a chunk of the entries whose time has come; how many."""
-        return _scripts["purge"](self._component, call, int)
+        """Remove a chunk of expired entries; how many."""
+        return _purge(self._prefix, call, int)
 
-    def heal(self, index: int, cursor: int) -> Operation[int]:
-        """Walk a part of an index; where to go on, 0 at its end."""
-        return _scripts["heal"](self._component, [index, cursor], int)
+    def repair_index(self, index: int, cursor: int) -> Operation[int]:
+        """Repair a part of an index; the next cursor, 0 at the end."""
+        return _repair_index(self._prefix, [index, cursor], int)
 
     def touch(self, key: str, ttl_ms: int) -> Operation[bool]:
-        """Give an entry a new expiry; whether there is one."""
-        return _scripts["touch"](self._component, [key, ttl_ms], bool)
+        """Give an entry a new expiry; whether it exists."""
+        return _touch(self._prefix, [key, ttl_ms], bool)
 
     def entry(self, key: str) -> Operation[list[bytes]]:
-        """Read an entry, its expiry and its count."""
-        return _scripts["entry"](self._component, [key], list)
+        """Read an entry, its expiry and its access count."""
+        return _entry(self._prefix, [key], list)
 
     def stats(self, fields: Sequence[str]) -> Operation[list[int]]:
-        """Read the live entries, the due ones and these statistics."""
-        return _scripts["stats"]([self._keys.expiry, self._keys.stats], fields, list)
+        """Read the numbers of live and expired entries, then these statistics."""
+        return _stats([self.keys.expiry, self.keys.stats], fields, list)

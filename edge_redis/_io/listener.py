@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 import redis
@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from edge_redis._core.session import Send, Session, SessionStep
 from edge_redis._io.clients import AsyncClient, BlockingClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis.errors import StoreUnavailableError
@@ -33,17 +34,14 @@ _SLICE_SECONDS: Final = 0.1
 _TIMEOUT_SECONDS: Final = 5.0
 
 
-class Ends(Protocol):
-    """Who needs the conversations, told how many there will be and when they have ended."""
+class InvalidationListener(Protocol):
+    """The object that the sessions serve: it is called when connections are made and lost."""
 
-    def expect(self, ears: int) -> None:
-        """Know that a session of so many connections begins."""
+    def reset(self, connections: int) -> None:
+        """Expect so many connections: they are about to be made."""
 
-    def lost(self) -> None:
-        """Know that it has ended."""
-
-
-Converse = Callable[[], Generator[Any, Any, None]]
+    def on_disconnected(self) -> None:
+        """A connection was lost, and the others are closed."""
 
 
 def _names(client: Any) -> list[str]:
@@ -105,9 +103,9 @@ def _translated() -> Iterator[None]:
 class _ThreadSession:
     """One connection to every master, each with its conversation, until one of these ends."""
 
-    def __init__(self, client: BlockingClient, converse: Converse) -> None:
+    def __init__(self, client: BlockingClient, new_session: Callable[[], Session]) -> None:
         self._client = client
-        self._converse = converse
+        self._new_session = new_session
         self._names = _names(client)
         self._connections = [_connection(pool, Retry(NoBackoff(), 0)) for pool in _pools(client)]
         self._over = threading.Event()
@@ -143,10 +141,10 @@ class _ThreadSession:
             thread.join()
 
     def _talk(self, connection: Any) -> None:
-        talk = self._converse()
         try:
             connection.connect()
-            step = next(talk)
+            talk = self._new_session()
+            step = talk.send(None)
             while not self._over.is_set():
                 try:
                     answer = self._performed(connection, step)
@@ -160,9 +158,9 @@ class _ThreadSession:
             self._over.set()
             connection.disconnect()
 
-    def _performed(self, connection: Any, step: Any) -> Any:
-        if hasattr(step, "words"):
-            return connection.send_command(*step.words, check_health=False)
+    def _performed(self, connection: Any, step: SessionStep) -> Any:
+        if isinstance(step, Send):
+            return connection.send_command(*step.args, check_health=False)
         return self._heard(connection, step.seconds)
 
     def _heard(self, connection: Any, seconds: float) -> Any:
@@ -177,10 +175,12 @@ class _ThreadSession:
 class ThreadListener:
     """Converses in daemon threads, from the first ``ensure`` until ``stop``."""
 
-    def __init__(self, client: BlockingClient, converse: Converse, ends: Ends) -> None:
+    def __init__(
+        self, client: BlockingClient, new_session: Callable[[], Session], listener: InvalidationListener
+    ) -> None:
         self._client = client
-        self._converse = converse
-        self._ends = ends
+        self._new_session = new_session
+        self._listener = listener
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -213,27 +213,27 @@ class ThreadListener:
             began = time.monotonic()
             try:
                 with _translated():
-                    self._converse_once()
+                    self._run_session()
             except Exception as error:  # noqa: BLE001 -- whatever it is, who does not listen must hold nothing
-                self._ends.lost()
+                self._listener.on_disconnected()
                 if not self._stopped.is_set():
                     self._stopped.wait(pause.after(error, time.monotonic() - began))
-        self._ends.lost()
+        self._listener.on_disconnected()
 
-    def _converse_once(self) -> None:
-        self._session = session = _ThreadSession(self._client, self._converse)
+    def _run_session(self) -> None:
+        self._session = session = _ThreadSession(self._client, self._new_session)
         if not self._stopped.is_set():  # else nobody would end it
-            self._ends.expect(len(session))
+            self._listener.reset(len(session))
             session.run()
 
 
 class TaskListener:
     """Converses in a task of the running loop, from ``ensure`` until ``stop``."""
 
-    def __init__(self, client: AsyncClient, converse: Converse, ends: Ends) -> None:
+    def __init__(self, client: AsyncClient, new_session: Callable[[], Session], listener: InvalidationListener) -> None:
         self._client = client
-        self._converse = converse
-        self._ends = ends
+        self._new_session = new_session
+        self._listener = listener
         self._task: asyncio.Task[None] | None = None
 
     def after_fork(self) -> None:
@@ -249,7 +249,7 @@ class TaskListener:
     def stop(self) -> None:
         """End."""
         task, self._task = self._task, None
-        self._ends.lost()
+        self._listener.on_disconnected()
         if task is not None and not task.get_loop().is_closed():
             task.cancel()
 
@@ -263,17 +263,17 @@ class TaskListener:
                 with _translated():
                     await self._session()
             except Exception as error:  # noqa: BLE001 -- as above
-                self._ends.lost()
+                self._listener.on_disconnected()
                 await asyncio.sleep(pause.after(error, time.monotonic() - began))
             finally:
-                self._ends.lost()
+                self._listener.on_disconnected()
 
     async def _session(self) -> None:
         """Converse with every master until one conversation ends, as each does by an error."""
         if is_cluster(self._client):
             await self._client.initialize()  # which knows its nodes only then
         names, pools = _names(self._client), _pools(self._client)
-        self._ends.expect(len(pools))
+        self._listener.reset(len(pools))
         talks = [asyncio.ensure_future(self._talk(_connection(pool, AsyncRetry(NoBackoff(), 0)))) for pool in pools]
         try:
             done: set[Any] = set()
@@ -289,8 +289,8 @@ class TaskListener:
     async def _talk(self, connection: Any) -> None:
         try:
             await connection.connect()
-            talk = self._converse()
-            step = next(talk)
+            talk = self._new_session()
+            step = talk.send(None)
             task = asyncio.current_task()
             while task is not None and not task.cancelling():  # see _run
                 try:
@@ -302,7 +302,7 @@ class TaskListener:
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _performed(self, connection: Any, step: Any) -> Any:
-        if hasattr(step, "words"):
-            return await connection.send_command(*step.words, check_health=False)
+    async def _performed(self, connection: Any, step: SessionStep) -> Any:
+        if isinstance(step, Send):
+            return await connection.send_command(*step.args, check_health=False)
         return await connection.read_response(timeout=step.seconds, disconnect_on_error=False)

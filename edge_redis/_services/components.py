@@ -9,11 +9,13 @@ import time
 from functools import partial
 from typing import Any, Final
 
+from edge_redis._cache import fail_open
+from edge_redis._cache.access_buffer import AccessBuffer
 from edge_redis._cache.api import Cache
-from edge_redis._cache.buffer import AccessBuffer
-from edge_redis._cache.config import CLUSTER_SHARDS
-from edge_redis._cache.config import Settings as CacheSettings
-from edge_redis._cache.near import Copies, Near
+from edge_redis._cache.config import CLUSTER_SHARDS, CacheConfig
+from edge_redis._cache.near import Near
+from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.shards import ProcessState
 from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
@@ -25,7 +27,7 @@ from edge_redis._metrics.config import MetricsConfig
 _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
 """One buffer of accesses for all caches of this process, server and shard."""
 
-_near_copies: Final[Shared[Copies]] = Shared(lambda: Copies(new_mutex))
+_near_caches: Final[Shared[NearCaches]] = Shared(lambda: NearCaches(new_mutex))
 """All near caches of this process, server and namespace."""
 
 _record_buffers: Final[Shared[Buffer]] = Shared(Buffer)
@@ -37,12 +39,11 @@ def default_shards(client: object, max_size: Any) -> int:
     return min(CLUSTER_SHARDS, max_size) if is_cluster(client) and isinstance(max_size, int) else 1
 
 
-def make_cache(client: Any, namespace: str, settings: CacheSettings) -> Cache:
-    """Return a cache that shares its buffer of accesses and its near cache's copies."""
-    near = None if settings.near is None else Near(settings.near, time.monotonic, new_mutex)
-    cache = Cache(namespace, settings, time.monotonic, near)
-    cache.share(partial(_access_buffers.get, client), _near_copies.get(client, namespace))
-    return cache
+def make_cache(client: Any, namespace: str, config: CacheConfig) -> Cache:
+    """Return a cache that shares its access buffers, and is known to the near caches of its process."""
+    near = None if config.near is None else Near(config.near, time.monotonic, new_mutex)
+    state = ProcessState(partial(_access_buffers.get, client), _near_caches.get(client, namespace))
+    return fail_open.make_cache(namespace, config, time.monotonic, near, state)
 
 
 def make_metrics(client: Any, config: MetricsConfig) -> Metrics:

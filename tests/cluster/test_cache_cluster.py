@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreUnavailableError
-from edge_redis._cache.keys import SLOTS, shard_names, slot
+from edge_redis._cache.keys import SLOTS, hash_slot, shard_names
 from support.cluster import Cluster
 from support.deadline import eventually
 from support.near import as_in_another_process, eventually_heard, is_held, listening, near_of, read_until_held
@@ -105,7 +105,7 @@ def everything(cache: Any) -> Iterator[Any]:
     yield cache.invalidate_tag("u"), cache.invalidate_tag("u"), cache.invalidate_tag("none")
     yield cache.size
     stats = cache.stats()
-    yield {name: stats[name] for name in ("size", "max_size", "hits", "misses", "evictions", "expirations", "healed")}
+    yield {name: stats[name] for name in ("size", "max_size", "hits", "misses", "evictions", "expirations", "repaired")}
     yield cache.hit_rate
     yield cache.purge_expired()
     yield cache.invalidate_tag("t")
@@ -224,7 +224,7 @@ class TestNearCache:
                 client.execute_command("ACL", "SETUSER", "untracked", *rules)
         client = site.client(username="untracked", password="pw")
         near = listening(site("EdgeCache", client=client, **NEAR))
-        assert near_of(near).needs_announcing
+        assert near_of(near).needs_announcements
         writer.put_many(dict.fromkeys(KEYS, "old"))
         read_until_held(near, *KEYS)
         writer.put_many(dict.fromkeys(KEYS, "new"))
@@ -395,5 +395,5 @@ class TestOnOneServer:
 def test_each_shard_has_its_part_of_the_slots(shards: int) -> None:
     names = shard_names("default", shards)
     assert len(set(names)) == shards
-    parts = [slot(f"default:cache{name}") * shards // SLOTS for name in names]
+    parts = [hash_slot(f"default:cache{name}") * shards // SLOTS for name in names]
     assert parts == list(range(shards))

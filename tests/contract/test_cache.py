@@ -10,9 +10,10 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeCache, InvalidArgumentError
-from edge_redis._cache.buffer import AccessBuffer
+from edge_redis._cache.access_buffer import AccessBuffer
 from support.cache import COUNTS, EXPIRY, STATS, assert_index_is_exact, expire
 from support.deadline import eventually
+from support.near import component_of
 
 
 def test_a_value_comes_back_as_the_type_it_was(make: Maker) -> None:
@@ -70,8 +71,8 @@ def test_statistics_and_hit_rate(make: Maker, flush_every: int) -> None:
         "default_ttl": 60,
         "evictions": 0,
         "expirations": 0,
-        "undecodable": 0,
-        "healed": 0,
+        "corrupt": 0,
+        "repaired": 0,
         "bytes": 0,
     }
 
@@ -132,7 +133,7 @@ def test_a_late_count_for_a_replaced_entry_changes_nothing(make: Maker) -> None:
     cache, other = make("EdgeCache"), make("EdgeCache", flush_every=1)
     cache.put("a", 1)
     cache.get("a")
-    other._component._shards[0].buffer = AccessBuffer()  # as in another process
+    component_of(other).shards.all[0].accesses.buffer = AccessBuffer()  # as in another process
     other.put("a", 2)
     assert cache.entry("a").access_count == 0
     assert cache.stats()["hits"] == 1

@@ -17,13 +17,13 @@ from conftest import Maker
 
 import edge_redis.aio
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError
-from edge_redis._cache import routing
+from edge_redis._cache import announcements
 from edge_redis._cache.config import NearCache
 from support.cache import value_key
 from support.deadline import eventually
 from support.near import (
     as_in_another_process,
-    eventually_heard,
+    eventually_received,
     is_held,
     let_it_listen,
     listening,
@@ -72,7 +72,7 @@ class TestWord:
         writer.put("other", "stays")
         read_until_held(near, "k", "other")
         write(writer)
-        eventually_heard(near, lambda: near.get("k") == expected)
+        eventually_received(near, lambda: near.get("k") == expected)
         assert near.get("other") == (None if name == "clear" else "stays")
 
     def test_of_what_another_evicts(self, make, writer):
@@ -81,20 +81,20 @@ class TestWord:
             small.put("k", "old")
             read_until_held(near, "k")
             small.put("other", 1)
-            eventually_heard(near, lambda: near.get("k") is None)
+            eventually_received(near, lambda: near.get("k") is None)
 
     def test_of_what_another_computes_anew(self, near, writer):
         writer.put("k", "old", 5)
         read_until_held(near, "k")
         assert writer.get_or_compute("k", lambda: "new", 10, stale_ttl=5) == "new"
-        eventually_heard(near, lambda: near.get("k") == "new")
+        eventually_received(near, lambda: near.get("k") == "new")
 
     def test_of_a_hundred_keys_at_once(self, near, writer):
         keys = [f"k{number}" for number in range(100)]
         writer.put_many(dict.fromkeys(keys, "old"))
         read_until_held(near, *keys)
         writer.put_many(dict.fromkeys(keys, "new"))
-        eventually_heard(near, lambda: near.get_many(keys) == dict.fromkeys(keys, "new"))
+        eventually_received(near, lambda: near.get_many(keys) == dict.fromkeys(keys, "new"))
 
     def test_of_another_namespace_changes_nothing(self, make, near, writer):
         writer.put("k", "v")
@@ -129,7 +129,7 @@ class TestWordOfTheServer:
         read_until_held(near, "k")
         with make.backend.client() as client:
             FOREIGN[name](client)
-            eventually_heard(near, lambda: near.get("k") is None)
+            eventually_received(near, lambda: near.get("k") is None)
 
     def test_a_strange_key_makes_nobody_deaf(self, make, near, writer):
         writer.put("k", "old")
@@ -138,7 +138,7 @@ class TestWordOfTheServer:
             client.set(value_key("").encode() + b"\xff", "strange")
         for number in range(3):
             writer.put("k", number)
-            eventually_heard(near, lambda number=number: near.get("k") == number)
+            eventually_received(near, lambda number=number: near.get("k") == number)
             read_until_held(near, "k")
 
     def test_a_connection_that_is_killed_is_made_again(self, make, near, writer):
@@ -147,8 +147,8 @@ class TestWordOfTheServer:
         with make.backend.client() as client:
             client.client_kill_filter(_type="pubsub")
             writer.put("k", "new")
-            eventually_heard(near, lambda: near.get("k") == "new")
-            eventually_heard(near, lambda: near_of(near).is_listening)
+            eventually_received(near, lambda: near.get("k") == "new")
+            eventually_received(near, lambda: near_of(near).is_listening)
         read_until_held(near, "k")
 
 
@@ -175,15 +175,15 @@ class TestWithoutTracking:
         write, expected = WRITES[name]
         client = make.client(**limit("untracked", "allchannels", "-client|tracking"))
         near = listening(make("EdgeCache", client=client, **SOON))
-        assert near_of(near).needs_announcing
+        assert near_of(near).needs_announcements
         writer.put("k", "old", tags=["t"])
         read_until_held(near, "k")
         write(writer)
-        eventually_heard(near, lambda: near.get("k") == expected)
+        eventually_received(near, lambda: near.get("k") == expected)
 
     def test_an_announcement_that_was_lost_is_noticed(self, make, limit, writer, monkeypatch):
         """The server forgets everything, who asked to be told included."""
-        monkeypatch.setattr(routing, "_RENEWED_SECONDS", 0.1)
+        monkeypatch.setattr(announcements, "RENEW_SECONDS", 0.1)
         client = make.client(**limit("untracked", "allchannels", "-client|tracking"))
         near = listening(make("EdgeCache", client=client, **SOON))
         writer.put("k", "old")
@@ -191,7 +191,7 @@ class TestWithoutTracking:
         with make.backend.client() as admin:
             admin.flushall()
         writer.put("k", "new")
-        eventually_heard(near, lambda: near.get("k") == "new")
+        eventually_received(near, lambda: near.get("k") == "new")
         read_until_held(near, "k")
 
     def test_who_may_not_subscribe_reads_the_server(self, make, limit, writer):
@@ -229,7 +229,7 @@ class TestReads:
 
     def test_get_many_brings_to_hand_what_it_reads(self, near):
         near.put_many({"a": 1, "b": 2})
-        eventually_heard(near, lambda: near.get_many(["a", "b"]) and is_held(near, "a") and is_held(near, "b"))
+        eventually_received(near, lambda: near.get_many(["a", "b"]) and is_held(near, "a") and is_held(near, "b"))
 
     def test_hits_are_counted(self, near):
         near.put("k", 1)
@@ -277,7 +277,7 @@ class TestReads:
 
     def test_none_is_a_value(self, near):
         near.put("k", None)
-        eventually_heard(near, lambda: near.get("k", "missing") is None and is_held(near, "k"))
+        eventually_received(near, lambda: near.get("k", "missing") is None and is_held(near, "k"))
         assert near.get("k", "missing") is None
 
     def test_who_counts_every_read_has_none(self, make):
@@ -289,7 +289,7 @@ class TestTime:
     def test_an_entry_never_outlives_its_time_in_redis(self, near):
         near.put("k", 1, ttl=0.4)
         put_at = time.monotonic()
-        eventually_heard(near, lambda: near.get("k") is None or is_held(near, "k"))
+        eventually_received(near, lambda: near.get("k") is None or is_held(near, "k"))
         was_held, end = False, put_at + 0.4 + 0.002
         while time.monotonic() < end:
             was_held = was_held or is_held(near, "k")
@@ -302,7 +302,7 @@ class TestTime:
         near = listening(make("EdgeCache", near_cache={"ttl": 0.1}, flush_interval=0.02))
         near.put("k", 1)
         read_until_held(near, "k")
-        eventually_heard(near, lambda: not is_held(near, "k"))
+        eventually_received(near, lambda: not is_held(near, "k"))
         with reads_sent(monkeypatch) as asked:
             near.get("k")
         assert asked == ["k"]
@@ -358,7 +358,7 @@ class TestOwnWrites:
         assert near.get_many(keys) == dict.fromkeys(keys, 1) | {"7": 2}
         with make.backend.client() as client, EdgeCache(client, shards=4) as other:
             as_in_another_process(other).put_many(dict.fromkeys(keys, 3))
-            eventually_heard(near, lambda: near.get_many(keys) == dict.fromkeys(keys, 3))
+            eventually_received(near, lambda: near.get_many(keys) == dict.fromkeys(keys, 3))
         near.clear()
         assert near.get_many(keys) == {}
 
@@ -504,7 +504,7 @@ def eventually(condition):
         time.sleep(0.002)
 
 def held(cache, key):
-    return key in cache._near._entries
+    return cache._component.near.has_entry(key)
 
 def read_until_held(cache, key):
     eventually(lambda: cache.get(key) is not None and held(cache, key))
@@ -514,7 +514,7 @@ cache = EdgeCache(client, near_cache={"ttl": 600})
 
 def child():
     assert not held(cache, "k")
-    assert not cache._near.is_listening
+    assert not cache._component.near.is_listening
     assert cache.get("k") == "old"
     read_until_held(cache, "k")
     client.set("child", "holds")

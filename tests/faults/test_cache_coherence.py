@@ -15,11 +15,11 @@ import pytest
 import redis
 
 from edge_redis._cache.api import Cache
-from edge_redis._cache.config import NearCache, Settings
-from edge_redis._cache.invalidation_protocol import Ear
+from edge_redis._cache.config import CacheConfig, NearCache
+from edge_redis._cache.invalidation_protocol import session
 from edge_redis._cache.keys import CacheKeys
 from edge_redis._cache.near import Near
-from edge_redis._cache.near_entry import NOTHING, Fill
+from edge_redis._cache.near_entry import MISSING, PendingFill
 from edge_redis._core.operation import Sleep, stepper
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreRefusedError
@@ -47,8 +47,8 @@ def kill_at_random(client: redis.Redis, seconds: float, *, seed: int) -> int:
         if victims:
             killed += client.client_kill_filter(_id=pick.choice(victims))
         time.sleep(pick.uniform(0.01, 0.08))
-    ears = others(client, "pubsub")
-    for victim in pick.sample(ears, len(ears) // 2):
+    listeners = others(client, "pubsub")
+    for victim in pick.sample(listeners, len(listeners) // 2):
         killed += client.client_kill_filter(_id=victim)
     return killed
 
@@ -133,16 +133,16 @@ class Site:
     def __init__(self, server: fakeredis.FakeServer) -> None:
         self.client = fakeredis.FakeRedis(server=server)
         self.near = Near(NearCache(10, 600.0), time.monotonic)
-        self.room = Cache("default", Settings(near=self.near._settings), time.monotonic, self.near)
+        self.cache = Cache("default", CacheConfig(near=NearCache(10, 600.0)), time.monotonic, self.near)
         self._words = self.client.pubsub(ignore_subscribe_messages=True)
         self._words.subscribe(f"{TAG}:written")
         self._words.get_message(timeout=1)
-        self._talk = Ear(self.near, [CacheKeys("default")]).conversation()
-        next(self._talk)
-        self._talk.throw(StoreRefusedError("no tracking"))
-        self._talk.send(None)
-        self._talk.send([b"subscribe", f"{TAG}:written".encode(), 1])
-        BlockingRunner(self.client).run(self.room.tick())
+        self._session = session(self.near, [CacheKeys("default")])
+        self._session.send(None)
+        self._session.throw(StoreRefusedError("no tracking"))
+        self._session.send(None)
+        self._session.send([b"subscribe", f"{TAG}:written".encode(), 1])
+        BlockingRunner(self.client).run(self.cache.tick())
         assert self.near.is_listening
         self.least = 0
         self.went_back: list[str] = []
@@ -151,9 +151,9 @@ class Site:
         """Read as the service does, and check that no read falls behind what was known when it began."""
         for _ in range(times):
             least = self.least
-            value = self.near.held("k")
-            if value is NOTHING:
-                value = await late(self.room.get("k", GONE))
+            value = self.near.get("k")
+            if value is MISSING:
+                value = await late(self.cache.get("k", GONE))
             if value < least:
                 self.went_back.append(f"{value} after {least}")
             self.least = max(self.least, value)
@@ -161,7 +161,7 @@ class Site:
     async def read_otherwise(self) -> None:
         """Read by get_or_compute, which looks at the entry that it finds at last."""
         least = self.least
-        value = await late(self.room.get_or_compute("k", lambda: GONE))
+        value = await late(self.cache.get_or_compute("k", lambda: GONE))
         if value < least:
             self.went_back.append(f"{value} after {least}")
         self.least = max(self.least, value)
@@ -176,16 +176,16 @@ class Site:
         message = self._words.get_message(timeout=0)
         if message is None:
             return False
-        self._talk.send([b"message", message["channel"], message["data"]])
+        self._session.send([b"message", message["channel"], message["data"]])
         return True
 
 
-async def writes(room: Cache, values: Sequence[int]) -> None:
+async def writes(cache: Cache, values: Sequence[int]) -> None:
     for value in values:
         if value == GONE:
-            await room.delete("k")
+            await cache.delete("k")
         else:
-            await room.put("k", value)
+            await cache.put("k", value)
 
 
 Names = Sequence[str]
@@ -195,7 +195,7 @@ def scenario(readers: Names, values: Sequence[int], faults: Sequence[Fault] = ()
     """Readers named by their site and what they do, a writer elsewhere, and words that arrive at any later time."""
     server = fakeredis.FakeServer()
     client = fakeredis.FakeRedis(server=server)
-    writer = Cache("default", Settings(), time.monotonic)
+    writer = Cache("default", CacheConfig(), time.monotonic)
     sites = {name: Site(server) for name in sorted({reader[0] for reader in readers})}
     BlockingRunner(client).run(writer.put("k", 1))
     for site in sites.values():
@@ -214,18 +214,21 @@ def scenario(readers: Names, values: Sequence[int], faults: Sequence[Fault] = ()
     actors = [
         *map(reading, readers),
         Actor("writer", client, lambda: writes(writer, values), faults),
-        *(Actor(f"ear {name}", site.client, lambda site=site: site.hear(words=words)) for name, site in sites.items()),
+        *(
+            Actor(f"listener {name}", site.client, lambda site=site: site.hear(words=words))
+            for name, site in sites.items()
+        ),
     ]
 
     def check(_: Sequence[Actor]) -> None:
         for site in sites.values():
             assert site.went_back == []
-            kept.append(site.near.held("k") is not NOTHING)
+            kept.append(site.near.get("k") is not MISSING)
             while site.hear_one():
                 pass
-            held = site.near.held("k")
-            stored = BlockingRunner(client).run(writer.get("k", NOTHING))
-            assert held is NOTHING or held == stored, (held, stored)
+            held = site.near.get("k")
+            stored = BlockingRunner(client).run(writer.get("k", MISSING))
+            assert held is MISSING or held == stored, (held, stored)
 
     return Scenario(actors, check)
 
@@ -257,8 +260,8 @@ def keeps_what_was_overtaken(near: Near, key: str) -> None:
 
 
 BROKEN: dict[str, tuple[type, str, Callable[..., Any]]] = {
-    "which of two reads is newer": (Fill, "has_seen_newer", lambda *_: False),
-    "that a read was overtaken": (Near, "_end_fill", keeps_what_was_overtaken),
+    "which of two reads is newer": (PendingFill, "is_outdated", lambda *_: False),
+    "that a read was overtaken": (Near, "_invalidate_fill", keeps_what_was_overtaken),
 }
 
 

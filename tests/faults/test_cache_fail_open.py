@@ -14,11 +14,21 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import InvalidArgumentError, InvalidTypeError, StoreReadOnlyError, StoreUnavailableError, embedded
-from edge_redis._cache import breaker as breakers
-from edge_redis._cache.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from edge_redis._cache import circuit as circuits
+from edge_redis._cache import pending as pendings
+from edge_redis._cache.circuit import FAILURE_THRESHOLD, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, CircuitBreaker
+from edge_redis._cache.pending import PendingInvalidations
 from support.cache import value_key
 from support.deadline import eventually
-from support.near import as_in_another_process, eventually_heard, is_held, let_it_listen, listening, read_until_held
+from support.near import (
+    as_in_another_process,
+    component_of,
+    eventually_received,
+    is_held,
+    let_it_listen,
+    listening,
+    read_until_held,
+)
 from support.servers import Backend
 
 CONFIG = {"hz": "100"}
@@ -39,69 +49,82 @@ def clock():
 
 @pytest.fixture
 def circuit(clock):
-    return Breaker(clock)
+    return CircuitBreaker(clock)
 
 
 class TestCircuit:
     def test_is_closed_until_enough_have_failed_in_a_row(self, circuit):
-        for _ in range(FAILURES - 1):
-            circuit.failed()
-        circuit.succeeded()
-        for _ in range(FAILURES - 1):
-            assert circuit.admits()
-            circuit.failed()
+        for _ in range(FAILURE_THRESHOLD - 1):
+            circuit.record_failure()
+        circuit.record_success()
+        for _ in range(FAILURE_THRESHOLD - 1):
+            assert circuit.allow_call()
+            circuit.record_failure()
         assert not circuit.is_open
-        circuit.failed()
+        circuit.record_failure()
         assert circuit.is_open
-        assert not circuit.admits()
+        assert not circuit.allow_call()
 
     def test_admits_one_a_pause_that_grows(self, circuit, clock):
-        for _ in range(FAILURES):
-            circuit.failed()
-        pause = FIRST_PAUSE
+        for _ in range(FAILURE_THRESHOLD):
+            circuit.record_failure()
+        pause = FIRST_PAUSE_SECONDS
         for _ in range(10):
             clock.now += pause - 0.001
-            assert not circuit.admits()
+            assert not circuit.allow_call()
             clock.now += 0.001
-            assert circuit.admits()
-            assert not circuit.admits()
-            circuit.failed()
-            pause = min(2 * pause, LONGEST_PAUSE)
-        assert pause == LONGEST_PAUSE
+            assert circuit.allow_call()
+            assert not circuit.allow_call()
+            circuit.record_failure()
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+        assert pause == MAX_PAUSE_SECONDS
 
     def test_one_success_closes_it_and_the_next_pause_is_short_again(self, circuit, clock):
         for _ in range(2):
-            for _ in range(FAILURES):
-                circuit.failed()
-            clock.now += FIRST_PAUSE
-            assert circuit.admits()
-            circuit.succeeded()
+            for _ in range(FAILURE_THRESHOLD):
+                circuit.record_failure()
+            clock.now += FIRST_PAUSE_SECONDS
+            assert circuit.allow_call()
+            circuit.record_success()
             assert not circuit.is_open
-            assert circuit.admits()
-            assert circuit.admits()
+            assert circuit.allow_call()
+            assert circuit.allow_call()
 
     def test_many_that_fail_at_once_are_one_failed_try(self, circuit, clock):
         for _ in range(100):
-            assert circuit.admits()
+            assert circuit.allow_call()
         for _ in range(100):
-            circuit.failed()
-        clock.now += FIRST_PAUSE
-        assert circuit.admits()
+            circuit.record_failure()
+        clock.now += FIRST_PAUSE_SECONDS
+        assert circuit.allow_call()
 
-    def test_what_is_owed_twice_is_not_paid_by_the_first_payment(self, circuit):
-        circuit.owe(["a", "b"])
-        first = dict(circuit.owed)
-        circuit.owe(["a"])
-        circuit.paid(first)
-        assert list(circuit.owed) == ["a"]
-        circuit.paid(dict(circuit.owed))
-        assert not circuit.owed
 
-    def test_keys_owed_already_need_no_room(self, circuit, monkeypatch):
-        monkeypatch.setattr(breakers, "MAX_OWED", 2)
-        circuit.owe(["a", "b"])
-        assert circuit.has_room_for(["a", "b"])
-        assert not circuit.has_room_for(["a", "c"])
+class TestPendingInvalidations:
+    @pytest.fixture
+    def pending(self, clock):
+        return PendingInvalidations(clock)
+
+    def test_a_key_that_is_added_again_outlives_the_first_removal(self, pending):
+        pending.add(["a", "b"])
+        first = pending.snapshot()
+        pending.add(["a"])
+        pending.clear(first)
+        assert list(pending.snapshot()) == ["a"]
+        pending.clear(pending.snapshot())
+        assert len(pending) == 0
+
+    def test_a_key_that_is_pending_already_needs_no_capacity(self, pending, monkeypatch):
+        monkeypatch.setattr(pendings, "MAX_PENDING", 2)
+        pending.add(["a", "b"])
+        assert pending.has_capacity_for(["a", "b"])
+        assert not pending.has_capacity_for(["a", "c"])
+
+    def test_removal_is_paused_for_a_while_after_a_refusal(self, pending, clock):
+        assert not pending.is_suspended
+        pending.suspend()
+        assert pending.is_suspended
+        clock.now += pendings.SUSPEND_SECONDS
+        assert not pending.is_suspended
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +147,9 @@ class Site(Maker):
     def cache(self, *args: Any, **kwargs: Any) -> Any:
         return self("EdgeCache", *args, on_error="miss", **kwargs)
 
-    def room(self, cache: Any) -> Any:
-        return getattr(cache, "_target", cache)._component
-
     def facts(self, cache: Any) -> dict[str, Any]:
-        """What the process alone knows."""
-        return self.room(cache).local_stats()
+        """The statistics of this process alone, which need no server."""
+        return component_of(cache).local_stats()
 
     def raw(self) -> redis.Redis:
         return self.backend.client()
@@ -202,9 +222,9 @@ class TestGone:
         site.server.kill()
         for number, (call, expected) in enumerate(ANSWERS.values()):
             assert call(cache) == expected
-            assert site.facts(cache)["answered_without_store"] == number + 1
+            assert site.facts(cache)["fallbacks"] == number + 1
         assert site.facts(cache)["circuit"] == "open"
-        assert site.facts(cache)["owed"] == 2
+        assert site.facts(cache)["pending_invalidations"] == 2
 
     def test_what_speaks_of_counts_raises(self, site):
         cache = site.cache()
@@ -234,7 +254,7 @@ class TestGone:
             cache.put("k", 1, ttl=0)
         with pytest.raises(InvalidTypeError):
             cache.put("k", object())
-        assert site.facts(cache)["owed"] == 0
+        assert site.facts(cache)["pending_invalidations"] == 0
 
     @pytest.mark.parametrize("stale_ttl", [None, 5])
     def test_functions_compute_once_each_time(self, site, stale_ttl):
@@ -268,7 +288,7 @@ class TestGone:
             cache.get_or_compute("k", compute)
         assert compute.calls == 1
         if not is_gone:
-            assert site.facts(cache)["answered_without_store"] == 0
+            assert site.facts(cache)["fallbacks"] == 0
 
     def test_an_error_of_the_function_keeps_its_cause(self, site):
         cache, error = site.cache(), KeyError("outer")
@@ -287,12 +307,12 @@ class TestGone:
         cache.close()
 
     def test_what_is_owed_is_bounded(self, site, monkeypatch):
-        monkeypatch.setattr(breakers, "MAX_OWED", 3)
+        monkeypatch.setattr(pendings, "MAX_PENDING", 3)
         cache = site.cache()
         site.server.kill()
         cache.put_many({"a": 1, "b": 2, "c": 3})
         cache.put("a", 2)
-        with pytest.raises(StoreUnavailableError, match="owed"):
+        with pytest.raises(StoreUnavailableError, match="pending"):
             cache.put("d", 1)
         assert cache.get("d") is None
 
@@ -318,12 +338,12 @@ class TestBack:
     @pytest.mark.parametrize("name", WRITES)
     @pytest.mark.parametrize("near_cache", [False, True])
     def test_what_was_overwritten_is_never_read_again(self, site, name, near_cache, monkeypatch):
-        monkeypatch.setattr(breakers, "FIRST_PAUSE", 0.05)
+        monkeypatch.setattr(circuits, "FIRST_PAUSE_SECONDS", 0.05)
         cache = site.cache(near_cache=near_cache, flush_interval=3600)
         cache.put_many({"k": "old", "l": "old", "other": "stays"})
         site.server.kill()
         ANSWERS[name][0](cache)
-        for _ in range(FAILURES):
+        for _ in range(FAILURE_THRESHOLD):
             never(cache.get("k"))
         assert site.facts(cache)["circuit"] == "open"
         site.server.restart()
@@ -332,7 +352,7 @@ class TestBack:
             until_closed(site, cache, lambda: never(cache.get("k")))
             assert cache.get("other") == "stays"
             assert not client.exists(value_key("k"))
-        assert site.facts(cache)["owed"] == 0
+        assert site.facts(cache)["pending_invalidations"] == 0
         cache.put("k", "newest")
         assert cache.get("k") == "newest"
 
@@ -353,8 +373,8 @@ class TestBack:
         cache.put("k", "new")
         site.server.restart()
         with site.raw() as client:
-            eventually_heard(cache, lambda: not client.exists(value_key("k")))
-        eventually_heard(cache, lambda: site.facts(cache)["owed"] == 0)
+            eventually_received(cache, lambda: not client.exists(value_key("k")))
+        eventually_received(cache, lambda: site.facts(cache)["pending_invalidations"] == 0)
 
     def test_a_put_after_the_return_is_not_undone(self, site):
         cache = site.cache(flush_interval=3600)
@@ -406,7 +426,7 @@ class TestWritesRefused:
         cache = site.cache(near_cache=near_cache, flush_interval=3600)
         cache.put_many({"k": "old", "other": "stays"})
         refuse(on=True)
-        for number in range(2 * FAILURES):
+        for number in range(2 * FAILURE_THRESHOLD):
             cache.put("k", number)
             assert cache.get("k") is None
             assert cache.get("other") == "stays"
@@ -417,7 +437,7 @@ class TestWritesRefused:
         assert cache.get("k") is None
         cache.put("k", "new")
         assert cache.get("k") == "new"
-        assert site.facts(cache)["owed"] == 0
+        assert site.facts(cache)["pending_invalidations"] == 0
 
     def test_functions_compute(self, site, refuse):
         cache, compute = site.cache(flush_interval=3600), Compute(site, 5)
@@ -455,7 +475,7 @@ class TestLastKnown:
 
     def test_answers_while_the_store_is_gone(self, site, cache):
         site.server.kill()
-        for _ in range(2 * FAILURES):
+        for _ in range(2 * FAILURE_THRESHOLD):
             assert cache.get("k") == ["old"]
             cache.get("k").append("spoilt")
             assert cache.get_many(["k", "l", "never read"]) == {"k": ["old"], "l": "old"}
@@ -467,7 +487,7 @@ class TestLastKnown:
 
     def test_not_what_was_overwritten_meanwhile(self, site, cache):
         site.server.kill()
-        eventually_heard(cache, lambda: not site.facts(cache)["near_listening"])
+        eventually_received(cache, lambda: not site.facts(cache)["near_listening"])
         assert cache.get("k") == ["old"]
         cache.put("k", ["new"])
         assert cache.get("k") is None
@@ -476,9 +496,9 @@ class TestLastKnown:
 
     def test_nor_once_its_time_is_up(self, site, cache):
         cache.put("short", 1, ttl=0.5)
-        eventually_heard(cache, lambda: cache.get("short") is None or is_held(cache, "short"))
+        eventually_received(cache, lambda: cache.get("short") is None or is_held(cache, "short"))
         site.server.kill()
-        eventually_heard(cache, lambda: cache.get("short") is None)
+        eventually_received(cache, lambda: cache.get("short") is None)
         assert cache.get("k") == ["old"]
 
     def test_coherent_again_when_the_store_is_back(self, site, cache):
@@ -489,11 +509,11 @@ class TestLastKnown:
             other = Maker(site.backend, "blocking")
             writer = as_in_another_process(other("EdgeCache", client=client))
             writer.put("k", ["newer"])
-            eventually_heard(cache, lambda: cache.get("k") == ["newer"])
-            eventually_heard(cache, lambda: site.facts(cache)["near_listening"])
+            eventually_received(cache, lambda: cache.get("k") == ["newer"])
+            eventually_received(cache, lambda: site.facts(cache)["near_listening"])
             read_until_held(cache, "k")
             writer.put("k", ["newest"])
-            eventually_heard(cache, lambda: cache.get("k") == ["newest"])
+            eventually_received(cache, lambda: cache.get("k") == ["newest"])
             other.close()
 
     def test_one_that_would_rather_raise_raises(self, site):
@@ -501,7 +521,7 @@ class TestLastKnown:
         cache.put("k", 1)
         read_until_held(cache, "k")
         site.server.kill()
-        eventually_heard(cache, lambda: not site.facts(cache)["near_listening"])
+        eventually_received(cache, lambda: not site.facts(cache)["near_listening"])
         with pytest.raises(StoreUnavailableError):
             cache.get("k")
 

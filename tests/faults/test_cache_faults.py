@@ -12,9 +12,9 @@ import redis
 from conftest import Maker
 
 from edge_redis import EdgeCache, StoreOutOfMemoryError, StoreUnavailableError, WrongKeyTypeError
+from edge_redis._cache.access_buffer import MAX_KEYS
 from edge_redis._cache.api import Cache
-from edge_redis._cache.buffer import MAX_KEYS
-from edge_redis._cache.config import Settings
+from edge_redis._cache.config import CacheConfig
 from edge_redis._core.operation import stepper
 from edge_redis._io.blocking_runner import BlockingRunner
 from support.cache import COUNTS, EXPIRY, STATS, TAG, assert_index_is_exact, snapshot, value_key
@@ -125,12 +125,12 @@ def test_bytes_that_do_not_decode_are_a_miss_and_go(make: Maker, flush_every: in
             client.set(value_key("k"), junk)
             assert read()
             assert client.exists(value_key("k")) == 0
-            assert cache.stats()["undecodable"] == turn
+            assert cache.stats()["corrupt"] == turn
         assert (cache.stats()["hits"], cache.stats()["misses"]) == (1, 2)
         cache.put("k", 1)
         client.set(value_key("k"), junk)
         assert cache.entry("k") is None
-        assert cache.stats()["undecodable"] == 3
+        assert cache.stats()["corrupt"] == 3
         assert_index_is_exact(client, {"l"})
         client.set(value_key("planted"), junk)  # never ours, in no index
         assert cache.get("planted") is None
@@ -139,7 +139,7 @@ def test_bytes_that_do_not_decode_are_a_miss_and_go(make: Maker, flush_every: in
 
 def test_only_the_bytes_that_were_read_are_discarded() -> None:
     client = fakeredis.FakeRedis()
-    cache, runner = Cache("default", Settings(), time.monotonic), BlockingRunner(client)
+    cache, runner = Cache("default", CacheConfig(), time.monotonic), BlockingRunner(client)
     client.set(value_key("k"), "junk")
     reading = stepper(cache.get("k"))
     discard = reading.send(runner.perform(reading.send(None)))
@@ -147,7 +147,7 @@ def test_only_the_bytes_that_were_read_are_discarded() -> None:
     with pytest.raises(StopIteration):
         reading.send(runner.perform(discard))
     assert runner.run(cache.get("k")) == 1
-    assert runner.run(cache.stats())["undecodable"] == 0
+    assert runner.run(cache.stats())["corrupt"] == 0
 
 
 @pytest.mark.parametrize("flush_every", [1, 1024])
@@ -162,7 +162,7 @@ def test_a_read_heals_the_index_of_a_value_that_is_gone(make: Maker, flush_every
         assert cache.entry("d") is None
         assert cache.size == 0
         assert_index_is_exact(client, set())
-    assert cache.stats()["healed"] == 4
+    assert cache.stats()["repaired"] == 4
     assert cache.stats()["expirations"] == 0
 
 
@@ -173,7 +173,7 @@ def test_a_purge_heals_the_index_of_every_value_that_is_gone(make: Maker) -> Non
         client.delete(*(value_key(str(i)) for i in range(0, 700, 2)))
         assert cache.purge_expired() == 0
         assert_index_is_exact(client, {str(i) for i in range(1, 700, 2)})
-    assert cache.size == cache.stats()["healed"] == 350
+    assert cache.size == cache.stats()["repaired"] == 350
 
 
 def test_a_put_into_a_full_cache_counts_no_ghost(make: Maker) -> None:
@@ -183,7 +183,7 @@ def test_a_put_into_a_full_cache_counts_no_ghost(make: Maker) -> None:
         client.delete(value_key("a"))
         cache.put("d", 4)
         assert_index_is_exact(client, {"b", "c", "d"})
-    assert (cache.stats()["evictions"], cache.stats()["healed"]) == (0, 1)
+    assert (cache.stats()["evictions"], cache.stats()["repaired"]) == (0, 1)
 
 
 @pytest.mark.parametrize("flush_every", [1, 1024])
@@ -193,7 +193,7 @@ def test_a_value_without_its_rows_goes(make: Maker, flush_every: int) -> None:
     with make.backend.client() as client:
         client.delete(EXPIRY, COUNTS)
         assert cache.get("a") == 1
-        assert cache.stats()["healed"] == 1
+        assert cache.stats()["repaired"] == 1
         assert_index_is_exact(client, set())
 
 
@@ -277,7 +277,7 @@ def test_a_flush_whose_reply_is_lost_counts_once() -> None:
     def make() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        cache = Cache("default", Settings(), time.monotonic)
+        cache = Cache("default", CacheConfig(), time.monotonic)
         runner.run(cache.put("k", 1))
 
         def check(_actors: object) -> None:
@@ -297,17 +297,17 @@ def test_a_flush_whose_reply_is_lost_counts_once() -> None:
 
 def test_a_batch_that_is_delivered_twice_counts_once(make: Maker) -> None:
     with make.backend.client() as client:
-        cache, runner = Cache("default", Settings(), time.monotonic), BlockingRunner(client)
+        cache, runner = Cache("default", CacheConfig(), time.monotonic), BlockingRunner(client)
         runner.run(cache.put("k", 1))
         runner.run(cache.get("k"))
-        batch = cache._shards[0].buffer.next_batch(cache._shards[0].buffer.seal())
+        batch = cache.shards.all[0].accesses.buffer.next_batch(cache.shards.all[0].accesses.buffer.freeze())
         for _ in range(3):
-            assert runner.run(cache._shards[0]._scripts.count(batch)) == 1
-        cache._shards[0].buffer.acknowledge(batch)
+            assert runner.run(cache.shards.all[0].scripts.record_accesses(batch)) == 1
+        cache.shards.all[0].accesses.buffer.acknowledge(batch)
         assert runner.run(cache.entry("k")).access_count == 1
         assert runner.run(cache.stats())["hits"] == 1
-        late = type(batch)(batch.slot, batch.number - 1, hits=5)
-        runner.run(cache._shards[0]._scripts.count(late))  # older than what the slot has seen
+        late = type(batch)(batch.client_id, batch.sequence - 1, hits=5)
+        runner.run(cache.shards.all[0].scripts.record_accesses(late))  # older than what the slot has seen
         assert runner.run(cache.stats())["hits"] == 1
 
 
@@ -327,7 +327,7 @@ def test_a_call_that_is_sent_twice_happens_once(name: str) -> None:
     def make() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        cache = Cache("default", Settings(max_size=2, flush_every=1), time.monotonic)
+        cache = Cache("default", CacheConfig(max_size=2, flush_every=1), time.monotonic)
         runner.run(cache.put_many({"k": 1, "l": 2}))
         runner.run(change(cache))
         once = dict(snapshot_of(runner, cache), client=None)

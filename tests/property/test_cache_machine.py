@@ -49,7 +49,7 @@ class Model:
         self.eviction = eviction
         self.entries: dict[str, Entry] = {}
         self.clock = 0
-        self.stats = dict.fromkeys(("hits", "misses", "evictions", "expirations", "healed"), 0)
+        self.stats = dict.fromkeys(("hits", "misses", "evictions", "expirations", "repaired"), 0)
 
     @property
     def indexed(self) -> dict[str, Entry]:
@@ -60,7 +60,7 @@ class Model:
         if entry is not None and entry.dead:
             self.stats["expirations"] += 1
         elif entry is not None and entry.lost:
-            self.stats["healed"] += 1
+            self.stats["repaired"] += 1
 
     def sweep(self) -> int:
         dead = [key for key, entry in self.entries.items() if entry.dead]

@@ -27,7 +27,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import EdgeCache, StoreError
-from edge_redis._cache import invalidation_protocol, near, reader
+from edge_redis._cache import corrupt, invalidation_protocol, near, near_caches, near_entry
 from edge_redis._cache.scripts import Scripts
 from support.cache import STATS
 from support.deadline import eventually
@@ -82,28 +82,28 @@ class Checker:
 
     def spy(self) -> None:
         """Note the generation of every value that is read, and what the near cache does."""
-        opened, read = reader.opened, Scripts.read
-        keep, gained = near.Near.keep, near.Near.gained
+        decode_entry, get_with_ttl = corrupt.decode_entry, Scripts.get_with_ttl
+        put, on_connected = near.Near.put, near.Near.on_connected
 
-        def opening(raw: bytes) -> Any:
-            entry = opened(raw)
+        def decoding(raw: bytes) -> Any:
+            entry = decode_entry(raw)
             self.generations[tuple(entry[1])] = entry[0]
             return entry
 
         def asking(scripts: Scripts, keys: Any) -> Any:
             self.report.asked += len(keys)
-            return read(scripts, keys)
+            return get_with_ttl(scripts, keys)
 
-        def keeping(held: near.Near, key: str, fill: near.Fill, entry: near.Held) -> None:
-            self.report.overtaken += not fill.live and held.is_listening
-            keep(held, key, fill, entry)
+        def putting(kept: near.Near, key: str, fill: near_entry.PendingFill, entry: near_entry.NearEntry) -> None:
+            self.report.overtaken += not fill.is_valid and kept.is_listening
+            put(kept, key, fill, entry)
 
-        def gaining(held: near.Near) -> None:
+        def connecting(kept: near.Near) -> None:
             self.report.sessions += 1
-            gained(held)
+            on_connected(kept)
 
-        reader.opened, Scripts.read = opening, asking  # type: ignore[assignment]
-        near.Near.keep, near.Near.gained = keeping, gaining  # type: ignore[method-assign]
+        corrupt.decode_entry, Scripts.get_with_ttl = decoding, asking  # type: ignore[assignment]
+        near.Near.put, near.Near.on_connected = putting, connecting  # type: ignore[method-assign]
 
     def value(self) -> list[int]:
         """Return one that was never written."""
@@ -187,48 +187,49 @@ class Checker:
 
 
 def near_of(cache: EdgeCache) -> near.Near:
-    found = cache._near
+    found = cache._component.near
     assert found is not None
     return found
 
 
-class Immortal(near.Fill):
-    """One that nothing ends."""
+class AlwaysValid(near_entry.PendingFill):
+    """A registration of a read that nothing invalidates."""
 
-    live = property(lambda _: True, lambda *_: None)  # type: ignore[assignment]
+    is_valid = property(lambda _: True, lambda *_: None)  # type: ignore[assignment]
 
-    def has_seen_newer(self, generation: int) -> bool:
+    def is_outdated(self, generation: int) -> bool:
         return generation < 0
 
 
 def _keep_what_was_overtaken() -> None:
-    near.Fill = Immortal  # type: ignore[misc]
+    near.PendingFill = AlwaysValid  # type: ignore[misc]
 
 
 def _keep_all_when_the_connection_is_lost() -> None:
-    near.Near._empty = lambda _: None  # type: ignore[method-assign]
+    near.Near._drop_entries = lambda _: None  # type: ignore[method-assign]
 
 
-def _miss_some_words() -> None:
-    pass_on, pick = invalidation_protocol.Ear._pass_on, random.Random(1)
+def _miss_some_messages() -> None:
+    protocol = invalidation_protocol.InvalidationProtocol
+    handle, pick = protocol._handle, random.Random(1)
 
-    def passing_on(ear: invalidation_protocol.Ear, said: Any) -> None:
+    def handling(running: invalidation_protocol.InvalidationProtocol, message: Any) -> None:
         if pick.random() > 0.2:
-            pass_on(ear, said)
+            handle(running, message)
 
-    invalidation_protocol.Ear._pass_on = passing_on  # type: ignore[method-assign]
+    protocol._handle = handling  # type: ignore[method-assign]
 
 
-def _forget_nothing_of_its_own() -> None:
-    near.Copies.forget = lambda *_: None  # type: ignore[method-assign]
+def _ignore_own_writes() -> None:
+    near_caches.NearCaches.invalidate = lambda *_: None  # type: ignore[method-assign]
 
 
 BUGS: dict[str, Callable[[], None]] = {
     "": lambda: None,
     "keeps what was overtaken": _keep_what_was_overtaken,
     "keeps all when the connection is lost": _keep_all_when_the_connection_is_lost,
-    "misses some words": _miss_some_words,
-    "forgets nothing of its own": _forget_nothing_of_its_own,
+    "misses some messages": _miss_some_messages,
+    "ignores its own writes": _ignore_own_writes,
 }
 """Ways to break the near caches of a process, to see whether the checker notices."""
 

@@ -1,4 +1,4 @@
-"""What the tests of near caches share: waiting while an awaited cache listens, and a writer as in another process."""
+"""Shared by the tests of near caches: waiting while an asyncio cache listens, and a writer as in another process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from edge_redis._cache.near import Copies, Near
-from edge_redis._cache.near_entry import NOTHING
+from edge_redis._cache.api import Cache
+from edge_redis._cache.near import Near
+from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.near_entry import MISSING
 from edge_redis._cache.scripts import Scripts
 from support.deadline import eventually
 from support.portal import Blocking
@@ -19,19 +21,27 @@ from support.portal import Blocking
 T = TypeVar("T")
 
 
+def component_of(cache: Any) -> Cache:
+    """Return the component of a cache, blocking or asyncio."""
+    component: Cache = getattr(cache, "_target", cache)._component
+    return component
+
+
 def near_of(cache: Any) -> Near:
-    return cache._near
+    near = component_of(cache).near
+    assert near is not None
+    return near
 
 
 def let_it_listen(cache: Any) -> None:
-    """Give what listens its turn: where a portal drives the loop it runs only during calls."""
+    """Let the listener run: where a portal drives the loop it runs only during calls."""
     if isinstance(cache, Blocking):
         cache._portal.run(asyncio.sleep(0.002))
     else:
         time.sleep(0.002)
 
 
-def eventually_heard(cache: Any, condition: Callable[[], T], *, seconds: float = 10.0) -> T:
+def eventually_received(cache: Any, condition: Callable[[], T], *, seconds: float = 10.0) -> T:
     """Return the first true result of ``condition``, which is tried while ``cache`` listens."""
 
     def tried() -> T:
@@ -44,16 +54,25 @@ def eventually_heard(cache: Any, condition: Callable[[], T], *, seconds: float =
 def listening(cache: Any) -> Any:
     """Return ``cache`` when it listens."""
     cache.contains("begins")
-    eventually_heard(cache, lambda: near_of(cache).is_listening)
+    eventually_received(cache, lambda: near_of(cache).is_listening)
     return cache
 
 
 def is_held(cache: Any, key: str) -> bool:
-    return near_of(cache).held(key) is not NOTHING
+    """Whether the near cache answers for ``key``; this counts a hit."""
+    return near_of(cache).get(key) is not MISSING
+
+
+def has_entry(cache: Any, key: str) -> bool:
+    """Whether the near cache has an entry ``key``; this counts no hit."""
+    return near_of(cache).has_entry(key)
 
 
 def read_until_held(cache: Any, *keys: str) -> int:
-    """Read ``keys`` until all are at hand; return how many reads it took. Word of their own writing may come late."""
+    """Read ``keys`` until the near cache has all; return the number of reads.
+
+    Messages about the writes that put them there may arrive late.
+    """
     reads = 0
 
     def all_held() -> bool:
@@ -62,36 +81,35 @@ def read_until_held(cache: Any, *keys: str) -> int:
             assert cache.get(key) is not None
             reads += 1
         let_it_listen(cache)
-        return near_of(cache)._entries.keys() >= set(keys)
+        return all(has_entry(cache, key) for key in keys)
 
-    eventually_heard(cache, all_held)
+    eventually_received(cache, all_held)
     return reads
 
 
 def as_in_another_process(cache: Any) -> Any:
-    """Have what ``cache`` writes forgotten by no near cache of this process; return it."""
-    room = getattr(cache, "_target", cache)._component
-    for shard in room._shards:
-        shard.copies = Copies()
+    """Make writes of ``cache`` drop no near cache of this process; return it."""
+    for shard in component_of(cache).shards.all:
+        shard.writer.near_caches = NearCaches()
     return cache
 
 
 @contextmanager
 def reads_sent(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Collect the keys that caches of this process ask the server for meanwhile."""
+    """Collect the keys that caches of this process request from the server meanwhile."""
     asked: list[str] = []
-    read, claim = Scripts.read, Scripts.claim
+    get_with_ttl, acquire_lease = Scripts.get_with_ttl, Scripts.acquire_lease
 
     def reading(scripts: Scripts, keys: Iterable[str]) -> Any:
         keys = list(keys)
         asked.extend(keys)
-        return read(scripts, keys)
+        return get_with_ttl(scripts, keys)
 
-    def claiming(scripts: Scripts, key: str, claimed: Any) -> Any:
+    def acquiring(scripts: Scripts, key: str, request: Any) -> Any:
         asked.append(key)
-        return claim(scripts, key, claimed)
+        return acquire_lease(scripts, key, request)
 
     with patch.context() as patched:
-        patched.setattr(Scripts, "read", reading)
-        patched.setattr(Scripts, "claim", claiming)
+        patched.setattr(Scripts, "get_with_ttl", reading)
+        patched.setattr(Scripts, "acquire_lease", acquiring)
         yield asked

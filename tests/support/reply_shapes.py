@@ -27,9 +27,7 @@ Matcher: TypeAlias = Callable[[Any], bool]
 
 EXEMPT: Final = frozenset(
     """
-    cache/agree cache/announce cache/claim cache/clear cache/count cache/delete cache/discard cache/entry
-    cache/get cache/heal cache/invalidate cache/keys cache/purge cache/put cache/read cache/release
-    cache/stats cache/touch health/check_nodes health/deregister health/heartbeat health/heartbeat_report
+    health/check_nodes health/deregister health/heartbeat health/heartbeat_report
     health/heartbeats health/leader_lease health/list_ids health/list_stale health/node_records
     health/record_delivery health/record_flapping health/record_mass_outage health/record_suspicion
     health/register health/relay_lease health/release_lease health/remove_stale metrics/compact

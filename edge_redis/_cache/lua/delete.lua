@@ -1,11 +1,11 @@
 -- Remove entries.
--- KEYS[1] room  prefix  of every key of the shard (see keys.py)
--- ARGV[1] slot    the call's slot
--- ARGV[2] number  the call's number in its slot
--- ARGV[3..] keys  entry keys
--- Reply: integer, live entries removed
+-- KEYS[1] prefix     string   of every key of the shard (see keys.py)
+-- ARGV[1] client_id  string   of the call
+-- ARGV[2] sequence   integer  of the call
+-- ARGV[3..] keys     string   entry keys
+-- Reply: integer: live entries removed
 -- Invariant: no entry in the index without its value
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency
@@ -21,16 +21,16 @@ for at = 3, #ARGV do
   removed[at] = has_value(ARGV[at]) and 1 or 0
 end
 
-local count, expired, healed = 0, 0, 0
+local count, expired, repaired = 0, 0, 0
 for at = 3, #ARGV do
   count = count + removed[at]
   local was = remove(ARGV[at], now)
   void_lease(ARGV[at])
   if was == 'expired' then expired = expired + 1 end
-  if was == 'lost' then healed = healed + 1 end
+  if was == 'lost' then repaired = repaired + 1 end
 end
-tally('expirations', expired)
-tally('healed', healed)
-tell(now)
+add_stat('expirations', expired)
+add_stat('repaired', repaired)
+publish_writes(now)
 remember(REPEATS, now, ARGV[1], ARGV[2], integer(count))
 return count

@@ -1,7 +1,7 @@
--- Read an entry and what the index knows of it; no access is counted.
--- KEYS[1] room  prefix  of every key of the shard (see keys.py)
--- ARGV[1] key  entry key
--- Reply: raw value, expiry in Unix ms, access count; or an empty list
+-- Read an entry with its expiry and access count, without counting an access.
+-- KEYS[1] prefix  string  of every key of the shard (see keys.py)
+-- ARGV[1] key     string  entry key
+-- Reply: [string, number, integer] | []: raw value, expiry in Unix ms, access count
 -- Invariant: no entry in the index without its value
 -- Layout: unchecked, since the caller only reads
 -- Repeat: idempotent
@@ -18,6 +18,6 @@ if value and expiry and score then
   return {value, expiry, count_of(score)}
 end
 local was = remove(key, now)
-tally('expirations', was == 'expired' and 1 or 0)
-tally('healed', (was == 'lost' or was == 'live') and 1 or 0)
+add_stat('expirations', was == 'expired' and 1 or 0)
+add_stat('repaired', (was == 'lost' or was == 'live') and 1 or 0)
 return {}

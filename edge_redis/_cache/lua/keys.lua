@@ -1,8 +1,8 @@
 -- Read a part of the keys of live entries.
--- KEYS[1] expiry  zset  entry key -> expiry
--- ARGV[1] cursor  where to go on, 0 to begin
--- ARGV[2] count   integer, about how many
--- Reply: the next cursor, 0 at the end; then keys
+-- KEYS[1] expiry  zset     entry key -> expiry
+-- ARGV[1] cursor  string   of the page, 0 for the first
+-- ARGV[2] count   integer  approximate number of keys
+-- Reply: [string...]: the next cursor, 0 at the end; then keys
 -- Invariant: none, it only reads
 -- Repeat: idempotent
 -- include: clock

@@ -1,8 +1,8 @@
 -- Read the statistics of all processes.
--- KEYS[1] expiry  zset  entry key -> expiry
--- KEYS[2] stats   hash  statistics
--- ARGV[1..] fields  names of statistics
--- Reply: integers: live entries, entries whose time has come, then the fields
+-- KEYS[1] expiry    zset    entry key -> expiry
+-- KEYS[2] stats     hash    statistics
+-- ARGV[1..] fields  string  names of statistics
+-- Reply: [integer, integer, integer...]: live entries, expired entries, then the fields
 -- Invariant: none, it only reads
 -- Repeat: idempotent
 -- include: clock

@@ -1,11 +1,11 @@
 -- Give an entry a new expiry, counted from now.
--- KEYS[1] room  prefix  of every key of the shard (see keys.py)
--- ARGV[1] key     entry key
--- ARGV[2] ttl_ms  integer
--- Reply: integer, 1 where there is such an entry
+-- KEYS[1] prefix  string   of every key of the shard (see keys.py)
+-- ARGV[1] key     string   entry key
+-- ARGV[2] ttl_ms  integer  new TTL
+-- Reply: integer: 1 where the entry exists
 -- Invariant: no entry in the index without its value
--- Layout: not created, since it only changes what is there
--- Repeat: idempotent: it counts the expiry from a later now
+-- Layout: not created, since it only changes existing keys
+-- Repeat: idempotent: the TTL counts from a later now
 -- include: clock
 -- include: index
 local key, now = ARGV[1], now_ms()
@@ -16,10 +16,10 @@ if has_value(key) and redis.call('ZSCORE', EXPIRY, key) then
   redis.call('PEXPIREAT', value_of(key), expiry)
   redis.call('ZADD', EXPIRY, expiry, key)
   written[#written + 1] = key
-  tell(now)
+  publish_writes(now)
   return 1
 end
 local was = remove(key, now)
-tally('expirations', was == 'expired' and 1 or 0)
-tally('healed', was == 'lost' and 1 or 0)
+add_stat('expirations', was == 'expired' and 1 or 0)
+add_stat('repaired', was == 'lost' and 1 or 0)
 return 0

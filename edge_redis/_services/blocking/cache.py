@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
-from edge_redis._cache.api import LEASE_SECONDS, Cache, Place
-from edge_redis._cache.config import NearCache, Settings, near_settings, tag_names
+from edge_redis._cache.api import LEASE_SECONDS, Cache, PagePosition
+from edge_redis._cache.arguments import unique_tags
+from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
 from edge_redis._cache.function_keys import KeyOf, check_key, result_key
-from edge_redis._cache.near_entry import NOTHING
+from edge_redis._cache.near_entry import MISSING
 from edge_redis._core import codec
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.listener import ThreadListener
@@ -24,34 +25,39 @@ T = TypeVar("T")
 
 
 class EdgeCache(BlockingService[Cache]):
-    """A cache that many processes share: values with a TTL, at most ``max_size`` of them.
+    """A cache that many processes share: at most ``max_size`` values, each with a TTL.
 
-    Reads cost the server a GET; the accesses are counted in the process and delivered every
-    ``flush_every`` reads, every ``flush_interval`` seconds, before every ``put`` and whatever
-    speaks of the counts, and on ``close``. ``flush_every=1`` counts in the step that reads. With
-    ``near_cache`` what was read is at hand, and costs the server nothing, until somebody writes it.
+    A read is one GET. Accesses are counted in the process and delivered to Redis every
+    ``flush_every`` reads, every ``flush_interval`` seconds, before every ``put`` and every call
+    that returns counts, and on ``close``. With ``flush_every=1`` each read counts its access in
+    Redis in the same step. With ``near_cache`` a value that was read is kept in the process, and
+    reading it again costs no round trip, until any client writes its key.
 
     Args:
         client: a blocking client of Redis or Valkey; it stays open when the cache is closed.
         max_size: live entries, at most.
-        default_ttl: seconds, for a put that names none.
+        default_ttl: TTL in seconds of entries that are put without one.
         namespace: caches of one namespace on one server are one cache.
-        eviction: who goes when the cache is full: "least_accessed", "lru" (not read for longest), or
-            "adaptive" (the best hit ratio on most traffic, see docs/cache.md). All caches of a
-            namespace name the same; an empty one can be given another.
-        flush_every: reads until their counts are delivered; a process that dies loses no more.
-        flush_interval: seconds until they are delivered. Hits of the near cache wait for this alone.
-        max_value_bytes: the largest encoded value.
-        max_bytes: bytes of keys and values, at most; None for no such bound.
-        ttl_jitter: the part (0 to below 1) of each TTL that is taken off at random, so that what is
-            put together does not expire together.
-        near_cache: what this process keeps at hand: a NearCache, a mapping of its fields, or True.
-        shards: parts of the cache, each in a slot of its own; the bounds are divided among them. None:
-            1, or on a cluster 16 (or max_size, if less). All caches of a namespace name the same.
-        on_error: where the server is gone, "raise", or "miss": reads miss, functions compute, writes
-            are dropped and what they would have replaced is removed before anything else is read;
-            after some failures the server is left alone for a while. ``clear``, ``invalidate_tag`` and
-            whatever speaks of counts raise all the same.
+        eviction: which entry a full cache evicts: "least_accessed", "lru" (least recently read) or
+            "adaptive" (the best hit ratio on most traffic, see the explanation of eviction). All
+            caches of a namespace must have the same one; an empty cache can be given another.
+        flush_every: reads after which their counts are delivered; a process that dies loses no more.
+        flush_interval: seconds after which counts are delivered. Hits of the near cache wait for
+            this alone.
+        max_value_bytes: size of an encoded value in bytes, at most.
+        max_bytes: size of all keys and values in bytes, at most; None for no such bound.
+        ttl_jitter: fraction (0 to below 1) of each TTL that is subtracted at random, so that entries
+            that are put together do not expire together.
+        near_cache: bounds of the near cache: a NearCache, a mapping of its fields, or True for the
+            defaults.
+        shards: parts of the cache, each in a hash slot of its own; the bounds are divided among them.
+            None for 1, or 16 on a cluster (or max_size, if less). All caches of a namespace must have
+            the same number.
+        on_error: what happens while the server is unavailable. "raise": every call raises
+            StoreUnavailableError. "miss": reads miss, functions compute, writes are dropped, and the
+            keys that were not written are removed before anything else is read; after some failures
+            in a row the server is not called for a while. ``clear``, ``invalidate_tag``,
+            ``purge_expired`` and statistics raise all the same.
 
     """
 
@@ -72,7 +78,7 @@ class EdgeCache(BlockingService[Cache]):
         shards: int | None = None,
         on_error: OnError = "raise",
     ) -> None:
-        settings = Settings(
+        config = CacheConfig(
             max_size=max_size,
             default_ttl=default_ttl,
             eviction=eviction,
@@ -81,31 +87,31 @@ class EdgeCache(BlockingService[Cache]):
             max_value_bytes=max_value_bytes,
             max_bytes=max_bytes,
             ttl_jitter=ttl_jitter,
-            near=near_settings(near_cache),
+            near=near_cache_config(near_cache),
             shards=default_shards(client, max_size) if shards is None else shards,
             on_error=on_error,
         )
-        component = make_cache(client, namespace, settings)
+        component = make_cache(client, namespace, config)
         self._near = component.near
-        listener = None if component.near is None else ThreadListener(client, component.conversation, component.near)
+        listener = None if component.near is None else ThreadListener(client, component.session, component.near)
         super().__init__(client, component, listener)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of ``key``, or ``default`` where there is none or its time has passed.
+        """Return the value of ``key``, or ``default`` if there is none or it has expired.
 
-        A hit raises the entry's access count by one. Bytes that do not decode are a miss; they
-        are removed and counted in ``stats()["undecodable"]``.
+        A hit raises the entry's access count by one. An entry whose bytes do not decode is a miss;
+        it is removed and counted in ``stats()["corrupt"]``.
 
         Raises:
             InvalidKeyError: the key is empty, over 1,024 bytes in UTF-8, or not encodable.
-            InvalidTypeError: it is no str.
-            StoreUnavailableError: the server is gone (not with ``on_error="miss"``).
+            InvalidTypeError: the key is not a str.
+            StoreUnavailableError: the server is unavailable (not with ``on_error="miss"``).
 
         """
         near = self._near
         if near is not None:
-            value = near.held(key)
-            if value is not NOTHING:
+            value = near.get(key)
+            if value is not MISSING:
                 return value
         return self._run(self._component.get(key, default))
 
@@ -121,21 +127,21 @@ class EdgeCache(BlockingService[Cache]):
         *,
         tags: Iterable[str] = (),
     ) -> None:
-        """Store ``value`` under ``key`` for ``ttl`` seconds (``default_ttl`` where None).
+        """Store ``value`` under ``key`` for ``ttl`` seconds (``default_ttl`` for None).
 
-        A new key in a full cache evicts: expired entries first, then those that the cache's
-        ``eviction`` names. Overwriting restarts the entry's count, age and TTL, replaces its tags,
-        and evicts nothing (unless it outgrows ``max_bytes``). What ``get_or_compute`` is computing
-        for the key meanwhile is not stored over it.
+        A new key in a full cache evicts expired entries first, then entries chosen by the cache's
+        ``eviction``. Overwriting restarts the entry's count, age and TTL, replaces its tags, and
+        evicts nothing (unless the entry outgrows ``max_bytes``). A value that ``get_or_compute`` is
+        computing for the key meanwhile does not replace it.
 
         Raises:
             InvalidKeyError: the key or a tag is empty, over 1,024 bytes in UTF-8, or not encodable.
             InvalidArgumentError: the TTL is not finite, under a millisecond or over a hundred years;
-                or the cache has entries that were put under another ``eviction``, number of shards or
+                or the cache has entries that were put with another ``eviction``, number of shards or
                 kind of bound.
-            UnsupportedTypeError: the value, or one inside it, is of a type that is not carried.
+            UnsupportedTypeError: the value, or one inside it, is of a type that cannot be encoded.
             ValueTooLargeError: the encoded value is over ``max_value_bytes``, or the entry over ``max_bytes``.
-            StoreUnavailableError: the server is gone (not with ``on_error="miss"``), or out of memory.
+            StoreUnavailableError: the server is unavailable or out of memory (not with ``on_error="miss"``).
 
         """
         self._run(self._component.put(key, value, ttl, tags=tags))
@@ -143,28 +149,28 @@ class EdgeCache(BlockingService[Cache]):
     def put_many(self, mapping: Mapping[str, Any], ttl: float | None = None, *, tags: Iterable[str] = ()) -> None:
         """Store every value of ``mapping`` under its key, in one round trip, each as in ``put``.
 
-        All are checked before any is sent. They are stored in chunks of 100, each chunk atomic.
+        All values are checked before any is sent. They are stored in chunks of 100, each chunk atomic.
         """
         self._run(self._component.put_many(mapping, ttl, tags=tags))
 
     def delete(self, key: str) -> bool:
-        """Remove ``key``; whether there was one."""
+        """Remove ``key``; whether it existed."""
         return self._run(self._component.delete(key))
 
     def delete_many(self, keys: Iterable[str]) -> int:
-        """Remove these keys in one round trip; how many of them there were."""
+        """Remove these keys in one round trip; how many of them existed."""
         return self._run(self._component.delete_many(keys))
 
     def contains(self, key: str) -> bool:
-        """Whether there is an entry ``key``. No access is counted."""
+        """Whether there is an entry ``key``. Counts no access."""
         return self._run(self._component.contains(key))
 
     __contains__ = contains
 
     def touch(self, key: str, ttl: float | None = None) -> bool:
-        """Let ``key`` expire ``ttl`` seconds from now (``default_ttl`` where None); whether there is one.
+        """Let ``key`` expire ``ttl`` seconds from now (``default_ttl`` for None); whether it exists.
 
-        No access is counted, and ``created_at`` stays.
+        Counts no access and leaves ``created_at``.
         """
         return self._run(self._component.touch(key, ttl))
 
@@ -181,31 +187,31 @@ class EdgeCache(BlockingService[Cache]):
         negative_ttl: float | None = None,
         error_ttl: float | None = None,
     ) -> Any:
-        """Return the value of ``key``; where there is none, that of ``compute()``, stored for ``ttl`` seconds.
+        """Return the value of ``key``, or store the result of ``compute()`` for ``ttl`` seconds and return it.
 
-        Of all processes that miss at once, one computes and the others wait for its value. One
-        that dies frees the others when its lease has run out, after ``lease_seconds``; it should
-        be longer than ``compute`` takes. An error of ``compute`` is raised, nothing is stored, and
-        the next one that waits computes in its turn. None is a value like any other.
+        Of all processes that miss at once, one computes and the others wait for its value. If it
+        dies, another computes when its lease has expired, after ``lease_seconds``, which should be
+        longer than ``compute`` takes. An error of ``compute`` is raised, nothing is stored, and the
+        next caller that waits computes. None is a value like any other.
 
-        A value is not stored if the key was put or deleted, the cache cleared or (where it has
-        tags) any tag invalidated while it was computed; the caller gets it all the same.
+        A computed value is returned but not stored if meanwhile the key was put or deleted, the
+        cache was cleared, or (for a value with tags) any tag was invalidated.
 
         Args:
             key: of the entry.
-            compute: a function without arguments; where the API is awaited it may be a coroutine function.
+            compute: a function without arguments. For a blocking client it may be a coroutine function.
             ttl: seconds; None for ``default_ttl``.
             tags: of the entry, as in ``put``.
             stale_ttl: seconds that the entry lives longer than ``ttl`` (for plain reads, too). In this
-                time one caller computes it anew, the others get the old value at once; the one gets it
-                as well if its ``compute`` raises an Exception.
-            lease_seconds: how long one may compute before another does.
-            early: above 0, the value is computed anew before it expires: with a probability that rises
-                as its time runs out, the sooner the longer it took to compute (XFetch, Vattani et al.,
-                "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015; 1.0 is its optimum).
-            negative_ttl: seconds for which a None is stored instead of ``ttl``.
-            error_ttl: seconds for which an Exception of ``compute`` is told all that ask, who get a
-                ComputeFailedError; the one whose ``compute`` raised gets its own error. None: it is not kept.
+                time one caller computes it anew while the others get the stale value at once; that
+                caller gets it as well if its ``compute`` raises an Exception.
+            lease_seconds: how long one caller may compute before another does.
+            early: above 0, the value is computed anew before it expires, with a probability that rises
+                towards its expiry and with the time it took to compute (XFetch, Vattani et al.,
+                "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015; 1.0 is the optimum).
+            negative_ttl: seconds for which a None is stored, instead of ``ttl``.
+            error_ttl: seconds for which other callers get a ComputeFailedError after an Exception of
+                ``compute``, which its own caller gets. None: errors are not kept.
 
         """
         return self._run(
@@ -223,48 +229,50 @@ class EdgeCache(BlockingService[Cache]):
         )
 
     def invalidate_tag(self, tag: str) -> int:
-        """Remove every entry that was put with ``tag``; how many live ones there were.
+        """Remove every entry that carries ``tag``; how many were live.
 
-        What ``get_or_compute`` is computing meanwhile, with any tags, is not stored.
+        Values with tags that ``get_or_compute`` is computing meanwhile are not stored.
         """
         return self._run(self._component.invalidate_tag(tag))
 
     def entry(self, key: str) -> CacheEntry | None:
-        """Return what the cache knows of ``key``, or None. No access is counted."""
+        """Return the entry ``key`` with its times and access count, or None. Counts no access."""
         return self._run(self._component.entry(key))
 
     def clear(self) -> int:
-        """Remove every entry of the namespace; how many live ones there were. The statistics stay.
+        """Remove every entry of the namespace; how many were live. The statistics stay.
 
         Raises:
-            InvalidArgumentError: the cache has another number of shards: it is to be cleared by one that knows them.
+            InvalidArgumentError: the cache in Redis has another number of shards.
 
         """
         return self._run(self._component.clear())
 
     def purge_expired(self) -> int:
-        """Remove the entries whose time has passed; how many, those counted that Redis expired by itself.
+        """Remove expired entries; how many, including those that Redis has expired.
 
-        Rows of entries that Redis evicted by itself are removed as well, and counted in
-        ``stats()["healed"]``; this walks the whole index, a few hundred entries a call.
+        Index rows of entries that Redis has evicted are removed as well, and counted in
+        ``stats()["repaired"]``; this walks the whole index, a few hundred rows a call.
         """
         return self._run(self._component.purge_expired())
 
     def flush(self) -> None:
-        """Deliver the accesses noted so far, those of all caches of this process and namespace."""
+        """Deliver the access counts of all caches of this process and namespace."""
         self._run(self._component.flush())
 
     def stats(self) -> CacheStats:
-        """Return the statistics of all processes of the namespace; this process's are always included.
+        """Return the statistics of all processes of the namespace, and some of this process.
 
-        ``size`` (live entries), ``max_size``, ``hits``, ``misses``, ``hit_rate`` (0 to 100),
-        ``default_ttl`` (seconds), ``evictions`` (to make component), ``expirations``, ``undecodable``
-        (entries whose bytes did not decode), ``healed`` (entries whose value Redis evicted by
-        itself) and ``bytes`` (of keys and values; 0 without ``max_bytes``). Other processes' hits
-        and misses follow within their ``flush_interval``.
+        Of all processes: ``size`` (live entries), ``max_size``, ``hits``, ``misses``, ``hit_rate``
+        (0 to 100), ``default_ttl`` (seconds), ``evictions`` (of live entries, for space),
+        ``expirations``, ``corrupt`` (entries whose bytes did not decode), ``repaired`` (entries whose
+        value Redis had evicted) and ``bytes`` (of keys and values; 0 without ``max_bytes``). The hits
+        and misses of this process are always included, those of others within their ``flush_interval``.
 
-        Of this process: ``near_size`` and ``near_listening`` with a near cache; ``answered_without_store``,
-        ``owed`` and ``circuit`` ("closed" or "open") with ``on_error="miss"``.
+        Of this process: with a near cache ``near_size`` (entries) and ``near_listening`` (whether
+        writes are reported to it); with ``on_error="miss"`` ``fallbacks`` (calls answered without the
+        server), ``pending_invalidations`` (keys to remove once it is back) and ``circuit`` ("closed"
+        or "open").
         """
         return cast("CacheStats", self._run(self._component.stats()))
 
@@ -279,15 +287,16 @@ class EdgeCache(BlockingService[Cache]):
         return self._run(self._component.hit_rate())
 
     def keys(self) -> Iterator[str]:
-        """Yield the keys of live entries, some hundred a round trip.
+        """Yield the keys of live entries, some hundreds a round trip.
 
-        A key that is there all the time comes at least once; one that comes or goes meanwhile may come.
+        A key that exists all the while is yielded at least once; one that is added or removed
+        meanwhile may be yielded.
         """
-        place: Place | None = Place()
-        while place is not None:
-            page = self._run(self._component.page(place))
+        position: PagePosition | None = PagePosition()
+        while position is not None:
+            page = self._run(self._component.page(position))
             yield from page.keys
-            place = page.next
+            position = page.next
 
     def cached(
         self,
@@ -301,19 +310,19 @@ class EdgeCache(BlockingService[Cache]):
         negative_ttl: float | None = None,
         error_ttl: float | None = None,
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-        """Return a decorator that caches a function's results, each as in ``get_or_compute``.
+        """Return a decorator that caches the results of a function, each as ``get_or_compute`` does.
 
         For example::
 
             @cache.cached(ttl=60)
             def report(day: str) -> dict: ...
 
-        The entry's key is ``key(*args, **kwargs)`` where ``key`` is a function. Else it begins with
-        ``key``, or the function's full name, and a digest of the arguments follows where there are
-        any; they must be of types that the cache carries.
+        The entry's key is ``key(*args, **kwargs)`` if ``key`` is a function. Otherwise it begins with
+        ``key``, or the function's full name, followed by a digest of the arguments if there are any;
+        these must be of types that the cache can store.
         """
         check_key(key)
-        names = tag_names(tags)
+        names = unique_tags(tags)
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
             @wraps(function)

@@ -9,13 +9,13 @@
 -- the field `tier` says the lowest. A ghost's score is 2 * recency + 1 where it was of main.
 -- State in STATS: capacity, window (entries it is to have), tier. Every step is a bounded number of
 -- commands, each O(log n).
--- Needs: COUNTS, ROOM, STATS, integer
+-- Needs: COUNTS, PREFIX, STATS, integer
 local ADAPTIVE_COUNTS, ADAPTIVE_RECENCIES, BAND = 65536, 34359738368, 2251799813685248
 local TOP = 2
 local WIDEST_STEP = 5
-local GHOSTS = ROOM .. ':ghosts'
+local GHOSTS = PREFIX .. ':ghosts'
 
-local function forget_adaptive()
+local function reset_adaptive()
   redis.call('DEL', GHOSTS)
   redis.call('HDEL', STATS, 'capacity', 'window', 'tier')
 end
@@ -39,7 +39,7 @@ local function define_adaptive()
   end
 
   -- Under a bound of bytes the capacity is what fits; until something was evicted the window follows it.
-  local function keep_adaptive(capacity)
+  local function set_capacity(capacity)
     if adaptive_state().capacity == capacity then return end
     adaptive.capacity = capacity
     if redis.call('EXISTS', GHOSTS) == 0 then adaptive.window = share(0.1) end
@@ -103,27 +103,27 @@ local function define_adaptive()
     return band_of(TOP) + recency + count
   end
 
-  -- What is known of the keys that are being put: whether each is worthy of main.
-  local worthy = {}
+  -- What is known of the keys that are being put: whether each is admitted of main.
+  local admitted = {}
 
   -- Learns of a new key's ghost, before room is made for it.
-  local function meet_ghost(key)
+  local function on_ghost_hit(key)
     local seen = tonumber(redis.call('ZSCORE', GHOSTS, key))
     if not seen then return end
     local _, lowest = first_of_main()
-    worthy[key] = lowest and math.floor(seen / 2) > math.floor(lowest % BAND / ADAPTIVE_COUNTS)
+    admitted[key] = lowest and math.floor(seen / 2) > math.floor(lowest % BAND / ADAPTIVE_COUNTS)
     if seen % 2 == 0 and redis.call('ZREVRANK', GHOSTS, key) < share(0.1) then move_window(1) end
     redis.call('ZREM', GHOSTS, key)
   end
 
-  local function leave_ghost(key, score)
+  local function add_ghost(key, score)
     local of_main = score >= BAND and 1 or 0
     redis.call('ZADD', GHOSTS, integer(math.floor(score % BAND / ADAPTIVE_COUNTS) * 2 + of_main), key)
     local surplus = redis.call('ZCARD', GHOSTS) - math.floor(adaptive_state().capacity * 1.5)
     if surplus > 0 then redis.call('ZPOPMIN', GHOSTS, math.min(surplus, 2)) end
   end
 
-  local function graduate(key, score)
+  local function promote(key, score)
     local level = math.min(math.max(score % ADAPTIVE_COUNTS - 1, 0), TOP)
     redis.call('ZADD', COUNTS, integer(band_of(level) + score), key)
   end
@@ -146,7 +146,7 @@ local function define_adaptive()
     if score % ADAPTIVE_COUNTS == 0 then return key, score end
     local going, its_score = main_victim()
     if not going then return key, score end
-    graduate(key, score)
+    promote(key, score)
     return going, its_score
   end
 
@@ -159,35 +159,35 @@ local function define_adaptive()
       key, score = any[1], tonumber(any[2])
     end
     if own then redis.call('ZADD', COUNTS, own, putting) end
-    if key then leave_ghost(key, score) end
+    if key then add_ghost(key, score) end
     return key
   end
 
   -- While the window is wider than it is to be, its oldest moves on to main.
-  local function settle_window(most)
+  local function shrink_window(most)
     for _ = 1, most do
       if in_window() < adaptive_state().window then return end
       local oldest = redis.call('ZRANGE', COUNTS, 0, 0, 'WITHSCORES')
       if not oldest[1] then return end
-      graduate(oldest[1], tonumber(oldest[2]))
+      promote(oldest[1], tonumber(oldest[2]))
     end
   end
 
-  -- A new entry starts in the window, or in main where its ghost was worthy; one that is put again stays.
+  -- A new entry starts in the window, or in main where its ghost was admitted; one that is put again stays.
   local function adaptive_first_score(key, sequence)
     local recency = sequence % ADAPTIVE_RECENCIES * ADAPTIVE_COUNTS
     local before = tonumber(redis.call('ZSCORE', COUNTS, key))
     if before then return math.floor(before / BAND) * BAND + recency end
-    return (worthy[key] and band_of(1) or 0) + recency
+    return (admitted[key] and band_of(1) or 0) + recency
   end
 
   return {
-    keep = keep_adaptive,
-    meet_ghost = meet_ghost,
-    settle_window = settle_window,
+    set_capacity = set_capacity,
+    on_ghost_hit = on_ghost_hit,
+    shrink_window = shrink_window,
     first_score = adaptive_first_score,
     score_after = adaptive_score_after,
-    victim = adaptive_victim,
+    next_victim = adaptive_victim,
   }
 end
 

@@ -1,71 +1,71 @@
 -- The index: every entry has a row in EXPIRY and one in COUNTS, under the entry's own key.
--- A value may be gone before its rows are (Redis expired or evicted it). Where a whole index was
--- lost, EXPIRY decides: what is not in it goes, what is only in it is counted from zero again.
+-- A value may disappear before its rows (Redis expired or evicted it). Where a whole index was lost,
+-- EXPIRY decides: an entry without a row in it is removed, one without a row in COUNTS counts from zero.
 -- Needs: KEYS[1]
-local ROOM = KEYS[1]
-local EXPIRY, COUNTS, STATS, REPEATS = ROOM .. ':expiry', ROOM .. ':counts', ROOM .. ':stats', ROOM .. ':repeats'
-local TAGGED, SIZES = ROOM .. ':tagged', ROOM .. ':sizes'
+local PREFIX = KEYS[1]
+local EXPIRY, COUNTS, STATS, REPEATS = PREFIX .. ':expiry', PREFIX .. ':counts', PREFIX .. ':stats', PREFIX .. ':repeats'
+local TAGGED, SIZES = PREFIX .. ':tagged', PREFIX .. ':sizes'
 local GENERATIONS = 8589934592
 local CHUNK = 300
-local HEADER = 23 -- bytes of a value before what was put
+local HEADER = 23 -- bytes of an entry before its encoded value
 
 local function integer(number)
   return string.format('%.0f', number)
 end
 
 local function value_of(key)
-  return ROOM .. ':v:' .. key
+  return PREFIX .. ':v:' .. key
 end
 
 local function members_of(tag)
-  return ROOM .. ':tag:' .. tag
+  return PREFIX .. ':tag:' .. tag
 end
 
--- Read first, with a type check of their keys. The layout begins with who goes first, and says
--- whether bytes are counted.
-local LAYOUT, ANNOUNCE, SEQUENCE = unpack(redis.call('HMGET', STATS, 'layout', 'announce', 'sequence'))
+-- Read first, with a type check of their keys. The fingerprint of the shared options begins with the
+-- eviction, and says whether bytes are counted.
+local CONFIG, ANNOUNCE_UNTIL, SEQUENCE = unpack(redis.call('HMGET', STATS, 'config', 'announce_until', 'sequence'))
 local has_tagged = redis.call('HLEN', TAGGED) > 0
 local EVICTION, COUNTS_BYTES
 
-local function lay_out(layout)
-  LAYOUT = layout
-  EVICTION = layout and string.match(layout, '^%S+')
-  COUNTS_BYTES = layout and string.find(layout, ' bytes', 1, true) ~= nil
+local function set_config(config)
+  CONFIG = config
+  EVICTION = config and string.match(config, '^%S+')
+  COUNTS_BYTES = config and string.find(config, ' bytes', 1, true) ~= nil
 end
-lay_out(LAYOUT)
+set_config(CONFIG)
 
-local function is_one_of_several(layout)
-  return string.find(layout, ' shards=', 1, true) ~= nil
-end
-
--- Whether there are entries under another layout. Those of a cache of several shards may lie elsewhere.
-local function is_laid_out_otherwise(layout)
-  if not LAYOUT or LAYOUT == layout then return false end
-  return redis.call('ZCARD', COUNTS) > 0 or is_one_of_several(LAYOUT)
+local function has_several_shards(config)
+  return string.find(config, ' shards=', 1, true) ~= nil
 end
 
--- Fails with WRONGTYPE where one of the other keys is not ours, while nothing has been written yet. Returns
--- how many rows either has.
+-- Whether there are entries under other options. Those of a cache of several shards may be in other shards.
+local function has_other_config(config)
+  if not CONFIG or CONFIG == config then return false end
+  return redis.call('ZCARD', COUNTS) > 0 or has_several_shards(CONFIG)
+end
+
+-- Fails with WRONGTYPE where an index is of another type, before anything is written. Returns the number of
+-- rows of EXPIRY and of COUNTS.
 local function assert_types()
   return redis.call('ZCARD', EXPIRY), redis.call('ZCARD', COUNTS)
 end
 
--- Fails with WRONGTYPE where the entry is not a string; else whether it has a value.
+-- Whether the entry has a value; fails with WRONGTYPE where it is not a string.
 local function has_value(key)
   return redis.call('STRLEN', value_of(key)) > 0
 end
 
-local function tally(field, by)
+local function add_stat(field, by)
   if by ~= 0 then redis.call('HINCRBY', STATS, field, integer(by)) end
 end
 
--- Entries that are written or go, to be told to those who hold copies and cannot track them.
+-- Keys that this call wrote or removed, to be published to near caches that the server does not notify.
 local written = {}
 
-local function tell(now)
-  if #written > 0 and ANNOUNCE and tonumber(ANNOUNCE) > now then
-    -- Not for every user: what was written stands all the same, and who listens holds it no longer than its ttl.
-    redis.pcall('PUBLISH', ROOM .. ':written', cjson.encode(written))
+local function publish_writes(now)
+  if #written > 0 and ANNOUNCE_UNTIL and tonumber(ANNOUNCE_UNTIL) > now then
+    -- Publishing may be forbidden to this user. The write stands: a near cache keeps an entry for its ttl at most.
+    redis.pcall('PUBLISH', PREFIX .. ':written', cjson.encode(written))
   end
 end
 
@@ -73,7 +73,7 @@ local function set_size(key, bytes)
   if not COUNTS_BYTES then return end
   local before = tonumber(redis.call('HGET', SIZES, key) or '0')
   if bytes > 0 then redis.call('HSET', SIZES, key, bytes) else redis.call('HDEL', SIZES, key) end
-  tally('bytes', bytes - before)
+  add_stat('bytes', bytes - before)
 end
 
 local function untag(key)
@@ -81,12 +81,12 @@ local function untag(key)
   if not tags then return end
   redis.call('HDEL', TAGGED, key)
   for _, tag in ipairs(cjson.decode(tags)) do
-    redis.pcall('SREM', members_of(tag), key) -- a set that is not ours holds none of our keys
+    redis.pcall('SREM', members_of(tag), key) -- a key of another type holds no tagged entries
   end
 end
 
--- Removes an entry from everywhere. Returns what it was: 'live', 'expired', 'lost' (its value was
--- gone before its time) or 'none'.
+-- Removes an entry and its rows. Returns its state: 'live', 'expired', 'lost' (its value had disappeared
+-- before its expiry) or 'none'.
 local function remove(key, now)
   local expiry = redis.call('ZSCORE', EXPIRY, key)
   untag(key)
@@ -101,8 +101,8 @@ local function remove(key, now)
   return had_value and 'live' or 'lost'
 end
 
--- Removes the rows of up to CHUNK entries whose time has come; returns how many.
-local function sweep(now)
+-- Removes up to CHUNK expired entries; returns how many.
+local function purge_expired(now)
   local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', '(' .. integer(now), 'LIMIT', 0, CHUNK)
   if #due == 0 then return 0 end
   for _, key in ipairs(due) do
@@ -112,6 +112,6 @@ local function sweep(now)
   end
   redis.call('ZREM', EXPIRY, unpack(due))
   redis.call('ZREM', COUNTS, unpack(due))
-  tally('expirations', #due)
+  add_stat('expirations', #due)
   return #due
 end

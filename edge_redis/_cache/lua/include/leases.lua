@@ -1,13 +1,13 @@
--- A lease says who computes a missing value: a string with a TTL, the holder's token. An empty one
--- is void: what its holder computes is out of date before it is stored. One that begins with ! is held by
--- nobody: it tells how computing failed. The epoch rises where entries
--- go that are not known one by one; that of tags matters to those alone who have some.
--- Needs: ROOM, STATS
+-- A lease names the caller that computes a missing value: a string with a TTL, the holder's token. An empty
+-- lease is void: the value being computed is outdated and will not be stored. A lease that begins with ! has
+-- no holder and keeps the error of the last computation. The epoch rises when entries are removed without
+-- their keys being known one by one; the epoch of tags concerns tagged values alone.
+-- Needs: PREFIX, STATS
 local function lease_of(key)
-  return ROOM .. ':lease:' .. key
+  return PREFIX .. ':lease:' .. key
 end
 
--- Whoever is computing this key must not store what comes of it.
+-- Makes a value of this key that is being computed now outdated.
 local function void_lease(key)
   redis.call('SET', lease_of(key), '', 'XX', 'KEEPTTL')
 end

@@ -1,11 +1,11 @@
 -- Remove a chunk of the entries that carry a tag.
--- KEYS[1] room  prefix  of every key of the shard (see keys.py)
--- ARGV[1] slot    the call's slot
--- ARGV[2] number  the call's number in its slot
--- ARGV[3] tag     name
--- Reply: two integers as text: live entries removed, and 1 where there are more entries
+-- KEYS[1] prefix     string   of every key of the shard (see keys.py)
+-- ARGV[1] client_id  string   of the call
+-- ARGV[2] sequence   integer  of the call
+-- ARGV[3] tag        string   name
+-- Reply: string: two integers: live entries removed, and 1 where there are more entries
 -- Invariant: an entry is in the set of each of its tags, and in no other
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency
@@ -19,13 +19,13 @@ assert_types()
 local removed = {live = 0, expired = 0, lost = 0, none = 0}
 for _, key in ipairs(redis.call('SRANDMEMBER', members, CHUNK)) do
   local was = remove(key, now)
-  redis.call('SREM', members, key) -- where the entry's own list of tags was lost
+  redis.call('SREM', members, key) -- where the entry's list of tags was lost
   removed[was] = removed[was] + 1
 end
-tally('expirations', removed.expired)
-tally('healed', removed.lost)
-tally('invalidated', 1) -- what is being computed now must not be stored
+add_stat('expirations', removed.expired)
+add_stat('repaired', removed.lost)
+add_stat('invalidated', 1) -- values being computed now must not be stored
 local reply = integer(removed.live) .. ' ' .. redis.call('EXISTS', members)
-tell(now)
+publish_writes(now)
 remember(REPEATS, now, ARGV[1], ARGV[2], reply)
 return reply

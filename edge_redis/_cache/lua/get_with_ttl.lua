@@ -1,6 +1,6 @@
--- Read entries with the time they have to live, for one who would keep them at hand.
+-- Read entries and their TTLs, for a near cache.
 -- KEYS[1..] values  string  entries
--- Reply: for each its raw value or false, and its milliseconds to live
+-- Reply: [any...]: for each entry its raw value or nil, and its TTL in ms
 -- Invariant: none, it only reads
 -- Repeat: idempotent
 local reply = {}

@@ -1,13 +1,14 @@
 -- Read an entry that was missed, or take the lease to compute it.
--- KEYS[1] room  prefix  of every key of the shard (see keys.py)
--- ARGV[1] key       entry key
--- ARGV[2] token     of the caller
--- ARGV[3] lease_ms  integer, how long the caller may take
--- ARGV[4] stale_ms  integer, an entry with less than this left to live is stale
--- ARGV[5] tagged    1 where the entry is to carry tags
--- Reply: raw value or false; 1 where the caller is to compute it; the epoch; how computing failed, or false
--- Invariant: one token at most holds the lease of a key
--- Repeat: idempotent: the lease is the token's already
+-- KEYS[1] prefix    string   of every key of the shard (see keys.py)
+-- ARGV[1] key       string   entry key
+-- ARGV[2] token     string   of the caller
+-- ARGV[3] lease_ms  integer  duration of the lease
+-- ARGV[4] stale_ms  integer  an entry with no more than this left to live is stale
+-- ARGV[5] has_tags  integer  1 where the entry will carry tags
+-- Reply: [string | nil, integer, string, string | nil]: raw value; 1 where the caller holds the lease; the
+--   epoch; the error of the last computation
+-- Invariant: at most one token holds the lease of a key
+-- Repeat: idempotent: the token holds the lease already
 -- include: index
 -- include: leases
 local key, token = ARGV[1], ARGV[2]

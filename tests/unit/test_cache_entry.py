@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_redis._cache.envelope import HEADER, created_ms, opened
+from edge_redis._cache.entry import HEADER_BYTES, created_ms, decode_entry
 from edge_redis._core import codec
 from edge_redis.errors import CorruptDataError
 
@@ -10,8 +10,8 @@ HEAD = b"00000000421700000000123"
 
 
 def test_what_a_script_writes_is_read() -> None:
-    assert len(HEAD) == HEADER
-    assert opened(HEAD + codec.encode([1])) == (42, [1], None)
+    assert len(HEAD) == HEADER_BYTES
+    assert decode_entry(HEAD + codec.encode([1])) == (42, [1], None)
     assert created_ms(HEAD + codec.encode([1])) == 1_700_000_000_123
 
 
@@ -31,4 +31,4 @@ def test_what_a_script_writes_is_read() -> None:
 )
 def test_anything_else_is_corrupt(raw: bytes) -> None:
     with pytest.raises(CorruptDataError):
-        opened(raw)
+        decode_entry(raw)

@@ -1,9 +1,9 @@
 -- Read entries and count the accesses in the same step (exact mode).
--- KEYS[1] room  prefix  of every key of the shard (see keys.py)
--- ARGV[1] slot    the call's slot
--- ARGV[2] number  the call's number in its slot
--- ARGV[3..] keys  entry keys
--- Reply: list of raw values, false where there is none
+-- KEYS[1] prefix     string   of every key of the shard (see keys.py)
+-- ARGV[1] client_id  string   of the call
+-- ARGV[2] sequence   integer  of the call
+-- ARGV[3..] keys     string   entry keys
+-- Reply: [string | nil...]: raw values
 -- Invariant: no entry in the index without its value, and no value without its rows
 -- Layout: unchecked, since the caller only reads
 -- Repeat: remembered: a second run reads again and counts nothing
@@ -21,7 +21,7 @@ for at = 3, #ARGV do
 end
 if recall(REPEATS, now, ARGV[1], ARGV[2]) then return values end
 
-local hits, expired, healed = 0, 0, 0
+local hits, expired, repaired = 0, 0, 0
 for at = 3, #ARGV do
   local key = ARGV[at]
   local score = tonumber(redis.call('ZSCORE', COUNTS, key))
@@ -29,15 +29,15 @@ for at = 3, #ARGV do
   if values[at - 2] and score then
     redis.call('ZADD', COUNTS, integer(score_after(score, 1)), key)
   elseif values[at - 2] and redis.call('ZSCORE', EXPIRY, key) then
-    adopt(key)
+    restore_count(key)
   elseif values[at - 2] or score then
     local was = remove(key, now)
-    if was == 'expired' then expired = expired + 1 else healed = healed + 1 end
+    if was == 'expired' then expired = expired + 1 else repaired = repaired + 1 end
   end
 end
-tally('hits', hits)
-tally('misses', #ARGV - 2 - hits)
-tally('expirations', expired)
-tally('healed', healed)
+add_stat('hits', hits)
+add_stat('misses', #ARGV - 2 - hits)
+add_stat('expirations', expired)
+add_stat('repaired', repaired)
 remember(REPEATS, now, ARGV[1], ARGV[2], '')
 return values

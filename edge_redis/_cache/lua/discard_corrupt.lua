@@ -1,14 +1,14 @@
 -- Remove an entry whose bytes do not decode, if it is still the one that was read.
--- KEYS[1] room  prefix  of every key of the shard (see keys.py)
--- ARGV[1] slot      the call's slot
--- ARGV[2] number    the call's number in its slot
--- ARGV[3] key       entry key
--- ARGV[4] length    integer, bytes that were read
--- ARGV[5] head      the first of these bytes
--- ARGV[6] counted   integer, 1 where the read has been counted as a hit, which it was not
--- Reply: integer, 1
+-- KEYS[1] prefix     string   of every key of the shard (see keys.py)
+-- ARGV[1] client_id  string   of the call
+-- ARGV[2] sequence   integer  of the call
+-- ARGV[3] key        string   entry key
+-- ARGV[4] length     integer  of the bytes that were read
+-- ARGV[5] head       string   the first of these bytes
+-- ARGV[6] counted    integer  1 where the read was counted as a hit
+-- Reply: integer: 1
 -- Invariant: no entry in the index without its value
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency
@@ -24,10 +24,10 @@ local same = redis.call('STRLEN', value_of(key)) == length
 if same then
   remove(key, now)
   redis.call('DEL', value_of(key)) -- an empty string is a value, too
-  tally('undecodable', 1)
+  add_stat('corrupt', 1)
 end
-tally('hits', -tonumber(ARGV[6]))
-tally('misses', tonumber(ARGV[6]))
-tell(now)
+add_stat('hits', -tonumber(ARGV[6]))
+add_stat('misses', tonumber(ARGV[6]))
+publish_writes(now)
 remember(REPEATS, now, ARGV[1], ARGV[2], '1')
 return 1

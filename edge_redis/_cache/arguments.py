@@ -1,0 +1,55 @@
+"""Checks of the arguments that the methods of a cache take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Final
+
+from edge_redis._core import validation
+
+MAX_TTL_SECONDS: Final = 100 * 366 * 86_400
+"""A hundred years."""
+
+MAX_TAGS: Final = 64
+"""Tags of one entry."""
+
+_MIN_TTL_SECONDS: Final = 0.001
+
+
+def ttl_ms(name: str, ttl: object) -> int:
+    """Return a time to live in seconds as whole milliseconds."""
+    seconds = validation.positive(name, ttl)
+    if seconds < _MIN_TTL_SECONDS:
+        raise validation.value_error(name, ttl, "must be at least a millisecond (0.001)")
+    if seconds > MAX_TTL_SECONDS:
+        raise validation.value_error(name, ttl, f"must be at most {MAX_TTL_SECONDS} seconds (a hundred years)")
+    return round(seconds * 1000)
+
+
+def optional_ttl_ms(name: str, ttl: object) -> int:
+    """Return a time to live in seconds as whole milliseconds, 0 for None."""
+    return 0 if ttl is None else ttl_ms(name, ttl)
+
+
+def unique_keys(keys: object) -> list[str]:
+    """Return the distinct keys of an iterable, in their order."""
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
+        raise validation.type_error("keys", keys, "an iterable of str")
+    return list(dict.fromkeys(validation.identifier("key", key) for key in keys))
+
+
+def unique_tags(tags: object) -> tuple[str, ...]:
+    """Return the distinct tags of an iterable, in their order."""
+    if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+        raise validation.type_error("tags", tags, "an iterable of str")
+    names = tuple(dict.fromkeys(validation.identifier("tag", tag) for tag in tags))
+    if len(names) > MAX_TAGS:
+        raise validation.value_error("tags", names, f"must be at most {MAX_TAGS}")
+    return names
+
+
+def pack_tags(tags: object) -> str:
+    """Return an iterable of tags as a JSON array, the empty string for no tags."""
+    names = unique_tags(tags)
+    return json.dumps(names) if names else ""

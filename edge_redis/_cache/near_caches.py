@@ -1,0 +1,29 @@
+"""All near caches that a process has of one cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from weakref import ReferenceType, ref
+
+from edge_redis._cache.near import Near
+
+
+class NearCaches:
+    """The near caches of one namespace in this process. A write by this process invalidates all of them."""
+
+    def __init__(self, new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._mutex = new_mutex()
+        self._members: tuple[ReferenceType[Near], ...] = ()
+
+    def add(self, near: Near) -> None:
+        """Add a near cache, for as long as it is referenced elsewhere."""
+        with self._mutex:
+            self._members = (*(member for member in self._members if member() is not None), ref(near))
+
+    def invalidate(self, keys: Iterable[str] | None) -> None:
+        """Drop the entries of ``keys`` in all of them; all entries where None."""
+        for member in self._members:
+            near = member()
+            if near is not None:
+                near.invalidate(keys)

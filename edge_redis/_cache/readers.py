@@ -1,0 +1,133 @@
+"""Reads that count accesses, in three ways.
+
+| reader      | used                  | a read costs                    | accesses are                   |
+|-------------|-----------------------|---------------------------------|--------------------------------|
+| PlainReader | by default            | a GET                           | buffered in the process        |
+| NearReader  | with near_cache       | nothing, or GET and PTTL        | buffered in the process        |
+| ExactReader | with flush_every=1    | a script                        | counted in the step that reads |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple, Protocol
+
+from edge_redis._cache.accesses import Accesses
+from edge_redis._cache.corrupt import CorruptEntries
+from edge_redis._cache.entry import decode_entry
+from edge_redis._cache.near_entry import MISSING
+from edge_redis._cache.scripts import Scripts, chunks, run_chunks, run_together
+from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.operation import Operation, command, identity
+from edge_redis.errors import CorruptDataError
+
+_MGET_CHUNK: Final = 500
+
+
+class FoundEntry(NamedTuple):
+    """An entry that was read: its value, its TTL in seconds, and the cost of computing it in ms."""
+
+    value: Any
+    ttl: float
+    cost_ms: int | None
+
+
+class Reader(Protocol):
+    """Reads entries of one shard and counts the accesses."""
+
+    async def get(self, key: str, default: Any) -> Any:
+        """Return the value of ``key``, or ``default``."""
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values of those ``keys`` that are found."""
+
+    async def get_with_ttl(self, key: str) -> FoundEntry | None:
+        """Return the entry ``key`` with its TTL, or None."""
+
+
+class PlainReader:
+    """Reads by GET and MGET."""
+
+    def __init__(self, scripts: Scripts, accesses: Accesses, corrupt: CorruptEntries) -> None:
+        self._scripts = scripts
+        self._values = scripts.keys.values
+        self._accesses = accesses
+        self._corrupt = corrupt
+
+    async def get(self, key: str, default: Any) -> Any:
+        """Return the value of ``key``, or ``default``."""
+        raw: bytes | None = await Operation(("GET", self._values + key), identity)
+        value, generation = default, None
+        if raw is not None:
+            try:
+                generation, value, _ = decode_entry(raw)
+            except CorruptDataError:
+                await self._corrupt.discard(key, raw)
+        accesses = self._accesses.buffer.accesses
+        accesses.append((key, generation))
+        if len(accesses) >= self._accesses.flush_every:
+            await self._accesses.flush_quietly()
+        return value
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values of those ``keys`` that are found."""
+        names = [self._values + key for key in keys]
+        replies = await run_together([command(list, "MGET", *chunk) for chunk in chunks(names, _MGET_CHUNK)])
+        accesses = self._accesses.buffer.accesses
+        values = {}
+        for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
+            generation = None
+            if raw is not None:
+                try:
+                    generation, values[key], _ = decode_entry(raw)
+                except CorruptDataError:
+                    await self._corrupt.discard(key, raw)
+            accesses.append((key, generation))
+        if len(accesses) >= self._accesses.flush_every:
+            await self._accesses.flush_quietly()
+        return values
+
+    async def get_with_ttl(self, key: str) -> FoundEntry | None:
+        """Return the entry ``key`` with its TTL, or None."""
+        [stored] = await self._scripts.get_with_ttl([key])
+        decoded = await self._corrupt.decode(key, stored.raw)
+        accesses = self._accesses.buffer.accesses
+        accesses.append((key, None if decoded is None else decoded[0]))
+        if len(accesses) >= self._accesses.flush_every:
+            await self._accesses.flush_quietly()
+        return None if decoded is None else FoundEntry(decoded[1], stored.ttl_ms / 1000, decoded[2])
+
+
+class ExactReader:
+    """Reads by a script that counts each access in Redis at once."""
+
+    def __init__(self, scripts: Scripts, idempotency: IdempotencyKeys, corrupt: CorruptEntries) -> None:
+        self._scripts = scripts
+        self._idempotency = idempotency
+        self._corrupt = corrupt
+
+    async def get(self, key: str, default: Any) -> Any:
+        """Return the value of ``key``, or ``default``."""
+        return (await self.get_many([key])).get(key, default)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values of those ``keys`` that are found."""
+        replies = await run_chunks(keys, self._scripts.get_counted, self._idempotency)
+        found = {}
+        for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
+            if raw is None:
+                continue
+            try:
+                found[key] = decode_entry(raw)[1]
+            except CorruptDataError:
+                await self._corrupt.discard(key, raw, was_counted=True)
+        return found
+
+    async def get_with_ttl(self, key: str) -> FoundEntry | None:
+        """Return the entry ``key`` with its TTL, or None."""
+        if await self.get(key, MISSING) is MISSING:
+            return None
+        [stored] = await self._scripts.get_with_ttl([key])
+        decoded = await self._corrupt.decode(key, stored.raw)
+        return None if decoded is None else FoundEntry(decoded[1], stored.ttl_ms / 1000, decoded[2])

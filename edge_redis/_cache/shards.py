@@ -1,0 +1,127 @@
+"""The shards of a cache: each a part whose keys share one slot, and the key decides which one holds it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from zlib import crc32
+
+from edge_redis._cache.access_buffer import AccessBuffer
+from edge_redis._cache.accesses import Accesses
+from edge_redis._cache.computation import Computation
+from edge_redis._cache.config import CacheConfig
+from edge_redis._cache.corrupt import CorruptEntries
+from edge_redis._cache.inspector import Inspector
+from edge_redis._cache.keys import CacheKeys, shard_names
+from edge_redis._cache.near import Near
+from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.near_reader import NearReader
+from edge_redis._cache.readers import ExactReader, PlainReader, Reader
+from edge_redis._cache.scripts import Scripts
+from edge_redis._cache.writer import Writer
+from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.keys import namespace_name
+from edge_redis._core.operation import gather
+
+
+class ProcessState:
+    """The state that all caches of one namespace share within a process: access buffers and near caches."""
+
+    def __init__(
+        self,
+        buffer_of: Callable[[str], AccessBuffer] = lambda _prefix: AccessBuffer(),
+        near_caches: NearCaches | None = None,
+    ) -> None:
+        self.buffer_of = buffer_of
+        """Returns the access buffer of a shard, named by the prefix of its keys."""
+        self.near_caches = NearCaches() if near_caches is None else near_caches
+
+
+class Shard:
+    """One shard: its scripts, and the objects that read, write and compute its entries."""
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        number: int,
+        scripts: Scripts,
+        config_scripts: Scripts,
+        state: ProcessState,
+        near: Near | None,
+        clock: Callable[[], float],
+    ) -> None:
+        idempotency = IdempotencyKeys()
+        corrupt = CorruptEntries(scripts, idempotency)
+        self.scripts = scripts
+        self.accesses = Accesses(scripts, state.buffer_of(scripts.keys.prefix), config.flush_every)
+        self.reader: Reader
+        if config.is_exact:
+            self.reader = ExactReader(scripts, idempotency, corrupt)
+        elif near is not None:
+            self.reader = NearReader(scripts, self.accesses, corrupt, near, clock)
+        else:
+            self.reader = PlainReader(scripts, self.accesses, corrupt)
+        self.inspector = Inspector(scripts, self.accesses, corrupt, near)
+        self.writer = Writer(
+            config,
+            config.shard_bounds(number),
+            scripts,
+            config_scripts,
+            self.accesses,
+            idempotency,
+            state.near_caches,
+        )
+        self.computation = Computation(scripts, self.reader, self.inspector, self.writer, near, clock)
+
+
+class Shards:
+    """All shards of the cache of one namespace.
+
+    A single shard stores the shared options in its own keys. Several store them in the config
+    shard, which is where a cache of a single shard would look.
+    """
+
+    def __init__(
+        self, namespace: str, config: CacheConfig, state: ProcessState, near: Near | None, clock: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self.state = state
+        self._config_scripts = Scripts(CacheKeys(namespace))
+        self.all = [
+            Shard(config, number, Scripts(CacheKeys(namespace, name)), self._config_scripts, state, near, clock)
+            for number, name in enumerate(shard_names(namespace_name(namespace), config.shards))
+        ]
+
+    def of(self, key: str) -> Shard:
+        """Return the shard of ``key``."""
+        shards = self.all
+        return shards[0] if len(shards) == 1 else shards[crc32(key.encode()) % len(shards)]
+
+    def split(self, keys: Iterable[str]) -> list[tuple[Shard, list[str]]]:
+        """Return the shards of ``keys``, each with its keys in their order."""
+        parts: defaultdict[Shard, list[str]] = defaultdict(list)
+        for key in keys:
+            parts[self.of(key)].append(key)
+        return list(parts.items())
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        """Remove these keys; the number of live entries among them."""
+        return sum(await gather([shard.writer.delete(part) for shard, part in self.split(keys)]))
+
+    async def clear(self) -> int:
+        """Remove every entry; the number of live ones."""
+        if len(self.all) == 1:
+            return await self.all[0].writer.clear()
+        await self._config_scripts.verify_config(self._config.fingerprint)
+        removed = sum(await gather([shard.writer.clear() for shard in self.all]))
+        await self._config_scripts.forget_config()
+        return removed
+
+    async def stats(self, fields: list[str]) -> list[int]:
+        """Return the numbers of live and expired entries of all shards, then these statistics."""
+        counts = await gather([shard.inspector.stats(fields) for shard in self.all])
+        return [sum(column) for column in zip(*counts, strict=True)]
+
+    async def flush(self) -> None:
+        """Deliver the accesses made so far by all caches of this process and namespace."""
+        await gather([shard.accesses.flush() for shard in self.all])
