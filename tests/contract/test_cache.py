@@ -179,7 +179,7 @@ def test_touch_extends_from_now_and_keeps_the_age(make: Maker) -> None:
 
 
 def test_an_entry_expires(make: Maker) -> None:
-    cache = make("EdgeCache", default_ttl=0.03)
+    cache = make("EdgeCache", default_ttl=0.5)
     cache.put("k", 1)
     assert cache.get("k") == 1
     eventually(lambda: cache.get("k") is None)
