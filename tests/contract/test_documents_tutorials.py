@@ -75,6 +75,11 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     made.end()
 
 
+def test_the_tests_of_the_web_application_pass(tmp_path: Path) -> None:
+    assert write_programs("web-application.md", tmp_path)
+    assert "3 passed" in Shop(tmp_path).run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "test_app.py")
+
+
 def test_the_tests_of_the_shop_chain_pass(shop: Shop) -> None:
     assert "3 passed" in shop.run("-m", "pytest", "-p", "no:cacheprovider", "test_till.py")
 
