@@ -80,16 +80,11 @@ class Leader(Component):
         self._mass_outage = MassOutage(keys, config)
         self._suspicion = Suspicion(keys, config, watch.suspicion_seconds, probe)
         self._flapping = FlappingWatch(keys, config, History(keys, config))
-        self.tick_seconds = watch.interval
         self.latest: WatchRound | None = None
 
     def after_fork(self) -> None:
         """Become another watch than the parent's."""
         self._lease.renew_identity()
-
-    async def tick(self) -> WatchRound:
-        """Do a round."""
-        return await self.run_once()
 
     async def closing(self) -> None:
         """Release the lease, so that another watch takes it at once; with the server away, it runs out by itself."""

@@ -44,16 +44,11 @@ class Relay(Component):
         self._holder = secrets.token_hex(8)
         self._is_released = False
         self._is_busy = False
-        self.tick_seconds = config.interval_seconds
 
     def after_fork(self) -> None:
         """Become another relay than the parent's."""
         self._holder = secrets.token_hex(8)
         self._is_busy = False
-
-    async def tick(self) -> int:
-        """Do a round."""
-        return await self.run_once()
 
     async def closing(self) -> None:
         """Release the lease, so that the next relay of this name continues at once."""

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from types import CoroutineType, TracebackType
-from typing import Generic, NoReturn, Protocol, Self, TypeVar
+from typing import Final, Generic, NoReturn, Protocol, Self, TypeVar
 
 from edge_redis._core.component import Component
 from edge_redis._io import shutdown
 from edge_redis._io.asyncio_runner import AsyncRunner, run_once_in_a_new_loop
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.clients import AsyncClient, BlockingClient
+from edge_redis._io.loop import AsyncLoop, BlockingLoop
 from edge_redis._io.ticker import TaskTicker, ThreadTicker
 from edge_redis.errors import ServiceClosedError
 
 C = TypeVar("C", bound=Component)
 T = TypeVar("T")
+
+_LAST_ROUND_SECONDS: Final = 2.0
+"""How long the end of the process waits for a round of work that is under way."""
 
 
 class Background(Protocol):
@@ -44,8 +48,10 @@ class _BlockingEngine:
         self.dropped = False
         self.is_running = False
         """Whether the service is open and its background work was started: all that a fast path has to check."""
-        self.buffers = component.tick_seconds is not None
-        ticker = None if component.tick_seconds is None else ThreadTicker(component.tick_seconds, self._tick)
+        self.loop: BlockingLoop | None = None
+        seconds = component.tick_seconds
+        self.buffers = seconds is not None
+        ticker = None if seconds is None else ThreadTicker(seconds, self._tick)
         self.background = [each for each in (ticker, listener) if each is not None]
         component.mutex = shutdown.new_mutex()
 
@@ -64,23 +70,23 @@ class _BlockingEngine:
         self.background.clear()  # these refer back to the engine: the cycle would keep the client's socket open
 
     def at_exit(self) -> None:
-        """Flush at the end of the process."""
-        self.end()
+        """Flush at the end of the process; without, where a round of work does not end in time."""
+        if self.loop is None or self.loop.end(_LAST_ROUND_SECONDS):
+            self.end()
 
     def after_fork(self) -> None:
         """Reset state in a forked child."""
         self.is_running = False
         self.component.mutex = shutdown.new_mutex()
         self.component.after_fork()
+        if self.loop is not None:
+            self.loop.after_fork()
         for each in self.background:
             each.after_fork()
 
 
 class BlockingService(Generic[C]):
     """A component on a blocking client. Safe to use from many threads."""
-
-    _starts_at_first_use = True
-    """Whether background work starts with the first call. False for services that have ``start()``."""
 
     def __init__(self, client: BlockingClient, component: C, listener: Background | None = None) -> None:
         self._runner = BlockingRunner(client)
@@ -102,10 +108,9 @@ class BlockingService(Generic[C]):
 
     def _use(self) -> None:
         self._require_open()
-        if self._starts_at_first_use:
-            self._start_background()
-            self._engine.is_running = True
-            self._require_open()  # another thread may have closed it meanwhile
+        self._start_background()
+        self._engine.is_running = True
+        self._require_open()  # another thread may have closed it meanwhile
 
     def _require_open(self) -> None:
         if self._closed:
@@ -146,8 +151,10 @@ class _AsyncEngine:
         self.runner = runner
         self.component = component
         self.dropped = False
-        self.buffers = component.tick_seconds is not None
-        ticker = None if component.tick_seconds is None else TaskTicker(component.tick_seconds, self._tick)
+        self.loop: AsyncLoop | None = None
+        seconds = component.tick_seconds
+        self.buffers = seconds is not None
+        ticker = None if seconds is None else TaskTicker(seconds, self._tick)
         self.background = [each for each in (ticker, listener) if each is not None]
 
     async def _tick(self) -> None:
@@ -170,15 +177,14 @@ class _AsyncEngine:
     def after_fork(self) -> None:
         """Reset state in a forked child."""
         self.component.after_fork()
+        if self.loop is not None:
+            self.loop.after_fork()
         for each in self.background:
             each.after_fork()
 
 
 class AsyncService(Generic[C]):
     """A component on an asyncio client. Safe to use from many tasks of one loop."""
-
-    _starts_at_first_use = True
-    """Whether background work starts with the first call. False for services that have ``start()``."""
 
     def __init__(self, client: AsyncClient, component: C, listener: Background | None = None) -> None:
         self._runner = AsyncRunner(client)
@@ -199,8 +205,7 @@ class AsyncService(Generic[C]):
 
     def _use(self) -> None:
         self._require_open()
-        if self._starts_at_first_use:
-            self._start_background()
+        self._start_background()
 
     def _require_open(self) -> None:
         if self._closed:

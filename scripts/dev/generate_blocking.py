@@ -39,7 +39,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\baclose\b", "close"),
     (r"\bAsyncTrack\b", "Track"),
-    (r"\bAsync(Client|Service|Loop|Probe)\b", r"Blocking\1"),
+    (r"\bAsync(Client|Service|LoopService|Probe)\b", r"Blocking\1"),
     (r"\bTaskListener\b", "ThreadListener"),
     (r"\bconnect_async\b", "connect"),
     (r"\basync_sink\b", "blocking_sink"),

@@ -8,13 +8,14 @@ from typing import Self, cast
 from edge_redis._health.config import RelayConfig
 from edge_redis._health.relay import Relay
 from edge_redis._io.clients import AsyncClient
+from edge_redis._io.lifecycle import AsyncLoopService
+from edge_redis._io.loop import every
 from edge_redis._io.probes import async_sink
-from edge_redis._io.service import AsyncService
 from edge_redis.models import Transition
 from edge_redis.types import RelayStats
 
 
-class TransitionRelay(AsyncService[Relay]):
+class TransitionRelay(AsyncLoopService[Relay]):
     """Delivers each transition of a namespace to ``sink``, in order and at least once, from its first round on.
 
     Any number of relays of one name share the work: one delivers, the others stand by. The position is kept in
@@ -37,8 +38,6 @@ class TransitionRelay(AsyncService[Relay]):
 
     """
 
-    _starts_at_first_use = False
-
     def __init__(
         self,
         client: AsyncClient,
@@ -60,7 +59,8 @@ class TransitionRelay(AsyncService[Relay]):
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
         )
-        super().__init__(client, Relay(async_sink(sink), config, namespace=namespace))
+        component = Relay(async_sink(sink), config, namespace=namespace)
+        super().__init__(client, component, every(config.interval_seconds))
 
     async def run_once(self) -> int:
         """Deliver what is due, where this relay holds the lease; return how many were delivered."""
@@ -71,7 +71,9 @@ class TransitionRelay(AsyncService[Relay]):
         return cast("RelayStats", await self._run(self._component.stats()))
 
     async def start(self) -> Self:
-        """Deliver in the background from now on; the first relay of a name delivers what comes after this call."""
+        """Deliver in the background from now on, also where nobody keeps this object.
+
+        The first relay of a name delivers what comes after this call.
+        """
         await self._run(self._component.take())
-        self._start_background()
-        return self
+        return await super().start()

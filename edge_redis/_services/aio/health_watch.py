@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Self
 
 from edge_redis._core import validation
 from edge_redis._health.config import HealthConfig, WatchConfig
 from edge_redis._health.flapping import FlapThresholds
 from edge_redis._health.leader import Leader
 from edge_redis._io.clients import AsyncClient
+from edge_redis._io.lifecycle import AsyncLoopService
+from edge_redis._io.loop import every
 from edge_redis._io.probes import AsyncProbe
-from edge_redis._io.service import AsyncService
 from edge_redis.models import WatchRound
 from edge_redis.types import Detector
 
 
-class HealthWatch(AsyncService[Leader]):
+class HealthWatch(AsyncLoopService[Leader]):
     """Checks every registered node, round after round, while it leads its namespace.
 
     Any number may run: one leads by a lease, the others stand by and take over. Rounds run in the background
@@ -48,8 +48,6 @@ class HealthWatch(AsyncService[Leader]):
             ``edge_redis.aio`` takes, in tasks), and should return within seconds.
 
     """
-
-    _starts_at_first_use = False
 
     def __init__(
         self,
@@ -84,13 +82,8 @@ class HealthWatch(AsyncService[Leader]):
             suspicion_seconds=suspicion_seconds,
         )
         probe = None if confirm is None else AsyncProbe(validation.function("confirm", confirm))
-        super().__init__(client, Leader(config, watch, namespace=namespace, probe=probe))
-
-    def start(self) -> Self:
-        """Do rounds in the background from now on, the first after an interval."""
-        self._require_open()
-        self._start_background()
-        return self
+        component = Leader(config, watch, namespace=namespace, probe=probe)
+        super().__init__(client, component, every(watch.interval))
 
     async def run_once(self) -> WatchRound:
         """Take or keep the lead and check every registered node, or stand by where another watch leads."""

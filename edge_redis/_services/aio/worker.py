@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from edge_redis._io.clients import AsyncClient
-from edge_redis._io.loop import AsyncLoop
-from edge_redis._io.service import AsyncService
+from edge_redis._io.lifecycle import AsyncLoopService
+from edge_redis._io.loop import WORKER_INTERVAL
 from edge_redis._services.aio.cloud import RedisCloudStore
 from edge_redis._services.components import consumer_name
 from edge_redis._sync.signing import Keys
@@ -16,7 +16,7 @@ from edge_redis._sync.worker import Worker
 from edge_redis.types import DeadLetter, WorkerLag, WorkerStatus
 
 
-class CloudWorker(AsyncService[Worker]):
+class CloudWorker(AsyncLoopService[Worker]):
     """Carries changes between an edge and the cloud, both ways. Any number share the work.
 
     Args:
@@ -63,8 +63,7 @@ class CloudWorker(AsyncService[Worker]):
             max_deliveries=max_deliveries,
             keys=keys,
         )
-        super().__init__(edge_client, component)
-        self._loop = AsyncLoop(self.run_once)
+        super().__init__(edge_client, component, WORKER_INTERVAL)
 
     async def run_once(self) -> int:
         """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
@@ -122,17 +121,8 @@ class CloudWorker(AsyncService[Worker]):
         """
         return await self._run(self._component.collect(deleted_seconds))
 
-    async def run(self) -> None:
-        """Carry changes until ``stop`` or, in the main thread, SIGTERM or SIGINT. The round under way is finished."""
-        await self._loop.run()
-
-    def stop(self) -> None:
-        """Let ``run`` return after the round under way; it does not run again."""
-        self._loop.stop()
-
     async def close(self) -> None:
-        """Stop, let the round under way end, and close the store where this worker made it. The clients stay open."""
-        await self._loop.end()
+        """Stop, wait for the round under way, and close the store where this worker made it. The clients stay open."""
         await super().close()
         if self._own_store is not None:
             await self._own_store.close()

@@ -9,13 +9,14 @@ from typing import Self, cast
 from edge_redis._health.config import RelayConfig
 from edge_redis._health.relay import Relay
 from edge_redis._io.clients import BlockingClient
+from edge_redis._io.lifecycle import BlockingLoopService
+from edge_redis._io.loop import every
 from edge_redis._io.probes import blocking_sink
-from edge_redis._io.service import BlockingService
 from edge_redis.models import Transition
 from edge_redis.types import RelayStats
 
 
-class TransitionRelay(BlockingService[Relay]):
+class TransitionRelay(BlockingLoopService[Relay]):
     """Delivers each transition of a namespace to ``sink``, in order and at least once, from its first round on.
 
     Any number of relays of one name share the work: one delivers, the others stand by. The position is kept in
@@ -38,8 +39,6 @@ class TransitionRelay(BlockingService[Relay]):
 
     """
 
-    _starts_at_first_use = False
-
     def __init__(
         self,
         client: BlockingClient,
@@ -61,7 +60,8 @@ class TransitionRelay(BlockingService[Relay]):
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
         )
-        super().__init__(client, Relay(blocking_sink(sink), config, namespace=namespace))
+        component = Relay(blocking_sink(sink), config, namespace=namespace)
+        super().__init__(client, component, every(config.interval_seconds))
 
     def run_once(self) -> int:
         """Deliver what is due, where this relay holds the lease; return how many were delivered."""
@@ -72,7 +72,9 @@ class TransitionRelay(BlockingService[Relay]):
         return cast("RelayStats", self._run(self._component.stats()))
 
     def start(self) -> Self:
-        """Deliver in the background from now on; the first relay of a name delivers what comes after this call."""
+        """Deliver in the background from now on, also where nobody keeps this object.
+
+        The first relay of a name delivers what comes after this call.
+        """
         self._run(self._component.take())
-        self._start_background()
-        return self
+        return super().start()

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import cast
 
 from edge_redis._io.clients import BlockingClient
-from edge_redis._io.loop import BlockingLoop
-from edge_redis._io.service import BlockingService
+from edge_redis._io.lifecycle import BlockingLoopService
+from edge_redis._io.loop import WORKER_INTERVAL
 from edge_redis._services.blocking.cloud import RedisCloudStore
 from edge_redis._services.components import consumer_name
 from edge_redis._sync.signing import Keys
@@ -17,7 +17,7 @@ from edge_redis._sync.worker import Worker
 from edge_redis.types import DeadLetter, WorkerLag, WorkerStatus
 
 
-class CloudWorker(BlockingService[Worker]):
+class CloudWorker(BlockingLoopService[Worker]):
     """Carries changes between an edge and the cloud, both ways. Any number share the work.
 
     Args:
@@ -64,8 +64,7 @@ class CloudWorker(BlockingService[Worker]):
             max_deliveries=max_deliveries,
             keys=keys,
         )
-        super().__init__(edge_client, component)
-        self._loop = BlockingLoop(self.run_once)
+        super().__init__(edge_client, component, WORKER_INTERVAL)
 
     def run_once(self) -> int:
         """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
@@ -123,17 +122,8 @@ class CloudWorker(BlockingService[Worker]):
         """
         return self._run(self._component.collect(deleted_seconds))
 
-    def run(self) -> None:
-        """Carry changes until ``stop`` or, in the main thread, SIGTERM or SIGINT. The round under way is finished."""
-        self._loop.run()
-
-    def stop(self) -> None:
-        """Let ``run`` return after the round under way; it does not run again."""
-        self._loop.stop()
-
     def close(self) -> None:
-        """Stop, let the round under way end, and close the store where this worker made it. The clients stay open."""
-        self._loop.end()
+        """Stop, wait for the round under way, and close the store where this worker made it. The clients stay open."""
         super().close()
         if self._own_store is not None:
             self._own_store.close()
