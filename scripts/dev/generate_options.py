@@ -153,7 +153,7 @@ def rows(owner: str, target: Callable[..., Any]) -> Iterator[str]:
         if parameter.kind is parameter.VAR_KEYWORD:
             default = "none"
         cells = (f"`{name}`", f"`{kind}`", default, unit_of(owner, name, kind), sentence(described[name]))
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        yield "| " + " | ".join(cell.replace(" | ", " or ") for cell in cells) + " |"
 
 
 def type_text(target: Callable[..., Any], annotation: object) -> str:

@@ -22,7 +22,7 @@ REMEDY = "run scripts/dev/generate_options.py"
 
 _TABLE = re.compile(r"^### (\S+)\n\n((?:\|.*\n)+)", re.MULTILINE)
 _ROW = re.compile(r"^\| `(\w+)` \| `(.*?)` \| (.*?) \| (.*?) \| (.+?) \|$", re.MULTILINE)
-_CELLS = {name: _ROW.findall(table.replace("\\|", "/")) for name, table in _TABLE.findall(PAGE.read_text())}
+_CELLS = {name: _ROW.findall(table) for name, table in _TABLE.findall(PAGE.read_text())}
 
 _ELSEWHERE: dict[str, Callable[..., Any]] = {
     "EdgeCollector": EdgeCollector,
@@ -54,7 +54,7 @@ def _type_text(name: str, annotation: Any) -> str:
 
 
 def _names(text: str) -> list[str]:
-    return re.findall(r"\w+", text)
+    return [word for word in re.findall(r"\w+", text) if word != "or"]
 
 
 def _ways_to_write(default: Any) -> set[str]:
