@@ -22,6 +22,7 @@ EdgeRedisError
     │   ├── StoreLoadingError       still loading its data set; nothing was written
     │   ├── StoreOutOfMemoryError   maxmemory reached; nothing was written
     │   └── EmbeddedServerError     an embedded server did not start or stop
+    ├── ConnectionPoolFullError     no connection of the client became free in time; nothing was sent
     ├── StoreRefusedError           authentication or ACL said no; nothing was written
     ├── LayoutVersionError          the keys were written by a release with another layout; nothing was written
     ├── WrongKeyTypeError           a key of ours holds another kind of value
@@ -118,6 +119,10 @@ class StoreOutOfMemoryError(StoreUnavailableError):
 
 class EmbeddedServerError(StoreUnavailableError):
     """An embedded server did not start, or ended by itself."""
+
+
+class ConnectionPoolFullError(StoreError):
+    """No connection of the client's pool became free in time. Nothing was sent; the server may be healthy."""
 
 
 class StoreRefusedError(StoreError):

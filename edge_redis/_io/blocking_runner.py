@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from redis import exceptions as redis_errors
 
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
+from edge_redis._io.calls import find_calls
 from edge_redis._io.clients import BlockingClient, check_blocking_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
@@ -29,7 +30,8 @@ class BlockingRunner:
     def __init__(self, client: BlockingClient) -> None:
         check_blocking_client(client)
         self.client = client
-        self._has_pipelines = not is_cluster(client)  # a cluster pipeline refuses EVALSHA
+        self._is_cluster = is_cluster(client)
+        self._calls = find_calls(client)
         self._layouts = LayoutChecks()
 
     def run(self, awaitable: Awaitable[T]) -> T:
@@ -94,37 +96,31 @@ class BlockingRunner:
                 self._layouts.add(tag)
 
     def _send(self, operation: Operation[Any]) -> Any:
-        execute: Any = self.client.execute_command
+        send = self._calls.send
         try:
-            return execute(*operation.args)
+            return send(operation.args)
         except redis_errors.NoScriptError:  # the server may have lost its data, too
             self._layouts.clear()
             self._check_layouts([operation])
-            return execute(*args_with_source(operation))
+            return send(args_with_source(operation))
 
     def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
         self._check_layouts(operations)
-        if not self._has_pipelines:
+        if self._is_cluster:
             return decode_batch(batch, self._send_by_tag(operations))
         try:
-            replies = self._pipeline([operation.args for operation in operations])
+            replies = self._calls.send_many([operation.args for operation in operations])
             resends = find_resends(batch, replies)
             if resends:
                 self._layouts.clear()
                 self._check_layouts([operations[place] for place in resends])
-                again = self._pipeline([args_with_source(operations[place]) for place in resends])
+                again = self._calls.send_many([args_with_source(operations[place]) for place in resends])
                 for place, reply in zip(resends, again, strict=True):
                     replies[place] = reply
         except LIBRARY_ERRORS as error:
             raise translate(error, f"batch of {len(operations)}") from error
         return decode_batch(batch, replies)
-
-    def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        with self.client.pipeline(transaction=False) as pipeline:
-            for args in commands:
-                pipeline.execute_command(*args)
-            return list(pipeline.execute(raise_on_error=False))
 
     def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         groups = group_by_tag(operations)

@@ -1,9 +1,10 @@
-"""Errors of the client library, as errors of this package.
+"""Translates errors of the client library to errors of this package.
 
 | what the server or the network did        | what is raised          | was it done?          |
 |-------------------------------------------|-------------------------|-----------------------|
 | refused, reset or lost the connection     | StoreUnavailableError   | unknown               |
 | no answer in time                         | StoreTimeoutError       | unknown               |
+| no connection of the client's pool free   | ConnectionPoolFullError | no                    |
 | READONLY, NOREPLICAS, MASTERDOWN, MISCONF | StoreReadOnlyError      | no                    |
 | LOADING, BUSY, TRYAGAIN, CLUSTERDOWN      | StoreLoadingError       | no                    |
 | OOM                                       | StoreOutOfMemoryError   | no                    |
@@ -58,12 +59,20 @@ LIBRARY_ERRORS: Final = (redis_errors.RedisError, redis_errors.RedisClusterExcep
 """What a runner catches. The cluster client's error is no RedisError."""
 
 
+def is_pool_full(error: BaseException) -> bool:
+    """Return whether the library's error says that a pool has no connection left."""
+    return isinstance(error, redis_errors.MaxConnectionsError) or (
+        isinstance(error, redis_errors.ConnectionError)
+        and str(error).startswith(("Too many connections", "No connection available"))
+    )
+
+
 def translate(error: BaseException, action: str) -> errors.StoreError:
-    """Return the error of ours that says what the library's ``error`` means for ``action``."""
+    """Return the error of this package for the library's ``error``, which ``action`` raised."""
     text = str(error) or type(error).__name__
     # An error inside a script carries its code first, or after the words "Error running script".
     first = text.split(" ", 1)[0].rstrip(":")
-    kind = CODES.get(first)
+    kind = errors.ConnectionPoolFullError if is_pool_full(error) else CODES.get(first)
     if kind is None:
         kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.StoreReplyError)
     return kind(f"{action}: {text}")

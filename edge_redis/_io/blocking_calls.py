@@ -1,0 +1,146 @@
+"""Sends commands on a blocking client, each on a connection that the call owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, Protocol, TypeVar
+
+import redis
+from redis import exceptions as redis_errors
+
+from edge_redis._io.call_pool import BorrowedPool, CallPool, Lease, find_call_pool
+from edge_redis._io.error_mapping import LIBRARY_ERRORS
+
+T = TypeVar("T")
+
+Args = tuple[Any, ...]
+
+
+class Calls(Protocol):
+    """How a runner sends commands."""
+
+    def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+
+    def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+
+
+class _FinalError(Exception):
+    """Carries an error past the library's retry, which would try it again."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def call_on(pool: CallPool | BorrowedPool, talk: Callable[[Any], T]) -> T:
+    """Call ``talk`` with a connection of its own, as often as the client's retry says."""
+    lease = Lease()
+
+    def attempt() -> T:
+        try:
+            return talk(lease.connection)
+        except redis_errors.AuthenticationError as error:  # a ConnectionError: the library would try it again
+            raise _FinalError(error) from error
+
+    try:
+        pool.open(lease)
+        connection = lease.connection
+        result: T = connection.retry.call_with_retry(attempt, lambda _: connection.disconnect())
+        lease.is_clean = True
+    except redis_errors.ResponseError:
+        lease.is_clean = True
+        raise
+    except _FinalError as final:
+        raise final.error from None
+    finally:
+        pool.close(lease)
+    return result
+
+
+class OwnedCalls:
+    """Calls on a ``redis.Redis`` with any pool."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._pool = find_call_pool(client.connection_pool)
+
+    def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+        client = self._client
+        if "execute_command" in vars(client):  # replaced since, as tests and tracers do
+            return client.execute_command(*args)
+
+        def talk(connection: Any) -> Any:
+            connection.send_command(*args)
+            return client.parse_response(connection, args[0])
+
+        return call_on(self._pool, talk)
+
+    def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+        client = self._client
+
+        def talk(connection: Any) -> list[Any]:
+            connection.send_packed_command(connection.pack_commands(commands))
+            return [_read(client, connection, args) for args in commands]
+
+        return call_on(self._pool, talk) if commands else []
+
+
+def _read(client: Any, connection: Any, args: Args) -> Any:
+    try:
+        return client.parse_response(connection, args[0])
+    except redis_errors.ResponseError as error:
+        return error
+
+
+class ClientCalls:
+    """Calls through the methods of a client whose class or object replaces those of redis-py."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+        try:
+            return self._client.execute_command(*args)
+        except LIBRARY_ERRORS:
+            raise
+        except BaseException:
+            self._close_idle()
+            raise
+
+    def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for args in commands:
+                    pipeline.execute_command(*args)
+                return list(pipeline.execute(raise_on_error=False))
+        except LIBRARY_ERRORS:
+            raise
+        except BaseException:
+            self._close_idle()
+            raise
+
+    def _close_idle(self) -> None:
+        """Close the pool's idle connections: the interrupted one is among them, with its reply unread."""
+        pool = getattr(self._client, "connection_pool", None)
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)
+
+
+def replaces_methods(client: Any) -> bool:
+    """Return whether ``client`` sends commands in a way of its own, as instrumented clients do."""
+    if "execute_command" in vars(client) or "pipeline" in vars(client) or not hasattr(client, "connection_pool"):
+        return True
+    methods = (type(client).execute_command, type(client).pipeline)
+    return not all(isinstance(method, FunctionType) and method.__module__ == "redis.client" for method in methods)
+
+
+def calls_of(client: redis.Redis) -> Calls:
+    """Return how to send commands on ``client``."""
+    return ClientCalls(client) if replaces_methods(client) else OwnedCalls(client)

@@ -1,0 +1,216 @@
+"""The connections of blocking calls: each call owns one from before it writes until its reply was read.
+
+redis-py gives a connection back to its pool with the reply unread where an exception arrives between
+writing and reading: KeyboardInterrupt, a soft time limit raised by a signal handler, a gevent Timeout.
+The next caller then reads another key's value. Here a connection goes back only as the last act of a
+call that read its reply. Interrupted anywhere, also in this module, the connection is closed or is
+referenced by nothing any more, and its place is free.
+
+No lock is taken: an exception can arrive on the line that would release it, and a forked child
+would inherit it locked. Each step that changes shared state is one call of a C function.
+
+The connections are like those of the client's own pool, which also bounds their number, but they
+are not taken from it: redis-py loses a place of its pool where it is interrupted in its own code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+from weakref import ref
+
+import redis
+from redis import exceptions as redis_errors
+from redis.sentinel import SentinelConnectionPool
+
+from edge_redis._io.error_mapping import is_pool_full
+from edge_redis.errors import ConnectionPoolFullError
+
+WAIT_SECONDS: Final = 10.0
+"""How long a call waits for a connection, unless the client's pool says otherwise."""
+
+_LOOK_SECONDS: Final = 0.05
+_ATTRIBUTE: Final = "_edge_redis_calls"
+_KNOWN_POOLS: Final = (redis.ConnectionPool, redis.BlockingConnectionPool, SentinelConnectionPool)
+
+
+class Lease:
+    """The right of one call to one connection. It ends at the latest when nothing refers to it any more."""
+
+    __slots__ = ("__weakref__", "connection", "is_clean", "place")
+
+    def __init__(self) -> None:
+        self.connection: Any = None
+        self.is_clean = False
+        """Whether nothing is left to be read on the connection."""
+        self.place: ref[Lease] | None = None
+
+
+class CallPool:
+    """The connections that the services of this process use for the calls of one client."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = ref(pool)
+        self._wait_seconds: float | None = getattr(pool, "timeout", WAIT_SECONDS)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._idle: list[Any] = []
+        self._leases: set[ref[Lease]] = set()
+        self._waiting: set[ref[Lease]] = set()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._pid = os.getpid()  # last: until then every thread of a forked child resets
+
+    @property
+    def in_use(self) -> int:
+        """How many calls have a connection now."""
+        return len(self._leases)
+
+    def open(self, lease: Lease) -> None:
+        """Give ``lease`` a connection that is ready to be written to; wait while all are in use.
+
+        Raises:
+            ConnectionPoolFullError: none became free in time.
+
+        """
+        if self._pid != os.getpid():
+            self._reset()
+        pool: Any = self._pool()
+        leases = self._leases
+        lease.place = place = ref(lease, leases.discard)
+        leases.add(place)
+        if len(leases) > pool.max_connections:
+            self._wait(lease, place, pool.max_connections)
+        try:
+            lease.connection = self._idle.pop()
+        except IndexError:
+            lease.connection = _make_connection(pool)
+        _prepare(lease.connection)
+
+    def _wait(self, lease: Lease, place: ref[Lease], limit: int) -> None:
+        leases, waiting = self._leases, self._waiting
+        seconds = self._wait_seconds
+        deadline = None if seconds is None else time.monotonic() + seconds
+        turn = ref(lease, waiting.discard)
+        try:
+            while len(leases) > limit:
+                leases.discard(place)
+                waiting.add(turn)
+                if deadline is not None and time.monotonic() > deadline:
+                    raise ConnectionPoolFullError(
+                        f"all {limit} connections of the client's pool were in use for {seconds} s;"
+                        " nothing was sent: raise max_connections, or make fewer calls at once"
+                    )
+                with contextlib.suppress(Empty):
+                    self._bell.get(timeout=_LOOK_SECONDS)
+                leases.add(place)
+        finally:
+            waiting.discard(turn)
+
+    def close(self, lease: Lease) -> None:
+        """Take the connection back where its reply was read, close it otherwise, and free the place."""
+        connection = lease.connection
+        if connection is not None:
+            if lease.is_clean and self._is_current(connection):
+                self._idle.append(connection)
+            else:
+                connection.disconnect()
+        if lease.place is not None:
+            self._leases.discard(lease.place)
+        if self._waiting:
+            self._bell.put(None)
+
+    def _is_current(self, connection: Any) -> bool:
+        """Return whether a connection may be used again: not of a parent process, nor of a former master."""
+        if connection.pid != os.getpid() or connection.should_reconnect():
+            return False
+        pool = self._pool()
+        if isinstance(pool, SentinelConnectionPool) and pool.is_master:
+            return bool(pool.master_address == (connection.host, connection.port))
+        return pool is not None
+
+    def disconnect(self, *_: Any, **__: Any) -> None:
+        """Close the connections that no call is using: the client is being closed."""
+        if self._pid != os.getpid():
+            return
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return
+            connection.disconnect()
+
+
+class _Closer:
+    """Stands among the connections of the client's pool, so that closing the client closes the idle ones here."""
+
+    pid = 0
+
+    def __init__(self, calls: CallPool) -> None:
+        self.disconnect = calls.disconnect
+
+    def __getattr__(self, _: str) -> Any:
+        return lambda *_, **__: None
+
+
+class BorrowedPool:
+    """A pool of a class that this package does not know: its own rules hold, also for its places."""
+
+    in_use = 0
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def open(self, lease: Lease) -> None:
+        """Give ``lease`` a connection of the pool; wait while it says that there are too many."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while lease.connection is None:
+            try:
+                lease.connection = self._pool.get_connection()
+            except redis_errors.ConnectionError as error:
+                if not is_pool_full(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_SECONDS)
+
+    def close(self, lease: Lease) -> None:
+        """Give the connection back, closed unless its reply was read."""
+        if lease.connection is not None:
+            if not lease.is_clean:
+                lease.connection.disconnect()
+            self._pool.release(lease.connection)
+
+
+def find_call_pool(pool: Any) -> CallPool | BorrowedPool:
+    """Return what the calls on a client with this pool take their connections from: one for all services."""
+    known = pool.__dict__.get(_ATTRIBUTE)
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+    if not any(getattr(pool, "get_connection", None) == each.get_connection.__get__(pool) for each in _KNOWN_POOLS):
+        return BorrowedPool(pool)
+    made: CallPool = pool.__dict__.setdefault(_ATTRIBUTE, CallPool(pool))
+    in_use = pool.__dict__.get("_in_use_connections")
+    if isinstance(in_use, set):
+        in_use.add(_Closer(made))
+    elif isinstance(connections := pool.__dict__.get("_connections"), list):
+        connections.append(_Closer(made))
+    return made
+
+
+def _make_connection(pool: Any) -> Any:
+    options = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith("maint_")}
+    return pool.connection_class(**options)
+
+
+def _prepare(connection: Any) -> None:
+    """Connect, or connect again where the server has closed the connection or something unread has come."""
+    connection.connect()
+    try:
+        is_fresh = not connection.can_read()
+    except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError):
+        is_fresh = False
+    if not is_fresh:
+        connection.disconnect()
+        connection.connect()

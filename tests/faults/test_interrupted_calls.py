@@ -1,0 +1,124 @@
+"""A call that is interrupted anywhere closes its connection: no later call returns another call's reply."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+import redis
+
+import edge_redis
+from edge_redis import EdgeCache, EdgeMetrics, EdgeNode, EdgeSynchronizer, HealthMonitor, InvocationRecord
+from edge_redis._io.call_pool import find_call_pool
+from support.servers import Backend
+
+CONNECTION_CODE = ("/edge_redis/_io/", "/redis/")
+
+
+class Interruption(BaseException):
+    """Raised as a signal handler would raise it: between any two lines."""
+
+
+def run_interrupted(call: Callable[[], object], at_line: int) -> bool:
+    """Run ``call`` and raise at the ``at_line``-th line of the connection code; return whether it came so far."""
+    lines = 0
+
+    def on_line(_frame: FrameType, event: str, _arg: object) -> Any:
+        nonlocal lines
+        if event == "line":
+            lines += 1
+            if lines == at_line:
+                sys.settrace(None)
+                raise Interruption
+        return on_line
+
+    def on_call(frame: FrameType, _event: str, _arg: object) -> Any:
+        return on_line if any(part in frame.f_code.co_filename for part in CONNECTION_CODE) else None
+
+    before = sys.gettrace()
+    sys.settrace(on_call)
+    try:
+        call()
+    except Interruption:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+CLIENTS: dict[str, Callable[[str], Any]] = {
+    "connect": edge_redis.connect,
+    "from_url": redis.Redis.from_url,
+    "blocking pool": lambda url: redis.Redis(
+        connection_pool=redis.BlockingConnectionPool.from_url(url, max_connections=3, timeout=1)
+    ),
+}
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest, valkey: Backend) -> Iterator[Any]:
+    assert valkey.url is not None
+    made = CLIENTS[request.param](valkey.url)
+    yield made
+    made.close()
+
+
+def calls_of_all_services(client: Any, cache: EdgeCache) -> dict[str, Callable[[], object]]:
+    synchronizer = EdgeSynchronizer(client, scope="s")
+    monitor = HealthMonitor(client)
+    monitor.register(EdgeNode("n", "n"))
+    metrics = EdgeMetrics(client, flush_interval=3600)
+    return {
+        "get": lambda: cache.get("k0"),
+        "put": lambda: cache.put("k0", "v0"),
+        "get_many": lambda: cache.get_many(["k0", "k1"]),
+        "update_local": lambda: synchronizer.update_local({"a": 1}),
+        "heartbeat": lambda: monitor.heartbeat("n"),
+        "a batch": monitor.summary,
+        "total_invocations": metrics.total_invocations,
+        "record": lambda: metrics.record(InvocationRecord("f", "n", 1.0, success=True)),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("is_connected", [True, False], ids=["connected", "connecting"])
+def test_a_call_interrupted_at_any_line_leaves_no_reply_for_another(client: Any, *, is_connected: bool) -> None:
+    cache = EdgeCache(client, flush_interval=3600, default_ttl=3600)
+    cache.put_many({f"k{i}": f"v{i}" for i in range(5)})
+    pool = find_call_pool(client.connection_pool)
+    stride = 3 if is_connected else 61  # a handshake is a thousand lines
+    for call in calls_of_all_services(client, cache).values():
+        line = 1
+        while True:
+            if not is_connected:
+                client.close()
+            was_interrupted = run_interrupted(call, line)
+            assert [cache.get("k3"), cache.get("k4")] == ["v3", "v4"], f"after line {line}"
+            if not was_interrupted:
+                break
+            line += stride
+    assert pool.in_use == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_between_writing_and_reading_closes_the_connection(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = EdgeCache(client, flush_interval=3600)
+    cache.put_many({"a": "of a", "b": "of b"})
+    clients_before = len(client.client_list())
+
+    def interrupt(*_: object, **__: object) -> Any:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    for _ in range(10):
+        monkeypatch.setattr(client, "parse_response", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            cache.get("a")
+        assert cache.get("b") == "of b"
+    assert len(client.client_list()) <= clients_before + 1
