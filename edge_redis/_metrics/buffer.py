@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import count, repeat
-from typing import Final
+from typing import Final, NamedTuple
 
 from edge_redis._metrics.columns import EMPTY, Columns
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall, split_calls
-from edge_redis._metrics.totals import Totals, sum_records
+from edge_redis._metrics.totals import NO_TOTALS, Totals, sum_records
 from edge_redis.models import InvocationRecord
 
 MAX_WAITING_PAIRS: Final = 50_000
@@ -56,30 +56,29 @@ class Batch:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class State:
+class State(NamedTuple):
     """The records that were aggregated and are not known to be in Redis."""
 
-    aggregated: int = 0
+    aggregated: int
     """Records that ever were."""
-    unacknowledged: int = 0
+    unacknowledged: int
     """Aggregated records that are not known to be in Redis."""
-    consumed: list[int] = field(default_factory=list)
+    consumed: list[int]
     """Numbers of the records that were aggregated last; cleared once they are removed."""
-    waiting: Totals = field(default_factory=Totals)
-    recent: Columns = EMPTY
-    failed: Columns = EMPTY
-    batch: Batch | None = None
-    sequence: int = 0
+    waiting: Totals
+    recent: Columns
+    failed: Columns
+    batch: Batch | None
+    sequence: int
     """Number of the last call that was made."""
-    successor: dict[str, State] = field(default_factory=dict)
+    successor: dict[str, State]
+    """Holds the state that replaced this one."""
 
     def add_records(self, columns: Columns, numbers: list[int], config: MetricsConfig) -> State:
         """Return the state once these records are aggregated."""
-        added = sum_records(columns, config.slow_limit_ms)
         failures = columns.find_failures()
-        return replace(
-            self,
+        added = sum_records(columns, failures, config.slow_limit_ms)
+        return self._replace(
             aggregated=self.aggregated + len(columns),
             unacknowledged=self.unacknowledged + len(columns),
             consumed=numbers,
@@ -92,9 +91,8 @@ class State:
     def freeze(self) -> State:
         """Return the state once the waiting sums are a batch."""
         calls = split_calls(self.waiting, self.recent, self.failed, self.sequence)
-        return replace(
-            self,
-            waiting=Totals(),
+        return self._replace(
+            waiting=NO_TOTALS,
             recent=EMPTY,
             failed=EMPTY,
             batch=Batch(self.unacknowledged, calls),
@@ -106,7 +104,7 @@ class State:
         """Return the state once the server has taken the first call of ``batch``."""
         rest = batch.advance(epoch)
         delivered = 0 if rest is not None else batch.records
-        return replace(self, batch=rest, unacknowledged=self.unacknowledged - delivered, successor={})
+        return self._replace(batch=rest, unacknowledged=self.unacknowledged - delivered, successor={})
 
 
 class Buffer:
@@ -118,7 +116,7 @@ class Buffer:
     def reset(self) -> None:
         """Drop everything: in a forked child, whose parent delivers it."""
         self.records: dict[int, InvocationRecord] = {}
-        self.numbers = count()
+        self.take_number = count().__next__
         self.writer_id = secrets.token_hex(8)
         self.is_failing = False
         """Whether the last call that was sent has failed."""
@@ -126,13 +124,8 @@ class Buffer:
         """The calls under way, each with the thread that sends it."""
         self.has_uncompacted = False
         """Whether this process may have left something in its write-ahead log."""
-        self.latest = State()
+        self.latest = State(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, {})
         """A recent state; ``state`` is the current one."""
-
-    def append_many(self, records: list[InvocationRecord]) -> None:
-        """Store records: all of them or, when interrupted, none."""
-        # One call that runs no Python code, so that nothing can interrupt it.
-        self.records.update(zip(self.numbers, records, strict=False))
 
     @property
     def state(self) -> State:
@@ -143,7 +136,7 @@ class Buffer:
         self.latest = state
         return state
 
-    def _replace(self, old: State, new: State) -> bool:
+    def _succeed(self, old: State, new: State) -> bool:
         """Make ``new`` the successor of ``old``, in one atomic step; return False where ``old`` has one already."""
         won = old.successor.setdefault(_NEXT, new) is new
         self.latest = old.successor[_NEXT]
@@ -168,7 +161,7 @@ class Buffer:
             if not stored:
                 return state.aggregated
             new = state.add_records(Columns.of(list(stored.values())), list(stored), config)
-            if self._replace(state, new):
+            if self._succeed(state, new):
                 self._remove(new.consumed)
                 return new.aggregated
 
@@ -186,7 +179,7 @@ class Buffer:
                 return state.batch.calls[0]
             if not state.waiting.pairs:
                 return None
-            self._replace(state, state.freeze())
+            self._succeed(state, state.freeze())
 
     def is_last(self, call: FlushCall, last: int) -> bool:
         """Return whether the first ``last`` records are in Redis once this call is acknowledged."""
@@ -203,5 +196,5 @@ class Buffer:
             batch = state.batch
             if batch is None or batch.calls[0].sequence != call.sequence:
                 return
-            if self._replace(state, state.acknowledge(batch, epoch)):
+            if self._succeed(state, state.acknowledge(batch, epoch)):
                 return

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import TypeAlias
 
 from edge_redis.models import InvocationRecord
@@ -11,29 +14,30 @@ from edge_redis.models import InvocationRecord
 Pair: TypeAlias = tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
 class Columns:
-    """Records, their (function, node) pairs, durations in ms, and times in seconds since 1970, in one order.
+    """Records by column, all in one order. Never changed once made: what combines two returns a third."""
 
-    Never changed once made: what combines two returns a third.
-    """
-
-    __slots__ = ("durations", "pairs", "records", "timestamps")
-
-    def __init__(
-        self, records: list[InvocationRecord], pairs: list[Pair], durations: list[float], timestamps: list[float]
-    ) -> None:
-        self.records = records
-        self.pairs = pairs
-        self.durations = durations
-        self.timestamps = timestamps
+    records: list[InvocationRecord]
+    pairs: list[Pair]
+    """Distinct (function, node) pairs, in the order in which they first came; some may have no record here."""
+    numbers: list[int]
+    """For each record, the index of its pair."""
+    durations: list[float]
+    """In milliseconds."""
+    timestamps: list[float]
+    """In seconds since 1970."""
 
     @classmethod
     def of(cls, records: list[InvocationRecord]) -> Columns:
         """Return valid records by column."""
         to_seconds = datetime.timestamp
+        number_of: defaultdict[Pair, int] = defaultdict(count().__next__)
+        numbers = [number_of[record.function_id, record.node_id] for record in records]
         return cls(
             records,
-            [(record.function_id, record.node_id) for record in records],
+            list(number_of),
+            numbers,
             [record.duration_ms for record in records],
             [to_seconds(record.timestamp) for record in records],
         )
@@ -44,10 +48,11 @@ class Columns:
     def select(self, places: Iterable[int]) -> Columns:
         """Return the records in these places."""
         kept = list(places)
-        records, pairs, durations, timestamps = self.records, self.pairs, self.durations, self.timestamps
+        records, numbers, durations, timestamps = self.records, self.numbers, self.durations, self.timestamps
         return Columns(
             [records[at] for at in kept],
-            [pairs[at] for at in kept],
+            self.pairs,
+            [numbers[at] for at in kept],
             [durations[at] for at in kept],
             [timestamps[at] for at in kept],
         )
@@ -58,31 +63,35 @@ class Columns:
 
     def extend_within(self, more: Columns, limit: int) -> Columns:
         """Return these records followed by ``more``, the latest ``limit`` of them."""
-        if len(more) >= limit or not self.records:
-            return more.slice(slice(max(0, len(more) - limit), None))
-        own = slice(max(0, len(self) + len(more) - limit), None)
+        if not self.records and len(more) <= limit:
+            return more
+        if len(more) >= limit:
+            return more.slice(slice(len(more) - limit, None))
+        own = self.slice(slice(max(0, len(self) + len(more) - limit), None))
+        number_of: defaultdict[Pair, int] = defaultdict(count().__next__)
+        numbers = [number_of[each.pairs[number]] for each in (own, more) for number in each.numbers]
         return Columns(
-            self.records[own] + more.records,
-            self.pairs[own] + more.pairs,
-            self.durations[own] + more.durations,
-            self.timestamps[own] + more.timestamps,
+            own.records + more.records,
+            list(number_of),
+            numbers,
+            own.durations + more.durations,
+            own.timestamps + more.timestamps,
         )
 
     def slice(self, part: slice) -> Columns:
         """Return a contiguous part."""
-        return Columns(self.records[part], self.pairs[part], self.durations[part], self.timestamps[part])
+        return Columns(self.records[part], self.pairs, self.numbers[part], self.durations[part], self.timestamps[part])
 
     def split(self, size: int) -> Iterator[Columns]:
         """Yield all records, at most ``size`` at a time."""
         for at in range(0, len(self), size):
             yield self.slice(slice(at, at + size))
 
+    def number_used_pairs(self) -> tuple[list[Pair], list[int]]:
+        """Return the pairs that have a record here, and for each record the index of its pair among them."""
+        used = list(dict.fromkeys(self.numbers))
+        new_numbers = {number: at for at, number in enumerate(used)}
+        return [self.pairs[number] for number in used], [new_numbers[number] for number in self.numbers]
 
-EMPTY = Columns([], [], [], [])
 
-
-def number_pairs(pairs: Sequence[Pair]) -> tuple[list[Pair], list[int]]:
-    """Return the distinct pairs, and for each of ``pairs`` its index among them."""
-    distinct = list(dict.fromkeys(pairs))
-    indexes = {pair: at for at, pair in enumerate(distinct)}
-    return distinct, list(map(indexes.__getitem__, pairs))
+EMPTY = Columns([], [], [], [], [])

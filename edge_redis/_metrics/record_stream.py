@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgpack
 
-from edge_redis._metrics.columns import Columns, number_pairs
+from edge_redis._metrics.columns import Columns
 from edge_redis._metrics.records import validate_record
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import InvocationRecord
@@ -35,7 +35,7 @@ def split_entries(columns: Columns) -> Iterator[tuple[int, bytes]]:
 
 def encode_entry(columns: Columns) -> bytes:
     """Return records as the bytes of one entry."""
-    pairs, indexes = number_pairs(columns.pairs)
+    pairs, indexes = columns.number_used_pairs()
     details = [
         (at, record.success, record.error)
         for at, record in enumerate(columns.records)

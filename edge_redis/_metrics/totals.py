@@ -165,45 +165,49 @@ class Totals:
             yield from totals.split(pair)
 
 
-def sum_records(columns: Columns, slow_ms: float) -> Totals:
-    """Return the sums of these records. A success that took longer than ``slow_ms`` was slow."""
+NO_TOTALS: Final = Totals()
+
+
+def sum_records(columns: Columns, failures: Sequence[int], slow_ms: float) -> Totals:
+    """Return the sums of these records, of which those in the places ``failures`` failed.
+
+    A success that took longer than ``slow_ms`` was slow.
+    """
     timestamps = columns.timestamps
     first, last = min(timestamps) // _MINUTE, max(timestamps) // _MINUTE
-    pairs: dict[Pair, PairTotals] = {}
+    totals = [PairTotals() for _ in columns.pairs]
     if first == last:  # as a rule
-        _add_minute(pairs, int(first), columns, slow_ms)
-        return Totals(pairs)
-    for pair in columns.pairs:  # in the order in which they came, whatever their minutes
-        if pair not in pairs:
-            pairs[pair] = PairTotals()
-    by_minute: defaultdict[float, list[int]] = defaultdict(list)
-    for at, timestamp in enumerate(timestamps):
-        by_minute[timestamp // _MINUTE].append(at)
-    for minute, places in by_minute.items():
-        _add_minute(pairs, int(minute), columns.select(places), slow_ms)
-    return Totals(pairs)
+        _add_minute(totals, int(first), columns, failures, slow_ms)
+    else:
+        by_minute: defaultdict[float, list[int]] = defaultdict(list)
+        for at, timestamp in enumerate(timestamps):
+            by_minute[timestamp // _MINUTE].append(at)
+        for minute, places in by_minute.items():
+            some = columns.select(places)
+            _add_minute(totals, int(minute), some, some.find_failures(), slow_ms)
+    return Totals(dict(zip(columns.pairs, totals, strict=True)))
 
 
-def _add_minute(pairs: dict[Pair, PairTotals], minute: int, columns: Columns, slow_ms: float) -> None:
-    durations: defaultdict[Pair, list[float]] = defaultdict(list)
-    for pair, duration in zip(columns.pairs, columns.durations, strict=True):
-        durations[pair].append(duration)
-    failed = Counter([columns.pairs[at] for at in columns.find_failures()])
+def _add_minute(
+    totals: Sequence[PairTotals], minute: int, columns: Columns, failures: Sequence[int], slow_ms: float
+) -> None:
+    durations: list[list[float]] = [[] for _ in totals]
+    for number, duration in zip(columns.numbers, columns.durations, strict=True):
+        durations[number].append(duration)
+    failed = Counter([columns.numbers[at] for at in failures])
     slow = _count_slow(columns, slow_ms)
-    for pair, some in durations.items():
-        totals = pairs.get(pair)
-        if totals is None:
-            totals = pairs[pair] = PairTotals()
-        totals.add(minute, some, failed[pair], slow[pair])
+    for number, some in enumerate(durations):
+        if some:
+            totals[number].add(minute, some, failed[number], slow[number])
 
 
-def _count_slow(columns: Columns, slow_ms: float) -> Counter[Pair]:
+def _count_slow(columns: Columns, slow_ms: float) -> Counter[int]:
     if max(columns.durations) <= slow_ms:
         return Counter()
     return Counter(
         [
-            pair
-            for pair, record in zip(columns.pairs, columns.records, strict=True)
+            number
+            for number, record in zip(columns.numbers, columns.records, strict=True)
             if record.success and record.duration_ms > slow_ms
         ]
     )

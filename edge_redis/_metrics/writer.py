@@ -55,20 +55,14 @@ class Writer:
         self._known_pairs = self._validator.known_pairs
         self._flush_every = config.flush_every
 
-    def append(self, record: InvocationRecord) -> bool:
-        """Validate and buffer a record; return whether ``flush_if_due`` is to be called.
+    def append(self, record: InvocationRecord, into: dict[int, InvocationRecord] | None = None) -> bool:
+        """Validate a record and buffer it, or store it in ``into``; return whether ``flush_if_due`` is to be called.
 
-        This is the hot path, so the checks are written out: a record of a known pair whose fields
-        are all of the exact types is valid as it is, any other goes through the validator.
+        Most of the cost of recording is here, so the checks are written out: a record of a known
+        pair whose fields are all of the exact types is valid as it is, any other is validated.
         """
-        buffer = self.buffer
-        records = buffer.records
-        records[next(buffer.numbers)] = record if self._is_valid(record) else self._validator.validate(record)
-        return len(records) + buffer.latest.unacknowledged >= self._flush_every
-
-    def _is_valid(self, record: InvocationRecord) -> bool:
         try:
-            return (
+            is_valid = (
                 type(record) is InvocationRecord
                 and type(record.duration_ms) is float
                 and 0.0 <= record.duration_ms <= MAX_DURATION_MS
@@ -79,14 +73,20 @@ class Writer:
                 and (record.function_id, record.node_id) in self._known_pairs
             )
         except TypeError:  # an id that cannot even be hashed
-            return False
+            is_valid = False
+        buffer = self.buffer
+        records = buffer.records if into is None else into
+        records[buffer.take_number()] = record if is_valid else self._validator.validate(record)
+        return len(records) + buffer.latest.unacknowledged >= self._flush_every
 
     def append_many(self, records: Iterable[InvocationRecord]) -> bool:
         """Validate all records, then buffer them; return whether ``flush_if_due`` is to be called."""
         if not isinstance(records, Iterable):
             raise validation.type_error("records", records, "an iterable of InvocationRecord")
-        is_valid, validate = self._is_valid, self._validator.validate
-        self.buffer.append_many([record if is_valid(record) else validate(record) for record in records])
+        staged: dict[int, InvocationRecord] = {}
+        for record in records:
+            self.append(record, staged)
+        self.buffer.records.update(staged)  # in one step, which nothing can interrupt
         return self.buffer.pending >= self._flush_every
 
     async def flush_if_due(self) -> None:
