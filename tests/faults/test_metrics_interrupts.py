@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import fakeredis
@@ -89,7 +90,7 @@ def test_a_record_made_in_a_signal_handler_at_any_bytecode_counts(client: Any, s
     while has_fired:
         with new_metrics(client, flush_every) as metrics:
             metrics.record(made("before"))
-            with InterruptAt(point, FILES, lambda metrics=metrics: metrics.record(made("handler"))) as interrupt:
+            with InterruptAt(point, FILES, partial(metrics.record, made("handler"))) as interrupt:
                 metrics.record(made("interrupted"))
             certain = ["before", "interrupted", *["handler"] * interrupt.has_fired]
             assert_sound(metrics, certain, "none")
