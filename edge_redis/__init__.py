@@ -37,6 +37,7 @@ from edge_redis.errors import (
     InvalidArgumentError,
     InvalidKeyError,
     InvalidTypeError,
+    MissingExtraError,
     PendingFullError,
     ServiceClosedError,
     SignatureError,
@@ -69,6 +70,7 @@ from edge_redis.models import (
 )
 
 __version__ = "0.1.0"
+"""The only place where the version is written: pyproject.toml reads it here."""
 
 __all__ = [
     "AuthorityConflictError",
@@ -99,6 +101,7 @@ __all__ = [
     "InvalidTypeError",
     "InvocationRecord",
     "MetricsOptions",
+    "MissingExtraError",
     "NearCache",
     "PendingFullError",
     "RedisCloudStore",

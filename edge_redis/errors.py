@@ -14,6 +14,7 @@ EdgeRedisError
 ├── AuthorityConflictError          another edge is the scope's LOCAL_WINS
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              a value could not be computed; remembered from another's try
+├── MissingExtraError               also ImportError: an optional dependency is not installed
 ├── ServiceClosedError              the service was used after ``close()``
 └── StoreError                      Redis, Valkey or a cloud store's database could not do it
     ├── StoreUnavailableError       not reachable; the outcome may be unknown
@@ -87,6 +88,10 @@ class PendingFullError(EdgeRedisError):
 
 class ComputeFailedError(EdgeRedisError):
     """Another caller's function to compute this value failed, and that is remembered for ``error_ttl``."""
+
+
+class MissingExtraError(EdgeRedisError, ImportError):
+    """An optional dependency is not installed; the message says how to install it."""
 
 
 class ServiceClosedError(EdgeRedisError):

@@ -40,3 +40,13 @@ class KeySpace:
     def key(self, what: str, name: str | None = None) -> str:
         """Return the key of ``what``, of ``name`` where there are many."""
         return f"{self.tag}:{what}" if name is None else f"{self.tag}:{what}:{name}"
+
+
+def is_of_namespace(key: bytes, namespace: str) -> bool:
+    """Return whether a key is one that a component writes for ``namespace``.
+
+    A namespace may contain colons, so ``a`` and ``a:b`` are told apart by the last one of the hash tag.
+    """
+    prefix, _, rest = key.partition(b"{")
+    tag, _, what = rest.partition(b"}:")
+    return prefix == f"{PREFIX}:".encode() and bool(what) and tag.rpartition(b":")[0] == namespace.encode()

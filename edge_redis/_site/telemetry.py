@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Mapping
 from typing import Final
 
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import MissingExtraError
 from edge_redis.models import ResourceUsage
 
 try:
     import psutil
 except ImportError as error:  # pragma: no cover -- the tests install it
-    raise EdgeRedisError("host telemetry needs psutil: pip install 'edge-redis[agent]'") from error
+    raise MissingExtraError("host telemetry needs psutil: pip install 'edge-redis[agent]'") from error
 
 _MB: Final = 1_000_000
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from edge_redis.errors import EdgeRedisError, ServiceClosedError
+from edge_redis.errors import MissingExtraError, ServiceClosedError
 
 try:
     import sqlalchemy as sa
 except ImportError as error:  # pragma: no cover -- the tests install it
-    raise EdgeRedisError("this store needs SQLAlchemy 2: pip install 'edge-redis[sql]'") from error
+    raise MissingExtraError("this store needs SQLAlchemy 2: pip install 'edge-redis[sql]'") from error
 
 from edge_redis._core import validation
 from edge_redis._core.keys import namespace_name

@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
-from edge_redis.errors import EmbeddedServerError
+from edge_redis.errors import EmbeddedServerError, MissingExtraError
 
 if TYPE_CHECKING:
     from fakeredis import TcpFakeServer
@@ -52,13 +52,14 @@ class FakeEngine:
         """Serve; it answers when this returns.
 
         Raises:
-            EmbeddedServerError: There is no fakeredis, or the port is in use.
+            MissingExtraError: There is no server on this machine, and no fakeredis.
+            EmbeddedServerError: The port is in use.
         """
         del timeout
         try:
             from fakeredis import TcpFakeServer  # noqa: PLC0415 -- an optional dependency
         except ImportError as error:
-            raise EmbeddedServerError(MISSING) from error
+            raise MissingExtraError(MISSING) from error
         try:
             self._server = TcpFakeServer((self.host, self.port))
         except OSError as error:

@@ -21,14 +21,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import MissingExtraError
 
 try:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
     from opentelemetry.sdk.metrics import export as sdk
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 except ImportError as error:  # pragma: no cover -- the tests install it
-    raise EdgeRedisError("this exporter needs the SDK: pip install 'edge-redis[opentelemetry]'") from error
+    raise MissingExtraError("this exporter needs the SDK: pip install 'edge-redis[opentelemetry]'") from error
 
 from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX, bucket_value
 from edge_redis._services.blocking.cache import EdgeCache

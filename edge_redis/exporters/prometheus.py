@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from edge_redis._core import validation
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import MissingExtraError
 
 try:
     from prometheus_client import CollectorRegistry, generate_latest, start_http_server
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
     from prometheus_client.registry import Collector
 except ImportError as error:  # pragma: no cover -- the tests install it
-    raise EdgeRedisError("this exporter needs prometheus_client: pip install 'edge-redis[prometheus]'") from error
+    raise MissingExtraError("this exporter needs prometheus_client: pip install 'edge-redis[prometheus]'") from error
 
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor

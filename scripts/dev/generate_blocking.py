@@ -39,10 +39,11 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\baclose\b", "close"),
     (r"\bAsyncTrack\b", "Track"),
-    (r"\bAsync(Client|Service|LoopService|Probe)\b", r"Blocking\1"),
+    (r"\bAsync(Client|LoopService|Probe|Runner|Service)\b", r"Blocking\1"),
     (r"\bTaskListener\b", "ThreadListener"),
     (r"\bconnect_async\b", "connect"),
-    (r"\basync_sink\b", "blocking_sink"),
+    (r"\basync_(sink|drop)\b", r"blocking_\1"),
+    (r"\b_io\.asyncio_runner\b", "_io.blocking_runner"),
     (r"\b_services\.aio\b", "_services.blocking"),
     (r"\ban asyncio client\b", "a blocking client"),
 )

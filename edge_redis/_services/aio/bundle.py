@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from edge_redis._core.keys import namespace_name
+from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.connect import connect_async
+from edge_redis._io.namespaces import async_drop
 from edge_redis._services.aio.cache import EdgeCache
 from edge_redis._services.aio.health import HealthMonitor
 from edge_redis._services.aio.health_watch import HealthWatch
@@ -25,7 +27,9 @@ from edge_redis._services.options import (
     WorkerOptions,
     watch_options,
 )
+from edge_redis._sync.scopes import list_scopes
 from edge_redis._sync.store import CloudStore
+from edge_redis.types import ScopeSummary
 
 
 class EdgeRedis:
@@ -127,6 +131,25 @@ class EdgeRedis:
         watch = HealthWatch(self.client, namespace=self.namespace, **merged)
         self._opened.add(watch)
         return watch
+
+    async def scopes(self) -> list[ScopeSummary]:
+        """Return the scopes that are synchronized in this namespace, sorted by name.
+
+        Each is a dict of scope, version (of the local state), pending (changes that the cloud has not confirmed)
+        and conflicts (losing sides that are kept).
+        """
+        return await AsyncRunner(self.client).run(list_scopes(self.namespace))
+
+    async def drop_namespace(self) -> int:
+        """Remove all keys of this namespace; return how many there were.
+
+        Its keys are removed a few hundred at a time, so that the server serves others meanwhile. What other
+        services, processes included, write to the namespace during this call may stay.
+        """
+        for name in ("cache", "metrics"):
+            if name in self.__dict__:
+                await getattr(self, name).flush()  # what is buffered now would be written afterwards
+        return await async_drop(self.client, self.namespace)
 
     async def close(self) -> None:
         """Close the services that were made here and are still in use, and the client where ``from_url`` made it."""

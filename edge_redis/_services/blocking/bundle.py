@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from edge_redis._core.keys import namespace_name
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.connect import connect
+from edge_redis._io.namespaces import blocking_drop
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor
 from edge_redis._services.blocking.health_watch import HealthWatch
@@ -26,7 +28,9 @@ from edge_redis._services.options import (
     WorkerOptions,
     watch_options,
 )
+from edge_redis._sync.scopes import list_scopes
 from edge_redis._sync.store import CloudStore
+from edge_redis.types import ScopeSummary
 
 
 class EdgeRedis:
@@ -128,6 +132,25 @@ class EdgeRedis:
         watch = HealthWatch(self.client, namespace=self.namespace, **merged)
         self._opened.add(watch)
         return watch
+
+    def scopes(self) -> list[ScopeSummary]:
+        """Return the scopes that are synchronized in this namespace, sorted by name.
+
+        Each is a dict of scope, version (of the local state), pending (changes that the cloud has not confirmed)
+        and conflicts (losing sides that are kept).
+        """
+        return BlockingRunner(self.client).run(list_scopes(self.namespace))
+
+    def drop_namespace(self) -> int:
+        """Remove all keys of this namespace; return how many there were.
+
+        Its keys are removed a few hundred at a time, so that the server serves others meanwhile. What other
+        services, processes included, write to the namespace during this call may stay.
+        """
+        for name in ("cache", "metrics"):
+            if name in self.__dict__:
+                getattr(self, name).flush()  # what is buffered now would be written afterwards
+        return blocking_drop(self.client, self.namespace)
 
     def close(self) -> None:
         """Close the services that were made here and are still in use, and the client where ``from_url`` made it."""
