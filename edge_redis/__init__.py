@@ -6,7 +6,7 @@ The names users import. ``edge_redis.aio`` has the same services for asyncio cli
 from edge_redis import embedded
 from edge_redis._cache.config import NearCache
 from edge_redis._core.public import publish
-from edge_redis._health.flapping import FlapThresholds
+from edge_redis._health.flapping import FlapRate, FlapThresholds
 from edge_redis._io.connect import connect, connect_async
 from edge_redis._io.sinks import ExecSink, WebhookSink
 from edge_redis._services.blocking.bundle import EdgeRedis
@@ -62,6 +62,7 @@ from edge_redis.models import (
     EdgeNodeStatus,
     HealthCheck,
     InvocationRecord,
+    NodeHealth,
     ResourceUsage,
     SyncEvent,
     SyncState,
@@ -91,6 +92,7 @@ __all__ = [
     "EdgeSynchronizer",
     "EmbeddedServerError",
     "ExecSink",
+    "FlapRate",
     "FlapThresholds",
     "HealthCheck",
     "HealthMonitor",
@@ -103,6 +105,7 @@ __all__ = [
     "MetricsOptions",
     "MissingExtraError",
     "NearCache",
+    "NodeHealth",
     "PendingFullError",
     "RedisCloudStore",
     "ResourceUsage",

@@ -82,16 +82,20 @@ class EdgeNode:
     max_functions: int = 10
 
     def heartbeat(self, status: EdgeNodeStatus | None = None) -> None:
-        """Note a heartbeat now, by this process's clock, and the status where one is given.
+        """Set the last heartbeat to now, by this process's clock, and the status where one is given.
+
+        Without one, an OFFLINE node is ONLINE again; any other status stays.
 
         Raises:
-            InvalidArgumentError: no such status; nothing was noted.
+            InvalidArgumentError: no such status; nothing was changed.
 
         """
         if status is not None:
             if status not in list(EdgeNodeStatus):
                 raise validation.value_error("status", status, f"must be one of {', '.join(EdgeNodeStatus)}")
             self.status = EdgeNodeStatus(status)
+        elif self.status == EdgeNodeStatus.OFFLINE:
+            self.status = EdgeNodeStatus.ONLINE
         self.last_heartbeat = utc_now()
 
     @property
@@ -181,14 +185,15 @@ class Transition:
 
     - "suspected" (its heartbeats are missing, to be confirmed: HealthWatch with ``suspicion_seconds`` or ``confirm``);
     - "unhealthy", "recovered" (healthy after unhealthy);
-    - "maintenance" (the node's status: until it ends, the node has no other transitions),
+    - "maintenance" (set by an operator, or the node's status: until it ends, the node has no other transitions),
       "healthy" (after maintenance, flapping or a suspicion);
     - "flapping";
-    - "removed" (after a long time without a heartbeat);
-    - "mass_outage" and "mass_outage_over", of no node: the heartbeats of most nodes are missing together, or came back.
+    - "deregistered", and "removed" (after a long time without a heartbeat);
+    - "mass_outage" and "mass_outage_over", of no node: the heartbeats of most nodes are missing together, or came back;
+    - "transitions_lost", of no node, from ``watch()`` alone: the stream's cap removed some before they were read.
 
     ``previous`` is the state before, "unknown" where there was none. ``position`` is the entry's
-    place in the stream.
+    place in the stream. ``flapping``: the node was flapping at the time.
     """
 
     node_id: str
@@ -197,6 +202,25 @@ class Transition:
     at: datetime
     reason: str
     position: str
+    flapping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """A registered node and its health at one moment, by the server's clock; nothing is recorded.
+
+    ``timeout_seconds`` is the timeout that applies: the node's own, else that of the HealthWatch that leads, else the
+    monitor's. ``node`` is None where its record in Redis does not decode. ``status`` is the status as it is stored.
+    """
+
+    node_id: str
+    healthy: bool
+    status: str
+    heartbeat_age_seconds: float
+    timeout_seconds: float
+    in_maintenance: bool = False
+    flapping: bool = False
+    node: EdgeNode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +231,7 @@ class WatchRound:
     terms. ``suspected``: nodes whose heartbeats are missing and whose death is not confirmed. ``removed``: nodes
     removed after ``retention_seconds``. ``grace``: the server had been away, so that missing heartbeats do not count
     yet. ``mass_outage``: the heartbeats of most nodes are missing, and verdicts on these nodes are deferred.
+    ``config_differs``: this watch stands by, and the one that leads has another timeout or phi threshold.
     """
 
     leader: bool
@@ -217,6 +242,7 @@ class WatchRound:
     removed: int = 0
     grace: bool = False
     mass_outage: bool = False
+    config_differs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 __all__ = [
+    "Availability",
     "CacheStats",
     "ClusterHealth",
     "Conflict",
@@ -94,6 +95,15 @@ class ClusterHealth(TypedDict):
     unhealthy_nodes: int
     health_percent: float
     checks: list[NodeVerdict]
+
+
+class Availability(TypedDict):
+    """The result of ``HealthMonitor.availability``."""
+
+    availability_percent: float | None
+    unhealthy_spells: int
+    longest_spell_seconds: float
+    known_seconds: float
 
 
 class HeartbeatAges(TypedDict):

@@ -11,12 +11,13 @@ from edge_redis._core.operation import Batch
 from edge_redis._health import recommendation
 from edge_redis._health.checker import Checker
 from edge_redis._health.config import HealthConfig
-from edge_redis._health.flapping import FLAPPING_WINDOW, FlapDetector
+from edge_redis._health.flapping import FLAPPING_WINDOW, FlapThresholds
 from edge_redis._health.history import History
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.maintenance import Maintenance
 from edge_redis._health.registry import Registry
 from edge_redis._health.transition_reader import TransitionReader
-from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
+from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, NodeHealth, ResourceUsage, Transition
 
 
 class Health(Component):
@@ -28,11 +29,28 @@ class Health(Component):
         self._registry = Registry(self._keys, config)
         self._checker = Checker(self._keys, config, self._registry)
         self._history = History(self._keys, config)
-        self._flap_detector = FlapDetector(config.flap_detector)
+        self._maintenance = Maintenance(self._keys, config, self._checker)
+        self._flap_detector = config.flapping_rules()
 
-    async def register(self, node: EdgeNode) -> None:
+    async def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None = None) -> None:
         """Add a node, or replace its record."""
-        await self._registry.register(node)
+        await self._registry.register(node, heartbeat_timeout_seconds)
+
+    async def set_maintenance(self, node_id: str, seconds: float | None = None, reason: str = "") -> None:
+        """Begin or change a node's maintenance."""
+        await self._maintenance.begin(node_id, seconds, reason)
+
+    async def end_maintenance(self, node_id: str) -> bool:
+        """End a node's maintenance; whether it was in one."""
+        return await self._maintenance.end(node_id)
+
+    async def snapshot(self) -> list[NodeHealth]:
+        """Return every registered node with its health now."""
+        return await self._registry.snapshot()
+
+    async def availability(self, node_id: str, seconds: float) -> dict[str, Any]:
+        """Return a node's availability."""
+        return await self._history.availability(node_id, seconds)
 
     async def deregister(self, node_id: str) -> bool:
         """Remove a node and its history; whether it was registered."""
@@ -79,15 +97,13 @@ class Health(Component):
     async def detect_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> bool:
         """Whether a node flaps."""
         validation.integer("window", window, least=1)
-        limit = self._config.max_history if self._config.flap_detector else window
-        checks = await self._history.checks(node_id, limit)
-        return self._flap_detector.is_flapping([found.healthy for found in checks], window)
+        limit = None if isinstance(self._config.flap_detector, FlapThresholds) else window
+        return self._flap_detector.is_flapping(await self._history.read(node_id, limit), window)
 
     async def get_recovery_recommendation(self, node_id: str) -> str:
         """Return the recommendation for a node."""
-        flaps = await self.detect_flapping(node_id)
-        checks = await self._history.checks(node_id, recommendation.DECIDING_CHECKS)
-        return recommendation.recommend(checks, flapping=flaps)
+        history = await self._history.read(node_id)
+        return recommendation.recommend(history.checks, flapping=self._flap_detector.is_flapping(history))
 
     async def heartbeat_age(self, node_id: str) -> dict[str, Any]:
         """Return statistics of the heartbeat's age at a node's checks."""

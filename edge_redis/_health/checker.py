@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
@@ -16,6 +17,8 @@ from edge_redis._health.scripts import CheckCall, Claim
 from edge_redis._health.slices import AT_ONCE, SLICE, sliced
 from edge_redis._health.verdicts import Verdict
 from edge_redis.models import EdgeNode, HealthCheck
+
+_log: Final = logging.getLogger("edge_redis")
 
 FENCED: Final = b"FENCED"
 """The reply of ``check_nodes.lua`` to a leader whose term or round is over."""
@@ -33,14 +36,15 @@ class Checker:
         self._options = scripts.check_options(config)
         self._registry = registry
         self._idempotency = IdempotencyKeys()
+        self._has_warned = False
 
     async def check_node(self, node: EdgeNode | str) -> HealthCheck:
         """Check one node."""
         claim = node_record.claim(node)
         now = self._config.now_arg()
         with self._idempotency.acquire() as key:
-            line = await scripts.check_nodes(self._keys, self._options, key, _FULL, now, [claim])
-        found = verdicts.from_line(claim.node_id, line)
+            reply = await scripts.check_nodes(self._keys, self._options, key, _FULL, now, [claim])
+        found = verdicts.from_line(claim.node_id, self._take_timeout(reply) if reply[:1] == b"@" else reply)
         if found is None:
             raise unknown_error([claim.node_id])
         return found
@@ -63,8 +67,22 @@ class Checker:
             if FENCED in replies:
                 return None
             for part, reply in zip(parts, replies, strict=True):
-                found.extend(verdicts.from_words((claim.node_id for claim in part), reply))
+                words = self._take_timeout(reply) if reply[:1] == b"@" else reply
+                found.extend(verdicts.from_words((claim.node_id for claim in part), words))
         return found
+
+    def _take_timeout(self, reply: bytes) -> bytes:
+        """Return a reply without the timeout of the watch that leads, which is another than the caller's."""
+        timeout_ms, _, rest = reply.partition(b"\n")
+        if not self._has_warned:
+            self._has_warned = True
+            own = self._config.heartbeat_timeout_seconds
+            _log.warning(
+                "the HealthWatch that leads checks with a timeout of %g s: it replaces heartbeat_timeout_seconds=%g",
+                float(timeout_ms[1:]) / 1000,
+                own,
+            )
+        return rest
 
     async def _check_slices(self, parts: Sequence[Sequence[Claim]], how: CheckCall) -> list[bytes]:
         now = self._config.now_arg()

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from edge_redis._core import validation
-from edge_redis._health.flapping import FlapThresholds
+from edge_redis._health.flapping import DEFAULT_FLAP_RATE, FlapDetector, FlapRate, FlapThresholds
 from edge_redis.models import timestamp_ms
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -23,6 +23,10 @@ USUAL_INTERVAL: Final = 5.0
 """Seconds between two rounds of a watch, unless the timeout is so short that it takes more rounds."""
 
 
+MASS_OUTAGE_TIMEOUTS: Final = 5
+"""Heartbeat timeouts after which a mass outage ends by itself, and its nodes are unhealthy one by one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthConfig:
     """The options of a HealthMonitor, and those that a HealthWatch shares with it."""
@@ -32,7 +36,8 @@ class HealthConfig:
     max_transitions: int = 10_000
     detector: Detector = "timeout"
     phi_threshold: float = 8.0
-    flap_detector: FlapThresholds | None = None
+    flap_detector: FlapThresholds | FlapRate | None = None
+    flap_rate: FlapRate | None = DEFAULT_FLAP_RATE
     clock: Clock | None = None
 
     def __post_init__(self) -> None:
@@ -42,7 +47,9 @@ class HealthConfig:
         if self.detector not in DETECTORS:
             raise validation.value_error("detector", self.detector, f"must be one of {', '.join(DETECTORS)}")
         validation.positive("phi_threshold", self.phi_threshold)
-        if self.flap_detector is not None:
+        if self.flap_rate is not None:
+            validation.instance("flap_rate", self.flap_rate, FlapRate)
+        if self.flap_detector is not None and not isinstance(self.flap_detector, FlapRate):
             least = validation.instance("flap_detector", self.flap_detector, FlapThresholds).window
             validation.integer("max_history, which a flap_detector reads,", self.max_history, least=least)
         if self.clock is not None:
@@ -63,6 +70,10 @@ class HealthConfig:
         """The interval below which arrivals are recorded, in milliseconds; empty where phi does not decide."""
         return self.timeout_ms if self.uses_phi else ""
 
+    def flapping_rules(self) -> FlapDetector:
+        """Return the rules of flapping, one object for monitors and watches."""
+        return FlapDetector(self.flap_detector, self.flap_rate, self.heartbeat_timeout_seconds)
+
     def now_arg(self) -> str:
         """Return the moment by the monitor's own clock in Unix ms; empty where the server's time counts."""
         if self.clock is None:
@@ -79,6 +90,7 @@ class WatchConfig:
     lease_seconds: float | None = None
     retention_seconds: float | None = None
     suspicion_seconds: float = 0.0
+    mass_outage_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.interval_seconds is not None:
@@ -88,6 +100,8 @@ class WatchConfig:
         if self.retention_seconds is not None:
             validation.positive("retention_seconds", self.retention_seconds)
         validation.non_negative("suspicion_seconds", self.suspicion_seconds)
+        if self.mass_outage_seconds is not None:
+            validation.positive("mass_outage_seconds", self.mass_outage_seconds)
 
     @property
     def interval(self) -> float:
@@ -103,6 +117,13 @@ class WatchConfig:
     def lease(self) -> float:
         """Seconds that the lease lasts: three intervals by default."""
         return 3 * self.interval if self.lease_seconds is None else self.lease_seconds
+
+    @property
+    def mass_outage_limit(self) -> float:
+        """Seconds after which a mass outage ends by itself: five timeouts by default."""
+        if self.mass_outage_seconds is not None:
+            return self.mass_outage_seconds
+        return MASS_OUTAGE_TIMEOUTS * self.heartbeat_timeout_seconds
 
     @property
     def gap(self) -> float:

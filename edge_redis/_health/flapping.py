@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from edge_redis._core import validation
+from edge_redis._health.spells import HEALTHY, UNHEALTHY, UNKNOWN, NodeHistory, Spell
 from edge_redis.errors import InvalidArgumentError
 
 FLAPPING_CHANGES: Final = 3
@@ -102,20 +104,78 @@ class FlapThresholds:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class FlapRate:
+    """A rule of flapping over time: ``changes`` changes of verdict or more within ``within_seconds``.
+
+    It finds flapping that is slower than a window of checks. A failure that comes less than
+    ``failures_apart_seconds`` after the last one is not counted, nor the recovery from it; None: the heartbeat timeout.
+    """
+
+    changes: int
+    within_seconds: float
+    failures_apart_seconds: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        validation.integer("changes", self.changes, least=2)
+        validation.positive("within_seconds", self.within_seconds)
+        if self.failures_apart_seconds is not None:
+            validation.non_negative("failures_apart_seconds", self.failures_apart_seconds)
+
+    def count(self, spells: Sequence[Spell], now_ms: int, apart_ms: float) -> int:
+        """Return how many changes count, of a node's changes of verdict, oldest first."""
+        begin_ms = now_ms - self.within_seconds * 1000
+        counted, failed_ms, counts, was = 0, -math.inf, False, ""
+        for spell in spells:
+            if spell.mark not in (HEALTHY, UNHEALTHY):
+                was = was if spell.mark == UNKNOWN else ""
+                continue
+            if spell.mark == UNHEALTHY and was == HEALTHY:
+                counts = spell.at_ms - failed_ms >= apart_ms
+                failed_ms = spell.at_ms if counts else failed_ms
+            counted += counts and bool(was) and spell.mark != was and spell.at_ms > begin_ms
+            was = spell.mark
+        return counted
+
+
+DEFAULT_FLAP_RATE: Final = FlapRate(changes=6, within_seconds=1800.0, failures_apart_seconds=None)
+"""Three failures with their recoveries in half an hour."""
+
+
 class FlapDetector:
-    """Decides whether a node flaps: by thresholds where they are given, else by changes in a window."""
+    """Decides whether a node flaps: by thresholds or by changes in a window, and by the rate of changes."""
 
-    def __init__(self, thresholds: FlapThresholds | None) -> None:
-        self._thresholds = thresholds
+    def __init__(
+        self, detector: FlapThresholds | FlapRate | None, rate: FlapRate | None, timeout_seconds: float
+    ) -> None:
+        self._thresholds = detector if isinstance(detector, FlapThresholds) else None
+        self._rate = detector if isinstance(detector, FlapRate) else rate
+        self._apart_ms = timeout_seconds * 1000
+        if self._rate is not None and self._rate.failures_apart_seconds is not None:
+            self._apart_ms = self._rate.failures_apart_seconds * 1000
 
-    def is_flapping(self, verdicts: Sequence[bool], window: int = FLAPPING_WINDOW, *, was: bool | None = None) -> bool:
-        """Whether a node with these verdicts flaps; ``was``: whether it was flapping before the last of them."""
+    def is_flapping(self, history: NodeHistory, window: int = FLAPPING_WINDOW) -> bool:
+        """Whether a node with this history flaps."""
+        verdicts = [check.healthy for check in history.checks]
         if self._thresholds:
-            return self._thresholds.is_flapping(verdicts, was=was)
-        return is_flapping(verdicts, window)
+            # What the leading watch found is known for longer than the history reaches back.
+            was = history.is_flapping if history.is_led else None
+            by_checks = self._thresholds.is_flapping(verdicts, was=was)
+        else:
+            by_checks = is_flapping(verdicts, window)
+        return by_checks or self._is_over_rate(history)
 
-    def reason(self, verdicts: Sequence[bool]) -> str:
+    def _is_over_rate(self, history: NodeHistory) -> bool:
+        rate = self._rate
+        return rate is not None and rate.count(history.spells, history.now_ms, self._apart_ms) >= rate.changes
+
+    def reason(self, history: NodeHistory) -> str:
         """Return the finding as text."""
+        if self._rate is not None and self._is_over_rate(history):
+            count = self._rate.count(history.spells, history.now_ms, self._apart_ms)
+            rate = self._rate
+            return f"{count} changes of verdict in {rate.within_seconds:g} s, flapping from {rate.changes}"
+        verdicts = [check.healthy for check in history.checks]
         if self._thresholds:
             return self._thresholds.reason(verdicts)
         return reason(verdicts, FLAPPING_WINDOW)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection
+from typing import Any, Final
 
 from edge_redis._core.operation import Batch, Operation, command
 from edge_redis._health import scripts
 from edge_redis._health.config import HealthConfig
-from edge_redis._health.flapping import FlapDetector
 from edge_redis._health.history import History
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.scripts import Term
 from edge_redis._health.slices import SLICE, sliced
-from edge_redis.models import EdgeNodeStatus, HealthCheck
+from edge_redis._health.spells import NodeHistory
+
+_PAGE: Final = 500
+_LOOKBACK_MS: Final = 3_600_000
+"""A watch that takes the lead looks at the nodes with a transition in the last hour."""
 
 
 class FlappingWatch:
@@ -21,28 +26,52 @@ class FlappingWatch:
         self._keys = keys
         self._config = config
         self._history = history
-        self._detector = FlapDetector(config.flap_detector)
+        self._detector = config.flapping_rules()
+        self._cursor = ""
 
-    async def update(self, term: int, changed: Sequence[str]) -> None:
+    async def update(self, term: Term, changed: Collection[str]) -> None:
         """Record what changed, for the nodes whose verdict changed and those that were flapping."""
-        members = await command(set[bytes], "SMEMBERS", self._keys.flapping)
-        known = {node_id.decode("utf-8", "replace") for node_id in members}
-        for some in sliced(sorted({*changed, *known}), SLICE * 4):
-            histories = await Batch([self._history.all_checks(node_id) for node_id in some])
-            pairs = zip(some, histories, strict=True)
-            changes = [found for node_id, checks in pairs if (found := self._record(term, node_id, checks, known))]
+        known, elsewhere = await self._read(term)
+        for some in sliced(sorted(({*changed, *known} | elsewhere) - {""}), SLICE):
+            histories = await Batch([self._history.read(node_id) for node_id in some])
+            changes = [
+                found
+                for node_id, history in zip(some, histories, strict=True)
+                if (found := self._record(term.number, node_id, history, was=node_id in known))
+            ]
             if changes:
                 await Batch(changes)
 
-    def _record(
-        self, term: int, node_id: str, checks: Sequence[HealthCheck], known: Container[str]
-    ) -> Operation[int] | None:
+    async def _read(self, term: Term) -> tuple[set[str], set[str]]:
+        """Return the nodes that flap, and those with a transition since the last round.
+
+        Other monitors check nodes as well, so that the round's own changes are not all.
+        """
+        cursor = self._cursor or f"{max(0, term.now_ms - _LOOKBACK_MS)}"
+        members, page = await Batch(
+            [command(list[Any], "SMEMBERS", self._keys.flapping), self._transitions_after(cursor)]
+        )
+        changed: set[str] = set()
+        while page:
+            cursor = page[-1][0].decode()
+            changed.update(_text((fields or {}).get(b"node", b"")) for _, fields in page)
+            page = await self._transitions_after(cursor) if len(page) == _PAGE else []
+        self._cursor = cursor
+        return {_text(node_id) for node_id in members}, changed
+
+    def _transitions_after(self, cursor: str) -> Operation[list[Any]]:
+        return command(list[Any], "XRANGE", self._keys.transitions, f"({cursor}", "+", "COUNT", _PAGE)
+
+    def _record(self, term: int, node_id: str, history: NodeHistory, *, was: bool) -> Operation[int] | None:
         """Return the operation that records a change, or None where there is none or the node is in maintenance."""
-        verdicts = [found.healthy for found in checks]
-        flaps = self._detector.is_flapping(verdicts, was=node_id in known)
-        in_maintenance = checks and checks[-1].details["status"] == EdgeNodeStatus.MAINTENANCE
-        if flaps == (node_id in known) or in_maintenance:
+        flaps = self._detector.is_flapping(history._replace(is_flapping=was, is_led=True))
+        newest = history.checks[-1] if history.checks else None
+        if flaps == was or (newest and newest.details.get("maintenance")):
             return None
-        verdict = "healthy" if checks and checks[-1].healthy else "unhealthy"
-        reason = self._detector.reason(verdicts)
+        verdict = "healthy" if newest and newest.healthy else "unhealthy"
+        reason = self._detector.reason(history)
         return scripts.record_flapping(self._keys, self._config, term, node_id, verdict, reason, flaps=flaps)
+
+
+def _text(word: bytes) -> str:
+    return word.decode("utf-8", "replace")

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._core.operation import Operation, command
-from edge_redis._health import age_statistics, verdicts
+from edge_redis._health import age_statistics, scripts, spells, verdicts
 from edge_redis._health.config import MAX_HISTORY, HealthConfig
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.spells import NodeHistory
 from edge_redis._health.transition_entry import Entry, from_entry
 from edge_redis.models import HealthCheck, Transition
 
@@ -36,13 +37,27 @@ class History:
             min(last, MAX_HISTORY),
         )
 
-    def all_checks(self, node_id: str) -> Operation[list[HealthCheck]]:
-        """Return all of a node's checks that are kept, oldest first."""
-        return self.checks(node_id, self._config.max_history)
+    def read(self, node_id: str, limit: int | None = None) -> Operation[NodeHistory]:
+        """Return a node's newest ``limit`` checks, or all, and its changes of verdict."""
+        name = validation.identifier("node id", node_id)
+        return scripts.node_history(
+            self._keys,
+            self._config,
+            name,
+            min(limit or self._config.max_history, MAX_HISTORY),
+            lambda reply: spells.to_history(name, reply),
+        )
+
+    async def availability(self, node_id: str, seconds: float) -> dict[str, Any]:
+        """Return a node's availability over the last ``seconds``."""
+        validation.positive("seconds", seconds)
+        return spells.availability(await self.read(node_id, 1), seconds)
 
     async def heartbeat_age(self, node_id: str) -> dict[str, Any]:
         """Return statistics of the heartbeat's age at the node's checks."""
-        return age_statistics.statistics([found.latency_ms for found in await self.all_checks(node_id)])
+        return age_statistics.statistics(
+            [found.latency_ms for found in await self.checks(node_id, self._config.max_history)]
+        )
 
     def total_checks(self) -> Operation[int]:
         """Return how many checks were ever made."""

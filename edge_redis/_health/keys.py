@@ -5,18 +5,24 @@
 | <tag>:heartbeats      | zset   | none        | node id -> its last heartbeat, in ms of the server's clock    |
 | <tag>:node:<id>       | hash   | none        | status, location, skew_ms as plain text; profile and          |
 |                       |        |             | resources in the codec's bytes; arrivals: count, sum and      |
-|                       |        |             | sum of squares of the intervals between heartbeats            |
+|                       |        |             | sum of squares of the intervals between heartbeats;           |
+|                       |        |             | timeout_ms: its own timeout; maintenance: an operator's,      |
+|                       |        |             | ``<until_ms> <reason>``                                       |
+| <tag>:deadlines       | zset   | none        | node id -> heartbeat and own timeout, of nodes that have one  |
 | <tag>:history:<id>    | list   | see below   | checks, newest first, one line each (``verdicts``)            |
-| <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason              |
+| <tag>:spells:<id>     | list   | see below   | changes of verdict, newest first: ``<at_ms> <1|0|1m|0m|?>``,  |
+|                       |        |             | m in maintenance, ? from where the verdict is not known       |
+| <tag>:transitions     | stream | capped      | state changes: node, state, previous, at, reason, number,     |
+|                       |        |             | flapping                                                      |
 | <tag>:leader          | hash   | none        | the leading HealthWatch and its state (``leader_lease.lua``)  |
 | <tag>:flapping        | set    | none        | ids of the nodes that a HealthWatch found flapping            |
 | <tag>:suspects        | hash   | none        | node id -> suspected since, in ms of the server's clock       |
 | <tag>:relay:<name>    | hash   | none        | a TransitionRelay's position and lease (``relay_lease.lua``)  |
-| <tag>:totals          | hash   | none        | total_checks                                                  |
+| <tag>:totals          | hash   | none        | total_checks; transitions: the number of the newest           |
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each client id (``_core/lua/idempotency``)   |
 
-A registered node's history lives as long as the node. The history of a node that is only checked and
-never registered expires ``ORPHAN_HISTORY_MS`` after its last check, since nothing else removes it.
+A registered node's history and spells live as long as the node. Those of a node that is only checked and
+never registered expire ``ORPHAN_HISTORY_MS`` after its last check, since nothing else removes them.
 """
 
 from __future__ import annotations
@@ -40,6 +46,8 @@ class HealthKeys:
         self.heartbeats = space.key("heartbeats")
         self.nodes = space.key("node")
         self.histories = space.key("history")
+        self.spells = space.key("spells")
+        self.deadlines = space.key("deadlines")
         self.transitions = space.key("transitions")
         self.leader = space.key("leader")
         self.flapping = space.key("flapping")
@@ -55,6 +63,10 @@ class HealthKeys:
     def history(self, node_id: str) -> str:
         """Return the key of a node's checks."""
         return f"{self.histories}:{node_id}"
+
+    def spells_of(self, node_id: str) -> str:
+        """Return the key of a node's changes of verdict."""
+        return f"{self.spells}:{node_id}"
 
     def relay(self, name: str) -> str:
         """Return the key of a relay's position and lease."""

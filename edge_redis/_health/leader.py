@@ -6,8 +6,9 @@
   was paused past its lease writes nothing.
 - **Absences of the server.** Each call of any watch shows that the server was there. After a gap between two calls
   the server was away, or no watch ran: heartbeats count as missing from the end of the gap, so that each node has a
-  whole timeout to send one. Nodes that were unhealthy before stay so.
-- **One event for a mass outage** (``mass_outage``), during which no node is removed either.
+  whole timeout to send one. Nodes that were unhealthy before stay so. This grace is bounded: where rounds are always
+  rarer than the gap, or always slower, a node without a heartbeat over four gaps is found all the same.
+- **One event for a mass outage** (``mass_outage``), during which no node is removed either; bounded as well.
 - **Suspicion before death**, where that is configured (``suspicion``).
 
 A round looks at all nodes once, and writes every verdict except those that missing heartbeats would turn to
@@ -16,9 +17,12 @@ unhealthy. These few it checks a second time, where none of the above speaks aga
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from typing import Final
 
 from edge_redis._core.component import Component
 from edge_redis._health import scripts
@@ -35,14 +39,17 @@ from edge_redis._health.verdicts import Verdict
 from edge_redis.errors import StoreError
 from edge_redis.models import WatchRound
 
-STAND_BY = WatchRound(leader=False)
+_log: Final = logging.getLogger("edge_redis")
+
+STAND_BY: Final = WatchRound(leader=False)
 
 
 class Lease:
     """A watch's claim to lead its namespace."""
 
-    def __init__(self, keys: HealthKeys, watch: WatchConfig) -> None:
+    def __init__(self, keys: HealthKeys, config: HealthConfig, watch: WatchConfig) -> None:
         self._keys = keys
+        self._config = config
         self._lease_ms = round(watch.lease * 1000)
         self._gap_ms = round(watch.gap * 1000)
         self.is_released = False
@@ -52,12 +59,13 @@ class Lease:
         """Take a new identity, in a forked child."""
         self._holder = secrets.token_hex(8)
 
-    async def take(self) -> Term | None:
-        """Take or keep the lease and begin a round; None where another watch leads."""
+    async def take(self) -> Term:
+        """Take or keep the lease and begin a round; the term's number is 0 where another watch leads."""
         if self.is_released:
-            return None
-        term = await scripts.leader_lease(self._keys, self._holder, self._lease_ms, self._gap_ms)
-        return term if term.number else None
+            return Term(0, 0, 0, 0, 0)
+        return await scripts.leader_lease(
+            self._keys, self._config, self._holder, lease_ms=self._lease_ms, gap_ms=self._gap_ms
+        )
 
     async def release(self) -> None:
         """Release the lease for good."""
@@ -76,11 +84,12 @@ class Leader(Component):
         self._watch = watch
         self._registry = Registry(keys, config)
         self._checker = Checker(keys, config, self._registry)
-        self._lease = Lease(keys, watch)
-        self._mass_outage = MassOutage(keys, config)
+        self._lease = Lease(keys, config, watch)
+        self._mass_outage = MassOutage(keys, config, watch.mass_outage_limit)
         self._suspicion = Suspicion(keys, config, watch.suspicion_seconds, probe)
         self._flapping = FlappingWatch(keys, config, History(keys, config))
         self.latest: WatchRound | None = None
+        self._has_warned = False
 
     def after_fork(self) -> None:
         """Become another watch than the parent's."""
@@ -99,8 +108,9 @@ class Leader(Component):
 
     async def _round(self) -> WatchRound | None:
         term = await self._lease.take()
-        if term is None:
-            return None
+        self._warn_of_difference(term)
+        if term.number == 0:
+            return replace(STAND_BY, config_differs=bool(term.differs))
         seen = await self._check(term, "watch", await self._registry.ids())
         if seen is None:
             return None
@@ -111,8 +121,16 @@ class Leader(Component):
         if turned is None:
             return None
         checked = [*(verdict for verdict in seen if not verdict.deferred), *turned]
-        await self._flapping.update(term.number, [verdict.node_id for verdict in checked if verdict.changed])
+        await self._flapping.update(term, [verdict.node_id for verdict in checked if verdict.changed])
         return await self._finish(term, checked, deferred=len(deferred) - len(dead), mass_outage=mass_outage)
+
+    def _warn_of_difference(self, term: Term) -> None:
+        if term.differs and not self._has_warned:
+            _log.warning(
+                "another HealthWatch leads, with another heartbeat timeout or phi threshold than this one (%g s)",
+                self._config.heartbeat_timeout_seconds,
+            )
+        self._has_warned = bool(term.differs)
 
     async def _check(self, term: Term, form: str, ids: Sequence[str], note: str = "") -> list[Verdict] | None:
         call = CheckCall(form, str(term.number), note)

@@ -3,7 +3,8 @@
 Where a node is about to turn unhealthy by missing heartbeats and most of the nodes that were up are overdue, the
 cause is shared (a network, the clock, the server itself). Verdicts on the overdue nodes are then deferred, as
 Kubernetes stops evicting from a zone that fails as a whole. Nodes should send at least two heartbeats a timeout.
-Nodes in maintenance do not count.
+Nodes in maintenance do not count. A mass outage ends when most of its nodes are back, and by itself after a stated
+time, as when its nodes were removed for good: each node that is still missing is then unhealthy by itself.
 """
 
 from __future__ import annotations
@@ -30,21 +31,26 @@ END_SHARE: Final = BEGIN_SHARE / 2
 class MassOutage:
     """Decides whether there is a mass outage, and records its beginning and end."""
 
-    def __init__(self, keys: HealthKeys, config: HealthConfig) -> None:
+    def __init__(self, keys: HealthKeys, config: HealthConfig, limit_seconds: float) -> None:
         self._keys = keys
         self._config = config
+        self._limit = limit_seconds
 
     async def update(self, term: Term, seen: Sequence[Verdict]) -> bool:
         """Whether there is a mass outage now, by the verdicts of a whole round."""
-        was = term.mass_outage == 1
-        up, overdue = sum(verdict.up for verdict in seen), sum(verdict.overdue for verdict in seen)
-        is_due = was or any(verdict.deferred for verdict in seen)
-        share = END_SHARE if was else BEGIN_SHARE
-        now = is_due and overdue >= LEAST_NODES and overdue > up * share
+        was = term.mass_outage_since_ms > 0
+        # Nodes that are suspected already are past the question: they must not begin a mass outage once more.
+        counted = [verdict for verdict in seen if verdict.up and (was or not verdict.suspected)]
+        overdue = sum(verdict.overdue for verdict in counted)
+        has_expired = was and term.now_ms - term.mass_outage_since_ms >= self._limit * 1000
+        is_due = was or any(verdict.deferred for verdict in counted)
+        now = not has_expired and is_due and overdue >= LEAST_NODES
+        now = now and overdue > len(counted) * (END_SHARE if was else BEGIN_SHARE)
         if now != was:
-            await scripts.record_mass_outage(
-                self._keys, self._config, term.number, self._reason(overdue, up), begins=now
-            )
+            reason = self._reason(overdue, len(counted))
+            if has_expired:
+                reason += f", which has lasted for {self._limit:g} s: each is unhealthy by itself"
+            await scripts.record_mass_outage(self._keys, self._config, term.number, reason, begins=now)
         return now
 
     def _reason(self, overdue: int, up: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from edge_redis._core import codec, validation
 from edge_redis._health.scripts import Claim, NodeRecord
 from edge_redis.errors import CorruptDataError, InvalidArgumentError
-from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp, timestamp_ms
+from edge_redis.models import EdgeNode, EdgeNodeStatus, NodeHealth, ResourceUsage, from_timestamp, timestamp_ms
 
 MAX_LOCATION_BYTES: Final = 1024
 MAX_PROFILE_BYTES: Final = 1 << 20
@@ -112,6 +112,30 @@ def from_node(node: EdgeNode) -> NodeRecord:
 def to_nodes(rows: Iterable[Sequence[bytes]]) -> list[EdgeNode]:
     """Return the nodes of a reply of ``node_records.lua``."""
     return [to_node(row) for row in rows]
+
+
+def to_snapshot(rows: Iterable[Sequence[bytes]]) -> list[NodeHealth]:
+    """Return the nodes of a reply of ``snapshot.lua``; one whose record does not decode has no ``node``."""
+    return [_to_health(row) for row in rows]
+
+
+def _to_health(row: Sequence[bytes]) -> NodeHealth:
+    name, age_ms, timeout_ms, is_maintained, is_flapping, *record = row
+    status = record[1].decode("utf-8", "replace")
+    age, timeout = float(age_ms) / 1000, float(timeout_ms) / 1000
+    node = None
+    with suppress(CorruptDataError):
+        node = to_node((name, *record))
+    return NodeHealth(
+        node_id=name.decode("utf-8", "replace"),
+        healthy=age < timeout and status != EdgeNodeStatus.OFFLINE,
+        status=status,
+        heartbeat_age_seconds=age,
+        timeout_seconds=timeout,
+        in_maintenance=is_maintained == b"1" or status == EdgeNodeStatus.MAINTENANCE,
+        flapping=is_flapping == b"1",
+        node=node,
+    )
 
 
 def to_node(row: Sequence[bytes]) -> EdgeNode:

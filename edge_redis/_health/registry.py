@@ -13,7 +13,7 @@ from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.slices import AT_ONCE, PAGE, SLICE, sliced
 from edge_redis.errors import UnknownNodeError
-from edge_redis.models import EdgeNode, EdgeNodeStatus, ResourceUsage, from_timestamp
+from edge_redis.models import EdgeNode, EdgeNodeStatus, NodeHealth, ResourceUsage, from_timestamp
 
 MAX_STALE: Final = 10_000
 
@@ -27,10 +27,14 @@ class Registry:
         self._idempotency = IdempotencyKeys()
         self._is_plain = config.clock is None and not config.uses_phi
 
-    async def register(self, node: EdgeNode) -> None:
-        """Add a node, or replace its record."""
+    async def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None) -> None:
+        """Add a node, or replace its record, with a heartbeat now and its own timeout or none."""
         validation.instance("node", node, EdgeNode)
-        await self._write(node, is_heartbeat=False)
+        timeout_ms: float | str = scripts.NO_TIMEOUT
+        if heartbeat_timeout_seconds is not None:
+            timeout_ms = validation.positive("heartbeat_timeout_seconds", heartbeat_timeout_seconds) * 1000
+        heartbeat_ms = await self._write(node, timeout_ms)
+        node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
 
     def heartbeat(
         self, node: EdgeNode | str, status: EdgeNodeStatus | None, resources: ResourceUsage | None
@@ -63,13 +67,13 @@ class Registry:
             node.resources if resources is None else resources,
             node.max_functions,
         )
-        heartbeat_ms = await self._write(reported, is_heartbeat=True)
+        heartbeat_ms = await self._write(reported)
         node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
         node.status, node.resources = reported.status, reported.resources
         return True
 
-    def _write(self, node: EdgeNode, *, is_heartbeat: bool) -> Operation[int]:
-        return scripts.register(self._keys, self._config, node_record.from_node(node), is_heartbeat=is_heartbeat)
+    def _write(self, node: EdgeNode, timeout_ms: float | str = scripts.KEEP_TIMEOUT) -> Operation[int]:
+        return scripts.register(self._keys, self._config, node_record.from_node(node), timeout_ms)
 
     async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
         """Record heartbeats now; for each id whether the node is registered."""
@@ -81,7 +85,7 @@ class Registry:
             slices = list(sliced(ids, SLICE))
             operations: list[Operation[Any]] = [
                 *(scripts.heartbeats(self._keys, self._config, part) for part in slices),
-                *(self._write(node, is_heartbeat=True) for node in objects),
+                *(self._write(node) for node in objects),
             ]
             results = await Batch(operations)
             for part, flags in zip(slices, results, strict=False):
@@ -95,7 +99,7 @@ class Registry:
         """Remove a node and its history; whether it was registered."""
         name = validation.identifier("node id", node_id)
         with self._idempotency.acquire() as key:
-            return await scripts.deregister(self._keys, key, name) == 1
+            return await scripts.deregister(self._keys, self._config, key, name) == 1
 
     async def get_node(self, node_id: str) -> EdgeNode | None:
         """Return a registered node, or None."""
@@ -113,6 +117,17 @@ class Registry:
 
     def _read(self, ids: Sequence[str], status: str) -> Operation[list[EdgeNode]]:
         return scripts.node_records(self._keys, status, ids, node_record.to_nodes)
+
+    async def snapshot(self) -> list[NodeHealth]:
+        """Return every registered node with its health now, in the order of their ids."""
+        found: list[NodeHealth] = []
+        for some in sliced(await self.ids(), AT_ONCE):
+            parts = [
+                scripts.snapshot(self._keys, self._config, part, node_record.to_snapshot)
+                for part in sliced(some, SLICE)
+            ]
+            found.extend(health for part in await Batch(parts) for health in part)
+        return found
 
     async def ids(self) -> list[str]:
         """Return every registered id, in order; an id that is registered throughout is never missed.
@@ -137,11 +152,10 @@ class Registry:
                 raise unknown_error(unknown)
 
     def stale(self, seconds: float | None, limit: int) -> Operation[list[str]]:
-        """Return the ids without a heartbeat for ``seconds`` or longer, the oldest heartbeat first."""
-        timeout = self._config.heartbeat_timeout_seconds
-        age = timeout if seconds is None else validation.non_negative("seconds", seconds)
+        """Return the ids without a heartbeat for ``seconds`` or their timeout, the oldest heartbeat first."""
+        age_ms: float | str = "" if seconds is None else validation.non_negative("seconds", seconds) * 1000
         most = validation.integer("limit", limit, least=1, most=MAX_STALE)
-        return scripts.list_stale(self._keys, self._config, age * 1000, most, node_record.known_ids)
+        return scripts.list_stale(self._keys, self._config, age_ms, most, node_record.known_ids)
 
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Remove the nodes without a heartbeat for this long, but those in maintenance; return how many."""

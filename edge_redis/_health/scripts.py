@@ -26,6 +26,7 @@ _HEARTBEATS: Final = load(__package__, "heartbeats")
 _LEADER_LEASE: Final = load(__package__, "leader_lease")
 _LIST_IDS: Final = load(__package__, "list_ids")
 _LIST_STALE: Final = load(__package__, "list_stale")
+_NODE_HISTORY: Final = load(__package__, "node_history")
 _NODE_RECORDS: Final = load(__package__, "node_records")
 _RECORD_DELIVERY: Final = load(__package__, "record_delivery")
 _RECORD_FLAPPING: Final = load(__package__, "record_flapping")
@@ -35,15 +36,25 @@ _REGISTER: Final = load(__package__, "register")
 _RELAY_LEASE: Final = load(__package__, "relay_lease")
 _RELEASE_LEASE: Final = load(__package__, "release_lease")
 _REMOVE_STALE: Final = load(__package__, "remove_stale")
+_SET_MAINTENANCE: Final = load(__package__, "set_maintenance")
+_SNAPSHOT: Final = load(__package__, "snapshot")
+
+KEEP_TIMEOUT: Final = "keep"
+NO_TIMEOUT: Final = ""
 
 
 class Term(NamedTuple):
-    """A leader's term, as ``leader_lease.lua`` replies: number 0 for a stand-by."""
+    """A leader's term, as ``leader_lease.lua`` replies: number 0 for a stand-by.
+
+    ``mass_outage_since_ms`` is 0 where there is none. ``differs`` is 1 where the watch that leads has another timeout
+    or phi threshold.
+    """
 
     number: int
     now_ms: int
     since_ms: int
-    mass_outage: int
+    mass_outage_since_ms: int
+    differs: int
 
 
 class Claim(NamedTuple):
@@ -83,7 +94,7 @@ class Delivery(NamedTuple):
 
 def heartbeat(keys: HealthKeys, node_id: str) -> Operation[bool]:
     """Record a heartbeat and nothing else; whether the node is registered."""
-    return _HEARTBEAT([keys.heartbeats, f"{keys.nodes}:{node_id}"], [node_id], bool)
+    return _HEARTBEAT([keys.heartbeats, f"{keys.nodes}:{node_id}", keys.deadlines], [node_id], bool)
 
 
 def heartbeat_report(
@@ -91,7 +102,7 @@ def heartbeat_report(
 ) -> Operation[bool]:
     """Record a heartbeat with what the node reports; whether the node is registered."""
     return _HEARTBEAT_REPORT(
-        [keys.heartbeats, keys.node(node_id)],
+        [keys.heartbeats, keys.node(node_id), keys.deadlines],
         [node_id, status, resources, config.now_arg(), config.arrival_limit_ms],
         bool,
     )
@@ -99,28 +110,60 @@ def heartbeat_report(
 
 def heartbeats(keys: HealthKeys, config: HealthConfig, ids: Sequence[str]) -> Operation[bytes]:
     """Record many heartbeats; for each id "1" where the node is registered, else "0"."""
-    return _HEARTBEATS([keys.heartbeats, keys.nodes], [config.now_arg(), config.arrival_limit_ms, *ids], bytes)
+    return _HEARTBEATS(
+        [keys.heartbeats, keys.nodes, keys.deadlines], [config.now_arg(), config.arrival_limit_ms, *ids], bytes
+    )
 
 
-def register(keys: HealthKeys, config: HealthConfig, record: NodeRecord, *, is_heartbeat: bool) -> Operation[int]:
-    """Write a node's record; the heartbeat that counts, in ms of the server's clock."""
-    args: list[Argument] = [record.node_id, record.heartbeat_ms, int(is_heartbeat), record.status, record.location]
+def register(keys: HealthKeys, config: HealthConfig, record: NodeRecord, timeout_ms: float | str) -> Operation[int]:
+    """Write a node's record, its own timeout and its heartbeat; the heartbeat that counts, in server ms."""
+    name = record.node_id
+    args: list[Argument] = [name, record.heartbeat_ms, timeout_ms, record.status, record.location]
     return _REGISTER(
-        [keys.heartbeats, keys.node(record.node_id), keys.history(record.node_id)],
+        [keys.heartbeats, keys.node(name), keys.history(name), keys.spells_of(name), keys.deadlines],
         [*args, record.profile, record.resources, config.now_arg(), config.arrival_limit_ms],
         int,
     )
 
 
-def deregister(keys: HealthKeys, call: tuple[str, int], node_id: str) -> Operation[int]:
+def deregister(keys: HealthKeys, config: HealthConfig, call: tuple[str, int], node_id: str) -> Operation[int]:
     """Remove a node; 1 where it was registered, else 0."""
     return _DEREGISTER(
         [
-            *(keys.heartbeats, keys.node(node_id), keys.history(node_id)),
-            *(keys.repeats, keys.suspects, keys.flapping),
+            *(keys.heartbeats, keys.node(node_id), keys.history(node_id), keys.spells_of(node_id), keys.repeats),
+            *(keys.suspects, keys.flapping, keys.deadlines, keys.transitions, keys.totals),
         ],
-        [node_id, *call],
+        [node_id, *call, config.max_transitions, config.now_arg()],
         int,
+    )
+
+
+def set_maintenance(
+    keys: HealthKeys, config: HealthConfig, node_id: str, duration_ms: float | str, reason: str
+) -> Operation[bytes]:
+    """Begin, change or end a node's maintenance; "1" where it was in one, "0" where not, "" where it is unknown."""
+    return _SET_MAINTENANCE(
+        [keys.node(node_id), keys.history(node_id), keys.suspects, keys.transitions, keys.totals],
+        [node_id, duration_ms, reason, config.max_transitions, config.now_arg()],
+        bytes,
+    )
+
+
+def snapshot(keys: HealthKeys, config: HealthConfig, ids: Sequence[str], decode: Callable[[Any], T]) -> Operation[T]:
+    """Read the records of some nodes and what their health is decided by."""
+    return _SNAPSHOT(
+        [keys.heartbeats, keys.nodes, keys.flapping, keys.leader], [config.timeout_ms, config.now_arg(), *ids], decode
+    )
+
+
+def node_history(
+    keys: HealthKeys, config: HealthConfig, node_id: str, limit: int, decode: Callable[[Any], T]
+) -> Operation[T]:
+    """Read a node's newest checks and its changes of verdict."""
+    return _NODE_HISTORY(
+        [keys.history(node_id), keys.spells_of(node_id), keys.flapping, keys.leader],
+        [node_id, limit, config.now_arg()],
+        decode,
     )
 
 
@@ -135,10 +178,12 @@ def list_ids(keys: HealthKeys, cursor: bytes, count: int) -> Operation[list[byte
 
 
 def list_stale(
-    keys: HealthKeys, config: HealthConfig, age_ms: float, limit: int, decode: Callable[[Any], T]
+    keys: HealthKeys, config: HealthConfig, age_ms: float | str, limit: int, decode: Callable[[Any], T]
 ) -> Operation[T]:
-    """List the ids without a heartbeat for ``age_ms``."""
-    return _LIST_STALE([keys.heartbeats], [age_ms, limit, config.now_arg()], decode)
+    """List the ids without a heartbeat for ``age_ms``, or, where that is empty, for their timeout."""
+    return _LIST_STALE(
+        [keys.heartbeats, keys.deadlines, keys.leader], [age_ms, config.timeout_ms, limit, config.now_arg()], decode
+    )
 
 
 def remove_stale(
@@ -147,8 +192,8 @@ def remove_stale(
     """Remove nodes without a heartbeat for ``age_ms``; how many were removed and how many were kept."""
     return _REMOVE_STALE(
         [
-            *(keys.heartbeats, keys.nodes, keys.histories, keys.transitions),
-            *(keys.repeats, keys.suspects, keys.flapping),
+            *(keys.heartbeats, keys.nodes, keys.histories, keys.spells, keys.transitions, keys.totals),
+            *(keys.repeats, keys.suspects, keys.flapping, keys.deadlines),
         ],
         [*call, age_ms, limit, config.max_transitions, config.now_arg(), offset],
         _two_counts,
@@ -170,9 +215,9 @@ class CheckOptions(NamedTuple):
 def check_options(config: HealthConfig) -> CheckOptions:
     """Return the arguments of ``check_nodes`` for these options."""
     timeout_ms = config.timeout_ms
-    phi: tuple[Argument, ...] = ("", timeout_ms * OVERDUE, "")
+    phi: tuple[Argument, ...] = ("", OVERDUE, "")
     if config.uses_phi:
-        phi = (config.phi_threshold, timeout_ms * OVERDUE, OVERDUE_PHI)
+        phi = (config.phi_threshold, OVERDUE, OVERDUE_PHI)
     return CheckOptions((timeout_ms, config.max_history, config.max_transitions, ORPHAN_HISTORY_MS), phi)
 
 
@@ -190,17 +235,18 @@ def check_nodes(
         args += claim
     return _CHECK_NODES(
         [
-            *(keys.heartbeats, keys.nodes, keys.histories, keys.transitions),
-            *(keys.totals, keys.repeats, keys.leader, keys.suspects),
+            *(keys.heartbeats, keys.nodes, keys.histories, keys.spells, keys.transitions),
+            *(keys.totals, keys.repeats, keys.leader, keys.suspects, keys.flapping),
         ],
         args,
         bytes,
     )
 
 
-def leader_lease(keys: HealthKeys, holder: str, lease_ms: int, gap_ms: int) -> Operation[Term]:
+def leader_lease(keys: HealthKeys, config: HealthConfig, holder: str, *, lease_ms: int, gap_ms: int) -> Operation[Term]:
     """Take or keep the leader's lease and begin a round."""
-    return _LEADER_LEASE([keys.leader], [holder, lease_ms, gap_ms], _term)
+    threshold: Argument = config.phi_threshold if config.uses_phi else ""
+    return _LEADER_LEASE([keys.leader], [holder, lease_ms, gap_ms, config.timeout_ms, threshold], _term)
 
 
 def _term(reply: Iterable[bytes]) -> Term:
@@ -217,7 +263,7 @@ def record_mass_outage(
 ) -> Operation[int]:
     """Record the beginning or the end of a mass outage."""
     return _RECORD_MASS_OUTAGE(
-        [keys.leader, keys.transitions], [term, int(begins), reason, config.max_transitions], int
+        [keys.leader, keys.transitions, keys.totals], [term, int(begins), reason, config.max_transitions], int
     )
 
 
@@ -228,7 +274,14 @@ def record_suspicion(
     args: list[Argument] = [term, config.max_transitions, int(restart)]
     for node in nodes:
         args += node
-    return _RECORD_SUSPICION([keys.leader, keys.suspects, keys.heartbeats, keys.histories, keys.transitions], args, int)
+    return _RECORD_SUSPICION(
+        [
+            *(keys.leader, keys.suspects, keys.heartbeats, keys.histories),
+            *(keys.transitions, keys.totals, keys.flapping),
+        ],
+        args,
+        int,
+    )
 
 
 def record_flapping(
@@ -236,7 +289,7 @@ def record_flapping(
 ) -> Operation[int]:
     """Record that a node flaps or no longer does; 1 where this is a change."""
     return _RECORD_FLAPPING(
-        [keys.leader, keys.flapping, keys.heartbeats, keys.transitions],
+        [keys.leader, keys.flapping, keys.heartbeats, keys.transitions, keys.totals],
         [term, node_id, int(flaps), verdict, reason, config.max_transitions],
         int,
     )

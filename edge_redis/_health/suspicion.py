@@ -19,7 +19,8 @@ from edge_redis._health.slices import AT_ONCE, SLICE, sliced
 from edge_redis._health.verdicts import Verdict
 
 Probe: TypeAlias = Callable[[Sequence[str], float], dict[str, bool] | Awaitable[dict[str, bool]]]
-"""Probes nodes, given as ids, within a time in seconds. Returns for each node it reached whether it answered."""
+"""Probes nodes, given as ids, for a time in seconds. Returns whether each answered; a node whose probe takes longer is
+left out, and its result comes with a later call."""
 
 PROBED_AT_ONCE: Final = 100
 """Suspects probed in one round."""
@@ -54,6 +55,7 @@ class Suspicion:
         due = [verdict.node_id for verdict in deferred if now_ms - since.get(verdict.node_id, now_ms) >= self._ms]
         if self._probe is None or not due:
             return due
+        due.sort(key=lambda node_id: since.get(node_id, now_ms))  # a node that answers goes to the end
         answers = await Invoke(self._probe, due[:PROBED_AT_ONCE], seconds)
         await self._suspect(term, [(node_id, "") for node_id, answered in answers.items() if answered], restart=True)
         return [node_id for node_id, answered in answers.items() if not answered]

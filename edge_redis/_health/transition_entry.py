@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from edge_redis.models import Transition, from_timestamp
+
+_LAST_OF_A_MILLISECOND: Final = (1 << 64) - 1
 
 Entry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
 
@@ -22,6 +24,34 @@ def from_entry(entry: Entry) -> Transition | None:
             at=from_timestamp(int(text["at"]) / 1000),
             reason=text["reason"],
             position=position.decode(),
+            flapping=text.get("flapping") == "1",
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None
+
+
+def number_of(entry: Entry) -> int | None:
+    """Return the number of an entry, one higher than that of the entry before it; None where it does not decode."""
+    number = (entry[1] or {}).get(b"number", b"")
+    return int(number) if number.isdigit() else None
+
+
+def position_before(entry: Entry) -> str:
+    """Return the position just before that of an entry."""
+    milliseconds, _, place = entry[0].decode().partition("-")
+    if int(place or 0) > 0:
+        return f"{milliseconds}-{int(place) - 1}"
+    return f"{max(0, int(milliseconds) - 1)}-{_LAST_OF_A_MILLISECOND}"
+
+
+def lost(following: Entry, count: int) -> Transition:
+    """Return what a reader sees in place of ``count`` transitions that the stream's cap removed."""
+    change = from_entry(following)
+    return Transition(
+        node_id="",
+        state="transitions_lost",
+        previous="unknown",
+        at=change.at if change else from_timestamp(int(following[0].partition(b"-")[0]) / 1000),
+        reason=f"{count} transitions were removed from the stream before they were read",
+        position=position_before(following),
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from edge_redis._core import validation
-from edge_redis._core.operation import Operation, Sleep, command
+from edge_redis._core.operation import Batch, Operation, Sleep, command
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.transition_entry import Entry, from_entry
+from edge_redis._health.transition_entry import Entry, from_entry, lost, number_of, position_before
 from edge_redis.models import Transition
 
 PAGE: Final = 200
@@ -30,6 +31,9 @@ class TransitionReader:
             raise validation.value_error("position", position, "must be the position of a transition, or '0' for all")
         self._stream = keys.transitions
         self._cursor = position
+        self._number: int | None = None
+        """The number of the transition at the cursor, where it is known."""
+        self._is_resuming = position is not None and position != "0"
         self._node_id = None if node_id is None else validation.identifier("node id", node_id)
         self._timeout = None if timeout is None else validation.positive("timeout", timeout)
         self._poll = validation.positive("poll_seconds", poll_seconds)
@@ -37,7 +41,7 @@ class TransitionReader:
 
     @property
     def is_over(self) -> bool:
-        """Whether no transition came for the reader's timeout."""
+        """Whether no transition that the reader wants came for its timeout."""
         return self._timeout is not None and self._idle >= self._timeout
 
     async def start(self) -> None:
@@ -45,19 +49,46 @@ class TransitionReader:
         if self._cursor is None:
             newest = await command(list[Entry], "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
             self._cursor = newest[0][0].decode() if newest else "0"
+            self._number = number_of(newest[0]) if newest else None
+        elif self._is_resuming:
+            await self._resume(self._cursor)
+
+    async def _resume(self, position: str) -> None:
+        """Find the number of the transition at the given position, or the first one that is kept after it."""
+        self._is_resuming = False
+        at, following = await Batch(
+            [
+                command(list[Entry], "XRANGE", self._stream, position, position, "COUNT", 1),
+                command(list[Entry], "XRANGE", self._stream, "-", "+", "COUNT", 1),
+            ]
+        )
+        if at:
+            self._number = number_of(at[0])
+        elif following and position_before(following[0]) != position:
+            self._number = 0  # it was removed: all before the first that is kept may be lost
 
     async def step(self) -> list[Transition]:
-        """Return the transitions since the last step, the oldest first; pause where there are none."""
+        """Return the transitions since the last step, the oldest first; pause where none is wanted."""
         await self.start()
         entries = await self._read()
-        if not entries:
+        changes = list(self._wanted(entries))
+        if changes:
+            self._idle = 0.0
+        elif len(entries) < PAGE:
             await Sleep(self._poll)
             self._idle += self._poll
-            return []
-        self._idle = 0.0
-        self._cursor = entries[-1][0].decode()
-        changes = (from_entry(entry) for entry in entries)
-        return [change for change in changes if change is not None and self._node_id in (None, change.node_id)]
+        return changes
+
+    def _wanted(self, entries: list[Entry]) -> Iterator[Transition]:
+        for entry in entries:
+            number = number_of(entry)
+            if number is not None and self._number is not None and number > self._number + 1:
+                yield lost(entry, number - self._number - 1)
+            self._number = number
+            self._cursor = entry[0].decode()
+            change = from_entry(entry)
+            if change is not None and self._node_id in (None, change.node_id):
+                yield change
 
     def _read(self) -> Operation[list[Entry]]:
         return command(list[Entry], "XRANGE", self._stream, f"({self._cursor}", "+", "COUNT", PAGE)

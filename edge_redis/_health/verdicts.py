@@ -1,7 +1,7 @@
 """Verdicts of checks, decoded from what ``check_nodes.lua`` writes.
 
-A line of the history is ``<1|0> <age_ms> <at_ms> <skew_ms> <status> <location>``. The location comes last, since it
-may hold spaces.
+A line of the history is ``<1|0>[m] <age_ms> <at_ms> <skew_ms> <status> <location>``. The location comes last, since it
+may hold spaces. ``m`` stands for maintenance.
 """
 
 from __future__ import annotations
@@ -17,23 +17,27 @@ NOTABLE_SKEW_MS: Final = 1000
 
 _UNKNOWN: Final = b"-"
 _FIELDS: Final = 6
+_MARKS: Final = (b"1", b"0", b"1m", b"0m")
 
 
 def from_line(node_id: str, line: bytes) -> HealthCheck | None:
     """Return the check of a line, or None where it does not decode."""
     fields = line.split(b" ", _FIELDS - 1)
     try:
-        flag, age_ms, at_ms, skew_ms = map(int, fields[:4])
+        age_ms, at_ms, skew_ms = map(int, fields[1:4])
         status, location = fields[4].decode("utf-8", "replace"), fields[5].decode("utf-8", "replace")
         checked_at = from_timestamp(at_ms / 1000)
     except (ValueError, IndexError, OverflowError, OSError):
         return None
-    if flag not in (0, 1):
+    mark = fields[0]
+    if mark not in _MARKS:
         return None
     details: dict[str, Any] = {"status": status, "heartbeat_age_seconds": age_ms / 1000, "location": location}
     if skew_ms > NOTABLE_SKEW_MS:
         details["clock_skew_seconds"] = skew_ms / 1000
-    return HealthCheck(node_id, flag == 1, float(age_ms), checked_at, details)
+    if mark.endswith(b"m"):
+        details["maintenance"] = True
+    return HealthCheck(node_id, mark.startswith(b"1"), float(age_ms), checked_at, details)
 
 
 def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
@@ -47,7 +51,8 @@ class Verdict:
 
     ``changed``: it differs from the one before. ``deferred``: missing heartbeats would turn the node
     unhealthy, and nothing was written yet. ``up``: the node was neither unhealthy before nor in maintenance.
-    ``overdue``: it was up, and its heartbeat is missing for longer than usual.
+    ``overdue``: it was up, and its heartbeat is missing for longer than usual. ``suspected``: it was up, and is
+    suspected already.
     """
 
     node_id: str
@@ -57,6 +62,7 @@ class Verdict:
     deferred: bool = False
     up: bool = False
     overdue: bool = False
+    suspected: bool = False
 
 
 def from_words(node_ids: Iterable[str], reply: bytes) -> list[Verdict]:
@@ -65,11 +71,12 @@ def from_words(node_ids: Iterable[str], reply: bytes) -> list[Verdict]:
         Verdict(
             node_id,
             word.startswith(b"1"),
-            float(word[1:].rstrip(b"!^~")),
+            float(word[1:].rstrip(b"!^~%")),
             b"!" in word,
             word.startswith(b"?"),
             b"^" in word,
             b"~" in word,
+            b"%" in word,
         )
         for node_id, word in zip(node_ids, reply.split(b" "), strict=True)
         if word != _UNKNOWN

@@ -12,7 +12,7 @@ import pytest
 from edge_redis import EdgeNode, EdgeNodeStatus, InvalidArgumentError, InvalidKeyError, InvalidTypeError
 from edge_redis._io.blocking_runner import BlockingRunner
 from support import simulation
-from support.health import make_health
+from support.health import make_health, make_past_health, register_past
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Scenario
 
@@ -28,9 +28,9 @@ def monitor(make: Any) -> Any:
     return make("HealthMonitor")
 
 
-def test_many_heartbeats_at_once(monitor: Any, backend: Backend) -> None:
-    monitor.register(silent("a"))
-    monitor.register(silent("b"))
+def test_many_heartbeats_at_once(make: Any, monitor: Any, backend: Backend) -> None:
+    for name in ("a", "b"):
+        register_past(make, EdgeNode(name, name), 100.0)
     given = silent("c")
     given.status = EdgeNodeStatus.SYNCING
     assert monitor.heartbeat_many(["a", given, "x", "a"]) == {"a": True, "x": False, "c": True}
@@ -50,9 +50,9 @@ def test_a_storm_of_more_heartbeats_than_a_slice(monitor: Any) -> None:
     assert monitor.stale() == []
 
 
-def test_the_silent_come_longest_first(monitor: Any) -> None:
+def test_the_oldest_heartbeats_come_first(make: Any, monitor: Any) -> None:
     for name, seconds in (("a", 70.0), ("b", 5.0), ("c", 700.0)):
-        monitor.register(silent(name, seconds))
+        register_past(make, EdgeNode(name, name), seconds)
     assert monitor.stale() == ["c", "a"]
     assert monitor.stale(4.0) == ["c", "a", "b"]
     assert monitor.stale(500.0) == ["c"]
@@ -60,9 +60,9 @@ def test_the_silent_come_longest_first(monitor: Any) -> None:
     assert monitor.stale(5000.0) == []
 
 
-def test_forgotten_is_removed_and_told(monitor: Any, backend: Backend) -> None:
+def test_a_stale_node_is_removed_and_that_is_a_transition(make: Any, monitor: Any, backend: Backend) -> None:
     for name, seconds in (("a", 7000.0), ("b", 5.0)):
-        monitor.register(silent(name, seconds))
+        register_past(make, EdgeNode(name, name), seconds)
     monitor.check_cluster()
     assert monitor.remove_stale(3600.0) == 1
     assert monitor.remove_stale(3600.0) == 0
@@ -112,17 +112,17 @@ def test_bad_arguments(
         assert client.dbsize() == 0
 
 
-def test_a_node_that_beats_meanwhile_is_not_forgotten_and_none_twice() -> None:
+def test_a_node_that_sends_a_heartbeat_meanwhile_is_not_removed_and_none_twice() -> None:
     def scenario() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        rooms = [make_health(max_history=9, max_transitions=99) for _ in range(3)]
+        monitors = [make_health(max_history=9, max_transitions=99) for _ in range(3)]
         for name in ("a", "b"):
-            runner.run(rooms[0].register(silent(name, 5000)))
+            runner.run(make_past_health(5000).register(EdgeNode(name, name)))
 
         def check(actors: Sequence[Actor]) -> None:
-            left = [node.id for node in runner.run(rooms[0].nodes())]
-            told = [change.node_id for change in runner.run(rooms[0].transitions())]
+            left = [node.id for node in runner.run(monitors[0].nodes())]
+            told = [change.node_id for change in runner.run(monitors[0].transitions())]
             assert sorted(left + told) == ["a", "b"]
             if actors[2].result is True:
                 assert left == ["a"]
@@ -131,9 +131,9 @@ def test_a_node_that_beats_meanwhile_is_not_forgotten_and_none_twice() -> None:
 
         return Scenario(
             [
-                Actor("one", client, lambda: rooms[0].remove_stale(3600.0), LOSSES),
-                Actor("other", client, lambda: rooms[1].remove_stale(3600.0), LOSSES),
-                Actor("node", client, lambda: rooms[2].heartbeat("a")),
+                Actor("one", client, lambda: monitors[0].remove_stale(3600.0), LOSSES),
+                Actor("other", client, lambda: monitors[1].remove_stale(3600.0), LOSSES),
+                Actor("node", client, lambda: monitors[2].heartbeat("a")),
             ],
             check,
         )

@@ -312,7 +312,8 @@ def test_two_watches_tell_each_change_once_whatever_is_lost(monkeypatch: pytest.
         first, second, late = make_leader(), make_leader(), make_leader()
         client.hset(f"{TAG}:leader", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
         for name, age in (("a", 61), ("b", 1)):
-            runner.run(monitor.register(EdgeNode(name, name, last_heartbeat=START - timedelta(seconds=age))))
+            past = make_health(clock=lambda age=age: START - timedelta(seconds=age))
+            runner.run(past.register(EdgeNode(name, name)))
 
         def check(_: Sequence[Actor]) -> None:
             for _round in range(4):

@@ -5,30 +5,27 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 
 from edge_redis import EdgeNode, HealthMonitor
-from edge_redis._core.operation import Batch, stepper
-from support.health import make_health
 from support.servers import Backend
 
 NODES = 10_000
 MEDIAN_CALL_US = 5_000
 
 
-def register_many(backend: Backend, monitor: HealthMonitor) -> None:
+def register_many(client: redis.Redis, monitor: HealthMonitor) -> None:
     """Register in bulk: every tenth node is stale."""
-    stale = datetime.now(UTC) - timedelta(seconds=3600)
-    room = make_health()
     nodes = [EdgeNode(f"node-{number:05d}", "x", "hall 7") for number in range(NODES)]
-    for node in nodes[::10]:
-        node.last_heartbeat = stale
-    for start in range(0, NODES, 1000):
-        monitor._runner.run(Batch([stepper(room.register(node)).send(None) for node in nodes[start : start + 1000]]))
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    with HealthMonitor(client, clock=lambda: hour_ago) as past:
+        past.heartbeat_many(nodes[::10])
+    monitor.heartbeat_many([node for index, node in enumerate(nodes) if index % 10])
 
 
 def test_ten_thousand_nodes_in_bounded_calls(valkey: Backend) -> None:
     with valkey.client() as client, HealthMonitor(client) as monitor:
-        register_many(valkey, monitor)
+        register_many(client, monitor)
         client.config_set("slowlog-log-slower-than", 100)
         client.config_set("slowlog-max-len", 10_000)
         client.slowlog_reset()

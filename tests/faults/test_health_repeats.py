@@ -14,7 +14,7 @@ from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.models import EdgeNode
 from support import simulation
 from support.clock import stop_the_clock
-from support.health import make_health, make_relay
+from support.health import make_health, make_past_health, make_relay
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 
 
@@ -26,7 +26,7 @@ def test_each_check_is_in_the_history_and_the_totals_once() -> None:
     def scenario() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        runner.run(make_health().register(stale()))
+        runner.run(make_past_health(100).register(stale()))
         one, other = make_health(), make_health()
 
         def check(actors: Sequence[Actor]) -> None:
@@ -49,7 +49,7 @@ def test_each_check_is_in_the_history_and_the_totals_once() -> None:
 
 def test_a_removal_sent_twice_still_says_that_the_node_was_there() -> None:
     client = fakeredis.FakeRedis()
-    BlockingRunner(client).run(make_health().register(stale()))
+    BlockingRunner(client).run(make_past_health(100).register(stale()))
     room = make_health()
 
     def check(actors: Sequence[Actor]) -> None:
@@ -65,7 +65,7 @@ def test_a_node_that_beats_while_it_is_removed_is_whole_or_gone() -> None:
     def scenario() -> Scenario:
         client = fakeredis.FakeRedis()
         runner = BlockingRunner(client)
-        runner.run(make_health().register(stale()))
+        runner.run(make_past_health(100).register(stale()))
         node = stale()
 
         def check(_: Sequence[Actor]) -> None:
@@ -87,7 +87,7 @@ def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
     client = fakeredis.FakeRedis()
     runner = BlockingRunner(client)
     for number in range(120):
-        runner.run(make_health().register(stale(f"n{number:03d}")))
+        runner.run(make_past_health(100).register(stale(f"n{number:03d}")))
     room = make_health()
 
     def twice(step: Any) -> Any:

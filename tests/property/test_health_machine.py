@@ -43,6 +43,8 @@ namespaces = count()
 class Facts:
     beat: float
     status: EdgeNodeStatus
+    timeout: float = TIMEOUT
+    maintained_until: float = 0.0
 
 
 @dataclass
@@ -56,15 +58,29 @@ class Model:
     states: dict[str, str] = field(default_factory=dict)
     transitions: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def register(self, name: str, beat: float, status: EdgeNodeStatus) -> None:
-        known = self.registry.get(name)
-        self.registry[name] = Facts(max(beat, known.beat) if known else beat, status)
+    def register(self, name: str, status: EdgeNodeStatus, timeout: float | None) -> None:
+        known = self.registry.get(name) or Facts(0.0, status)
+        self.registry[name] = Facts(self.now, status, timeout or TIMEOUT, known.maintained_until)
+
+    def deregister(self, name: str) -> bool:
+        was, known = self.states.pop(name, "unknown"), self.registry.pop(name, None)
+        self.history.pop(name, None)
+        if known is not None:
+            self.transitions.append((name, "deregistered", was))
+        return known is not None
+
+    def maintain(self, name: str, seconds: float) -> None:
+        was, self.states[name] = self.states.get(name, "unknown"), "maintenance"
+        self.registry[name].maintained_until = self.now + seconds
+        if was != "maintenance":
+            self.transitions.append((name, "maintenance", was))
 
     def heartbeat(self, name: str, status: EdgeNodeStatus | None) -> bool:
         known = self.registry.get(name)
         if known is None:
             return False
-        self.registry[name] = Facts(self.now, status or known.status)
+        back = EdgeNodeStatus.ONLINE if known.status is EdgeNodeStatus.OFFLINE else known.status
+        known.beat, known.status = self.now, status or back
         return True
 
     def check(self, name: str, given: Facts | None = None) -> bool:
@@ -72,11 +88,13 @@ class Model:
         facts = given if given and (known is None or given.beat >= known.beat) else known
         assert facts is not None
         age = self.now - facts.beat
-        healthy = age < TIMEOUT and facts.status is not EdgeNodeStatus.OFFLINE
+        timeout = known.timeout if known else TIMEOUT
+        healthy = age < timeout and facts.status is not EdgeNodeStatus.OFFLINE
+        maintained = facts.status is EdgeNodeStatus.MAINTENANCE or (known and self.now < known.maintained_until)
         history = self.history.setdefault(name, [])
         was = self.states.get(name, "unknown")
         verdict = "healthy" if healthy else "unhealthy"
-        now = "maintenance" if facts.status is EdgeNodeStatus.MAINTENANCE else verdict
+        now = "maintenance" if maintained else verdict
         self.states[name] = now
         if was != now and (was, now) != ("unknown", "healthy"):
             self.transitions.append((name, "recovered" if (was, now) == ("unhealthy", "healthy") else now, was))
@@ -94,11 +112,10 @@ class Model:
             return "No data"
         if self.flapping(name, 10):
             return "Reboot node (flapping detected)"
-        if all(healthy for healthy, _ in history[-5:]):
+        healthy, age = history[-1]
+        if healthy:
             return "Normal"
-        if any(healthy for healthy, _ in history[-5:]) or history[-1][1] <= 3600:
-            return "Investigate connectivity (stale heartbeat)"
-        return "Decommission node (offline > 1h)"
+        return "Decommission node (offline > 1h)" if age > 3600 else "Investigate connectivity (stale heartbeat)"
 
 
 class HealthMachine(RuleBasedStateMachine):
@@ -110,7 +127,9 @@ class HealthMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.monitor = HealthMonitor(self.client, TIMEOUT, namespace=f"m{next(namespaces)}", max_history=MAX_HISTORY)
+        self.monitor = HealthMonitor(
+            self.client, TIMEOUT, namespace=f"m{next(namespaces)}", max_history=MAX_HISTORY, flap_rate=None
+        )
         self.model = Model()
         if self.clock is not None:
             self.clock.now = START
@@ -132,17 +151,34 @@ class HealthMachine(RuleBasedStateMachine):
         self.clock.now += seconds
         self.model.now += seconds
 
-    @rule(name=IDS, age=AGES, status=STATUSES)
-    def register(self, name: str, age: float, status: EdgeNodeStatus) -> None:
-        node, facts = self.planted(name, age, status)
-        self.monitor.register(node)
-        self.model.register(name, facts.beat, status)
+    @rule(name=IDS, age=AGES, status=STATUSES, timeout=st.none() | st.sampled_from([25.0, 100.0, 4000.0]))
+    def register(self, name: str, age: float, status: EdgeNodeStatus, timeout: float | None) -> None:
+        self.monitor.register(self.planted(name, age, status)[0], timeout)
+        self.model.register(name, status, timeout)
 
     @rule(name=IDS)
     def deregister(self, name: str) -> None:
-        assert self.monitor.deregister(name) is (self.model.registry.pop(name, None) is not None)
-        self.model.history.pop(name, None)
-        self.model.states.pop(name, None)
+        assert self.monitor.deregister(name) is self.model.deregister(name)
+
+    @rule(name=IDS, seconds=st.none() | st.sampled_from([50.0, 5000.0]))
+    def begin_maintenance(self, name: str, seconds: float | None) -> None:
+        if name in self.model.registry:
+            self.monitor.set_maintenance(name, seconds, "a new disk")
+            self.model.maintain(name, seconds or math.inf)
+            return
+        with pytest.raises(UnknownNodeError):
+            self.monitor.set_maintenance(name, seconds)
+
+    @rule(name=IDS)
+    def end_maintenance(self, name: str) -> None:
+        known = self.model.registry.get(name)
+        if known is None:
+            return
+        was = self.model.now < known.maintained_until
+        known.maintained_until = 0.0
+        assert self.monitor.end_maintenance(name) is was
+        if was:
+            self.model.check(name)
 
     @rule(name=IDS, status=st.none() | STATUSES)
     def heartbeat(self, name: str, status: EdgeNodeStatus | None) -> None:
@@ -151,7 +187,8 @@ class HealthMachine(RuleBasedStateMachine):
     @rule(name=IDS, status=STATUSES)
     def heartbeat_of_object(self, name: str, status: EdgeNodeStatus) -> None:
         assert self.monitor.heartbeat(self.planted(name, 90.0, EdgeNodeStatus.SYNCING)[0], status) is True
-        self.model.register(name, self.model.now, status)
+        known = self.model.registry.get(name)
+        self.model.register(name, status, known.timeout if known else None)
 
     @rule(name=IDS)
     def check_id(self, name: str) -> None:

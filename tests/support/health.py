@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edge_redis._health.api import Health
 from edge_redis._health.config import HealthConfig, RelayConfig, WatchConfig
 from edge_redis._health.leader import Leader
 from edge_redis._health.relay import Relay
-from edge_redis.models import Transition
+from edge_redis.models import EdgeNode, Transition
 
 TIMEOUT = 60.0
 
@@ -28,3 +29,13 @@ def make_leader(*, max_history: int = 100, **options: Any) -> Leader:
 def make_relay(sink: Callable[[Transition], object], **options: Any) -> Relay:
     """Return a relay's component."""
     return Relay(sink, RelayConfig(**options))
+
+
+def make_past_health(seconds: float) -> Health:
+    """Return a monitor's component whose clock is ``seconds`` behind: it registers nodes with old heartbeats."""
+    return make_health(clock=lambda: datetime.now(UTC) - timedelta(seconds=seconds))
+
+
+def register_past(make: Any, node: EdgeNode, seconds: float, *, now: datetime | None = None) -> None:
+    """Register a node whose heartbeat is ``seconds`` old, through a monitor whose clock is behind."""
+    make("HealthMonitor", clock=lambda: (now or datetime.now(UTC)) - timedelta(seconds=seconds)).register(node)

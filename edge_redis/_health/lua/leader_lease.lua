@@ -1,13 +1,19 @@
 -- Take or keep the leader's lease, or stand by; and begin a round.
--- KEYS[1] leader    hash     holder, term, until_ms, lease_ms, seen_ms, round_ms, gap_ms, since_ms, mass_outage
--- ARGV[1] holder    string
--- ARGV[2] lease_ms  integer, the lease lasts this long from now
--- ARGV[3] gap_ms    integer, a longer pause between two calls means that the server was away, or that no watch ran
--- Reply: array of strings: term, or '0' for a stand-by; now and since, server ms; '1' during a mass outage
--- Invariant: one holder at a time; each term is higher than the one before
+-- KEYS[1] leader        hash     holder, term, until_ms, lease_ms; seen_ms, round_ms, gap_ms; since_ms, gap_ends, bound_ms;
+--                                timeout_ms, threshold; mass_outage, mass_outage_since_ms
+-- ARGV[1] holder        string
+-- ARGV[2] lease_ms      integer, the lease lasts this long from now
+-- ARGV[3] gap_ms        integer, a longer pause between two calls means that the server was away, or that no watch ran
+-- ARGV[4] timeout_ms    number, the heartbeat timeout
+-- ARGV[5] threshold     number, of phi, or '' where the timeout alone decides
+-- Reply: array of strings: term, or '0' for a stand-by; now and since, server ms; since when a mass outage lasts, or
+--        '0'; '1' where the watch that leads has another timeout or threshold, else '0'
+-- Invariant: one holder at a time; each term is higher than the one before; four gap ends span a timeout at least
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
-local leader, holder, lease_ms, gap_ms = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local KEPT_ENDS = 4
+local leader, holder, lease_ms, gap_ms, timeout_ms = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local threshold = ARGV[5]
 
 local function text(number)
   return string.format('%.0f', number)
@@ -19,22 +25,43 @@ local function integer(word)
 end
 
 local now = now_ms()
-local known = redis.call('HMGET', leader, 'holder', 'term', 'until_ms', 'seen_ms', 'since_ms', 'mass_outage', 'lease_ms')
-local term, seen, since = integer(known[2]), integer(known[4]), integer(known[5])
-
--- Any watch's call shows that the server was there. After a gap, heartbeats count as missing from the end of the gap
--- only; likewise where the clock was set back, since it is not known how long they were missing.
-if now - seen > gap_ms or now < seen then since = now end
-redis.call('HSET', leader, 'seen_ms', text(now), 'since_ms', text(since))
+local known = redis.call('HMGET', leader, 'holder', 'term', 'until_ms', 'lease_ms', 'seen_ms', 'gap_ms', 'since_ms',
+  'gap_ends', 'timeout_ms', 'threshold', 'mass_outage', 'mass_outage_since_ms')
+local term, seen, since = integer(known[2]), integer(known[5]), integer(known[7])
 
 -- A lease that has longer to run than it was given for is from before the clock was set back.
 local left = integer(known[3]) - now
-if known[1] ~= holder then
-  if known[1] and left > 0 and left <= (known[7] and integer(known[7]) or lease_ms) then
-    return { '0', text(now), text(since), known[6] or '0' }
-  end
-  term = term + 1
+local stands_by = known[1] and known[1] ~= holder and left > 0
+  and left <= (known[4] and integer(known[4]) or lease_ms)
+-- What counts as a gap is the leader's to say: a stand-by with a shorter interval must not see gaps where there are none.
+local gap_limit = stands_by and known[6] and integer(known[6]) or gap_ms
+local timeout = stands_by and known[9] and integer(known[9]) or tonumber(timeout_ms)
+
+-- Any watch's call shows that the server was there. After a gap, heartbeats count as missing from its end only;
+-- likewise where the clock was set back, since it is not known how long they were missing. Rounds that are always rarer
+-- than the gap would put off every verdict for ever. So a node that sent no heartbeat since the fourth newest of these
+-- ends, which are a third of the timeout apart at least, is missing since then (see check_nodes.lua).
+local ends = {}
+for word in string.gmatch(known[8] or '', '%d+') do
+  if #ends < KEPT_ENDS then ends[#ends + 1] = math.min(now, tonumber(word)) end
 end
+since = math.min(since, now)
+if now - seen > gap_limit or now < seen then
+  since = now
+  if not ends[1] or now - ends[1] >= timeout / 3 then table.insert(ends, 1, now) end
+end
+local words = {}
+for index = 1, math.min(KEPT_ENDS, #ends) do words[index] = text(ends[index]) end
+redis.call('HSET', leader, 'seen_ms', text(now), 'since_ms', text(since), 'gap_ends', table.concat(words, ' '),
+  'bound_ms', words[KEPT_ENDS] or '')
+
+local outage = known[11] == '1' and text(math.max(1, integer(known[12]))) or '0'
+if stands_by then
+  local differs = known[9] and (integer(known[9]) ~= tonumber(timeout_ms) or (known[10] or '') ~= threshold)
+  return { '0', text(now), text(since), outage, differs and '1' or '0' }
+end
+if known[1] ~= holder then term = term + 1 end
 redis.call('HSET', leader, 'holder', holder, 'term', text(term), 'until_ms', text(now + lease_ms),
-  'lease_ms', text(lease_ms), 'round_ms', text(now), 'gap_ms', text(gap_ms))
-return { text(term), text(now), text(since), known[6] or '0' }
+  'lease_ms', text(lease_ms), 'round_ms', text(now), 'gap_ms', text(gap_ms), 'timeout_ms', timeout_ms,
+  'threshold', threshold)
+return { text(term), text(now), text(since), outage, '0' }

@@ -1,12 +1,45 @@
 -- List the nodes without a heartbeat for some time.
 -- KEYS[1] heartbeats  zset    node id -> last heartbeat, server ms
--- ARGV[1] age_ms      number, heartbeats of at least this age
--- ARGV[2] limit       integer
--- ARGV[3] now_ms      integer, or '' for the server's time
+-- KEYS[2] deadlines   zset    node id -> heartbeat and own timeout, server ms, of nodes that have their own timeout
+-- KEYS[3] leader      hash    see leader_lease.lua
+-- ARGV[1] age_ms      number, heartbeats of at least this age; or '' for nodes past their timeout
+-- ARGV[2] timeout_ms  number, the caller's timeout
+-- ARGV[3] limit       integer
+-- ARGV[4] now_ms      integer, or '' for the server's time
 -- Reply: array of ids, the oldest heartbeat first
 -- Invariant: nothing is written
 -- Repeat: idempotent, it only reads
 -- include: clock
-local now = ARGV[3] ~= '' and tonumber(ARGV[3]) or now_ms()
-local before = string.format('%.0f', now - tonumber(ARGV[1]))
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, ARGV[2])
+-- include: leading
+local heartbeats, deadlines, leader = KEYS[1], KEYS[2], KEYS[3]
+local limit = tonumber(ARGV[3])
+local server_now = now_ms()
+local now = ARGV[4] ~= '' and tonumber(ARGV[4]) or server_now
+
+local function page(key, before, offset)
+  return redis.call('ZRANGEBYSCORE', key, '-inf', string.format('%.0f', before), 'LIMIT', offset, limit)
+end
+
+if ARGV[1] ~= '' then return page(heartbeats, now - tonumber(ARGV[1]), 0) end
+local before = now - (leading_options(leader, server_now) or tonumber(ARGV[2]))
+if redis.call('ZCARD', deadlines) == 0 then return page(heartbeats, before, 0) end
+
+-- Nodes with their own timeout are past it in the order of their deadlines, the others in that of their heartbeats.
+local found, offset = {}, 0
+local function add(id)
+  found[#found + 1] = { id = id, heartbeat = tonumber(redis.call('ZSCORE', heartbeats, id) or 0) }
+end
+for _, id in ipairs(page(deadlines, now, 0)) do add(id) end
+local own = #found
+while #found - own < limit do
+  local ids = page(heartbeats, before, offset)
+  for _, id in ipairs(ids) do
+    if not redis.call('ZSCORE', deadlines, id) then add(id) end
+  end
+  if #ids < limit then break end
+  offset = offset + limit
+end
+table.sort(found, function(a, b) return a.heartbeat < b.heartbeat end)
+local reply = {}
+for index = 1, math.min(limit, #found) do reply[index] = found[index].id end
+return reply

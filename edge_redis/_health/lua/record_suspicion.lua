@@ -4,6 +4,8 @@
 -- KEYS[3] heartbeats       zset    node id -> last heartbeat, server ms
 -- KEYS[4] history          prefix  list of a node's checks at KEYS[4]:<id>
 -- KEYS[5] transitions      stream  state changes
+-- KEYS[6] totals           hash    counts
+-- KEYS[7] flapping         set     ids of the nodes that flap
 -- ARGV[1] term             integer, the caller's term as leader
 -- ARGV[2] max_transitions  integer, about how many the stream keeps
 -- ARGV[3] restart          '1' for nodes that answered: suspected from now, without a transition; else '0'
@@ -12,22 +14,28 @@
 -- Invariant: a suspicion begins once, until a verdict ends it (see check_nodes.lua); only of a registered node
 -- Repeat: idempotent, a node that is suspected already is no change
 -- include: clock
+-- include: transition
 local leader, suspects, heartbeats, history_prefix, transitions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local totals, flapping = KEYS[6], KEYS[7]
 local term, max_transitions, restart = ARGV[1], ARGV[2], ARGV[3] == '1'
 
 if redis.call('HGET', leader, 'term') ~= term then return 0 end
 redis.call('XLEN', transitions) -- a key of another type fails here, before anything is written
+redis.call('HLEN', totals)
+redis.call('SCARD', flapping)
 local now, begun = string.format('%.0f', now_ms()), 0
 for index = 4, #ARGV, 2 do
   local id, reason = ARGV[index], ARGV[index + 1]
   local known = redis.call('HEXISTS', suspects, id) == 1
   if known == restart and redis.call('ZSCORE', heartbeats, id) then
+    local checked = redis.call('LLEN', history_prefix .. ':' .. id) > 0
     redis.call('HSET', suspects, id, now)
     begun = begun + 1
     if not restart then
-      local checked = redis.call('LLEN', history_prefix .. ':' .. id) > 0
-      redis.call('XADD', transitions, 'MAXLEN', '~', max_transitions, '*', 'node', id, 'state', 'suspected',
-        'previous', checked and 'healthy' or 'unknown', 'at', now, 'reason', reason)
+      append_transition(totals, transitions, max_transitions, {
+        node = id, state = 'suspected', previous = checked and 'healthy' or 'unknown', at = now, reason = reason,
+        flapping = redis.call('SISMEMBER', flapping, id) == 1,
+      })
     end
   end
 end

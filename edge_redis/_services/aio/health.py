@@ -8,12 +8,12 @@ from typing import cast
 
 from edge_redis._health.api import Health
 from edge_redis._health.config import HealthConfig
-from edge_redis._health.flapping import FlapThresholds
+from edge_redis._health.flapping import DEFAULT_FLAP_RATE, FlapRate, FlapThresholds
 from edge_redis._health.transition_reader import TransitionReader
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
-from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, Transition
-from edge_redis.types import ClusterHealth, Detector, HealthSummary, HeartbeatAges
+from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, NodeHealth, ResourceUsage, Transition
+from edge_redis.types import Availability, ClusterHealth, Detector, HealthSummary, HeartbeatAges
 
 
 class HealthMonitor(AsyncService[Health]):
@@ -31,8 +31,10 @@ class HealthMonitor(AsyncService[Health]):
             improbable as ``phi_threshold`` says, and at the timeout at the latest. The monitor that records the
             heartbeats must use it as well. With fewer than ten known intervals the timeout alone decides.
         phi_threshold: 8.0 means a chance of one in 10^8 that the node is alive.
-        flap_detector: the rule of ``detect_flapping`` in place of three changes in the window. It reads the
-            whole history, so ``max_history`` must be at least its window.
+        flap_detector: the rule of ``detect_flapping`` in place of three changes in the window. FlapThresholds read
+            the whole history, so ``max_history`` must be at least their window; a FlapRate replaces ``flap_rate``.
+        flap_rate: a further rule, over time; by default six changes in half an hour, of failures that are a
+            timeout apart. None: no such rule.
         clock: a function that returns the time of heartbeats and checks, to replay a recording; None: the server's
             time. All monitors that write to a namespace must use the same clock.
 
@@ -48,7 +50,8 @@ class HealthMonitor(AsyncService[Health]):
         max_transitions: int = 10_000,
         detector: Detector = "timeout",
         phi_threshold: float = 8.0,
-        flap_detector: FlapThresholds | None = None,
+        flap_detector: FlapThresholds | FlapRate | None = None,
+        flap_rate: FlapRate | None = DEFAULT_FLAP_RATE,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         config = HealthConfig(
@@ -58,24 +61,28 @@ class HealthMonitor(AsyncService[Health]):
             detector=detector,
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
+            flap_rate=flap_rate,
             clock=clock,
         )
         super().__init__(client, Health(config, namespace=namespace))
 
-    async def register(self, node: EdgeNode) -> None:
-        """Add a node, or replace its record where it is registered.
+    async def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None = None) -> None:
+        """Add a node, or replace its record where it is registered. That is also a heartbeat.
 
-        Its heartbeat is then the later of the node's own ``last_heartbeat`` and the one that the
-        registry holds; one in the future counts as now.
+        The object takes the server's time as its ``last_heartbeat``. With ``heartbeat_timeout_seconds`` the
+        node has a timeout of its own; without, a timeout of its own that it had is removed.
 
         Raises:
             InvalidArgumentError, InvalidTypeError: a field of the node cannot be kept.
 
         """
-        await self._run(self._component.register(node))
+        await self._run(self._component.register(node, heartbeat_timeout_seconds))
 
     async def deregister(self, node_id: str) -> bool:
-        """Remove a node and its history; return whether it was registered."""
+        """Remove a node and its history; return whether it was registered.
+
+        That is a transition, "deregistered", which closes whatever was reported of the node before.
+        """
         return await self._run(self._component.deregister(node_id))
 
     async def heartbeat(
@@ -86,12 +93,51 @@ class HealthMonitor(AsyncService[Health]):
     ) -> bool:
         """Record a node's heartbeat now, by the server's clock; return whether the node is registered.
 
-        With an id, status and resources change where they are given; for an unknown id the result is
-        False and nothing is written. With an EdgeNode, the object takes the given status and resources and
-        the server's time as its ``last_heartbeat``, and is registered as it then is, again if it had been
-        removed: always True.
+        With an id, status and resources change where they are given; without a status, an OFFLINE node is
+        ONLINE again and any other status stays. For an unknown id the result is False and nothing is written.
+        With an EdgeNode, the object takes the given status and resources and the server's time as its
+        ``last_heartbeat``, and is registered as it then is, again if it had been removed: always True.
         """
         return await self._run(self._component.heartbeat(node, status, resources))
+
+    async def set_maintenance(self, node_id: str, seconds: float | None = None, reason: str = "") -> None:
+        """Put a node in maintenance, for ``seconds`` or until ``end_maintenance``, whatever status it reports.
+
+        The node is checked and counted as ever. Its transitions are the beginning and the end alone, it is not
+        removed for missing heartbeats, and the time is left out of ``availability``. A second call replaces
+        duration and reason.
+
+        Raises:
+            UnknownNodeError: an id that is not registered.
+
+        """
+        await self._run(self._component.set_maintenance(node_id, seconds, reason))
+
+    async def end_maintenance(self, node_id: str) -> bool:
+        """End the maintenance that ``set_maintenance`` began, and check the node; return whether it was in one.
+
+        Raises:
+            UnknownNodeError: an id that is not registered.
+
+        """
+        return await self._run(self._component.end_maintenance(node_id))
+
+    async def snapshot(self) -> list[NodeHealth]:
+        """Return every registered node with its health now, in the order of their ids; nothing is recorded.
+
+        Healthy is decided by heartbeat and status alone, as ``check_node`` does without the phi detector. A
+        node whose record does not decode is among them, without its ``node``.
+        """
+        return await self._run(self._component.snapshot())
+
+    async def availability(self, node_id: str, seconds: float) -> Availability:
+        """Return the availability of a node over the last ``seconds``, by its checks.
+
+        Returns availability_percent (None where nothing is known), unhealthy_spells, longest_spell_seconds
+        and known_seconds. A verdict counts until the next check, ten timeouts at most; maintenance and the time
+        after the newest check are left out. About 1,000 changes of verdict are kept for each node.
+        """
+        return cast("Availability", await self._run(self._component.availability(node_id, seconds)))
 
     async def get_node(self, node_id: str) -> EdgeNode | None:
         """Return a registered node, or None.
@@ -114,14 +160,16 @@ class HealthMonitor(AsyncService[Health]):
     async def check_node(self, node: EdgeNode | str) -> HealthCheck:
         """Check a node now, by the server's clock, and append the check to its history.
 
-        Healthy: the heartbeat is younger than the timeout and the status is not OFFLINE. Of an
+        Healthy: the heartbeat is younger than the timeout and the status is not OFFLINE. The timeout is the
+        node's own, else that of the HealthWatch that leads the namespace, else this monitor's; a difference
+        between the last two is logged as a warning. Of an
         EdgeNode and the registered record of its id, the one with the later heartbeat counts, with its
         status and location; the object where they are equal. A heartbeat in the future counts as now. An
         EdgeNode that is not registered is checked all the same, and is not registered. A change of
         verdict is written to the transitions in the same atomic step.
 
-        ``details`` has status, heartbeat_age_seconds and location, and clock_skew_seconds where
-        the node's clock was over a second ahead of the server's.
+        ``details`` has status, heartbeat_age_seconds and location, clock_skew_seconds where the node's
+        clock was over a second ahead of the server's, and maintenance (True) while that lasts.
 
         Raises:
             UnknownNodeError: an id that is not registered.
@@ -151,9 +199,10 @@ class HealthMonitor(AsyncService[Health]):
         return await self._run(self._component.get_history(node_id, limit))
 
     async def detect_flapping(self, node_id: str, window: int = 10) -> bool:
-        """Whether the node's last ``window`` checks hold three or more changes of verdict.
+        """Whether the node's last ``window`` checks hold three or more changes of verdict, or ``flap_rate`` applies.
 
-        A monitor with a ``flap_detector`` applies that instead, to the whole history.
+        A monitor with FlapThresholds applies these to the whole history instead of the window. HealthWatch
+        decides by the same rules and data.
         """
         return await self._run(self._component.detect_flapping(node_id, window))
 
@@ -162,9 +211,8 @@ class HealthMonitor(AsyncService[Health]):
 
         1. "No data": it was never checked;
         2. "Reboot node (flapping detected)": ``detect_flapping`` is true for the last ten checks;
-        3. "Decommission node (offline > 1h)": the last five checks (all, where there are fewer) are
-           all unhealthy, and at the newest the heartbeat was over an hour old;
-        4. "Investigate connectivity (stale heartbeat)": one of these five is unhealthy;
+        3. "Decommission node (offline > 1h)": the newest check is unhealthy, its heartbeat over an hour old;
+        4. "Investigate connectivity (stale heartbeat)": the newest check is unhealthy;
         5. "Normal".
         """
         return await self._run(self._component.get_recovery_recommendation(node_id))
@@ -194,8 +242,8 @@ class HealthMonitor(AsyncService[Health]):
     async def stale(self, seconds: float | None = None, limit: int = 1000) -> list[str]:
         """Return the ids without a heartbeat for ``seconds`` or longer, the oldest heartbeat first.
 
-        ``None`` means the heartbeat timeout. Statuses do not count, and no check is made: this is one
-        range of a sorted set, whatever the number of nodes.
+        ``None`` means each node's timeout. Statuses do not count, and no check is made: this is a range of a
+        sorted set, whatever the number of nodes.
         """
         return await self._run(self._component.stale(seconds, limit))
 
@@ -221,7 +269,8 @@ class HealthMonitor(AsyncService[Health]):
         ``position``: the position of the last transition that was seen resumes there, "0" yields all that are
         kept. Only the changes of one node where ``node_id`` is given. Ends when none came for ``timeout``
         seconds (never, by default), or when this monitor is closed. An error of the store ends it too: resume
-        with the last position.
+        with the last position. Where the stream's cap removed transitions before they were read, one with the
+        state "transitions_lost" is in their place.
         """
         self._require_open()
         reader = self._component.read_transitions(position, node_id, timeout, poll_seconds)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from edge_redis._core import validation
 from edge_redis._health.config import HealthConfig, WatchConfig
-from edge_redis._health.flapping import FlapThresholds
+from edge_redis._health.flapping import DEFAULT_FLAP_RATE, FlapRate, FlapThresholds
 from edge_redis._health.leader import Leader
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.lifecycle import AsyncLoopService
@@ -25,7 +25,9 @@ class HealthWatch(AsyncLoopService[Leader]):
 
     A watch also finds flapping nodes, and it defers verdicts that would be wrong: after an absence of the server
     every node has a whole timeout to send a heartbeat; and where most nodes miss their heartbeats together, that is
-    one transition, "mass_outage", and verdicts on these nodes wait until most are back.
+    one transition, "mass_outage", and verdicts on these nodes wait until most are back. Both are bounded, so that
+    a dead node is always found: a mass outage by ``mass_outage_seconds``; and where rounds are always rarer than
+    twice the interval, a node without a heartbeat over four rounds counts as dead.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
@@ -37,11 +39,14 @@ class HealthWatch(AsyncLoopService[Leader]):
         retention_seconds: nodes without a heartbeat for longer are removed, except in maintenance; None: never.
         max_history: as in HealthMonitor.
         max_transitions: as in HealthMonitor.
-        detector: as in HealthMonitor.
+        detector: as in HealthMonitor. While a watch leads, its timeout and detector decide every check.
         phi_threshold: as in HealthMonitor.
         flap_detector: as in HealthMonitor.
+        flap_rate: as in HealthMonitor.
         suspicion_seconds: a node whose heartbeats are missing is "suspected" first, and "unhealthy" only where they
             are still missing this many seconds later. 0.0: unhealthy at once.
+        mass_outage_seconds: a mass outage that lasts this long ends by itself, and each of its nodes is unhealthy;
+            None: five timeouts.
         confirm: probes a suspected node, by its id, over another channel than that of its heartbeats. A true result
             means that it is alive, an error that it is not. An alive node stays suspected, and is probed again after
             ``suspicion_seconds``. Called for up to 16 nodes at once, in threads (coroutine functions, which only
@@ -62,8 +67,10 @@ class HealthWatch(AsyncLoopService[Leader]):
         max_transitions: int = 10_000,
         detector: Detector = "timeout",
         phi_threshold: float = 8.0,
-        flap_detector: FlapThresholds | None = None,
+        flap_detector: FlapThresholds | FlapRate | None = None,
+        flap_rate: FlapRate | None = DEFAULT_FLAP_RATE,
         suspicion_seconds: float = 0.0,
+        mass_outage_seconds: float | None = None,
         confirm: Callable[[str], Awaitable[object] | object] | None = None,
     ) -> None:
         config = HealthConfig(
@@ -73,6 +80,7 @@ class HealthWatch(AsyncLoopService[Leader]):
             detector=detector,
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
+            flap_rate=flap_rate,
         )
         watch = WatchConfig(
             heartbeat_timeout_seconds=heartbeat_timeout_seconds,
@@ -80,6 +88,7 @@ class HealthWatch(AsyncLoopService[Leader]):
             lease_seconds=lease_seconds,
             retention_seconds=retention_seconds,
             suspicion_seconds=suspicion_seconds,
+            mass_outage_seconds=mass_outage_seconds,
         )
         probe = None if confirm is None else AsyncProbe(validation.function("confirm", confirm))
         component = Leader(config, watch, namespace=namespace, probe=probe)

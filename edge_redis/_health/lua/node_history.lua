@@ -1,0 +1,21 @@
+-- Read what the rules of flapping and the availability of a node are computed from.
+-- KEYS[1] history   list    the node's checks, newest first
+-- KEYS[2] spells    list    the node's changes of verdict, newest first
+-- KEYS[3] flapping  set     ids of the nodes that flap
+-- KEYS[4] leader    hash    see leader_lease.lua
+-- ARGV[1] id        string
+-- ARGV[2] limit     integer, checks at most
+-- ARGV[3] now_ms    integer, or '' for the server's time
+-- Reply: array of now, server ms; '1' where the node flaps, else '0'; '1' where a watch leads, else '0'; an array of
+--        checks, newest first; an array of changes, newest first
+-- Invariant: nothing is written
+-- Repeat: idempotent, it only reads
+-- include: clock
+-- include: leading
+local server_now = now_ms()
+local flaps = redis.call('SISMEMBER', KEYS[3], ARGV[1]) == 1
+local led = leading_options(KEYS[4], server_now) ~= nil
+return {
+  ARGV[3] ~= '' and ARGV[3] or string.format('%.0f', server_now), flaps and '1' or '0', led and '1' or '0',
+  redis.call('LRANGE', KEYS[1], 0, tonumber(ARGV[2]) - 1), redis.call('LRANGE', KEYS[2], 0, -1),
+}

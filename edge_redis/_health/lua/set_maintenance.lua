@@ -1,0 +1,45 @@
+-- Begin, change or end the maintenance of a registered node, apart from the status that the node reports.
+-- KEYS[1] node             hash    the node's record
+-- KEYS[2] history          list    the node's checks
+-- KEYS[3] suspects         hash    node id -> suspected since
+-- KEYS[4] transitions      stream  state changes
+-- KEYS[5] totals           hash    counts
+-- ARGV[1] id               string
+-- ARGV[2] duration_ms      number, '' for no end, '0' to end it
+-- ARGV[3] reason           string
+-- ARGV[4] max_transitions  integer, about how many the stream keeps
+-- ARGV[5] now_ms           integer, or '' for the server's time
+-- Reply: string, '1' where the node was in this maintenance, '0' where it was not, '' where it is not registered
+-- Invariant: a beginning is one transition; the next check writes the end (see check_nodes.lua)
+-- Layout: not created, since it only changes what is there
+-- Repeat: idempotent, a maintenance that has begun does not begin again; its duration starts again
+-- include: clock
+-- include: state
+-- include: maintenance
+-- include: transition
+local node, history, suspects, transitions, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local id, duration, reason, max_transitions = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local now = ARGV[5] ~= '' and tonumber(ARGV[5]) or now_ms()
+
+local record = redis.call('HMGET', node, 'status', 'maintenance')
+if not record[1] then return '' end
+local before = is_maintained(record[2], now)
+if duration == '0' then
+  if before then redis.call('HSET', node, 'maintenance', '1 ended') end
+  return before and '1' or '0'
+end
+local line = redis.call('LINDEX', history, 0) or ''
+local was = last_state(line, record[2], redis.call('HGET', suspects, id))
+redis.call('XLEN', transitions) -- a key of another type fails here, before anything is written
+redis.call('HLEN', totals)
+
+local until_ms = duration == '' and '0' or string.format('%.0f', math.max(2, now + tonumber(duration)))
+redis.call('HSET', node, 'maintenance', until_ms .. ' ' .. reason)
+redis.call('HDEL', suspects, id)
+if was ~= 'maintenance' then
+  append_transition(totals, transitions, max_transitions, {
+    node = id, state = 'maintenance', previous = was, at = string.format('%.0f', now),
+    reason = reason ~= '' and reason or 'set by an operator',
+  })
+end
+return before and '1' or '0'
