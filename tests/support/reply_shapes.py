@@ -27,10 +27,7 @@ Matcher: TypeAlias = Callable[[Any], bool]
 
 EXEMPT: Final = frozenset(
     """
-    health/check_nodes health/deregister health/heartbeat health/heartbeat_report
-    health/heartbeats health/leader_lease health/list_ids health/list_stale health/node_records
-    health/record_delivery health/record_flapping health/record_mass_outage health/record_suspicion
-    health/register health/relay_lease health/release_lease health/remove_stale metrics/compact
+    metrics/compact
     metrics/flush metrics/list_pairs metrics/purge metrics/read_minutes metrics/read_records
     metrics/read_series metrics/reset sync/advance sync/apply sync/collect sync/confirm sync/feed sync/look
     sync/note sync/park sync/place sync/release sync/settle sync/take sync/update

@@ -24,7 +24,7 @@
 -- ARGV[12] overdue_phi     number, for 'watch': so is a node of this phi; or ''
 -- ARGV[13] note            string, added to the reason where missing heartbeats turn a node unhealthy
 -- ARGV[14..] nodes         pairs: id, and '' or the caller's own record: '<heartbeat_ms> <status> <location>'
--- Reply: string; full: '<1|0>[m] <age_ms> <at_ms> <skew_ms> <status> <location>', with m in maintenance; brief:
+-- Reply: string: full: '<1|0>[m] <age_ms> <at_ms> <skew_ms> <status> <location>', with m in maintenance; brief:
 --        '<1|0><age_ms>' and '!' where the verdict differs from the one before, separated by spaces; watch: the same with
 --        '?' for a verdict that is deferred, '^' for a node that was up, '~' for an overdue one of these, '%' for a
 --        suspected one; any: '-' for a node that is neither registered nor described; '@<timeout_ms>' and a newline

@@ -14,7 +14,7 @@
 -- ARGV[3] sequence         integer
 -- ARGV[4] max_transitions  integer, about how many the stream keeps
 -- ARGV[5] now_ms           integer, or '' for the server's time
--- Reply: string, '1', or '0' where the node was not registered
+-- Reply: '1' | '0' | 'STALE': whether the node was registered
 -- Invariant: nothing is left under the node's id; a transition for each registered node that is removed
 -- Layout: not created, since it only changes what is there
 -- Repeat: remembered, so that a repeated call also says that the node was there

@@ -3,7 +3,7 @@
 -- KEYS[2] node        hash    the node's record
 -- KEYS[3] deadlines   zset    node id -> heartbeat and own timeout, server ms, of nodes that have their own timeout
 -- ARGV[1] id          string
--- Reply: integer, 1, or 0 where the node is not registered
+-- Reply: integer: 1, or 0 where the node is not registered
 -- Invariant: a node that is not registered is not written; a node that was OFFLINE is ONLINE
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a heartbeat only moves forward (see heartbeat_report.lua)

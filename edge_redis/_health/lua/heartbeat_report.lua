@@ -7,7 +7,7 @@
 -- ARGV[3] resources   bytes, or '' to leave them as they are
 -- ARGV[4] now_ms      integer, or '' for the server's time
 -- ARGV[5] limit_ms    number, shorter intervals are recorded for the phi detector; or '' for none
--- Reply: integer, 1, or 0 where the node is not registered
+-- Reply: integer: 1, or 0 where the node is not registered
 -- Invariant: a node that is not registered is not written
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a heartbeat only moves forward, and a short interval is not recorded

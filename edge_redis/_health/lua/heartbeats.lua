@@ -5,7 +5,7 @@
 -- ARGV[1] now_ms      integer, or '' for the server's time
 -- ARGV[2] limit_ms    number, shorter intervals are recorded for the phi detector; or '' for none
 -- ARGV[3..] ids       strings
--- Reply: string, '1' or '0' an id: whether it is registered
+-- Reply: string: '1' or '0' for each id, whether it is registered
 -- Invariant: a node that is not registered is not written; a node that was OFFLINE is ONLINE
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a heartbeat only moves forward on the clock in use (see heartbeat_report.lua)

@@ -6,8 +6,8 @@
 -- ARGV[3] gap_ms        integer, a longer pause between two calls means that the server was away, or that no watch ran
 -- ARGV[4] timeout_ms    number, the heartbeat timeout
 -- ARGV[5] threshold     number, of phi, or '' where the timeout alone decides
--- Reply: array of strings: term, or '0' for a stand-by; now and since, server ms; since when a mass outage lasts, or
---        '0'; '1' where the watch that leads has another timeout or threshold, else '0'
+-- Reply: [number, number, number, number, '1' | '0']: term, or 0 for a stand-by; now and since, server ms; since when
+--        a mass outage lasts, or 0; '1' where the watch that leads has another timeout or threshold
 -- Invariant: one holder at a time; each term is higher than the one before; four gap ends span a timeout at least
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock

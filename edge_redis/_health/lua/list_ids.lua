@@ -2,7 +2,7 @@
 -- KEYS[1] heartbeats  zset  node id -> last heartbeat
 -- ARGV[1] cursor      string, '0' to begin
 -- ARGV[2] count       integer, about how many
--- Reply: array of the next cursor ('0' at the end) and ids; an id may come twice
+-- Reply: [number, string...]: the next cursor ('0' at the end), and ids; an id may come twice
 -- Invariant: an id that is registered throughout comes at least once
 -- Repeat: idempotent, it only reads
 local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])

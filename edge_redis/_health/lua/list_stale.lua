@@ -6,7 +6,7 @@
 -- ARGV[2] timeout_ms  number, the caller's timeout
 -- ARGV[3] limit       integer
 -- ARGV[4] now_ms      integer, or '' for the server's time
--- Reply: array of ids, the oldest heartbeat first
+-- Reply: [string...]: ids, the oldest heartbeat first
 -- Invariant: nothing is written
 -- Repeat: idempotent, it only reads
 -- include: clock

@@ -6,8 +6,8 @@
 -- ARGV[1] id        string
 -- ARGV[2] limit     integer, checks at most
 -- ARGV[3] now_ms    integer, or '' for the server's time
--- Reply: array of now, server ms; '1' where the node flaps, else '0'; '1' where a watch leads, else '0'; an array of
---        checks, newest first; an array of changes, newest first
+-- Reply: [number, '1' | '0', '1' | '0', [string...], [string...]]: now, server ms; whether the node flaps; whether a
+--        watch leads; checks, newest first; changes, newest first
 -- Invariant: nothing is written
 -- Repeat: idempotent, it only reads
 -- include: clock

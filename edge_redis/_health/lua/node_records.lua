@@ -3,7 +3,7 @@
 -- KEYS[2] node        prefix  hash of a node's record at KEYS[2]:<id>
 -- ARGV[1] status      string, or '' for any: nodes of another status are left out
 -- ARGV[2..] ids       strings
--- Reply: array of arrays: id, heartbeat, status, location, profile, resources
+-- Reply: [[string, number, string, string, string, string]...]: id, heartbeat, status, location, profile, resources
 -- Invariant: nothing is written
 -- Repeat: idempotent, it only reads
 local heartbeats, node_prefix, wanted = KEYS[1], KEYS[2], ARGV[1]

@@ -8,7 +8,7 @@
 -- ARGV[6] lease_ms      integer, the lease lasts this long from now
 -- ARGV[7] max_attempts  integer, after these the transition is dropped
 -- ARGV[8] backoff_ms    integer, pause before the next attempt
--- Reply: integer, 1 where this holder goes on to the next, else 0
+-- Reply: integer: 1 where this holder goes on to the next, else 0
 -- Invariant: the position only moves forward; every transition is delivered, dropped or skipped once
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a position or a count of attempts that has moved on is not the given one

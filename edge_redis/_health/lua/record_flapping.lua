@@ -10,7 +10,7 @@
 -- ARGV[4] verdict          string, healthy or unhealthy: the state when it no longer flaps
 -- ARGV[5] reason           string
 -- ARGV[6] max_transitions  integer, about how many the stream keeps
--- Reply: integer, 1 where this is a change
+-- Reply: integer: 1 where this is a change
 -- Invariant: beginnings and ends alternate in the stream; a node that is gone leaves the set without a transition
 -- Repeat: idempotent, the set remembers
 -- include: clock

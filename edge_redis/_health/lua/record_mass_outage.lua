@@ -6,7 +6,7 @@
 -- ARGV[2] mass_outage      '1' to begin, '0' to end
 -- ARGV[3] reason           string
 -- ARGV[4] max_transitions  integer, about how many the stream keeps
--- Reply: integer, 1 where this is a change
+-- Reply: integer: 1 where this is a change
 -- Invariant: beginnings and ends alternate in the stream
 -- Repeat: idempotent, a mass outage that has begun does not begin again
 -- include: clock

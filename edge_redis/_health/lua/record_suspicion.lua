@@ -10,7 +10,7 @@
 -- ARGV[2] max_transitions  integer, about how many the stream keeps
 -- ARGV[3] restart          '1' for nodes that answered: suspected from now, without a transition; else '0'
 -- ARGV[4..] nodes          pairs: id, reason
--- Reply: integer, how many are suspected from now
+-- Reply: integer: how many are suspected from now
 -- Invariant: a suspicion begins once, until a verdict ends it (see check_nodes.lua); only of a registered node
 -- Repeat: idempotent, a node that is suspected already is no change
 -- include: clock

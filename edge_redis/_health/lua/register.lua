@@ -13,7 +13,7 @@
 -- ARGV[7] resources    bytes, opaque
 -- ARGV[8] now_ms       integer, or '' for the server's time
 -- ARGV[9] limit_ms     number, shorter intervals are recorded for the phi detector; or '' for none
--- Reply: string, the heartbeat that counts, server ms
+-- Reply: number: the heartbeat that counts, server ms
 -- Invariant: a heartbeat never goes back, and is never later than now by the server's clock
 -- Repeat: idempotent, the same record is written again
 -- include: clock

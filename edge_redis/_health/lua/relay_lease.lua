@@ -3,7 +3,7 @@
 -- KEYS[2] transitions  stream   state changes
 -- ARGV[1] holder       string
 -- ARGV[2] lease_ms     integer, the lease lasts this long from now
--- Reply: array of strings, position and attempts made at the next transition; empty for a stand-by or where none is due
+-- Reply: [string, number] | []: position and attempts made at the next transition; none for a stand-by, or not yet due
 -- Invariant: one holder at a time; a relay begins with what comes after its first call
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock

@@ -1,7 +1,7 @@
 -- Release a lease, so that another holder can take it at once.
 -- KEYS[1] lease   hash    of a leader or of a relay (see leader_lease.lua and relay_lease.lua)
 -- ARGV[1] holder  string
--- Reply: integer, 1, or 0 where another holds it
+-- Reply: integer: 1, or 0 where another holds it
 -- Invariant: the term stays, since it must never go back
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent

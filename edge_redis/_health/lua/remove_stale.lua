@@ -16,7 +16,7 @@
 -- ARGV[5] max_transitions  integer, about how many the stream keeps
 -- ARGV[6] now_ms           integer, or '' for the server's time
 -- ARGV[7] offset           integer, nodes to leave out: those kept by the calls before
--- Reply: string, how many were removed, and how many kept
+-- Reply: string: how many were removed, and how many kept
 -- Invariant: a node with a younger heartbeat stays, and one in maintenance; a node goes with its record and history
 -- Layout: not created, since it only changes what is there
 -- Repeat: remembered

@@ -9,7 +9,7 @@
 -- ARGV[3] reason           string
 -- ARGV[4] max_transitions  integer, about how many the stream keeps
 -- ARGV[5] now_ms           integer, or '' for the server's time
--- Reply: string, '1' where the node was in this maintenance, '0' where it was not, '' where it is not registered
+-- Reply: '1' | '0' | '': whether the node was in this maintenance; '' where it is not registered
 -- Invariant: a beginning is one transition; the next check writes the end (see check_nodes.lua)
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, a maintenance that has begun does not begin again; its duration starts again

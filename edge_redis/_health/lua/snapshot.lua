@@ -6,8 +6,9 @@
 -- ARGV[1] timeout_ms  number, the caller's timeout
 -- ARGV[2] now_ms      integer, or '' for the server's time
 -- ARGV[3..] ids       strings
--- Reply: array of arrays: id, heartbeat's age in ms, timeout in ms, '1' where an operator's maintenance lasts, '1'
---        where it flaps, heartbeat, status, location, profile, resources
+-- Reply: [[string, number, number, '1' | '0', '1' | '0', number, string, string, string, string]...]: id, heartbeat's
+--        age in ms, timeout in ms, whether an operator's maintenance lasts, whether it flaps, heartbeat, status,
+--        location, profile, resources
 -- Invariant: nothing is written
 -- Repeat: idempotent, it only reads
 -- include: clock
