@@ -12,6 +12,7 @@ EdgeRedisError
 ├── ChecksumMismatchError           a state does not match its own checksum
 ├── SignatureError                  a change is not signed by whom it says it is from
 ├── AuthorityConflictError          another edge is the scope's LOCAL_WINS
+├── StrategyMismatchError           the scope has another conflict strategy at this edge
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              a value could not be computed; remembered from another's try
 ├── MissingExtraError               also ImportError: an optional dependency is not installed
@@ -80,6 +81,10 @@ class SignatureError(EdgeRedisError):
 
 class AuthorityConflictError(EdgeRedisError):
     """A scope is LOCAL_WINS at two edges: each would write its state again above the other's, without end."""
+
+
+class StrategyMismatchError(EdgeRedisError):
+    """The scope has another conflict strategy at this edge; nothing was written."""
 
 
 class PendingFullError(EdgeRedisError):

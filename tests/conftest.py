@@ -14,7 +14,6 @@ import pytest
 import edge_redis
 import edge_redis.aio
 from edge_redis._core.script import Script
-from edge_redis.cloudstores import _aio_sql as aio_sql
 from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
@@ -134,7 +133,7 @@ class Maker:
         self.backend = backend
         self.api = api
         self._portal = Portal() if api == "awaited" else None
-        self._made: list[Any] = []
+        self._open_database: list[Any] = []
         self._clients: list[Any] = []
 
     def client(self, **kwargs: Any) -> Any:
@@ -150,7 +149,7 @@ class Maker:
             made = self._portal.make(getattr(edge_redis.aio, name), client, *args, **kwargs)
         else:
             made = getattr(edge_redis, name)(client, *args, **kwargs)
-        self._made.append(made)
+        self._open_database.append(made)
         return made
 
     def store(self, **kwargs: Any) -> Any:
@@ -158,10 +157,10 @@ class Maker:
         if self.backend.sql is None:
             return self("RedisCloudStore", **kwargs)
         if self._portal:
-            made = self._portal.make(aio_sql.SqlCloudStore, self.backend.sql, **kwargs)
+            made = self._portal.make(sql.AsyncSqlCloudStore, self.backend.sql, **kwargs)
         else:
             made = sql.SqlCloudStore(self.backend.sql, **kwargs)
-        self._made.append(made)
+        self._open_database.append(made)
         return made
 
     def cloud(self, **kwargs: Any) -> Any:
@@ -172,7 +171,7 @@ class Maker:
         return made._target if self._portal else made
 
     def close(self) -> None:
-        for service in self._made:
+        for service in self._open_database:
             service.close()
         for client in self._clients:
             self._portal.run(client.aclose()) if self._portal else client.close()

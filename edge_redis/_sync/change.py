@@ -1,43 +1,43 @@
-"""States on their way between the ends, with their data still encoded."""
+"""States of a scope on their way between the ends, with their data still encoded."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from edge_redis._core import codec, validation
-from edge_redis._sync import clock, merge
-from edge_redis._sync.limits import NONE, Limits
-from edge_redis._sync.origin import checked_text, name_of
+from edge_redis._sync import clock, fields
+from edge_redis._sync.limits import MAX_GIVEN_VERSION, UNLIMITED, WriteLimits
+from edge_redis._sync.origin import check_given_origin, name_of
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 from edge_redis.models import SyncState
 
-ENTRY_FIELDS: Final = (b"clock", b"origin", b"checksum", b"base", b"data", b"is_delta", b"signature")
-
 _MAX_NAME_CHARS: Final = validation.MAX_KEY_BYTES // 4  # within which no name has too many bytes
 
-MAX_VERSION: Final = 2**52
-"""Of a state given by a user. Versions are counted in Lua, whose numbers are doubles: as many again come after it."""
+TOMBSTONE: Final = b""
+"""The body of a deleted scope: no data encode to it."""
+
+Outcome: TypeAlias = Literal["accepted", "duplicate", "rejected"]
+"""What applying a change came to: it won; it was there already, or a later one of its origin; or it lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One state of a scope: a full after-image and what orders it among all others.
+    """One state of a scope: its full data and what orders it among all states of the scope.
 
-    ``body`` is the canonical encoding of the data and ``checksum`` its SHA-256. ``base`` is the
-    stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock, ``origin`` who wrote it, and
-    in which life (``state.origin``). ``signature``
-    says who wrote it (``state.signing``), "" where nobody does; a store keeps it with the rest.
+    ``body`` is the canonical encoding of the data, empty for a deleted scope, and ``checksum`` its SHA-256. ``parent``
+    is the stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock, ``origin`` its writer's
+    name and incarnation (``origin.py``). ``signature`` proves the writer (``signing.py``), "" where nobody signs; a
+    store keeps it with the rest.
     """
 
     version: int
     clock: str
     origin: str
     checksum: str
-    base: str
+    parent: str
     body: bytes
     is_delta: bool = False
     signature: str = ""
@@ -45,17 +45,21 @@ class Change:
     @property
     def data(self) -> dict[str, Any]:
         """The data, decoded."""
-        return decoded(self.body)
+        return decode_data(self.body)
 
     @property
     def state(self) -> SyncState:
-        """The state that this is."""
-        data = self.data
-        checksum = self.checksum
-        if merge.is_merged(self.body):
-            # Of merged fields the checksum on the way is that of all their stamps; users see that of the data.
-            checksum = hashlib.sha256(codec.canonical(data, limit=merge.MAX_JOINED_BYTES)).hexdigest()
-        return SyncState(self.version, data, checksum, clock.to_datetime(self.clock.encode()), self.name)
+        """This change as users see it."""
+        body, checksum = self.body, self.checksum
+        if body[:1] == fields.ARRAY_OF_TWO:
+            # The checksum on the way is that of the fields with their stamps; users see that of the data.
+            data = fields.unpack(body).data
+            checksum = hashlib.sha256(codec.canonical(data, limit=fields.MAX_MERGED_BYTES)).hexdigest()
+        else:
+            data = codec.decode(body)
+            if not isinstance(data, dict):
+                raise _not_a_dict(data)
+        return SyncState(self.version, data, checksum, clock.to_datetime(self.clock), name_of(self.origin))
 
     @property
     def name(self) -> str:
@@ -64,26 +68,15 @@ class Change:
 
     @property
     def stamp(self) -> str:
-        """What tells this state of a scope from every other: two origins that write the same at one clock write one."""
+        """The identity of this state: two origins that write the same data at one clock write one state."""
         return f"{self.clock}-{self.checksum[:16]}"
 
-    @property
-    def head(self) -> str:
-        """All but the body, as the scripts read it."""
-        return f"{self.version} {self.clock} {self.checksum} {self.base} {self.signature} {self.origin}"
-
-    @property
-    def packed(self) -> bytes:
-        """The whole as one word for the scripts: few words are few microseconds, at both ends of the line."""
-        head = self.head.encode()
-        return b"%d:%b%b" % (len(head), head, self.body)
-
     def verify(self) -> None:
-        """Raise where the state is damaged.
+        """Check the body against the checksum, and that the clock is one.
 
         Raises:
-            ChecksumMismatchError: the body is not what the checksum was made of.
-            CorruptDataError: the clock is none, which would stand above all others for ever.
+            ChecksumMismatchError: the checksum was made of another body.
+            CorruptDataError: the clock is none; it would stand above all others for ever.
 
         """
         clock.verify(self.clock)
@@ -91,85 +84,43 @@ class Change:
             raise ChecksumMismatchError(f"version {self.version} of {self.name or 'an unnamed origin'} is damaged")
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """A page of what changed in the cloud, each scope at its present state, and the place after it.
-
-    ``restarted`` says that the place asked for is not one of this store any more, so that the page
-    is the first: the store came back empty, older, or as another one. ``strategies`` are those that
-    edges have told the store, by scope: an edge where nobody has written decides by them. ``damaged``
-    names the scopes of the page whose state cannot be read, and says why: they are passed over until
-    they are written anew.
-    """
-
-    cursor: str
-    changes: list[tuple[str, Change]]
-    restarted: bool = False
-    strategies: dict[str, str] = field(default_factory=dict)
-    damaged: list[tuple[str, str]] = field(default_factory=list)
-
-
-TOMBSTONE: Final = b""
-"""The body of a scope that was deleted: no data encode to it."""
-
-
-def whole(body: bytes, checksum: str, name: str) -> bytes:
-    """Return a body read back from Redis, where it is what its checksum, or the beginning of it, was made of.
+def check_body(body: bytes, checksum: str, name: str) -> bytes:
+    """Return a body read back from a store, checked against its checksum or the beginning of it.
 
     Raises:
-        CorruptDataError: it is not, and does not even decode.
-        ChecksumMismatchError: it is not.
+        CorruptDataError: the body does not even decode.
+        ChecksumMismatchError: the checksum was made of another body.
 
     """
     if not hashlib.sha256(body).hexdigest().startswith(checksum):
-        shown(body)
-        raise ChecksumMismatchError(f"{name} is damaged: its data are not what its checksum was made of")
+        visible_data(body)
+        raise ChecksumMismatchError(f"{name} is damaged: its checksum was made of other data")
     return body
 
 
-def shown(body: bytes) -> dict[str, Any] | None:
+def visible_data(body: bytes) -> dict[str, Any] | None:
     """Return the data that users see, None of a deleted scope."""
-    if merge.is_merged(body):
-        fields = merge.unpack(body)
-        return None if fields.is_deleted else fields.data
-    return None if body == TOMBSTONE else decoded(body)
+    if fields.is_merged(body):
+        found = fields.unpack(body)
+        return None if found.is_deleted else found.data
+    return None if body == TOMBSTONE else decode_data(body)
 
 
-def decoded(body: bytes) -> dict[str, Any]:
+def decode_data(body: bytes) -> dict[str, Any]:
     """Return the data that ``body`` encodes."""
-    if merge.is_merged(body):
-        return merge.unpack(body).data
+    if fields.is_merged(body):
+        return fields.unpack(body).data
     data = codec.decode(body)
     if not isinstance(data, dict):
-        raise CorruptDataError(f"bytes do not decode to a dict but to {type(data).__name__}")
+        raise _not_a_dict(data)
     return data
 
 
-def from_entry(entry_id: bytes, values: Sequence[bytes]) -> Change:
-    """Return the change of an outbox entry, given the values of ENTRY_FIELDS."""
-    try:
-        moment, origin, checksum, base, body, is_delta, signature = values
-        return Change(
-            int(entry_id.partition(b"-")[0]), moment.decode(), origin.decode(), checksum.decode(), base.decode(),
-            body, is_delta == b"1", signature.decode(),
-        )  # fmt: skip
-    except ValueError as error:
-        raise CorruptDataError(f"entry {entry_id!r} of an outbox is damaged: {error!r}") from error
+def _not_a_dict(data: object) -> CorruptDataError:
+    return CorruptDataError(f"bytes do not decode to a dict but to {type(data).__name__}")
 
 
-def from_fields(found: Sequence[bytes]) -> Change:
-    """Return the change of a document's fields: version, clock, origin, checksum, base, data, signature."""
-    if None in found[:-1]:
-        raise CorruptDataError("a document is damaged: a part of it is gone")
-    try:
-        *words, body, signature = found
-        version, moment, origin, checksum, base = (word.decode() for word in words)
-        return Change(int(version), moment, origin, checksum, base, body, signature=(signature or b"").decode())
-    except ValueError as error:
-        raise CorruptDataError(f"a document is damaged: {error!r}") from error
-
-
-def from_state(state: SyncState, limits: Limits = NONE) -> Change:
+def from_state(state: SyncState, limits: WriteLimits = UNLIMITED) -> Change:
     """Return the change that carries ``state``, its arguments checked.
 
     Raises:
@@ -177,9 +128,9 @@ def from_state(state: SyncState, limits: Limits = NONE) -> Change:
         ChecksumMismatchError: the state does not match its own checksum.
 
     """
-    version = validation.integer("version", state.version, least=0, most=MAX_VERSION)
-    body = encoded(state.data, limits)
-    origin = checked_text("origin", state.origin)
+    version = validation.integer("version", state.version, least=0, most=MAX_GIVEN_VERSION)
+    body = encode_data(state.data, limits)
+    origin = check_given_origin("origin", state.origin)
     moment = clock.from_datetime(validation.instance("updated_at", state.updated_at, datetime))
     checksum = validation.text("checksum", state.checksum)
     change = Change(version, moment, origin, checksum, "", body)
@@ -187,10 +138,10 @@ def from_state(state: SyncState, limits: Limits = NONE) -> Change:
     return change
 
 
-def encoded(data: dict[str, Any], limits: Limits = NONE) -> bytes:
+def encode_data(data: dict[str, Any], limits: WriteLimits = UNLIMITED) -> bytes:
     """Return the canonical encoding of a scope's data: a dict with str keys.
 
-    Raises what ``Limits.encoded`` raises, InvalidTypeError for anything but such a dict, and
+    Raises what ``WriteLimits.encode`` raises, InvalidTypeError for anything but such a dict, and
     InvalidKeyError for a key that is too long.
     """
     if type(data) is not dict:
@@ -200,4 +151,4 @@ def encoded(data: dict[str, Any], limits: Limits = NONE) -> bytes:
             raise validation.type_error("a key of data", key, "a str")
         if len(key) > _MAX_NAME_CHARS:
             validation.identifier("a key of data", key)
-    return limits.encoded(data)
+    return limits.encode(data)

@@ -1,6 +1,6 @@
 """The hybrid logical clock, as text and as the datetime that users see: the same instant, exactly.
 
-A clock is the larger of the server's time and one microsecond past the newest clock seen
+A clock is the larger of the server's time and one microsecond past the latest clock seen
 (Kulkarni et al., "Logical Physical Clocks", 2014; time and counter share one number here, since
 the server's time already has microseconds that no scope uses up). It is written as 18 digits,
 microseconds since 1970, so that text sorts as time does and nothing passes through a float.
@@ -22,7 +22,7 @@ _END: Final = f"{(datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND}"
 
 
 def verify(text: str) -> None:
-    """Raise CorruptDataError where a text is no clock, or no moment that a datetime can be."""
+    """Raise CorruptDataError where a text is no clock, or later than any datetime."""
     if not (len(text) == len(_END) and text.isascii() and text.isdecimal() and text < _END):
         raise CorruptDataError(f"a clock does not decode: {text!r}")
 
@@ -30,17 +30,17 @@ def verify(text: str) -> None:
 def from_datetime(moment: datetime) -> str:
     """Return the clock of ``moment``; a naive one is taken as UTC, one before 1970 as 1970."""
     known = aware(moment)
-    if known.year > MAX_YEAR:  # a clock only ever goes on from what it has seen, and must have room to
+    if known.year > MAX_YEAR:  # later clocks go on from the latest one seen, and need room to
         raise validation.value_error("updated_at", moment, f"must be before the year {MAX_YEAR + 1}")
     return f"{max(0, (known - _EPOCH) // _MICROSECOND):018d}"
 
 
-def after(seconds: int, microseconds: int, seen: str) -> str:
-    """Return the clock of a write now, by the server's time, and after the newest clock seen."""
-    return f"{max(seconds * 1_000_000 + microseconds, int(seen or 0) + 1):018d}"
+def after(seconds: int, microseconds: int, latest: str) -> str:
+    """Return the clock of a write now, by the server's time, and after the latest clock seen."""
+    return f"{max(seconds * 1_000_000 + microseconds, int(latest or 0) + 1):018d}"
 
 
-def to_datetime(clock: bytes) -> datetime:
+def to_datetime(clock: str | bytes) -> datetime:
     """Return the moment of ``clock``.
 
     Raises:

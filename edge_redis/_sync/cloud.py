@@ -1,32 +1,32 @@
-"""The cloud's side: one document a scope, written here or pushed by edges, and the feed that edges follow."""
+"""The cloud's side in Redis: a document for each scope, written here or pushed by edges, and the feed of changes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
-from edge_redis._core.operation import Operation
-from edge_redis._sync.change import Change, Feed
-from edge_redis._sync.config import MAX_KEPT, Settings
-from edge_redis._sync.keys import StateKeys
-from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, Limits
-from edge_redis._sync.merging import merge_into
-from edge_redis._sync.origin import CLOUD_ORIGIN
-from edge_redis._sync.replica import TO_MERGE, Replica
-from edge_redis._sync.tombstones import COLLECTED_AFTER, collect
-from edge_redis._sync.writer import Writer, field_names
+from edge_redis._sync import scripts
+from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.config import MAX_KEPT, EndConfig
+from edge_redis._sync.feed import Feed
+from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
+from edge_redis._sync.merge import merge_into
+from edge_redis._sync.replica import Replica
+from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
+from edge_redis._sync.writer import Writer, check_field_names
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
 MAX_PAGE: Final = 1000
 SCOPES_AT_ONCE: Final = 8
-_CALL_CHANGES: Final = 200
-_CALL_BYTES: Final = 4 * 1024 * 1024
+_CHANGES_A_CALL: Final = 200
+_BYTES_A_CALL: Final = 4 * 1024 * 1024
 
 
 class Cloud(Component):
-    """Everything that RedisCloudStore offers, as steps."""
+    """What RedisCloudStore does, as coroutines; the methods are documented there."""
 
     def __init__(
         self,
@@ -37,98 +37,64 @@ class Cloud(Component):
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
     ) -> None:
-        settings = Settings("cloud", origin=CLOUD_ORIGIN, max_history=max_history, max_conflicts=max_conflicts)
-        self._replica = Replica(StateKeys(namespace, "cloud"), settings)
-        self._writer = Writer(self._replica, Limits(max_bytes, max_fields))
+        self._replica = Replica(SyncKeys(namespace, "cloud"), EndConfig.of_cloud(max_history, max_conflicts))
+        self._writer = Writer(self._replica, WriteLimits(max_bytes, max_fields))
 
-    def get(self, scope: str) -> Operation[SyncState | None]:
-        """Return the present state of a scope, None where there is none.
+    async def get(self, scope: str) -> SyncState | None:
+        """Return the present state of a scope, None where there is none."""
+        return await self._replica.state(validation.identifier("scope", scope))
 
-        Raises:
-            CorruptDataError: what is in Redis does not decode.
-            ChecksumMismatchError: what is in Redis is not what its checksum was made of.
+    async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+        """Write a scope's next version in the cloud; return it."""
+        if type(is_delta) is not bool:
+            raise validation.type_error("is_delta", is_delta, "a bool")
+        return await self._writer.write(validation.identifier("scope", scope), data, is_delta=is_delta)
 
-        """
-        return self._replica.state(validation.identifier("scope", scope))
+    async def delete_fields(self, scope: str, *names: str) -> SyncState:
+        """Write a scope's next version without these top-level fields; return it."""
+        validation.identifier("scope", scope)
+        return await self._writer.write(scope, {}, is_delta=True, without=check_field_names(names))
 
-    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> Awaitable[SyncState]:  # noqa: FBT001, FBT002 -- the contract's signature
-        """Write a scope's next version in the cloud; every edge will get it. Return it.
+    async def delete(self, scope: str) -> bool:
+        """Delete a scope as its next version; return whether it had a state."""
+        return await self._writer.delete(validation.identifier("scope", scope))
 
-        Args:
-            scope: the scope's name.
-            data: a dict with str keys and values that the codec carries.
-            is_delta: merge ``data`` into the top level of the present state instead of replacing it.
-
-        Raises:
-            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
-                ``max_fields``; nothing was written.
-            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
-
-        """
-        validation.instance("is_delta", is_delta, bool)
-        return self._writer.write(validation.identifier("scope", scope), data, is_delta=is_delta)
-
-    def delete_fields(self, scope: str, *names: str) -> Awaitable[SyncState]:
-        """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
-        return self._writer.write(validation.identifier("scope", scope), {}, is_delta=True, without=field_names(names))
-
-    def delete(self, scope: str) -> Awaitable[bool]:
-        """Delete a scope, here and at every edge; return whether there was anything.
-
-        A delete is a version like any other: a scope that is created again afterwards stays.
-        """
-        return self._writer.delete(validation.identifier("scope", scope))
-
-    async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
-        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
-
-        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
-        bind them: they did where the changes were written.
-
-        Raises:
-            ChecksumMismatchError: a change is damaged; none of the batch was applied.
-            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
-
-        """
+    async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
+        """Apply an edge's changes by its strategy, in their order; return the outcome of each."""
         validation.identifier("scope", scope)
         for each in changes:
             each.verify()
         if strategy is ConflictStrategy.MERGE:
             return await merge_into(self._replica, scope, changes, "")
-        outcome = ""
+        settings = f"{strategy.value} 0 - {self._replica.config.origin}"
+        outcomes: list[Outcome] = []
         for part in _calls(changes):
-            letters = await self._replica.apply(scope, part, f"{strategy.value} 0 - {CLOUD_ORIGIN}")
-            if letters == TO_MERGE:
-                letters = await merge_into(self._replica, scope, part, "")
-            outcome += letters
-        return outcome
+            found = await scripts.apply(self._replica, scope, part, settings)
+            outcomes += found or await merge_into(self._replica, scope, part, "")
+        return outcomes
 
-    def changes_since(self, cursor: str = "", limit: int = 100) -> Operation[Feed]:
+    async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         text = validation.text("cursor", cursor)
-        return self._replica.feed(text, validation.integer("limit", limit, least=1, most=MAX_PAGE))
+        return await scripts.read_feed(self._replica, text, validation.integer("limit", limit, least=1, most=MAX_PAGE))
 
-    def release_authority(self, scope: str) -> Operation[bool]:
-        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
-        return self._replica.release_authority(validation.identifier("scope", scope))
+    async def release_authority(self, scope: str) -> bool:
+        """Let another edge become the scope's LOCAL_WINS; return whether there was one."""
+        return await self._replica.release_authority(validation.identifier("scope", scope))
 
-    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> Awaitable[int]:
-        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+    async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
+        """Remove scopes that were deleted longer ago than this, with their history; return how many."""
+        return await purge(self._replica, validation.non_negative("older_than_seconds", older_than_seconds))
 
-        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
-        anew; what it writes to them brings them back. By default ten days.
-        """
-        return collect(self._replica, validation.non_negative("deleted_seconds", deleted_seconds))
-
-    def sync_history(self, scope: str, limit: int = 20) -> Operation[list[SyncEvent]]:
-        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+    async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
+        """Return the newest ``limit`` changes that edges pushed to a scope, oldest first."""
         validation.identifier("scope", scope)
-        return self._replica.history(scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.history(scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
 
-    def conflicts(self, scope: str, limit: int = 20) -> Operation[list[dict[str, Any]]]:
+    async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
         validation.identifier("scope", scope)
-        return self._replica.conflicts(scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.conflicts(scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
 
 
 def _calls(changes: Sequence[Change]) -> list[list[Change]]:
@@ -137,7 +103,7 @@ def _calls(changes: Sequence[Change]) -> list[list[Change]]:
     size = 0
     for each in changes:
         size += len(each.body)
-        if not parts or len(parts[-1]) == _CALL_CHANGES or size > _CALL_BYTES:
+        if not parts or len(parts[-1]) == _CHANGES_A_CALL or size > _BYTES_A_CALL:
             parts.append([])
             size = len(each.body)
         parts[-1].append(each)

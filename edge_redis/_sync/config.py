@@ -1,20 +1,24 @@
-"""How an end decides and how much it keeps."""
+"""The options of syncing, validated once: of one end of the exchange, and of a worker."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Self, TypeAlias
 
 from edge_redis._core import validation
+from edge_redis._sync.origin import CLOUD_ORIGIN, check_origin_name
 from edge_redis.models import ConflictStrategy
+
+Overflow: TypeAlias = Literal["coalesce", "reject"]
 
 MAX_KEPT: Final = 100_000
 MAX_PENDING: Final = 1_000_000
+MAX_BATCH: Final = 1000
 
 
-def strategy_named(value: object) -> ConflictStrategy:
-    """Return the strategy, given as one or by its value."""
+def check_strategy(value: object) -> ConflictStrategy:
+    """Return a strategy, given as one or by its value."""
     if not isinstance(value, str):
         raise validation.type_error("conflict_strategy", value, "a ConflictStrategy")
     try:
@@ -25,27 +29,32 @@ def strategy_named(value: object) -> ConflictStrategy:
         ) from error
 
 
-def strategy_of(words: str) -> ConflictStrategy:
+def strategy_of(settings: str) -> ConflictStrategy:
     """Return the strategy in a scope's settings at an edge; REMOTE_WINS where they name none."""
     try:
-        return ConflictStrategy(words.split(" ", 1)[0])
+        return ConflictStrategy(settings.split(" ", 1)[0].removeprefix("?"))
     except ValueError:
         return ConflictStrategy.REMOTE_WINS
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings of one end, checked."""
+class EndConfig:
+    """The options of one end of the exchange: an edge, as a synchronizer or a worker sees it, or the cloud."""
 
     role: Literal["edge", "cloud"]
     strategy: ConflictStrategy = ConflictStrategy.REMOTE_WINS
     max_pending: int = 100
-    overflow: str = "coalesce"
+    overflow: Overflow = "coalesce"
     origin: str = ""
+    """The name under which states are written, "" for the replica id."""
     max_history: int = 1000
     max_conflicts: int = 1000
-    site: str = field(default_factory=lambda: secrets.token_hex(8))
-    """The name this store gets where it has none yet."""
+    proposed_replica_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    """The beginning of the id that the store gets where it has none yet."""
+    settings: str = field(init=False)
+    """strategy, max_pending, overflow and origin as the scripts read them."""
+    end: str = field(init=False)
+    """role, proposed replica id and settings as ``lua/update.lua`` reads them."""
 
     def __post_init__(self) -> None:
         validation.integer("max_pending", self.max_pending, least=1, most=MAX_PENDING)
@@ -53,8 +62,63 @@ class Settings:
         validation.integer("max_conflicts", self.max_conflicts, least=1, most=MAX_KEPT)
         if self.overflow not in ("coalesce", "reject"):
             raise validation.value_error("overflow", self.overflow, 'must be "coalesce" or "reject"')
+        settings = f"{self.strategy.value} {self.max_pending} {self.overflow} {self.origin}"
+        object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "end", f"{self.role} {self.proposed_replica_id} {settings}")
+
+    @classmethod
+    def of_edge(
+        cls,
+        strategy: object,
+        max_pending: int,
+        *,
+        overflow: Overflow,
+        origin: object,
+        max_history: int,
+        max_conflicts: int,
+    ) -> Self:
+        """Return the options of a synchronizer, validated."""
+        name = "" if origin is None else check_origin_name("origin", origin)
+        return cls("edge", check_strategy(strategy), max_pending, overflow, name, max_history, max_conflicts)
+
+    @classmethod
+    def of_cloud(cls, max_history: int, max_conflicts: int) -> Self:
+        """Return the options of a cloud store, validated."""
+        return cls("cloud", origin=CLOUD_ORIGIN, max_history=max_history, max_conflicts=max_conflicts)
+
+    def with_strategy(self, strategy: ConflictStrategy) -> Self:
+        """Return the same options with another strategy."""
+        return replace(self, strategy=strategy)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """The options of a worker."""
+
+    group: str
+    consumer: str
+    """The worker's name, ``#`` and a token of this process."""
+    batch_size: int
+    claim_idle_ms: int
+    max_deliveries: int
+
+    @classmethod
+    def validate(
+        cls, group: object, consumer: object, batch_size: int, claim_idle_seconds: float, max_deliveries: int
+    ) -> Self:
+        """Return the options, validated; the claim time in whole milliseconds."""
+        return cls(
+            validation.identifier("group", group),
+            f"{validation.identifier('consumer', consumer)}#{secrets.token_hex(6)}",
+            validation.integer("batch_size", batch_size, least=1, most=MAX_BATCH),
+            max(1, round(validation.positive("claim_idle_seconds", claim_idle_seconds) * 1000)),
+            validation.integer("max_deliveries", max_deliveries, least=1, most=1_000_000),
+        )
 
     @property
-    def words(self) -> str:
-        """The settings as the scripts read them."""
-        return f"{self.strategy.value} {self.max_pending} {self.overflow} {self.origin}"
+    def tries_together(self) -> int:
+        """How often a batch is tried as a whole before it goes change by change.
+
+        A worker rarely dies because of its batch, so its successor retries the whole batch once.
+        """
+        return max(1, min(2, self.max_deliveries - 1))

@@ -1,4 +1,4 @@
-"""What a worker makes of errors: an outage is waited out, a scope that fails does not hold up the others."""
+"""How a worker handles errors: an outage is waited out, and a scope that fails does not hold up the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_redis.errors import EdgeRedisError, StoreRefusedError, StoreUnavailabl
 _log = logging.getLogger("edge_redis")
 
 OUTAGE: Final = (StoreUnavailableError, StoreRefusedError, OSError)
-"""The store cannot work now: no fault of the change, which keeps its place and its count."""
+"""The store cannot work now: not the change's failure, so it keeps its place and its count."""
 
 
 def unavailable(error: BaseException) -> EdgeRedisError:
@@ -20,10 +20,10 @@ def unavailable(error: BaseException) -> EdgeRedisError:
     return error if isinstance(error, EdgeRedisError) else StoreUnavailableError(f"the cloud store: {error!r}")
 
 
-async def each(operations: Sequence[Operation[T]]) -> list[T | None]:
-    """Perform operations together. Where one fails, perform each by itself, None for those that fail.
+async def perform_each(operations: Sequence[Operation[T]]) -> list[T | None]:
+    """Perform operations together, and singly where one fails: a scope with a key of another type stops no other.
 
-    A scope with a key of another type must not hold up the others.
+    The result of an operation that fails is None.
     """
     if not operations:
         return []

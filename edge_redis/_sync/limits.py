@@ -1,7 +1,7 @@
-"""How large a scope may be written. Limits bind whoever writes: what comes from the other end is taken as it is.
+"""How large a scope may be written, and how high versions count.
 
-A replica that refused what is right at the other end would never be equal to it, nor would one
-that refused what two states within the limits make when they are merged.
+The limits bind writers: a state from the other end is taken as it is. A replica that refused what is right at
+the other end would never be equal to it, nor would one that refused what two states within the limits merge to.
 """
 
 from __future__ import annotations
@@ -13,45 +13,53 @@ from typing import Any, Final
 from edge_redis._core import codec, validation
 from edge_redis.errors import TooManyFieldsError, ValueTooLargeError
 
+MAX_VERSION: Final = 9_007_199_254_740_000
+"""The last version: past 2**53 the numbers of Lua no longer count by ones (``lua/include/document.lua``)."""
+
+MAX_GIVEN_VERSION: Final = 2**52
+"""Of a state given by a user, so that as many versions again can come after it."""
+
 MAX_BYTES: Final = codec.MAX_VALUE_BYTES
 """Default limit of an encoded state, and the highest one: nothing larger is ever encoded."""
 
 MAX_FIELDS: Final = 100_000
-"""Default limit of a scope's fields of the top level. Every update carries them all: split what is larger."""
+"""Default limit of a scope's top-level fields. Every update carries them all: split larger scopes."""
 
-_LARGEST: Final = 1_000_000
+_MOST_FIELDS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits of one writer, checked: bytes of an encoded state, and fields of its top level."""
+class WriteLimits:
+    """The limits of one writer, validated: bytes of an encoded state, and fields of its top level."""
 
     max_bytes: int = MAX_BYTES
     max_fields: int = MAX_FIELDS
 
     def __post_init__(self) -> None:
         validation.integer("max_bytes", self.max_bytes, least=1, most=MAX_BYTES)
-        validation.integer("max_fields", self.max_fields, least=1, most=_LARGEST)
+        validation.integer("max_fields", self.max_fields, least=1, most=_MOST_FIELDS)
 
-    def encoded(self, data: Mapping[str, Any]) -> bytes:
-        """Return the canonical encoding of data, which are within the limits.
+    def encode(self, data: Mapping[str, Any]) -> bytes:
+        """Return the canonical encoding of data that are within the limits.
 
-        Raises what ``codec.encode`` raises and what ``counted`` and ``sized`` do.
+        Raises what ``codec.encode`` raises, TooManyFieldsError and ValueTooLargeError.
         """
-        self.counted(data)
-        return self.sized(codec.canonical(data))
+        if len(data) > self.max_fields:
+            self.check_count(data)
+        body = codec.canonical(data)
+        return body if len(body) <= self.max_bytes else self.check_size(body)
 
-    def counted(self, fields: Collection[str]) -> None:
-        """Raise TooManyFieldsError where there are more fields than may be."""
+    def check_count(self, fields: Collection[str]) -> None:
+        """Raise TooManyFieldsError where there are more than ``max_fields`` fields."""
         if len(fields) > self.max_fields:
             raise TooManyFieldsError(f"the state has {len(fields)} fields; the limit is {self.max_fields}")
 
-    def sized(self, body: bytes) -> bytes:
-        """Return a state's encoding; raise ValueTooLargeError where it has more bytes than may be."""
+    def check_size(self, body: bytes) -> bytes:
+        """Return an encoded state; raise ValueTooLargeError where it has more than ``max_bytes`` bytes."""
         if len(body) > self.max_bytes:
             raise ValueTooLargeError(f"the encoded state has {len(body)} bytes; the limit is {self.max_bytes}")
         return body
 
 
-NONE: Final = Limits(max_fields=_LARGEST)
-"""Those of the codec alone."""
+UNLIMITED: Final = WriteLimits(max_fields=_MOST_FIELDS)
+"""The limits of the codec alone."""

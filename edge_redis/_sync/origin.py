@@ -1,12 +1,12 @@
-r"""Who wrote a state: the name of its origin and, behind it, which life of that origin.
+r"""Origins: the name of a state's writer, and the incarnation of the store that it was written in.
 
-A store is named at random when it is first written to (``lua/include/site.lua``). That name is one *life* of
-whoever writes there: a store that was wiped has another, and so has a cloud that was put back to a backup, once
-an edge has asked it. What is written under a name travels as
-``<name>\x01<life>``, and without a name as the life alone, so versions that a later life gives out again are
-those of another origin. It must not rest on clocks alone: those of the later life may be behind.
+A store gets a random replica id when it is first written to (``lua/include/replica_id.lua``). The id names one
+*incarnation* of the store: after it was wiped it has another id, and so has a cloud that was restored from a backup,
+once an edge has read its feed. What is written under a name travels as ``<name>\x01<replica id>``, and without a name
+as the replica id alone. So versions that a later incarnation gives out again are those of another origin. Clocks alone
+would not do: those of the later incarnation may be behind.
 
-Users see the name, keys and the authority of LOCAL_WINS are a name's, and so is the cloud's right to win.
+Users see the name. Signing keys, the authority of LOCAL_WINS and the cloud's right to win belong to a name.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ CLOUD_ORIGIN: Final = "cloud"
 MAX_NAME_BYTES: Final = 256
 
 MAX_ORIGIN_BYTES: Final = 1024
-"""Of a name with its life, as stores should take it."""
+"""Of a name with its incarnation: what a store must be able to keep."""
 
-_BETWEEN: Final = "\x01"
+_SEPARATOR: Final = "\x01"
 """Below all that a name may contain, so origins sort by their names first."""
 
 
-def checked_name(name: str, value: object) -> str:
-    """Return a name for an origin.
+def check_origin_name(name: str, value: object) -> str:
+    """Return the name of an origin.
 
     Raises:
-        InvalidTypeError, InvalidKeyError: it is none.
+        InvalidTypeError, InvalidKeyError: it cannot be one.
 
     """
-    return _whole(name, validation.identifier(name, value, limit=MAX_NAME_BYTES))
+    return _check_characters(name, validation.identifier(name, value, limit=MAX_NAME_BYTES))
 
 
-def checked_text(name: str, value: object) -> str:
-    """Return the name in a state given by a user; it may be empty."""
-    return _whole(name, validation.text(name, value))
+def check_given_origin(name: str, value: object) -> str:
+    """Return the origin in a state given by a user; it may be empty."""
+    return _check_characters(name, validation.text(name, value))
 
 
-def _whole(name: str, value: str) -> str:
-    if min(value, default=" ") <= _BETWEEN:
+def _check_characters(name: str, value: str) -> str:
+    if min(value, default=" ") <= _SEPARATOR:
         raise validation.key_error(name, value, "must not contain the characters U+0000 and U+0001")
     return value
 
 
-def lived(name: str, life: str) -> str:
-    """Return the origin of what is written under a name in one life."""
-    return f"{name}{_BETWEEN}{life}" if name else life
+def qualified_origin(name: str, incarnation: str) -> str:
+    """Return the origin of what is written under a name in one incarnation of a store."""
+    return f"{name}{_SEPARATOR}{incarnation}" if name else incarnation
 
 
 def name_of(origin: str) -> str:
-    """Return the name of an origin; of one that was given none the life."""
-    return origin.partition(_BETWEEN)[0]
+    """Return the name of an origin; without a name the incarnation."""
+    return origin.partition(_SEPARATOR)[0]
 
 
-def life_of(origin: str) -> str:
-    """Return the life behind an origin's name; "" of a name alone."""
-    return origin.partition(_BETWEEN)[2]
+def incarnation_of(origin: str) -> str:
+    """Return the incarnation behind an origin's name; "" of a name alone."""
+    return origin.partition(_SEPARATOR)[2]

@@ -1,9 +1,9 @@
-"""The way down: what changed in the cloud comes to the edge, and a cloud that lost something gets it back.
+"""Changes of the cloud, brought to the edge; and the edge's states, offered to a cloud that lost data.
 
-The place in the cloud's feed names the store and a number in it. A store that was wiped has
-another name, one that was restored from a backup has not come so far: it says that its feed
-has restarted. The edge then offers every state it has, before it follows the feed from the
-beginning. Both ends decide by the same order, so what either has already changes nothing.
+A cursor names a store and a position in its feed. A store that was wiped has another id, and one that was restored from
+a backup has not come so far: its feed says that it has restarted. The edge then offers every state it has, before it
+reads the feed from the beginning. Both ends decide by the same order, so a state that one of them has already changes
+nothing there.
 """
 
 from __future__ import annotations
@@ -13,111 +13,125 @@ from typing import Any, Final
 
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Invoke, command
-from edge_redis._sync.change import Change, Feed
+from edge_redis._sync import scripts
+from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import strategy_of
-from edge_redis._sync.failures import OUTAGE, each, unavailable
-from edge_redis._sync.merging import merge_into
-from edge_redis._sync.replica import TO_MERGE, Replica
+from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
+from edge_redis._sync.feed import Feed
+from edge_redis._sync.merge import merge_into
+from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
-from edge_redis._sync.store import CloudStore
 from edge_redis.errors import EdgeRedisError, StoreReplyError
 from edge_redis.models import SyncEvent
 
 _log = logging.getLogger("edge_redis")
 
-_SCOPES_AT_ONCE: Final = 100
+_SCOPES_A_PAGE: Final = 100
 
 
 class Puller:
-    """Follows the cloud's feed for one edge."""
+    """Reads the cloud's feed for one edge."""
 
-    def __init__(self, edge: Replica, cloud: CloudStore, batch_size: int, keyring: Keyring | None) -> None:
+    def __init__(self, edge: Replica, cloud: AnyCloudStore, batch_size: int, keyring: Keyring | None) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
         self._batch_size = batch_size
-        self._slots = IdempotencyKeys()
+        self._keys = IdempotencyKeys()
 
     async def pull(self) -> int:
-        """Apply the next page of the feed that tells something new; return how many of its states won.
+        """Apply the next page of the feed that brings anything new; return how many of its states were accepted.
 
-        Most of what an edge reads there it has pushed itself: pages of that alone are passed over.
+        Most states in the feed were pushed by this edge: pages without anything new are passed over.
         """
-        accepted, more = 0, True
-        while more and not accepted:
-            accepted, more = await self._page()
+        accepted, has_more = 0, True
+        while has_more and not accepted:
+            accepted, has_more = await self._apply_page()
         return accepted
 
-    async def _page(self) -> tuple[int, bool]:
-        name, cursor = await self._edge.place()
+    async def _apply_page(self) -> tuple[int, bool]:
+        replica_id, cursor = await scripts.read_cursor(self._edge)
+        feed = await self._read(cursor)
+        readable = (await self._readable(feed)) if feed.changes or feed.damaged else []
+        accepted = (await self._apply(readable, feed.strategies)) if readable else 0
+        if feed.cursor != cursor:
+            await scripts.save_cursor(self._edge, replica_id, cursor, feed.cursor)
+        return accepted, bool(feed.changes or feed.damaged) and feed.cursor != cursor
+
+    async def _read(self, cursor: str) -> Feed:
+        """Return the next page; where the cloud has lost data, offer it everything first."""
         try:
             feed = await Invoke(self._cloud.changes_since, cursor, self._batch_size)
             if feed.restarted:
-                await self._offer_again()
+                await self._reoffer()
         except OUTAGE as error:
             raise unavailable(error) from error
         except EdgeRedisError:
             raise
-        except Exception as error:  # of whatever store: an error of this package, which `run` waits out
+        except Exception as error:  # of any store: an error of this package, which `run` waits out
             raise StoreReplyError(f"the cloud store: {error!r}") from error
-        whole, told = (await self._whole(feed)), feed.strategies
-        outcomes = await each([self._edge.apply(scope, [state], f"?{told.get(scope, '')}") for scope, state in whole])
-        for index, outcome in enumerate(outcomes):
-            if outcome == TO_MERGE:
-                outcomes[index] = await self._merge(*whole[index])
-        if feed.cursor != cursor:
-            await self._edge.advance(name, cursor, feed.cursor)
-        return outcomes.count("a"), bool(feed.changes or feed.damaged) and feed.cursor != cursor
+        return feed
 
-    async def _whole(self, feed: Feed) -> list[tuple[str, Change]]:
-        """Return what may be applied of a page; what is damaged is told and passed over until it is written anew."""
-        whole = []
+    async def _apply(self, changes: list[tuple[str, Change]], strategies: dict[str, str]) -> int:
+        operations = [
+            scripts.apply(self._edge, scope, [change], f"?{strategies.get(scope, '')}") for scope, change in changes
+        ]
+        found = await perform_each(operations)
+        accepted = 0
+        for (scope, change), outcomes in zip(changes, found, strict=True):
+            accepted += (await self._merge(scope, change) if outcomes == [] else outcomes) == ["accepted"]
+        return accepted
+
+    async def _readable(self, feed: Feed) -> list[tuple[str, Change]]:
+        """Return the states of a page that may be applied. Damaged ones are logged, recorded and skipped."""
+        readable = []
         for scope, reason in feed.damaged:
-            await self._pass_over(scope, 0, reason)
-        for scope, state in feed.changes:
+            await self._skip(scope, 0, reason)
+        for scope, change in feed.changes:
             try:
-                state.verify()
+                change.verify()
             except EdgeRedisError as error:
-                await self._pass_over(scope, state.version, str(error))
+                await self._skip(scope, change.version, str(error))
             else:
-                whole.append((scope, self._keyring.vouched(scope, state) if self._keyring else state))
-        return whole
+                readable.append((scope, self._keyring.countersigned(scope, change) if self._keyring else change))
+        return readable
 
-    async def _pass_over(self, scope: str, version: int, reason: str) -> None:
+    async def _skip(self, scope: str, version: int, reason: str) -> None:
         _log.error("the cloud's state of %r is left out: %s", scope, reason)
-        await self._note(scope, SyncEvent("pull", version, success=False, error=f"left out: {reason}"))
+        await self._record(scope, SyncEvent("pull", version, success=False, error=f"left out: {reason}"))
 
-    async def _merge(self, scope: str, state: Change) -> str:
+    async def _merge(self, scope: str, change: Change) -> list[Outcome]:
         try:
-            return await merge_into(self._edge, scope, [state], "", keyring=self._keyring)
+            return await merge_into(self._edge, scope, [change], "", keyring=self._keyring)
         except OUTAGE:
             raise
         except EdgeRedisError as error:  # the scope's own keys at the edge: the others go on
-            await self._pass_over(scope, state.version, str(error))
-            return ""
+            await self._skip(scope, change.version, str(error))
+            return []
 
-    async def _note(self, scope: str, event: SyncEvent) -> None:
+    async def _record(self, scope: str, event: SyncEvent) -> None:
         try:
-            with self._slots.acquire() as (slot, number):
-                await self._edge.note(scope, event, slot, number)
+            with self._keys.acquire() as key:
+                await scripts.record_event(self._edge, scope, event, key)
         except OUTAGE:
             raise
         except EdgeRedisError as error:
-            _log.error("the history of %r does not take an event: %s", scope, error)
+            _log.error("the event could not be added to the history of %r: %s", scope, error)
 
-    async def _offer_again(self) -> None:
+    async def _reoffer(self) -> None:
         _log.warning("the cloud is another store than before, or an older one: every scope is offered to it again")
-        place: int | None = None
-        while place != 0:
-            place, found = await command(
-                _scanned, "HSCAN", self._edge.keys.scopes, place or 0, "COUNT", _SCOPES_AT_ONCE
+        position: int | None = None
+        while position != 0:
+            position, found = await command(
+                _scanned, "HSCAN", self._edge.keys.scopes, position or 0, "COUNT", _SCOPES_A_PAGE
             )
             for scope, settings in found:
                 try:
                     await self._offer(scope, settings)
                 except OUTAGE:
                     raise
-                except Exception as error:  # noqa: BLE001 -- of whatever store; the other scopes go on
+                except Exception as error:  # noqa: BLE001 -- of any store; the other scopes go on
                     _log.error("%r could not be offered again: %s", scope, error)
 
     async def _offer(self, scope: str, settings: str) -> None:
@@ -126,16 +140,16 @@ class Puller:
             return
         present.verify()
         if self._keyring:
-            present = self._keyring.offered(scope, present)
-        outcome = await Invoke(self._cloud.apply, scope, [present], strategy_of(settings))
-        if outcome == "d":
+            present = self._keyring.reoffered(scope, present)
+        outcomes = await Invoke(self._cloud.apply, scope, [present], strategy_of(settings))
+        if outcomes == ["duplicate"]:
             return
         event = SyncEvent("push", present.version, success=True, error="offered again: the cloud had lost data")
-        await self._note(scope, event)
+        await self._record(scope, event)
 
 
 def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:
-    place, found = reply
-    return int(place), [
+    position, found = reply
+    return int(position), [
         (scope.decode(errors="replace"), settings.decode(errors="replace")) for scope, settings in found.items()
     ]

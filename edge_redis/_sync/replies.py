@@ -1,51 +1,50 @@
-"""What the scripts answer, as values."""
+"""Replies of the scripts, decoded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, cast
 
-from edge_redis._sync import change
-from edge_redis._sync.change import Change, Feed
+from edge_redis._sync import wire
+from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, visible_data
+from edge_redis._sync.feed import Feed
+from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import (
     AuthorityConflictError,
     CorruptDataError,
+    EdgeRedisError,
     InvalidArgumentError,
     PendingFullError,
     StoreTimeoutError,
+    StrategyMismatchError,
 )
 from edge_redis.models import SyncState
 
-NOTHING: Final = "-"
-"""In the scripts' words: no state."""
+_OUTCOMES: Final = {"accepted", "duplicate", "rejected"}
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An update took effect."""
+    """The result of an update: its version, its clock and its origin with the incarnation."""
 
     version: int
-    clock: bytes
+    clock: str
     origin: str
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
-    """The state that is there, where it is not the one that an update was made of.
+class CurrentState:
+    """The present state of a scope, as a writer must know it.
 
-    ``tick`` is the newest clock that the scope has seen: what is written next has a later one.
+    ``latest_clock`` is the latest clock that the scope has seen: the next write has a later one. ``stamp`` is "" where
+    there is no state; ``version`` and ``latest_clock`` are then those of the newest delete that was purged.
     """
 
     stamp: str
     body: bytes
     version: int = 0
-    tick: str = ""
+    latest_clock: str = ""
     origin: str = ""
-
-    @classmethod
-    def of(cls, state: Change) -> Self:
-        """Return a state as what is there."""
-        return cls(state.stamp, state.body, state.version, state.clock, state.origin)
 
     @property
     def clock(self) -> str:
@@ -53,117 +52,151 @@ class Present:
         return self.stamp.partition("-")[0]
 
 
-Entry: TypeAlias = tuple[bytes, int, tuple[bytes, ...]]
-"""Of an outbox: its id, the number of the try that comes next, and the values of ``change.ENTRY_FIELDS``."""
+def current_state(state: Change) -> CurrentState:
+    """Return a state as the present one."""
+    return CurrentState(state.stamp, state.body, state.version, state.clock, state.origin)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Entries delivered to a worker: their scope's settings, and (id, tries, values) each.
-
-    The values are those of ``change.ENTRY_FIELDS``; one that is missing is empty.
-    """
+class Lease:
+    """Entries leased to a worker, oldest first, and the settings of their scope."""
 
     settings: str
-    entries: list[Entry]
+    entries: list[LeasedEntry]
 
 
-def check_stale(reply: Any) -> None:
-    """Raise where a call was given up before it arrived."""
-    if reply == b"STALE":
-        raise StoreTimeoutError("the call was given up before it arrived; nothing was written")
+def authority_conflict(holder: str) -> AuthorityConflictError:
+    """Return the error for a scope that is LOCAL_WINS at two edges."""
+    return AuthorityConflictError(
+        f"the scope is LOCAL_WINS at another edge, {holder!r}: let one of the two be REMOTE_WINS, "
+        "or release_authority() where that edge was removed"
+    )
 
 
-def from_update(reply: Any) -> Written | Present:
-    """Return what an update came to."""
-    check_stale(reply)
-    if reply == b"FULL":
-        raise PendingFullError("the outbox is full: confirm changes, or let old ones coalesce")
-    if reply == b"LAST":
-        raise InvalidArgumentError("the scope is at the last version there is")
+_REFUSALS: Final[dict[str, tuple[type[EdgeRedisError], str]]] = {
+    "STALE": (StoreTimeoutError, "the call was given up before it arrived; nothing was written"),
+    "FULL": (PendingFullError, "the outbox is full: confirm changes, or let old ones coalesce"),
+    "STRATEGY": (
+        StrategyMismatchError,
+        "the scope's strategy at this edge is {}: write with that one, or call change_strategy()",
+    ),
+    "REUSED": (
+        CorruptDataError,
+        "the edge has lost data since, and given this version out again: nothing is confirmed",
+    ),
+    "ABOVE": (InvalidArgumentError, "up_to_version is above the local version, which is {}"),
+    "LAST": (InvalidArgumentError, "the scope is at the last version there is"),
+    "TOO_HIGH": (CorruptDataError, "version {} is higher than any that is ever written"),
+    "CORRUPT": (CorruptDataError, "{}"),
+}
+"""The first word of a reply by which a script refuses, its error and the message with the rest of the reply."""
+
+
+def refusal(reply: bytes) -> EdgeRedisError:
+    """Return the error for a reply by which a script refused; nothing was written."""
+    word, _, rest = reply.decode(errors="replace").partition(" ")
+    if word == "AUTHORITY":
+        return authority_conflict(rest)
+    if word not in _REFUSALS:
+        return CorruptDataError(f"unexpected reply {reply!r}")
+    kind, message = _REFUSALS[word]
+    return kind(message.format(rest))
+
+
+def from_update(reply: Any) -> Written | CurrentState:
+    """Return what was written, or the present state where the update was made of another one."""
     if isinstance(reply, list):
         stamp = reply[0].decode()
-        if stamp == NOTHING:  # what is written next comes after the deletes that were forgotten
-            return Present("", b"", int(reply[2]), reply[3].decode())
-        body = change.whole(reply[1], stamp.rpartition("-")[2], "the present state")
-        return Present(stamp, body, int(reply[2]), reply[3].decode(), reply[4].decode())
-    _, version, moment, origin = reply.split(b" ", 3)
-    return Written(int(version), moment, origin.decode())
+        if stamp == wire.NONE:
+            return CurrentState("", b"", int(reply[2]), reply[3].decode())
+        body = check_body(reply[1], stamp.rpartition("-")[2], "the present state")
+        return CurrentState(stamp, body, int(reply[2]), reply[3].decode(), reply[4].decode())
+    if not reply.startswith(b"OK "):
+        raise refusal(reply)
+    _, version, clock, origin = reply.decode().split(" ", 3)
+    return Written(int(version), clock, origin)
 
 
-def from_apply(reply: bytes) -> str:
-    """Return a letter for each state."""
-    check_stale(reply)
-    word, _, rest = reply.decode().partition(" ")
-    if word == "AUTHORITY":
-        raise AuthorityConflictError(
-            f"the scope is LOCAL_WINS at another edge, {rest!r}: let one of the two be REMOTE_WINS, "
-            "or release_authority() where that edge is no more"
-        )
-    if word == "LAST":
-        raise CorruptDataError(f"version {rest} is higher than any that is ever written")
-    return word
+def from_apply(reply: bytes) -> list[Outcome]:
+    """Return the outcome of each state; none of any where the scope's fields are to be merged instead."""
+    if reply == b"MERGE":
+        return []
+    outcomes = reply.decode().split()
+    if not _OUTCOMES.issuperset(outcomes):
+        raise refusal(reply)
+    return cast("list[Outcome]", outcomes)
+
+
+def from_integer(reply: int | bytes) -> int:
+    """Return an integer reply; raise where the script refused."""
+    if isinstance(reply, bytes):
+        raise refusal(reply)
+    return reply
 
 
 def from_confirm(reply: bytes) -> int:
     """Return how many entries were removed."""
-    check_stale(reply)
-    word, _, number = reply.partition(b" ")
-    if word == b"OTHER":
-        raise CorruptDataError("the edge has lost data since, and given this version out again: nothing is confirmed")
-    if word == b"ABOVE":
-        raise InvalidArgumentError(f"up_to_version is above the local version, which is {int(number)}")
-    return int(number)
+    if not reply.startswith(b"OK "):
+        raise refusal(reply)
+    return int(reply[3:])
 
 
-def from_take(reply: list[Any]) -> Taken:
-    """Return what was taken."""
-    entries: list[Entry] = []
-    for word in reply[1:]:
-        begin = word.index(b":") + 1
-        end = begin + int(word[: begin - 1])
-        entry_id, tries, is_delta, clock, checksum, base, signature, origin = word[begin:end].split(b" ", 7)
-        entries.append((entry_id, int(tries), (clock, origin, checksum, base, word[end:], is_delta, signature)))
-    return Taken(reply[0].decode(), entries)
+def from_record_event(reply: bytes) -> None:
+    """Raise where the event was refused."""
+    if reply != b"OK":
+        raise refusal(reply)
+
+
+def from_lease(reply: list[Any]) -> Lease:
+    """Return the leased entries."""
+    return Lease(reply[0].decode(errors="replace"), [wire.parse_leased(text) for text in reply[1:]])
 
 
 def from_feed(reply: list[Any]) -> Feed:
     """Return a page of the feed."""
-    site, number, restarted = (word.decode() for word in reply[:3])
-    feed = Feed(f"{site}:{number}", [], restarted=restarted == "1")
+    replica_id, number = reply[0].decode(errors="replace"), reply[1].decode()
+    feed = Feed(f"{replica_id}:{number}", [], restarted=reply[2] == b"1")
     for name, found in zip(reply[3::2], reply[4::2], strict=True):
         scope = name.decode(errors="replace")
         try:
-            feed.changes.append((scope, change.from_fields(found[:-1])))
-        except CorruptDataError as error:
+            change = wire.from_document(found[:-1])
+        except (CorruptDataError, ValueError) as error:
             feed.damaged.append((scope, str(error)))
-        else:
-            if found[-1]:
-                feed.strategies[scope] = found[-1].decode(errors="replace")
+            continue
+        feed.changes.append((scope, change))
+        if found[-1]:
+            feed.strategies[scope] = found[-1].decode(errors="replace")
     return feed
 
 
-def from_place(reply: list[bytes]) -> tuple[str, str]:
-    """Return an edge's name and its place."""
-    name, place = (word.decode(errors="replace") for word in reply)
-    return name, place
+def from_cursor(reply: list[bytes]) -> tuple[str, str]:
+    """Return an edge's replica id and its cursor."""
+    return reply[0].decode(errors="replace"), reply[1].decode(errors="replace")
+
+
+def from_counts(reply: list[Any]) -> tuple[int, int, int, int]:
+    """Return a scope's version, peer version, pending changes and events."""
+    version, peer_version, pending, events = reply
+    return int(version), int(peer_version), pending, events
 
 
 def from_scan(reply: Any) -> tuple[int, list[str]]:
-    """Return the next place and the names found."""
-    place, found = reply
+    """Return the next position of a scan and the names found."""
+    position, found = reply
     names = found if isinstance(found, dict) else (name for name, _ in found)
-    return int(place), [name.decode() for name in names]
+    return int(position), [name.decode(errors="replace") for name in names]
 
 
 def from_document(found: list[Any]) -> Change | None:
-    """Return a document's present state as it is sent."""
-    return None if found[0] is None else change.from_fields(found)
-
-
-def state_of(found: list[Any]) -> SyncState | None:
-    """Return a document's state, None of a deleted scope."""
-    present = from_document(found)
-    if present is None or change.whole(present.body, present.checksum, "the state") == change.TOMBSTONE:
+    """Return a document's present state, None where there is no document."""
+    if not any(found):
         return None
-    return None if change.shown(present.body) is None else present.state
+    return wire.from_document(found)
+
+
+def state_from_document(found: list[Any]) -> SyncState | None:
+    """Return a document's state as users see it, None of a deleted scope."""
+    present = from_document(found)
+    if present is None or check_body(present.body, present.checksum, "the state") == TOMBSTONE:
+        return None
+    return None if visible_data(present.body) is None else present.state

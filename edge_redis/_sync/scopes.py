@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, cast
 
 from edge_redis._core.operation import Batch, command
-from edge_redis._sync.keys import StateKeys
+from edge_redis._sync.keys import SyncKeys
 from edge_redis.types import ScopeSummary
 
 _SCOPES_A_STEP: Final = 200
@@ -13,7 +13,7 @@ _SCOPES_A_STEP: Final = 200
 
 async def list_scopes(namespace: str) -> list[ScopeSummary]:
     """Return the scopes of this edge, sorted by name, a few hundred a round trip."""
-    keys = StateKeys(namespace, "state")
+    keys = SyncKeys(namespace, "sync")
     names: set[bytes] = set()
     cursor, is_done = 0, False
     while not is_done:
@@ -32,7 +32,7 @@ async def list_scopes(namespace: str) -> list[ScopeSummary]:
     return found
 
 
-async def _summaries(keys: StateKeys, scopes: list[str]) -> list[ScopeSummary]:
+async def _summaries(keys: SyncKeys, scopes: list[str]) -> list[ScopeSummary]:
     counts = await Batch(
         [
             operation

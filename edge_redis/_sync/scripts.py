@@ -1,21 +1,190 @@
-"""The scripts of the state room."""
+"""The Lua scripts, one function each: what they do is said in the headers of ``lua/*.lua``."""
 
 from __future__ import annotations
 
-from typing import Final
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
+from edge_redis._core.operation import Argument, Operation
 from edge_redis._core.script import load
+from edge_redis._sync import replies, wire
+from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.feed import Feed
+from edge_redis._sync.replies import CurrentState, Lease, Written
+from edge_redis.models import SyncEvent
+
+if TYPE_CHECKING:
+    from edge_redis._sync.replica import Replica
+
+ANY: Final = "*"
+"""``expected`` of an update: whatever the present state is."""
+
+CallKey = tuple[str, int]
+"""An idempotency key: client id and call number."""
+
+NO_KEY: Final[CallKey] = ("", 0)
+
+FEED_BYTES: Final = 4 * 1024 * 1024
+"""A page of the feed has about as many bytes at most, but one state at least."""
 
 UPDATE: Final = load(__package__, "update")
 APPLY: Final = load(__package__, "apply")
+COMMIT_MERGE: Final = load(__package__, "commit_merge")
 CONFIRM: Final = load(__package__, "confirm")
-TAKE: Final = load(__package__, "take")
-RELEASE: Final = load(__package__, "release")
-PARK: Final = load(__package__, "park")
-FEED: Final = load(__package__, "feed")
-SETTLE: Final = load(__package__, "settle")
-PLACE: Final = load(__package__, "place")
-ADVANCE: Final = load(__package__, "advance")
-LOOK: Final = load(__package__, "look")
-NOTE: Final = load(__package__, "note")
-COLLECT: Final = load(__package__, "collect")
+LEASE_ENTRIES: Final = load(__package__, "lease_entries")
+SET_DELIVERIES: Final = load(__package__, "set_deliveries")
+DEAD_LETTER: Final = load(__package__, "dead_letter")
+READ_FEED: Final = load(__package__, "read_feed")
+READ_CURSOR: Final = load(__package__, "read_cursor")
+SAVE_CURSOR: Final = load(__package__, "save_cursor")
+COUNTS: Final = load(__package__, "counts")
+RECORD_EVENT: Final = load(__package__, "record_event")
+PURGE_TOMBSTONE: Final = load(__package__, "purge_tombstone")
+
+
+def update(
+    replica: Replica,
+    scope: str,
+    body: bytes,
+    checksum: str,
+    *,
+    expected: str,
+    is_delta: bool,
+    key: CallKey,
+    clock: str = "",
+    signature: str = "",
+) -> Operation[Written | CurrentState]:
+    """Write a scope's next version, where ``expected`` is the stamp of the present state or ANY.
+
+    A signature names the version and the clock that it was made for: the update takes no other.
+    """
+    call = (
+        f"{key[0]} {key[1]} {is_delta:d} {expected or wire.NONE} {checksum} {clock or wire.NONE} "
+        f"{signature or wire.NONE}"
+    )
+    return UPDATE([f"{replica.keys.tag}:doc:{scope}"], [replica.config.end, call, body], replies.from_update)
+
+
+def apply(
+    replica: Replica, scope: str, changes: Sequence[Change], settings: str, key: CallKey = NO_KEY
+) -> Operation[list[Outcome]]:
+    """Apply states of the other end; no outcome of any where the scope's fields are to be merged instead.
+
+    ``settings`` are those of a synchronizer, or ``?`` and a strategy: those of the scope here, by default of that
+    strategy.
+    """
+    keys, config = replica.keys, replica.config
+    names = [*keys.of_scope(scope), keys.work, keys.scopes, keys.feed, keys.feed_number, keys.replica_id, keys.repeats]
+    args: list[Argument] = [scope, config.role, settings, config.proposed_replica_id]
+    args += [config.max_history, config.max_conflicts, *key, *map(wire.format_change, changes)]
+    return APPLY(names, args, replies.from_apply)
+
+
+def commit_merge(
+    replica: Replica,
+    scope: str,
+    present: Change | None,
+    merged: Change,
+    changes: Sequence[Change],
+    outcomes: Sequence[Outcome],
+    settings: str,
+    key: CallKey = NO_KEY,
+) -> Operation[list[Outcome]]:
+    """Replace the present state by what was merged of it and ``changes``; no outcome where it is another one by now."""
+    keys, config = replica.keys, replica.config
+    doc, _, history, _ = keys.of_scope(scope)
+    names = [doc, history, keys.scopes, keys.feed, keys.feed_number, keys.replica_id, keys.repeats]
+    expected = wire.NONE if present is None else present.stamp
+    args: list[Argument] = [scope, config.role, expected, settings, config.proposed_replica_id, config.max_history]
+    args += [*key, " ".join(outcomes), wire.format_head(merged), merged.body, *(each.version for each in changes)]
+    return COMMIT_MERGE(names, args, replies.from_apply)
+
+
+def confirm(
+    replica: Replica,
+    scope: str,
+    up_to: int,
+    *,
+    key: CallKey = NO_KEY,
+    group: str = "",
+    clock: bytes = b"",
+    ids: Sequence[bytes] = (),
+) -> Operation[int]:
+    """Remove from the outbox what the other end has; ``clock`` is that of the entry ``up_to`` as it was leased."""
+    keys = replica.keys
+    doc, pending, history, _ = keys.of_scope(scope)
+    names = [doc, pending, history, keys.work, keys.repeats, keys.totals]
+    args: list[Argument] = [scope, up_to, replica.config.max_history, *key, group, clock, *ids]
+    return CONFIRM(names, args, replies.from_confirm)
+
+
+def lease_entries(
+    replica: Replica, scope: str, group: str, consumer: str, count: int, claim_idle_ms: int, max_bytes: int
+) -> Operation[Lease]:
+    """Lease the oldest entries of an outbox to one worker."""
+    keys = replica.keys
+    names = [keys.pending(scope), keys.work, keys.scopes]
+    return LEASE_ENTRIES(names, [scope, group, consumer, count, claim_idle_ms, max_bytes], replies.from_lease)
+
+
+def set_deliveries(
+    replica: Replica, scope: str, group: str, consumer: str, idle_ms: int, entries: Sequence[tuple[bytes, int]]
+) -> Operation[int]:
+    """Set how often entries have been tried; return how many are still this worker's."""
+    flat = [word for entry in entries for word in entry]
+    return SET_DELIVERIES([replica.keys.pending(scope)], [group, consumer, idle_ms, *flat], int)
+
+
+def dead_letter(
+    replica: Replica, scope: str, group: str, entry_id: bytes, deliveries: int, error: str
+) -> Operation[int]:
+    """Move an entry to the dead letters."""
+    keys = replica.keys
+    names = [keys.pending(scope), keys.history(scope), keys.work, keys.dead_letters]
+    return DEAD_LETTER(names, [scope, group, entry_id, deliveries, error, replica.config.max_history], int)
+
+
+def read_feed(replica: Replica, cursor: str, limit: int) -> Operation[Feed]:
+    """Read what changed after ``cursor``."""
+    keys = replica.keys
+    replica_id, _, number = cursor.rpartition(":")
+    position = [replica_id, number] if number.isascii() and number.isdigit() and len(number) < 17 else ["", 0]  # noqa: PLR2004 -- digits of a version
+    if cursor and position[0] == "":
+        position[0] = wire.NONE  # no position of this store, and not the beginning
+    return READ_FEED(
+        [keys.feed, keys.feed_number, keys.replica_id, keys.docs, keys.high_water],
+        [*position, limit, FEED_BYTES, secrets.token_hex(8)],
+        replies.from_feed,
+    )
+
+
+def read_cursor(replica: Replica) -> Operation[tuple[str, str]]:
+    """Read this edge's replica id and its cursor in the cloud's feed."""
+    keys = replica.keys
+    return READ_CURSOR([keys.replica_id, keys.cursor], [replica.config.proposed_replica_id], replies.from_cursor)
+
+
+def save_cursor(replica: Replica, replica_id: str, previous: str, cursor: str) -> Operation[int]:
+    """Save the cursor in the cloud's feed, where this is still that edge at the previous cursor."""
+    return SAVE_CURSOR([replica.keys.replica_id, replica.keys.cursor], [replica_id, previous, cursor], int)
+
+
+def counts(replica: Replica, scope: str) -> Operation[tuple[int, int, int, int]]:
+    """Read version, peer version, pending changes and events of a scope."""
+    doc, pending, history, _ = replica.keys.of_scope(scope)
+    return COUNTS([doc, pending, history], [], replies.from_counts)
+
+
+def record_event(replica: Replica, scope: str, event: SyncEvent, key: CallKey) -> Operation[None]:
+    """Append an event to the history; its time is the server's."""
+    names = [replica.keys.history(scope), replica.keys.repeats]
+    args: list[Argument] = [event.direction, event.version, int(event.success), event.error]
+    return RECORD_EVENT(names, [*args, replica.config.max_history, *key], replies.from_record_event)
+
+
+def purge_tombstone(replica: Replica, scope: str, stamp: str) -> Operation[int]:
+    """Remove a scope whose delete has this stamp; return 1, or 0 where it is not there or changes wait to go up."""
+    keys = replica.keys
+    names = [*keys.of_scope(scope), keys.scopes, keys.feed, keys.gc_watermark]
+    return PURGE_TOMBSTONE(names, [scope, stamp], replies.from_integer)

@@ -1,24 +1,22 @@
-"""The edge's side of a scope: what is written here, what comes from the cloud, what waits to go there."""
+"""An edge's side of a scope: its state, its outbox, and the states that come from the cloud."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
 from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._core.operation import Operation, command
-from edge_redis._sync import change
-from edge_redis._sync.config import MAX_KEPT, Settings, strategy_named
-from edge_redis._sync.keys import StateKeys
-from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, Limits
-from edge_redis._sync.merging import merge_into
-from edge_redis._sync.origin import checked_name
-from edge_redis._sync.replica import TO_MERGE, Replica
+from edge_redis._core.operation import command
+from edge_redis._sync import change, scripts
+from edge_redis._sync.config import MAX_KEPT, EndConfig, Overflow, check_strategy
+from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
+from edge_redis._sync.merge import merge_into
+from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
-from edge_redis._sync.writer import Writer, field_names
+from edge_redis._sync.writer import Writer, check_field_names
 from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
@@ -26,7 +24,7 @@ _CONFLICT_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 
 
 class Synchronizer(Component):
-    """Everything that EdgeSynchronizer offers, as steps."""
+    """What EdgeSynchronizer does, as coroutines; the methods are documented there."""
 
     def __init__(
         self,
@@ -36,7 +34,7 @@ class Synchronizer(Component):
         scope: str,
         namespace: str,
         origin: str | None,
-        overflow: str,
+        overflow: Overflow,
         max_history: int,
         max_conflicts: int,
         max_bytes: int = MAX_BYTES,
@@ -44,188 +42,112 @@ class Synchronizer(Component):
         signing_key: bytes | None = None,
     ) -> None:
         self.scope = validation.identifier("scope", scope)
-        name = "" if origin is None else checked_name("origin", origin)
-        self.settings = Settings(
-            "edge", strategy_named(conflict_strategy), max_pending, overflow, name, max_history, max_conflicts
+        config = EndConfig.of_edge(
+            conflict_strategy,
+            max_pending,
+            overflow=overflow,
+            origin=origin,
+            max_history=max_history,
+            max_conflicts=max_conflicts,
         )
-        self._replica = Replica(StateKeys(namespace, "state"), self.settings)
-        self._limits = Limits(max_bytes, max_fields)
-        self._writer = Writer(self._replica, self._limits, self._signer(namespace, signing_key))
-        self._slots = IdempotencyKeys()
-        self._is_registered = self.settings.strategy is ConflictStrategy.REMOTE_WINS
+        self._namespace = namespace
+        self._signing_key = signing_key
+        self._limits = WriteLimits(max_bytes, max_fields)
+        self._keys = IdempotencyKeys()
+        self._use(Replica(SyncKeys(namespace, "sync"), config))
 
-    def _signer(self, namespace: str, key: bytes | None) -> Signer | None:
-        if key is None:
+    def _use(self, replica: Replica) -> None:
+        self._replica = replica
+        self._writer = Writer(replica, self._limits, self._signer(replica.config))
+
+    def _signer(self, config: EndConfig) -> Signer | None:
+        if self._signing_key is None:
             return None
-        if not self.settings.origin:
+        if not config.origin:
             raise validation.value_error("origin", None, "must be given with signing_key: the key is that of a name")
-        is_standing = self.settings.strategy is ConflictStrategy.LOCAL_WINS
-        return Signer(namespace, self.settings.origin, key, is_standing=is_standing)
+        is_renewable = config.strategy is ConflictStrategy.LOCAL_WINS
+        return Signer(self._namespace, config.origin, self._signing_key, is_renewable=is_renewable)
 
-    async def _registered(self) -> None:
-        """Store the scope's strategy, once: a worker may apply remote states before anything is written here."""
-        if not self._is_registered:
-            await self._replica.register(self.scope)
-            self._is_registered = True
+    async def local_version(self) -> int:
+        """Return the version of the local state, 0 where there is none."""
+        return (await scripts.counts(self._replica, self.scope))[0]
 
-    def local_version(self) -> Awaitable[int]:
-        """The version of the local state, 0 where there is none."""
-        return self._number("version")
-
-    def remote_version(self) -> Awaitable[int]:
-        """The newest version known to be at the other end, 0 where none is."""
-        return self._number("remote")
-
-    async def _number(self, field: str) -> int:
-        await self._registered()
-        return await command(lambda reply: int(reply or 0), "HGET", self._replica.keys.doc(self.scope), field)
+    async def remote_version(self) -> int:
+        """Return the newest version known of the other end, 0 where none is."""
+        return (await scripts.counts(self._replica, self.scope))[1]
 
     async def pending_count(self) -> int:
-        """How many changes wait for the other end."""
-        await self._registered()
+        """Return the number of changes in the outbox."""
         return await command(int, "XLEN", self._replica.keys.pending(self.scope))
 
     async def is_synced(self) -> bool:
-        """Whether nothing is pending and both ends have the same version, as far as is known here."""
-        await self._registered()
-        version, remote, pending, _ = await self._replica.look(self.scope)
+        """Return whether nothing is pending and both ends have the same version."""
+        version, remote, pending, _ = await scripts.counts(self._replica, self.scope)
         return pending == 0 and version == remote
 
     async def get_local_state(self) -> SyncState | None:
-        """Return the local state, None where there is none.
-
-        Raises:
-            CorruptDataError: what is in Redis does not decode.
-            ChecksumMismatchError: what is in Redis is not what its checksum was made of.
-
-        """
-        await self._registered()
+        """Return the local state, None where there is none."""
         return await self._replica.state(self.scope)
 
-    def update_local(self, data: dict[str, Any], is_delta: bool = False) -> Awaitable[SyncState]:  # noqa: FBT001, FBT002 -- the contract's signature
-        """Write the next version and put it in the outbox; return it.
+    async def change_strategy(self, conflict_strategy: ConflictStrategy) -> None:
+        """Set the strategy of the scope at this edge, and of this synchronizer."""
+        config = self._replica.config.with_strategy(check_strategy(conflict_strategy))
+        replica = Replica(self._replica.keys, config)
+        await replica.set_settings(self.scope)
+        self._use(replica)
 
-        Args:
-            data: a dict with str keys and values that the codec carries.
-            is_delta: merge ``data`` into the top level of the local state instead of replacing it.
+    async def update_local(self, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+        """Write the next version and put it in the outbox; return it."""
+        if type(is_delta) is not bool:
+            raise validation.type_error("is_delta", is_delta, "a bool")
+        return await self._writer.write(self.scope, data, is_delta=is_delta)
 
-        However many processes write at once, versions are distinct and without gaps, and no
-        delta is lost.
+    async def delete_fields(self, *names: str) -> SyncState:
+        """Write the next version without these top-level fields; return it."""
+        return await self._writer.write(self.scope, {}, is_delta=True, without=check_field_names(names))
 
-        Raises:
-            InvalidArgumentError: the data cannot be encoded; InvalidTypeError where it is of a wrong type.
-            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
-                ``max_fields``; nothing was written.
-            ChecksumMismatchError: the local state that a delta is made of is damaged; nothing was written.
-            PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
-
-        """
-        validation.instance("is_delta", is_delta, bool)
-        return self._writer.write(self.scope, data, is_delta=is_delta)
-
-    def delete_fields(self, *names: str) -> Awaitable[SyncState]:
-        """Write the next version without these fields of the top level; return it. One that is not there is no matter.
-
-        Raises what ``update_local`` raises, but for the limits: a state that came from the cloud over
-        them gets back within them so.
-        """
-        return self._writer.write(self.scope, {}, is_delta=True, without=field_names(names))
-
-    def delete(self) -> Awaitable[bool]:
-        """Delete the scope, here and, as every change travels, everywhere; return whether there was anything.
-
-        A delete is a version like any other: it wins or loses by the same rule, and what is
-        written next has the version after it, so a scope that is created again stays.
-
-        Raises:
-            PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
-
-        """
-        return self._writer.delete(self.scope)
+    async def delete(self) -> bool:
+        """Delete the scope as its next version; return whether it had a state."""
+        return await self._writer.delete(self.scope)
 
     async def apply_remote(self, state: SyncState) -> bool:
-        """Let a state of the other end win or lose against the local one; return whether it was applied.
-
-        Both outcomes are recorded in the history. Where neither side was written in knowledge of
-        the other, the loser is kept among the conflicts. Pending changes stay pending: the other
-        end, which decides by the same order, refuses what lost here. The local version never goes
-        back: a state that wins by its clock with a lower version raises no version.
-
-        MERGE takes from it every field whose change is later than the one here; all fields of a state
-        that a user gives count as changed at its ``updated_at``.
-
-        LOCAL_WINS keeps the local state and, where the remote version is not lower, writes it
-        again above that, so that the other end takes it.
-
-        Raises:
-            ValueTooLargeError, TooManyFieldsError: the state is over ``max_bytes`` or ``max_fields``; nothing
-                was written. What MERGE makes of it and the local one is not bound.
-            ChecksumMismatchError: the state does not match its own checksum. It is recorded as a failed pull.
-
-        """
+        """Apply a state of the other end by the strategy; return whether it was accepted."""
         validation.instance("state", state, SyncState)
+        replica, scope = self._replica, self.scope
         try:
             incoming = change.from_state(state, self._limits)
         except ChecksumMismatchError as error:
-            with self._slots.acquire() as (slot, number):
-                await self._replica.note(
-                    self.scope, SyncEvent("pull", state.version, success=False, error=str(error)), slot, number
-                )
+            event = SyncEvent("pull", state.version, success=False, error=str(error))
+            with self._keys.acquire() as key:
+                await scripts.record_event(replica, scope, event, key)
             raise
-        words = self.settings.words
-        with self._slots.acquire() as (slot, number):
-            outcome = await self._replica.apply(self.scope, [incoming], words, slot=slot, number=number)
-            if outcome == TO_MERGE:
-                outcome = await merge_into(self._replica, self.scope, [incoming], words, slot=slot, number=number)
-        return outcome == "a"
+        settings = replica.config.settings
+        with self._keys.acquire() as key:
+            outcomes = await scripts.apply(replica, scope, [incoming], settings, key)
+            if not outcomes:
+                outcomes = await merge_into(replica, scope, [incoming], settings, key=key)
+        return outcomes == ["accepted"]
 
-    def get_pending_changes(self) -> Awaitable[list[dict[str, Any]]]:
-        """Return what waits for the other end, oldest first.
-
-        Each is a dict of type ("update" or "delete"), version, data (the full state at that version, None of a delete),
-        timestamp (UTC) and is_delta (whether it was written as a delta).
-        """
-        return self._replica.pending(self.scope)
+    async def get_pending_changes(self) -> list[dict[str, Any]]:
+        """Return the changes in the outbox, oldest first."""
+        return await self._replica.pending(self.scope)
 
     async def confirm_sync(self, up_to_version: int) -> int:
-        """Take changes up to and including a version from the outbox: the other end has them.
+        """Remove changes up to and including a version from the outbox; return how many were removed."""
+        version = validation.integer("up_to_version", up_to_version, least=0, most=MAX_VERSION)
+        with self._keys.acquire() as key:
+            return await scripts.confirm(self._replica, self.scope, version, key=key)
 
-        Returns how many were removed.
-
-        Raises:
-            InvalidArgumentError: the version is above the local one; nothing was removed.
-
-        """
-        version = validation.integer("up_to_version", up_to_version, least=0, most=2 * change.MAX_VERSION)
-        with self._slots.acquire() as (slot, number):
-            return await self._replica.confirm(self.scope, version, slot=slot, number=number)
-
-    def sync_history(self, limit: int = 20) -> Operation[list[SyncEvent]]:
+    async def sync_history(self, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` exchanges with the other end, oldest first."""
-        return self._replica.history(self.scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.history(self.scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
 
-    def conflicts(self, limit: int = 20) -> Operation[list[dict[str, Any]]]:
-        """Return the losing sides of the newest ``limit`` conflicts, oldest first.
-
-        Each is a dict of id (for ``resolve``), version, data (None of a delete), checksum, updated_at and origin of
-        what lost, lost ("local" or "remote"), winner (a dict of the same without data) and timestamp.
-        """
-        return self._replica.conflicts(self.scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+    async def conflicts(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the losing sides of the newest ``limit`` conflicts, oldest first."""
+        return await self._replica.conflicts(self.scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
 
     async def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> SyncState:
-        """Settle a conflict: write a choice as the next version and take the conflict from the list.
-
-        Args:
-            conflict_id: the id of one of ``conflicts()``.
-            data: what is to be the state; by default what lost.
-
-        The choice travels as every update does. Cut off in between, it is written and the
-        conflict still listed.
-
-        Raises:
-            InvalidArgumentError: no conflict of this scope has this id; nothing was written.
-
-        """
+        """Write the chosen state of a conflict as the next version and remove the conflict from the list."""
         if _CONFLICT_ID.fullmatch(validation.identifier("conflict_id", conflict_id)) is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict")
         found = await self._replica.conflict(self.scope, conflict_id)
@@ -233,20 +155,19 @@ class Synchronizer(Component):
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict of this scope")
         chosen = found[0]["data"] if data is None else data
         if chosen is None:
-            raise validation.value_error("data", data, "must be given: what lost is a delete")
+            raise validation.value_error("data", data, "must be given: the losing side is a delete")
         state = await self._writer.write(self.scope, chosen, is_delta=False)
-        await self._replica.forget_conflict(self.scope, conflict_id)
+        await self._replica.remove_conflict(self.scope, conflict_id)
         return state
 
     async def summary(self) -> dict[str, Any]:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""
-        await self._registered()
-        version, remote, pending, events = await self._replica.look(self.scope)
+        version, remote, pending, events = await scripts.counts(self._replica, self.scope)
         return {
             "local_version": version,
             "remote_version": remote,
             "pending_changes": pending,
             "is_synced": pending == 0 and version == remote,
             "sync_events": events,
-            "conflict_strategy": self.settings.strategy.value,
+            "conflict_strategy": self._replica.config.strategy.value,
         }

@@ -1,4 +1,4 @@
-"""What is written in the cloud itself: the rules of ``lua/update.lua``, for stores that decide in Python."""
+"""Writes in the cloud itself: the rules of ``lua/update.lua``, for stores that decide in Python."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from edge_redis._sync import change, clock, merge
-from edge_redis._sync.change import Change
-from edge_redis._sync.limits import NONE, Limits
-from edge_redis._sync.merging import fields_of
+from edge_redis._sync import clock, fields
+from edge_redis._sync.change import TOMBSTONE, Change, check_body, encode_data, visible_data
+from edge_redis._sync.limits import MAX_VERSION, UNLIMITED, WriteLimits
+from edge_redis._sync.merge import fields_of
 from edge_redis._sync.origin import CLOUD_ORIGIN
-from edge_redis._sync.resolution import ALWAYS, MAX_VERSION, Decision, Document, Seen
+from edge_redis._sync.resolution import NEVER_RESTORED, Decision, Document, Seen
 from edge_redis.errors import InvalidArgumentError
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
-    """Version and clock of the newest delete that was forgotten: a scope that is created begins above them."""
+class GcWatermark:
+    """Version and clock of the newest delete that was purged: a scope that is created begins above them."""
 
     version: int
     clock: str
 
 
-GROUND: Final = Floor(0, "")
-"""The floor of a store that has forgotten nothing."""
+NOTHING_PURGED: Final = GcWatermark(0, "")
+"""The watermark of a store that has purged nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """What a write in the cloud finds."""
+class WriteContext:
+    """What a write in the cloud needs to know."""
 
     document: Document | None
     origin: str
-    """Of what is written: the cloud's name, and which life of it this is (``state.origin``)."""
+    """Of the written state: the cloud's name and incarnation (``origin.py``)."""
     seen: Seen | None
-    """What is known of that origin's own states."""
+    """The newest state seen of that origin."""
     now: int
     """The store's time in microseconds since 1970."""
-    floor: Floor = GROUND
+    gc_watermark: GcWatermark = NOTHING_PURGED
 
     @property
     def present(self) -> Change | None:
@@ -48,56 +48,58 @@ class Situation:
 
     @property
     def is_merged(self) -> bool:
-        """Whether the present state is made of fields."""
-        return self.present is not None and merge.is_merged(self.present.body)
+        """Whether the present state holds merged fields."""
+        return self.present is not None and fields.is_merged(self.present.body)
 
     @property
     def moment(self) -> str:
-        """The clock of a write: after everything seen."""
-        return clock.after(0, self.now, self.floor.clock if self.document is None else self.document.tick)
+        """The clock of a write: after the latest clock seen."""
+        return clock.after(
+            0, self.now, self.gc_watermark.clock if self.document is None else self.document.latest_clock
+        )
 
     @property
     def data(self) -> dict[str, Any]:
         """The data that a delta is merged into."""
-        return {} if self.present is None else change.shown(self._whole) or {}
+        return {} if self.present is None else visible_data(self._body) or {}
 
     @property
-    def fields(self) -> merge.Fields:
+    def fields(self) -> fields.Fields:
         """The fields that a change is merged into."""
         assert self.present is not None
-        return fields_of(replace(self.present, body=self._whole))
+        return fields_of(replace(self.present, body=self._body))
 
     @property
-    def _whole(self) -> bytes:
-        """The body, whole, or damaged data would go on under a checksum of their own."""
+    def _body(self) -> bytes:
+        """The body, checked: damaged data would go on under a checksum of their own."""
         assert self.present is not None
-        return change.whole(self.present.body, self.present.checksum, "the present state")
+        return check_body(self.present.body, self.present.checksum, "the present state")
 
-    def written(self, body: bytes, moment: str) -> Decision:
+    def write(self, body: bytes, moment: str) -> Decision:
         """Return the next version with this body."""
-        version, base = self.floor.version + 1, ""
+        version, parent = self.gc_watermark.version + 1, ""
         if self.present is not None:
             before = self.present
             if before.version >= MAX_VERSION:
                 raise InvalidArgumentError("the scope is at the last version there is")
-            version, base = before.version + 1, before.base if before.origin == self.origin else before.stamp
+            version, parent = before.version + 1, before.parent if before.origin == self.origin else before.stamp
         checksum = hashlib.sha256(body).hexdigest()
-        state = Change(version, moment, self.origin, checksum, base, body)
-        life = ALWAYS if self.seen is None else self.seen.life
+        state = Change(version, moment, self.origin, checksum, parent, body)
+        restored_at = NEVER_RESTORED if self.seen is None else self.seen.restored_at
         if self.document is None:
             after = Document(state, moment)
         else:
-            after = replace(self.document, state=state, tick=max(moment, self.document.tick))
-        return Decision(after, seen={self.origin: Seen.of(state, life)})
+            after = replace(self.document, state=state, latest_clock=max(moment, self.document.latest_clock))
+        return Decision(after, seen={self.origin: Seen.of(state, restored_at)})
 
 
-def updated(
-    found: Situation,
+def write_update(
+    context: WriteContext,
     data: dict[str, Any],
     *,
     is_delta: bool = False,
     without: Sequence[str] = (),
-    limits: Limits = NONE,
+    limits: WriteLimits = UNLIMITED,
 ) -> Decision:
     """Write a scope's next version in the cloud.
 
@@ -109,25 +111,25 @@ def updated(
         ChecksumMismatchError, CorruptDataError: the state that a delta is made of is damaged.
 
     """
-    given = change.encoded(data, limits)
-    moment = found.moment
-    # What takes fields away is no larger than what is there, and is how one comes back within the limits.
-    after = NONE if without else limits
-    if found.is_merged:
-        fields = merge.changed(found.fields, data, (moment, CLOUD_ORIGIN), is_delta=is_delta, without=without)
-        after.counted([name for name, each in fields.fields.items() if each.value is not None])
-        return found.written(after.sized(merge.pack(fields)), moment)
+    body = encode_data(data, limits)
+    moment = context.moment
+    # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
+    after = UNLIMITED if without else limits
+    if context.is_merged:
+        merged = fields.edit(context.fields, data, (moment, CLOUD_ORIGIN), is_delta=is_delta, without=without)
+        after.check_count([name for name, each in merged.fields.items() if each.value is not None])
+        return context.write(after.check_size(fields.pack(merged)), moment)
     if is_delta:
-        data = {key: value for key, value in {**found.data, **data}.items() if key not in without}
-        given = after.encoded(data)
-    return found.written(given, moment)
+        data = {key: value for key, value in {**context.data, **data}.items() if key not in without}
+        body = after.encode(data)
+    return context.write(body, moment)
 
 
-def deleted(found: Situation) -> Decision | None:
+def write_delete(context: WriteContext) -> Decision | None:
     """Delete a scope, as its next version; None where there is nothing to delete."""
-    if found.present is None or change.shown(found.present.body) is None:
+    if context.present is None or visible_data(context.present.body) is None:
         return None
-    if found.is_merged:
-        moment = clock.after(0, found.now, found.present.clock)
-        return found.written(merge.pack(merge.Fields(deleted=(moment, CLOUD_ORIGIN))), moment)
-    return found.written(change.TOMBSTONE, found.moment)
+    if context.is_merged:
+        moment = clock.after(0, context.now, context.present.clock)
+        return context.write(fields.pack(fields.Fields(deleted=(moment, CLOUD_ORIGIN))), moment)
+    return context.write(TOMBSTONE, context.moment)

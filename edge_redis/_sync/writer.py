@@ -1,4 +1,4 @@
-"""Writing a scope's next version: the same at an edge and in the cloud."""
+"""Writes of a scope's next version: the same at an edge and in the cloud."""
 
 from __future__ import annotations
 
@@ -9,119 +9,116 @@ from typing import Any, Final, TypeAlias
 from edge_redis._core import validation
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
-from edge_redis._sync import change, clock, merge
-from edge_redis._sync.change import Change
-from edge_redis._sync.limits import NONE, Limits
-from edge_redis._sync.replica import ANY, Replica
-from edge_redis._sync.replies import Present, Written
+from edge_redis._sync import clock, fields, scripts
+from edge_redis._sync.change import TOMBSTONE, Change, decode_data, encode_data, visible_data
+from edge_redis._sync.limits import UNLIMITED, WriteLimits
+from edge_redis._sync.replica import Replica
+from edge_redis._sync.replies import CurrentState, Written, current_state
 from edge_redis._sync.signing import Signer
 from edge_redis.models import ConflictStrategy, SyncState
 
-_EMPTY: Final = Present("", b"\x80")  # an empty dict
+_EMPTY: Final = CurrentState("", b"\x80")  # an empty dict
 
-Make: TypeAlias = Callable[[Present, str], bytes | None]
-"""Of the present state and the clock of the write, where it has one already: the body of the next state."""
+MakeBody: TypeAlias = Callable[[CurrentState, str], bytes | None]
+"""Of the present state and the clock of the write ("" where the server gives it): the next body; None: no write."""
 
 
 class Writer:
     """Writes versions through compare-and-set, so that neither merging nor signing needs code on the server."""
 
-    def __init__(self, replica: Replica, limits: Limits, signer: Signer | None = None) -> None:
+    def __init__(self, replica: Replica, limits: WriteLimits, signer: Signer | None = None) -> None:
         self._replica = replica
         self._limits = limits
         self._signer = signer
-        self._slots = IdempotencyKeys()
-        self._merges = replica.settings.strategy is ConflictStrategy.MERGE
-        self._latest: dict[str, Present] = {}
+        self._keys = IdempotencyKeys()
+        self._merges = replica.config.strategy is ConflictStrategy.MERGE
+        self._latest: dict[str, CurrentState] = {}
 
     async def write(
         self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()
     ) -> SyncState:
         """Write ``data``, or the present data with ``data`` merged into its top level, as the next version.
 
-        A delta starts from what this writer last wrote or saw: right at once where it is the
-        only one, and otherwise the reply says what is there and the merge is made anew. Of the
-        merged data the fields named by ``without`` are left out.
+        A delta starts from the state that this writer last wrote or read: right at once where it is the only
+        writer, and otherwise the reply brings the present state and the delta is merged again. The fields named by
+        ``without`` are left out of the merged data.
         """
-        given = change.encoded(data, self._limits)
-        # What takes fields away is no larger than what is there, and is how one comes back within the limits.
-        limits = NONE if without else self._limits
+        body = encode_data(data, self._limits)
+        # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
+        limits = UNLIMITED if without else self._limits
 
-        def make(known: Present, moment: str) -> bytes:
-            if self._is_merged(known):
-                fields = merge.changed(_fields(known), data, self._stamp(moment), is_delta=is_delta, without=without)
-                limits.counted([name for name, each in fields.fields.items() if each.value is not None])
-                return limits.sized(merge.pack(fields))
+        def make(current: CurrentState, moment: str) -> bytes:
+            if self._merges or current.body[:1] == fields.ARRAY_OF_TWO:
+                edited = fields.edit(_fields(current), data, self._stamp(moment), is_delta=is_delta, without=without)
+                limits.check_count([name for name, each in edited.fields.items() if each.value is not None])
+                return limits.check_size(fields.pack(edited))
             if not is_delta:
-                return given
-            merged = {**_data(known), **data}
-            return limits.encoded({key: value for key, value in merged.items() if key not in without})
+                return body
+            merged = {**decode_data(current.body), **data} if current.body else data
+            return limits.encode({key: value for key, value in merged.items() if key not in without})
 
-        known = self._latest.get(scope, _EMPTY)
-        written = await self._put(scope, known, make, is_delta=is_delta)
+        current = self._latest.get(scope, _EMPTY)
+        written = await self._put(scope, current, make, is_delta=is_delta)
         assert written is not None, "every update has a body"
         return written.state
 
     async def delete(self, scope: str) -> bool:
-        """Write that the scope is deleted, as its next version; return whether there was anything."""
+        """Write that the scope is deleted, as its next version; return whether it had a state."""
 
-        def make(known: Present, moment: str) -> bytes | None:
-            if change.shown(known.body) is None:
+        def make(current: CurrentState, moment: str) -> bytes | None:
+            if visible_data(current.body) is None:
                 return None
-            return merge.pack(merge.Fields(deleted=self._stamp(moment))) if self._is_merged(known) else change.TOMBSTONE
+            if self._merges or fields.is_merged(current.body):
+                return fields.pack(fields.Fields(deleted=self._stamp(moment)))
+            return TOMBSTONE
 
         present = await self._replica.document(scope)
         if present is None:
             return False
-        return (await self._put(scope, Present.of(present), make, is_delta=False)) is not None
+        return (await self._put(scope, current_state(present), make, is_delta=False)) is not None
 
-    async def _put(self, scope: str, known: Present, make: Make, *, is_delta: bool) -> Change | None:
-        """Write what is made of the present state as the next version, None where nothing is made of it."""
-        with self._slots.acquire() as (slot, number):
+    async def _put(self, scope: str, current: CurrentState, make: MakeBody, *, is_delta: bool) -> Change | None:
+        """Write the body made of the present state as the next version, None where there is no body."""
+        signer = self._signer
+        with self._keys.acquire() as key:
             while True:
-                by_clock = self._signer is not None or self._is_merged(known)
-                moment = (await self._moment(known)) if by_clock else ""
-                body = make(known, moment)
+                has_clock = signer is not None or self._merges or current.body[:1] == fields.ARRAY_OF_TWO
+                moment = (await self._moment(current)) if has_clock else ""
+                body = make(current, moment)
                 if body is None:
                     return None
                 checksum = hashlib.sha256(body).hexdigest()
-                reply = await self._replica.update(
+                result = await scripts.update(
+                    self._replica,
                     scope,
                     body,
                     checksum,
-                    expected=known.stamp if is_delta or by_clock else ANY,
+                    expected=current.stamp if is_delta or has_clock else scripts.ANY,
                     is_delta=is_delta,
-                    slot=slot,
-                    number=number,
+                    key=key,
                     clock=moment,
-                    signature=self._signer.sign(scope, known.version + 1, moment, checksum) if self._signer else "",
+                    signature=signer.sign(scope, current.version + 1, moment, checksum) if signer else "",
                 )
-                if isinstance(reply, Written):
-                    return self._written(scope, reply, body, checksum)
-                known = reply
+                if isinstance(result, Written):
+                    stamp = f"{result.clock}-{checksum[:16]}"
+                    self._latest = {scope: CurrentState(stamp, body, result.version, result.clock, result.origin)}
+                    return Change(result.version, result.clock, result.origin, checksum, "", body)
+                current = result
 
-    def _is_merged(self, known: Present) -> bool:
-        return self._merges or merge.is_merged(known.body)
-
-    async def _moment(self, known: Present) -> str:
-        """Return the clock of a write that names it: it is in the body of fields, and in a signature."""
+    async def _moment(self, current: CurrentState) -> str:
+        """Return the clock of a write that must name it: merged fields and signatures contain it."""
         seconds, microseconds = await command(list, "TIME")
-        return clock.after(seconds, microseconds, known.tick)
+        return clock.after(seconds, microseconds, current.latest_clock)
 
-    def _stamp(self, moment: str) -> merge.Stamp:
-        return moment, self._replica.settings.origin or self._replica.settings.site
-
-    def _written(self, scope: str, reply: Written, body: bytes, checksum: str) -> Change:
-        written = Change(reply.version, reply.clock.decode(), reply.origin, checksum, "", body)
-        self._latest = {scope: Present.of(written)}
-        return written
+    def _stamp(self, moment: str) -> fields.Stamp:
+        return moment, self._replica.config.origin or self._replica.config.proposed_replica_id
 
 
-def field_names(names: Sequence[object]) -> tuple[str, ...]:
+def check_field_names(names: Sequence[object]) -> tuple[str, ...]:
     """Return the names of fields to delete.
 
     Raises:
-        InvalidTypeError: one is no str.
+        InvalidTypeError: one is not a str.
         InvalidArgumentError: there is none.
 
     """
@@ -130,11 +127,9 @@ def field_names(names: Sequence[object]) -> tuple[str, ...]:
     return tuple(validation.instance("a name", name, str) for name in names)
 
 
-def _data(known: Present) -> dict[str, Any]:
-    return change.decoded(known.body) if known.body else {}
-
-
-def _fields(known: Present) -> merge.Fields:
-    if merge.is_merged(known.body):
-        return merge.unpack(known.body)
-    return merge.lifted(known.clock, known.origin, change.shown(known.body)) if known.stamp else merge.Fields()
+def _fields(current: CurrentState) -> fields.Fields:
+    if fields.is_merged(current.body):
+        return fields.unpack(current.body)
+    if not current.stamp:
+        return fields.Fields()
+    return fields.lift(current.clock, current.origin, visible_data(current.body))

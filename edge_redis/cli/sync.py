@@ -12,7 +12,7 @@ from edge_redis._core import validation
 from edge_redis._io.connect import connect
 from edge_redis._services.blocking.cloud import RedisCloudStore
 from edge_redis._services.blocking.worker import CloudWorker
-from edge_redis._sync.tombstones import COLLECTED_AFTER
+from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis.cli import options
 
 _SQL: Final = ("sqlite:", "postgresql:", "postgresql+")
@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
     )
     letters.set_defaults(run=_dead_letters)
     forget = _command(what, "collect", "forget the scopes that were deleted long ago, at the edge and in the cloud")
-    days = COLLECTED_AFTER / 86_400
+    days = TOMBSTONE_SECONDS / 86_400
     forget.add_argument("--days", type=float, default=days, help=f"since when deleted (default: {days:g})")
     forget.add_argument(
         "--cloud-url", metavar="URL", help="the cloud's server or SQL database (default: the edge's server)"
@@ -103,5 +103,6 @@ def _collect(arguments: argparse.Namespace) -> int:
         _cloud(arguments.cloud_url or arguments.url, arguments.namespace) as cloud,
         CloudWorker(edge, cloud, namespace=arguments.namespace) as worker,
     ):
-        print(f"forgotten: {worker.collect(seconds):,} at the edge, {cloud.collect(seconds):,} in the cloud")
+        purged = worker.purge_tombstones(seconds), cloud.purge_tombstones(seconds)
+        print("forgotten: {:,} at the edge, {:,} in the cloud".format(*purged))
     return 0

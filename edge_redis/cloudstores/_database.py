@@ -24,7 +24,7 @@ from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 T = TypeVar("T")
 
 _TRIES: Final = 5
-_CREATE_LOCK: Final = 0x6564_6765_7265_6469  # "edgeredi": of no meaning but to whoever makes these tables
+_CREATE_LOCK: Final = 0x6564_6765_7265_6469  # "edgeredi": an arbitrary number that names the creation of these tables
 
 _LIBPQ: Final = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 """For the engines made here: a network that swallows everything is an outage after some 25 seconds, not hours."""
@@ -42,7 +42,7 @@ def _postgresql_options(url: URL) -> dict[str, Any]:
 def _sqlite_options(url: URL) -> dict[str, Any]:
     arguments: dict[str, Any] = {name: value for name, value in _SQLITE.items() if name not in url.query}
     if url.database in (None, "", ":memory:"):
-        # One connection for all threads, since each has a database of its own; whoever comes second waits for it.
+        # One connection for all threads, since each connection has a database of its own; others wait for it.
         arguments["check_same_thread"] = False
         return {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "connect_args": arguments}
     return {"connect_args": arguments}
@@ -61,7 +61,7 @@ def _known(dialect: str) -> str:
 
 
 def _engine(given: object) -> Engine:
-    """Return an engine for a URL, with what this package wants of it."""
+    """Return an engine for a URL, with this package's options."""
     if not isinstance(given, (str, URL)):
         raise InvalidTypeError(f"a URL or a sqlalchemy.Engine is needed, not {type(given).__name__}")
     try:
@@ -123,7 +123,7 @@ class Database:
         raise AssertionError("the last try returns or raises")
 
     def _may_help(self, error: exc.SQLAlchemyError) -> bool:
-        """Whether to try again: nothing was done, and it was nobody's fault."""
+        """Whether to try again: nothing was done, and a second try may succeed."""
         if not isinstance(error, exc.DBAPIError):
             return False
         if _error_mapping.lacks_tables(error):
@@ -162,7 +162,7 @@ class Database:
 
 
 def _on_sqlite(connection: Connection, begin: str, work: Callable[[Connection], T]) -> T:
-    """Perform a transaction by its own words: the driver would begin one where it is too late for the lock."""
+    """Perform a transaction with explicit statements: the driver would begin it too late for the lock."""
     connection.execute(text(begin))
     try:
         result = work(connection)

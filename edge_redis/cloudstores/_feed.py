@@ -1,4 +1,4 @@
-"""The feed that edges follow: the rules of ``state/lua/feed.lua``, over the tables."""
+"""The feed of changes: the rules of ``_sync/lua/read_feed.lua``, over the tables."""
 
 from __future__ import annotations
 
@@ -9,41 +9,47 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, func, select, update
 
-from edge_redis._sync.change import Feed
-from edge_redis._sync.replica import FEED_BYTES
+from edge_redis._sync.feed import Feed
+from edge_redis._sync.scripts import FEED_BYTES
 from edge_redis.cloudstores._database import Database
-from edge_redis.cloudstores._rows import from_head, name_store, new_name
+from edge_redis.cloudstores._rows import create_store, from_head, new_replica_id
 from edge_redis.cloudstores._tables import DOCUMENTS, STORES, readable
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
 _TRIES: Final = 5
+_DIGITS: Final = 17
+"""No feed number has so many."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    site: str
-    told: int
-    place: int
+    replica_id: str
+    high_water: int
+    position: int
     rows: Sequence[Any]
     restarted: bool = False
 
 
 def read_feed(database: Database, namespace: str, cursor: str, limit: int) -> Feed:
     """Return up to ``limit`` scopes changed after ``cursor``."""
-    site, _, number = cursor.rpartition(":")
-    at = (site, int(number)) if number.isascii() and number.isdigit() else ("", 0)
+    replica_id, _, number = cursor.rpartition(":")
+    at = (replica_id, int(number)) if number.isascii() and number.isdigit() and len(number) < _DIGITS else ("", 0)
+    if cursor and at[0] == "":
+        at = ("-", 0)  # no position of this store, and not the beginning
     for _ in range(_TRIES):
         page = database.read("changes_since", lambda connection: _read(connection, namespace, *at, limit))
         if page is None:
-            database.write("changes_since", lambda connection: _rename(database, connection, namespace, *at))
-        elif page.place <= page.told or database.write("changes_since", partial(_tell, namespace, page)):
+            database.write("changes_since", lambda connection: _change_replica_id(database, connection, namespace, *at))
+        elif page.position <= page.high_water or database.write(
+            "changes_since", partial(_raise_high_water, namespace, page)
+        ):
             return _feed(page)
-    raise StoreUnavailableError("changes_since: the store became another one, again and again")
+    raise StoreUnavailableError("changes_since: the store changed its replica id again and again")
 
 
 def _feed(page: _Page) -> Feed:
-    """Return a page as it is sent; what is damaged is named, and holds up no other."""
-    feed = Feed(f"{page.site}:{page.place}", [], restarted=page.restarted)
+    """Return a page as it is sent; damaged states are named, and hold up no others."""
+    feed = Feed(f"{page.replica_id}:{page.position}", [], restarted=page.restarted)
     for row in page.rows:
         try:
             feed.changes.append((row.scope, from_head(row.head, row.body)))
@@ -56,16 +62,16 @@ def _feed(page: _Page) -> Feed:
 
 
 def _store(connection: Connection, namespace: str, *, lock: bool = False) -> Any:
-    query = select(STORES.c.site, STORES.c.told).where(STORES.c.namespace == namespace)
+    query = select(STORES.c.replica_id, STORES.c.high_water).where(STORES.c.namespace == namespace)
     return connection.execute(query.with_for_update() if lock else query).one_or_none()
 
 
-def _read(connection: Connection, namespace: str, site: str, number: int, limit: int) -> _Page | None:
-    """Return the page after a place, None where the store has no name, or must take another one first."""
+def _read(connection: Connection, namespace: str, replica_id: str, number: int, limit: int) -> _Page | None:
+    """Return the page after a position, None where the store has no replica id, or must change it first."""
     store = _store(connection, namespace)
-    if store is None or (site == store.site and number > store.told):
+    if store is None or (replica_id == store.replica_id and number > store.high_water):
         return None
-    known = site == store.site
+    known = replica_id == store.replica_id
     start = number if known else 0
     columns = DOCUMENTS.c
     after = (columns.namespace == namespace) & (columns.number > start)
@@ -80,33 +86,39 @@ def _read(connection: Connection, namespace: str, site: str, number: int, limit:
     query = select(columns.scope, columns.strategy, readable(columns.head), readable(columns.body))
     query = query.where(after, columns.number <= last)
     rows = connection.execute(query.order_by(columns.number)).all()
-    return _Page(store.site, store.told, last, rows, restarted=site != "" and not known)
+    return _Page(store.replica_id, store.high_water, last, rows, restarted=replica_id != "" and not known)
 
 
 def _last(start: int, sizes: Sequence[Any]) -> int:
     """Return the number up to which a page is not too large; it holds one scope at least, where there is one."""
-    place, total = start, 0
+    position, total = start, 0
     for number, size in sizes:
-        place, total = number, total + size
+        position, total = number, total + size
         if total >= FEED_BYTES:
             break
-    return int(place)
+    return int(position)
 
 
-def _rename(database: Database, connection: Connection, namespace: str, site: str, number: int) -> None:
-    """Name the store; anew where it told more than it remembers: it is older than it was.
+def _change_replica_id(
+    database: Database, connection: Connection, namespace: str, replica_id: str, number: int
+) -> None:
+    """Give the store a replica id; another one where it gave out more than it remembers: it was restored from a backup.
 
-    The other name tells that to every other edge, even once as many changes have come again.
+    The new id shows that to every other edge, even once as many changes have come again.
     """
     store = _store(connection, namespace, lock=True)
     if store is None:
-        name_store(database, connection, namespace)
-    elif site == store.site and number > store.told:
-        connection.execute(update(STORES).where(STORES.c.namespace == namespace).values(site=new_name()))
+        create_store(database, connection, namespace)
+    elif replica_id == store.replica_id and number > store.high_water:
+        connection.execute(update(STORES).where(STORES.c.namespace == namespace).values(replica_id=new_replica_id()))
 
 
-def _tell(namespace: str, page: _Page, connection: Connection) -> bool:
-    """Remember how far edges have been told, before they are; False where the page is not of this store any more."""
-    here = (STORES.c.namespace == namespace) & (STORES.c.site == page.site) & (STORES.c.sequence >= page.place)
-    told = case((STORES.c.told < page.place, page.place), else_=STORES.c.told)
-    return connection.execute(update(STORES).where(here).values(told=told)).rowcount > 0
+def _raise_high_water(namespace: str, page: _Page, connection: Connection) -> bool:
+    """Store how far edges will have read, before they read; False where the page is not of this store any more."""
+    here = (
+        (STORES.c.namespace == namespace)
+        & (STORES.c.replica_id == page.replica_id)
+        & (STORES.c.feed_number >= page.position)
+    )
+    high_water = case((STORES.c.high_water < page.position, page.position), else_=STORES.c.high_water)
+    return connection.execute(update(STORES).where(here).values(high_water=high_water)).rowcount > 0

@@ -1,4 +1,4 @@
-"""Rows of the tables, as the values that ``state.deciding`` speaks in, and back."""
+"""Rows of the tables, to and from the values of ``_sync.resolution``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from edge_redis._sync import clock
-from edge_redis._sync.change import Change, shown, whole
-from edge_redis._sync.origin import CLOUD_ORIGIN, lived
+from edge_redis._sync.change import Change, check_body, visible_data
+from edge_redis._sync.origin import CLOUD_ORIGIN, qualified_origin
 from edge_redis._sync.resolution import Conflict, Decision, Document, Event, Seen
-from edge_redis._sync.write_context import Floor, Situation
+from edge_redis._sync.write_context import GcWatermark, WriteContext
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 
-MOST_ORIGINS: Final = 1000
-"""Of a scope, whose newest state is remembered: as in ``lua/include/origins.lua``."""
+MAX_ORIGINS: Final = 1000
+"""Of a scope, whose newest state is kept: as in ``_sync/lua/include/origins.lua``."""
 
 _HEAD: Final = tuple(each.name for each in fields(Change) if each.name not in {"body", "is_delta"})
 
@@ -76,9 +76,9 @@ class Scope:
         return {"namespace": self._namespace, "scope": self._scope}
 
     def lock(self, *, create: bool = True) -> Locked | None:
-        """Wait until no other transaction has the scope, and read it. None where there is none and none is made."""
+        """Lock the scope against other transactions, and read it. None where there is none and ``create`` is false."""
         found = self._locked()
-        while found is None and create:  # somebody else may create it first, and somebody forget it again
+        while found is None and create:  # another transaction may create it first, or purge it again
             empty = self._database.insert(DOCUMENTS).values(**self._name, events=0, losses=0)
             self._connection.execute(empty.on_conflict_do_nothing())
             found = self._locked()
@@ -89,46 +89,49 @@ class Scope:
         row = self._connection.execute(
             select(
                 readable(columns.head), readable(columns.body),
-                columns.tick, columns.remote, columns.authority, columns.strategy, columns.events, columns.losses,
+                columns.latest_clock, columns.peer_version, columns.authority, columns.strategy,
+                columns.events, columns.losses,
             ).where(self._of(DOCUMENTS)).with_for_update()
         ).one_or_none()  # fmt: skip
         if row is None:
             return None
         document = None
         if row.head is not None:
-            document = Document(from_head(row.head, row.body), row.tick, row.remote, row.authority, row.strategy)
+            document = Document(
+                from_head(row.head, row.body), row.latest_clock, row.peer_version, row.authority, row.strategy
+            )
         return Locked(document, row.events, row.losses)
 
     def seen(self, origins: Iterable[str]) -> dict[str, Seen]:
-        """Return what is known of these origins."""
+        """Return the states seen of these origins."""
         columns = SEEN.c
-        known = select(columns.origin, columns.version, columns.checksum, columns.clock, columns.life)
+        known = select(columns.origin, columns.version, columns.checksum, columns.clock, columns.restored_at)
         rows = self._connection.execute(known.where(self._of(SEEN), columns.origin.in_(set(origins))))
-        found = {row.origin: Seen(row.version, row.checksum, row.clock, row.life) for row in rows}
+        found = {row.origin: Seen(row.version, row.checksum, row.clock, row.restored_at) for row in rows}
         self._known |= found.keys()
         return found
 
-    def situation(self, document: Document | None, now: int) -> Situation:
-        """Return what a write in the cloud finds."""
+    def write_context(self, document: Document | None, now: int) -> WriteContext:
+        """Return the context of a write in the cloud."""
         columns = STORES.c
-        query = select(columns.site, columns.floor_version, columns.floor_clock)
+        query = select(columns.replica_id, columns.gc_version, columns.gc_clock)
         query = query.where(columns.namespace == self._namespace)
         row = self._connection.execute(query).one_or_none()
         if row is None:
-            name_store(self._database, self._connection, self._namespace)
+            create_store(self._database, self._connection, self._namespace)
             row = self._connection.execute(query).one()
-        own = lived(CLOUD_ORIGIN, row.site)
-        return Situation(document, own, self.seen([own]).get(own), now, Floor(row.floor_version, row.floor_clock))
+        own = qualified_origin(CLOUD_ORIGIN, row.replica_id)
+        return WriteContext(document, own, self.seen([own]).get(own), now, GcWatermark(row.gc_version, row.gc_clock))
 
     def write(self, before: Locked, decision: Decision, at: int, *, max_history: int, max_conflicts: int) -> None:
-        """Write what was decided. The feed's number comes last: until the commit no other scope gets one."""
+        """Write a decision. The feed's number comes last: until the commit no other scope gets one."""
         self._write_seen(decision)
         events = self._append(HISTORY, before.events, max_history, [_event(each, at) for each in decision.events])
         lost = [_conflict(each, at) for each in decision.conflicts]
         losses = self._append(CONFLICTS, before.losses, max_conflicts, lost)
         values: dict[str, Any] = {"events": events, "losses": losses} if decision.events or lost else {}
         values |= _changed(before.document, decision.document)
-        if decision.announced:
+        if decision.is_changed:
             values["number"] = self._next_number()
         if values:
             self._connection.execute(update(DOCUMENTS).where(self._of(DOCUMENTS)).values(values))
@@ -138,21 +141,21 @@ class Scope:
             return
         rows = [
             {**self._name, "origin": origin, "version": each.version, "checksum": each.checksum,
-             "clock": each.clock, "life": each.life}
+             "clock": each.clock, "restored_at": each.restored_at}
             for origin, each in sorted(decision.seen.items())
         ]  # fmt: skip
         write = self._database.insert(SEEN)
-        told = {name: write.excluded[name] for name in ("version", "checksum", "clock", "life")}
+        newer = {name: write.excluded[name] for name in ("version", "checksum", "clock", "restored_at")}
         self._connection.execute(
-            write.on_conflict_do_update(index_elements=["namespace", "scope", "origin"], set_=told), rows
+            write.on_conflict_do_update(index_elements=["namespace", "scope", "origin"], set_=newer), rows
         )
         if not decision.seen.keys() <= self._known:
-            self._forget_origins()
+            self._trim_origins()
 
-    def _forget_origins(self) -> None:
-        """Forget the origins heard of longest ago, by their clocks, once there are too many."""
+    def _trim_origins(self) -> None:
+        """Remove the origins with the oldest clocks once there are too many."""
         clocks = select(SEEN.c.clock).where(self._of(SEEN)).order_by(SEEN.c.clock.desc())
-        last = self._connection.execute(clocks.offset(MOST_ORIGINS).limit(1)).scalar_one_or_none()
+        last = self._connection.execute(clocks.offset(MAX_ORIGINS).limit(1)).scalar_one_or_none()
         if last is not None:
             self._connection.execute(delete(SEEN).where(self._of(SEEN), SEEN.c.clock <= last))
 
@@ -173,12 +176,12 @@ class Scope:
         step = (
             update(STORES)
             .where(STORES.c.namespace == self._namespace)
-            .values(sequence=STORES.c.sequence + 1)
-            .returning(STORES.c.sequence)
+            .values(feed_number=STORES.c.feed_number + 1)
+            .returning(STORES.c.feed_number)
         )
         number = self._connection.execute(step).scalar_one_or_none()
         if number is None:
-            name_store(self._database, self._connection, self._namespace)
+            create_store(self._database, self._connection, self._namespace)
             number = self._connection.execute(step).scalar_one()
         return int(number)
 
@@ -190,21 +193,21 @@ def _changed(before: Document | None, after: Document) -> dict[str, Any]:
         values["body"] = after.state.body
     rest = {
         "head": to_head(after.state),
-        **{name: getattr(after, name) for name in ("tick", "remote", "authority", "strategy")},
+        **{name: getattr(after, name) for name in ("latest_clock", "peer_version", "authority", "strategy")},
     }
     return values if before == after else {**values, **rest}
 
 
-def name_store(database: Database, connection: Connection, namespace: str) -> None:
-    """Make the namespace's row, with the random name of this store, where there is none."""
+def create_store(database: Database, connection: Connection, namespace: str) -> None:
+    """Insert the namespace's row, with a random replica id, where there is none."""
     row = database.insert(STORES).values(
-        namespace=namespace, site=new_name(), sequence=0, told=0, floor_version=0, floor_clock=""
+        namespace=namespace, replica_id=new_replica_id(), feed_number=0, high_water=0, gc_version=0, gc_clock=""
     )
     connection.execute(row.on_conflict_do_nothing())
 
 
-def new_name() -> str:
-    """Return a name that no store has had."""
+def new_replica_id() -> str:
+    """Return an id that no store has had."""
     return secrets.token_hex(8)
 
 
@@ -230,12 +233,12 @@ def event_of(row: Any) -> SyncEvent:
 def conflict_of(row: Any) -> dict[str, Any]:
     """Return the losing side of a conflict, and what won: as ``RedisCloudStore.conflicts`` does."""
     loser, winner = from_head(row.loser, row.body), from_head(row.winner, b"")
-    body = whole(loser.body, loser.checksum, f"conflict {row.number}")
+    body = check_body(loser.body, loser.checksum, f"conflict {row.number}")
     return {
         "id": str(row.number),
         "lost": row.lost,
         "version": loser.version,
-        "data": shown(body),
+        "data": visible_data(body),
         **_facts(loser),
         "winner": {"version": winner.version, **_facts(winner)},
         "timestamp": from_timestamp(row.at / 1e6),

@@ -2,21 +2,21 @@
 
 | table                | a row for each           | holds                                                          |
 |----------------------|--------------------------|----------------------------------------------------------------|
-| edge_redis_stores    | namespace                | site (a random name made with the row), sequence (the feed's   |
-|                      |                          | last number), told (the highest one that an edge was told),    |
-|                      |                          | floor_version and floor_clock (those of the newest delete that |
-|                      |                          | was forgotten: a scope that is created begins above them)      |
-| edge_redis_documents | scope                    | the present state: head (JSON) and body; tick, remote,         |
-|                      |                          | authority and strategy (``state.deciding.Document``); number   |
-|                      |                          | (its place in the feed); events and losses (how many there     |
-|                      |                          | ever were)                                                     |
-| edge_redis_seen      | scope and origin         | the newest state had of the origin (``state.deciding.Seen``)   |
+| edge_redis_stores    | namespace                | replica_id (random, made with the row), feed_number (the last  |
+|                      |                          | one), high_water (the highest one that an edge was given),     |
+|                      |                          | gc_version and gc_clock (those of the newest delete that was   |
+|                      |                          | purged: a scope that is created begins above them)             |
+| edge_redis_documents | scope                    | the present state: head (JSON) and body; latest_clock,         |
+|                      |                          | peer_version, authority and strategy (``resolution.Document``);|
+|                      |                          | number (its position in the feed); events and losses (how many |
+|                      |                          | there ever were)                                               |
+| edge_redis_seen      | scope and origin         | the newest state had of the origin (``resolution.Seen``)       |
 | edge_redis_history   | change pushed to a scope | version, success, error and at; the newest ``max_history``     |
 | edge_redis_conflicts | losing side of a scope   | lost, loser (JSON), body, winner (JSON) and at; the newest     |
 |                      |                          | ``max_conflicts``                                              |
 
-A head is every field of ``state.change.Change`` but the body: a field added there with a default is carried
-here with no change of a table. Times (``at``) are in microseconds since 1970, by the database's clock.
+A head is every field of ``Change`` but the body: a field added there with a default is carried here with no change of a
+table. Times (``at``) are in microseconds since 1970, by the database's clock.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ STORES: Final = Table(
     "edge_redis_stores",
     METADATA,
     _key("namespace"),
-    Column("site", Text, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-    Column("told", BigInteger, nullable=False),
-    Column("floor_version", BigInteger, nullable=False),
-    Column("floor_clock", Text, nullable=False),
+    Column("replica_id", Text, nullable=False),
+    Column("feed_number", BigInteger, nullable=False),
+    Column("high_water", BigInteger, nullable=False),
+    Column("gc_version", BigInteger, nullable=False),
+    Column("gc_clock", Text, nullable=False),
 )
 
 DOCUMENTS: Final = Table(
@@ -51,8 +51,8 @@ DOCUMENTS: Final = Table(
     # Empty only within the transaction that creates the scope: it inserts the row to lock it.
     Column("number", BigInteger),
     Column("head", JSON),
-    Column("tick", Text),
-    Column("remote", BigInteger),
+    Column("latest_clock", Text),
+    Column("peer_version", BigInteger),
     Column("authority", Text),
     Column("strategy", Text),
     Column("events", BigInteger, nullable=False),
@@ -70,7 +70,7 @@ SEEN: Final = Table(
     Column("version", BigInteger, nullable=False),
     Column("checksum", Text, nullable=False),
     Column("clock", Text, nullable=False),
-    Column("life", Text, nullable=False),
+    Column("restored_at", Text, nullable=False),
 )
 
 HISTORY: Final = Table(
@@ -100,7 +100,7 @@ CONFLICTS: Final = Table(
 
 
 def readable(column: Column[Any]) -> ColumnElement[Any]:
-    """Return a column as what is in it, under its name: the library would fail a whole page for one damaged value."""
+    """Return a column without the library's decoding, which would fail a whole page for one damaged value."""
     if isinstance(column.type, JSON):
         return cast(column, Text).label(column.name)
     if isinstance(column.type, LargeBinary):

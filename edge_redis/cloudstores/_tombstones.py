@@ -1,4 +1,4 @@
-"""Forgetting what was deleted long ago: the rules of ``state.collecting``, over the tables."""
+"""Purging of tombstones: the rules of ``_sync.tombstones``, over the tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, delete, func, select, update
 
-from edge_redis._sync import merge
-from edge_redis._sync.change import shown
+from edge_redis._sync import fields
+from edge_redis._sync.change import visible_data
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._rows import from_head
 from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
@@ -23,27 +23,27 @@ _ROWS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Delete:
-    """A scope that was deleted: by which state, and about how many rows it has."""
+    """A deleted scope: the stamp of its delete, and about how many rows it has."""
 
     scope: str
     stamp: str
     rows: int
 
 
-def collect(database: Database, namespace: str, seconds: float) -> int:
-    """Forget the scopes that were deleted more than ``seconds`` ago, by the database's clock; return how many.
+def purge(database: Database, namespace: str, seconds: float) -> int:
+    """Remove the scopes that were deleted more than ``seconds`` ago, by the database's clock; return how many.
 
     A few hundred a transaction, so that none holds up others for long.
     """
-    now = database.read("collect", database.now)
+    now = database.read("purge_tombstones", database.now)
     cutoff = f"{max(0, now - round(seconds * 1e6)):018d}"
-    collected, after = 0, ""
+    purged, after = 0, ""
     while True:
-        rows = database.read("collect", partial(_page, namespace, after))
+        rows = database.read("purge_tombstones", partial(_page, namespace, after))
         deletes = [each for row in rows if (each := _deleted(database, namespace, row, cutoff)) is not None]
-        collected += sum(database.write("collect", partial(_forget, namespace, part)) for part in _parts(deletes))
+        purged += sum(database.write("purge_tombstones", partial(_remove, namespace, part)) for part in _parts(deletes))
         if len(rows) < _PAGE:
-            return collected
+            return purged
         after = rows[-1].scope
 
 
@@ -51,7 +51,7 @@ def _page(namespace: str, after: str, connection: Connection) -> Sequence[Any]:
     """Return the next scopes that may be deleted: those without a body, and those of merged fields."""
     columns = DOCUMENTS.c
     empty = func.length(columns.body) == 0
-    is_merged = func.substr(columns.body, 1, 1) == merge.ARRAY_OF_TWO
+    is_merged = func.substr(columns.body, 1, 1) == fields.ARRAY_OF_TWO
     query = select(
         columns.scope, readable(columns.head), empty.label("is_empty"), (columns.events + columns.losses).label("rows")
     )
@@ -66,9 +66,9 @@ def _deleted(database: Database, namespace: str, row: Any, cutoff: str) -> _Dele
         if state.clock > cutoff:
             return None
         if not row.is_empty:
-            state = from_head(*database.read("collect", partial(_read, namespace, row.scope)))
+            state = from_head(*database.read("purge_tombstones", partial(_read, namespace, row.scope)))
         state.verify()  # or what was cut down to nothing would be taken for a delete
-        is_old = state.clock <= cutoff and shown(state.body) is None
+        is_old = state.clock <= cutoff and visible_data(state.body) is None
     except (CorruptDataError, ChecksumMismatchError):
         return None
     return _Delete(row.scope, state.stamp, row.rows) if is_old else None
@@ -78,7 +78,7 @@ def _read(namespace: str, scope: str, connection: Connection) -> tuple[Any, Any]
     columns = DOCUMENTS.c
     query = select(readable(columns.head), readable(columns.body))
     row = connection.execute(query.where(columns.namespace == namespace, columns.scope == scope)).one_or_none()
-    return ("", b"") if row is None else (row.head, row.body)  # somebody else has forgotten it
+    return ("", b"") if row is None else (row.head, row.body)  # removed meanwhile
 
 
 def _parts(deletes: Sequence[_Delete]) -> Iterator[list[_Delete]]:
@@ -95,11 +95,11 @@ def _parts(deletes: Sequence[_Delete]) -> Iterator[list[_Delete]]:
         yield part
 
 
-def _forget(namespace: str, deletes: Sequence[_Delete], connection: Connection) -> int:
-    """Remove the scopes whose delete is still the last that was said of them."""
+def _remove(namespace: str, deletes: Sequence[_Delete], connection: Connection) -> int:
+    """Remove the scopes whose delete is still their newest state."""
     columns = DOCUMENTS.c
     stamps = {each.scope: each.stamp for each in deletes}
-    query = select(columns.scope, readable(columns.head), columns.tick)
+    query = select(columns.scope, readable(columns.head), columns.latest_clock)
     query = query.where(columns.namespace == namespace, columns.scope.in_(stamps))
     rows = connection.execute(query.order_by(columns.scope).with_for_update()).all()
     gone = [(row, state) for row in rows if (state := from_head(row.head, b"")).stamp == stamps[row.scope]]
@@ -109,14 +109,16 @@ def _forget(namespace: str, deletes: Sequence[_Delete], connection: Connection) 
         names = table.c.scope.in_([row.scope for row, _ in gone])
         connection.execute(delete(table).where(table.c.namespace == namespace, names))
     # Last, as the number of the feed is: until the commit no other scope of the namespace changes.
-    _raise_floor(connection, namespace, max(state.version for _, state in gone), max(row.tick for row, _ in gone))
+    _raise_gc_watermark(
+        connection, namespace, max(state.version for _, state in gone), max(row.latest_clock for row, _ in gone)
+    )
     return len(gone)
 
 
-def _raise_floor(connection: Connection, namespace: str, version: int, clock: str) -> None:
+def _raise_gc_watermark(connection: Connection, namespace: str, version: int, clock: str) -> None:
     columns = STORES.c
     higher = {
-        "floor_version": case((columns.floor_version < version, version), else_=columns.floor_version),
-        "floor_clock": case((columns.floor_clock < clock, clock), else_=columns.floor_clock),
+        "gc_version": case((columns.gc_version < version, version), else_=columns.gc_version),
+        "gc_clock": case((columns.gc_clock < clock, clock), else_=columns.gc_clock),
     }
     connection.execute(update(STORES).where(columns.namespace == namespace).values(higher))

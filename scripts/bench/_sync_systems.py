@@ -15,8 +15,8 @@ import redis
 
 from edge_redis import RedisCloudStore
 from edge_redis._core import codec
-from edge_redis._sync.change import encoded
-from edge_redis._sync.keys import StateKeys
+from edge_redis._sync.keys import SyncKeys
+from edge_redis.cloudstores import encode_data
 from sync import DATA, SCOPES
 
 BATCH: Final = 200
@@ -74,7 +74,7 @@ def messages(count: int) -> Iterator[bytes]:
     """Give the messages, the scopes in turn."""
     for number in range(count // SCOPES):
         for scope in range(SCOPES):
-            yield b"s%d:%d %b" % (scope, number, encoded({**DATA, "n": number}))
+            yield b"s%d:%d %b" % (scope, number, encode_data({**DATA, "n": number}))
 
 
 def effect(pipeline: Any, name: str, message: bytes) -> None:
@@ -98,7 +98,7 @@ def peer_outcome(cloud: redis.Redis, site: Site, count: int) -> Outcome:
 
 def edge_had(cloud: redis.Redis, site: Site) -> int:
     """Return how many changes have taken effect in edge_redis's cloud, by its history."""
-    keys = StateKeys(site.name, "cloud")
+    keys = SyncKeys(site.name, "cloud")
     with cloud.pipeline(transaction=False) as pipeline:
         for scope in range(SCOPES):
             pipeline.xlen(keys.history(f"s{scope}"))

@@ -24,7 +24,7 @@ from typing import Any
 import redis
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, embedded
-from edge_redis._sync.change import encoded
+from edge_redis.cloudstores import encode_data
 
 SCOPES = 50
 DATA = {"target": 21.5, "mode": "auto", "setpoints": [18.0, 19.5, 21.0, 22.5], "note": "x" * 100}
@@ -40,7 +40,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 def ways(client: Any, sync: EdgeSynchronizer, count: int) -> dict[str, Callable[[], object]]:
     """Return what is compared, XADD first."""
-    body = encoded(DATA)
+    body = encode_data(DATA)
     fields = {"data": body, "checksum": "0" * 64, "clock": "0" * 18, "origin": "o" * 16, "base": "", "is_delta": "0"}
     nothing = client.register_script("return ARGV[1]")
     calls: dict[str, Callable[[int], object]] = {
@@ -104,7 +104,7 @@ def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float,
 def raw_loop(edge: Any, changes: int) -> float:
     """Return messages a second of XREADGROUP and XACK over as many messages of the same payload."""
     edge.delete("loop")
-    body = encoded(DATA)
+    body = encode_data(DATA)
     fields = {"data": body, "checksum": "0" * 64, "clock": "0" * 18, "origin": "o" * 16, "base": "", "is_delta": "0"}
     with edge.pipeline(transaction=False) as pipeline:
         for _ in range(changes):

@@ -149,7 +149,7 @@ def rows(owner: str, target: Callable[..., Any]) -> Iterator[str]:
         if name not in described:
             raise SystemExit(f"{owner}: its docstring does not describe {name} under Args")
         kind = type_text(target, parameter.annotation)
-        default = "required" if parameter.default is parameter.empty else f"`{shown(parameter.default)}`"
+        default = "required" if parameter.default is parameter.empty else f"`{visible_data(parameter.default)}`"
         if parameter.kind is parameter.VAR_KEYWORD:
             default = "none"
         cells = (f"`{name}`", f"`{kind}`", default, unit_of(owner, name, kind), sentence(described[name]))
@@ -170,7 +170,7 @@ def type_text(target: Callable[..., Any], annotation: object) -> str:
     return re.sub(r"\b[A-Z]\w+", values, text)
 
 
-def shown(default: object) -> str:
+def visible_data(default: object) -> str:
     """Return a default as the caller would write it."""
     if isinstance(default, int) and not isinstance(default, bool):
         return f"{default:_}" if default >= 10_000 else str(default)  # noqa: PLR2004 -- as long numbers are written

@@ -53,7 +53,7 @@ WRITES: dict[str, list[Write]] = {
     "er:{default:cache0}": [put, put_many, delete],
     "er:{default:health0}": [register],
     "er:{default:metrics0}": [record],
-    "er:{default:state0}": [update_local, apply_remote],
+    "er:{default:sync0}": [update_local, apply_remote],
     "er:{default:cloud0}": [update_cloud],
 }
 ONLY_CHANGES = {delete}

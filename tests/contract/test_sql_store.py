@@ -36,12 +36,11 @@ from edge_redis import (
     StoreUnavailableError,
     aio,
 )
-from edge_redis._sync.change import Change, encoded
 from edge_redis._sync.cloud import Cloud
-from edge_redis.cloudstores import _aio_sql as aio_sql
+from edge_redis.cloudstores import Change, encode_data
 from edge_redis.cloudstores._rows import Scope
 from edge_redis.cloudstores._tables import DOCUMENTS, METADATA, STORES
-from edge_redis.cloudstores.sql import SqlCloudStore
+from edge_redis.cloudstores.sql import AsyncSqlCloudStore, SqlCloudStore
 from support.clouds import Base, change, sqlite
 from support.deadline import eventually
 from support.postgres import Postgres
@@ -92,7 +91,7 @@ def test_what_two_workers_apply_at_once_takes_effect_once(base: Base) -> None:
     changes = [change(version) for version in range(1, 21)]
     stores = [base.store() for _ in range(3)]
     letters = together(*(lambda store=store: store.apply("room", changes, REMOTE) for store in stores))
-    accepted = [[found[at] for found in letters].count("a") for at in range(20)]
+    accepted = [[found[at] for found in letters].count("accepted") for at in range(20)]
     assert accepted == [1] * 20
     assert [event.version for event in stores[0].sync_history("room", 100)] == list(range(1, 21))
     assert stores[0].conflicts("room") == []
@@ -163,7 +162,7 @@ def test_cut_off_at_any_statement_nothing_is_half_applied(base: Base, strategy: 
         if len(statements) > allowed:
             raise ConnectionAbortedError("cut")
 
-    engine = store._made.engine
+    engine = store._open_database.engine
     for allowed in count():  # noqa: B007 -- ``cut`` reads it
         statements.clear()
         sa.event.listen(engine, "before_cursor_execute", cut)
@@ -177,7 +176,7 @@ def test_cut_off_at_any_statement_nothing_is_half_applied(base: Base, strategy: 
             sa.event.remove(engine, "before_cursor_execute", cut)
         assert base.rows() == before
     assert allowed >= 5
-    assert store.apply("room", changes, strategy).count("a") == 0
+    assert store.apply("room", changes, strategy).count("accepted") == 0
     assert len(store.sync_history("room")) == len({row["number"] for row in base.rows()["edge_redis_history"]})
 
 
@@ -186,9 +185,9 @@ def test_bodies_up_to_the_limit_of_the_codec(base: Base) -> None:
     blob = bytes(range(256)) * (65_536 - 1)
     state = store.update("room", {"blob": blob})
     assert store.get("room").data == {"blob": blob}
-    body = encoded({"blob": blob[::-1]})
+    body = encode_data({"blob": blob[::-1]})
     large = Change(2, "2".rjust(18, "0"), "till", hashlib.sha256(body).hexdigest(), "", body)
-    assert store.apply("room", [large, large], REMOTE) == "ad"
+    assert store.apply("room", [large, large], REMOTE) == ["accepted", "duplicate"]
     (conflict,) = store.conflicts("room")
     assert conflict["data"] == state.data
     store.update("hall", {"n": 1})
@@ -265,7 +264,7 @@ def test_what_cannot_be_kept_is_refused(base: Base, call: Any, error: Any) -> No
     with pytest.raises(error):
         call(store)
     assert base.rows() == before
-    assert store.apply("room", [], REMOTE) == ""
+    assert store.apply("room", [], REMOTE) == []
     assert base.rows() == before
 
 
@@ -312,17 +311,17 @@ def test_closed(base: Base, tmp_path: Path) -> None:
     with SqlCloudStore(engine) as given:
         given.update("room", {"n": 1})
     with engine.connect() as connection:
-        assert connection.execute(sa.select(STORES.c.sequence)).scalar_one() == 1
+        assert connection.execute(sa.select(STORES.c.feed_number)).scalar_one() == 1
     engine.dispose()
 
 
 def test_a_forked_child_does_not_use_its_parents_connections(base: Base) -> None:
     store = base.store()
     store.update("room", {"n": 1})
-    pool = store._made.engine.pool
-    store._made._pid = -1
+    pool = store._open_database.engine.pool
+    store._open_database._pid = -1
     assert store.get("room").version == 1
-    assert store._made.engine.pool is not pool
+    assert store._open_database.engine.pool is not pool
     pool.dispose()
 
 
@@ -375,7 +374,7 @@ def test_a_server_that_refuses(server: Any, settings: Any, error: Any) -> None:
     url = sa.make_url(server.url).update_query_dict({"options": settings})
     with SqlCloudStore(url, namespace=server.namespace) as store:
         if "timeout" in settings:
-            store._made.now = lambda connection: connection.execute(sa.text("SELECT pg_sleep(10)"))
+            store._open_database.now = lambda connection: connection.execute(sa.text("SELECT pg_sleep(10)"))
         with pytest.raises(error, match="update: "):
             store.update("room", {"n": 2})
     assert server.store().get("room").version == 1
@@ -397,7 +396,7 @@ def test_a_connection_that_ends_in_the_middle(server: Any) -> None:
             killed.append(connection.connection.dbapi_connection.info.backend_pid)
             server.execute("SELECT pg_terminate_backend(:pid, 5000)", pid=killed[0])
 
-    sa.event.listen(store._made.engine, "before_cursor_execute", kill)
+    sa.event.listen(store._open_database.engine, "before_cursor_execute", kill)
     with pytest.raises(StoreUnavailableError):
         store.update("room", {"n": 2})
     assert killed
@@ -418,7 +417,7 @@ def test_a_deadlock_is_tried_again(server: Any) -> None:
             left[0] -= 1
             raise sa.exc.OperationalError(statement, {}, DeadlockError())
 
-    sa.event.listen(store._made.engine, "before_cursor_execute", fail)
+    sa.event.listen(store._open_database.engine, "before_cursor_execute", fail)
     assert store.update("room", {"b": 2}, is_delta=True).data == {"n": 1, "b": 2}
     assert left == [0]
     left[0] = 99
@@ -460,7 +459,7 @@ def public(kind: Any) -> Any:
 
 
 def test_it_offers_what_the_cloud_does_in_both_apis() -> None:
-    blocking, awaited = public(SqlCloudStore), public(aio_sql.SqlCloudStore)
+    blocking, awaited = public(SqlCloudStore), public(AsyncSqlCloudStore)
     assert set(blocking) == set(awaited)
     offered = {name for name in vars(Cloud) if not name.startswith("_")}
     assert set(blocking) == offered | {"close"}
@@ -471,7 +470,7 @@ def test_it_offers_what_the_cloud_does_in_both_apis() -> None:
     for name in offered:
         mine, theirs = inspect.signature(blocking[name]), inspect.signature(getattr(Cloud, name))
         assert mine.parameters == theirs.parameters
-    made = [inspect.signature(kind).parameters for kind in (SqlCloudStore, aio_sql.SqlCloudStore)]
+    made = [inspect.signature(kind).parameters for kind in (SqlCloudStore, AsyncSqlCloudStore)]
     assert made[0] == made[1]
 
 
@@ -479,7 +478,7 @@ def test_awaited_it_serves_an_awaited_worker(base: Base) -> None:
     async def main() -> None:
         edge = fakeredis.FakeAsyncRedis()
         async with (
-            aio_sql.SqlCloudStore(base.url, namespace=base.namespace) as cloud,
+            AsyncSqlCloudStore(base.url, namespace=base.namespace) as cloud,
             aio.CloudWorker(edge, cloud, namespace=base.namespace) as worker,
             aio.EdgeSynchronizer(edge, scope="room", namespace=base.namespace) as sync,
         ):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from conftest import Maker
 
-from edge_redis import AuthorityConflictError, ConflictStrategy, PendingFullError
-from edge_redis._sync.change import Change, encoded
-from support.servers import Servers
-from support.sync import remote
+from edge_redis import AuthorityConflictError, ConflictStrategy, PendingFullError, StrategyMismatchError
+from edge_redis.cloudstores import Change, encode_data
+from support.servers import Backend, Servers
+from support.sync import dump, remote
 
 LOCAL = ConflictStrategy.LOCAL_WINS
 
@@ -22,11 +22,23 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("read", ["get_local_state", "summary", "local_version", "pending_count", "is_synced"])
-def test_a_synchronizer_that_only_ever_read_has_told_its_strategy(make: Maker, cloud: Any, read: Any) -> None:
+def test_reading_writes_nothing_and_sets_no_strategy(make: Maker, backend: Backend, cloud: Any, read: str) -> None:
     sync, worker = make("EdgeSynchronizer", LOCAL, scope="room"), make("CloudWorker", make.cloud())
-    looked = getattr(sync, read)
-    if callable(looked):
-        looked()
+    before = dump(backend)
+    value = getattr(sync, read)
+    if callable(value):
+        value()
+    assert dump(backend) == before
+    for number in (1, 2):
+        cloud.update("room", {"n": number})
+        while worker.run_once():
+            pass
+    assert sync.get_local_state().data == {"n": 2}  # nothing was written here that could win
+
+
+def test_a_changed_strategy_holds_for_states_of_the_cloud(make: Maker, cloud: Any) -> None:
+    sync, worker = make("EdgeSynchronizer", scope="room"), make("CloudWorker", make.cloud())
+    sync.change_strategy(LOCAL)
     first = cloud.update("room", {"n": 1})
     worker.run_once()
     assert sync.get_local_state() == first  # there was no local state to win
@@ -36,6 +48,44 @@ def test_a_synchronizer_that_only_ever_read_has_told_its_strategy(make: Maker, c
     worker.run_once()
     assert sync.get_local_state().data == {"n": 1} == cloud.get("room").data
     assert sync.is_synced
+    assert sync.summary()["conflict_strategy"] == "local_wins"
+
+
+@pytest.mark.parametrize("first", ["update_local", "apply_remote"])
+def test_the_first_write_sets_the_strategy_and_another_one_is_refused(
+    make: Maker, backend: Backend, first: str
+) -> None:
+    mine, other = make("EdgeSynchronizer", scope="room"), make("EdgeSynchronizer", LOCAL, scope="room")
+    if first == "update_local":
+        mine.update_local({"n": 1})
+    else:
+        mine.apply_remote(remote({"n": 1}, 1))
+    before = dump(backend)
+    writes = [
+        lambda: other.update_local({"n": 2}),
+        lambda: other.update_local({"n": 2}, is_delta=True),
+        lambda: other.delete_fields("n"),
+        other.delete,
+        lambda: other.apply_remote(remote({"n": 3}, 9, origin="z")),
+    ]
+    for write in writes:
+        with pytest.raises(StrategyMismatchError, match="remote_wins"):
+            write()
+        assert dump(backend) == before
+    other.change_strategy(LOCAL)
+    assert other.update_local({"n": 2}).version == 2
+    with pytest.raises(StrategyMismatchError, match="local_wins"):
+        mine.update_local({"n": 3})
+
+
+def test_a_worker_sets_no_strategy(make: Maker, cloud: Any) -> None:
+    worker = make("CloudWorker", make.cloud())
+    cloud.update("room", {"n": 1})
+    worker.run_once()
+    sync = make("EdgeSynchronizer", LOCAL, scope="room")
+    assert sync.update_local({"n": 2}).version == 2
+    with pytest.raises(StrategyMismatchError):
+        make("EdgeSynchronizer", scope="room").update_local({"n": 3})
 
 
 def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(
@@ -70,17 +120,17 @@ def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(
 
 
 def test_the_cloud_says_who_it_is(cloud: Any) -> None:
-    body = encoded({"n": 1})
+    body = encode_data({"n": 1})
     import hashlib  # noqa: PLC0415 -- of this example alone
 
     def change(origin: Any, version: Any) -> Any:
         return Change(version, "0" * 18, origin, hashlib.sha256(body).hexdigest(), "", body)
 
-    assert cloud.apply("room", [change("one", 1)], LOCAL) == "a"
+    assert cloud.apply("room", [change("one", 1)], LOCAL) == ["accepted"]
     with pytest.raises(AuthorityConflictError, match="'one'"):
         cloud.apply("room", [change("two", 2)], LOCAL)
-    assert cloud.apply("room", [change("three", 2)], ConflictStrategy.REMOTE_WINS) == "a"
-    assert cloud.apply("room", [change("one", 3)], LOCAL) == "a"
+    assert cloud.apply("room", [change("three", 2)], ConflictStrategy.REMOTE_WINS) == ["accepted"]
+    assert cloud.apply("room", [change("one", 3)], LOCAL) == ["accepted"]
 
 
 def test_a_full_outbox_that_may_drop_nothing_holds_the_state_asserted_again(make: Maker) -> None:

@@ -178,7 +178,7 @@ def test_bad_arguments_of_the_cloud_are_refused(cloud: Any, backend: Backend, ca
     assert dump(backend) == before
 
 
-UPDATE_KEYS = ["doc:room", "pending:room", "work", "scopes", "site"]
+UPDATE_KEYS = ["doc:room", "pending:room", "work", "scopes", "replica_id"]
 APPLY_KEYS = [*UPDATE_KEYS, "history:room", "conflicts:room"]
 WRONG = [
     *((f"update, {key}", key, lambda s: s.update_local({"n": 2})) for key in UPDATE_KEYS),
@@ -212,7 +212,7 @@ def test_a_key_of_another_type_stops_it_before_anything_is_written(
     assert dump(backend) == before
 
 
-@pytest.mark.parametrize("key", ["doc:room", "changes", "sequence", "site"])
+@pytest.mark.parametrize("key", ["doc:room", "feed", "feed_number", "replica_id"])
 def test_a_key_of_another_type_in_the_cloud(make: Maker, backend: Backend, key: Any) -> None:
     cloud = make("RedisCloudStore")
     cloud.update("room", {"n": 1})

@@ -102,7 +102,7 @@ def test_a_clock_that_is_none_stops_nobody_else(
 def test_a_damaged_clock_in_a_document_is_passed_when_the_scope_is_written_anew(make: Maker, client: Any) -> None:
     cloud = make("RedisCloudStore")
     cloud.update("room", {"n": 1})
-    client.hset(f"{CLOUD}:doc:room", mapping={"clock": "p01795564064884791", "tick": "p01795564064884791"})
+    client.hset(f"{CLOUD}:doc:room", mapping={"clock": "p01795564064884791", "latest_clock": "p01795564064884791"})
     with pytest.raises(CorruptDataError):
         cloud.get("room")
     assert cloud.update("room", {"n": 2}).version == 2
@@ -217,7 +217,7 @@ def test_what_is_damaged_is_no_delete_and_holds_up_no_collecting(client: Any, cl
         client.hset(key, mapping=CUT[harm])
     else:
         HARM[harm](client, key)
-    assert cloud.collect(0) == 2
+    assert cloud.purge_tombstones(0) == 2
     assert client.exists(key)
 
 

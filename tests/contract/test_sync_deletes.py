@@ -151,11 +151,11 @@ class TestCollecting:
             sync.update_local({"n": number})
         carry(worker)
         sync.delete()
-        assert worker.collect(0) == 0  # it has not gone up
+        assert worker.purge_tombstones(0) == 0  # it has not gone up
         carry(worker)
-        assert (worker.collect(3600), cloud.collect()) == (0, 0)  # deleted just now
-        assert (worker.collect(0), cloud.collect(0)) == (1, 1)
-        assert (worker.collect(0), cloud.collect(0)) == (0, 0)
+        assert (worker.purge_tombstones(3600), cloud.purge_tombstones()) == (0, 0)  # deleted just now
+        assert (worker.purge_tombstones(0), cloud.purge_tombstones(0)) == (1, 1)
+        assert (worker.purge_tombstones(0), cloud.purge_tombstones(0)) == (0, 0)
         assert {key for key in set(dump(backend)) - before if b"room" in key} == set()
         assert worker.status()["scopes"] == 0
         carry(worker)
@@ -172,7 +172,7 @@ class TestCollecting:
             sync.update_local({"n": number})
         sync.delete()
         carry(worker)
-        assert (worker if collected == "edge" else cloud).collect(0) == 1
+        assert (worker if collected == "edge" else cloud).purge_tombstones(0) == 1
         if strategy is ConflictStrategy.LOCAL_WINS and created == "cloud":
             return  # the edge's delete stands, as it did
         state = sync.update_local({"new": 1}) if created == "edge" else cloud.update("room", {"new": 1})
@@ -186,11 +186,11 @@ class TestCollecting:
             make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
         make("EdgeSynchronizer", ConflictStrategy.MERGE, scope="merged").update_local({"n": 1})
         carry(worker)
-        assert (worker.collect(0), cloud.collect(0)) == (0, 0)
+        assert (worker.purge_tombstones(0), cloud.purge_tombstones(0)) == (0, 0)
         assert cloud.get("merged").data == {"n": 1}
 
     @pytest.mark.parametrize("seconds", [-1, float("nan")])
     def test_a_bad_age_is_refused(self, cloud: Any, worker: Any, seconds: Any) -> None:
         for end in (cloud, worker):
             with pytest.raises(InvalidArgumentError):
-                end.collect(seconds)
+                end.purge_tombstones(seconds)

@@ -19,9 +19,9 @@ from edge_redis import (
     ValueTooLargeError,
 )
 from edge_redis._core import codec
-from edge_redis._sync import merge
+from edge_redis._sync import fields as field_maps
 from edge_redis._sync.change import from_state
-from edge_redis._sync.merging import joined
+from edge_redis.cloudstores import merge_states
 from support.servers import Backend
 from support.sync import dump, remote
 
@@ -117,12 +117,12 @@ def test_the_cloud_takes_from_an_edge_what_it_would_not_write_itself(make: Maker
 def test_what_merging_makes_has_no_limit_but_the_servers(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two states within the limit, joined, may be over it: refused, they would stay apart for ever."""
     one, other = (from_state(remote({name: b"x" * 100}, 1)) for name in ("edge", "cloud"))
-    assert merge.MAX_JOINED_BYTES > 2 * codec.MAX_VALUE_BYTES
-    monkeypatch.setattr(merge, "MAX_JOINED_BYTES", 299)
-    assert joined(one, other).state.data == {"edge": b"x" * 100, "cloud": b"x" * 100}
-    monkeypatch.setattr(merge, "MAX_JOINED_BYTES", 199)
+    assert field_maps.MAX_MERGED_BYTES > 2 * codec.MAX_VALUE_BYTES
+    monkeypatch.setattr(field_maps, "MAX_MERGED_BYTES", 299)
+    assert merge_states(one, other).state.data == {"edge": b"x" * 100, "cloud": b"x" * 100}
+    monkeypatch.setattr(field_maps, "MAX_MERGED_BYTES", 199)
     with pytest.raises(ValueTooLargeError, match="the limit is 199"):  # so it is that limit and no other
-        joined(one, other)
+        merge_states(one, other)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_a_deleted_field_counts_by_its_name_alone(make: Maker, backend: Backend)
         sync.update_local({f"f{number}": 1})
     assert sync.get_local_state().data == {"f4": 1}
     with backend.client() as client:
-        assert len(merge.unpack(client.hget("er:{default:state0}:doc:room", "data")).fields) == 5
+        assert len(field_maps.unpack(client.hget("er:{default:sync0}:doc:room", "data")).fields) == 5

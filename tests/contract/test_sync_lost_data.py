@@ -13,8 +13,9 @@ from conftest import Maker
 
 from edge_redis import ConflictStrategy, CorruptDataError
 from edge_redis._io.blocking_runner import BlockingRunner
-from edge_redis._sync.config import Settings
-from edge_redis._sync.keys import StateKeys
+from edge_redis._sync import scripts
+from edge_redis._sync.config import EndConfig
+from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.replica import Replica
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clouds import SQL_CLOUD, back_up, one_of
@@ -201,14 +202,14 @@ def test_every_edge_learns_of_it(behind: Any, servers: Servers, make_on: Any) ->
 
 
 def test_a_worker_of_the_former_life_confirms_nothing_of_the_next_one(client: Any, sync: Any) -> None:
-    runner, edge = BlockingRunner(client), Replica(StateKeys("default", "state"), Settings("edge"))
+    runner, edge = BlockingRunner(client), Replica(SyncKeys("default", "sync"), EndConfig("edge"))
     for number in range(3):
         sync.update_local({"before": number})
-    taken = runner.run(edge.take("room", "cloud", "one#000000000000", 10, 60_000))
+    taken = runner.run(scripts.lease_entries(edge, "room", "cloud", "one#000000000000", 10, 60_000, 1 << 20))
     wipe(client, EDGE)
     for number in range(3):
         sync.update_local({"after": number})
     last = taken.entries[-1]
     with pytest.raises(CorruptDataError, match="lost data"):
-        runner.run(edge.confirm("room", 3, group="cloud", clock=last[2][0], ids=[last[0]]))
+        runner.run(scripts.confirm(edge, "room", 3, group="cloud", clock=last.clock, ids=[last.id]))
     assert [change["data"] for change in sync.get_pending_changes()] == [{"after": number} for number in range(3)]

@@ -253,7 +253,7 @@ def test_a_document_at_the_last_version_there_is_says_so(make: Maker, backend: B
     sync = make("EdgeSynchronizer", scope="room")
     sync.update_local({"n": 1})
     with backend.client() as client:
-        client.hset("er:{default:state0}:doc:room", "version", 2**53 - 2)
+        client.hset("er:{default:sync0}:doc:room", "version", 2**53 - 2)
     with pytest.raises(InvalidArgumentError, match="last version"):
         sync.update_local({"n": 2})
     assert sync.pending_count == 1

@@ -21,7 +21,7 @@ from edge_redis import (
     InvalidTypeError,
     RedisCloudStore,
 )
-from edge_redis._sync.replica import Replica
+from edge_redis._sync import scripts
 from support.servers import Backend
 from support.sync import CLOUD, EDGE, FailingStore, fake
 
@@ -183,7 +183,7 @@ def test_a_signed_change_is_none_of_another_scope_or_namespace(
     forge(client, {}, to=f"{EDGE}:pending:hall")
     far = make("EdgeSynchronizer", scope="room", namespace="far", origin="till-1", signing_key=TILL)
     far.update_local({"n": 3})
-    forge(client, {}, key="er:{far:state0}:pending:room", to=f"{EDGE}:pending:room")
+    forge(client, {}, key="er:{far:sync0}:pending:room", to=f"{EDGE}:pending:room")
     carry(worker)
     assert cloud.get("room") is None
     assert cloud.get("hall") is None
@@ -293,7 +293,7 @@ def test_a_forged_document_is_not_offered(make: Maker, client: Any, cloud: Any, 
 def test_what_local_wins_says_again_is_what_it_signed_itself(make: Maker, client: Any, cloud: Any, worker: Any) -> None:
     def edge() -> Any:
         made = make("EdgeSynchronizer", ConflictStrategy.LOCAL_WINS, scope="room", origin="till-1", signing_key=TILL)
-        assert made.is_synced  # asked, it is known as LOCAL_WINS
+        made.change_strategy(ConflictStrategy.LOCAL_WINS)
         return made
 
     till = edge()
@@ -338,7 +338,7 @@ def test_signed_writers_at_once_lose_no_delta_and_leave_no_gap(backend: Backend,
 def test_a_signed_write_is_later_than_all_the_scope_has_seen(client: Any, till: Any) -> None:
     """Also where its server's clock is behind, and where the newest clock seen is of a state that lost."""
     till.update_local({"n": 1})
-    client.hset(f"{EDGE}:doc:room", "tick", "009999999999000000")
+    client.hset(f"{EDGE}:doc:room", "latest_clock", "009999999999000000")
     state = till.update_local({"n": 2})
     assert state.updated_at.year == 2286
     assert till.delete() is True
@@ -354,14 +354,14 @@ def test_a_scope_whose_delete_was_forgotten_is_signed_above_it(
     till.update_local({"a": 1})
     till.delete()
     carry(worker)
-    assert worker.collect(0) == 1
-    tries, update = count(1), Replica.update
+    assert worker.purge_tombstones(0) == 1
+    tries, update = count(1), scripts.update
 
     def bounded(*args: Any, **kwargs: Any) -> Any:
         assert next(tries) <= 3, "it is tried again and again"
         return update(*args, **kwargs)
 
-    monkeypatch.setattr(Replica, "update", bounded)
+    monkeypatch.setattr(scripts, "update", bounded)
     assert till.update_local({"b": 1}).version == 3
     carry(worker)
     assert cloud.get("room").data == {"b": 1}

@@ -15,7 +15,7 @@ from edge_redis import (
     EdgeSynchronizer,
     StoreUnavailableError,
 )
-from edge_redis._sync.change import Change, encoded
+from edge_redis.cloudstores import Change, encode_data
 from support.clouds import back_up, wipe
 from support.servers import Backend, Servers
 from support.sync import CLOUD, EDGE, NOON, FailingStore, dump, remote
@@ -33,9 +33,9 @@ def sync(make: Maker) -> Any:
 def test_nothing_to_do(worker: Any, backend: Backend) -> None:
     assert worker.run_once() == 0
     kept = {key: value for key, value in dump(backend).items() if value}
-    cloud = b"edge_redis_stores" if backend.sql else f"{CLOUD}:site".encode()
+    cloud = b"edge_redis_stores" if backend.sql else f"{CLOUD}:replica_id".encode()
     layouts = {f"{EDGE}:layout".encode()} if backend.sql else {f"{EDGE}:layout".encode(), f"{CLOUD}:layout".encode()}
-    assert set(kept) == {f"{EDGE}:site".encode(), f"{EDGE}:cursor".encode(), cloud} | layouts
+    assert set(kept) == {f"{EDGE}:replica_id".encode(), f"{EDGE}:cursor".encode(), cloud} | layouts
 
 
 def test_changes_go_up_once_and_in_order(sync: Any, cloud: Any, worker: Any, backend: Backend) -> None:
@@ -471,7 +471,7 @@ def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make: Maker, se
     near_worker, far_worker = make("CloudWorker", make.cloud()), make("CloudWorker", make.cloud(), client=far_client)
     near = make("EdgeSynchronizer", scope="room")
     distant = make("EdgeSynchronizer", ConflictStrategy.LATEST_WINS, client=far_client, scope="room")
-    body = encoded({"winner": True})
+    body = encode_data({"winner": True})
     winner = Change(1, f"{2**57:018d}", "w", hashlib.sha256(body).hexdigest(), "", body)
     cloud.apply("room", [winner], ConflictStrategy.LATEST_WINS)
     near_worker.run_once()

@@ -10,6 +10,7 @@ import pytest
 from edge_redis import CloudWorker, EdgeSynchronizer, StoreUnavailableError
 from edge_redis._core.operation import Batch, Operation
 from edge_redis._io.blocking_runner import BlockingRunner
+from edge_redis._sync import scripts
 from support.sync import FailingStore
 
 
@@ -53,25 +54,22 @@ def test_an_edge_that_is_away_when_changes_are_given_back_costs_them_nothing(cli
         sync.update_local({"n": 1})
         store = FailingStore(error=OSError("cut"))
         with CloudWorker(client, store, max_deliveries=2, claim_idle_seconds=60) as worker:
-            edge = worker._component._edge
-            release, edge_away = edge.release, StoreUnavailableError("the edge too")
+            edge_away = StoreUnavailableError("the edge too")
 
             def fail(*_: Any) -> None:
                 raise edge_away
 
             for _ in range(8):
-                edge_class = type(edge)
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(edge_class, "release", fail)
+                    patch.setattr(scripts, "set_deliveries", fail)
                     with pytest.raises(StoreUnavailableError):
                         worker.run_once()
-            assert release
             store.versions = (-1,)
             assert worker.run_once() == 1
             assert worker.dead_letters() == []
 
 
-def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client: Any) -> None:
+def test_a_worker_that_was_taken_over_leaves_its_successor_the_entries(client: Any) -> None:
     with EdgeSynchronizer(client, scope="room") as sync:
         for number in range(2):
             sync.update_local({"n": number})
@@ -80,13 +78,13 @@ def test_a_worker_that_was_taken_over_leaves_the_heir_its_entries(client: Any) -
             CloudWorker(client, FailingStore(), consumer="two", claim_idle_seconds=0.001) as two,
         ):
             runner = BlockingRunner(client)
-            taken = runner.run(one._component._delivery.take("room", 10))
+            taken = runner.run(one._component.pusher._lease("room", 1))
             assert len(taken.entries) == 2
             client.xinfo_groups(client.keys("*pending:room")[0])
-            heirs = _until_taken(runner, two)
-            assert [tries for _, tries, _ in heirs.entries] == [2, 2]
-            assert runner.run(one._component._delivery._count("room", taken.entries)) == 0
-            assert runner.run(two._component._delivery._count("room", heirs.entries)) == 2
+            successor = _lease_when_free(runner, two)
+            assert [entry.deliveries for entry in successor.entries] == [2, 2]
+            assert runner.run(one._component.pusher._set_deliveries("room", taken.entries)) == 0
+            assert runner.run(two._component.pusher._set_deliveries("room", successor.entries)) == 2
 
 
 def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_it_went(client: Any) -> None:
@@ -94,26 +92,26 @@ def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_
         sync.update_local({"n": 1})
         workers = [CloudWorker(client, FailingStore(), claim_idle_seconds=0.001) for _ in range(3)]
         runner = BlockingRunner(client)
-        taken = [_until_taken(runner, worker) for worker in workers]  # each takes the one before for dead
-        assert [each.entries[0][1] for each in taken] == [1, 2, 3]
-        runner.run(workers[0]._component._delivery._give_back("room", taken[0]))
+        taken = [_lease_when_free(runner, worker) for worker in workers]  # each takes the one before for dead
+        assert [each.entries[0].deliveries for each in taken] == [1, 2, 3]
+        runner.run(workers[0]._component.pusher._give_back("room", taken[0]))
         assert (
-            runner.run(workers[2]._component._delivery._count("room", taken[2].entries, change=-2)) == 1
+            runner.run(workers[2]._component.pusher._set_deliveries("room", taken[2].entries, change=-2)) == 1
         )  # still its own
-        runner.run(workers[0]._component._delivery._give_back("room", taken[0]))
-        assert _until_taken(runner, workers[1]).entries[0][1] == 2
+        runner.run(workers[0]._component.pusher._give_back("room", taken[0]))
+        assert _lease_when_free(runner, workers[1]).entries[0].deliveries == 2
         for worker in workers:
             worker.close()
 
 
-def _until_taken(runner: Any, worker: Any) -> Any:
+def _lease_when_free(runner: Any, worker: Any) -> Any:
     from support.deadline import eventually  # noqa: PLC0415 -- of this helper alone
 
     found = []
 
-    def take() -> Any:
-        found[:] = [runner.run(worker._component._delivery.take("room", 10))]
+    def lease() -> Any:
+        found[:] = [runner.run(worker._component.pusher._lease("room", 1))]
         return found[0].entries
 
-    eventually(take, seconds=5, every=0.002)
+    eventually(lease, seconds=5, every=0.002)
     return found[0]

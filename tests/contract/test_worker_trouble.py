@@ -17,7 +17,7 @@ from edge_redis import (
 )
 from edge_redis.models import SyncState
 
-TAG = "er:{default:state0}:"
+TAG = "er:{default:sync0}:"
 SCOPES = ["s0", "s1", "s2", "s3"]
 
 
@@ -93,7 +93,7 @@ def test_a_clock_at_the_end_of_time_is_refused_before_anything_is_written(edge: 
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("version", b"abc"), ("remote", b"\xff"), ("clock", b"zz"), ("clock", b"9" * 30)]
+    ("field", "value"), [("version", b"abc"), ("peer_version", b"\xff"), ("clock", b"zz"), ("clock", b"9" * 30)]
 )
 def test_what_somebody_else_wrote_into_a_document_is_corrupt_data(
     edge: fakeredis.FakeRedis, field: str, value: bytes
@@ -103,7 +103,7 @@ def test_what_somebody_else_wrote_into_a_document_is_corrupt_data(
         edge.hset(f"{TAG}doc:default", field, value)
         read = {
             "version": lambda: synchronizer.local_version,
-            "remote": lambda: synchronizer.remote_version,
+            "peer_version": lambda: synchronizer.remote_version,
             "clock": synchronizer.get_local_state,
         }
         with pytest.raises(CorruptDataError):

@@ -73,7 +73,7 @@ def test_one_that_ends_by_itself_is_finished(supervisor: Supervisor, valkey: Any
 def test_one_that_is_ended_by_somebody_else_comes_back(supervisor: Supervisor, valkey: Any) -> None:
     child = supervisor.start(plan(Role.EDGE, valkey.url))
     with valkey.client() as client:
-        eventually(lambda: client.exists("er:{ns:state0}:doc:edge"), seconds=30)
+        eventually(lambda: client.exists("er:{ns:sync0}:doc:edge"), seconds=30)
         assert child.pid is not None
         psutil.Process(child.pid).terminate()
         eventually(tended(supervisor, child, "restarts"), seconds=30)
@@ -85,7 +85,7 @@ def test_one_that_is_ended_by_somebody_else_comes_back(supervisor: Supervisor, v
 def test_one_that_does_not_listen_is_killed_after_the_grace(supervisor: Supervisor, valkey: Any) -> None:
     child = supervisor.start(plan(Role.EDGE, valkey.url))
     with valkey.client() as client:
-        eventually(lambda: client.exists("er:{ns:state0}:doc:edge"), seconds=30)
+        eventually(lambda: client.exists("er:{ns:sync0}:doc:edge"), seconds=30)
     assert child.pid is not None
     process = psutil.Process(child.pid)
     process.suspend()

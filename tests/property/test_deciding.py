@@ -19,10 +19,9 @@ from hypothesis import given, settings
 from sqlalchemy import Connection, select
 
 from edge_redis import ConflictStrategy, EdgeRedisError, RedisCloudStore
-from edge_redis._sync import merge
-from edge_redis._sync.change import TOMBSTONE, Change, encoded
-from edge_redis._sync.origin import lived
-from edge_redis.cloudstores._rows import name_store
+from edge_redis._sync import fields as field_maps
+from edge_redis.cloudstores import TOMBSTONE, Change, encode_data, qualified_origin
+from edge_redis.cloudstores._rows import create_store
 from edge_redis.cloudstores._tables import DOCUMENTS, STORES
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clock import ServerClock, stop_the_clock
@@ -31,15 +30,15 @@ NOW = 1_790_000_000
 SCOPES = ("room", "room", "room", "hall")
 _names = count()
 
-BODIES = [encoded({"a": 1}), encoded({"a": 2, "b": 1}), encoded({}), TOMBSTONE]
+BODIES = [encode_data({"a": 1}), encode_data({"a": 2, "b": 1}), encode_data({}), TOMBSTONE]
 CLOCKS = [f"{(NOW + seconds) * 1_000_000:018d}" for seconds in (-2, -1, 0, 1, 2)]
-LIVES = [lived("one", life) for life in "ab"]
-ORIGINS = ["one", "two", "zoé", "", "cloud", *LIVES, lived("cloud", "a")]
-POOLS = [["one"], ["one", "cloud"], ["", "one"], [""], LIVES, [*LIVES, lived("cloud", "a")], ORIGINS]
+LIVES = [qualified_origin("one", life) for life in "ab"]
+ORIGINS = ["one", "two", "zoé", "", "cloud", *LIVES, qualified_origin("cloud", "a")]
+POOLS = [["one"], ["one", "cloud"], ["", "one"], [""], LIVES, [*LIVES, qualified_origin("cloud", "a")], ORIGINS]
 """The origins of one example: few, so that its states have to do with each other."""
 
 
-def _stamp(draw: Any) -> merge.Stamp:
+def _stamp(draw: Any) -> field_maps.Stamp:
     return draw(st.sampled_from(CLOCKS)), draw(st.sampled_from(ORIGINS))
 
 
@@ -47,11 +46,11 @@ def _stamp(draw: Any) -> merge.Stamp:
 def fields(draw: Any) -> bytes:
     """Draw the body of a scope whose fields are merged."""
     found = {
-        name: merge.Field(_stamp(draw), draw(st.sampled_from([None, b"\x01", b"\x02"])))
+        name: field_maps.Field(_stamp(draw), draw(st.sampled_from([None, b"\x01", b"\x02"])))
         for name in draw(st.sets(st.sampled_from("ab")))
     }
-    deleted = draw(st.sampled_from([merge.NEVER, (CLOCKS[2], "one")]))
-    return merge.pack(merge.join(merge.Fields(found), merge.Fields(deleted=deleted)))
+    deleted = draw(st.sampled_from([field_maps.NO_STAMP, (CLOCKS[2], "one")]))
+    return field_maps.pack(field_maps.join(field_maps.Fields(found), field_maps.Fields(deleted=deleted)))
 
 
 @st.composite
@@ -106,7 +105,7 @@ def hidden_of(store: Any, scope: str) -> list[str | None]:
         return [value if value is None else value.decode() for value in store._runner.client.hmget(key, HIDDEN)]
     columns = [DOCUMENTS.c[name] for name in HIDDEN]
     query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
-    with store._made.engine.connect() as connection:
+    with store._open_database.engine.connect() as connection:
         row = connection.execute(query).one_or_none() or [None] * len(HIDDEN)
     return [value if value is None else str(value) for value in row]
 
@@ -133,13 +132,13 @@ def known_of(store: Any) -> dict[str, Any]:
 
 def name_both(one: RedisCloudStore, other: SqlCloudStore) -> None:
     """Give two stores one name, which is a part of what is written in them."""
-    query = select(STORES.c.site).where(STORES.c.namespace == other._namespace)
+    query = select(STORES.c.replica_id).where(STORES.c.namespace == other._namespace)
 
     def named(connection: Connection) -> str:
-        name_store(other._made, connection, other._namespace)
+        create_store(other._open_database, connection, other._namespace)
         return str(connection.execute(query).scalar_one())
 
-    one._runner.client.set(one._component._replica.keys.site, other._made.write("name", named))
+    one._runner.client.set(one._component._replica.keys.replica_id, other._open_database.write("name", named))
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +152,10 @@ def redis_and_sql() -> Any:
 
         def make() -> tuple[RedisCloudStore, SqlCloudStore]:
             namespace = f"n{next(_names)}"
-            stores = RedisCloudStore(edge, namespace=namespace), SqlCloudStore(first._made.engine, namespace=namespace)
+            stores = (
+                RedisCloudStore(edge, namespace=namespace),
+                SqlCloudStore(first._open_database.engine, namespace=namespace),
+            )
             name_both(*stores)
             return stores
 

@@ -12,46 +12,46 @@ from hypothesis import given
 
 from edge_redis import CorruptDataError
 from edge_redis._core import codec
-from edge_redis._sync import merge
-from edge_redis._sync.change import Change
-from edge_redis._sync.merge import Field, Fields
-from edge_redis._sync.merging import fields_of, joined
+from edge_redis._sync import fields as field_maps
+from edge_redis._sync.fields import Field, Fields
+from edge_redis._sync.merge import fields_of, merge_states
+from edge_redis.cloudstores import Change
 
 CLOCKS = st.sampled_from([f"{n:018d}" for n in range(4)])
 STAMPS = st.tuples(CLOCKS, st.sampled_from(["", "a", "b", "\x01a", "\x01b"]))
 VALUES = st.one_of(st.none(), st.sampled_from([0, "x", [1], None]).map(codec.canonical))
 FIELDS = st.dictionaries(st.sampled_from("abc"), st.builds(Field, STAMPS, VALUES), max_size=3)
 PLAIN = st.dictionaries(st.sampled_from("ab"), CLOCKS, max_size=2)
-DELETES = st.one_of(st.just(merge.NEVER), STAMPS)
-SCOPES = st.builds(Fields, FIELDS, DELETES, PLAIN).map(lambda each: merge.join(each, each))
+DELETES = st.one_of(st.just(field_maps.NO_STAMP), STAMPS)
+SCOPES = st.builds(Fields, FIELDS, DELETES, PLAIN).map(lambda each: field_maps.join(each, each))
 
 
 @given(SCOPES, SCOPES, SCOPES)
 def test_join_is_a_join(one: Fields, two: Fields, three: Fields) -> None:
-    assert merge.join(one, one) == one
-    assert merge.join(one, two) == merge.join(two, one)
-    assert merge.join(merge.join(one, two), three) == merge.join(one, merge.join(two, three))
+    assert field_maps.join(one, one) == one
+    assert field_maps.join(one, two) == field_maps.join(two, one)
+    assert field_maps.join(field_maps.join(one, two), three) == field_maps.join(one, field_maps.join(two, three))
 
 
 @given(SCOPES)
 def test_a_body_is_the_fields(fields: Fields) -> None:
-    body = merge.pack(fields)
-    assert merge.is_merged(body)
-    assert merge.unpack(body) == fields
-    assert merge.pack(merge.unpack(body)) == body
+    body = field_maps.pack(fields)
+    assert field_maps.is_merged(body)
+    assert field_maps.unpack(body) == fields
+    assert field_maps.pack(field_maps.unpack(body)) == body
 
 
 @given(st.lists(st.tuples(SCOPES, st.integers(1, 5)), min_size=1, max_size=4), st.data())
 def test_any_order_and_repetition_of_states_comes_to_the_same(states: Any, data: Any) -> None:
     changes = []
     for fields, version in states:
-        body = merge.pack(fields)
+        body = field_maps.pack(fields)
         clock = max([each.stamp[0] for each in fields.fields.values()] + [fields.deleted[0] or f"{0:018d}"])
         changes.append(Change(version, clock, "o", hashlib.sha256(body).hexdigest(), "", body))
-    expected = joined(*changes)
+    expected = merge_states(*changes)
     shuffled = data.draw(st.permutations(changes + data.draw(st.lists(st.sampled_from(changes), max_size=3))))
-    found = joined(*shuffled)
-    assert reduce(joined, shuffled[1:], joined(shuffled[0])) == found
+    found = merge_states(*shuffled)
+    assert reduce(merge_states, shuffled[1:], merge_states(shuffled[0])) == found
     assert fields_of(found) == fields_of(expected)
     assert (found.version, found.clock, found.origin) == (expected.version, expected.clock, expected.origin)
     if len(changes) > 1:
@@ -61,10 +61,10 @@ def test_any_order_and_repetition_of_states_comes_to_the_same(states: Any, data:
 @given(SCOPES, st.dictionaries(st.sampled_from("abc"), st.integers(0, 2)), st.booleans())
 def test_an_update_wins_over_all_it_knew(present: Fields, data: dict[str, int], is_delta: bool) -> None:  # noqa: FBT001
     stamp = (f"{9:018d}", "me")
-    after = merge.changed(present, data, stamp, is_delta=is_delta)
+    after = field_maps.edit(present, data, stamp, is_delta=is_delta)
     assert after.data == ({**present.data, **data} if is_delta else data)
-    assert merge.join(present, after) == merge.join(after, present)
-    assert merge.join(present, after).data == after.data
+    assert field_maps.join(present, after) == field_maps.join(after, present)
+    assert field_maps.join(present, after).data == after.data
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_an_update_wins_over_all_it_knew(present: Fields, data: dict[str, int], 
 )
 def test_what_is_no_body_of_fields_is_corrupt(body: bytes) -> None:
     with pytest.raises(CorruptDataError):
-        merge.unpack(body)
+        field_maps.unpack(body)

@@ -18,11 +18,12 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from edge_redis import ConflictStrategy, SyncState
-from edge_redis._sync import merge
-from edge_redis._sync.change import Change
+from edge_redis._sync import fields as field_maps
+from edge_redis._sync import scripts
 from edge_redis._sync.clock import from_datetime
-from edge_redis._sync.merging import merge_into
-from edge_redis._sync.replica import TO_MERGE, Replica
+from edge_redis._sync.merge import merge_into
+from edge_redis._sync.replica import Replica
+from edge_redis.cloudstores import Change
 from support.sync_world import SCOPE, World
 from support.turns import turns
 
@@ -131,20 +132,20 @@ class Replicas(RuleBasedStateMachine):
     def _excuse_deleted(self) -> None:
         """Under MERGE a delete takes every field changed before it by the clocks, known or not."""
         present = self.world.runner(-1).run(self.world.cloud._component._replica.document(SCOPE))
-        if present is not None and merge.is_merged(present.body):
-            deleted, _ = merge.unpack(present.body).deleted
+        if present is not None and field_maps.is_merged(present.body):
+            deleted, _ = field_maps.unpack(present.body).deleted
             self.world.excused.update(mark for mark, moment in self.moments.items() if moment <= deleted)
 
     @rule(edge=EDGE)
     def push(self, edge: int) -> None:
         edge = self._edge(edge)
-        self.world.runner(edge).run(self.world.worker("pusher")._push())
+        self.world.runner(edge).run(self.world.worker("pusher").pusher.push())
         self._note(edge)
 
     @rule(edge=EDGE)
     def pull(self, edge: int) -> None:
         edge = self._edge(edge)
-        self.world.runner(edge).run(self.world.worker("puller")._puller.pull())
+        self.world.runner(edge).run(self.world.worker("puller").puller.pull())
         self._note(edge)
 
     @rule(edge=EDGE, steps=st.integers(1, 9))
@@ -174,7 +175,7 @@ class Replicas(RuleBasedStateMachine):
 
 async def _arrive(edge: Replica, state: Change) -> None:
     """Let a state come to an edge as a puller brings it."""
-    if await edge.apply(SCOPE, [state], "?") == TO_MERGE:
+    if not await scripts.apply(edge, SCOPE, [state], "?"):
         await merge_into(edge, SCOPE, [state], "")
 
 

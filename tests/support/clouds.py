@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 
-from edge_redis._sync.change import Change, encoded
+from edge_redis.cloudstores import Change, encode_data
 from edge_redis.cloudstores._tables import METADATA
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.servers import Backend, Servers
@@ -96,7 +96,7 @@ def back_up(backend: Backend) -> Callable[[], None]:
 
 def change(version: int, data: dict[str, Any] | None = None, origin: str = "till", clock: str | None = None) -> Change:
     """Return the change of an edge that writes it at the moment of its version."""
-    body = encoded(data or {"n": version})
+    body = encode_data(data or {"n": version})
     return Change(version, clock or f"{version:018d}", origin, hashlib.sha256(body).hexdigest(), "", body)
 
 

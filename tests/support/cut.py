@@ -18,8 +18,8 @@ from typing import Any
 import redis
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
-from edge_redis._sync.change import encoded
-from edge_redis._sync.keys import StateKeys
+from edge_redis._sync.keys import SyncKeys
+from edge_redis.cloudstores import encode_data
 from edge_redis.embedded import EmbeddedServer
 from support.deadline import eventually
 
@@ -61,7 +61,7 @@ class Plan:
 
 def largest_body() -> int:
     """Return the bytes of the largest state that is written."""
-    return len(encoded({**PAYLOAD, "n": 2**32, "by": "replaced"}))
+    return len(encode_data({**PAYLOAD, "n": 2**32, "by": "replaced"}))
 
 
 def stream_bytes(entries: int, entry: int) -> int:
@@ -106,7 +106,7 @@ def used(client: redis.Redis) -> int:
 
 def outboxes(client: redis.Redis, plan: Plan) -> tuple[int, int]:
     """Return the number of entries in the longest outbox, and of the versions of all scopes together."""
-    keys = StateKeys(NAMESPACE, "state")
+    keys = SyncKeys(NAMESPACE, "sync")
     with client.pipeline(transaction=False) as pipeline:
         for scope in map(plan.name, range(plan.scopes)):
             pipeline.xlen(keys.pending(scope))

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from edge_redis import SyncState
-from edge_redis._sync.change import Feed
+from edge_redis.cloudstores import Feed
 from support.clouds import rows
 from support.servers import Backend
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-EDGE = "er:{default:state0}"
+EDGE = "er:{default:sync0}"
 CLOUD = "er:{default:cloud0}"
 
 

@@ -74,15 +74,17 @@ class Plant:
     rewrites: Rewrites = ()
 
 
-_COALESCED = "for id in pairs(gone) do redis.call('XACK', pending, group, id) end"
+_COALESCED = "    redis.call('XACK', pending, group, entry[1]) -- coalesced since\n"
+_ADD = "  reply[#reply + 1] = format_leased(entry[1], tries[entry[1]] or 1, entry[2])\n"
+_LAST_PAGE = "  if #entries < page then return reply end\n"
+_FULL_PAGE = "  left = left - page\nend\nreturn reply\n"
+_REMOVE_IF_EMPTY = "if #reply == 1 then redis.call('ZREM', work, scope) end"
 _TRIM = "local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')"
 
-ACKNOWLEDGE_FIRST: Rewrites = ((_COALESCED, f"""{_COALESCED}
-for i = 2, #reply do -- whatever a worker is given counts as done
-  local id = string.match(reply[i], '^%d+:(%S+)')
-  redis.call('XACK', pending, group, id)
-  redis.call('XDEL', pending, id)
-end"""),)  # fmt: skip
+ACKNOWLEDGE_FIRST: Rewrites = ((_ADD, f"""{_ADD}
+  redis.call('XACK', pending, group, entry[1]) -- whatever a worker is given counts as done
+  redis.call('XDEL', pending, entry[1])
+"""),)  # fmt: skip
 
 TRIM_BY_DELIVERED: Rewrites = ((_TRIM, """local last = up_to -- what any worker was given goes too
 for _, info in ipairs(redis.call('XLEN', pending) > 0 and redis.call('XINFO', 'GROUPS', pending) or {}) do
@@ -99,12 +101,16 @@ NO_TIE_BREAK: Rewrites = (
     ),
 )
 
-WALL_CLOCKS: Rewrites = (("  if earlier(seen, now) then return now end\n", "  if true then return now end\n"),)
+WALL_CLOCKS: Rewrites = (("  if earlier(latest, now) then return now end\n", "  if true then return now end\n"),)
 
-STOP_ON_AN_EMPTY_PAGE: Rewrites = ((_COALESCED, "if #reply == 1 then redis.call('ZREM', work, scope) end"),)
+STOP_ON_AN_EMPTY_PAGE: Rewrites = (
+    (_COALESCED, ""),
+    (_LAST_PAGE, f"  if #entries < page then {_REMOVE_IF_EMPTY} return reply end\n"),
+    (_FULL_PAGE, f"  left = left - page\nend\n{_REMOVE_IF_EMPTY}\nreturn reply\n"),
+)
 
 BY_SEQUENCE: Rewrites = (
-    ("name == '' and site_name or name .. BETWEEN .. site_name", "name == '' and site_name or name"),
+    ("name == '' and replica_id or name .. SEPARATOR .. replica_id", "name == '' and replica_id or name"),
     (
         "  if is_the_seen(state, seen) then return true end\n",
         "  if state.version <= seen.version then return true end\n",

@@ -37,7 +37,7 @@ def _heir(world: World) -> Actor:
 
     async def wait_and_push() -> int:
         await Sleep(world.claim_idle_seconds)
-        return await heir._push()
+        return await heir.pusher.push()
 
     return world.actor("heir", 0, wait_and_push)
 
@@ -96,7 +96,7 @@ def pull_and_edit(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1,
         world.written[-1].append("before")
         _write(world, "edge")
         puller = world.worker("worker")
-        actors = [world.actor("puller", 0, puller._puller.pull), world.editor(faults=FAULTS)]
+        actors = [world.actor("puller", 0, puller.puller.pull), world.editor(faults=FAULTS)]
         return _scenario(world, actors, faults)
 
     return make

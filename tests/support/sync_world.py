@@ -89,7 +89,7 @@ class World:
             server.now += self.tick
             return server.now
 
-        store._made.now = now
+        store._open_database.now = now
         return store
 
     def client(self, server: int) -> Client:
@@ -191,7 +191,7 @@ class World:
 
     def pusher(self, name: str, *, faults: Sequence[Any] = FAULTS) -> Actor:
         """Return an actor that goes once through the way up alone."""
-        return self.actor(name, 0, self.worker(name)._push, faults)
+        return self.actor(name, 0, self.worker(name).pusher.push, faults)
 
     def editor(self, *, faults: Sequence[Any] = ()) -> Actor:
         """Return an actor that merges a key into the scope in the cloud."""
@@ -244,7 +244,7 @@ class World:
         assert all(state == final for state in states), f"{states} and the cloud's {final}"
         assert all(sync.is_synced for sync in self.syncs)
         for edge in range(self.edges):
-            assert not self.client(edge).exists("er:{default:state0}:dead"), "nothing here is to be given up"
+            assert not self.client(edge).exists("er:{default:sync0}:dead"), "nothing here is to be given up"
         kept = [final.data] if final else []
         for end in [*self.syncs, self.cloud]:
             arguments = (SCOPE, 1000) if end is self.cloud else (1000,)

@@ -30,8 +30,7 @@ from edge_redis import (
     WatchRound,
     connect,
 )
-from edge_redis.cloudstores import _aio_sql as aio_sql
-from edge_redis.cloudstores.sql import SqlCloudStore
+from edge_redis.cloudstores.sql import AsyncSqlCloudStore, SqlCloudStore
 from edge_redis.types import (
     CacheStats,
     ClusterHealth,
@@ -119,7 +118,7 @@ def state(client: redis.Redis) -> None:
 
 
 async def awaited_state(client: redis.asyncio.Redis) -> None:
-    async with aio_sql.SqlCloudStore("sqlite://") as cloud:
+    async with AsyncSqlCloudStore("sqlite://") as cloud:
         assert_type(await cloud.get("s"), SyncState | None)
         assert_type(await cloud.update("s", {"a": 1}), SyncState)
         edge_redis.aio.CloudWorker(client, cloud)

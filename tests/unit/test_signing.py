@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edge_redis._sync.change import Change
-from edge_redis._sync.signing import Keyring, Signer, _Text
+from edge_redis._sync.signing import Keyring, SignedText, Signer
+from edge_redis.cloudstores import Change
 from edge_redis.errors import (
     EdgeRedisError,
     InvalidArgumentError,
@@ -23,8 +23,8 @@ LATER, LAST = f"{7:018d}", f"{8:018d}"
 KEYS: Any = {"till-1": TILL, "till-2": OTHER, "cloud": CLOUD}
 
 
-def signed(*, is_standing: bool = False, key: bytes = TILL, scope: str = "room", namespace: str = "shop") -> Change:
-    signer = Signer(namespace, "till-1", key, is_standing=is_standing)
+def signed(*, is_renewable: bool = False, key: bytes = TILL, scope: str = "room", namespace: str = "shop") -> Change:
+    signer = Signer(namespace, "till-1", key, is_renewable=is_renewable)
     return Change(3, LATER, "till-1", "a" * 64, "", b"\x80", signature=signer.sign(scope, 3, LATER, "a" * 64))
 
 
@@ -33,8 +33,8 @@ def ring(keys: Any = KEYS) -> Keyring:
 
 
 def test_what_its_origin_signed() -> None:
-    for is_standing in (False, True):
-        ring().check_change("room", signed(is_standing=is_standing))
+    for is_renewable in (False, True):
+        ring().check_change("room", signed(is_renewable=is_renewable))
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_what_its_origin_signed() -> None:
         signed(key=CLOUD),
         signed(scope="hall"),
         signed(namespace="town"),
-        replace(signed(is_standing=True), version=4),
-        replace(signed(is_standing=True), clock=LAST),
-        replace(signed(is_standing=True), version=4, clock=LAST, checksum="b" * 64),
-        replace(signed(is_standing=True), version=2, clock="0" * 18),
+        replace(signed(is_renewable=True), version=4),
+        replace(signed(is_renewable=True), clock=LAST),
+        replace(signed(is_renewable=True), version=4, clock=LAST, checksum="b" * 64),
+        replace(signed(is_renewable=True), version=2, clock="0" * 18),
     ],
 )
 def test_anything_else_is_refused(forged: Change) -> None:
@@ -68,16 +68,16 @@ def test_anything_else_is_refused(forged: Change) -> None:
         ring().check_change("room", forged)
 
 
-def test_a_standing_change_may_be_said_again_later() -> None:
-    ring().check_change("room", replace(signed(is_standing=True), version=9, clock=LAST))
+def test_a_renewable_change_may_be_written_again_later() -> None:
+    ring().check_change("room", replace(signed(is_renewable=True), version=9, clock=LAST))
 
 
 def test_no_two_changes_are_one_text() -> None:
     parts = [("a", "bc", 1, "2", "3", "4"), ("ab", "c", 1, "2", "3", "4"), ("a", "bc", 12, "", "3", "4")]
     parts += [("a", "bc", 1, "23", "", "4"), ("a", "bc", 1, "2", "34", "")]
-    texts = [_Text(*part).hex(TILL, "p") for part in parts]
+    texts = [SignedText(*part).hex(TILL, "p") for part in parts]
     assert all(one != other for one, other in combinations(texts, 2))
-    assert _Text(*parts[0]).hex(TILL, "p") == texts[0]
+    assert SignedText(*parts[0]).hex(TILL, "p") == texts[0]
 
 
 @pytest.mark.parametrize("kind", [tuple, list])
@@ -91,7 +91,7 @@ def test_a_key_that_is_being_replaced(kind: type) -> None:
 
 def test_keys_by_a_function() -> None:
     ring(KEYS.get).check_change("room", signed())
-    with pytest.raises(SignatureError, match="no key is known of 'till-1'"):
+    with pytest.raises(SignatureError, match="there is no key of 'till-1'"):
         ring(lambda _: None).check_change("room", signed())
     with pytest.raises(InvalidTypeError, match="a key of 'till-1' must be bytes"):
         ring(lambda _: "text").check_change("room", signed())
@@ -101,29 +101,29 @@ def test_a_function_that_fails_is_waited_for() -> None:
     def fails(_: str) -> None:
         raise KeyError("vault")
 
-    with pytest.raises(StoreUnavailableError, match="the keys of 'till-1' cannot be had"):
+    with pytest.raises(StoreUnavailableError, match="the function of keys failed for 'till-1'"):
         ring(fails).check_change("room", signed())
 
 
 def test_an_offer_at_the_version_that_was_signed() -> None:
     raised = replace(signed(), version=9)
-    assert ring().offered("room", raised) == signed()
+    assert ring().reoffered("room", raised) == signed()
     with pytest.raises(SignatureError):
         ring().check_change("room", raised)
-    standing = replace(signed(is_standing=True), version=9, clock=LAST)
-    assert ring().offered("room", standing) == standing
+    renewable = replace(signed(is_renewable=True), version=9, clock=LAST)
+    assert ring().reoffered("room", renewable) == renewable
 
 
 def test_the_cloud_vouches_for_what_comes_down() -> None:
     bare = replace(signed(), signature="")
-    vouched = ring().vouched("room", bare)
-    assert ring().offered("room", replace(vouched, version=9)) == vouched
-    assert not ring().is_vouched("room", bare)
-    assert not ring({"cloud": OTHER}).is_vouched("room", vouched)
+    countersigned = ring().countersigned("room", bare)
+    assert ring().reoffered("room", replace(countersigned, version=9)) == countersigned
+    assert not ring().is_renewable("room", bare)
+    assert not ring({"cloud": OTHER}).is_renewable("room", countersigned)
     with pytest.raises(SignatureError):  # but nobody pushes in another's name by it
-        ring().check_change("room", vouched)
-    assert ring().vouched("room", signed()) == signed()  # its origin's own does
-    assert ring({"till-1": TILL}).vouched("room", bare) == bare
+        ring().check_change("room", countersigned)
+    assert ring().countersigned("room", signed()) == signed()  # its origin's own does
+    assert ring({"till-1": TILL}).countersigned("room", bare) == bare
 
 
 @pytest.mark.parametrize(
@@ -147,5 +147,5 @@ def test_bad_keys(keys: Any, error: type[EdgeRedisError]) -> None:
 
 def test_no_error_shows_a_key() -> None:
     with pytest.raises(InvalidArgumentError) as raised:
-        Signer("shop", "till-1", b"hidden", is_standing=False)
+        Signer("shop", "till-1", b"hidden", is_renewable=False)
     assert "hidden" not in str(raised.value)

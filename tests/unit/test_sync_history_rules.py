@@ -9,7 +9,7 @@ import pytest
 
 from edge_redis import ConflictStrategy
 from edge_redis._core import codec
-from edge_redis._sync import merge
+from edge_redis._sync import fields as field_maps
 from support.clock import ServerClock
 from support.history import fields, rules
 from support.history.calls import Matched
@@ -125,8 +125,10 @@ def test_a_remote_state_over_that_of_the_authority() -> None:
 
 
 def merged(version: Any, **stamps: Any) -> Any:
-    made = merge.Fields({name: merge.Field((f"{at:018d}", "e"), codec.canonical(at)) for name, at in stamps.items()})
-    return doc(version, max(stamps.values()), merge.pack(made))
+    made = field_maps.Fields(
+        {name: field_maps.Field((f"{at:018d}", "e"), codec.canonical(at)) for name, at in stamps.items()}
+    )
+    return doc(version, max(stamps.values()), field_maps.pack(made))
 
 
 def test_fields_that_are_lost_or_go_back() -> None:
@@ -144,8 +146,8 @@ def test_fields_that_are_lost_or_go_back() -> None:
 
 def test_a_field_that_comes_back_though_the_cloud_left_it_out() -> None:
     first, second = doc(1, 10, {"a": 1, "b": 1}, "cloud"), doc(2, 20, {"a": 1}, "cloud")
-    lifted = merge.lifted(first.clock, "cloud", {"a": 1, "b": 1})
-    back = second._replace(body=merge.pack(merge.Fields(lifted.fields)))
+    lifted = field_maps.lift(first.clock, "cloud", {"a": 1, "b": 1})
+    back = second._replace(body=field_maps.pack(field_maps.Fields(lifted.fields)))
     ends = [[], [], [step(2, "write", None, first), step(2, "write", first, second)]]
     assert list(fields.left_out(history(ends, MERGE, (second,) * 3))) == []
     assert any("came back" in fault for fault in fields.left_out(history(ends, MERGE, (back,) * 3)))

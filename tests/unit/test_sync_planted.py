@@ -58,8 +58,8 @@ def a_worker_and_its_heir(plant: Plant) -> Scenario:
     heir = world.worker("heir")
 
     async def one_and_the_next_half() -> None:
-        await heir._push()
-        again = heir._push()
+        await heir.pusher.push()
+        again = heir.pusher.push()
         with contextlib.suppress(StopIteration):
             step = again.send(None)
             while not isinstance(step, Invoke):  # what it is given it does not live to deliver

@@ -180,11 +180,11 @@ def test_an_edge_wiped_during_its_first_pull_is_another_edge_though_the_same_pro
     world = World()
     world.cloud.update("other", {"cloud": 1})
     world.syncs[0].update_local({"a": 1})  # this process gives the edge its name
-    flow, runner = world.worker("running")._puller.pull(), world.runner(0)
+    flow, runner = world.worker("running").puller.pull(), world.runner(0)
     step = flow.send(None)
     with suppress(StopIteration):
         while True:
-            if isinstance(step, Operation) and step.script is scripts.ADVANCE:
+            if isinstance(step, Operation) and step.script is scripts.SAVE_CURSOR:
                 runner.run(command(bool, "FLUSHALL"))
                 world.syncs[0].update_local({"b": 1})
             step = flow.send(runner.perform(step))

@@ -27,8 +27,8 @@ from edge_redis._services.options import (
     WorkerOptions,
     watch_options,
 )
+from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.scopes import list_scopes
-from edge_redis._sync.store import CloudStore
 from edge_redis.types import ScopeSummary
 
 
@@ -109,7 +109,9 @@ class EdgeRedis:
         self._opened.add(synchronizer)
         return synchronizer
 
-    def worker(self, cloud: CloudStore | AsyncClient, **options: Unpack[WorkerOptions]) -> CloudWorker:
+    def worker(
+        self, cloud: AsyncCloudStore | CloudStore | AsyncClient, **options: Unpack[WorkerOptions]
+    ) -> CloudWorker:
         """Return a new worker between this namespace and ``cloud``; ``options`` are further arguments of CloudWorker.
 
         Args:

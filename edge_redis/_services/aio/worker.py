@@ -9,9 +9,9 @@ from edge_redis._io.lifecycle import AsyncLoopService
 from edge_redis._io.loop import WORKER_INTERVAL
 from edge_redis._services.aio.cloud import RedisCloudStore
 from edge_redis._services.components import consumer_name
+from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.signing import Keys
-from edge_redis._sync.store import CloudStore
-from edge_redis._sync.tombstones import COLLECTED_AFTER
+from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis._sync.worker import Worker
 from edge_redis.types import DeadLetter, WorkerLag, WorkerStatus
 
@@ -40,7 +40,7 @@ class CloudWorker(AsyncLoopService[Worker]):
     def __init__(
         self,
         edge_client: AsyncClient,
-        cloud: CloudStore | AsyncClient,
+        cloud: AsyncCloudStore | CloudStore | AsyncClient,
         *,
         namespace: str = "default",
         group: str = "cloud",
@@ -51,10 +51,13 @@ class CloudWorker(AsyncLoopService[Worker]):
         keys: Keys | None = None,
     ) -> None:
         self._own_store: RedisCloudStore | None = None
-        if not isinstance(cloud, CloudStore):
-            cloud = self._own_store = RedisCloudStore(cloud, namespace=namespace)
+        store: AsyncCloudStore | CloudStore
+        if isinstance(cloud, (AsyncCloudStore, CloudStore)):
+            store = cloud
+        else:
+            store = self._own_store = RedisCloudStore(cloud, namespace=namespace)
         component = Worker(
-            cloud,
+            store,
             namespace=namespace,
             group=group,
             consumer=consumer_name() if consumer is None else consumer,
@@ -113,13 +116,13 @@ class CloudWorker(AsyncLoopService[Worker]):
         """
         return await self._run(self._component.replay_dead_letters(limit))
 
-    async def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+    async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Forget the scopes of this edge that were deleted so many seconds ago or more; return how many.
 
         See ``RedisCloudStore.collect``, which does the same in the cloud. A delete that has not gone up
         yet is kept.
         """
-        return await self._run(self._component.collect(deleted_seconds))
+        return await self._run(self._component.purge_tombstones(older_than_seconds))
 
     async def close(self) -> None:
         """Stop, wait for the round under way, and close the store where this worker made it. The clients stay open."""

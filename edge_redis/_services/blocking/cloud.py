@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.service import BlockingService
-from edge_redis._sync.change import Change, Feed
+from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
+from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
-from edge_redis._sync.tombstones import COLLECTED_AFTER
+from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Conflict
 
@@ -88,7 +89,7 @@ class RedisCloudStore(BlockingService[Cloud]):
         """
         return self._run(self._component.delete(scope))
 
-    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
         """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
 
         See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
@@ -109,13 +110,13 @@ class RedisCloudStore(BlockingService[Cloud]):
         """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
         return self._run(self._component.release_authority(scope))
 
-    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+    def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
 
         An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
         anew; what it writes to them brings them back. By default ten days.
         """
-        return self._run(self._component.collect(deleted_seconds))
+        return self._run(self._component.purge_tombstones(older_than_seconds))
 
     def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
         """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""

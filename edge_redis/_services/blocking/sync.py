@@ -95,6 +95,21 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         """
         return self._run(self._component.get_local_state())
 
+    def change_strategy(self, conflict_strategy: ConflictStrategy) -> None:
+        """Set the scope's strategy at this edge, and that of this synchronizer.
+
+        The first write of a synchronizer sets the strategy of its scope; writes with another one are refused until this
+        changes it. Other synchronizers of the scope, made with the former strategy, are then refused.
+
+        Args:
+            conflict_strategy: from now on.
+
+        Raises:
+            InvalidArgumentError, InvalidTypeError: it is no ConflictStrategy.
+
+        """
+        self._run(self._component.change_strategy(conflict_strategy))
+
     def update_local(self, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
         """Write the next version and put it in the outbox; return it.
 
@@ -111,6 +126,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
                 ``max_fields``; nothing was written.
             ChecksumMismatchError: the local state that a delta is made of is damaged; nothing was written.
             PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
+            StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
 
         """
         return self._run(self._component.update_local(data, is_delta))
@@ -153,6 +169,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
             ValueTooLargeError, TooManyFieldsError: the state is over ``max_bytes`` or ``max_fields``; nothing
                 was written. What MERGE makes of it and the local one is not bound.
             ChecksumMismatchError: the state does not match its own checksum. It is recorded as a failed pull.
+            StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
 
         """
         return self._run(self._component.apply_remote(state))

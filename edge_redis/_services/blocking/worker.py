@@ -10,9 +10,9 @@ from edge_redis._io.lifecycle import BlockingLoopService
 from edge_redis._io.loop import WORKER_INTERVAL
 from edge_redis._services.blocking.cloud import RedisCloudStore
 from edge_redis._services.components import consumer_name
+from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.signing import Keys
-from edge_redis._sync.store import CloudStore
-from edge_redis._sync.tombstones import COLLECTED_AFTER
+from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis._sync.worker import Worker
 from edge_redis.types import DeadLetter, WorkerLag, WorkerStatus
 
@@ -41,7 +41,7 @@ class CloudWorker(BlockingLoopService[Worker]):
     def __init__(
         self,
         edge_client: BlockingClient,
-        cloud: CloudStore | BlockingClient,
+        cloud: AsyncCloudStore | CloudStore | BlockingClient,
         *,
         namespace: str = "default",
         group: str = "cloud",
@@ -52,10 +52,13 @@ class CloudWorker(BlockingLoopService[Worker]):
         keys: Keys | None = None,
     ) -> None:
         self._own_store: RedisCloudStore | None = None
-        if not isinstance(cloud, CloudStore):
-            cloud = self._own_store = RedisCloudStore(cloud, namespace=namespace)
+        store: AsyncCloudStore | CloudStore
+        if isinstance(cloud, (AsyncCloudStore, CloudStore)):
+            store = cloud
+        else:
+            store = self._own_store = RedisCloudStore(cloud, namespace=namespace)
         component = Worker(
-            cloud,
+            store,
             namespace=namespace,
             group=group,
             consumer=consumer_name() if consumer is None else consumer,
@@ -114,13 +117,13 @@ class CloudWorker(BlockingLoopService[Worker]):
         """
         return self._run(self._component.replay_dead_letters(limit))
 
-    def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+    def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Forget the scopes of this edge that were deleted so many seconds ago or more; return how many.
 
         See ``RedisCloudStore.collect``, which does the same in the cloud. A delete that has not gone up
         yet is kept.
         """
-        return self._run(self._component.collect(deleted_seconds))
+        return self._run(self._component.purge_tombstones(older_than_seconds))
 
     def close(self) -> None:
         """Stop, wait for the round under way, and close the store where this worker made it. The clients stay open."""

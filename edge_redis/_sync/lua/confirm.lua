@@ -1,37 +1,39 @@
--- Take from the outbox what the other end has, with the checkpoint that says so.
+-- Remove from the outbox the changes that the other end has, and record how far it has come.
 -- KEYS[1] doc            hash    the scope's document
 -- KEYS[2] pending        stream  its outbox
--- KEYS[3] work           zset    scopes with something in their outbox
--- KEYS[4] history        stream  capped
--- KEYS[5] repeats        hash    prefix; the last call of each slot
--- KEYS[6] totals         hash    how much has been carried
+-- KEYS[3] history        stream  capped
+-- KEYS[4] work           zset    scopes with changes in their outbox
+-- KEYS[5] repeats        hash    prefix; the last call of each client id
+-- KEYS[6] totals         hash    counts of what was carried
 -- ARGV[1] scope
 -- ARGV[2] up_to          integer, the newest version the other end has
 -- ARGV[3] max_history    integer
--- ARGV[4] slot           '' where nobody reads how many were removed
--- ARGV[5] number
+-- ARGV[4] client_id      '' where nobody reads how many were removed
+-- ARGV[5] call           integer, the number of the client's call
 -- ARGV[6] group          the consumer group that delivered the entries, '' for none
 -- ARGV[7] clock          of the entry up_to as it was delivered, '' where a user confirms
 -- ARGV[8..] ids          entries to acknowledge
--- Reply: `OK <removed>`; `ABOVE <version>` where up_to was never written here; `OTHER` where the entry is not the one
---        that was delivered: the edge has lost data since, and given its version out again
+-- Reply: 'OK *' | 'ABOVE *' | 'REUSED' | 'CORRUPT *' | 'STALE': how many were removed; up_to was never written here,
+--   the version is; the entry is not the one that was delivered, since the edge has lost data and given its version out
+--   again; the document is damaged; the call was given up
 -- Invariant: an entry leaves only when it, or a later version, is at the other end
 -- Layout: not created, since it only changes what is there
--- Repeat: remembered with a slot, else idempotent: removed once
+-- Repeat: remembered with a client id, else idempotent: removed once
 -- include: clock
 -- include: idempotency
 -- include: document
 -- include: outbox
 -- include: history
-local doc, pending, work, history, repeats = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local scope, up_to, slot, group = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6]
+local doc, pending, history, work, repeats, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local scope, up_to, client_id, group = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6]
 local at = now_ms()
 
-if slot ~= '' then
-  local before = recall(repeats, at, slot, ARGV[5])
+if client_id ~= '' then
+  local before = recall(repeats, at, client_id, ARGV[5])
   if before then return before end
 end
-local current = read_document(doc)
+local current, damage = read_document(doc)
+if damage then return damage end
 local version = current and current.version or 0
 if up_to > version then return 'ABOVE ' .. integer(version) end
 
@@ -41,22 +43,23 @@ if ARGV[7] ~= '' then
   local entry = redis.call('XRANGE', pending, integer(up_to) .. '-0', integer(up_to) .. '-0')[1]
   if entry then
     for i = 1, #entry[2], 2 do
-      if entry[2][i] == 'clock' and entry[2][i + 1] ~= ARGV[7] then return 'OTHER' end
+      if entry[2][i] == 'clock' and entry[2][i + 1] ~= ARGV[7] then return 'REUSED' end
     end
   end
 end
 redis.call('XLEN', pending)
+if group ~= '' and not is_version(redis.call('HGET', totals, 'pushed') or '0') then
+  redis.call('HDEL', totals, 'pushed') -- damaged: count anew
+end
 if group ~= '' and ARGV[8] then
   redis.call('XACK', pending, group, unpack(ARGV, 8))
 end
-if group ~= '' then redis.call('HGET', KEYS[6], 'pushed') end
 local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
-if removed > 0 then settle(pending, work, scope, at) end
-if removed > 0 and group ~= '' then redis.call('HINCRBY', KEYS[6], 'pushed', removed) end
-if current and up_to > current.remote then redis.call('HSET', doc, 'remote', integer(up_to)) end
-if removed > 0 or (current and up_to > current.remote) then
-  record(history, tonumber(ARGV[3]), 'push', up_to, '1', '')
-end
+if removed > 0 then update_work_index(pending, work, scope, at) end
+if removed > 0 and group ~= '' then redis.call('HINCRBY', totals, 'pushed', removed) end
+local is_news = current and up_to > current.peer_version
+if is_news then redis.call('HSET', doc, 'peer_version', integer(up_to)) end
+if removed > 0 or is_news then record(history, tonumber(ARGV[3]), 'push', up_to, '1', '') end
 local reply = 'OK ' .. integer(removed)
-if slot ~= '' then remember(repeats, at, slot, ARGV[5], reply) end
+if client_id ~= '' then remember(repeats, at, client_id, ARGV[5], reply) end
 return reply

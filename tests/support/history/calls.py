@@ -18,18 +18,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edge_redis._core import codec
-from edge_redis._sync.change import shown
+from edge_redis.cloudstores import visible_data
 from support.history.log import TOKEN, Call
 from support.history.replay import Doc, Step
 
 
 def data_of(doc: Doc | None) -> dict[str, Any]:
     """Return what users see of a document; nothing of one that is not there or is deleted."""
-    return {} if doc is None else shown(doc.body) or {}
+    return {} if doc is None else visible_data(doc.body) or {}
 
 
 def is_deleted(doc: Doc) -> bool:
-    return shown(doc.body) is None
+    return visible_data(doc.body) is None
 
 
 def expected(call: Call, before: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import redis
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore, SyncState
-from edge_redis._sync.change import shown
-from edge_redis._sync.keys import StateKeys
+from edge_redis._sync.keys import SyncKeys
+from edge_redis.cloudstores import visible_data
 from support.history.actors import KEPT, LOAD, Plan
 from support.history.checker import Checker, Violation
 from support.history.fleet import CLOUD, EDGES, NAMES, Fleet
@@ -25,7 +25,7 @@ def _same(one: list[bytes], other: list[bytes]) -> bool:
     """Whether two documents are equal to a user: fields that may be merged can be written in two ways."""
     if one == other:
         return True
-    return None not in one + other and one[:2] == other[:2] and shown(one[3]) == shown(other[3])
+    return None not in one + other and one[:2] == other[:2] and visible_data(one[3]) == visible_data(other[3])
 
 
 def _user_sees(state: SyncState | None) -> object:
@@ -153,7 +153,7 @@ class Experiment:
     def _read(self, client: redis.Redis, end: int) -> tuple[list[list[bytes]], list[int]]:
         docs, outboxes = client.pipeline(transaction=False), client.pipeline(transaction=False)
         for strategy, scope in self._all_scopes():
-            keys = StateKeys(strategy, "cloud" if end == CLOUD else "state")
+            keys = SyncKeys(strategy, "cloud" if end == CLOUD else "sync")
             docs.hmget(keys.doc(scope), _DOC)
             outboxes.xlen(keys.pending(scope))
         return docs.execute(), outboxes.execute()
@@ -164,7 +164,7 @@ class Experiment:
         with fleet.clients() as clients:
             for edge in EDGES:
                 for strategy in self._plan.strategies:
-                    for _, letter in clients[edge].xrange(StateKeys(strategy.value, "state").dead):
+                    for _, letter in clients[edge].xrange(SyncKeys(strategy.value, "sync").dead):
                         fault = f"a dead letter at {NAMES[edge]}: {letter}"
                         found.append(Violation(strategy.value, letter[b"scope"].decode(), [fault], ""))
         return found

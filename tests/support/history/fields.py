@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge_redis._core import codec
-from edge_redis._sync.change import shown
+from edge_redis.cloudstores import visible_data
 from support.history.fleet import EDGES
 from support.history.replay import Doc, Step
 from support.history.rules import History
@@ -48,7 +48,7 @@ def fields_of(doc: Doc | None) -> tuple[Stamp, Fields]:
         return (at, by), {
             name: ((clock, origin), value[0] if value else GONE) for name, (clock, origin, *value) in fields.items()
         }
-    data = shown(doc.body)
+    data = visible_data(doc.body)
     stamp = (doc.clock, LIFTED + doc.origin)
     return (stamp, {}) if data is None else (NEVER, {name: (stamp, value) for name, value in data.items()})
 

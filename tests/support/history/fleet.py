@@ -16,7 +16,7 @@ from typing import Any, Self
 import redis
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, embedded
-from edge_redis._sync.keys import StateKeys
+from edge_redis._sync.keys import SyncKeys
 from support.history import actors
 from support.history.actors import CLOUD, Plan, Role
 from support.history.proxy import Link, Proxy
@@ -165,7 +165,7 @@ class Fleet:
             if wiped:
                 pipeline.flushall()
             if ConflictStrategy.LOCAL_WINS in self.plan.strategies:
-                pipeline.hset(StateKeys("local_wins", "state").scopes, mapping=self._authority(client, edge))
+                pipeline.hset(SyncKeys("local_wins", "sync").scopes, mapping=self._authority(client, edge))
             pipeline.execute()
 
     def _authority(self, client: redis.Redis, edge: int) -> dict[str, str]:

@@ -80,7 +80,7 @@ def _split(key: bytes) -> tuple[str, str, str] | None:
     tag, _, rest = key.decode().partition("}:")
     what, _, scope = rest.partition(":")
     namespace, _, room = tag.removeprefix("er:{").rpartition(":")
-    if room not in ("state0", "cloud0") or what not in ("doc", "pending", "history", "conflicts"):
+    if room not in ("sync0", "cloud0") or what not in ("doc", "pending", "history", "conflicts"):
         return None
     return namespace, what, scope
 
@@ -153,7 +153,7 @@ class End:
 
     def _written(self, scope: Scope, fields: dict[bytes, bytes], *, is_call: bool, queued: bool) -> Step:
         before = self.docs.get(scope)
-        text = {name: fields[name].decode() for name in (b"clock", b"tick", b"origin", b"checksum", b"base")}
+        text = {name: fields[name].decode() for name in (b"clock", b"latest_clock", b"origin", b"checksum", b"parent")}
         body = fields.get(b"data", before.body if before else b"")
         after = Doc(int(fields[b"version"]), *text.values(), body)
         if is_call:

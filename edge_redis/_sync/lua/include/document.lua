@@ -1,6 +1,6 @@
--- A scope's document: its stamp, its clock, and which of two states comes first.
+-- A scope's document: its fields, its stamp and its clock.
 
--- The last version, with room above it for every further one: past 2^53 a double no longer counts by ones.
+-- MAX_VERSION of limits.py: past 2^53 a double no longer counts by ones.
 local MAX_VERSION = 9007199254740000
 
 local function integer(number)
@@ -21,33 +21,46 @@ local function earlier(a, b)
   return a < b
 end
 
--- The hybrid logical clock: 12 digits of seconds and 6 of microseconds, by the server's time,
--- and one microsecond past the newest seen where that is not behind it.
-local function tick(seen, time)
+-- The next hybrid logical clock: 12 digits of seconds and 6 of microseconds, by the server's time,
+-- and one microsecond past the latest one seen where that is not behind it.
+local function next_clock(latest, time)
   time = time or redis.call('TIME')
   local now = string.format('%012.0f%06.0f', tonumber(time[1]), tonumber(time[2]))
-  if earlier(seen, now) then return now end
-  local seconds, micros = tonumber(string.sub(seen, 1, 12)), tonumber(string.sub(seen, 13))
-  if not seconds or not micros then return now end -- a damaged one
+  if earlier(latest, now) then return now end
+  local seconds, micros = tonumber(string.sub(latest, 1, 12)), tonumber(string.sub(latest, 13))
+  if not seconds or not micros then return now end -- a damaged clock
   micros = micros + 1
   if micros == 1000000 then seconds, micros = seconds + 1, 0 end
   return string.format('%012.0f%06.0f', seconds, micros)
 end
 
--- What tells one state of a scope from every other.
+-- The identity of a state among all states of its scope.
 local function stamp(clock, checksum)
   return clock .. '-' .. string.sub(checksum, 1, 16)
 end
 
--- The document without its data, which may be large and is seldom needed; nil where there is none.
+local function is_clock(text)
+  return text and #text == 18 and not string.find(text, '%D')
+end
+
+local function is_version(text)
+  return text and #text <= 16 and string.find(text, '^%d+$')
+end
+
+-- The document without its data, which may be large and is seldom needed; nil where there is none. Of a damaged document
+-- nil and the reply that says so; the next write repairs a damaged clock or peer version.
 local function read_document(key)
-  local found = redis.call('HMGET', key, 'version', 'remote', 'clock', 'tick', 'origin', 'checksum', 'base', 'merged',
-    'signature')
-  if not found[1] then return nil end
+  local found = redis.call('HMGET', key, 'version', 'peer_version', 'clock', 'latest_clock', 'origin', 'checksum',
+    'parent', 'merged', 'signature')
+  if not found[1] and not found[3] and redis.call('EXISTS', key) == 0 then return nil end
+  if not (is_version(found[1]) and found[3] and found[5] and found[6] and found[7]) then
+    return nil, 'CORRUPT the document is damaged'
+  end
   return {
-    version = tonumber(found[1]), remote = tonumber(found[2]), clock = found[3], tick = found[4],
-    origin = found[5], checksum = found[6], base = found[7], merged = found[8] == '1', stamp = stamp(found[3], found[6]),
-    signature = found[9] or nil, was_signed = found[9] and true,
+    version = tonumber(found[1]), peer_version = is_version(found[2]) and tonumber(found[2]) or 0,
+    clock = found[3], latest_clock = is_clock(found[4]) and found[4] or is_clock(found[3]) and found[3] or '',
+    origin = found[5], checksum = found[6], parent = found[7], merged = found[8] == '1',
+    stamp = stamp(found[3], found[6]), signature = found[9] or nil, was_signed = found[9] and true,
   }
 end
 
@@ -56,23 +69,33 @@ local function seen_text(version, state)
   return integer(version) .. ':' .. string.sub(state.checksum, 1, 16) .. ':' .. state.clock
 end
 
--- Write the document; `seen` says that its origin has come to this very version, `was_signed` of the state that the
--- one before it has a signature.
-local function write_document(key, state, seen)
-  local words = {'HSET', key, 'version', integer(state.version), 'remote', integer(state.remote), 'clock', state.clock,
-    'tick', state.tick, 'origin', state.origin, 'checksum', state.checksum, 'base', state.base}
+-- Write the document. `is_newest_of_origin` says that this version is the newest of its origin, `state.was_signed` that
+-- the document before has a signature.
+local function write_document(key, state, is_newest_of_origin)
+  local words = {'HSET', key, 'version', integer(state.version), 'peer_version', integer(state.peer_version),
+    'clock', state.clock, 'latest_clock', state.latest_clock, 'origin', state.origin, 'checksum', state.checksum,
+    'parent', state.parent}
   if state.data then
     words[#words + 1], words[#words + 2] = 'data', state.data
-    local merged = string.byte(state.data, 1) == 146 -- an array of two, where all other bodies are maps (merge.py)
+    local merged = string.byte(state.data, 1) == 146 -- an array of two, where all other bodies are maps (fields.py)
     if merged ~= (state.merged or false) then words[#words + 1], words[#words + 2] = 'merged', merged and '1' or '0' end
   end
   if state.signature then words[#words + 1], words[#words + 2] = 'signature', state.signature end
-  if seen then words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state) end
+  if is_newest_of_origin then
+    words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state)
+  end
   redis.call(unpack(words))
-  if state.was_signed and not state.signature then redis.call('HDEL', key, 'signature') end -- which was another's
+  if state.was_signed and not state.signature then redis.call('HDEL', key, 'signature') end -- of the state before
 end
 
--- Put a scope at the end of the feed, where it stands once, at its latest change.
-local function announce(changes, sequence, scope)
-  redis.call('ZADD', changes, integer(redis.call('INCR', sequence)), scope)
+local NUMBERS_SKIPPED = 1000000
+
+-- Move a scope to the end of the feed, where it stands once, at its newest change.
+local function publish(feed, feed_number, scope)
+  local last = redis.call('GET', feed_number)
+  if last and not is_version(last) then -- damaged: go on above every number that can have been given out
+    local highest = redis.call('ZREVRANGE', feed, 0, 0, 'WITHSCORES')[2]
+    redis.call('SET', feed_number, integer((tonumber(highest) or 0) + NUMBERS_SKIPPED))
+  end
+  redis.call('ZADD', feed, integer(redis.call('INCR', feed_number)), scope)
 end

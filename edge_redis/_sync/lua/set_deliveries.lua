@@ -1,20 +1,20 @@
--- Set how often entries have been tried, and for how long their worker has been silent about them.
+-- Set how often entries have been tried, and for how long their worker has been idle on them.
 -- KEYS[1] pending        stream  the scope's outbox
 -- ARGV[1] group
 -- ARGV[2] consumer
--- ARGV[3] idle_ms        integer, what their idle time becomes: how soon another worker may claim them
+-- ARGV[3] idle_ms        integer, the new idle time: how soon another worker may claim them
 -- ARGV[4..] entries      two each: id, the count of tries, this one included
--- Reply: integer, entries that are still this worker's
--- Invariant: an entry that another worker has taken over is left to it. Where it is given back (idle_ms), its count
---            begins anew: whoever took over took this worker for dead, and may be waiting for the same outage
+-- Reply: integer: entries that are still this worker's
+-- Invariant: an entry that another worker has claimed stays its own. Where it is given back (idle_ms), its count is reset:
+--            that worker took this one for dead, and may be waiting for the same outage
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, counts are set and not raised
 local pending, group, consumer, idle_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 redis.call('XLEN', pending)
-local given = 0
+local kept = 0
 for i = 4, #ARGV, 2 do
   local held = redis.pcall('XPENDING', pending, group, ARGV[i], ARGV[i], 1)
-  if held.err then return given end -- no such group: nothing is claimed
+  if held.err then return kept end -- no such group: nothing is claimed
   local other = held[1] and held[1][2] ~= consumer and held[1]
   local tries = tonumber(ARGV[i + 1])
   if other and tonumber(idle_ms) > 0 then
@@ -22,7 +22,7 @@ for i = 4, #ARGV, 2 do
   elseif held[1] and not other then
     local found = redis.call('XCLAIM', pending, group, consumer, 0, ARGV[i], 'IDLE', idle_ms,
       'RETRYCOUNT', math.max(0, tries), 'JUSTID')
-    given = given + #found
+    kept = kept + #found
   end
 end
-return given
+return kept

@@ -1,4 +1,4 @@
-"""SqlCloudStore for asyncio: the blocking one, in threads of the loop's own pool.
+"""AsyncSqlCloudStore: the blocking one, in threads of the loop's own pool.
 
 Not on SQLAlchemy's asyncio engine: that needs greenlet and another driver for each database, and a call is
 one transaction of several statements, so one thread serves it no worse. So both are one definition.
@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from edge_redis._io.threads import in_thread
-from edge_redis._sync.change import Change, Feed
+from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
-from edge_redis._sync.tombstones import COLLECTED_AFTER
-from edge_redis.cloudstores import sql
+from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
+from edge_redis.cloudstores._sql_store import SqlCloudStore
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 
-class SqlCloudStore:
+class AsyncSqlCloudStore:
     """The cloud's states in PostgreSQL or SQLite: what a CloudWorker pushes to and pulls from.
 
     Its tables are made at the first use. Safe to use from many tasks, threads and processes. A call that is
@@ -55,7 +56,7 @@ class SqlCloudStore:
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
     ) -> None:
-        self._store = sql.SqlCloudStore(
+        self._store = SqlCloudStore(
             engine_or_url,
             namespace=namespace,
             max_history=max_history,
@@ -75,7 +76,7 @@ class SqlCloudStore:
         """
         return await in_thread(self._store.get, scope)
 
-    async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
+    async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
         """Write a scope's next version in the cloud; every edge will get it. Return it.
 
         Args:
@@ -102,7 +103,7 @@ class SqlCloudStore:
         """
         return await in_thread(self._store.delete, scope)
 
-    async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> str:
+    async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
         """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
 
         See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
@@ -123,13 +124,13 @@ class SqlCloudStore:
         """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
         return await in_thread(self._store.release_authority, scope)
 
-    async def collect(self, deleted_seconds: float = COLLECTED_AFTER) -> int:
+    async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
 
         An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
         anew; what it writes to them brings them back. By default ten days.
         """
-        return await in_thread(self._store.collect, deleted_seconds)
+        return await in_thread(self._store.purge_tombstones, older_than_seconds)
 
     async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
         """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""

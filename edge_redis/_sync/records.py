@@ -1,4 +1,4 @@
-"""Entries of the streams, as what users see. A client gives an entry's fields as a dict."""
+"""Entries of the streams (outbox, history, conflicts) as users see them. A client gives an entry's fields as a dict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, Literal, TypeVar
 
 from edge_redis._sync import clock
-from edge_redis._sync.change import shown, whole
+from edge_redis._sync.change import check_body, visible_data
 from edge_redis._sync.origin import name_of
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
@@ -16,21 +16,21 @@ T = TypeVar("T")
 Fields = dict[bytes, bytes]
 
 
-def _checked(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]:
+def _raises_corrupt(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]:
     @wraps(read)
-    def checked(entry_id: bytes, fields: Fields) -> T:
+    def decode(entry_id: bytes, fields: Fields) -> T:
         try:
             return read(entry_id, fields)
         except (KeyError, ValueError, OverflowError) as error:
             raise CorruptDataError(f"stream entry {entry_id!r} is damaged: {error!r}") from error
 
-    return checked
+    return decode
 
 
-@_checked
+@_raises_corrupt
 def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     """Return a change that waits in an outbox."""
-    data = shown(whole(fields[b"data"], fields[b"checksum"].decode(), f"entry {entry_id!r} of the outbox"))
+    data = visible_data(check_body(fields[b"data"], fields[b"checksum"].decode(), f"entry {entry_id!r} of the outbox"))
     return {
         "type": "delete" if data is None else "update",
         "version": int(entry_id.partition(b"-")[0]),
@@ -40,9 +40,9 @@ def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     }
 
 
-@_checked
+@_raises_corrupt
 def from_event(entry_id: bytes, fields: Fields) -> SyncEvent:
-    """Return an exchange with the other end."""
+    """Return an exchange with the other end, as the history keeps it."""
     direction: Literal["push", "pull"] = "push" if fields[b"direction"] == b"push" else "pull"
     return SyncEvent(
         direction,
@@ -53,14 +53,14 @@ def from_event(entry_id: bytes, fields: Fields) -> SyncEvent:
     )
 
 
-@_checked
+@_raises_corrupt
 def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     """Return the losing side of a conflict, and what won."""
     return {
         "id": entry_id.decode(),
         "lost": fields[b"lost"].decode(),
         "version": int(fields[b"version"]),
-        "data": shown(whole(fields[b"data"], fields[b"checksum"].decode(), f"conflict {entry_id!r}")),
+        "data": visible_data(check_body(fields[b"data"], fields[b"checksum"].decode(), f"conflict {entry_id!r}")),
         "checksum": fields[b"checksum"].decode(),
         "updated_at": clock.to_datetime(fields[b"clock"]),
         "origin": name_of(fields[b"origin"].decode()),

@@ -1,0 +1,111 @@
+"""What a CloudWorker asks of the cloud. RedisCloudStore and SqlCloudStore provide it; so may any other class.
+
+A store keeps one document for each scope: its present state, as a ``Change``. Changes come up from edges by ``apply``
+and go down to them by ``changes_since``. The worker needs nothing else; ``get`` is for people.
+
+A store is right if ``apply`` is a *join*: in whatever order and however often states come, the same states lead to the
+same document. The guide to cloud stores has the rules in words, with an example that runs. A store that can decide
+inside a transaction of its own takes them from ``edge_redis.cloudstores``: ``resolve``, ``write_update`` and
+``write_delete`` state them without I/O, and SqlCloudStore uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from edge_redis._sync.change import Change
+from edge_redis._sync.feed import Feed
+from edge_redis.models import ConflictStrategy, SyncState
+
+
+@runtime_checkable
+class CloudStore(Protocol):
+    """The cloud's side of the exchange, for blocking clients; ``AsyncCloudStore`` is the same with coroutines.
+
+    Many workers, processes and threads may use one store at once. The worker distinguishes three kinds of errors:
+
+    - StoreUnavailableError, StoreRefusedError and OSError are an outage: nothing can be done now. The worker waits
+      and tries again, for as long as it takes, and nothing counts against the changes. The call may have taken effect.
+    - AuthorityConflictError from ``apply``: the changes stay in the edge's outbox, and the edge's history says why.
+    - Any other error from ``apply`` counts against the changes. They are tried one by one, and one that fails
+      ``max_deliveries`` times goes to the dead letters. From ``changes_since`` it is waited out like an outage.
+
+    A store may have an attribute ``scopes_at_once``, an int: so many calls of ``apply``, of different scopes, may be
+    under way at once from one worker, on threads of their own or awaited together. Without it there is one.
+    """
+
+    def get(self, scope: str) -> SyncState | None:
+        """Return the present state of a scope, None where there is none or it was deleted."""
+
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> object:
+        """Make changes of one scope durable, in their order, and return only then.
+
+        A change is a full state of the scope and not a difference: ``body`` is its data, encoded, empty where the
+        scope was deleted. Keep the whole ``Change``, with its signature, without interpreting the body, and return it
+        from ``changes_since`` as it was, but for its version (below).
+
+        Changes are delivered at least once: after a lost reply, or by the successor of a worker that was killed, the
+        same changes come again, also when later ones of the scope have come in between. A change whose version, origin
+        and checksum came before must change nothing. Two workers may call for one scope at the same time: serialize
+        them.
+
+        ``strategy`` says which of two states wins, the present one or that of the edge:
+
+        - LATEST_WINS: the one with the greater (clock, origin, checksum).
+        - MERGE: neither; ``merge_states(present, change)`` makes one of two. Do the same, whatever the strategy,
+          where a body is one of merged fields (``is_merged``).
+        - REMOTE_WINS and LOCAL_WINS: the one with the greater (version, whether the name of the origin is "cloud",
+          origin, checksum). Of equal versions, a state without an origin does not win. Let one edge alone be a scope's
+          LOCAL_WINS, and raise AuthorityConflictError for the changes of another: two would outbid each other without
+          end.
+
+        The version of the document never goes down, whichever state wins: it is the highest that was ever given, so
+        that every edge comes to the same one. Where neither of two states was written in knowledge of the other, keep
+        the loser: nothing else has it (``Decision.conflicts`` lists these).
+
+        Returns:
+            Any value. A list of one outcome for each change ("accepted", "duplicate" or "rejected") is of use:
+            ["duplicate"] spares the edge an entry in its history when it offers everything again.
+
+        Raises:
+            AuthorityConflictError: the scope is LOCAL_WINS at another edge.
+            StoreUnavailableError, StoreRefusedError, OSError: see the class.
+
+        """
+
+    def changes_since(self, cursor: str, limit: int) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` ("" is the beginning), oldest change first.
+
+        Each scope stands in the feed once, at its present state; a change moves it to the end. So a page may leave out
+        states that were replaced since, and an edge that joins late reads as many states as there are scopes. A state
+        that cannot be read any more is named among the feed's ``damaged`` and holds up no other. ``strategies`` gives
+        the strategy by which edges push each scope: an edge that has not written the scope decides by it.
+
+        The cursor is the store's own text, which names the position after the page. It makes two promises:
+
+        - Order: what is committed later has a later position. A cursor must never pass over a change whose transaction
+          has begun and is not committed, or that change reaches no edge that has read on.
+        - Memory: a cursor that the store did not write, or wrote before it lost data, means the beginning, and the
+          feed then says that it has ``restarted``: the edge offers all its states again before it goes on. A random
+          id in the cursor shows that a store came back empty. A store that was restored from a backup is found by the
+          highest position that it remembers to have given out: a cursor past that is from before, and the store takes
+          another id.
+        """
+
+
+@runtime_checkable
+class AsyncCloudStore(Protocol):
+    """The cloud's side of the exchange, for ``edge_redis.aio``: ``CloudStore`` with coroutines."""
+
+    def get(self, scope: str) -> Awaitable[SyncState | None]:
+        """Return the present state of a scope; see ``CloudStore.get``."""
+
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> Awaitable[object]:
+        """Make changes of one scope durable, in their order; see ``CloudStore.apply``."""
+
+    def changes_since(self, cursor: str, limit: int) -> Awaitable[Feed]:
+        """Return scopes changed after ``cursor``; see ``CloudStore.changes_since``."""
+
+
+AnyCloudStore: TypeAlias = CloudStore | AsyncCloudStore

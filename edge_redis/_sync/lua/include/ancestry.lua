@@ -1,0 +1,54 @@
+-- What this end knows of a state's origin: which states it has had, and which were written in knowledge of which.
+-- Needs: earlier, is_clock
+
+-- The newest state of an origin that this end has had, and the clock of its restoration: an origin that was restored from
+-- a backup gives out versions again, and what it writes then does not descend from what it wrote before.
+local NEVER_RESTORED = '000000000000000000'
+local function read_seen(doc, origin)
+  local found = redis.call('HMGET', doc, 'seen:' .. origin, 'restored_at:' .. origin)
+  if not found[1] then return nil end
+  local version, checksum, clock = string.match(found[1], '^(%d+):(%x*):(%d+)$')
+  if not version or not is_clock(clock) then return nil end -- damaged: as if nothing were known
+  local restored_at = is_clock(found[2]) and found[2] or NEVER_RESTORED
+  return {version = tonumber(version), checksum = checksum, clock = clock, restored_at = restored_at}
+end
+
+local function seen_of(state, restored_at)
+  return {
+    version = state.version, checksum = string.sub(state.checksum, 1, 16), clock = state.clock, restored_at = restored_at,
+  }
+end
+
+local function is_the_seen(state, seen)
+  return seen.checksum == string.sub(state.checksum, 1, 16)
+    and (seen.version == state.version or seen.clock == state.clock)
+end
+
+-- Whether this end has had that very state, or a later one that its origin wrote in knowledge of it.
+local function was_seen(state)
+  local seen = state.seen
+  if not seen then return false end
+  if is_the_seen(state, seen) then return true end
+  return state.version < seen.version and earlier(state.clock, seen.clock) and not earlier(state.clock, seen.restored_at)
+end
+
+-- An origin counts its versions and its clock up together: a lower version at a later time was given out again.
+local function is_restored(state, strategy)
+  local seen = state.seen
+  if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then return false end
+  return state.version < seen.version or (state.version == seen.version and strategy ~= 'latest_wins')
+end
+
+local function is_of_one_incarnation(state, current)
+  if state.origin == '' or state.origin ~= current.origin or state.version == current.version then return false end
+  if (state.version < current.version) ~= earlier(state.clock, current.clock) then return false end
+  local restored_at = state.restored_at
+  return restored_at == NEVER_RESTORED or earlier(state.clock, restored_at) == earlier(current.clock, restored_at)
+end
+
+-- Whether one was written in knowledge of the other, or says the same, so that nothing is lost between them.
+local function is_related(state, current)
+  if is_of_one_incarnation(state, current) or state.stamp == current.stamp then return true end
+  if state.parent ~= '' and state.parent == current.stamp then return true end
+  return current.parent ~= '' and current.parent == state.stamp
+end

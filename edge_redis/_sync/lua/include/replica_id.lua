@@ -1,0 +1,23 @@
+-- The id of a store, which names one incarnation of it, and the origins of what is written there (origin.py).
+
+-- The process that writes first, and the time: the same process may write first again after the store was wiped.
+local function new_replica_id(proposed)
+  local time = redis.call('TIME')
+  return proposed .. '-' .. time[1] .. string.format('%06.0f', tonumber(time[2]))
+end
+
+-- The id of the store, and whether it was stored: one that is damaged is replaced.
+local function read_replica_id(key, proposed)
+  local id = redis.call('GET', key)
+  if id and string.find(id, '^[%w-]+$') then return id, true end
+  return new_replica_id(proposed), false
+end
+
+local SEPARATOR = '\1'
+local function qualified_origin(name, replica_id)
+  return name == '' and replica_id or name .. SEPARATOR .. replica_id
+end
+
+local function name_of(origin)
+  return string.match(origin, '^[^' .. SEPARATOR .. ']*')
+end

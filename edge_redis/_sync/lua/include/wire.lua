@@ -1,0 +1,43 @@
+-- What a change looks like on the wire and in the outbox; wire.py says the same in Python.
+--
+--   change   <length of head>:<head><data>
+--   head     version clock checksum parent signature origin, a space between each; parent, signature and origin may be ''
+--   leased   a change whose head begins with: id deliveries is_delta
+--   outbox   a stream entry `<version>-0` of the fields data, checksum, clock, origin, parent, is_delta, and signature
+--            where the change is signed
+-- Needs: stamp
+
+local HEAD = '^(%d+) (%S*) (%S*) (%S*) (%S*) (.*)$'
+
+-- The change of a head and its data.
+local function parse_head(head, data)
+  local version, clock, checksum, parent, signature, origin = string.match(head, HEAD)
+  return {
+    version = tonumber(version), clock = clock, checksum = checksum, parent = parent, origin = origin, data = data,
+    stamp = stamp(clock, checksum), signature = signature ~= '' and signature or nil,
+  }
+end
+
+local function parse_change(text)
+  local length, from = string.match(text, '^(%d+):()')
+  local after = from + length
+  return parse_head(string.sub(text, from, after - 1), string.sub(text, after))
+end
+
+-- A leased entry of the outbox, given its flat stream fields.
+local function format_leased(id, deliveries, fields)
+  local value = {}
+  for i = 1, #fields, 2 do value[fields[i]] = fields[i + 1] end
+  local head = table.concat({id, deliveries, value.is_delta or '', string.match(id, '^%d+'), value.clock or '',
+    value.checksum or '', value.parent or '', value.signature or '', value.origin or ''}, ' ')
+  return #head .. ':' .. head .. (value.data or '')
+end
+
+local UNSIGNED = {}
+
+-- Append a change to the outbox. The oldest past the bound are removed: a successor holds their effect.
+local function append_entry(pending, state, is_delta, max_pending)
+  redis.call('XADD', pending, 'MAXLEN', max_pending, string.format('%.0f', state.version) .. '-0', 'data', state.data,
+    'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'parent', state.parent,
+    'is_delta', is_delta, unpack(state.signature and {'signature', state.signature} or UNSIGNED))
+end

@@ -1,0 +1,81 @@
+-- Lease the oldest entries of a scope's outbox to one worker, unless another worker has the scope.
+-- KEYS[1] pending        stream  the scope's outbox
+-- KEYS[2] work           zset    scopes with changes in their outbox
+-- KEYS[3] scopes         hash    the settings of each scope
+-- ARGV[1] scope
+-- ARGV[2] group
+-- ARGV[3] consumer       the worker's name, `#` and a token of this process
+-- ARGV[4] count          integer, the most entries
+-- ARGV[5] claim_idle_ms  integer, after which a worker that has not confirmed is taken for dead
+-- ARGV[6] max_bytes      integer, of the data of all entries in the reply, but of one entry at least
+-- Reply: [string, string...]: the scope's settings, and entries, oldest first, each as include/wire.lua has leased
+--   entries; no entry where there is none, or another worker has the scope
+-- Invariant: the entries delivered and not confirmed of one scope are one worker's: they are its lease
+-- Layout: not created, since it only changes what is there
+-- Repeat: idempotent: a worker gets its own entries again, and only those of another count as tried once more
+-- include: document
+-- include: wire
+local pending, work, scopes = KEYS[1], KEYS[2], KEYS[3]
+local TOKEN, PAGE = 13, 4 -- `#` and 12 digits; entries read at once, of which the last ones may be over the bytes
+local scope, group, consumer = ARGV[1], ARGV[2], ARGV[3]
+local count, claim_idle_ms, bytes_left = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local reply = {redis.call('HGET', scopes, scope) or ''}
+if redis.call('XLEN', pending) == 0 then
+  redis.call('ZREM', work, scope)
+  return reply
+end
+local held = redis.pcall('XPENDING', pending, group, '-', '+', count)
+if held.err then -- no such group: whatever is in the outbox is unconfirmed, so it begins at 0
+  redis.pcall('XGROUP', 'CREATE', pending, group, '0')
+  held = redis.call('XPENDING', pending, group, '-', '+', count)
+end
+
+-- A worker that was started again under its name need not wait for the entries of its former process.
+local function may_claim(owner, idle_ms)
+  return idle_ms >= claim_idle_ms
+    or (#owner == #consumer and string.sub(owner, 1, -1 - TOKEN) == string.sub(consumer, 1, -1 - TOKEN))
+end
+for _, entry in ipairs(held) do
+  if entry[2] ~= consumer and not may_claim(entry[2], entry[3]) then return reply end
+end
+local tries = {}
+for _, entry in ipairs(held) do
+  tries[entry[1]] = entry[2] == consumer and math.max(1, entry[4]) or entry[4] + 1
+  redis.call('XCLAIM', pending, group, consumer, 0, entry[1], 'RETRYCOUNT', tries[entry[1]], 'JUSTID')
+end
+
+local function size_of(entry)
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == 'data' then return #entry[2][i + 1] end
+  end
+  return 0
+end
+-- Add an entry to the reply; false where there is no room for it.
+local function add(entry)
+  local size = size_of(entry)
+  if #reply > 1 and size > bytes_left then return false end
+  bytes_left = bytes_left - size
+  reply[#reply + 1] = format_leased(entry[1], tries[entry[1]] or 1, entry[2])
+  return true
+end
+for _, entry in ipairs(held) do
+  local found = redis.call('XRANGE', pending, entry[1], entry[1])[1]
+  if not found then
+    redis.call('XACK', pending, group, entry[1]) -- coalesced since
+  elseif not add(found) then
+    return reply
+  end
+end
+local left = count - #held
+while left > 0 do
+  local page = math.min(left, PAGE)
+  local new = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', page, 'STREAMS', pending, '>')
+  local entries = new and new[1] and (type(new[1]) == 'string' and new[2] or new[1][2]) or {} -- fakeredis: flat
+  for _, entry in ipairs(entries) do -- what has no room now is this worker's, and comes with its next lease
+    if not add(entry) then return reply end
+  end
+  if #entries < page then return reply end
+  left = left - page
+end
+return reply

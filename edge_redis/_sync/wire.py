@@ -1,0 +1,111 @@
+"""What a change looks like on the wire, in an outbox and in a document; ``lua/include/wire.lua`` says the same in Lua.
+
+change    <length of head>:<head><data>
+head      version clock checksum parent signature origin, a space between each
+leased    a change whose head begins with: id deliveries is_delta
+outbox    a stream entry ``<version>-0`` of OUTBOX_FIELDS; signature only where the change is signed
+document  a hash with DOCUMENT_FIELDS, see ``keys.py`` for its other fields
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge_redis._sync.change import Change
+from edge_redis.errors import CorruptDataError
+
+OUTBOX_FIELDS: Final = ("data", "checksum", "clock", "origin", "parent", "is_delta", "signature")
+DOCUMENT_FIELDS: Final = ("version", "clock", "origin", "checksum", "parent", "data", "signature")
+
+NONE: Final = "-"
+"""In the arguments of scripts: no state, no clock, no signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedEntry:
+    """An entry of an outbox that was leased to a worker, not decoded yet."""
+
+    id: bytes
+    deliveries: int
+    """The number of the try that comes next."""
+    head: bytes
+    body: bytes
+
+    @property
+    def version(self) -> int:
+        """The version of the change."""
+        return int(self.id.partition(b"-")[0])
+
+    @property
+    def clock(self) -> bytes:
+        """The clock of the change."""
+        return self.head.split(b" ", 3)[2]
+
+    def change(self) -> Change:
+        """Decode the change.
+
+        Raises:
+            CorruptDataError: the entry is damaged.
+
+        """
+        try:
+            is_delta, version, clock, checksum, parent, signature, origin = self.head.decode().split(" ", 6)
+            return Change(int(version), clock, origin, checksum, parent, self.body, is_delta == "1", signature)
+        except ValueError as error:
+            raise CorruptDataError(f"entry {self.id!r} of an outbox is damaged: {error!r}") from error
+
+
+def format_head(change: Change) -> str:
+    """Return all of a change but its data."""
+    return f"{change.version} {change.clock} {change.checksum} {change.parent} {change.signature} {change.origin}"
+
+
+def format_change(change: Change) -> bytes:
+    """Return a change as one argument of a script: few arguments cost few microseconds at both ends."""
+    head = format_head(change).encode()
+    return b"%d:%b%b" % (len(head), head, change.body)
+
+
+def parse_leased(text: bytes) -> LeasedEntry:
+    """Return a leased entry; its change is decoded where it is needed."""
+    begin = text.index(b":") + 1
+    end = begin + int(text[: begin - 1])
+    entry_id, deliveries, head = text[begin:end].split(b" ", 2)
+    return LeasedEntry(entry_id, int(deliveries), head, text[end:])
+
+
+def from_outbox(version: bytes, fields: Mapping[bytes, bytes]) -> Change:
+    """Return the change in the stream fields of an outbox, as a dead letter keeps them; a missing one is empty."""
+    try:
+        found = [fields.get(name.encode(), b"") for name in OUTBOX_FIELDS]
+        body, (checksum, clock, origin, parent, is_delta, signature) = found[0], [each.decode() for each in found[1:]]
+        return Change(_version(version), clock, origin, checksum, parent, body, is_delta == "1", signature)
+    except ValueError as error:
+        raise CorruptDataError(f"version {version!r} in an outbox is damaged: {error!r}") from error
+
+
+def from_document(values: Sequence[bytes | None]) -> Change:
+    """Return the present state of a document, given the values of DOCUMENT_FIELDS.
+
+    Raises:
+        CorruptDataError: a field is missing or damaged.
+
+    """
+    version, clock, origin, checksum, parent, body, signature = values
+    if version is None or clock is None or origin is None or checksum is None or parent is None or body is None:
+        raise CorruptDataError("a document is damaged: a field is missing")
+    try:
+        return Change(
+            _version(version), clock.decode(), origin.decode(), checksum.decode(), parent.decode(), body,
+            signature=(signature or b"").decode(),
+        )  # fmt: skip
+    except ValueError as error:
+        raise CorruptDataError(f"a document is damaged: {error!r}") from error
+
+
+def _version(text: bytes) -> int:
+    if not text.isdigit():
+        raise ValueError(f"{text!r} is no version")
+    return int(text)

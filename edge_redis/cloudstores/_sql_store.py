@@ -1,0 +1,264 @@
+"""SqlCloudStore: the rules of ``_sync.resolution`` and ``_sync.write_context``, over tables of an SQL database.
+
+To its callers it is what RedisCloudStore is: the same rules, replies and errors. Each call is one transaction, and
+those of one scope follow each other: the scope's row is locked in PostgreSQL, the database in SQLite. The feed's number
+is taken last, from a locked row too, so that numbers become visible in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import sqlalchemy as sa
+
+from edge_redis._core import validation
+from edge_redis._core.keys import namespace_name
+from edge_redis._sync.change import Change, Outcome, check_body, encode_data, visible_data
+from edge_redis._sync.cloud import MAX_PAGE
+from edge_redis._sync.config import MAX_KEPT
+from edge_redis._sync.feed import Feed
+from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
+from edge_redis._sync.origin import MAX_ORIGIN_BYTES
+from edge_redis._sync.resolution import Decision, Document, resolve
+from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
+from edge_redis._sync.write_context import WriteContext, write_delete, write_update
+from edge_redis._sync.writer import check_field_names
+from edge_redis.cloudstores._database import Database
+from edge_redis.cloudstores._feed import read_feed
+from edge_redis.cloudstores._rows import Scope, conflict_of, event_of, from_head
+from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, readable
+from edge_redis.cloudstores._tombstones import purge
+from edge_redis.errors import ServiceClosedError
+from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+SCOPES_AT_ONCE: Final = 4
+_Decide = Callable[[Scope, Document | None, int], Decision | None]
+
+
+class SqlCloudStore:
+    """The cloud's states in PostgreSQL or SQLite: what a CloudWorker pushes to and pulls from.
+
+    Its tables are made at the first use. Safe to use from many threads and processes.
+
+    Args:
+        engine_or_url: a ``sqlalchemy.Engine``, which stays open, or a URL of one, for which an engine
+            is made and closed here.
+        namespace: that of the edges it serves.
+        max_history: pushed changes kept a scope, up to 100,000.
+        max_conflicts: losing sides kept a scope, up to 100,000.
+        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
+        max_fields: of such a state, at the top level, up to 1,000,000.
+
+    Raises:
+        InvalidArgumentError, InvalidTypeError: no such database can be used.
+
+    """
+
+    scopes_at_once: int
+    """How many scopes a CloudWorker pushes at once: SQLite has one writer at a time."""
+
+    def __init__(
+        self,
+        engine_or_url: sa.Engine | URL | str,
+        *,
+        namespace: str = "default",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
+        max_bytes: int = MAX_BYTES,
+        max_fields: int = MAX_FIELDS,
+    ) -> None:
+        self._namespace = _name("namespace", namespace_name(namespace))
+        self._max_history = validation.integer("max_history", max_history, least=1, most=MAX_KEPT)
+        self._max_conflicts = validation.integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
+        self._limits = WriteLimits(max_bytes, max_fields)
+        self._open_database = Database(engine_or_url)
+        self.scopes_at_once = 1 if self._open_database.is_sqlite else SCOPES_AT_ONCE
+        self._closed = False
+
+    @property
+    def _database(self) -> Database:
+        if self._closed:
+            raise ServiceClosedError(f"this {type(self).__name__} is closed")
+        return self._open_database
+
+    def get(self, scope: str) -> SyncState | None:
+        """Return the present state of a scope, None where there is none.
+
+        Raises:
+            CorruptDataError: what is in the database does not decode.
+            ChecksumMismatchError: what is in the database is not what its checksum was made of.
+
+        """
+        columns = DOCUMENTS.c
+        query = sa.select(readable(columns.head), readable(columns.body))
+        query = query.where(self._of(DOCUMENTS, scope), columns.head.is_not(None))
+        row = self._database.read("get", lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            return None
+        present = from_head(row.head, row.body)
+        return None if visible_data(check_body(present.body, present.checksum, "the state")) is None else present.state
+
+    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+        """Write a scope's next version in the cloud; every edge will get it. Return it.
+
+        Args:
+            scope: the scope's name.
+            data: a dict with str keys and values that the codec carries.
+            is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+
+        Raises:
+            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+                ``max_fields``; nothing was written.
+            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
+
+        """
+        validation.instance("is_delta", is_delta, bool)
+        encode_data(data, self._limits)
+        return self._update(scope, data, is_delta=is_delta)
+
+    def delete_fields(self, scope: str, *names: str) -> SyncState:
+        """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
+        return self._update(scope, {}, is_delta=True, without=check_field_names(names))
+
+    def delete(self, scope: str) -> bool:
+        """Delete a scope, here and at every edge; return whether there was anything.
+
+        A delete is a version like any other: a scope that is created again afterwards stays.
+        """
+        return self._edit("delete", scope, write_delete, create=False) is not None
+
+    def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
+        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
+        bind them: they did where the changes were written.
+
+        Raises:
+            ChecksumMismatchError: a change is damaged; none of the batch was applied.
+            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
+
+        """
+        _scope(scope)
+        for each in changes:
+            each.verify()
+            _origin(each.origin)
+        if not changes:
+            return []
+        origins = [each.origin for each in changes]
+        decision = self._change(
+            "apply", scope, lambda rows, document, _: resolve(document, rows.seen(origins), changes, strategy)
+        )
+        assert decision is not None
+        return [*decision.outcomes]
+
+    def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
+        validation.integer("limit", limit, least=1, most=MAX_PAGE)
+        return read_feed(self._database, self._namespace, validation.text("cursor", cursor), limit)
+
+    def release_authority(self, scope: str) -> bool:
+        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        held = self._of(DOCUMENTS, scope) & DOCUMENTS.c.authority.is_not(None)
+        release = sa.update(DOCUMENTS).where(held).values(authority=None)
+        return self._database.write("release_authority", lambda connection: connection.execute(release).rowcount > 0)
+
+    def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
+        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+
+        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
+        anew; what it writes to them brings them back. By default ten days.
+        """
+        seconds = validation.non_negative("older_than_seconds", older_than_seconds)
+        return purge(self._database, self._namespace, seconds)
+
+    def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
+        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+        return [event_of(row) for row in self._newest("sync_history", HISTORY, scope, limit)]
+
+    def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
+        return [conflict_of(row) for row in self._newest("conflicts", CONFLICTS, scope, limit)]
+
+    def close(self) -> None:
+        """Close the engine, where it was made here. Closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._open_database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _of(self, table: Any, scope: str) -> Any:
+        return (table.c.namespace == self._namespace) & (table.c.scope == _scope(scope))
+
+    def _newest(self, action: str, table: sa.Table, scope: str, limit: int) -> list[Any]:
+        validation.integer("limit", limit, least=1, most=MAX_KEPT)
+        query = (
+            sa.select(*map(readable, table.c))
+            .where(self._of(table, scope))
+            .order_by(table.c.number.desc())
+            .limit(limit)
+        )
+        rows = self._database.read(action, lambda connection: connection.execute(query).all())
+        return list(reversed(rows))
+
+    def _update(self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()) -> SyncState:
+        decision = self._edit(
+            "update",
+            scope,
+            lambda context: write_update(context, data, is_delta=is_delta, without=without, limits=self._limits),
+        )
+        assert decision is not None
+        return decision.document.state.state
+
+    def _edit(
+        self, action: str, scope: str, edit: Callable[[WriteContext], Decision | None], *, create: bool = True
+    ) -> Decision | None:
+        """Write as the cloud itself."""
+        return self._change(
+            action, scope, lambda rows, document, now: edit(rows.write_context(document, now)), create=create
+        )
+
+    def _change(self, action: str, scope: str, decide_on: _Decide, *, create: bool = True) -> Decision | None:
+        """Decide and write in one transaction that has the scope locked."""
+        _scope(scope)
+        database = self._database
+
+        def work(connection: sa.Connection) -> Decision | None:
+            rows = Scope(database, connection, self._namespace, scope)
+            locked = rows.lock(create=create)
+            if locked is None:
+                return None
+            at = database.now(connection)
+            decision = decide_on(rows, locked.document, at)
+            if decision is not None:
+                rows.write(locked, decision, at, max_history=self._max_history, max_conflicts=self._max_conflicts)
+            return decision
+
+        return database.write(action, work)
+
+
+def _name(name: str, value: str) -> str:
+    """Return a text that both databases can keep."""
+    if "\0" in value:
+        raise validation.key_error(name, value, "must not contain the character NUL in an SQL store")
+    return value
+
+
+def _scope(scope: object) -> str:
+    return _name("scope", validation.identifier("scope", scope))
+
+
+def _origin(origin: str) -> None:
+    if origin:
+        _name("origin", validation.identifier("origin", origin, limit=MAX_ORIGIN_BYTES))
