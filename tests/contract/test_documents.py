@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PAGES_WITH_EXAMPLES = [path for path in PAGES if "```python\n" in path.read_text()]
 
-REPOSITORY = re.compile(r"https://github\.com/edge-redis/edge-redis/(?:blob|tree)/main/")
+REPOSITORY = re.compile(
+    r"https://(?:github\.com|raw\.githubusercontent\.com)/edge-redis/edge-redis/(?:(?:blob|tree)/)?main/"
+)
 """What begins the links that PyPI needs to be absolute; they lead to files of this project."""
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
