@@ -24,6 +24,10 @@ class Series:
     ms: int = 0
     ns: int = 0
     buckets: Mapping[int, int] = field(default_factory=dict)
+    started_ms: int | None = None
+    """When the counts of a pair began at zero, by the server's clock; None for other series."""
+    max_ms: float | None = None
+    """The longest duration of a pair; None for other series."""
 
     @property
     def success_rate(self) -> float:
