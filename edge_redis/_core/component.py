@@ -23,5 +23,9 @@ class Component:
         """Do what is due before the service closes: a last flush."""
         return await self.tick()
 
+    def describe_unflushed(self) -> str:
+        """Return what is buffered and not in Redis, for the log; the empty string where nothing is."""
+        return ""
+
     def after_fork(self) -> None:
         """Drop, in a forked child, whatever the parent will send itself."""

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, TypeVar
 
-import redis.asyncio
 from redis import exceptions as redis_errors
 
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
@@ -160,19 +159,3 @@ class AsyncRunner:
 async def yield_to_loop() -> None:
     """Let the other tasks of the event loop run."""
     await asyncio.sleep(0)
-
-
-def run_once_in_a_new_loop(client: AsyncClient, awaitable: Awaitable[T]) -> T:
-    """Run ``awaitable`` on new connections in a new event loop, after the client's own loop has ended."""
-
-    async def perform() -> T:
-        pool: Any = getattr(client, "connection_pool", None)
-        if pool is None:
-            raise RuntimeError("a cluster client must be closed before its loop ends")
-        fresh = type(pool)(connection_class=pool.connection_class, **pool.connection_kwargs)
-        async with redis.asyncio.Redis(connection_pool=fresh) as substitute:
-            result = await AsyncRunner(substitute).run(awaitable)
-        await fresh.disconnect()
-        return result
-
-    return asyncio.run(perform())

@@ -59,6 +59,11 @@ class Metrics(Component):
         """Deliver what is buffered."""
         return await self.flush()
 
+    def describe_unflushed(self) -> str:
+        """Return how many records are not known to be in Redis."""
+        pending = self.writer.buffer.pending
+        return f"{pending} records of the metrics of namespace {self.config.namespace!r}" if pending else ""
+
     def after_fork(self) -> None:
         """Drop the parent's records: the parent delivers them."""
         self.writer.buffer.reset()
