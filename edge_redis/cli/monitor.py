@@ -121,7 +121,7 @@ def _watch(client: Any, arguments: argparse.Namespace) -> HealthWatch:
 
 
 def _relays(client: Any, arguments: argparse.Namespace) -> Iterator[TransitionRelay]:
-    states = None if arguments.states is None else arguments.states.split(",")
+    states = None if arguments.states is None else [state.strip() for state in arguments.states.split(",")]
     sinks: list[tuple[str, Callable[[Transition], object]]] = [
         *((url, WebhookSink(url)) for url in arguments.webhook),
         *((line, ExecSink(_words("--command", line))) for line in arguments.command),
