@@ -60,6 +60,7 @@ class Cache(Component):
         state = ProcessState() if state is None else state
         self.namespace = namespace
         self.config = config
+        self.namespace = namespace
         self.near = near
         self.shards = Shards(namespace, config, state, near, clock)
         self._announcements: Announcements | None = None

@@ -13,6 +13,7 @@ class Component:
     code between two operations never awaits.
     """
 
+    namespace: str = ""
     tick_seconds: float | None = None
     mutex: AbstractContextManager[object] = nullcontext()
 

@@ -79,6 +79,7 @@ class Leader(Component):
     def __init__(
         self, config: HealthConfig, watch: WatchConfig, *, namespace: str = "default", probe: Probe | None = None
     ) -> None:
+        self.namespace = namespace
         keys = HealthKeys(namespace)
         self._config = config
         self._watch = watch

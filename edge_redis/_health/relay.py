@@ -53,6 +53,7 @@ class Relay(Component):
     ) -> None:
         self._sink = validation.function("sink", sink)
         self._config = config
+        self.namespace = namespace
         self._keys = HealthKeys(namespace)
         self._relay = self._keys.relay(config.position_name)
         self._states = None if config.states is None else frozenset(config.states)

@@ -97,6 +97,11 @@ class BlockingService(Generic[C]):
         self._background = tuple(self._engine.background)
         shutdown.watch(self, self._engine)
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of this service."""
+        return self._component.namespace
+
     def _run(self, awaitable: Awaitable[T]) -> T:
         """Check that the service is open, start its background work, and perform ``awaitable``."""
         if not self._engine.is_running:
@@ -195,6 +200,11 @@ class AsyncService(Generic[C]):
         self._engine = _AsyncEngine(self._runner, component, listener)
         self._background = tuple(self._engine.background)
         shutdown.watch(self, self._engine)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of this service."""
+        return self._component.namespace
 
     async def _run(self, awaitable: Awaitable[T]) -> T:
         """Check that the service is open, start its background work, and perform ``awaitable``."""

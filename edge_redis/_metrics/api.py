@@ -39,6 +39,7 @@ class Metrics(Component):
         blocks_thread: bool = False,
     ) -> None:
         self.config = config
+        self.namespace = config.namespace
         self.tick_seconds = config.flush_interval
         self.scripts = MetricsScripts(MetricsKeys(config.namespace), config)
         self.writer = Writer(
