@@ -94,10 +94,10 @@ class AsyncRunner:
         return decode(operation, reply)
 
     async def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:
-        """Check the layout version of every shard that ``operations`` are about to write to for the first time."""
-        for tag, check in self._layouts.find_due(operations):
+        """Check, before the first of its writes, the layout of each shard and the rights of this user."""
+        for operation, check in self._layouts.find_due(operations):
             if await self._operation(check):
-                self._layouts.add(tag)
+                self._layouts.add(operation)
 
     async def _send(self, operation: Operation[Any]) -> Any:
         try:

@@ -25,6 +25,7 @@ import redis.sentinel
 from edge_redis._io import connect_retry
 from edge_redis._io.clients import AsyncClient, BlockingClient
 from edge_redis._io.connect_clients import AsyncMasterClient, AsyncRedisClient, MasterClient, RedisClient
+from edge_redis._io.connect_name import introduce, introduce_async
 from edge_redis._io.connect_url import Target, decoding_refused, parse
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError
@@ -60,6 +61,7 @@ class _Library:
     master_client: Any
     retry: Callable[[], Any]
     retry_of_sentinels: Callable[[], Any]
+    introduce: Callable[..., Any]
 
 
 _BLOCKING: Final = _Library(
@@ -76,6 +78,7 @@ _BLOCKING: Final = _Library(
     master_client=MasterClient,
     retry=connect_retry.blocking,
     retry_of_sentinels=connect_retry.blocking_once,
+    introduce=introduce,
 )
 _ASYNC: Final = _Library(
     client=AsyncRedisClient,
@@ -91,6 +94,7 @@ _ASYNC: Final = _Library(
     master_client=AsyncMasterClient,
     retry=connect_retry.awaited,
     retry_of_sentinels=connect_retry.awaited_once,
+    introduce=introduce_async,
 )
 
 
@@ -144,6 +148,10 @@ def _options(library: _Library, target: Target, overrides: dict[str, Any]) -> di
     options = {**DEFAULTS, "retry": library.retry(), **target.options, **overrides}
     if options.pop("decode_responses", False):
         raise decoding_refused()
+    if target.kind == "cluster":
+        options.pop("client_name", None)  # a user that may not run CLIENT could not connect
+    elif options["client_name"]:
+        options.setdefault("redis_connect_func", library.introduce)
     if target.kind == "unix" and "socket_keepalive" not in overrides:
         del options["socket_keepalive"]  # of TCP alone
     return options

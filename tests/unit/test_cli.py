@@ -144,7 +144,7 @@ def test_status_and_doctor_of_a_server(capsys: pytest.CaptureFixture[str], valke
         assert "size 1" in out
         code, out, err = run(capsys, "doctor", "--url", valkey.url)
         assert (code, err) == (0, "")
-        topics = ["ping", "version", "persistence", "eviction", "scripts", "clock"]
+        topics = ["ping", "version", "persistence", "eviction", "replication", "scripts", "permissions", "clock"]
         assert [line.split()[1].rstrip(":") for line in out.splitlines()] == topics
         assert sorted(client.keys()) == before
 
