@@ -15,7 +15,6 @@ EdgeRedisError
 ├── StrategyMismatchError           the scope has another conflict strategy at this edge
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              a value could not be computed; remembered from another's try
-├── DeliveryError                   also OSError: a sink did not deliver a transition
 ├── MissingExtraError               also ImportError: an optional dependency is not installed
 ├── ServiceClosedError              the service was used after ``close()``
 └── StoreError                      Redis, Valkey or a cloud store's database could not do it
@@ -98,22 +97,6 @@ class ComputeFailedError(EdgeRedisError):
 
 class MissingExtraError(EdgeRedisError, ImportError):
     """An optional dependency is not installed; the message says how to install it."""
-
-
-class DeliveryError(EdgeRedisError, OSError):
-    """A sink did not deliver a transition. A sink of your own may raise it, too.
-
-    Args:
-        message: what went wrong.
-        retry_after_seconds: the receiver asked for a pause before the next attempt; None: it did not.
-        refused: the receiver refuses this very transition, so that only a few more attempts are made.
-
-    """
-
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None, refused: bool = False) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
-        self.refused = refused
 
 
 class ServiceClosedError(EdgeRedisError):

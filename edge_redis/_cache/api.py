@@ -58,9 +58,7 @@ class Cache(Component):
         state: ProcessState | None = None,
     ) -> None:
         state = ProcessState() if state is None else state
-        self.namespace = namespace
         self.config = config
-        self.namespace = namespace
         self.near = near
         self.shards = Shards(namespace, config, state, near, clock)
         self._announcements: Announcements | None = None
@@ -239,11 +237,6 @@ class Cache(Component):
     async def closing(self) -> None:
         """Deliver the last accesses."""
         await self.flush()
-
-    def describe_unflushed(self) -> str:
-        """Return how many accesses are not known to be counted in Redis."""
-        pending = sum(shard.accesses.buffer.pending for shard in self.shards.all)
-        return f"{pending} accesses of the cache of namespace {self.namespace!r}" if pending else ""
 
     def after_fork(self) -> None:
         """Drop the accesses, which the parent delivers, and the near cache."""

@@ -153,11 +153,6 @@ class FailOpenCache(Cache):
             "circuit": "open" if self.circuit.is_open else "closed",
         }
 
-    def describe_unflushed(self) -> str:
-        """Return how many accesses are not known to be counted, and how many invalidations are pending."""
-        pending = f"{len(self.pending)} pending invalidations of namespace {self.namespace!r}" if self.pending else ""
-        return " and ".join(text for text in (super().describe_unflushed(), pending) if text)
-
     async def tick(self) -> None:
         """Deliver accesses and remove pending keys, where the server is available."""
         if self._announcements is not None:

@@ -90,10 +90,10 @@ class BlockingRunner:
         return decode(operation, reply)
 
     def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:
-        """Check, before the first of its writes, the layout of each shard and the rights of this user."""
-        for operation, check in self._layouts.find_due(operations):
+        """Check the layout version of every shard that ``operations`` are about to write to for the first time."""
+        for tag, check in self._layouts.find_due(operations):
             if self._operation(check):
-                self._layouts.add(operation)
+                self._layouts.add(tag)
 
     def _send(self, operation: Operation[Any]) -> Any:
         send = self._calls.send

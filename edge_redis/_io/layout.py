@@ -1,4 +1,4 @@
-"""Which scripts a runner has found fit to run on which shards: by the layout version, and by the user's rights."""
+"""Which shards a runner has found to have the layout version of this release."""
 
 from __future__ import annotations
 
@@ -10,33 +10,30 @@ from edge_redis._core.operation import Operation
 
 
 class LayoutChecks:
-    """Remembers which writing scripts were checked on which shards."""
+    """Remembers the shards whose layout version was checked, by their hash tag."""
 
     __slots__ = ("_checked",)
 
     def __init__(self) -> None:
-        self._checked: dict[str, set[str]] = {}
+        self._checked: set[str] = set()
 
     def is_due(self, operation: Operation[Any]) -> bool:
-        """Return whether ``operation`` is a script that writes to a shard for the first time."""
+        """Return whether ``operation`` writes to a shard that was not checked yet."""
         script = operation.script
-        if script is None or not script.layout_version:
-            return False
-        checked = self._checked.get(script.sha)
-        return checked is None or find_tag(operation) not in checked
+        return script is not None and script.layout_version != 0 and find_tag(operation) not in self._checked
 
-    def find_due(self, operations: Sequence[Operation[Any]]) -> Iterator[tuple[Operation[Any], Operation[bool]]]:
-        """Yield each of ``operations`` that is to be checked before it is sent, and the check."""
+    def find_due(self, operations: Sequence[Operation[Any]]) -> Iterator[tuple[str, Operation[bool]]]:
+        """Yield the tag of each shard that is to be checked before ``operations``, and the check."""
         for operation in operations:
             script = operation.script
             if script is not None and self.is_due(operation):
-                yield operation, check_layout(find_tag(operation), script)
+                tag = find_tag(operation)
+                yield tag, check_layout(tag, script)
 
-    def add(self, operation: Operation[Any]) -> None:
-        """Remember that the script of ``operation`` was checked on its shard."""
-        assert operation.script is not None
-        self._checked.setdefault(operation.script.sha, set()).add(find_tag(operation))
+    def add(self, tag: str) -> None:
+        """Remember that a shard has the layout version of this release."""
+        self._checked.add(tag)
 
     def clear(self) -> None:
-        """Check again: the server may have lost its data."""
+        """Check every shard again: the server may have lost its data."""
         self._checked.clear()

@@ -41,7 +41,6 @@ class Worker(Component):
         max_deliveries: int,
         keys: Keys | None = None,
     ) -> None:
-        self.namespace = namespace
         config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
         keyring = None if keys is None else Keyring(namespace, keys)
         self._edge = Replica(SyncKeys(namespace, "sync"), EndConfig("edge"))
@@ -67,8 +66,8 @@ class Worker(Component):
         keys = self._edge.keys
         waiting: int = await command(int, "ZCARD", keys.work)
         now: float = await command(lambda reply: reply[0] + reply[1] / 1e6, "TIME")
-        since = await command(lambda found: [score for _, score in found], "ZRANGE", keys.work, 0, 0, "WITHSCORES")
-        age = max(0.0, now - float(since[0]) / 1000) if since else 0.0
+        since = await command(_first_score, "ZRANGE", keys.work, 0, 0, "WITHSCORES")
+        age = 0.0 if since is None else max(0.0, now - since / 1000)
         return {"scopes_waiting": waiting, "oldest_seconds": age}
 
     async def status(self) -> dict[str, Any]:
@@ -100,3 +99,11 @@ class Worker(Component):
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes of this edge that were deleted longer ago than this; return how many."""
         return await purge(self._edge, validation.non_negative("older_than_seconds", older_than_seconds))
+
+
+def _first_score(reply: Any) -> float | None:
+    """Return the score of the first member: RESP3 replies nest member and score, RESP2 replies do not."""
+    if not reply:
+        return None
+    pair = reply[0] if isinstance(reply[0], (list, tuple)) else reply
+    return float(pair[1])

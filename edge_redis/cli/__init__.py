@@ -1,1 +1,1 @@
-"""The command edge-redis: reads its arguments, calls one thing, prints what it returns."""
+"""The command `edge-redis`: one module a command group. Modules import what is slow to load inside the commands."""

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+import typer
 
-from edge_redis._io.doctor import examine
-from edge_redis.cli import options
+from edge_redis.cli import exit_codes, options, output
+from edge_redis.cli.connection import Server, open_client
 
 
-def add_to(commands: Any) -> None:
+def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    parser: argparse.ArgumentParser = commands.add_parser("doctor", help="check whether a server is fit for use")
-    options.add_server(parser)
-    parser.set_defaults(run=run)
+    app.command("doctor")(doctor)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; return 0, or 1 where something must be changed."""
-    findings = examine(arguments.url)
-    for finding in findings:
-        print(f"{finding.level:<5} {finding.topic}: {finding.text}")
-    return 1 if any(finding.level == "fail" for finding in findings) else 0
+def doctor(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    as_json: options.Json = False,
+) -> int:
+    """Check whether a server is fit for use; nothing is left on it.
+
+    Exit code 1: something must be changed.
+    """
+    from edge_redis._io.doctor import examine_client
+
+    with open_client(Server(url, password_file)) as client:
+        findings = examine_client(client)
+    if as_json:
+        output.print_json([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{output.styled(finding.level, f'{finding.level:<5}')} {finding.topic}: {finding.text}")
+    return exit_codes.FINDING if any(finding.level == "fail" for finding in findings) else exit_codes.OK

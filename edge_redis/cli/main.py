@@ -1,54 +1,124 @@
-"""The entry: finds the command, and turns every error into one line and an exit code.
-
-0: done. 1: it could not be done. 2: the command line is wrong. 130: ended by Ctrl-C.
-"""
+"""The entry of the command `edge-redis`: runs one command; every error becomes one sentence and an exit code."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final
 
-import edge_redis
-from edge_redis.cli import doctor, metrics, monitor, status, sync, up
-from edge_redis.errors import EdgeRedisError, InvalidArgumentError
+import typer
 
-EXIT_TROUBLE: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_INTERRUPTED: Final = 130
+from edge_redis.cli import (
+    agent,
+    cache,
+    completion,
+    doctor,
+    events,
+    exit_codes,
+    groups,
+    maintenance,
+    metrics,
+    monitor,
+    namespace,
+    nodes,
+    status,
+    sync,
+    up,
+    worker,
+)
 
-_COMMANDS: Final = (up, monitor, status, metrics, sync, doctor)
+# typer brings its own copy of click in some releases: the classes of errors come from typer itself.
+_USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
+_COMPLETION_VARIABLE: Final = "_EDGE_REDIS_COMPLETE"
+_HELP: Final = "Operate edge sites on Redis: a cache, node health, function metrics and state sync."
+
+app = typer.Typer(
+    name="edge-redis",
+    help=_HELP,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-redis", description=edge_redis.__doc__)
-    parser.add_argument("--version", action="version", version=f"edge-redis {edge_redis.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add_to(commands)
-    return parser
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(envvar="EDGE_REDIS_CONFIG", metavar="FILE", help="Settings file (TOML).")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        import edge_redis
+
+        print(f"edge-redis {edge_redis.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        groups.print_help(context)
+        raise typer.Exit
+    from edge_redis.cli import settings
+
+    path = settings.find_file(config)
+    if path is not None:
+        context.default_map = settings.read_defaults(path, context.command)
+
+
+for _module in (
+    up,
+    worker,
+    agent,
+    monitor,
+    status,
+    nodes,
+    maintenance,
+    events,
+    cache,
+    metrics,
+    sync,
+    namespace,
+    doctor,
+    completion,
+):
+    _module.add_to(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    arguments = _parser().parse_args(argv)
+    if _COMPLETION_VARIABLE in os.environ:
+        import_module("typer.completion").completion_init()
     try:
-        code: int = arguments.run(arguments)
+        code = app(args=None if argv is None else list(argv), prog_name="edge-redis", standalone_mode=False)
         sys.stdout.flush()
-    except InvalidArgumentError as error:
-        return _fail(error, EXIT_USAGE)
-    except (EdgeRedisError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read the output has left; nothing more can be told
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return EXIT_TROUBLE
-        return _fail(error, EXIT_TROUBLE)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    return code
+    except _USAGE_ERROR as error:
+        return _fail_usage(error)
+    except typer.Exit as end:
+        return end.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return exit_codes.INTERRUPTED
+    except BrokenPipeError:  # the reader of the output has left: nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.FINDING
+    except Exception as error:
+        from edge_redis.cli import failures
+        from edge_redis.errors import EdgeRedisError
+
+        if not isinstance(error, (EdgeRedisError, OSError)):
+            raise
+        return _fail(failures.describe(error), failures.exit_code(error))
+    return code if isinstance(code, int) else exit_codes.OK
 
 
-def _fail(error: Exception, code: int) -> int:
-    print(f"edge-redis: {error}".replace("\n", " "), file=sys.stderr)
+def _fail_usage(error: Any) -> int:
+    command = error.ctx.command_path if error.ctx is not None else "edge-redis"
+    message = " ".join(str(error.format_message()).split())
+    ending = "" if message.endswith("?") else "."
+    return _fail(f"{message.rstrip('.')}{ending} See '{command} --help'.", exit_codes.USAGE)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"edge-redis: {message}", file=sys.stderr)
     return code

@@ -1,138 +1,151 @@
-"""edge-redis monitor: watch a namespace's nodes, tell what changes, and hand it on."""
+"""edge-redis monitor: watch a namespace's nodes, print what changes, and pass it on."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from enum import StrEnum
+from typing import Annotated, Any, Final
 
-from edge_redis._core import validation
-from edge_redis._health.flapping import FlapThresholds
-from edge_redis._io.connect import connect
-from edge_redis._io.sinks import ExecSink, WebhookSink
-from edge_redis._services.blocking.health import HealthMonitor
-from edge_redis._services.blocking.health_relay import TransitionRelay
-from edge_redis._services.blocking.health_watch import HealthWatch
-from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
-from edge_redis.cli import options
-from edge_redis.cli.watching import Console, Watching
+import typer
+
+from edge_redis.cli import exit_codes, options
+from edge_redis.cli.connection import Server, open_client
 from edge_redis.errors import InvalidArgumentError
-from edge_redis.models import Transition
 
 NODE_VARIABLE: Final = "EDGE_REDIS_NODE"
-"""Holds the suspect's id for a command that is to ask it."""
+"""Holds the node's id for the command of --confirm."""
 CONFIRM_SECONDS: Final = 5.0
 
-_DESCRIPTION: Final = f"""Watch the nodes of a namespace: one monitor of any number leads, the others stand by.
 
-Every change is a line on standard output: time, node, state, the state before, why. What the monitor says
-of itself goes to standard error. --webhook and --command hand changes on, each at least once, by one of the
-monitors that name the same; a command gets the change as JSON on its standard input. --confirm asks a silent
-node before it is called unhealthy: a command that finds the node's id in {NODE_VARIABLE} and ends with 0
-where the node is alive."""
+class Detector(StrEnum):
+    """How missing heartbeats are judged."""
+
+    TIMEOUT = "timeout"
+    PHI = "phi"
 
 
-def add_to(commands: Any) -> None:
+def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "monitor",
-        help="watch nodes, tell what changes, and hand it on",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    options.add_server(parser)
-    options.add_namespace(parser, default="default", otherwise="default")
-    _add_judgement(parser)
-    _add_output(parser)
-    parser.set_defaults(run=run)
+    app.command("monitor")(monitor)
 
 
-def _add_judgement(parser: argparse.ArgumentParser) -> None:
-    def seconds(name: str, default: float | None, text: str) -> None:
-        parser.add_argument(name, type=float, metavar="SECONDS", default=default, help=text)
-
-    seconds("--heartbeat-timeout", 60.0, "a node without a heartbeat for so long is unhealthy (default: 60)")
-    seconds("--interval", None, "pause between two rounds (default: 5, at most a quarter of the timeout)")
-    seconds("--lease", None, "a monitor that dies keeps the lead for so long (default: three intervals)")
-    seconds("--retention", None, "nodes without a heartbeat for so long are removed (default: never)")
-    seconds("--suspicion", 0.0, "a node is suspected for so long before it is unhealthy (default: 0)")
-    parser.add_argument("--confirm", metavar="CMD", help="probes a node before it is unhealthy")
-    parser.add_argument("--detector", choices=("timeout", "phi"), default="timeout", help="default: timeout")
-    parser.add_argument("--phi-threshold", type=float, metavar="PHI", default=8.0, help="for phi (default: 8)")
-    parser.add_argument(
-        "--flap-thresholds",
-        action="store_true",
-        help="flapping by start and stop thresholds, not by three changes in ten checks",
-    )
+def _seconds(option: str, text: str) -> Any:
+    return typer.Option(option, metavar="SECONDS", help=text, show_default=False)
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--webhook", action="append", metavar="URL", default=[], help="post each change here as JSON")
-    parser.add_argument("--command", action="append", metavar="CMD", default=[], help="run this for each change")
-    parser.add_argument(
-        "--states", metavar="STATE,STATE", help="what webhooks and commands get, such as unhealthy,recovered"
-    )
-    parser.add_argument(
-        "--since", metavar="POSITION", help="begin with the changes after this one; 0: all that are kept"
-    )
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="end after so long")
+def monitor(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    heartbeat_timeout: options.HeartbeatTimeout = 60.0,
+    interval: Annotated[
+        float | None, _seconds("--interval", "Pause between two rounds. Default: 5, or a quarter of the timeout.")
+    ] = None,
+    lease: Annotated[
+        float | None, _seconds("--lease", "A monitor that dies keeps the lead for so long. Default: three intervals.")
+    ] = None,
+    retention: Annotated[
+        float | None, _seconds("--retention", "Remove nodes without a heartbeat for so long. Default: never.")
+    ] = None,
+    suspicion: Annotated[
+        float, _seconds("--suspicion", "A node is suspected for so long before it is unhealthy. Default: 0.")
+    ] = 0.0,
+    confirm: Annotated[
+        str | None,
+        typer.Option(metavar="CMD", help=f"Probes a suspected node, whose id is in {NODE_VARIABLE}; 0 means alive."),
+    ] = None,
+    detector: Annotated[Detector, typer.Option(help="How missing heartbeats are judged.")] = Detector.TIMEOUT,
+    phi_threshold: Annotated[float, typer.Option(metavar="PHI", help="For --detector phi.")] = 8.0,
+    flap_thresholds: Annotated[
+        bool, typer.Option("--flap-thresholds", help="Flapping by start and stop thresholds.")
+    ] = False,
+    webhook: Annotated[list[str] | None, typer.Option(metavar="URL", help="Post each transition here as JSON.")] = None,
+    command: Annotated[
+        list[str] | None, typer.Option(metavar="CMD", help="Run this for each transition, JSON on standard input.")
+    ] = None,
+    states: Annotated[
+        str | None, typer.Option(metavar="STATE,STATE", help="Pass on only these, such as unhealthy,recovered.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="POSITION", help="Begin after this transition; 0: with all that are kept.")
+    ] = None,
+    duration: Annotated[float | None, _seconds("--duration", "End after so long.")] = None,
+    as_json: options.Json = False,
+) -> int:
+    """Watch the nodes of a namespace: one monitor of any number leads, the others stand by and take over.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Watch until stopped; return 0, or 130 after Ctrl-C."""
+    Every transition is a line on standard output, with --json an object; messages about the monitor itself go to
+    standard error. --webhook and --command pass transitions on, each at least once, by one of the monitors that name
+    the same target. Ends with 0 after SIGTERM or --duration, with 130 after Ctrl-C.
+    """
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
-    duration = None if arguments.duration is None else validation.positive("duration", arguments.duration)
+    from edge_redis import HealthMonitor, HealthWatch
+    from edge_redis._core import validation
+    from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
+    from edge_redis.cli.watching import Watching
+
+    until = None if duration is None else validation.positive("duration", duration)
     with ExitStack() as stack:
-        client = connect(arguments.url)
-        stack.callback(client.close)
-        monitor = stack.enter_context(HealthMonitor(client, arguments.heartbeat_timeout, namespace=arguments.namespace))
-        relays = [stack.enter_context(relay) for relay in _relays(client, arguments)]
-        watch = stack.enter_context(_watch(client, arguments))
+        client = stack.enter_context(open_client(Server(url, password_file, namespace)))
+        health = stack.enter_context(HealthMonitor(client, heartbeat_timeout, namespace=namespace))
+        targets = _sinks(webhook or (), command or ())
+        relays = [stack.enter_context(each) for each in _relays(client, namespace, targets, states)]
+        watch = stack.enter_context(
+            HealthWatch(
+                client,
+                heartbeat_timeout,
+                namespace=namespace,
+                interval_seconds=interval,
+                lease_seconds=lease,
+                retention_seconds=retention,
+                detector=detector.value,
+                phi_threshold=phi_threshold,
+                flap_detector=_flap_thresholds() if flap_thresholds else None,
+                suspicion_seconds=suspicion,
+                confirm=None if confirm is None else make_probe(_split("--confirm", confirm)),
+            )
+        )
         stop = stack.enter_context(StopRequest(TERMINAL_SIGNALS))
-        watching = Watching(monitor, watch, Console(as_json=arguments.json), since=arguments.since)
+        watching = Watching(health, watch, as_json=as_json, since=since)
         for relay in relays:
             relay.start()
-        watching.run(stop, duration)
-    return 130 if stop.first_signal is signal.SIGINT else 0
+        watching.run(stop, until)
+    return exit_codes.INTERRUPTED if stop.first_signal is signal.SIGINT else exit_codes.OK
 
 
-def _watch(client: Any, arguments: argparse.Namespace) -> HealthWatch:
-    return HealthWatch(
-        client,
-        arguments.heartbeat_timeout,
-        namespace=arguments.namespace,
-        interval_seconds=arguments.interval,
-        lease_seconds=arguments.lease,
-        retention_seconds=arguments.retention,
-        detector=arguments.detector,
-        phi_threshold=arguments.phi_threshold,
-        flap_detector=FlapThresholds() if arguments.flap_thresholds else None,
-        suspicion_seconds=arguments.suspicion,
-        confirm=None if arguments.confirm is None else _confirm(_words("--confirm", arguments.confirm)),
-    )
+def _flap_thresholds() -> Any:
+    from edge_redis import FlapThresholds
+
+    return FlapThresholds()
 
 
-def _relays(client: Any, arguments: argparse.Namespace) -> Iterator[TransitionRelay]:
-    states = None if arguments.states is None else [state.strip() for state in arguments.states.split(",")]
-    sinks: list[tuple[str, Callable[[Transition], object]]] = [
-        *((url, WebhookSink(url)) for url in arguments.webhook),
-        *((line, ExecSink(_words("--command", line))) for line in arguments.command),
+def _sinks(webhooks: Sequence[str], commands: Sequence[str]) -> list[tuple[str, Any]]:
+    from edge_redis import ExecSink, WebhookSink
+
+    return [
+        *((url, WebhookSink(url)) for url in webhooks),
+        *((line, ExecSink(_split("--command", line))) for line in commands),
     ]
-    for target, sink in sinks:
-        # Monitors that name the same target share one relay's place, so that each change gets there once.
+
+
+def _relays(client: Any, namespace: str, targets: Sequence[tuple[str, Any]], states: str | None) -> Iterator[Any]:
+    from edge_redis import TransitionRelay
+
+    chosen = None if states is None else states.split(",")
+    for target, sink in targets:
+        # Monitors that name the same target share one relay's name, so that each transition is passed on once.
         name = f"monitor-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
-        yield TransitionRelay(client, sink, name=name, namespace=arguments.namespace, states=states)
+        yield TransitionRelay(client, sink, name=name, namespace=namespace, states=chosen)
 
 
-def _words(option: str, line: str) -> list[str]:
+def _split(option: str, line: str) -> list[str]:
     try:
         words = shlex.split(line)
     except ValueError as error:
@@ -142,18 +155,19 @@ def _words(option: str, line: str) -> list[str]:
     return words
 
 
-def _confirm(words: list[str]) -> Callable[[str], bool]:
-    def confirm(node_id: str) -> bool:
-        environment = {**os.environ, NODE_VARIABLE: node_id}
+def make_probe(words: list[str]) -> Callable[[str], bool]:
+    """Return a function that runs a command with a node's id in its environment, and says whether it ended with 0."""
+
+    def probe(node_id: str) -> bool:
         done = subprocess.run(  # noqa: S603 -- the operator's own command
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env={**os.environ, NODE_VARIABLE: node_id},
             timeout=CONFIRM_SECONDS,
             check=False,
         )
         return done.returncode == 0
 
-    return confirm
+    return probe

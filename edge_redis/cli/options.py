@@ -1,22 +1,60 @@
-"""Options that several commands have."""
+"""Options that several commands have: one name, one meaning, one environment variable."""
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
+from typing import Annotated
 
-from edge_redis._io.connect import ENVIRONMENT_VARIABLE
+import typer
 
-
-def add_url(parser: argparse.ArgumentParser, *, otherwise: str) -> None:
-    """Let a server be named."""
-    parser.add_argument("--url", help=f"the server, such as redis://localhost:6379/0 (default: {otherwise})")
-
-
-def add_server(parser: argparse.ArgumentParser) -> None:
-    """Let a server be named that runs already."""
-    add_url(parser, otherwise=f"what {ENVIRONMENT_VARIABLE} says, else redis://localhost:6379/0")
-
-
-def add_namespace(parser: argparse.ArgumentParser, *, default: str | None, otherwise: str) -> None:
-    """Let a namespace be named."""
-    parser.add_argument("--namespace", metavar="NS", default=default, help=f"whose keys (default: {otherwise})")
+Url = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EDGE_REDIS_URL",
+        help="Server, such as redis://host:6379/0, rediss://, unix://, redis+cluster:// or redis+sentinel://. "
+        "Default: redis://localhost:6379/0.",
+        show_default=False,
+    ),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EDGE_REDIS_PASSWORD_FILE",
+        metavar="FILE",
+        help="File that holds the server's password; EDGE_REDIS_PASSWORD holds the password itself.",
+    ),
+]
+Namespace = Annotated[str, typer.Option(envvar="EDGE_REDIS_NAMESPACE", metavar="NS", help="Namespace of the site.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HeartbeatTimeout = Annotated[
+    float,
+    typer.Option(
+        envvar="EDGE_REDIS_HEARTBEAT_TIMEOUT",
+        metavar="SECONDS",
+        help="A node without a heartbeat for so long is unhealthy, unless it has a timeout of its own.",
+    ),
+]
+CloudUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EDGE_REDIS_CLOUD_URL",
+        metavar="URL",
+        help="Cloud: a Redis server or an SQL database (postgresql+psycopg://, sqlite:///). Default: the edge's.",
+        show_default=False,
+    ),
+]
+CloudSql = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EDGE_REDIS_CLOUD_SQL",
+        metavar="URL",
+        help="Cloud: an SQL database, in place of --cloud-url.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int, typer.Option(metavar="N", min=1, help="Entries at most.")]
+Repeat = Annotated[
+    float | None,
+    typer.Option("--watch", metavar="SECONDS", min=0.1, help="Repeat every so many seconds, until Ctrl-C."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

@@ -1,33 +1,79 @@
-"""edge-redis status: what is in a namespace now."""
+"""edge-redis status: a namespace at a glance."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
 from typing import Any
 
-from edge_redis._services.blocking.bundle import EdgeRedis
-from edge_redis.cli import options
+import typer
+
+from edge_redis.cli import exit_codes, fleet, options, output
+from edge_redis.cli.connection import Server, open_services
 
 
-def add_to(commands: Any) -> None:
+def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    parser: argparse.ArgumentParser = commands.add_parser("status", help="show nodes, metrics and cache of a namespace")
-    options.add_server(parser)
-    options.add_namespace(parser, default="default", otherwise="default")
-    parser.set_defaults(run=run)
+    app.command("status")(status)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print what is there; return 0."""
-    with EdgeRedis.from_url(arguments.url, namespace=arguments.namespace) as services:
-        for node in services.health.nodes():
-            print(f"node {node.id}: {node.status}, last heartbeat {node.last_heartbeat.isoformat()}, {node.location}")
-        _print("health", services.health.summary())
-        _print("metrics", services.metrics.summary())
-        _print("cache", services.cache.stats())
-    return 0
+def status(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    heartbeat_timeout: options.HeartbeatTimeout = 60.0,
+    as_json: options.Json = False,
+    watch: options.Repeat = None,
+) -> int:
+    """Show nodes, metrics, cache and sync of a namespace.
+
+    Exit code 1: a node is unhealthy, or there are dead letters.
+
+    Nothing is written to the server.
+    """
+    server = Server(url, password_file, namespace)
+    with open_services(server, heartbeat_timeout=heartbeat_timeout) as edge:
+        return output.repeat(lambda: _show(edge, as_json=as_json), watch)
 
 
-def _print(title: str, facts: Mapping[str, object]) -> None:
-    print(f"{title}: {', '.join(f'{name} {value}' for name, value in facts.items())}")
+def _show(edge: Any, *, as_json: bool) -> int:
+    found = read(edge)
+    if as_json:
+        output.print_json(found)
+    else:
+        _print(found)
+    is_fine = not fleet.count_unhealthy(found["nodes"]) and not found["sync"]["dead_letters"]
+    return exit_codes.OK if is_fine else exit_codes.FINDING
+
+
+def read(edge: Any) -> dict[str, Any]:
+    """Return the state of a namespace: nodes, health, metrics, cache and sync."""
+    with edge.worker(edge.client) as worker:
+        sync = worker.status()
+    return {
+        "namespace": edge.namespace,
+        "nodes": fleet.read_nodes(edge.health),
+        "health": edge.health.summary(),
+        "metrics": edge.metrics.summary(),
+        "cache": edge.cache.stats(),
+        "sync": sync,
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    nodes = found["nodes"]
+    unhealthy = fleet.count_unhealthy(nodes)
+    print(f"namespace {found['namespace']}: {len(nodes):,} nodes, {unhealthy:,} unhealthy")
+    if nodes:
+        output.print_table(fleet.HEADER, [fleet.node_row(node) for node in nodes])
+    metrics, cache, sync = found["metrics"], found["cache"], found["sync"]
+    print(
+        f"functions: {metrics['total']:,} invocations, {metrics['error_count']:,} errors, "
+        f"p50 {metrics['p50']:.2f} ms, p95 {metrics['p95']:.2f} ms, p99 {metrics['p99']:.2f} ms"
+    )
+    print(
+        f"cache: {cache['size']:,} entries, {cache['hit_rate']:.1f}% hits of {cache['hits'] + cache['misses']:,}, "
+        f"{cache['evictions']:,} evictions"
+    )
+    print(
+        f"sync: {sync['scopes']:,} scopes, {sync['changes_waiting']:,} changes pending, "
+        f"oldest {output.duration(sync['oldest_seconds'])}, {sync['dead_letters']:,} dead letters"
+    )

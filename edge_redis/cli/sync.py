@@ -1,108 +1,379 @@
-"""edge-redis sync: how far syncing has come, and the changes that were given up."""
+"""edge-redis sync: the state of syncing, scopes, conflicts and dead letters."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from edge_redis._core import validation
-from edge_redis._io.connect import connect
-from edge_redis._services.blocking.cloud import RedisCloudStore
-from edge_redis._services.blocking.worker import CloudWorker
-from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
-from edge_redis.cli import options
+import typer
 
-_SQL: Final = ("sqlite:", "postgresql:", "postgresql+")
+from edge_redis.cli import exit_codes, groups, options, output
+from edge_redis.cli.connection import Server, open_client, open_cloud, open_services
+from edge_redis.errors import InvalidArgumentError
 
+_DAY: Final = 86400.0
 
-def add_to(commands: Any) -> None:
-    """Add the command."""
-    parser: argparse.ArgumentParser = commands.add_parser("sync", help="show how far syncing is, and its dead letters")
-    what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    status = _command(what, "status", "show what waits, for how long, and how many changes a second go up")
-    status.add_argument("--seconds", type=float, default=1.0, help="how long to measure (default: 1)")
-    status.set_defaults(run=_status)
-    letters = _command(what, "dead-letters", "list the changes that were given up, or try them once more")
-    letters.add_argument("--replay", action="store_true", help="try them once more; those that fail again stay")
-    letters.add_argument("--limit", type=int, default=100, metavar="N", help="the oldest N (default: 100)")
-    letters.add_argument(
-        "--cloud-url",
-        metavar="URL",
-        help="the cloud's server or SQL database, for --replay (default: the edge's server)",
-    )
-    letters.set_defaults(run=_dead_letters)
-    forget = _command(what, "collect", "forget the scopes that were deleted long ago, at the edge and in the cloud")
-    days = TOMBSTONE_SECONDS / 86_400
-    forget.add_argument("--days", type=float, default=days, help=f"since when deleted (default: {days:g})")
-    forget.add_argument(
-        "--cloud-url", metavar="URL", help="the cloud's server or SQL database (default: the edge's server)"
-    )
-    forget.set_defaults(run=_collect)
+Scope = Annotated[str, typer.Argument(metavar="SCOPE", help="The scope.")]
 
 
-def _command(what: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = what.add_parser(name, help=text, description=text)
-    options.add_server(parser)
-    options.add_namespace(parser, default="default", otherwise="default")
-    return parser
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    seconds = validation.positive("--seconds", arguments.seconds)
-    with connect(arguments.url) as edge, CloudWorker(edge, edge, namespace=arguments.namespace) as worker:
-        before, began = worker.status(), time.monotonic()
-        time.sleep(seconds)
-        now = worker.status()
-        rate = (now["pushed_total"] - before["pushed_total"]) / (time.monotonic() - began)
-    print(f"scopes: {now['scopes']:,}, of which {now['scopes_waiting']:,} wait with {now['changes_waiting']:,} changes")
-    print(f"waiting for: {now['oldest_seconds']:.1f} s at most")
-    print(f"pushed: {now['pushed_total']:,} in all, {rate:,.1f} a second now")
-    print(f"dead letters: {now['dead_letters']:,}")
-    return 0
+def add_to(app: typer.Typer) -> None:
+    """Add the group."""
+    group = groups.make_group("sync", "State sync between edge and cloud: progress, scopes, conflicts, dead letters.")
+    for command in (
+        status,
+        get,
+        diff,
+        pending,
+        history,
+        conflicts,
+        resolve,
+        dead_letters,
+        replay,
+        purge_tombstones,
+        release_authority,
+    ):
+        group.command(command.__name__.replace("_", "-"))(command)
+    app.add_typer(group)
 
 
 @contextmanager
-def _cloud(url: str | None, namespace: str) -> Iterator[Any]:
-    """Give the store of the cloud at ``url``."""
-    if url is None or not url.startswith(_SQL):
-        with connect(url) as client, RedisCloudStore(client, namespace=namespace) as redis_store:
-            yield redis_store
-        return
-    from edge_redis.cloudstores.sql import SqlCloudStore  # noqa: PLC0415 -- an extra that Redis does without
+def _open_worker(server: Server, cloud_url: str | None, cloud_sql: str | None) -> Iterator[tuple[Any, Any]]:
+    """Open a worker between the edge and its cloud, and the cloud's store."""
+    from edge_redis import CloudWorker
 
-    with SqlCloudStore(url, namespace=namespace) as store:
-        yield store
-
-
-def _dead_letters(arguments: argparse.Namespace) -> int:
-    """List or replay; return 1 where some are left after a replay."""
     with (
-        connect(arguments.url) as edge,
-        _cloud(arguments.cloud_url or arguments.url, arguments.namespace) as cloud,
-        CloudWorker(edge, cloud, namespace=arguments.namespace) as worker,
+        open_client(server) as edge,
+        open_cloud(server, cloud_url, cloud_sql) as cloud,
+        CloudWorker(edge, cloud, namespace=server.namespace) as worker,
     ):
-        if arguments.replay:
-            print(f"replayed: {worker.replay_dead_letters(arguments.limit):,}")
-        left = worker.dead_letters(arguments.limit)
-    for letter in left:
-        at = letter["timestamp"].isoformat(timespec="seconds")
-        facts = f"version {letter['version']}, delivered {letter['deliveries']} times"
-        print(f"{letter['id']} {at} {letter['scope']!r} {facts}: {letter['error']}")
-    if not left:
+        yield worker, cloud
+
+
+def status(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Measure the rate for so long.")] = 1.0,
+    as_json: options.Json = False,
+    watch: options.Repeat = None,
+) -> int:
+    """Show what waits, for how long, and how many changes a second go up.
+
+    Exit code 1: there are dead letters.
+    """
+    from edge_redis._core import validation
+
+    validation.positive("--seconds", seconds)
+
+    def show() -> int:
+        found = _measure(worker, seconds)
+        if as_json:
+            output.print_json(found)
+        else:
+            _print_status(found)
+        return exit_codes.FINDING if found["dead_letters"] else exit_codes.OK
+
+    with _open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
+        return output.repeat(show, watch)
+
+
+def _measure(worker: Any, seconds: float) -> dict[str, Any]:
+    before, began = worker.status(), time.monotonic()
+    time.sleep(seconds)
+    now = worker.status()
+    rate = (now["pushed_total"] - before["pushed_total"]) / (time.monotonic() - began)
+    return {**now, "pushed_per_second": round(rate, 3)}
+
+
+def _print_status(found: Mapping[str, Any]) -> None:
+    print(f"scopes: {found['scopes']:,}, {found['scopes_waiting']:,} with {found['changes_waiting']:,} changes pending")
+    print(f"oldest pending change: {output.duration(found['oldest_seconds'])}")
+    print(f"pushed: {found['pushed_total']:,} in all, {found['pushed_per_second']:,.1f} a second now")
+    print(f"dead letters: {found['dead_letters']:,}")
+
+
+def get(
+    scope: Scope,
+    cloud: Annotated[bool, typer.Option("--cloud", help="The cloud's state and not the edge's.")] = False,
+    cloud_url: options.CloudUrl = None,
+    cloud_sql: options.CloudSql = None,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """Print a scope's data; with --json version, checksum and origin too.
+
+    Exit code 1: there is no such scope.
+    """
+    server = Server(url, password_file, namespace)
+    state = _read_cloud(server, cloud_url, cloud_sql, scope) if cloud else _read_edge(server, scope)
+    if as_json:
+        output.print_json(state)
+    elif state is not None:
+        print(json.dumps(output.jsonable(state.data), ensure_ascii=False, indent=2, sort_keys=True))
+    return exit_codes.FINDING if state is None else exit_codes.OK
+
+
+def _read_edge(server: Server, scope: str) -> Any:
+    with open_services(server) as edge:
+        return edge.synchronizer(scope).get_local_state()
+
+
+def _read_cloud(server: Server, cloud_url: str | None, cloud_sql: str | None, scope: str) -> Any:
+    with open_cloud(server, cloud_url, cloud_sql) as store:
+        return store.get(scope)
+
+
+def diff(
+    scope: Scope,
+    cloud_url: options.CloudUrl = None,
+    cloud_sql: options.CloudSql = None,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """Compare a scope at the edge and in the cloud, field by field.
+
+    Exit code 1: they differ.
+    """
+    server = Server(url, password_file, namespace)
+    edge, cloud = _read_edge(server, scope), _read_cloud(server, cloud_url, cloud_sql, scope)
+    fields = _compare(edge.data if edge else {}, cloud.data if cloud else {})
+    versions = {"edge": edge.version if edge else None, "cloud": cloud.version if cloud else None}
+    if as_json:
+        output.print_json({"scope": scope, "versions": versions, "fields": fields})
+    else:
+        print(f"edge version {versions['edge'] or '-'}, cloud version {versions['cloud'] or '-'}")
+        for name, sides in fields.items():
+            for sign, side in (("-", "edge"), ("+", "cloud")):
+                if side in sides:
+                    print(f"{sign} {output.printable(name)}: {json.dumps(output.jsonable(sides[side]))}")
+        if not fields:
+            print("equal")
+    return exit_codes.FINDING if fields or (edge is None) != (cloud is None) else exit_codes.OK
+
+
+def _compare(edge: Mapping[str, Any], cloud: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the fields that differ, each with its value at the sides that have it."""
+    found = {}
+    for name in sorted({*edge, *cloud}):
+        sides = {side: data[name] for side, data in (("edge", edge), ("cloud", cloud)) if name in data}
+        if len(sides) < 2 or sides["edge"] != sides["cloud"]:  # noqa: PLR2004
+            found[name] = sides
+    return found
+
+
+def pending(
+    scope: Scope,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """List the changes of a scope that the cloud has not confirmed, oldest first."""
+    with open_services(Server(url, password_file, namespace)) as edge:
+        found = edge.synchronizer(scope).get_pending_changes()
+    if as_json:
+        output.print_json(found)
+    elif found:
+        output.print_table(
+            ("version", "type", "time (UTC)", "delta"),
+            [(c["version"], c["type"], f"{c['timestamp']:%Y-%m-%d %H:%M:%S}", c["is_delta"]) for c in found],
+        )
+    else:
+        print("nothing pending")
+    return exit_codes.OK
+
+
+def history(
+    scope: Scope,
+    limit: options.Limit = 20,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """List the pushes and pulls of a scope, oldest first."""
+    with open_services(Server(url, password_file, namespace)) as edge:
+        found = edge.synchronizer(scope).sync_history(limit)
+    if as_json:
+        output.print_json(found)
+    elif found:
+        output.print_table(
+            ("time (UTC)", "direction", "version", "result"),
+            [
+                (f"{e.timestamp:%Y-%m-%d %H:%M:%S}", e.direction, e.version, "ok" if e.success else e.error)
+                for e in found
+            ],
+        )
+    else:
+        print("no history")
+    return exit_codes.OK
+
+
+def conflicts(
+    scope: Scope,
+    limit: options.Limit = 20,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """List the losing sides of a scope's conflicts.
+
+    Exit code 1: there are some.
+    """
+    with open_services(Server(url, password_file, namespace)) as edge:
+        found = edge.synchronizer(scope).conflicts(limit)
+    if as_json:
+        output.print_json(found)
+    elif found:
+        output.print_table(
+            ("id", "lost", "version", "time (UTC)", "data"),
+            [
+                (
+                    c["id"],
+                    c["lost"],
+                    c["version"],
+                    f"{c['updated_at']:%Y-%m-%d %H:%M:%S}",
+                    json.dumps(output.jsonable(c["data"])),
+                )
+                for c in found
+            ],
+        )
+    else:
+        print("no conflicts")
+    return exit_codes.FINDING if found else exit_codes.OK
+
+
+def resolve(
+    scope: Scope,
+    conflict_id: Annotated[str, typer.Argument(metavar="ID", help="As `sync conflicts` lists it.")],
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Write this. Default: the losing side again.")
+    ] = None,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """Resolve a conflict by a new change: the losing side, or data given."""
+    with open_services(Server(url, password_file, namespace)) as edge:
+        state = edge.synchronizer(scope).resolve(conflict_id, _parse_object(data))
+    if as_json:
+        output.print_json(state)
+    else:
+        print(f"{output.printable(scope)}: version {state.version}")
+    return exit_codes.OK
+
+
+def _parse_object(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidArgumentError(f"--data is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidArgumentError("--data must be a JSON object")
+    return value
+
+
+def dead_letters(
+    limit: options.Limit = 100,
+    replay: Annotated[bool, typer.Option("--replay", help="Try them once more first, as `sync replay` does.")] = False,
+    cloud_url: options.CloudUrl = None,
+    cloud_sql: options.CloudSql = None,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """List the oldest changes that the worker gave up.
+
+    Exit code 1: there are some.
+    """
+    server = Server(url, password_file, namespace)
+    with _open_worker(server, cloud_url if replay else None, cloud_sql if replay else None) as (worker, _):
+        replayed = worker.replay_dead_letters(limit) if replay else None
+        found = worker.dead_letters(limit)
+    if as_json:
+        output.print_json({"replayed": replayed, "dead_letters": found} if replay else found)
+    else:
+        _print_dead_letters(found, replayed)
+    return exit_codes.FINDING if found else exit_codes.OK
+
+
+def _print_dead_letters(found: list[Any], replayed: int | None) -> None:
+    if replayed is not None:
+        print(f"replayed: {replayed:,}")
+    if found:
+        output.print_table(
+            ("id", "scope", "version", "deliveries", "time (UTC)", "error"),
+            [
+                (d["id"], d["scope"], d["version"], d["deliveries"], f"{d['timestamp']:%Y-%m-%d %H:%M:%S}", d["error"])
+                for d in found
+            ],
+        )
+    else:
         print("no dead letters")
-    return 1 if arguments.replay and left else 0
 
 
-def _collect(arguments: argparse.Namespace) -> int:
-    seconds = validation.non_negative("--days", arguments.days) * 86_400
-    with (
-        connect(arguments.url) as edge,
-        _cloud(arguments.cloud_url or arguments.url, arguments.namespace) as cloud,
-        CloudWorker(edge, cloud, namespace=arguments.namespace) as worker,
-    ):
-        purged = worker.purge_tombstones(seconds), cloud.purge_tombstones(seconds)
-        print("forgotten: {:,} at the edge, {:,} in the cloud".format(*purged))
-    return 0
+def replay(
+    limit: options.Limit = 100,
+    cloud_url: options.CloudUrl = None,
+    cloud_sql: options.CloudSql = None,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """Try the oldest dead letters once more; those that fail again stay.
+
+    Exit code 1: some are left.
+    """
+    return dead_letters(limit, True, cloud_url, cloud_sql, url, password_file, namespace, as_json)  # noqa: FBT003
+
+
+def purge_tombstones(
+    days: Annotated[float, typer.Option(min=0.0, help="Of scopes that were deleted so many days ago or more.")] = 10.0,
+    cloud_url: options.CloudUrl = None,
+    cloud_sql: options.CloudSql = None,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """Remove the records of deleted scopes, at the edge and in the cloud."""
+    with _open_worker(Server(url, password_file, namespace), cloud_url, cloud_sql) as (worker, cloud):
+        removed = {"edge": worker.purge_tombstones(days * _DAY), "cloud": cloud.purge_tombstones(days * _DAY)}
+    if as_json:
+        output.print_json(removed)
+    else:
+        print(f"purged: {removed['edge']:,} at the edge, {removed['cloud']:,} in the cloud")
+    return exit_codes.OK
+
+
+def release_authority(
+    scope: Scope,
+    cloud_url: options.CloudUrl = None,
+    cloud_sql: options.CloudSql = None,
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+) -> int:
+    """Let another edge become the LOCAL_WINS authority of a scope.
+
+    Exit code 1: it had none.
+    """
+    with open_cloud(Server(url, password_file, namespace), cloud_url, cloud_sql) as cloud:
+        released = cloud.release_authority(scope)
+    print(
+        f"{output.printable(scope)}: authority released" if released else f"{output.printable(scope)}: had no authority"
+    )
+    return exit_codes.OK if released else exit_codes.FINDING

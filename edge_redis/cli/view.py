@@ -52,7 +52,7 @@ def choose_view(*, is_quiet: bool) -> AbstractContextManager[View]:
         return nullcontext(QuietView())
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         try:
-            from edge_redis.cli.live import LiveView  # noqa: PLC0415 -- rich is an extra
+            from edge_redis.cli.live import LiveView
         except ImportError:
             return nullcontext(LineView())
         return LiveView()

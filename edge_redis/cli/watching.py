@@ -1,38 +1,43 @@
-"""What `edge-redis monitor` does until it is stopped: rounds in the background, and lines of what changes."""
+"""What `edge-redis monitor` does until it is stopped: rounds in the background, and a line for each transition."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
-from edge_redis._io.sinks import as_json
-from edge_redis._services.blocking.health import HealthMonitor
-from edge_redis._services.blocking.health_watch import HealthWatch
-from edge_redis._site.stop_request import StopRequest
+from edge_redis.cli import output
 from edge_redis.errors import StoreError
-from edge_redis.models import Transition, WatchRound
 
 POLL_SECONDS: Final = 0.2
 FLEET: Final = "(fleet)"
 
 
-def shown(word: str) -> str:
-    """Return a node's id as it can be printed: on one line, and as no command to a terminal."""
-    return word if word.isprintable() else json.dumps(word)
+def format_transition(change: Any) -> str:
+    """Return a transition as a line: time, node, state, the state before, reason."""
+    node = output.printable(change.node_id) if change.node_id else FLEET
+    reason = output.printable(change.reason)
+    return f"{change.at:%Y-%m-%d %H:%M:%S}Z  {node}  {change.state}  (was {change.previous})  {reason}"
 
 
-def line(change: Transition) -> str:
-    """Return a change as a line."""
-    who = shown(change.node_id) if change.node_id else FLEET
-    return f"{change.at:%Y-%m-%d %H:%M:%S}Z  {who}  {change.state}  (was {change.previous})  {shown(change.reason)}"
+def print_transition(change: Any, *, as_json: bool) -> None:
+    """Print a transition on standard output."""
+    if as_json:
+        output.print_json(change)
+    else:
+        print(format_transition(change), flush=True)
 
 
-def round_line(done: WatchRound) -> str:
-    """Return the result of a round as a line."""
+def log(text: str) -> None:
+    """Print a line about the monitor itself on standard error."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+def describe_round(done: Any) -> str:
+    """Return a line on the monitor's role after a round."""
     if not done.leader:
-        return "standing by: another monitor leads"
+        differs = "; its timeout or phi threshold differs from this one's" if done.config_differs else ""
+        return f"standing by: another monitor leads{differs}"
     about = f"leading, term {done.term}"
     if done.mass_outage:
         return f"{about}: mass outage, verdicts on the nodes without heartbeats are deferred"
@@ -41,43 +46,28 @@ def round_line(done: WatchRound) -> str:
     return f"{about}: {done.checked} nodes checked, {done.unhealthy} unhealthy, {done.suspected} suspected"
 
 
-class Console:
-    """Changes on standard output, everything else on standard error."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
-
-    def tell(self, change: Transition) -> None:
-        """Print a change."""
-        print(as_json(change).decode() if self._as_json else line(change), flush=True)
-
-    def say(self, text: str) -> None:
-        """Print what the monitor says of itself."""
-        print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
-
-
 class Watching:
-    """A watch in the background, and what it and others of the namespace find.
+    """A watch in the background, and the transitions that it and other monitors of the namespace find.
 
     Raises:
-        StoreError: the server is not there at the beginning. Later its absences are waited out.
+        StoreError: the server cannot be reached at the start. Later outages are waited for.
 
     """
 
-    def __init__(self, monitor: HealthMonitor, watch: HealthWatch, console: Console, *, since: str | None) -> None:
-        self._monitor, self._watch, self._console = monitor, watch, console
+    def __init__(self, monitor: Any, watch: Any, *, as_json: bool, since: str | None) -> None:
+        self._monitor, self._watch, self._as_json = monitor, watch, as_json
         self._position = since
         if since is not None:
             monitor.watch(since)  # which refuses what is no position
-        self._said: object = None
+        self._logged_role: object = None
         self._is_away = False
 
-    def run(self, stop: StopRequest, duration: float | None) -> None:
-        """Go on until asked to stop, or for so long in seconds."""
+    def run(self, stop: Any, duration: float | None) -> None:
+        """Run until a stop is requested, or for so many seconds."""
         if self._position is None:
             newest = self._monitor.transitions(1)
             self._position = newest[0].position if newest else "0"
-        self._watch.run_once()  # the first tells whether the server is there; the others are in the background
+        self._watch.run_once()  # the first round shows whether the server is there; the others run in the background
         self._watch.start()
         end = None if duration is None else time.monotonic() + duration
         self._step()
@@ -88,23 +78,25 @@ class Watching:
         try:
             for change in self._monitor.watch(self._position, timeout=0.001, poll_seconds=0.001):
                 self._position = change.position
-                self._console.tell(change)
+                print_transition(change, as_json=self._as_json)
         except StoreError as error:
+            from edge_redis.cli.failures import describe
+
             if not self._is_away:
-                self._console.say(f"will go on when the server is back: {error}")
+                log(f"will go on when the server is back: {describe(error)}")
             self._is_away = True
             return
         if self._is_away:
-            self._console.say("the server is back")
+            log("the server is back")
         self._is_away = False
-        self._say_round()
+        self._log_role()
 
-    def _say_round(self) -> None:
+    def _log_role(self) -> None:
         done = self._watch.latest
         if done is None:
             return
         counts = () if done.grace or done.mass_outage else (done.checked, done.unhealthy, done.suspected)
-        facts = (done.leader, done.term, done.grace, done.mass_outage, *counts)
-        if facts != self._said:
-            self._console.say(round_line(done))
-            self._said = facts
+        role = (done.leader, done.term, done.grace, done.mass_outage, done.config_differs, *counts)
+        if role != self._logged_role:
+            log(describe_round(done))
+            self._logged_role = role

@@ -1,4 +1,4 @@
-"""What `edge-redis monitor` prints, and that it outlives the server's absences."""
+"""`edge-redis monitor` prints transitions and its own role, and waits for a server that is away."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import fakeredis
 import pytest
@@ -21,8 +21,8 @@ from edge_redis import (
     WatchRound,
 )
 from edge_redis._site.stop_request import StopRequest
-from edge_redis.cli import monitor as command
-from edge_redis.cli.watching import Console, Watching, line, round_line
+from edge_redis.cli.monitor import make_probe
+from edge_redis.cli.watching import Watching, describe_round, format_transition
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ class Site:
         self.as_json, self.since = as_json, since
 
     def run(self, *deeds: Callable[[], object]) -> None:
-        watching = Watching(self.monitor, self.watch, Console(as_json=self.as_json), since=self.since)
+        watching = Watching(self.monitor, self.watch, as_json=self.as_json, since=self.since)
         watching.run(cast("StopRequest", Steps(*deeds)), None)
 
     def beat(self, status: EdgeNodeStatus) -> None:
@@ -115,13 +115,17 @@ def test_a_server_that_is_not_there_at_the_beginning_is_an_error() -> None:
 
 def test_a_line_of_the_fleet() -> None:
     change = Transition("", "mass_outage", "healthy", AT, "9 of 9 nodes", "5-1")
-    assert line(change) == "2026-03-01 12:00:00Z  (fleet)  mass_outage  (was healthy)  9 of 9 nodes"
+    assert format_transition(change) == "2026-03-01 12:00:00Z  (fleet)  mass_outage  (was healthy)  9 of 9 nodes"
 
 
 @pytest.mark.parametrize(
     ("done", "expected"),
     [
         (WatchRound(leader=False), "standing by: another monitor leads"),
+        (
+            WatchRound(leader=False, config_differs=True),
+            "standing by: another monitor leads; its timeout or phi threshold differs from this one's",
+        ),
         (
             WatchRound(leader=True, term=3, checked=9, unhealthy=2, suspected=1),
             "leading, term 3: 9 nodes checked, 2 unhealthy, 1 suspected",
@@ -137,15 +141,13 @@ def test_a_line_of_the_fleet() -> None:
     ],
 )
 def test_what_is_said_of_a_round(done: WatchRound, expected: str) -> None:
-    assert round_line(done) == expected
+    assert describe_round(done) == expected
 
 
 def test_a_command_asks_by_the_node_s_id_in_its_environment(tmp_path: Path) -> None:
     target = tmp_path / "asked"
-    confirm: Any = command._confirm(
-        ["sh", "-c", f'printf %s "$EDGE_REDIS_NODE" > {target}; test "$EDGE_REDIS_NODE" = "a b"']
-    )
-    assert confirm("a b") is True
+    probe = make_probe(["sh", "-c", f'printf %s "$EDGE_REDIS_NODE" > {target}; test "$EDGE_REDIS_NODE" = "a b"'])
+    assert probe("a b") is True
     assert target.read_text() == "a b"
-    assert confirm("$(reboot)") is False
+    assert probe("$(reboot)") is False
     assert target.read_text() == "$(reboot)"

@@ -1,0 +1,119 @@
+"""The server, the services and the cloud that the options of a command name."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import create_connection
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from edge_redis.errors import InvalidArgumentError, StoreUnavailableError
+
+_PASSWORD: Final = "EDGE_REDIS_PASSWORD"  # noqa: S105 -- the name of a variable
+_SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
+_TLS_SECONDS: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server and a namespace on it."""
+
+    url: str | None
+    password_file: Path | None = None
+    namespace: str = "default"
+
+
+@contextmanager
+def open_client(server: Server) -> Iterator[Any]:
+    """Open a blocking client and close it at the end.
+
+    Raises:
+        InvalidArgumentError: the URL or the password file cannot be used.
+        StoreUnavailableError: a server named by rediss:// does not speak TLS.
+
+    """
+    from edge_redis import connect
+
+    password = read_password(server.password_file)
+    client = connect(server.url, **({} if password is None else {"password": password}))
+    try:
+        _require_tls(server.url)
+        yield client
+    finally:
+        client.close()
+
+
+@contextmanager
+def open_services(
+    server: Server,
+    *,
+    heartbeat_timeout: float | None = None,
+    cache_size: int | None = None,
+) -> Iterator[Any]:
+    """Open the services of a namespace and close them at the end."""
+    from edge_redis import EdgeRedis
+
+    health = {} if heartbeat_timeout is None else {"heartbeat_timeout_seconds": heartbeat_timeout}
+    cache = {} if cache_size is None else {"max_size": cache_size}
+    with (
+        open_client(server) as client,
+        EdgeRedis(client, namespace=server.namespace, health=health, cache=cache) as edge,  # type: ignore[arg-type]
+    ):
+        yield edge
+
+
+@contextmanager
+def open_cloud(edge: Server, cloud_url: str | None, cloud_sql: str | None = None) -> Iterator[Any]:
+    """Open the cloud's store: an SQL database, a Redis server, or the edge's own server when none is named."""
+    if cloud_url is not None and cloud_sql is not None:
+        raise InvalidArgumentError("give --cloud-url or --cloud-sql, not both")
+    url = cloud_sql or cloud_url
+    if url is not None and (cloud_sql is not None or url.startswith(_SQL_SCHEMES)):
+        from edge_redis.cloudstores.sql import SqlCloudStore
+
+        with SqlCloudStore(url, namespace=edge.namespace) as store:
+            yield store
+        return
+    from edge_redis import RedisCloudStore
+
+    server = edge if url is None else Server(url, None, edge.namespace)
+    with open_client(server) as client, RedisCloudStore(client, namespace=edge.namespace) as redis_store:
+        yield redis_store
+
+
+def read_password(path: Path | None) -> str | None:
+    """Return the password from a file or the environment; None when there is none."""
+    if path is None:
+        return os.environ.get(_PASSWORD)
+    try:
+        return path.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"the password file cannot be read: {error}") from error
+
+
+def _require_tls(url: str | None) -> None:
+    """Try a TLS handshake within two seconds: the client library would wait for its reply time-out, several times."""
+    parts = urlsplit(url or os.environ.get("EDGE_REDIS_URL") or "")
+    if parts.scheme != "rediss":
+        return
+    host, port = parts.hostname or "localhost", parts.port or 6379
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with create_connection((host, port), _TLS_SECONDS) as raw, context.wrap_socket(raw, server_hostname=host):
+            pass
+    except (TimeoutError, ssl.SSLError) as error:
+        if isinstance(error, ssl.SSLError) and "ALERT" in str(error).upper() and "CERTIFICATE" in str(error).upper():
+            return  # the server wants a client certificate, which the client library sends
+        raise StoreUnavailableError(
+            f"{host}:{port} does not speak TLS: use redis:// in place of rediss://, or name its TLS port"
+        ) from error
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"cannot reach {host}:{port}: {error.strerror or error}; is the server running, and --url right?"
+        ) from error

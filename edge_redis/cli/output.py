@@ -1,0 +1,151 @@
+"""Output of the commands: JSON, aligned tables that fit the terminal, and text that is safe to print."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Final
+
+_STYLES: Final = {
+    "healthy": "32",
+    "recovered": "32",
+    "ok": "32",
+    "unhealthy": "1;31",
+    "fail": "1;31",
+    "suspected": "33",
+    "flapping": "33",
+    "maintenance": "36",
+    "warn": "33",
+}
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+_GAP: Final = "  "
+
+
+def jsonable(value: Any) -> Any:
+    """Return a value as JSON can carry it: times in ISO 8601, bytes as text or hexadecimal, objects as dicts."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return jsonable(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item) for item in value]
+    return _jsonable_scalar(value)
+
+
+def _jsonable_scalar(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 -- NaN
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    print(json.dumps(jsonable(value), ensure_ascii=False), flush=True)
+
+
+def printable(text: str) -> str:
+    """Return text that stays on one line and sends no command to the terminal."""
+    return text if text.isprintable() else json.dumps(text)
+
+
+def styled(word: str, text: str | None = None) -> str:
+    """Return text in the colour of a state when output is a terminal."""
+    shown = word if text is None else text
+    style = _STYLES.get(word.lower())
+    return f"\x1b[{style}m{shown}\x1b[0m" if style and _has_colour() else shown
+
+
+def _has_colour() -> bool:
+    import os
+
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def terminal_width() -> int | None:
+    """Return the terminal's width; None when output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None) -> None:
+    """Print an aligned table. When it is too wide, columns are left out from the right; the first is always whole."""
+    for line in table_lines(header, rows, width=terminal_width() if width is None else width):
+        print(line)
+
+
+def table_lines(header: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None) -> list[str]:
+    """Return the lines of a table of at most ``width`` characters."""
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    count = len(widths)
+    while width is not None and count > 1 and sum(widths[:count]) + len(_GAP) * (count - 1) > width:
+        count -= 1
+    lines = [
+        _GAP.join(cell.ljust(size) for cell, size in zip(row, widths[:count], strict=False)) for row in (header, *cells)
+    ]
+    return [_colour_cells(line.rstrip(), row) for line, row in zip(lines, (header, *cells), strict=True)]
+
+
+def _colour_cells(line: str, row: Sequence[str]) -> str:
+    for cell in row:
+        if cell.lower() in _STYLES:
+            return line.replace(f" {cell}", f" {styled(cell)}", 1)
+    return line
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration in two units at most, such as ``3 h 20 min``."""
+    if seconds is None:
+        return "-"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004
+    for size, unit, smaller, small_unit in ((_DAY, "d", _HOUR, "h"), (_HOUR, "h", _MINUTE, "min")):
+        if seconds >= size:
+            rest = int(seconds % size // smaller)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {small_unit}" if rest else "")
+    rest = int(seconds % _MINUTE)
+    return f"{int(seconds // _MINUTE)} min" + (f" {rest} s" if rest else "")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration such as ``90``, ``30s``, ``15m``, ``2h`` or ``3d``.
+
+    Raises:
+        InvalidArgumentError: the text is no duration.
+
+    """
+    from edge_redis.errors import InvalidArgumentError
+
+    units = {"s": 1.0, "m": _MINUTE, "h": _HOUR, "d": _DAY}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = float("nan")
+    if not 0 < seconds < float("inf"):
+        raise InvalidArgumentError(f"{text!r} is no duration: write a number and s, m, h or d, such as 30m")
+    return seconds
+
+
+def repeat(show: Callable[[], int], every: float | None) -> int:
+    """Run a command's display once, or every so many seconds until Ctrl-C; return the last exit code."""
+    code = show()
+    while every is not None:
+        time.sleep(every)
+        if sys.stdout.isatty():
+            print("\x1b[H\x1b[2J", end="")
+        code = show()
+    return code

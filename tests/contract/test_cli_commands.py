@@ -1,0 +1,359 @@
+"""The commands as a user runs them: the real executable, a real server, exit codes, and JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_redis import (
+    EdgeCache,
+    EdgeMetrics,
+    EdgeNode,
+    EdgeNodeStatus,
+    EdgeRedis,
+    EdgeSynchronizer,
+    HealthMonitor,
+    InvocationRecord,
+    RedisCloudStore,
+    embedded,
+)
+from edge_redis.cli.main import main
+from edge_redis.cloudstores.sql import SqlCloudStore
+from support.deadline import eventually
+from support.servers import Backend
+
+pytestmark = pytest.mark.timeout(240)  # a command takes seconds to start on a busy machine
+
+COMMAND = (sys.executable, "-m", "edge_redis")
+COMMANDS = (
+    *("up", "worker", "agent", "monitor", "status", "nodes", "node", "maintenance", "events", "doctor", "completion"),
+    *("cache stats", "cache get", "cache put", "cache delete", "cache keys", "cache purge", "cache clear"),
+    *("cache invalidate-tag", "metrics summary", "metrics top", "metrics timeline", "metrics errors", "metrics slo"),
+    *("metrics serve", "metrics show", "sync status", "sync get", "sync diff", "sync pending", "sync history"),
+    *("sync conflicts", "sync resolve", "sync dead-letters", "sync replay", "sync purge-tombstones"),
+    *("sync release-authority", "namespace list", "namespace drop"),
+)
+
+
+class Shell:
+    """Runs `edge-redis` on one server and namespace, with nothing else of the caller's environment or home."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.url = url
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("EDGE_REDIS_")}
+        self.environment = {
+            **kept,
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "EDGE_REDIS_URL": url,
+            "EDGE_REDIS_NAMESPACE": "shop",
+            "COLUMNS": "200",
+        }
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Return exit code, output and errors."""
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    def json(self, *arguments: str) -> tuple[int, Any]:
+        """Return exit code and the JSON that is printed."""
+        code, out, err = self.run(*arguments, "--json")
+        assert err == ""
+        return code, json.loads(out)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command that runs until it is stopped."""
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def shell(valkey: Backend, tmp_path: Path) -> Shell:
+    assert valkey.url is not None
+    return Shell(valkey.url, tmp_path)
+
+
+@pytest.fixture
+def client(valkey: Backend) -> Iterator[Any]:
+    with valkey.client() as made:
+        yield made
+
+
+def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        assert main([*command.split(), "--help"]) == 0, command
+        out = capsys.readouterr().out
+        assert f"edge-redis {command}" in " ".join(out.split()), command
+
+
+def test_status_is_a_finding_when_a_node_is_unhealthy(shell: Shell, client: Any) -> None:
+    health = HealthMonitor(client, namespace="shop")
+    health.register(EdgeNode("till-1", "Till 1", "front"))
+    code, found = shell.json("status")
+    assert code == 0
+    assert [(node["id"], node["verdict"], node["location"]) for node in found["nodes"]] == [
+        ("till-1", "healthy", "front")
+    ]
+    assert {"namespace", "nodes", "health", "metrics", "cache", "sync"} == found.keys()
+    health.register(EdgeNode("till-2", "Till 2", status=EdgeNodeStatus.OFFLINE))
+    code, found = shell.json("status")
+    assert code == 1
+    code, out, _ = shell.run("status")
+    assert code == 1
+    assert "namespace shop: 2 nodes, 1 unhealthy" in out
+
+
+def test_a_node_is_unhealthy_past_the_timeout_given_and_by_its_latest_check(shell: Shell, client: Any) -> None:
+    HealthMonitor(client, namespace="shop").register(EdgeNode("till-1", "Till 1"))
+    time.sleep(0.3)  # the age itself is tried
+    assert shell.run("nodes")[0] == 0
+    code, found = shell.json("nodes", "--heartbeat-timeout", "0.2")
+    assert code == 1
+    assert found["nodes"][0]["verdict"] == "unhealthy"
+    assert found["nodes"][0]["heartbeat_age_seconds"] > 0.2
+    HealthMonitor(client, 0.2, namespace="shop").check_node("till-1")
+    assert shell.json("nodes")[1]["nodes"][0]["verdict"] == "unhealthy"
+
+
+def test_a_node_in_detail(shell: Shell, client: Any) -> None:
+    health = HealthMonitor(client, namespace="shop")
+    health.register(EdgeNode("till-1", "Till 1", "front"))
+    health.check_node("till-1")
+    code, found = shell.json("node", "till-1")
+    assert code == 0
+    assert [check["healthy"] for check in found["checks"]] == [True]
+    assert found["recommendation"] == "Normal"
+    assert found["availability"].keys() == {"24h", "30d"}
+    code, out, _ = shell.run("node", "till-1")
+    assert code == 0
+    assert "till-1 (Till 1, front): healthy" in out
+    assert "checks, oldest first: ■" in out
+    code, _, err = shell.run("node", "till-9")
+    assert code == 1
+    assert "no node 'till-9' is registered" in err
+
+
+def test_maintenance_begins_and_ends(shell: Shell, client: Any) -> None:
+    HealthMonitor(client, namespace="shop").register(EdgeNode("till-1", "Till 1"))
+    code, out, _ = shell.run("maintenance", "till-1", "--for", "2h", "--reason", "new printer")
+    assert (code, out) == (0, "till-1: in maintenance for 2 h\n")
+    code, found = shell.json("nodes")
+    assert (code, found["nodes"][0]["verdict"]) == (0, "maintenance")
+    code, events, _ = shell.run("events", "--json")
+    assert code == 0
+    assert [json.loads(line)["state"] for line in events.splitlines()][-1] == "maintenance"
+    assert shell.run("maintenance", "till-1", "--end")[:2] == (0, "till-1: maintenance ended\n")
+    assert shell.run("maintenance", "till-1", "--end")[0] == 1
+    assert shell.run("maintenance", "nobody")[0] == 2
+
+
+def test_the_cache_is_read_and_changed(shell: Shell, client: Any) -> None:
+    assert shell.run("cache", "get", "price") == (1, "", "")
+    assert shell.run("cache", "put", "price", '{"eur": 2.5}', "--ttl", "1h", "--tag", "prices")[0] == 0
+    assert shell.run("cache", "put", "name", "Ünal", "--text")[0] == 0
+    assert EdgeCache(client, namespace="shop").get("price") == {"eur": 2.5}
+    assert shell.run("cache", "get", "price")[:2] == (0, '{"eur": 2.5}\n')
+    code, entry = shell.json("cache", "get", "price")
+    assert (code, entry["ttl_seconds"]) == (0, 3600.0)
+    assert sorted(shell.json("cache", "keys")[1]) == ["name", "price"]
+    assert shell.json("cache", "keys", "--prefix", "pr")[1] == ["price"]
+    assert shell.json("cache", "stats")[1]["size"] == 2
+
+
+def test_cache_entries_are_removed(shell: Shell, client: Any) -> None:
+    cache = EdgeCache(client, namespace="shop")
+    cache.put("price", 1, tags=("prices",))
+    cache.put("name", "x")
+    assert shell.json("cache", "invalidate-tag", "prices") == (0, {"removed": 1})
+    assert shell.json("cache", "delete", "name") == (0, {"removed": 1})
+    assert shell.json("cache", "delete", "name") == (1, {"removed": 0})
+    assert shell.json("cache", "purge") == (0, {"removed": 0})
+    cache.put("k", 1)
+    assert shell.run("cache", "clear")[0] == 130, "nobody confirmed it"
+    assert shell.json("cache", "clear", "--yes") == (0, {"removed": 1})
+
+
+def test_metrics_are_summed_up_and_ranked(shell: Shell, client: Any) -> None:
+    with EdgeMetrics(client, namespace="shop") as metrics:
+        metrics.record_many(
+            [InvocationRecord("resize", "till-1", 10.0, success=True)] * 9
+            + [InvocationRecord("resize", "till-1", 20.0, success=False, error="disk full")]
+        )
+    code, found = shell.json("metrics", "summary")
+    assert (code, found["total"], found["error_count"]) == (0, 10, 1)
+    assert shell.json("metrics", "summary", "--function", "none")[1]["total"] == 0
+    assert [row["function_id"] for row in shell.json("metrics", "top")[1]] == ["resize"]
+    assert shell.json("metrics", "timeline", "--minutes", "3")[1][-1]["total"] in (0, 10)
+    assert [row["error"] for row in shell.json("metrics", "errors")[1]] == ["disk full"]
+    code, found = shell.json("metrics", "slo", "--objective", "99")
+    assert (code, found["good_percent"]) == (1, 90.0)
+    assert shell.run("metrics", "slo", "--objective", "80")[0] == 0
+    assert "resize" in shell.run("metrics", "top")[1]
+    assert shell.run("metrics", "top", "--by", "beauty")[0] == 2
+
+
+def test_a_worker_carries_changes_until_sigterm(shell: Shell, client: Any) -> None:
+    with shell.start("worker", "--idle", "0.05") as process:
+        try:
+            EdgeSynchronizer(client, scope="till-1", namespace="shop").update_local({"n": 1})
+            cloud = RedisCloudStore(client, namespace="shop")
+            eventually(lambda: cloud.get("till-1") is not None, seconds=30)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_a_worker_carries_what_is_pending_into_an_sql_database_and_ends(
+    shell: Shell, client: Any, tmp_path: Path
+) -> None:
+    EdgeSynchronizer(client, scope="till-1", namespace="shop").update_local({"n": 1})
+    url = f"sqlite:///{tmp_path}/cloud.db"
+    assert shell.run("worker", "--once", "--cloud-sql", url)[0] == 0
+    with SqlCloudStore(url, namespace="shop") as cloud:
+        state = cloud.get("till-1")
+    assert state is not None
+    assert state.data == {"n": 1}
+
+
+def test_an_agent_sends_heartbeats_until_it_is_stopped(shell: Shell, client: Any) -> None:
+    health = HealthMonitor(client, namespace="shop")
+    with shell.start("agent", "--node", "host-1", "--location", "hall 7", "--interval", "0.1") as process:
+        try:
+            eventually(lambda: health.get_node("host-1") is not None, seconds=30)
+
+            def has_resources() -> bool:
+                node = health.get_node("host-1")
+                return node is not None and node.resources.memory_max_mb > 0
+
+            eventually(has_resources, seconds=30)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def test_an_agent_measures_a_command_and_ends_with_its_exit_code(shell: Shell, client: Any) -> None:
+    code, out, _ = shell.run("agent", "--node", "host-1", "--function", "job", "sh", "-c", "echo done; exit 7")
+    assert (code, out) == (7, "done\n")
+    with EdgeMetrics(client, namespace="shop") as metrics:
+        assert metrics.error_count("host-1", "job") == 1
+    assert shell.run("agent", "--node", "host-1", "/no/such/file")[0] == 1
+
+
+def test_namespaces_are_listed_and_dropped(shell: Shell, client: Any) -> None:
+    for namespace in ("shop", "shop.2", "other:x"):
+        with EdgeRedis(client, namespace=namespace) as edge:
+            edge.cache.put("k", 1)
+            edge.synchronizer("s").update_local({"n": 1})
+    listed = {each["namespace"]: each["keys"] for each in shell.json("namespace", "list")[1]}
+    assert listed.keys() == {"shop", "shop.2", "other:x"}
+    assert shell.run("namespace", "drop", "shop")[0] == 130, "nobody confirmed it"
+    assert shell.json("namespace", "drop", "shop", "--yes") == (0, {"namespace": "shop", "removed": listed["shop"]})
+    assert {each["namespace"] for each in shell.json("namespace", "list")[1]} == {"shop.2", "other:x"}
+    assert shell.run("namespace", "drop", "shop", "--yes")[0] == 1
+
+
+def test_a_settings_file_gives_defaults_that_the_environment_and_options_override(
+    shell: Shell, client: Any, tmp_path: Path
+) -> None:
+    for namespace in ("from-file", "from-environment", "from-option"):
+        HealthMonitor(client, namespace=namespace).register(EdgeNode(namespace, namespace))
+    settings = tmp_path / "config" / "edge-redis" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('namespace = "from-file"\n[metrics.serve]\nport = 9999\n')
+    environment = shell.environment
+    del environment["EDGE_REDIS_NAMESPACE"]
+    assert shell.json("nodes")[1]["namespace"] == "from-file"
+    environment["EDGE_REDIS_NAMESPACE"] = "from-environment"
+    assert shell.json("nodes")[1]["namespace"] == "from-environment"
+    assert shell.json("nodes", "--namespace", "from-option")[1]["namespace"] == "from-option"
+    settings.write_text("[monitor]\nnoise = 1\n")
+    code, _, err = shell.run("nodes")
+    assert code == 2
+    assert "monitor has no option 'noise'" in err
+    settings.write_text("[polka]\n")
+    assert "there is no command 'polka'" in shell.run("nodes")[2]
+
+
+def test_a_password_comes_from_a_file_or_the_environment_and_is_never_shown(tmp_path: Path) -> None:
+    with embedded.start() as server:
+        with server.client() as client:
+            client.config_set("requirepass", "s3cret-word")
+        port = server.url.rpartition(":")[2]
+        shell = Shell(f"redis://127.0.0.1:{port}", tmp_path)
+        code, _, err = shell.run("doctor")
+        assert code == 3
+        assert err.startswith("edge-redis: the server needs a password: name a file with --password-file")
+        (tmp_path / "password").write_text("s3cret-word\n")
+        assert shell.run("doctor", "--password-file", str(tmp_path / "password"))[0] == 0
+        assert shell.run("doctor", EDGE_REDIS_PASSWORD="s3cret-word")[0] == 0
+        code, _, err = shell.run("doctor", EDGE_REDIS_PASSWORD="wrong-word")
+        assert code == 3
+        assert "refuses the user name or password" in err
+        assert "word" not in err.replace("password", "")
+
+
+def test_tls_to_a_port_without_tls_is_said_at_once(shell: Shell) -> None:
+    code, _, err = shell.run("status", "--url", shell.url.replace("redis://", "rediss://"))
+    assert code == 3
+    assert "does not speak TLS: use redis://" in err
+
+
+def test_a_database_that_is_not_there_is_one_sentence(shell: Shell) -> None:
+    base = shell.url.rpartition("/")[0] if shell.url.count("/") > 2 else shell.url
+    code, _, err = shell.run("doctor", "--url", f"{base}/99")
+    assert code == 3
+    assert "no database of this number" in err
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_of_the_shell(shell: Shell, name: str) -> None:
+    code, out, _ = shell.run("completion", name)
+    assert code == 0
+    assert "_EDGE_REDIS_COMPLETE" in out
+
+
+def test_commands_are_completed(shell: Shell) -> None:
+    _, out, _ = shell.run(_EDGE_REDIS_COMPLETE="complete_bash", COMP_WORDS="edge-redis na", COMP_CWORD="1")
+    assert out.split() == ["namespace"]
+
+
+def test_up_removes_its_own_namespace_from_a_server_that_was_given(shell: Shell, client: Any) -> None:
+    client.set("others", "stay")
+    code, out, err = shell.run("up", "--url", shell.url, "--nodes", "1", "--duration", "2", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["run"]["ended_by"] == "duration"
+    assert client.keys() == [b"others"]
+
+
+def test_up_without_psutil_says_what_to_install_before_anything_is_started(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "psutil.py").write_text("raise ImportError('hidden')\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    code, out, err = shell.run("up", PYTHONPATH=path)
+    assert (code, out) == (1, "")
+    assert "pip install 'edge-redis[agent]'" in err
