@@ -94,7 +94,6 @@ EXEMPT: Final = (
     "edge_redis/exporters/*",
     "edge_redis/__init__.py",
     "edge_redis/aio.py",
-    "edge_redis/cli/*",
     "edge_redis/errors.py",
     "edge_redis/models.py",
     "scripts/bench/*",
