@@ -24,12 +24,6 @@ def layout_key(tag: str) -> str:
     return f"{tag}:layout"
 
 
-def find_tag(operation: Operation[object]) -> str:
-    """Return the hash tag of a script call, up to its closing brace."""
-    key = str(operation.args[3])
-    return key[: key.index("}") + 1]
-
-
 def check_layout(tag: str, script: Script) -> Operation[bool]:
     """Return the operation that checks a shard's layout version before ``script``; whether there is one now.
 

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -57,18 +58,6 @@ _READS: Final = frozenset(
 """Commands of scripts that change no key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arity:
-    """How many KEYS or ARGV a script takes: exactly ``count``, or at least that where ``open``."""
-
-    count: int
-    open: bool
-
-    def allows(self, given: int) -> bool:
-        """Return whether the header allows this many."""
-        return given >= self.count if self.open else given == self.count
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Script:
     """A Lua script and its SHA1, by which the server knows it."""
@@ -76,8 +65,10 @@ class Script:
     name: str
     source: str
     sha: str
-    keys: Arity
-    args: Arity
+    keys: range
+    """How many KEYS the header allows."""
+    args: range
+    """How many ARGV the header allows."""
     layout_version: int = 0
     """Of the keys that the script writes; 0 for a script that writes none, which needs no check."""
     creates_layout: bool = False
@@ -90,16 +81,16 @@ class Script:
         decode: Callable[[Any], T],
     ) -> Operation[T]:
         """Return the operation that runs this script, its arity checked against the header."""
-        if not (self.keys.allows(len(keys)) and self.args.allows(len(args))):
+        if len(keys) not in self.keys or len(args) not in self.args:
             msg = f"{self.name}: called with {len(keys)} keys and {len(args)} arguments, against its header"
             raise AssertionError(msg)
         return Operation(("EVALSHA", self.sha, len(keys), *keys, *args), decode, self)
 
 
-def _arity(header: str, kind: str) -> Arity:
+def _allowed(header: str, kind: str) -> range:
     found = [(int(index), bool(dots)) for what, index, dots in _PARAMETER.findall(header) if what == kind]
     is_open = any(dots for _, dots in found)
-    return Arity(len(found) - is_open, is_open)
+    return range(len(found) - 1, sys.maxsize) if is_open else range(len(found), len(found) + 1)
 
 
 @cache
@@ -120,8 +111,8 @@ def load(package: str, name: str) -> Script:
         f"{package.rpartition('.')[2].removeprefix('_')}/{name}",
         source,
         sha,
-        _arity(text, "KEYS"),
-        _arity(text, "ARGV"),
+        _allowed(text, "KEYS"),
+        _allowed(text, "ARGV"),
         _layout_version(package) if is_checked else 0,
         creates_layout=not _NOT_CREATED.search(text),
     )

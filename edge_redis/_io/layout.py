@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from edge_redis._core.layout import check_layout, find_tag
+from edge_redis._core.layout import check_layout
 from edge_redis._core.operation import Operation
 
 
@@ -20,19 +20,23 @@ class LayoutChecks:
     def is_due(self, operation: Operation[Any]) -> bool:
         """Return whether ``operation`` writes to a shard that was not checked yet."""
         script = operation.script
-        return script is not None and script.layout_version != 0 and find_tag(operation) not in self._checked
+        return (
+            script is not None
+            and script.layout_version != 0
+            and str(operation.args[3]).partition("}")[0] not in self._checked
+        )
 
     def find_due(self, operations: Sequence[Operation[Any]]) -> Iterator[tuple[str, Operation[bool]]]:
-        """Yield the tag of each shard that is to be checked before ``operations``, and the check."""
+        """Yield each shard that is to be checked before ``operations``, and the check."""
         for operation in operations:
             script = operation.script
             if script is not None and self.is_due(operation):
-                tag = find_tag(operation)
-                yield tag, check_layout(tag, script)
+                shard = str(operation.args[3]).partition("}")[0]
+                yield shard, check_layout(f"{shard}}}", script)
 
-    def add(self, tag: str) -> None:
+    def add(self, shard: str) -> None:
         """Remember that a shard has the layout version of this release."""
-        self._checked.add(tag)
+        self._checked.add(shard)
 
     def clear(self) -> None:
         """Check every shard again: the server may have lost its data."""

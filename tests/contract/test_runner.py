@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from edge_redis import errors
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, command
-from edge_redis._core.script import Arity, Script
+from edge_redis._core.script import Script
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.blocking_runner import BlockingRunner
 from support.deadline import eventually
@@ -20,7 +21,7 @@ from support.servers import Backend
 
 
 def script(source: str, name: str = "test/one") -> Script:
-    return Script(name, source, hashlib.sha1(source.encode()).hexdigest(), Arity(1, open=False), Arity(0, open=True))
+    return Script(name, source, hashlib.sha1(source.encode()).hexdigest(), range(1, 2), range(sys.maxsize))
 
 
 ADD = script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
