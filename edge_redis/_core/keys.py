@@ -45,7 +45,7 @@ class KeySpace:
 def is_of_namespace(key: bytes, namespace: str) -> bool:
     """Return whether a key is one that a component writes for ``namespace``.
 
-    A namespace may contain colons, so ``a`` and ``a:b`` are told apart by the last one of the hash tag.
+    A namespace may contain colons, so ``a`` and ``a:b`` are distinguished by the last one of the hash tag.
     """
     prefix, _, rest = key.partition(b"{")
     tag, _, what = rest.partition(b"}:")

@@ -1,7 +1,7 @@
-"""Keeps conversations with a server going in the background, each on a connection of its own.
+"""Background sessions with a server, each on a connection of its own.
 
-A *session* is one connection to every master there is. When one fails, all are closed, whoever
-needed them is told, and after a pause a new session begins. A pause grows from 50 ms to 2 s.
+A *session* is one connection to every master there is. When one fails, all are closed, the
+callbacks of their users run, and a new session begins after a pause, which grows from 50 ms to 2 s.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class _ThreadSession:
         return len(self._connections)
 
     def run(self) -> None:
-        """Converse until it is over, which is always told by an error."""
+        """Run the session until it ends, which is always by an error."""
         if not is_cluster(self._client):
             self._talk(self._connections[0])
         else:

@@ -2,7 +2,7 @@
 
 An error of a store is logged and waited out, so that work resumes by itself. A stop lets the round
 under way end. Work that was started in the background goes on until its service is closed,
-whoever holds the service: the thread or task refers to it.
+even when nothing else refers to the service: the thread or task does.
 """
 
 from __future__ import annotations

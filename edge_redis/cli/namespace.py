@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge_redis.cli import exit_codes, groups, keyspace, options, output
-from edge_redis.cli.connection import Server, open_client
+from edge_redis.cli.connection import Server, open_client, open_services
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,8 +48,8 @@ def drop(
     """
     if not yes:
         typer.confirm(f"Remove every key of namespace {output.printable(name)}?", abort=True, err=True)
-    with open_client(Server(url, password_file)) as client:
-        removed = keyspace.drop_namespace(client, name)
+    with open_services(Server(url, password_file, name)) as edge:
+        removed = edge.drop_namespace()
     if as_json:
         output.print_json({"namespace": name, "removed": removed})
     else:

@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     group = groups.make_group("sync", "State sync between edge and cloud: progress, scopes, conflicts, dead letters.")
     for command in (
         status,
+        scopes,
         get,
         diff,
         pending,
@@ -93,6 +94,30 @@ def _print_status(found: Mapping[str, Any]) -> None:
     print(f"oldest pending change: {output.duration(found['oldest_seconds'])}")
     print(f"pushed: {found['pushed_total']:,} in all, {found['pushed_per_second']:,.1f} a second now")
     print(f"dead letters: {found['dead_letters']:,}")
+
+
+def scopes(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+    watch: options.Repeat = None,
+) -> int:
+    """List the scopes with version, pending changes and conflicts."""
+
+    def show() -> int:
+        found = list(edge.scopes())
+        if as_json:
+            output.print_json(found)
+        elif found:
+            header = ("scope", "version", "pending", "conflicts")
+            output.print_table(header, [tuple(each[name] for name in header) for each in found])
+        else:
+            print("no scopes")
+        return exit_codes.OK
+
+    with open_services(Server(url, password_file, namespace)) as edge:
+        return output.repeat(show, watch)
 
 
 def get(

@@ -102,12 +102,11 @@ def _require_writable(path: Path) -> None:
 def _drop(url: str, namespace: str) -> None:
     """Remove the keys that the site has left in its own namespace."""
     from edge_redis._site.services import operations_namespace
-    from edge_redis.cli import keyspace
-    from edge_redis.cli.connection import Server, open_client
+    from edge_redis.cli.connection import Server, open_services
 
-    with open_client(Server(url)) as client:
-        for name in (namespace, operations_namespace(namespace)):
-            keyspace.drop_namespace(client, name)
+    for name in (namespace, operations_namespace(namespace)):
+        with open_services(Server(url, None, name)) as edge:
+            edge.drop_namespace()
 
 
 def _exit_code(report: Any, stop: Any) -> int:

@@ -168,10 +168,10 @@ class SqlCloudStore:
         return self._database.write("release_authority", lambda connection: connection.execute(release).rowcount > 0)
 
     def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
-        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+        """Remove the scopes deleted at least ``older_than_seconds`` ago, with their history; return how many.
 
-        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
-        anew; what it writes to them brings them back. By default ten days.
+        An edge that was disconnected for longer does not receive their deletion and keeps them; a write there
+        restores them. By default ten days.
         """
         seconds = validation.non_negative("older_than_seconds", older_than_seconds)
         return purge(self._database, self._namespace, seconds)

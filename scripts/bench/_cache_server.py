@@ -63,7 +63,7 @@ def _used(client: redis.Redis) -> float:
 
 
 class _worker:  # noqa: N801 -- it is called like a function
-    """A process that reads as it is told, and the end of the pipe to tell it."""
+    """A process that reads on command, and the pipe that commands it."""
 
     def __init__(self, url: str) -> None:
         context = multiprocessing.get_context("spawn")

@@ -82,7 +82,7 @@ def _consumers(way: Way, site: Site, count: int) -> Iterator[list[_Consumer]]:
 
 
 def run(way: Way, servers: Servers, count: int, *, is_durable: bool, with_kill: bool = False) -> Run:
-    """Move ``count`` messages; with a kill, seconds are counted from there, and an heir that stood by goes on."""
+    """Move ``count`` messages; with a kill, seconds are counted from there, and a standby consumer takes over."""
     count = count // way.share // SCOPES * SCOPES
     with servers.edge.client() as edge, servers.cloud.client() as cloud:
         site = _filled(way, servers, (edge, cloud), count, is_durable=is_durable)

@@ -87,7 +87,7 @@ def measured(client: redis.Redis, what: str, call: Callable[[], object], limit: 
     """Measure the wall's time of a call, and the longest that it held the server.
 
     SLOWLOG has the wall's time too: where another process took the core meanwhile, that is in it. So
-    the longest call of the best run counts, and those over the limit in all runs are told beside it.
+    the longest call of the best run counts, and those over the limit in all runs are printed beside it.
     """
     client.config_set("slowlog-log-slower-than", LEAST_LOGGED_US)
     client.config_set("slowlog-max-len", 100_000)

@@ -8,7 +8,7 @@ effect on a second server, and acknowledges after that. Filling the queue and st
 row is a system with one of the guarantees that it offers:
 
 * at most once: acknowledged before the effect, or never to be;
-* acknowledged: after the effect; what a dead consumer had taken is left to whoever looks for it;
+* acknowledged: after the effect; what a dead consumer had taken is left to the consumer that looks for it;
 * recovered: another consumer takes over what has not been acknowledged for a second;
 * deduplicated: and what has had its effect has none again. In order: no scope goes back to an older state.
 

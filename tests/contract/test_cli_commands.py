@@ -38,7 +38,16 @@ COMMANDS = (
     *("up", "worker", "agent", "monitor", "status", "nodes", "node", "maintenance", "events", "doctor", "completion"),
     *("cache stats", "cache get", "cache put", "cache delete", "cache keys", "cache purge", "cache clear"),
     *("cache invalidate-tag", "metrics summary", "metrics top", "metrics timeline", "metrics errors", "metrics slo"),
-    *("metrics serve", "metrics show", "sync status", "sync get", "sync diff", "sync pending", "sync history"),
+    *(
+        "metrics serve",
+        "metrics show",
+        "sync status",
+        "sync scopes",
+        "sync get",
+        "sync diff",
+        "sync pending",
+        "sync history",
+    ),
     *("sync conflicts", "sync resolve", "sync dead-letters", "sync replay", "sync purge-tombstones"),
     *("sync release-authority", "namespace list", "namespace drop"),
 )

@@ -145,6 +145,9 @@ def test_both_ends_are_printed_and_compared(edge: Any, valkey: Backend, capsys: 
     assert out.splitlines() == ["edge version 2, cloud version 1", "- n: 2", "+ n: 1", '- new: "x"']
     code, out = run(capsys, valkey, "diff", "room", "--json")
     assert json.loads(out)["fields"] == {"n": {"edge": 2, "cloud": 1}, "new": {"edge": "x"}}
+    assert json.loads(run(capsys, valkey, "scopes", "--json")[1]) == [
+        {"scope": "room", "version": 2, "pending": 1, "conflicts": 0}
+    ]
     code, out = run(capsys, valkey, "pending", "room", "--json")
     assert [(each["version"], each["is_delta"]) for each in json.loads(out)] == [(2, True)]
     code, out = run(capsys, valkey, "history", "room")

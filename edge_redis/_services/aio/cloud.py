@@ -110,10 +110,10 @@ class RedisCloudStore(AsyncService[Cloud]):
         return await self._run(self._component.release_authority(scope))
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
-        """Forget the scopes that were deleted so many seconds ago or more, with their history; return how many.
+        """Remove the scopes deleted at least ``older_than_seconds`` ago, with their history; return how many.
 
-        An edge that was cut off for longer does not hear of their delete, and keeps them until it is told
-        anew; what it writes to them brings them back. By default ten days.
+        An edge that was disconnected for longer does not receive their deletion and keeps them; a write there
+        restores them. By default ten days.
         """
         return await self._run(self._component.purge_tombstones(older_than_seconds))
 
