@@ -8,7 +8,8 @@ For each strategy: every order of the steps of the small scenarios with every fa
 without faults, unless --faults is given), how many there are,
 and ``--seeds`` random runs of the larger one (two edges an hour apart, two writers, a worker and its successor each,
 and an edit of the cloud, with up to four faults). Exits with 1 where an invariant does not hold, and says which
-choices lead there: ``support.simulation.replay`` runs just these again. Needs ``edge-redis[fake]`` and the tests of this checkout.
+choices lead there: ``support.simulation.replay`` runs just these again. Needs ``edge-redis[fake]`` and the tests of
+this checkout.
 """
 
 from __future__ import annotations
