@@ -4,8 +4,6 @@ The names users import. ``edge_redis.aio`` has the same services for asyncio cli
 """
 
 from edge_redis import embedded
-from edge_redis._cache.arguments import NO_EXPIRY
-from edge_redis._cache.computation import NoStore
 from edge_redis._cache.config import NearCache
 from edge_redis._core.public import publish
 from edge_redis._health.flapping import FlapRate, FlapThresholds
@@ -34,6 +32,7 @@ from edge_redis.errors import (
     ClientConfigurationError,
     ComputeFailedError,
     CorruptDataError,
+    DeliveryError,
     EdgeRedisError,
     EmbeddedServerError,
     InvalidArgumentError,
@@ -41,7 +40,6 @@ from edge_redis.errors import (
     InvalidTypeError,
     MissingExtraError,
     PendingFullError,
-    RecursiveComputeError,
     ServiceClosedError,
     SignatureError,
     StoreError,
@@ -78,7 +76,6 @@ __version__ = "0.1.0"
 """The only place where the version is written: pyproject.toml reads it here."""
 
 __all__ = [
-    "NO_EXPIRY",
     "AuthorityConflictError",
     "CacheEntry",
     "CacheOptions",
@@ -88,6 +85,7 @@ __all__ = [
     "ComputeFailedError",
     "ConflictStrategy",
     "CorruptDataError",
+    "DeliveryError",
     "EdgeCache",
     "EdgeMetrics",
     "EdgeNode",
@@ -110,10 +108,8 @@ __all__ = [
     "MetricsOptions",
     "MissingExtraError",
     "NearCache",
-    "NoStore",
     "NodeHealth",
     "PendingFullError",
-    "RecursiveComputeError",
     "RedisCloudStore",
     "ResourceUsage",
     "ServiceClosedError",

@@ -14,8 +14,8 @@ EdgeRedisError
 ├── AuthorityConflictError          another edge is the scope's LOCAL_WINS
 ├── StrategyMismatchError           the scope has another conflict strategy at this edge
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
-├── ComputeFailedError              another caller failed to compute a value that this one waited for
-│   └── RecursiveComputeError       computing a value asks for the same value
+├── ComputeFailedError              a value could not be computed; remembered from another's try
+├── DeliveryError                   also OSError: a sink did not deliver a transition
 ├── MissingExtraError               also ImportError: an optional dependency is not installed
 ├── ServiceClosedError              the service was used after ``close()``
 └── StoreError                      Redis, Valkey or a cloud store's database could not do it
@@ -93,15 +93,27 @@ class PendingFullError(EdgeRedisError):
 
 
 class ComputeFailedError(EdgeRedisError):
-    """The function of another caller failed to compute this value, while this one waited or within ``error_ttl``."""
-
-
-class RecursiveComputeError(ComputeFailedError):
-    """The function that computes a value asks for the same value, and would wait for itself."""
+    """Another caller's function to compute this value failed, and that is remembered for ``error_ttl``."""
 
 
 class MissingExtraError(EdgeRedisError, ImportError):
     """An optional dependency is not installed; the message says how to install it."""
+
+
+class DeliveryError(EdgeRedisError, OSError):
+    """A sink did not deliver a transition. A sink of your own may raise it, too.
+
+    Args:
+        message: what went wrong.
+        retry_after_seconds: the receiver asked for a pause before the next attempt; None: it did not.
+        refused: the receiver refuses this very transition, so that only a few more attempts are made.
+
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None, refused: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.refused = refused
 
 
 class ServiceClosedError(EdgeRedisError):

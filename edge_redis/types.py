@@ -129,7 +129,9 @@ class RelayStats(TypedDict):
 
     delivered: int
     dropped: int
+    lost: int
     attempts: int
+    last_error: str
 
 
 class MetricsSummary(TypedDict):

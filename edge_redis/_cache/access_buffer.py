@@ -70,6 +70,13 @@ class AccessBuffer:
         """Whether there is nothing to deliver."""
         return not (self.accesses or self.near_hits or self._frozen)
 
+    @property
+    def pending(self) -> int:
+        """How many accesses are not known to be in Redis."""
+        with self._mutex:
+            frozen = sum(batch.hits + batch.misses for batch in self._frozen)
+            return len(self.accesses) + len(self.near_hits) + frozen
+
     def freeze(self) -> int:
         """Put the accesses into batches; return the sequence number of the last batch."""
         with self._mutex:

@@ -13,6 +13,7 @@ class Component:
     code between two operations never awaits.
     """
 
+    namespace: str = ""
     tick_seconds: float | None = None
     mutex: AbstractContextManager[object] = nullcontext()
 
@@ -22,6 +23,10 @@ class Component:
     async def closing(self) -> object:
         """Do what is due before the service closes: a last flush."""
         return await self.tick()
+
+    def describe_unflushed(self) -> str:
+        """Return what is buffered and not in Redis, for the log; the empty string where nothing is."""
+        return ""
 
     def after_fork(self) -> None:
         """Drop, in a forked child, whatever the parent will send itself."""

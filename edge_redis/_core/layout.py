@@ -1,4 +1,4 @@
-"""The version of a component's keys, kept in Redis beside them.
+"""What is checked once before a script writes: the version of the component's keys, and the user's rights.
 
 Every shard of a component has one key ``<tag>:layout`` that holds the layout version under which
 its keys were written (``LAYOUT_VERSION`` in the component's ``keys.py``). A service checks it
@@ -6,6 +6,9 @@ before its first write to a shard, and again when the server has lost its script
 it restarts or a replica takes over. Where the key is missing it is created; another version is
 refused before anything is written. Later writes pay nothing for it. The policy for changing a
 layout is in docs/decisions.
+
+The same check asks whether this user may run every command of the script: one that is refused in
+the middle of a script would leave half a change.
 """
 
 from __future__ import annotations
@@ -43,4 +46,4 @@ def check_layout(tag: str, script: Script) -> Operation[bool]:
             )
         return reply is not None
 
-    return _CHECK([layout_key(tag)], [expected, int(script.creates_layout)], decode)
+    return _CHECK([layout_key(tag)], [expected, int(script.creates_layout), *script.commands], decode)

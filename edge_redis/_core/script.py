@@ -43,6 +43,7 @@ _PARAMETER: Final = re.compile(r"^-- (KEYS|ARGV)\[(\d+)(\.\.)?\]", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _UNCHECKED: Final = re.compile(r"^-- Layout: unchecked", re.MULTILINE)
 _NOT_CREATED: Final = re.compile(r"^-- Layout: not created", re.MULTILINE)
+_COMMAND: Final = re.compile(r"redis\.p?call\('(?:(XGROUP|XINFO)', '([A-Z]+)'|([A-Z]+)')")
 _CALL: Final = re.compile(r"redis\.p?call\('([A-Z]+)'")
 # fmt: off
 _READS: Final = frozenset(
@@ -73,6 +74,8 @@ class Script:
     """Of the keys that the script writes; 0 for a script that writes none, which needs no check."""
     creates_layout: bool = False
     """Whether the layout version is created where there is none."""
+    commands: tuple[str, ...] = ()
+    """The commands that the script may run, container commands with their subcommand."""
 
     def __call__(
         self,
@@ -115,7 +118,20 @@ def load(package: str, name: str) -> Script:
         _allowed(text, "ARGV"),
         _layout_version(package) if is_checked else 0,
         creates_layout=not _NOT_CREATED.search(text),
+        commands=_find_commands(source),
     )
+
+
+def _find_commands(source: str) -> tuple[str, ...]:
+    return tuple(sorted({" ".join(filter(None, words)) for words in _COMMAND.findall(source)}))
+
+
+def find_all_commands() -> tuple[str, ...]:
+    """Return the commands that the scripts of this package run, all of them."""
+    packages = [each for each in resources.files("edge_redis").iterdir() if each.joinpath("lua").is_dir()]
+    folders = [folder for each in packages for folder in (each.joinpath("lua"), each.joinpath("lua", "include"))]
+    files = [file for folder in folders if folder.is_dir() for file in folder.iterdir() if file.name.endswith(".lua")]
+    return _find_commands("\n".join(file.read_text("utf-8") for file in files))
 
 
 def _is_write(source: str) -> bool:

@@ -24,6 +24,7 @@ class Health(Component):
     """The operations of a HealthMonitor, which documents them."""
 
     def __init__(self, config: HealthConfig, *, namespace: str = "default") -> None:
+        self.namespace = namespace
         self._keys = HealthKeys(namespace)
         self._config = config
         self._registry = Registry(self._keys, config)

@@ -23,6 +23,12 @@ USUAL_INTERVAL: Final = 5.0
 """Seconds between two rounds of a watch, unless the timeout is so short that it takes more rounds."""
 
 
+STATES: Final = (
+    *("suspected", "unhealthy", "recovered", "healthy", "maintenance", "flapping"),
+    *("deregistered", "removed", "mass_outage", "mass_outage_over"),
+)
+"""The states that a transition in the stream may have."""
+
 MASS_OUTAGE_TIMEOUTS: Final = 5
 """Heartbeat timeouts after which a mass outage ends by itself, and its nodes are unhealthy one by one."""
 
@@ -137,18 +143,29 @@ class RelayConfig:
 
     name: str = "default"
     states: Collection[str] | None = None
-    attempts: int = 8
+    once_while_flapping: bool = False
+    attempts: int | None = None
+    max_age_seconds: float = 21_600.0
     backoff_seconds: float = 1.0
     interval_seconds: float = 1.0
     lease_seconds: float = 30.0
+
+    @property
+    def position_name(self) -> str:
+        """The name of the position: relays that deliver other states have another."""
+        return self.name if self.states is None else f"{self.name}|{','.join(sorted(set(self.states)))}"
 
     def __post_init__(self) -> None:
         validation.identifier("name", self.name)
         if isinstance(self.states, str):
             raise validation.type_error("states", self.states, "a collection of states, or None")
         for state in self.states or ():
-            validation.identifier("state", state)
-        validation.integer("attempts", self.attempts, least=1)
+            if validation.identifier("state", state) not in STATES:
+                raise validation.value_error("states", state, f"may hold {', '.join(STATES)}")
+        validation.instance("once_while_flapping", self.once_while_flapping, bool)
+        if self.attempts is not None:
+            validation.integer("attempts", self.attempts, least=1)
+        validation.positive("max_age_seconds", self.max_age_seconds)
         validation.positive("backoff_seconds", self.backoff_seconds)
         validation.positive("interval_seconds", self.interval_seconds)
         validation.positive("lease_seconds", self.lease_seconds)

@@ -62,7 +62,7 @@ class Lease:
     async def take(self) -> Term:
         """Take or keep the lease and begin a round; the term's number is 0 where another watch leads."""
         if self.is_released:
-            return Term(0, 0, 0, 0, 0)
+            return Term(0, 0, 0, 0, 0, 0)
         return await scripts.leader_lease(
             self._keys, self._config, self._holder, lease_ms=self._lease_ms, gap_ms=self._gap_ms
         )
@@ -79,6 +79,7 @@ class Leader(Component):
     def __init__(
         self, config: HealthConfig, watch: WatchConfig, *, namespace: str = "default", probe: Probe | None = None
     ) -> None:
+        self.namespace = namespace
         keys = HealthKeys(namespace)
         self._config = config
         self._watch = watch
@@ -98,6 +99,7 @@ class Leader(Component):
     async def closing(self) -> None:
         """Release the lease, so that another watch takes it at once; with the server away, it runs out by itself."""
         with self.mutex, suppress(StoreError):
+            self._suspicion.close()
             await self._lease.release()
 
     async def run_once(self) -> WatchRound:
@@ -117,9 +119,6 @@ class Leader(Component):
         mass_outage = await self._mass_outage.update(term, seen)
         deferred = [verdict for verdict in seen if verdict.deferred]
         dead: Sequence[str] = () if mass_outage else await self._confirm(term, deferred)
-        # Probing takes time. The pause until the next round must not add to it and look like an absence of the server.
-        if deferred and not dead and not await self._checker.keep_round(CheckCall("brief", str(term.number))):
-            return None
         turned = await self._check(term, "brief", dead, self._suspicion.note)
         if turned is None:
             return None
@@ -147,7 +146,7 @@ class Leader(Component):
         return await self._suspicion.confirm(term.number, term.now_ms, deferred, limit, self._watch.gap / 2)
 
     async def _finish(self, term: Term, checked: Sequence[Verdict], *, deferred: int, mass_outage: bool) -> WatchRound:
-        grace = term.now_ms - term.since_ms < self._config.timeout_ms
+        grace = term.now_ms - term.since_ms < self._config.timeout_ms and not term.is_slow
         retention = None if grace or mass_outage else self._watch.retention_seconds
         removed = 0 if retention is None else await self._registry.remove_stale(retention)
         return WatchRound(

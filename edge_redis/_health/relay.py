@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final, NamedTuple
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
@@ -15,18 +15,34 @@ from edge_redis._health import scripts
 from edge_redis._health.config import RelayConfig
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.scripts import Delivery
-from edge_redis._health.transition_entry import Entry, from_entry
+from edge_redis._health.transition_entry import Entry, from_entry, number_of
 from edge_redis.errors import StoreError
-from edge_redis.models import Transition
+from edge_redis.models import Transition, timestamp_ms
 
-_log = logging.getLogger("edge_redis")
+_log: Final = logging.getLogger("edge_redis")
 
 READ_AT_ONCE: Final = 100
 """Transitions read for one round."""
 
 LONGEST_BACKOFF: Final = 300.0
+LONGEST_RETRY_AFTER: Final = 3600.0
 
-_COUNTS: Final = ("delivered", "dropped", "attempts")
+REFUSED_ATTEMPTS: Final = 8
+"""Attempts at a transition that the receiver refuses, so that it does not hold up the others for long."""
+
+_MAX_ERROR: Final = 200
+_COUNTS: Final = ("delivered", "dropped", "lost", "attempts")
+_ONCE_WHILE_FLAPPING: Final = ("suspected", "unhealthy", "recovered", "healthy")
+
+
+class Turn(NamedTuple):
+    """What a relay is to deliver: where it stands, the attempts at the first of these, and the entries."""
+
+    position: str = ""
+    attempts: int = 0
+    now_ms: int = 0
+    number: int | None = None
+    entries: list[Entry] = []  # noqa: RUF012 -- never changed
 
 
 class Relay(Component):
@@ -37,9 +53,11 @@ class Relay(Component):
     ) -> None:
         self._sink = validation.function("sink", sink)
         self._config = config
+        self.namespace = namespace
         self._keys = HealthKeys(namespace)
-        self._relay = self._keys.relay(config.name)
+        self._relay = self._keys.relay(config.position_name)
         self._states = None if config.states is None else frozenset(config.states)
+        self._relays_flapping = self._states is None or "flapping" in self._states
         self._lease_ms = round(config.lease_seconds * 1000)
         self._holder = secrets.token_hex(8)
         self._is_released = False
@@ -69,53 +87,79 @@ class Relay(Component):
 
     async def _round(self) -> int:
         delivered = 0
-        before, attempts, entries = await self.take()
-        for entry in entries:
-            position = entry[0].decode()
-            outcome = await self._deliver(entry)
-            goes_on = await self._record(Delivery(before, attempts, position, outcome))
-            delivered += outcome == "delivered"
+        turn = await self.take()
+        before, attempts, number = turn.position, turn.attempts, turn.number
+        for entry in turn.entries:
+            lost = self._count_lost(entry, number, attempts)
+            delivery = await self._deliver(Delivery(before, attempts, entry[0].decode(), "skipped"), entry, turn.now_ms)
+            number = number_of(entry)
+            delivery = delivery._replace(number="" if number is None else number, lost=lost)
+            goes_on = await scripts.record_delivery(self._relay, self._holder, delivery, self._lease_ms)
+            delivered += delivery.outcome == "delivered"
             if not goes_on:
                 break
-            before, attempts = position, 0
+            before, attempts = delivery.position, 0
         return delivered
 
-    async def _deliver(self, entry: Entry) -> Literal["delivered", "failed", "skipped"]:
+    def _count_lost(self, entry: Entry, before: int | None, attempts: int) -> int:
+        number = number_of(entry)
+        lost = 0 if number is None or before is None else max(0, number - before - 1)
+        if lost and attempts == 0:
+            _log.warning("%d transitions were removed from the stream before they were delivered", lost)
+        return lost
+
+    async def _deliver(self, delivery: Delivery, entry: Entry, now_ms: int) -> Delivery:
+        """Return the delivery with its outcome."""
         change = from_entry(entry)
-        if change is None or (self._states is not None and change.state not in self._states):
-            return "skipped"
+        if change is None or not self._is_wanted(change):
+            return delivery
         try:
             await Invoke(self._sink, change)
         except Exception as error:  # noqa: BLE001 -- a sink may raise anything, and that is a failed delivery
-            _log.warning("%s of %r was not delivered: %r", change.state, change.node_id, error)
-            return "failed"
-        return "delivered"
+            return self._fail(delivery, change, error, now_ms)
+        return delivery._replace(outcome="delivered")
 
-    async def take(self) -> tuple[str, int, list[Entry]]:
-        """Return the position, the attempts made at the next transition, and what is due; nothing for a stand-by."""
-        if self._is_released:
-            return "", 0, []
-        held = await scripts.relay_lease(self._keys, self._relay, self._holder, self._lease_ms)
-        if not held:
-            return "", 0, []
-        position = held[0].decode()
-        stream = self._keys.transitions
-        entries = await command(list[Entry], "XRANGE", stream, f"({position}", "+", "COUNT", READ_AT_ONCE)
-        return position, int(held[1]), entries
+    def _is_wanted(self, change: Transition) -> bool:
+        if self._config.once_while_flapping and self._relays_flapping:
+            if change.previous == "flapping":
+                return True  # the end of flapping, which closes what was reported before
+            if change.flapping and change.state in _ONCE_WHILE_FLAPPING:
+                return False
+        return self._states is None or change.state in self._states
 
-    def _record(self, delivery: Delivery) -> Operation[bool]:
-        """Record how a delivery went; whether to go on with the next."""
-        backoff = min(LONGEST_BACKOFF, self._config.backoff_seconds * 2.0 ** min(delivery.attempts, 30))
-        return scripts.record_delivery(
-            self._relay,
-            self._holder,
-            delivery,
-            lease_ms=self._lease_ms,
-            max_attempts=self._config.attempts,
-            backoff_ms=round(backoff * 1000),
+    def _fail(self, delivery: Delivery, change: Transition, error: Exception, now_ms: int) -> Delivery:
+        attempts = delivery.attempts + 1
+        limit = self._config.attempts
+        if getattr(error, "refused", False):
+            limit = min(limit or REFUSED_ATTEMPTS, REFUSED_ATTEMPTS)
+        is_old = now_ms - timestamp_ms(change.at) >= self._config.max_age_seconds * 1000
+        text = f"{type(error).__name__}: {error}"[:_MAX_ERROR]
+        if is_old or (limit is not None and attempts >= limit):
+            _log.error("%s of %r was dropped after %d attempts: %r", change.state, change.node_id, attempts, error)
+            return delivery._replace(outcome="dropped", error=text)
+        _log.warning("%s of %r was not delivered: %r", change.state, change.node_id, error)
+        pause = min(LONGEST_BACKOFF, self._config.backoff_seconds * 2.0 ** min(delivery.attempts, 30))
+        asked = getattr(error, "retry_after_seconds", None) or 0.0
+        return delivery._replace(
+            outcome="failed", error=text, pause_seconds=max(pause, min(asked, LONGEST_RETRY_AFTER))
         )
 
+    async def take(self) -> Turn:
+        """Take or keep the lease; return what is due, nothing for a stand-by."""
+        if self._is_released:
+            return Turn()
+        held = await scripts.relay_lease(self._keys, self._relay, self._holder, self._lease_ms)
+        if not held:
+            return Turn()
+        position, attempts, now_ms, number = (word.decode() for word in held)
+        entries = await self._entries_after(position)
+        return Turn(position, int(attempts), int(now_ms), int(number) if number.isdigit() else None, entries)
+
+    def _entries_after(self, position: str) -> Operation[list[Entry]]:
+        return command(list[Entry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE)
+
     async def stats(self) -> dict[str, Any]:
-        """Return delivered and dropped, of all relays of this name, and the attempts at the next transition."""
-        counts = await command(list[bytes | None], "HMGET", self._relay, *_COUNTS)
-        return {name: int(count or 0) for name, count in zip(_COUNTS, counts, strict=True)}
+        """Return the counts of all relays of this name and these states, and the last error."""
+        *counts, error = await command(list[bytes | None], "HMGET", self._relay, *_COUNTS, "last_error")
+        found: dict[str, Any] = {name: int(count or 0) for name, count in zip(_COUNTS, counts, strict=True)}
+        return {**found, "last_error": (error or b"").decode("utf-8", "replace")}

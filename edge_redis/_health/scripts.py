@@ -47,7 +47,7 @@ class Term(NamedTuple):
     """A leader's term, as ``leader_lease.lua`` replies: number 0 for a stand-by.
 
     ``mass_outage_since_ms`` is 0 where there is none. ``differs`` is 1 where the watch that leads has another timeout
-    or phi threshold.
+    or phi threshold, ``is_slow`` where rounds are rarer than the gap.
     """
 
     number: int
@@ -55,6 +55,7 @@ class Term(NamedTuple):
     since_ms: int
     mass_outage_since_ms: int
     differs: int
+    is_slow: int
 
 
 class Claim(NamedTuple):
@@ -84,12 +85,19 @@ class CheckCall(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """An attempt to deliver a transition: where it began, the attempts before it, and how it went."""
+    """An attempt to deliver a transition: where it began, the attempts before it, and how it went.
+
+    ``number`` is the transition's, ``lost`` counts those before it that the stream's cap removed.
+    """
 
     before: str
     attempts: int
     position: str
     outcome: str
+    number: int | str = ""
+    lost: int = 0
+    error: str = ""
+    pause_seconds: float = 0.0
 
 
 def heartbeat(keys: HealthKeys, node_id: str) -> Operation[bool]:
@@ -300,8 +308,11 @@ def relay_lease(keys: HealthKeys, relay: str, holder: str, lease_ms: int) -> Ope
     return _RELAY_LEASE([relay, keys.transitions], [holder, lease_ms], list[bytes])
 
 
-def record_delivery(
-    relay: str, holder: str, delivery: Delivery, *, lease_ms: int, max_attempts: int, backoff_ms: int
-) -> Operation[bool]:
+def record_delivery(relay: str, holder: str, delivery: Delivery, lease_ms: int) -> Operation[bool]:
     """Record how a delivery went; whether this holder goes on with the next transition."""
-    return _RECORD_DELIVERY([relay], [holder, *delivery, lease_ms, max_attempts, backoff_ms], bool)
+    before, attempts, position, outcome, number, lost, error, pause = delivery
+    return _RECORD_DELIVERY(
+        [relay],
+        [holder, before, attempts, position, outcome, lease_ms, round(pause * 1000), number, lost, error],
+        bool,
+    )

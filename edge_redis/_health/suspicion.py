@@ -8,8 +8,8 @@ unhealthy.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Awaitable, Collection, Iterable, Sequence
+from typing import Final, Protocol
 
 from edge_redis._core.operation import Batch, Invoke, Operation, command
 from edge_redis._health import scripts
@@ -18,9 +18,16 @@ from edge_redis._health.keys import HealthKeys
 from edge_redis._health.slices import AT_ONCE, SLICE, sliced
 from edge_redis._health.verdicts import Verdict
 
-Probe: TypeAlias = Callable[[Sequence[str], float], dict[str, bool] | Awaitable[dict[str, bool]]]
-"""Probes nodes, given as ids, for a time in seconds. Returns whether each answered; a node whose probe takes longer is
-left out, and its result comes with a later call."""
+
+class Probe(Protocol):
+    """Probes nodes over another channel than that of their heartbeats."""
+
+    def __call__(self, node_ids: Sequence[str], seconds: float, /) -> dict[str, bool] | Awaitable[dict[str, bool]]:
+        """Return whether each node answered within ``seconds``; a longer probe's result comes with a later call."""
+
+    def close(self) -> None:
+        """Give up the probes that run."""
+
 
 PROBED_AT_ONCE: Final = 100
 """Suspects probed in one round."""
@@ -39,6 +46,11 @@ class Suspicion:
     def note(self) -> str:
         """The text that is added to the reason of a confirmed verdict."""
         return "" if self._probe is None else ", does not answer"
+
+    def close(self) -> None:
+        """Give up the probes that run."""
+        if self._probe is not None:
+            self._probe.close()
 
     async def confirm(
         self, term: int, now_ms: int, deferred: Sequence[Verdict], limit: str, seconds: float

@@ -7,16 +7,14 @@ import inspect
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, TypeVar
 
-import redis.asyncio
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, InvokeRenewing, Operation, Sleep, Step, Wait, stepper
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
+from edge_redis._io.asyncio_calls import find_async_calls
 from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
-from edge_redis._io.renewals import repeat_in_task
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
-from edge_redis._io.threads import wait_in_task
 
 T = TypeVar("T")
 
@@ -30,7 +28,8 @@ class AsyncRunner:
     def __init__(self, client: AsyncClient) -> None:
         check_asyncio_client(client)
         self.client = client
-        self._has_pipelines = not is_cluster(client)  # a cluster pipeline refuses EVALSHA
+        self._is_cluster = is_cluster(client)  # whose pipelines refuse EVALSHA
+        self._calls = find_async_calls(client)
         self._layouts = LayoutChecks()
         self._calls_without_io = 0
 
@@ -49,7 +48,7 @@ class AsyncRunner:
             while True:
                 try:
                     result = await self.perform(step)
-                except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                except Exception as error:  # noqa: BLE001 -- the coroutine decides how to handle it
                     step = steps.throw(error)
                 else:
                     step = steps.send(result)
@@ -68,10 +67,8 @@ class AsyncRunner:
         """Perform one step."""
         if isinstance(step, Operation):
             return await self._operation(step)
-        if isinstance(step, (Sleep, Wait)):
-            return await _pause(step)
-        if isinstance(step, InvokeRenewing):
-            return await self._invoke_renewing(step)
+        if isinstance(step, Sleep):
+            return await asyncio.sleep(step.seconds)
         if isinstance(step, Invoke):
             result = step.function(*step.args)
             return await result if inspect.isawaitable(result) else result
@@ -79,21 +76,6 @@ class AsyncRunner:
             places = asyncio.Semaphore(step.max_concurrency)
             return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
         return await self._batch(step)
-
-    async def _invoke_renewing(self, step: InvokeRenewing[T]) -> T:
-        result = step.function()
-        if not inspect.isawaitable(result):
-            return result
-        renewals: list[asyncio.Task[None]] = []  # most functions are done before a task is needed
-        timer = asyncio.get_running_loop().call_later(
-            step.seconds, lambda: renewals.append(asyncio.create_task(repeat_in_task(step, self._operation)))
-        )
-        try:
-            return await result
-        finally:
-            timer.cancel()
-            for task in renewals:
-                task.cancel()
 
     async def _invoke(self, call: Invoke[Any], places: asyncio.Semaphore) -> Any:
         async with places:
@@ -112,49 +94,36 @@ class AsyncRunner:
         return decode(operation, reply)
 
     async def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:
-        """Check the layout version of every shard that ``operations`` are about to write to for the first time."""
-        for tag, check in self._layouts.find_due(operations):
+        """Check, before the first of its writes, the layout of each shard and the rights of this user."""
+        for operation, check in self._layouts.find_due(operations):
             if await self._operation(check):
-                self._layouts.add(tag)
+                self._layouts.add(operation)
 
     async def _send(self, operation: Operation[Any]) -> Any:
         try:
-            return await self._execute(operation.args)
+            return await self._calls.send(operation.args)
         except redis_errors.NoScriptError:  # the server may have lost its data, too
             self._layouts.clear()
             await self._check_layouts([operation])
-            return await self._execute(args_with_source(operation))
-
-    async def _execute(self, args: tuple[Any, ...]) -> Any:
-        execute: Any = self.client.execute_command
-        try:
-            return await execute(*args)
-        except AttributeError as error:  # a cluster client that reloads its slot map drops connections in use
-            raise redis_errors.ConnectionError("the connection was closed under this command") from error
+            return await self._calls.send(args_with_source(operation))
 
     async def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
         await self._check_layouts(operations)
-        if not self._has_pipelines:
+        if self._is_cluster:
             return decode_batch(batch, await self._send_by_tag(operations))
         try:
-            replies = await self._pipeline([operation.args for operation in operations])
+            replies = await self._calls.send_many([operation.args for operation in operations])
             resends = find_resends(batch, replies)
             if resends:
                 self._layouts.clear()
                 await self._check_layouts([operations[place] for place in resends])
-                again = await self._pipeline([args_with_source(operations[place]) for place in resends])
+                again = await self._calls.send_many([args_with_source(operations[place]) for place in resends])
                 for place, reply in zip(resends, again, strict=True):
                     replies[place] = reply
         except LIBRARY_ERRORS as error:
             raise translate(error, f"batch of {len(operations)}") from error
         return decode_batch(batch, replies)
-
-    async def _pipeline(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        async with self.client.pipeline(transaction=False) as pipeline:
-            for args in commands:
-                pipeline.execute_command(*args)
-            return list(await pipeline.execute(raise_on_error=False))
 
     async def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         groups = group_by_tag(operations)
@@ -176,29 +145,6 @@ class AsyncRunner:
         return replies
 
 
-async def _pause(step: Sleep | Wait) -> None:
-    if isinstance(step, Sleep):
-        await asyncio.sleep(step.seconds)
-    else:
-        await wait_in_task(step.future, step.seconds)
-
-
 async def yield_to_loop() -> None:
     """Let the other tasks of the event loop run."""
     await asyncio.sleep(0)
-
-
-def run_once_in_a_new_loop(client: AsyncClient, awaitable: Awaitable[T]) -> T:
-    """Run ``awaitable`` on new connections in a new event loop, after the client's own loop has ended."""
-
-    async def perform() -> T:
-        pool: Any = getattr(client, "connection_pool", None)
-        if pool is None:
-            raise RuntimeError("a cluster client must be closed before its loop ends")
-        fresh = type(pool)(connection_class=pool.connection_class, **pool.connection_kwargs)
-        async with redis.asyncio.Redis(connection_pool=fresh) as substitute:
-            result = await AsyncRunner(substitute).run(awaitable)
-        await fresh.disconnect()
-        return result
-
-    return asyncio.run(perform())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import redis
 from redis import exceptions as redis_errors
@@ -133,12 +133,15 @@ class ClientCalls:
             pool.disconnect(inuse_connections=False)
 
 
+_OWN_MODULES: Final = ("redis.client", "edge_redis._io.connect_clients")
+
+
 def replaces_methods(client: Any) -> bool:
     """Return whether ``client`` sends commands in a way of its own, as instrumented clients do."""
     if "execute_command" in vars(client) or "pipeline" in vars(client) or not hasattr(client, "connection_pool"):
         return True
     methods = (type(client).execute_command, type(client).pipeline)
-    return not all(isinstance(method, FunctionType) and method.__module__ == "redis.client" for method in methods)
+    return not all(isinstance(method, FunctionType) and method.__module__ in _OWN_MODULES for method in methods)
 
 
 def calls_of(client: redis.Redis) -> Calls:

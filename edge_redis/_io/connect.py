@@ -24,6 +24,8 @@ import redis.sentinel
 
 from edge_redis._io import connect_retry
 from edge_redis._io.clients import AsyncClient, BlockingClient
+from edge_redis._io.connect_clients import AsyncMasterClient, AsyncRedisClient, MasterClient, RedisClient
+from edge_redis._io.connect_name import introduce, introduce_async
 from edge_redis._io.connect_url import Target, decoding_refused, parse
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError
@@ -46,28 +48,6 @@ _OF_SENTINELS_TOO: Final = ("socket_", "ssl_", "client_name", "health_check_inte
 _UNEXPECTED: Final = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
-def _sentinels(client: Any) -> Any:
-    return client.connection_pool.sentinel_manager.sentinels
-
-
-class _MasterClient(redis.Redis):
-    """A client of a service's master that closes the clients of the Sentinels with it."""
-
-    def close(self) -> None:
-        super().close()
-        for sentinel in _sentinels(self):
-            sentinel.close()
-
-
-class _AsyncMasterClient(redis.asyncio.Redis):
-    """The same for asyncio."""
-
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 -- the library's
-        await super().aclose(close_connection_pool)
-        for sentinel in _sentinels(self):
-            await sentinel.aclose()
-
-
 @dataclass(frozen=True)
 class _Library:
     """The classes of one of the client library's two halves, which differ in nothing else here."""
@@ -81,10 +61,11 @@ class _Library:
     master_client: Any
     retry: Callable[[], Any]
     retry_of_sentinels: Callable[[], Any]
+    introduce: Callable[..., Any]
 
 
 _BLOCKING: Final = _Library(
-    client=redis.Redis,
+    client=RedisClient,
     pool=redis.ConnectionPool,
     connections={
         "": redis.Connection,
@@ -94,12 +75,13 @@ _BLOCKING: Final = _Library(
     cluster=redis.RedisCluster,
     cluster_node=redis.cluster.ClusterNode,
     sentinel=redis.sentinel.Sentinel,
-    master_client=_MasterClient,
+    master_client=MasterClient,
     retry=connect_retry.blocking,
     retry_of_sentinels=connect_retry.blocking_once,
+    introduce=introduce,
 )
 _ASYNC: Final = _Library(
-    client=redis.asyncio.Redis,
+    client=AsyncRedisClient,
     pool=redis.asyncio.ConnectionPool,
     connections={
         "": redis.asyncio.Connection,
@@ -109,9 +91,10 @@ _ASYNC: Final = _Library(
     cluster=redis.asyncio.RedisCluster,
     cluster_node=redis.asyncio.cluster.ClusterNode,
     sentinel=redis.asyncio.sentinel.Sentinel,
-    master_client=_AsyncMasterClient,
+    master_client=AsyncMasterClient,
     retry=connect_retry.awaited,
     retry_of_sentinels=connect_retry.awaited_once,
+    introduce=introduce_async,
 )
 
 
@@ -165,6 +148,10 @@ def _options(library: _Library, target: Target, overrides: dict[str, Any]) -> di
     options = {**DEFAULTS, "retry": library.retry(), **target.options, **overrides}
     if options.pop("decode_responses", False):
         raise decoding_refused()
+    if target.kind == "cluster":
+        options.pop("client_name", None)  # a user that may not run CLIENT could not connect
+    elif options["client_name"]:
+        options.setdefault("redis_connect_func", library.introduce)
     if target.kind == "unix" and "socket_keepalive" not in overrides:
         del options["socket_keepalive"]  # of TCP alone
     return options

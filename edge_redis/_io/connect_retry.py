@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import FullJitterBackoff, NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError
 from redis.retry import Retry
 
 T = TypeVar("T")
@@ -44,7 +45,10 @@ def _budget() -> Iterator[None]:
         _end.reset(token)
 
 
-def _raise_if_spent(error: Exception) -> None:
+def _raise_if_final(error: Exception) -> None:
+    """Raise ``error`` where trying again is of no use: a refused password, or no time left."""
+    if isinstance(error, (AuthenticationError, AuthorizationError)):  # ConnectionErrors, to the library
+        raise error
     end = _end.get()
     if end is not None and time.monotonic() > end:
         raise error
@@ -58,7 +62,7 @@ class BudgetedRetry(Retry):
 
         def failed(error: Exception, *more: object) -> None:
             fail(error, *more)
-            _raise_if_spent(error)
+            _raise_if_final(error)
 
         with _budget():
             return super().call_with_retry(do, failed, *args, **kwargs)
@@ -72,7 +76,7 @@ class BudgetedAsyncRetry(AsyncRetry):
 
         async def failed(error: Exception, *more: object) -> None:
             await fail(error, *more)
-            _raise_if_spent(error)
+            _raise_if_final(error)
 
         with _budget():
             return await super().call_with_retry(do, failed, *args, **kwargs)

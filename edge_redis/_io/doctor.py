@@ -1,4 +1,4 @@
-"""Whether a server is fit for use: what it is, whether it keeps what it is given, whether clocks agree."""
+"""Checks a server before use: its version, persistence, eviction, replication, this user's rights, its clock."""
 
 from __future__ import annotations
 
@@ -7,18 +7,34 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from redis.exceptions import ResponseError
+
+from edge_redis._core.script import find_all_commands
 from edge_redis._io.connect import connect
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 
 Level: TypeAlias = Literal["ok", "warn", "fail"]
 
-OLDEST_VERSION: Final = (6, 2)
+OLDEST_VERSION: Final = (7, 0)
 SKEW_SECONDS: Final = 1.0
 _SCRIPT: Final = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', 1000) and redis.call('GET', KEYS[1])"
 
 
+_RIGHTS: Final = """
+local refused = {}
+for _, words in ipairs(ARGV) do
+  local command, sub = string.match(words, '^(%S+) ?(%S*)$')
+  local allowed
+  if sub ~= '' then allowed = redis.acl_check_cmd(command, sub, KEYS[1], '-', '-')
+  else allowed = redis.acl_check_cmd(command, KEYS[1], '-', '-') end
+  if not allowed then refused[#refused + 1] = words end
+end
+return refused
+"""
+
+
 class Finding(NamedTuple):
-    """One thing looked at. ``fail`` must be changed before use, ``warn`` should be known."""
+    """The result of one check: ``fail`` must be changed before use, ``warn`` should be known."""
 
     level: Level
     topic: str
@@ -26,7 +42,7 @@ class Finding(NamedTuple):
 
 
 def examine(url: str | None = None) -> list[Finding]:
-    """Look at a server; nothing is left on it.
+    """Check a server; nothing is left on it.
 
     Raises:
         InvalidArgumentError: a URL that cannot be used.
@@ -54,19 +70,56 @@ def _findings(client: Any) -> Iterator[Finding]:
     begun = time.perf_counter()
     client.ping()
     yield Finding("ok", "ping", f"{(time.perf_counter() - begun) * 1000:.2f} ms")
-    info = client.info()
-    yield _version(info)
-    yield _persistence(info)
-    yield _eviction(info)
+    try:
+        info = client.info()
+    except ResponseError as error:
+        yield Finding("warn", "info", f"this user may not run INFO, so less can be checked: {error}")
+    else:
+        yield _version(info)
+        yield _persistence(info)
+        yield _eviction(info)
+        yield _replication(client, info)
     yield _script(client)
+    yield _permissions(client)
     yield _clock(client)
+
+
+def _replication(client: Any, info: dict[str, Any]) -> Finding:
+    """Say whether a failover can lose acknowledged writes: replicas copy them later."""
+    replicas = int(info.get("connected_slaves", 0))
+    if info.get("role") != "master" or not replicas:
+        return Finding("ok", "replication", f"{info.get('role', 'unknown role')} with {replicas} replicas")
+    try:
+        least = int(client.config_get("min-replicas-to-write")["min-replicas-to-write"])
+    except (ResponseError, KeyError):
+        return Finding("warn", "replication", "this user may not read min-replicas-to-write, which should be 1 or more")
+    if least:
+        return Finding("ok", "replication", f"min-replicas-to-write {least}, {replicas} replicas")
+    return Finding(
+        "warn",
+        "replication",
+        "min-replicas-to-write is 0: a master that was cut off acknowledges writes that the failover throws away;"
+        " CONFIG SET min-replicas-to-write 1",
+    )
+
+
+def _permissions(client: Any) -> Finding:
+    commands = find_all_commands()
+    try:
+        refused = client.eval(_RIGHTS, 1, "er:{doctor}:rights", *commands)
+    except ResponseError as error:
+        return Finding("warn", "permissions", f"cannot be checked on this server: {error}")
+    if refused:
+        names = ", ".join(name.decode() for name in refused)
+        return Finding("fail", "permissions", f"this user may not run {names}: ACL SETUSER ... +@all, or these")
+    return Finding("ok", "permissions", f"this user may run all {len(commands)} commands that scripts use")
 
 
 def _version(info: dict[str, Any]) -> Finding:
     number = str(info.get("valkey_version") or info["redis_version"])
     name = info.get("server_name", "redis")
     is_new = tuple(int(part) for part in number.split(".")[:2]) >= OLDEST_VERSION
-    return Finding("ok" if is_new else "fail", "version", f"{name} {number}" + ("" if is_new else "; 6.2 is needed"))
+    return Finding("ok" if is_new else "fail", "version", f"{name} {number}" + ("" if is_new else "; 7.0 is needed"))
 
 
 def _persistence(info: dict[str, Any]) -> Finding:

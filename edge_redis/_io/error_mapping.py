@@ -55,6 +55,9 @@ _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
     (OSError, errors.StoreUnavailableError),
 )
 
+_REFUSED_IN_A_SCRIPT: Final = ("ACL failure in script", "The user executing the script can't")
+"""Servers say so after the code ERR, where the user may not run a command of a script."""
+
 LIBRARY_ERRORS: Final = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 """What a runner catches. The cluster client's error is no RedisError."""
 
@@ -73,6 +76,8 @@ def translate(error: BaseException, action: str) -> errors.StoreError:
     # An error inside a script carries its code first, or after the words "Error running script".
     first = text.split(" ", 1)[0].rstrip(":")
     kind = errors.ConnectionPoolFullError if is_pool_full(error) else CODES.get(first)
+    if isinstance(error, redis_errors.ResponseError) and any(part in text for part in _REFUSED_IN_A_SCRIPT):
+        kind = errors.StoreRefusedError
     if kind is None:
         kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.StoreReplyError)
     return kind(f"{action}: {text}")

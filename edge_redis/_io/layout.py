@@ -1,4 +1,4 @@
-"""Which shards a runner has found to have the layout version of this release."""
+"""Which scripts a runner has found fit to run on which shards: by the layout version, and by the user's rights."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from edge_redis._core.operation import Operation
 
 
 class LayoutChecks:
-    """Remembers the shards whose layout version was checked, by their hash tag."""
+    """Remembers which writing scripts were checked on which shards."""
 
     __slots__ = ("_checked",)
 
     def __init__(self) -> None:
-        self._checked: set[str] = set()
+        self._checked: dict[str, set[str]] = {}
 
     def is_due(self, operation: Operation[Any]) -> bool:
-        """Return whether ``operation`` writes to a shard that was not checked yet."""
+        """Return whether ``operation`` is a script that writes to a shard for the first time."""
         script = operation.script
-        return (
-            script is not None
-            and script.layout_version != 0
-            and str(operation.args[3]).partition("}")[0] not in self._checked
-        )
+        if script is None or not script.layout_version:
+            return False
+        checked = self._checked.get(script.sha)
+        return checked is None or str(operation.args[3]).partition("}")[0] not in checked
 
-    def find_due(self, operations: Sequence[Operation[Any]]) -> Iterator[tuple[str, Operation[bool]]]:
-        """Yield each shard that is to be checked before ``operations``, and the check."""
+    def find_due(self, operations: Sequence[Operation[Any]]) -> Iterator[tuple[Operation[Any], Operation[bool]]]:
+        """Yield each of ``operations`` that is to be checked before it is sent, and the check."""
         for operation in operations:
             script = operation.script
             if script is not None and self.is_due(operation):
                 shard = str(operation.args[3]).partition("}")[0]
-                yield shard, check_layout(f"{shard}}}", script)
+                yield operation, check_layout(f"{shard}}}", script)
 
-    def add(self, shard: str) -> None:
-        """Remember that a shard has the layout version of this release."""
-        self._checked.add(shard)
+    def add(self, operation: Operation[Any]) -> None:
+        """Remember that the script of ``operation`` was checked on its shard."""
+        assert operation.script is not None
+        shard = str(operation.args[3]).partition("}")[0]
+        self._checked.setdefault(operation.script.sha, set()).add(shard)
 
     def clear(self) -> None:
-        """Check every shard again: the server may have lost its data."""
+        """Check again: the server may have lost its data."""
         self._checked.clear()

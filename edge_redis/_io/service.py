@@ -12,9 +12,10 @@ from typing import Final, Generic, NoReturn, Protocol, Self, TypeVar
 
 from edge_redis._core.component import Component
 from edge_redis._io import shutdown
-from edge_redis._io.asyncio_runner import AsyncRunner, run_once_in_a_new_loop
+from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.clients import AsyncClient, BlockingClient
+from edge_redis._io.exit_flush import run_in_new_loop
 from edge_redis._io.loop import AsyncLoop, BlockingLoop
 from edge_redis._io.ticker import TaskTicker, ThreadTicker
 from edge_redis.errors import ServiceClosedError
@@ -96,6 +97,11 @@ class BlockingService(Generic[C]):
         self._background = tuple(self._engine.background)
         shutdown.watch(self, self._engine)
 
+    @property
+    def namespace(self) -> str:
+        """The namespace of this service."""
+        return self._component.namespace
+
     def _run(self, awaitable: Awaitable[T]) -> T:
         """Check that the service is open, start its background work, and perform ``awaitable``."""
         if not self._engine.is_running:
@@ -172,7 +178,8 @@ class _AsyncEngine:
 
     def at_exit(self) -> None:
         """Flush at the end of the process, when the engine's loop and its connections have ended."""
-        run_once_in_a_new_loop(self.runner.client, self.component.closing())
+        if self.buffers or self.loop is not None:
+            run_in_new_loop(self.runner.client, self.component.closing())
 
     def after_fork(self) -> None:
         """Reset state in a forked child."""
@@ -193,6 +200,11 @@ class AsyncService(Generic[C]):
         self._engine = _AsyncEngine(self._runner, component, listener)
         self._background = tuple(self._engine.background)
         shutdown.watch(self, self._engine)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of this service."""
+        return self._component.namespace
 
     async def _run(self, awaitable: Awaitable[T]) -> T:
         """Check that the service is open, start its background work, and perform ``awaitable``."""

@@ -1,32 +1,34 @@
-"""What must happen to buffers when a service is dropped, or a process ends or forks.
+"""Buffers at the end: of a service that is dropped, of the process, and in a forked child.
 
-A service and what it buffers live apart: the *engine* (a subject, its runner and its ticker)
-is held here until it is closed, so that a service which was merely dropped loses nothing. Its
-last flush is the ticker's next one, or that at interpreter exit; none is made where the service
-is collected, since the garbage collector may run in the middle of anything, a client included.
+A service and its *engine* (runner, component, background work) live apart. The engine is kept here
+until it is closed, so that nothing is lost with a service that is merely dropped: the next tick,
+or the end of the interpreter, makes the last flush. None is made where the service is collected,
+because the garbage collector may run in the middle of anything, a client's call included.
 
-A ``multiprocessing`` child leaves by ``os._exit`` and skips ``atexit``, so it is served by
-multiprocessing's own finalizers. A forked child forgets what its parent buffered: the parent
-sends it.
+A ``multiprocessing`` child leaves by ``os._exit``, which skips ``atexit``; multiprocessing's own
+finalizers serve it. A forked child drops what its parent buffered, since the parent sends it.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import threading
-import warnings
 import weakref
 from multiprocessing import util
 from typing import Protocol
 
-from edge_redis.errors import EdgeRedisError
+from edge_redis._core.component import Component
+
+_log = logging.getLogger("edge_redis")
 
 
 class Engine(Protocol):
-    """What drives a service, as this module sees it."""
+    """The engine of a service, as this module sees it."""
 
+    component: Component
     dropped: bool
     buffers: bool
 
@@ -34,7 +36,7 @@ class Engine(Protocol):
         """Flush, and end."""
 
     def after_fork(self) -> None:
-        """Be new, in a forked child."""
+        """Reset state in a forked child."""
 
 
 _running: set[Engine] = set()
@@ -42,9 +44,9 @@ _finalized_in: list[int] = []
 
 
 def watch(service: object, engine: Engine) -> None:
-    """Flush ``engine`` when the process ends, tell it of forks, and when ``service`` was dropped."""
+    """Keep ``engine`` until it is closed: flush it at the end of the process, and reset it in forked children."""
     _running.add(engine)
-    # At exit the engines' own turn comes; a finalizer then would say "dropped" and no more.
+    # Not at exit, when every engine is flushed anyway.
     weakref.finalize(service, _drop, engine).atexit = False
     _finalize_here()
 
@@ -56,7 +58,7 @@ def _finalize_here(_: object = None) -> None:
 
 
 def forget(engine: Engine) -> None:
-    """Leave ``engine`` alone from now on: it is closed."""
+    """Stop keeping ``engine``: it is closed."""
     _running.discard(engine)
 
 
@@ -67,12 +69,18 @@ def _drop(engine: Engine) -> None:
 
 
 def _end() -> None:
+    reported: set[str] = set()
     for engine in list(_running):
+        reason = "the server did not take them"
         try:
             engine.at_exit()
-        except (EdgeRedisError, RuntimeError) as error:
-            warnings.warn(f"what was buffered could not be sent at exit: {error}", ResourceWarning, stacklevel=1)
+        except Exception as error:  # noqa: BLE001 -- the other engines are flushed all the same
+            reason = str(error) or repr(error)
         forget(engine)
+        lost = engine.component.describe_unflushed()
+        if lost and lost not in reported:  # services of one namespace share a buffer
+            reported.add(lost)
+            _log.warning("lost at exit: %s: %s", lost, reason)
 
 
 def _after_fork() -> None:

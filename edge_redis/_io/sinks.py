@@ -1,13 +1,13 @@
-"""Where transitions are handed on to: a webhook, a command."""
+"""The sinks of transitions: a webhook, a command."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 from collections.abc import Mapping, Sequence
 
 from edge_redis._core import validation
+from edge_redis._io.http_post import Post, check_headers, check_url
 from edge_redis.models import Transition
 
 
@@ -29,28 +29,30 @@ class WebhookSink:
     """Post each transition as JSON to a URL.
 
     The header ``Idempotency-Key`` is the transition's position: the same when it is sent again. Any answer
-    but a 2xx status is a failure.
+    but a 2xx status is a failure. Redirects are not followed, since they would turn the request into an empty one, or
+    send its headers to another host. The pause that ``Retry-After`` asks for is observed.
 
     Args:
         url: begins with http:// or https://.
-        timeout: seconds for the connection and for the answer.
+        timeout: seconds for the whole request, from the look-up of the name to the end of the answer's headers.
         headers: further headers of each request, such as one with a token.
 
     """
 
     def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
-        if not validation.identifier("url", url, limit=8192).startswith(("http://", "https://")):
-            raise validation.value_error("url", url, "must begin with http:// or https://")
-        self._url = url
+        self._url = check_url(url)
         self._timeout = validation.positive("timeout", timeout)
-        self._headers = {"Content-Type": "application/json", **(headers or {})}
+        self._headers = {"Content-Type": "application/json", **check_headers(headers or {})}
 
     def __call__(self, change: Transition) -> None:
-        """Post one transition."""
+        """Post one transition.
+
+        Raises:
+            DeliveryError: it was not accepted, or not in time.
+
+        """
         headers = {**self._headers, "Idempotency-Key": change.position}
-        request = urllib.request.Request(self._url, as_json(change), headers)  # noqa: S310 -- http or https
-        with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310 -- the same
-            answer.read(1)
+        Post(self._url, as_json(change), headers, self._timeout).send()
 
 
 class ExecSink:

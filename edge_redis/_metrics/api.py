@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._metrics.buffer import Buffer
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.keys import MetricsKeys, series_name
+from edge_redis._metrics.keys import MetricsKeys, pair_name, series_name
 from edge_redis._metrics.objectives import report_objective
 from edge_redis._metrics.ranking import GROUPINGS, NEED_BUCKETS, RANKINGS, group_pairs, ranking_row, select_largest
 from edge_redis._metrics.reader import Reader
-from edge_redis._metrics.scripts import MetricsScripts
+from edge_redis._metrics.scripts import FORGOTTEN_PAIRS, MetricsScripts
 from edge_redis._metrics.series import Series, timeline_row
 from edge_redis._metrics.writer import Writer
+from edge_redis.errors import StoreError
 from edge_redis.models import InvocationRecord
+
+_MAX_FORGET_ATTEMPTS: Final = 100
 
 
 def _no_thread() -> int:
@@ -36,6 +39,7 @@ class Metrics(Component):
         blocks_thread: bool = False,
     ) -> None:
         self.config = config
+        self.namespace = config.namespace
         self.tick_seconds = config.flush_interval
         self.scripts = MetricsScripts(MetricsKeys(config.namespace), config)
         self.writer = Writer(
@@ -55,6 +59,11 @@ class Metrics(Component):
     async def tick(self) -> None:
         """Deliver what is buffered."""
         return await self.flush()
+
+    def describe_unflushed(self) -> str:
+        """Return how many records are not known to be in Redis."""
+        pending = self.writer.buffer.pending
+        return f"{pending} records of the metrics of namespace {self.config.namespace!r}" if pending else ""
 
     def after_fork(self) -> None:
         """Drop the parent's records: the parent delivers them."""
@@ -162,6 +171,27 @@ class Metrics(Component):
         page = await self._reader.count_pairs()
         return {"series": page.total, "max_series": self.config.max_series, "overflow": page.overflow}
 
+    async def forget(self, function_id: str | None = None, node_id: str | None = None) -> int:
+        """Remove the series of a function, of a node, or of a pair of both."""
+        series = series_name(function_id, node_id)
+        if function_id is None and node_id is None:
+            raise validation.value_error("function_id and node_id", None, "must not both be None; see reset()")
+        pairs = [pair for pair in await self._reader.list_pairs() if _matches(pair, function_id, node_id)]
+        for at in range(0, len(pairs), FORGOTTEN_PAIRS):
+            names = [pair_name(*pair) for pair in pairs[at : at + FORGOTTEN_PAIRS]]
+            await self._forget([f"p:{name}" for name in names], names)
+        if function_id is None or node_id is None:
+            await self._forget([series], [])
+        return len(pairs)
+
+    async def _forget(self, series: Sequence[str], pairs: Sequence[str]) -> None:
+        for _ in range(_MAX_FORGET_ATTEMPTS):
+            await self._reader.count_pairs()  # which compacts the write-ahead logs
+            with self._idempotency_keys.acquire() as (client_id, sequence):
+                if await self.scripts.forget(client_id, sequence, series, pairs):
+                    return
+        raise StoreError("the writers of this namespace are too busy for forget(): call it again")
+
     async def reset(self) -> None:
         """Set every count to zero, and remove the keys of the past epoch."""
         await self.flush()
@@ -169,6 +199,10 @@ class Metrics(Component):
             await self.scripts.reset(client_id, sequence)
         while await self.scripts.purge():
             pass
+
+
+def _matches(pair: tuple[str, str], function_id: str | None, node_id: str | None) -> bool:
+    return function_id in (None, pair[0]) and node_id in (None, pair[1])
 
 
 def _validate_choice(name: str, value: object, choices: Collection[str]) -> None:

@@ -20,6 +20,7 @@ and ``max_errors`` failures, and ``flush_every`` records that are not yet aggreg
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import deque
 from dataclasses import dataclass, replace
@@ -71,6 +72,8 @@ class State(NamedTuple):
     batch: Batch | None
     sequence: int
     """Number of the last call that was made."""
+    earliest: float
+    """Time of the earliest waiting record, in seconds since 1970."""
     successor: dict[str, State]
     """Holds the state that replaced this one."""
 
@@ -82,6 +85,7 @@ class State(NamedTuple):
             aggregated=self.aggregated + len(columns),
             unacknowledged=self.unacknowledged + len(columns),
             consumed=numbers,
+            earliest=min(self.earliest, *columns.timestamps),
             waiting=self.waiting.merge(added, max_pairs=MAX_WAITING_PAIRS, max_minutes=config.timeline_minutes),
             recent=self.recent.extend_within(columns, config.max_recent),
             failed=self.failed.extend_within(columns.select(failures), config.max_errors) if failures else self.failed,
@@ -90,9 +94,16 @@ class State(NamedTuple):
 
     def freeze(self) -> State:
         """Return the state once the waiting sums are a batch."""
-        calls = split_calls(self.waiting, self.recent, self.failed, self.sequence)
+        calls = split_calls(
+            self.waiting,
+            self.recent,
+            self.failed,
+            sequence=self.sequence,
+            earliest_ms=math.floor(self.earliest * 1000),
+        )
         return self._replace(
             waiting=NO_TOTALS,
+            earliest=math.inf,
             recent=EMPTY,
             failed=EMPTY,
             batch=Batch(self.unacknowledged, calls),
@@ -124,7 +135,7 @@ class Buffer:
         """The calls under way, each with the thread that sends it."""
         self.has_uncompacted = False
         """Whether this process may have left something in its write-ahead log."""
-        self.latest = State(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, {})
+        self.latest = State(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
         """A recent state; ``state`` is the current one."""
 
     @property

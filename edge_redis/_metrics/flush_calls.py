@@ -35,16 +35,20 @@ class FlushCall:
     """Of the pairs in the body."""
     body: str
     chunks: Sequence[Chunk]
+    earliest_ms: int
+    """The time of the earliest record of the batch, in ms since 1970."""
 
 
-def split_calls(totals: Totals, recent: Columns, failed: Columns, sequence: int) -> tuple[FlushCall, ...]:
+def split_calls(
+    totals: Totals, recent: Columns, failed: Columns, *, sequence: int, earliest_ms: int
+) -> tuple[FlushCall, ...]:
     """Return the calls that deliver a batch; the first has the number that follows ``sequence``."""
     chunks = chain(_split_chunks("recent", recent), _split_chunks("errors", failed))
     calls: list[FlushCall] = []
     overflow = totals.overflow
     for number, (parts, some) in enumerate(_load_calls(totals, chunks), sequence + 1):
         names = dict.fromkeys(pair_name(part.function_id, part.node_id) for part in parts)
-        calls.append(FlushCall(number, "", list(names), encode_body(overflow, parts), some))
+        calls.append(FlushCall(number, "", list(names), encode_body(overflow, parts), some, earliest_ms))
         overflow = 0
     return tuple(calls)
 

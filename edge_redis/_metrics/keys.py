@@ -3,13 +3,16 @@
 | key                                   | type   | expiry    | contents                                    |
 |---------------------------------------|--------|-----------|---------------------------------------------|
 | er:{<ns>:metrics0}:epoch              | string | none      | the current epoch; absent means 0           |
+| er:{<ns>:metrics0}:since              | string | none      | time of the last reset or forget, in ms     |
 | er:{<ns>:metrics0}:retired            | set    | none      | past epochs whose keys are to be removed    |
 | er:{<ns>:metrics0}:flushes:<time>     | hash   | 24 hours  | the last flush of each writer, by half days |
 | er:{<ns>:metrics0}:repeats:<time>     | hash   | 2 hours   | the last reset of each client id, by hours  |
 | er:{<ns>:metrics0}:e:<epoch>:s:<series> | hash | none      | n, e, w: invocations, failures and slow     |
 |                                       |        |           | successes; ms, ns: the sum of durations,    |
 |                                       |        |           | whole ms and the rest; <g>: the counts of   |
-|                                       |        |           | buckets 4 g to 4 g + 3 (``sketch``)         |
+|                                       |        |           | buckets 4 g to 4 g + 3 (``sketch``). Of a   |
+|                                       |        |           | pair also b: when its counts began, in ms;  |
+|                                       |        |           | x: the longest duration in ms               |
 | er:{<ns>:metrics0}:e:<epoch>:t<h>:<series> | hash | timeline_minutes | <minute>n, e, w, ms, ns as      |
 |                                       |        | after it  | above, for the minutes of hour h since 1970 |
 | er:{<ns>:metrics0}:e:<epoch>:pairs    | set    | none      | the pairs that have a series, as            |
@@ -29,7 +32,7 @@ within a family, so no two names collide.
 The epoch in the names makes ``reset`` one step: every script looks it up first, so a flush that
 arrives late writes to the new epoch and cannot bring the old counts back.
 
-Redis keeps a hash compactly up to 512 fields of 64 bytes. That of a series has at most 431, of
+Redis keeps a hash compactly up to 512 fields of 64 bytes. That of a series has at most 433, of
 63 bytes; a hash with one field a bucket would exceed that, and cost more to search at every flush.
 """
 
@@ -50,11 +53,12 @@ OTHER: Final = "_other"
 class MetricsKeys:
     """The keys of the metrics of one namespace."""
 
-    __slots__ = ("epoch", "flushes", "repeats", "retired", "root")
+    __slots__ = ("epoch", "flushes", "repeats", "retired", "root", "since")
 
     def __init__(self, namespace: str, shard: int = 0) -> None:
         space = KeySpace(namespace, "metrics", shard)
         self.epoch = space.key("epoch")
+        self.since = space.key("since")
         self.retired = space.key("retired")
         self.flushes = space.key("flushes")
         self.repeats = space.key("repeats")

@@ -17,14 +17,27 @@ from edge_redis.errors import CorruptDataError
 PURGED_PAIRS: Final = 10
 """Pairs whose keys one call removes: about a thousand names, as a timeline has one for each hour of a day."""
 
+FORGOTTEN_PAIRS: Final = 10
+"""Pairs whose series one call of forget removes."""
+
 LISTED_PAIRS: Final = 500
 
 MAX_WAL_BODIES: Final = 16
 """Bodies in a writer's log, at most, as the flush script has it."""
 
-_compact, _flush, _list_pairs, _purge, _read_minutes, _read_records, _read_series, _reset = (
+_compact, _flush, _forget, _list_pairs, _purge, _read_minutes, _read_records, _read_series, _reset = (
     load(__package__, name)
-    for name in ("compact", "flush", "list_pairs", "purge", "read_minutes", "read_records", "read_series", "reset")
+    for name in (
+        "compact",
+        "flush",
+        "forget",
+        "list_pairs",
+        "purge",
+        "read_minutes",
+        "read_records",
+        "read_series",
+        "reset",
+    )
 )
 
 
@@ -76,13 +89,16 @@ def _decode_counts(fields: Sequence[bytes]) -> dict[bytes, int]:
 def _decode_series(words: Sequence[bytes]) -> Series:
     fields = dict(zip(words[::2], words[1::2], strict=True))
     count, errors, slow, ms, ns = (_parse_int(fields.pop(name, b"0")) for name in SUM_FIELDS)
+    started = fields.pop(b"b", None)
+    longest = fields.pop(b"x", None)
     buckets: dict[int, int] = {}
     for group, counts in fields.items():
         first = GROUP * _parse_int(group)
         for index, number in enumerate(counts.split(b","), first):
             if number != b"0":
                 buckets[index] = _parse_int(number)
-    return Series(count, errors, slow, ms, ns, buckets)
+    started_ms = None if started is None else _parse_int(started)
+    return Series(count, errors, slow, ms, ns, buckets, started_ms, None if longest is None else float(longest))
 
 
 def _decode_sums(text: bytes) -> Series:
@@ -148,6 +164,7 @@ class MetricsScripts:
             config.max_recent,
             config.max_errors,
             int(compact),
+            call.earliest_ms,
             len(body),
             len(call.pair_names),
             *call.pair_names,
@@ -156,7 +173,8 @@ class MetricsScripts:
             args += (stream, count, len(entry))
         # A client sends a long argument by itself, and each such write wakes the server up: hence one argument.
         args.append(b"".join([body, *(entry for _, _, entry in call.chunks)]))
-        return _flush([self._keys.epoch, self._keys.flushes, self._keys.root], args, _decode_epoch)
+        keys = self._keys
+        return _flush([keys.epoch, keys.flushes, keys.root, keys.since], args, _decode_epoch)
 
     def compact(self, writer_id: str) -> Operation[int]:
         """Add up what a writer's log holds; how many bodies are left in it."""
@@ -188,7 +206,14 @@ class MetricsScripts:
 
     def reset(self, client_id: str, sequence: int) -> Operation[str | None]:
         """Begin a new epoch."""
-        return _reset([self._keys.epoch, self._keys.retired, self._keys.repeats], [client_id, sequence], _decode_epoch)
+        keys = self._keys
+        return _reset([keys.epoch, keys.retired, keys.repeats, keys.since], [client_id, sequence], _decode_epoch)
+
+    def forget(self, client_id: str, sequence: int, series: Sequence[str], pairs: Sequence[str]) -> Operation[bool]:
+        """Remove series, and pairs from the list; False where write-ahead logs must be compacted first."""
+        keys = self._keys
+        args: list[Argument] = [client_id, sequence, self._config.timeline_minutes, len(series), *series, *pairs]
+        return _forget([keys.epoch, keys.root, keys.repeats, keys.since], args, lambda reply: reply == b"OK")
 
     def purge(self) -> Operation[int]:
         """Remove some keys of past epochs; 1 where there are more."""

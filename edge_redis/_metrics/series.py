@@ -24,6 +24,10 @@ class Series:
     ms: int = 0
     ns: int = 0
     buckets: Mapping[int, int] = field(default_factory=dict)
+    started_ms: int | None = None
+    """When the counts of a pair began at zero, by the server's clock; None for other series."""
+    max_ms: float | None = None
+    """The longest duration of a pair; None for other series."""
 
     @property
     def success_rate(self) -> float:
@@ -51,9 +55,20 @@ class Series:
         return 100.0 * below / sum(self.buckets.values()) if self.buckets else 100.0
 
     def count_up_to(self, bounds_ms: Sequence[float]) -> list[int]:
-        """Return how many durations were up to each bound: exact where the bound is a bucket's own."""
-        indexes = [sketch.bucket_index(bound) for bound in bounds_ms]
-        return [sum(count for at, count in self.buckets.items() if at <= index) for index in indexes]
+        """Return how many durations were up to each of these ascending bounds.
+
+        Exact where a bound is that of a bucket of the sketch; another one is moved to the nearest, by 1.1% at most.
+        """
+        counts: list[int] = []
+        total = 0
+        buckets = sorted(self.buckets.items())
+        at = 0
+        for index in map(sketch.nearest_bound, bounds_ms):
+            while at < len(buckets) and buckets[at][0] <= index:
+                total += buckets[at][1]
+                at += 1
+            counts.append(total)
+        return counts
 
     def summarize(self) -> dict[str, Any]:
         """Return the figures of ``EdgeMetrics.summary``."""

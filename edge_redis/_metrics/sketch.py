@@ -40,6 +40,11 @@ def bucket_index(duration_ms: float) -> int:
     return math.ceil(math.log2(duration_ms) * BUCKETS_PER_DOUBLING) - 1
 
 
+def nearest_bound(duration_ms: float) -> int:
+    """Return the bucket whose upper bound is nearest to a duration."""
+    return max(ZERO_INDEX, round(math.log2(duration_ms) * BUCKETS_PER_DOUBLING) - 1)
+
+
 def bucket_value(index: int) -> float:
     """Return the duration in ms that stands for all of a bucket."""
     if index == ZERO_INDEX:

@@ -5,8 +5,8 @@ that a pair which is counted under ``_other`` is so in every one of them.
 
 A *body* is the sums that one flush call adds, as the scripts read them: the JSON text
 ``[overflow, parts]``, each part ``[function, node, errors, slow, ms, ns, [bucket, ...], [its
-count, ...], [minute, count, errors, slow, ms, ns, ...], fields]``, where ``fields`` is about how
-many fields of the pair's own keys change.
+count, ...], [minute, count, errors, slow, ms, ns, ...], fields, max]``, where ``fields`` is about how
+many fields of the pair's own keys change, and ``max`` is the longest duration in ms.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Part(NamedTuple):
     counts: list[int]
     minutes: list[int]
     updates: int
+    max_ms: float
 
 
 def encode_body(overflow: int, parts: Sequence[Part]) -> str:
@@ -58,12 +59,13 @@ def encode_body(overflow: int, parts: Sequence[Part]) -> str:
 class PairTotals:
     """Sums of one pair's invocations. Durations are summed in whole nanoseconds, so sums are exact."""
 
-    __slots__ = ("buckets", "errors", "minutes", "ns", "slow")
+    __slots__ = ("buckets", "errors", "max_ms", "minutes", "ns", "slow")
 
     def __init__(self) -> None:
         self.errors = 0
         self.slow = 0
         self.ns = 0
+        self.max_ms = 0.0
         self.buckets: dict[int, int] = {}
         self.minutes: dict[int, Sequence[int]] = {}
 
@@ -72,6 +74,7 @@ class PairTotals:
         ns = _sum_nanoseconds(durations)
         self._count_buckets(_bucket_indexes(durations))
         self.ns += ns
+        self.max_ms = max(self.max_ms, *durations)
         self.errors += failed
         self.slow += slow
         self._add_minute(minute, (len(durations), failed, slow, ns))
@@ -94,6 +97,7 @@ class PairTotals:
         total.errors = self.errors + other.errors
         total.slow = self.slow + other.slow
         total.ns = self.ns + other.ns
+        total.max_ms = max(self.max_ms, other.max_ms)
         total.buckets = dict(self.buckets)
         for index, count in other.buckets.items():
             total.buckets[index] = total.buckets.get(index, 0) + count
@@ -112,7 +116,7 @@ class PairTotals:
         minutes = iter(self.minutes.items())
         while some := list(islice(minutes, (MAX_UPDATES - _SUMS - fields) // _SUMS)):
             cells = [number for minute, (*first, ns) in some for number in (minute, *first, *divmod(ns, NS_PER_MS))]
-            yield Part(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some))
+            yield Part(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some), self.max_ms)
             sums, buckets, counts, fields = (0, 0, 0, 0), [], [], 0
 
 

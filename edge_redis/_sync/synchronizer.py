@@ -50,7 +50,7 @@ class Synchronizer(Component):
             max_history=max_history,
             max_conflicts=max_conflicts,
         )
-        self._namespace = namespace
+        self.namespace = namespace
         self._signing_key = signing_key
         self._limits = WriteLimits(max_bytes, max_fields)
         self._keys = IdempotencyKeys()
@@ -66,7 +66,7 @@ class Synchronizer(Component):
         if not config.origin:
             raise validation.value_error("origin", None, "must be given with signing_key: the key is that of a name")
         is_renewable = config.strategy is ConflictStrategy.LOCAL_WINS
-        return Signer(self._namespace, config.origin, self._signing_key, is_renewable=is_renewable)
+        return Signer(self.namespace, config.origin, self._signing_key, is_renewable=is_renewable)
 
     async def local_version(self) -> int:
         """Return the version of the local state, 0 where there is none."""

@@ -41,6 +41,7 @@ class Worker(Component):
         max_deliveries: int,
         keys: Keys | None = None,
     ) -> None:
+        self.namespace = namespace
         config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
         keyring = None if keys is None else Keyring(namespace, keys)
         self._edge = Replica(SyncKeys(namespace, "sync"), EndConfig("edge"))

@@ -138,7 +138,7 @@ def _sinks(webhooks: Sequence[str], commands: Sequence[str]) -> list[tuple[str, 
 def _relays(client: Any, namespace: str, targets: Sequence[tuple[str, Any]], states: str | None) -> Iterator[Any]:
     from edge_redis import TransitionRelay
 
-    chosen = None if states is None else states.split(",")
+    chosen = None if states is None else [state.strip() for state in states.split(",")]
     for target, sink in targets:
         # Monitors that name the same target share one relay's name, so that each transition is passed on once.
         name = f"monitor-{hashlib.sha256(target.encode()).hexdigest()[:16]}"

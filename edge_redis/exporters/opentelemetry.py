@@ -1,4 +1,4 @@
-"""OpenTelemetry: what the services know, added to what an SDK's reader exports.
+"""OpenTelemetry: readings of the services, added to what an SDK's reader exports.
 
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from edge_redis._core import validation
 from edge_redis.errors import MissingExtraError
 
 try:
@@ -30,32 +31,50 @@ try:
 except ImportError as error:  # pragma: no cover -- the tests install it
     raise MissingExtraError("this exporter needs the SDK: pip install 'edge-redis[opentelemetry]'") from error
 
-from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX, bucket_value
+from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX
+from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.health_relay import TransitionRelay
+from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
-from edge_redis.exporters._readings import Histogram, Reading, Sources, read_or_none
+from edge_redis._services.blocking.worker import CloudWorker
+from edge_redis.exporters._deadline import TimedRead
+from edge_redis.exporters._readings import Reading, Sample
+from edge_redis.exporters._sources import Sources
 
 SCALE: Final = BUCKETS_PER_DOUBLING.bit_length() - 1
 """Of the exponential histograms: 2^5 buckets a doubling."""
 
 _CUMULATIVE: Final = sdk.AggregationTemporality.CUMULATIVE
 _NAME: Final = "edge_redis"
+_NS_PER_MS: Final = 1_000_000
 
 
 class EdgeExporter(sdk.MetricExporter):
-    """Exports through another exporter, with what the services given know put beside the SDK's own metrics.
+    """Exports through another exporter, with the readings of the services given beside the SDK's own metrics.
 
-    Where the store cannot be read the gauge ``edge_redis_up`` is 0 and nothing of the services is
-    added. Counters are cumulative from the time that this object was made.
+    All services must be blocking ones. Where the store cannot be read within ``timeout_seconds``
+    the gauge ``edge_redis_up`` is 0 and nothing of the services is added. Counters are cumulative.
+    Their start time is when they began at zero, which is kept in Redis: it is the same in every
+    exporter, and later after a reset. It is 0, which OpenTelemetry defines as unknown, for the
+    counters of the cache, of relays and of workers.
 
     Args:
-        exporter: the exporter that everything is sent with.
-        metrics: the invocations to export; None leaves them out.
-        cache: the cache whose statistics are exported; None leaves them out.
-        health: the monitor whose nodes are exported; None leaves them out.
-        synchronizers: synchronizers to export, by their scopes.
+        exporter: the exporter through which everything is sent.
+        metrics: its counts and durations by function and node.
+        cache: its counts.
+        health: the state of every node, and its heartbeat's age by the server's clock.
+        synchronizers: by their scopes.
+        edge: a bundle of which every scope is exported, up to 1,000, those of the most pending changes.
+        worker: lag, waiting changes and dead letters of the namespace.
+        watch: whether this process's watch leads.
+        relays: deliveries and drops, by the relays' names.
+        timeout_seconds: the time after which a read is given up.
+
+    Raises:
+        InvalidTypeError: a service is of another class, such as that of ``edge_redis.aio``.
 
     """
 
@@ -67,20 +86,26 @@ class EdgeExporter(sdk.MetricExporter):
         cache: EdgeCache | None = None,
         health: HealthMonitor | None = None,
         synchronizers: Mapping[str, EdgeSynchronizer] | None = None,
+        edge: EdgeRedis | None = None,
+        worker: CloudWorker | None = None,
+        watch: HealthWatch | None = None,
+        relays: Mapping[str, TransitionRelay] | None = None,
+        timeout_seconds: float = 3.0,
     ) -> None:
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)  # noqa: SLF001 -- as wrapped
         self._exporter = exporter
-        self._sources = Sources(metrics, cache, health, synchronizers or {})
-        self._began = time.time_ns()
+        sources = Sources(metrics, cache, health, synchronizers or {}, edge, worker, watch, relays or {})
+        self._timeout_seconds = validation.positive("timeout_seconds", timeout_seconds)
+        self._read = TimedRead(sources.read)
         self._found: list[Reading] = []
 
     def observe(self, provider: MeterProvider) -> None:
         """Have the provider ask for ``edge_redis_up`` whenever it collects; the services are read then."""
         meter = provider.get_meter(_NAME)
-        meter.create_observable_gauge("edge_redis_up", [self._read], description="Whether the store could be read.")
+        meter.create_observable_gauge("edge_redis_up", [self._observe], description="Whether the store could be read.")
 
-    def _read(self, _: CallbackOptions) -> Iterable[Observation]:
-        found = read_or_none(self._sources)
+    def _observe(self, options: CallbackOptions) -> Iterable[Observation]:
+        found = self._read(min(self._timeout_seconds, options.timeout_millis / 1000.0))
         self._found = found or []
         return [Observation(int(found is not None))]
 
@@ -89,7 +114,7 @@ class EdgeExporter(sdk.MetricExporter):
         found, self._found = self._found, []
         if found:
             first, *others = metrics_data.resource_metrics
-            scope = sdk.ScopeMetrics(InstrumentationScope(_NAME), self._metrics(found), "")
+            scope = sdk.ScopeMetrics(InstrumentationScope(_NAME), _metrics(found), "")
             metrics_data = sdk.MetricsData([replace(first, scope_metrics=[*first.scope_metrics, scope]), *others])
         return self._exporter.export(metrics_data, timeout_millis, **kwargs)
 
@@ -101,42 +126,51 @@ class EdgeExporter(sdk.MetricExporter):
         """Pass it on. The services stay open."""
         self._exporter.shutdown(timeout_millis, **kwargs)
 
-    def _metrics(self, found: Iterable[Reading]) -> list[sdk.Metric]:
-        now = time.time_ns()
-        return [self._metric(reading, now) for reading in found if reading.samples]
 
-    def _metric(self, reading: Reading, now: int) -> sdk.Metric:
-        times = (self._began, now)
-        if reading.kind == "histogram":
-            points = [_histogram(sample.labels, sample.value, times) for sample in reading.samples]
-            name = reading.name.removesuffix("_seconds")
-            return sdk.Metric(name, reading.help, "ms", sdk.ExponentialHistogram(points, _CUMULATIVE))
-        numbers = [_number(sample.labels, sample.value, times) for sample in reading.samples]
-        is_sum = reading.kind == "counter"
-        data = sdk.Sum(numbers, _CUMULATIVE, is_monotonic=True) if is_sum else sdk.Gauge(numbers)
-        return sdk.Metric(reading.name, reading.help, "s" if reading.name.endswith("_seconds") else "1", data)
+def _metrics(found: Iterable[Reading]) -> list[sdk.Metric]:
+    now = time.time_ns()
+    return [_metric(reading, now) for reading in found if reading.samples]
 
 
-def _number(labels: Mapping[str, str], value: Any, times: tuple[int, int]) -> sdk.NumberDataPoint:
-    return sdk.NumberDataPoint(labels, *times, value)
+def _metric(reading: Reading, now: int) -> sdk.Metric:
+    if reading.kind == "histogram":
+        points = [_histogram(sample, now) for sample in reading.samples]
+        name = reading.name.removesuffix("_seconds")
+        return sdk.Metric(name, reading.help, "ms", sdk.ExponentialHistogram(points, _CUMULATIVE))
+    numbers = [_number(sample, now) for sample in reading.samples]
+    is_sum = reading.kind == "counter"
+    data = sdk.Sum(numbers, _CUMULATIVE, is_monotonic=True) if is_sum else sdk.Gauge(numbers)
+    return sdk.Metric(reading.name, reading.help, "s" if reading.name.endswith("_seconds") else "1", data)
 
 
-def _histogram(labels: Mapping[str, str], value: Any, times: tuple[int, int]) -> sdk.ExponentialHistogramDataPoint:
-    known: Histogram = value
-    counts = {index: count for index, count in known.buckets.items() if index != ZERO_INDEX}
+def _times(sample: Sample, now: int) -> tuple[int, int]:
+    """Return a sample's start time and time: the start is the server's clock's, which may be ahead of this one."""
+    started = 0 if sample.started_ms is None else sample.started_ms * _NS_PER_MS
+    return min(started, now), now
+
+
+def _number(sample: Sample, now: int) -> sdk.NumberDataPoint:
+    value: Any = sample.value
+    return sdk.NumberDataPoint(sample.labels, *_times(sample, now), value)
+
+
+def _histogram(sample: Sample, now: int) -> sdk.ExponentialHistogramDataPoint:
+    series: Any = sample.value
+    counts = {index: count for index, count in series.buckets.items() if index != ZERO_INDEX}
     lowest, highest = (min(counts), max(counts)) if counts else (0, -1)
-    edges = sorted(known.buckets)
+    started, _ = _times(sample, now)
+    unknown: Any = None  # optional in the protocol: the shortest duration is not kept
     return sdk.ExponentialHistogramDataPoint(
-        attributes=labels,
-        start_time_unix_nano=times[0],
-        time_unix_nano=times[1],
-        count=known.count,
-        sum=known.sum_seconds * 1000.0,
+        attributes=sample.labels,
+        start_time_unix_nano=started,
+        time_unix_nano=now,
+        count=sum(series.buckets.values()),
+        sum=series.sum_ms,
         scale=SCALE,
-        zero_count=known.buckets.get(ZERO_INDEX, 0),
+        zero_count=series.buckets.get(ZERO_INDEX, 0),
         positive=sdk.Buckets(lowest, [counts.get(index, 0) for index in range(lowest, highest + 1)]),
         negative=sdk.Buckets(0, []),
         flags=0,
-        min=bucket_value(edges[0]) if edges else 0.0,
-        max=bucket_value(edges[-1]) if edges else 0.0,
+        min=unknown,
+        max=series.max_ms,
     )

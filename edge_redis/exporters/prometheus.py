@@ -11,39 +11,83 @@ from Redis at every scrape: scrape one process of a site, not each of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import Any, Final, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from edge_redis._core import validation
 from edge_redis.errors import MissingExtraError
 
 try:
-    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+    from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
     from prometheus_client.registry import Collector
 except ImportError as error:  # pragma: no cover -- the tests install it
     raise MissingExtraError("this exporter needs prometheus_client: pip install 'edge-redis[prometheus]'") from error
 
+from edge_redis._metrics.series import Series
+from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.health_relay import TransitionRelay
+from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
-from edge_redis.exporters._readings import BOUNDS_MS, Histogram, Reading, Sources, read_or_none
+from edge_redis._services.blocking.worker import CloudWorker
+from edge_redis.exporters._deadline import TimedRead
+from edge_redis.exporters._readings import Reading
+from edge_redis.exporters._sources import Sources
 
-_BOUNDS: Final = [repr(bound / 1000.0) for bound in BOUNDS_MS]
+_FINEST_MS, _FINE_FROM, _FINE_TO, _COARSEST = -3, 0, 14, 22
+_QUARTERS: Final = 4
+
+
+def _default_bounds_ms() -> Iterator[float]:
+    """Yield powers of two from an eighth of a millisecond to 70 minutes, and quarters between 1 ms and 16 s."""
+    for power in range(_FINEST_MS, _COARSEST + 1):
+        yield 2.0**power
+        if _FINE_FROM <= power < _FINE_TO:
+            yield from (float(f"{2.0 ** (power + quarter / _QUARTERS):.6g}") for quarter in range(1, _QUARTERS))
+
+
+DEFAULT_BOUNDS_SECONDS: Final = tuple(bound / 1000.0 for bound in _default_bounds_ms())
+"""Upper bounds of exported histograms, which are bounds of the sketch, so that counts are exact.
+
+A quantile that Prometheus interpolates between them is within 10% from 1 ms to 16 s, and mostly within 3%.
+"""
+
+_UP: Final = ("edge_redis_up", "Whether the store could be read.")
+_HEADER: Final = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"
+_SHARE_OF_SCRAPE: Final = 0.7
+_MAX_TIMEOUT_SECONDS: Final = 3600.0
 
 
 class EdgeCollector(Collector):
-    """Reads the services given whenever it is collected; synchronizers by their scopes.
+    """Reads the services given whenever it is collected. All must be blocking ones.
 
-    ``edge_redis_up`` is 0, and nothing else is there, where the store could not be read.
+    ``edge_redis_up`` is 0, and nothing else is exported, where the store could not be read within
+    ``timeout_seconds``. Every other series has the label ``namespace``.
 
     Args:
-        metrics: the invocations to export; None leaves them out.
-        cache: the cache whose statistics are exported; None leaves them out.
-        health: the monitor whose nodes are exported; None leaves them out.
-        synchronizers: synchronizers to export, by their scopes.
+        metrics: its counts and durations by function and node.
+        cache: its counts.
+        health: the state of every node, and its heartbeat's age by the server's clock.
+        synchronizers: by their scopes.
+        edge: a bundle of which every scope is exported, up to 1,000, those of the most pending changes.
+        worker: lag, waiting changes and dead letters of the namespace.
+        watch: whether this process's watch leads.
+        relays: deliveries and drops, by the relays' names.
+        bounds_seconds: upper bounds of the histogram of durations, ascending; each is moved to the
+            nearest bound of the sketch, by 1.1% at most, for counting.
+        timeout_seconds: the time after which a read is given up; a scrape's own timeout may be shorter.
+
+    Raises:
+        InvalidTypeError: a service is of another class, such as that of ``edge_redis.aio``.
 
     """
 
@@ -54,18 +98,62 @@ class EdgeCollector(Collector):
         cache: EdgeCache | None = None,
         health: HealthMonitor | None = None,
         synchronizers: Mapping[str, EdgeSynchronizer] | None = None,
+        edge: EdgeRedis | None = None,
+        worker: CloudWorker | None = None,
+        watch: HealthWatch | None = None,
+        relays: Mapping[str, TransitionRelay] | None = None,
+        bounds_seconds: Sequence[float] = DEFAULT_BOUNDS_SECONDS,
+        timeout_seconds: float = 3.0,
     ) -> None:
-        self._sources = Sources(metrics, cache, health, synchronizers or {})
+        sources = Sources(metrics, cache, health, synchronizers or {}, edge, worker, watch, relays or {})
+        self._bounds_ms = [bound * 1000.0 for bound in _validate_bounds(bounds_seconds)]
+        self._labels = [repr(float(bound)) for bound in bounds_seconds]
+        self._timeout_seconds = validation.positive("timeout_seconds", timeout_seconds)
+        self._read = TimedRead(sources.read)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the name by which a registry refuses a second collector, whose series would be the same ones."""
+        return [GaugeMetricFamily(*_UP)]
 
     def collect(self) -> Iterator[Metric]:
         """Return what the services know now."""
-        found = read_or_none(self._sources)
-        yield GaugeMetricFamily("edge_redis_up", "Whether the store could be read.", int(found is not None))
-        yield from map(_family, found or [])
+        return self.collect_within(self._timeout_seconds)
+
+    def collect_within(self, timeout_seconds: float) -> Iterator[Metric]:
+        """Return what the services know now; ``edge_redis_up`` 0 where they do not answer in this time."""
+        found = self._read(min(timeout_seconds, self._timeout_seconds))
+        yield GaugeMetricFamily(*_UP, int(found is not None))
+        yield from map(self._family, found or [])
 
     def exposition(self) -> str:
         """Return what the services know now in Prometheus' text format."""
         return generate_latest(_registry(self)).decode()
+
+    def _family(self, reading: Reading) -> Metric:
+        names = list(reading.samples[0].labels) if reading.samples else []
+        kind = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+        family: Any = kind[reading.kind](reading.name, reading.help, labels=names)
+        for sample in reading.samples:
+            labels = [sample.labels[name] for name in names]
+            if isinstance(sample.value, Series):
+                family.add_metric(labels, self._buckets(sample.value), sample.value.sum_ms / 1000.0)
+            else:
+                family.add_metric(labels, sample.value)
+        result: Metric = family
+        return result
+
+    def _buckets(self, series: Series) -> list[tuple[str, int]]:
+        counts = series.count_up_to(self._bounds_ms)
+        return [*zip(self._labels, counts, strict=True), ("+Inf", sum(series.buckets.values()))]
+
+
+def _validate_bounds(bounds: object) -> Sequence[float]:
+    if isinstance(bounds, (str, bytes)) or not isinstance(bounds, Sequence) or not bounds:
+        raise validation.type_error("bounds_seconds", bounds, "a sequence of seconds, not empty")
+    checked = [validation.positive("bounds_seconds", bound) for bound in bounds]
+    if any(later <= earlier for earlier, later in pairwise(checked)):
+        raise validation.value_error("bounds_seconds", bounds, "must ascend")
+    return checked
 
 
 def _registry(collector: Collector) -> CollectorRegistry:
@@ -74,26 +162,32 @@ def _registry(collector: Collector) -> CollectorRegistry:
     return registry
 
 
-def _family(reading: Reading) -> Metric:
-    names = list(reading.samples[0].labels) if reading.samples else []
-    kind = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
-    family: Any = kind[reading.kind](reading.name, reading.help, labels=names)
-    for sample in reading.samples:
-        labels = [sample.labels[name] for name in names]
-        if isinstance(sample.value, Histogram):
-            family.add_metric(labels, _buckets(sample.value), sample.value.sum_seconds)
-        else:
-            family.add_metric(labels, sample.value)
-    result: Metric = family
-    return result
+class _Scrape(Collector):
+    """A collector's answer to one scrape."""
+
+    def __init__(self, collector: EdgeCollector, timeout_seconds: float) -> None:
+        self._collector = collector
+        self._timeout_seconds = timeout_seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what the services know now."""
+        return self._collector.collect_within(self._timeout_seconds)
 
 
-def _buckets(histogram: Histogram) -> list[tuple[str, int]]:
-    return [*zip(_BOUNDS, histogram.cumulative, strict=True), ("+Inf", histogram.count)]
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name of the base class
+        """Log no requests."""
 
 
 class Endpoint:
     """Serves ``/metrics`` over HTTP from a thread, until it is closed.
+
+    Answers within 0.7 of the scrape's own timeout, which Prometheus sends in a header, or within
+    the collector's ``timeout_seconds`` where that is less.
 
     Args:
         collector: what is served.
@@ -108,7 +202,15 @@ class Endpoint:
 
     def __init__(self, collector: EdgeCollector, *, port: int = 9464, host: str = "127.0.0.1") -> None:
         validation.integer("port", port, least=0, most=65_535)
-        self._server, self._thread = start_http_server(port, host, _registry(collector))
+
+        def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            scrape = _Scrape(collector, _scrape_timeout(environ.get(_HEADER, "")))
+            body: Iterable[bytes] = make_wsgi_app(_registry(scrape))(environ, start_response)
+            return body
+
+        self._server = make_server(host, port, answer, _Server, _Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="edge-redis-endpoint", daemon=True)
+        self._thread.start()
         self.port: int = self._server.server_port
 
     def close(self) -> None:
@@ -124,3 +226,12 @@ class Endpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _scrape_timeout(header: str) -> float:
+    """Return the seconds that a scrape may take, by its header; unbounded without a usable one."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        return _MAX_TIMEOUT_SECONDS
+    return seconds * _SHARE_OF_SCRAPE if 0 < seconds < math.inf else _MAX_TIMEOUT_SECONDS

@@ -54,3 +54,22 @@ def test_links_between_pages_lead_to_pages_and_headings_that_exist(path: Path) -
         assert page.exists(), f"{_name(path)} links to {link}"
         if anchor and page.suffix == ".md":
             assert anchor in _anchors(page), f"{_name(path)} links to {link}"
+
+
+SOURCES = {
+    path: path.read_text() for path in sorted((ROOT / "edge_redis").rglob("*")) if path.suffix in (".py", ".lua")
+}
+WALKS = sorted((ROOT / "docs" / "explanation").glob("walk-*.md"))
+
+_FILE = re.compile(r"\b((?:\w+/)*\w+\.(?:py|lua))\b")
+_METHOD = re.compile(r"\b([A-Z]\w+)\.(\w+)\b")
+
+
+@pytest.mark.parametrize("path", WALKS, ids=_name)
+def test_the_walks_through_the_code_name_files_and_methods_that_exist(path: Path) -> None:
+    text, code = path.read_text(), "\n".join(SOURCES.values())
+    for name in _FILE.findall(text):
+        assert (ROOT / name).exists() or any(str(file).endswith(f"/{name}") for file in SOURCES), f"there is no {name}"
+    for owner, method in _METHOD.findall(text):
+        assert re.search(rf"^class {owner}\b", code, re.MULTILINE), f"there is no {owner}"
+        assert re.search(rf"^    (?:async )?def {method}\b", code, re.MULTILINE), f"there is no {owner}.{method}"

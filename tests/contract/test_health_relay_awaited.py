@@ -44,7 +44,7 @@ def test_sinks_are_awaited_or_called_in_a_thread(backend: Backend) -> None:
                 await flap(client)
                 assert await relay.run_once() == 2
                 assert got == BOTH
-                assert await relay.stats() == {"delivered": 2, "dropped": 0, "attempts": 0}
+                assert await relay.stats() == {"delivered": 2, "dropped": 0, "lost": 0, "attempts": 0, "last_error": ""}
             with pytest.raises(ServiceClosedError):
                 await relay.run_once()
         assert threading.main_thread() not in threads

@@ -73,7 +73,7 @@ def test_a_live_run_is_served_as_it_counts(valkey: Backend, endpoint: tuple[str,
         assert counted(text, "edge_invocations_total") == {pair: metrics.total_invocations(*pair) for pair in pairs}
         errors = {(function, node): metrics.error_count(node, function) for function, node in pairs}
         assert counted(text, "edge_invocation_errors_total") == errors
-        assert 'edge_sync_pending_changes{scope="room"} 0.0' in text
+        assert 'edge_sync_pending_changes{namespace="default",scope="room"} 0.0' in text
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
 
@@ -86,7 +86,7 @@ def test_it_is_printed_once(valkey: Backend) -> None:
     words = [*COMMAND, "show", "--url", valkey.url, "--namespace", "site"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert counted(done.stdout, "edge_invocations_total") == {("f", "n"): 1.0}
-    assert 'edge_node_up{node="a"} 1.0' in done.stdout
+    assert 'edge_node_up{namespace="site",node="a"} 1.0' in done.stdout
 
 
 def test_a_store_that_is_away_is_an_exit_code() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +65,10 @@ def exported(**services: Any) -> tuple[dict[str, Any], Kept]:
 
 
 def points(metric: Any) -> dict[tuple[str, ...], Any]:
-    return {tuple(point.attributes.values()): point for point in metric.data.data_points}
+    return {
+        tuple(value for name, value in point.attributes.items() if name != "namespace"): point
+        for point in metric.data.data_points
+    }
 
 
 def test_counters_and_histograms_are_those_of_the_metrics(make: Maker) -> None:
@@ -82,6 +86,7 @@ def test_counters_and_histograms_are_those_of_the_metrics(make: Maker) -> None:
     assert found["edge_invocation_duration"].unit == "ms"
     assert (histogram.count, histogram.scale, histogram.zero_count) == (151, SCALE, 1)
     assert histogram.sum == pytest.approx(sum(durations))
+    assert (histogram.max, histogram.min) == (max(durations), None)
     offset = histogram.positive.offset
     buckets = {offset + at: count for at, count in enumerate(histogram.positive.bucket_counts) if count}
     assert sum(buckets.values()) == 150
@@ -114,3 +119,35 @@ def test_a_store_that_is_away_is_down_and_no_error(servers: Any) -> None:
     assert set(found) == {"edge_redis_up", "own"}
     maker.backend.fake.connected = True
     maker.close()
+
+
+def test_start_times_are_when_counts_began_in_every_exporter(make: Maker) -> None:
+    metrics = make("EdgeMetrics")
+    before = time.time_ns()
+    metrics.record_many([made()] * 3)
+    for name in ("edge_invocations", "edge_invocation_duration"):
+        first, second = (points(exported(metrics=metrics)[0][name])["f", "n"] for _ in range(2))
+        assert before - 10**6 <= first.start_time_unix_nano == second.start_time_unix_nano <= time.time_ns()
+        assert first.start_time_unix_nano <= first.time_unix_nano
+    start = first.start_time_unix_nano
+    metrics.reset()
+    metrics.record(made())
+    after = points(exported(metrics=metrics)[0]["edge_invocations"])["f", "n"]
+    assert (after.value, after.start_time_unix_nano > start) == (1, True)
+
+
+def test_start_times_that_are_not_known_are_exported_as_unknown(make: Maker) -> None:
+    cache = make("EdgeCache")
+    cache.get("k")
+    found, _ = exported(cache=cache)
+    assert points(found["edge_cache_misses"])[()].start_time_unix_nano == 0
+
+
+def test_a_clock_behind_the_server_s_gives_no_start_after_the_time(
+    make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = make("EdgeMetrics")
+    metrics.record(made())
+    monkeypatch.setattr("edge_redis.exporters.opentelemetry.time.time_ns", lambda: 10**18)
+    point = points(exported(metrics=metrics)[0]["edge_invocations"])["f", "n"]
+    assert point.start_time_unix_nano == point.time_unix_nano == 10**18

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 import redis
 
 import edge_redis
+import edge_redis.aio
 from edge_redis import EdgeCache, EdgeMetrics, EdgeNode, EdgeSynchronizer, HealthMonitor, InvocationRecord
 from edge_redis._io.call_pool import find_call_pool
 from support.servers import Backend
@@ -47,6 +51,10 @@ def run_interrupted(call: Callable[[], object], at_line: int) -> bool:
     finally:
         sys.settrace(before)
     return False
+
+
+def run(runner: asyncio.Runner, call: Callable[[], Any]) -> Any:
+    return runner.run(call())
 
 
 CLIENTS: dict[str, Callable[[str], Any]] = {
@@ -102,6 +110,33 @@ def test_a_call_interrupted_at_any_line_leaves_no_reply_for_another(client: Any,
                 break
             line += stride
     assert pool.in_use == 0
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("make_client", [edge_redis.aio.connect, redis.asyncio.Redis.from_url], ids=["connect", "url"])
+def test_an_awaited_call_interrupted_at_any_line_leaves_no_reply_for_another(valkey: Backend, make_client: Any) -> None:
+    client: Any = make_client(valkey.url)
+    cache = edge_redis.aio.EdgeCache(client, flush_interval=3600, default_ttl=3600)
+    synchronizer = edge_redis.aio.EdgeSynchronizer(client, scope="s")
+    with asyncio.Runner() as runner:
+        runner.run(cache.put_many({f"k{number}": f"v{number}" for number in range(5)}))
+        calls: list[Callable[[], Any]] = [
+            lambda: cache.get("k0"),
+            lambda: cache.put("k0", "v0"),
+            lambda: cache.get_many(["k0", "k1"]),
+            lambda: synchronizer.update_local({"a": 1}),
+        ]
+        for call in calls:
+            line = 1
+            while run_interrupted(partial(run, runner, call), line):
+                assert runner.run(cache.get("k3")) == "v3", f"after line {line}"
+                assert runner.run(cache.get("k4")) == "v4", f"after line {line}"
+                line += 2
+        runner.run(cache.close())
+        runner.run(client.aclose())
+    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

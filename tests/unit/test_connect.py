@@ -48,8 +48,8 @@ class TestSetUp:
         assert options["retry"]._retries == connect_retry.RETRIES
 
     def test_is_of_the_right_half(self) -> None:
-        assert type(connect()) is redis.Redis
-        assert type(connect_async()) is redis.asyncio.Redis
+        assert isinstance(connect(), redis.Redis)
+        assert isinstance(connect_async(), redis.asyncio.Redis)
 
     def test_the_variable(self, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(ENVIRONMENT_VARIABLE, "redis://elsewhere:7000/2")

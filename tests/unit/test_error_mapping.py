@@ -23,6 +23,8 @@ CASES = [
     (theirs.ConnectionError("No connection available."), errors.ConnectionPoolFullError),
     (theirs.ResponseError("WRONGTYPE Operation against a key"), errors.WrongKeyTypeError),
     (theirs.ResponseError("MISCONF Redis is configured to save"), errors.StoreReadOnlyError),
+    (theirs.ResponseError("ACL failure in script: User b has no permissions"), errors.StoreRefusedError),
+    (theirs.ResponseError("The user executing the script can't run this command"), errors.StoreRefusedError),
     (theirs.ResponseError("ERR unknown command"), errors.StoreReplyError),
     (theirs.DataError("Invalid input of type"), errors.StoreReplyError),
 ]

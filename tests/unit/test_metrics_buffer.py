@@ -78,7 +78,7 @@ def test_a_call_holds_the_sums_of_its_records() -> None:
     assert part[:6] == ("f", "n", 1, 0, 5, 250000)  # round(2.0000005e6) is 2000000: the half goes to the even
     assert dict(zip(part.buckets, part.counts, strict=True)) == {31: 1, 32: 1, 10: 1}
     assert part.minutes == [minute, 2, 1, 0, 4, 0, minute + 1, 1, 0, 0, 1, 250000]
-    assert part.updates == 5 + 3 + 2 * 5
+    assert (part.updates, part.max_ms) == (5 + 3 + 2 * 5, 2.0000005)
     assert call.pair_names == [pair_name("f", "n")]
     assert [(stream, count) for stream, count, _ in call.chunks] == [("recent", 3), ("errors", 1)]
 

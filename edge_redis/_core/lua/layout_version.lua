@@ -1,10 +1,19 @@
--- Return the layout version of a shard; where there is none, set it if asked to.
+-- Return the layout version of a shard, set it where there is none if asked to, and check the user's rights.
 -- KEYS[1] layout   string   the version
 -- ARGV[1] version  integer  the version that the caller writes
 -- ARGV[2] creates  0 or 1   whether to set it where there is none
+-- ARGV[3..] commands  string  what the caller's script may run, such as `HSET` or `XGROUP CREATE`
 -- Reply: string | nil: the version that stands, nil where there is none
 -- Invariant: a version that stands is never changed
 -- Repeat: idempotent
+local may_run = redis.acl_check_cmd -- fakeredis has no users, and no such function
+for at = 3, #ARGV do
+  local command, sub = string.match(ARGV[at], '^(%S+) ?(%S*)$')
+  local is_allowed = true
+  if may_run and sub ~= '' then is_allowed = may_run(command, sub, KEYS[1], '-', '-') end
+  if may_run and sub == '' then is_allowed = may_run(command, KEYS[1], '-', '-') end
+  if not is_allowed then return redis.error_reply('NOPERM this user may not run ' .. ARGV[at]) end
+end
 local found = redis.call('GET', KEYS[1])
 if found or ARGV[2] == '0' then return found end
 -- Where the server refuses this write (no memory, a replica), the caller's own write says why.

@@ -6,12 +6,14 @@
 -- ARGV[3] gap_ms        integer, a longer pause between two calls means that the server was away, or that no watch ran
 -- ARGV[4] timeout_ms    number, the heartbeat timeout
 -- ARGV[5] threshold     number, of phi, or '' where the timeout alone decides
--- Reply: [number, number, number, number, '1' | '0']: term, or 0 for a stand-by; now and since, server ms; since when
---        a mass outage lasts, or 0; '1' where the watch that leads has another timeout or threshold
+-- Reply: [number, number, number, number, '1' | '0', '1' | '0']: term, or 0 for a stand-by; now and since, server ms;
+--        since when a mass outage lasts, or 0; '1' where the watch that leads has another timeout or threshold; '1'
+--        where gaps come so often that they are the rounds' own
 -- Invariant: one holder at a time; each term is higher than the one before; four gap ends span a timeout at least
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
 local KEPT_ENDS = 4
+local SLOW_TIMEOUTS = 20 -- four gaps within so many timeouts are rare rounds, not absences of the server
 local leader, holder, lease_ms, gap_ms, timeout_ms = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local threshold = ARGV[5]
 
@@ -55,13 +57,14 @@ for index = 1, math.min(KEPT_ENDS, #ends) do words[index] = text(ends[index]) en
 redis.call('HSET', leader, 'seen_ms', text(now), 'since_ms', text(since), 'gap_ends', table.concat(words, ' '),
   'bound_ms', words[KEPT_ENDS] or '')
 
+local is_slow = words[KEPT_ENDS] and now - ends[KEPT_ENDS] <= SLOW_TIMEOUTS * timeout and '1' or '0'
 local outage = known[11] == '1' and text(math.max(1, integer(known[12]))) or '0'
 if stands_by then
   local differs = known[9] and (integer(known[9]) ~= tonumber(timeout_ms) or (known[10] or '') ~= threshold)
-  return { '0', text(now), text(since), outage, differs and '1' or '0' }
+  return { '0', text(now), text(since), outage, differs and '1' or '0', is_slow }
 end
 if known[1] ~= holder then term = term + 1 end
 redis.call('HSET', leader, 'holder', holder, 'term', text(term), 'until_ms', text(now + lease_ms),
   'lease_ms', text(lease_ms), 'round_ms', text(now), 'gap_ms', text(gap_ms), 'timeout_ms', timeout_ms,
   'threshold', threshold)
-return { text(term), text(now), text(since), outage, '0' }
+return { text(term), text(now), text(since), outage, '0', is_slow }

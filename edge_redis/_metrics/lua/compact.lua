@@ -3,8 +3,8 @@
 -- KEYS[2] root   prefix  of the epochs' keys
 -- ARGV[1] writer            string
 -- ARGV[2] timeline_minutes  integer  how long minutes are kept
--- Reply: how many bodies are left in the log; or {'CORRUPT', key} where what is stored was not
---   written by these scripts, and then nothing was written
+-- Reply: integer | ['CORRUPT', string]: how many bodies are left in the log; or the key that does not hold
+--   what these scripts write, and then nothing was written
 -- Invariant: a body is in the log or added, never both
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: each body in the log is added once

@@ -2,6 +2,7 @@
 -- KEYS[1] epoch    string  the current epoch; absent means 0
 -- KEYS[2] flushes  prefix  of the hashes that remember the last call of each writer
 -- KEYS[3] root     prefix  of the epochs' keys
+-- KEYS[4] since    string  time of the last reset or forget, in ms
 -- ARGV[1] writer            string
 -- ARGV[2] sequence          integer  of this call, rising by one
 -- ARGV[3] expected          string   the epoch in which the batch began; empty in its first call
@@ -10,12 +11,13 @@
 -- ARGV[6] max_recent        integer  records kept in the stream of recent ones
 -- ARGV[7] max_errors        integer  failed records kept in theirs
 -- ARGV[8] compact           integer  1 to add it now, 0 to append it until the log has COMPACT_AT bodies
--- ARGV[9] body              integer  bytes of the body (see totals.py); 0 for nothing
--- ARGV[10] pairs            integer  how many pairs the body has
--- ARGV[11..] their names, then three to a chunk of records (recent or errors, their number, its bytes), then
+-- ARGV[9] earliest          integer  time of the earliest record, in ms
+-- ARGV[10] body              integer  bytes of the body (see totals.py); 0 for nothing
+-- ARGV[11] pairs            integer  how many pairs the body has
+-- ARGV[12..] their names, then three to a chunk of records (recent or errors, their number, its bytes), then
 --   the payload: the body and the chunks, one behind the other. One argument is sent in one write
--- Reply: the epoch that the batch belongs to, or STALE; or {'CORRUPT', key} where what is
---   stored was not written by these scripts, and then nothing was written
+-- Reply: number | 'STALE' | ['CORRUPT', string]: the epoch that the batch belongs to; STALE after a later call;
+--   or the key that does not hold what these scripts write, and then nothing was written
 -- Invariant: all = the sum of the pairs = the sum of the functions = the sum of the nodes
 -- Repeat: remembered by writer and sequence, for 12 hours at least
 -- include: clock
@@ -24,16 +26,17 @@
 -- include: epoch
 -- include: compaction
 REPEATS_BUCKET_MS = 43200000 -- a writer keeps a call for as long as the server is unavailable
-local HEAD = 10
+local HEAD = 11
 local COMPACT_AT = 16
+local MAX_WAIT_MS = 3600000
 local MAX_REMOVED, TRIMMED_AT_ONCE = 256, 8
 local writer, sequence, expected = ARGV[1], ARGV[2], ARGV[3]
 local max_series, timeline_minutes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local most = {recent = tonumber(ARGV[6]), errors = tonumber(ARGV[7])}
 local payload = ARGV[#ARGV]
-local sent = tonumber(ARGV[9]) -- bytes of the payload that were read
+local sent = tonumber(ARGV[10]) -- bytes of the payload that were read
 local body = string.sub(payload, 1, sent)
-local chunks = HEAD + tonumber(ARGV[10]) + 1
+local chunks = HEAD + tonumber(ARGV[11]) + 1
 local now = now_ms()
 
 local known = recall(KEYS[2], now, writer, sequence)
@@ -87,6 +90,9 @@ if ARGV[8] == '1' or left + 1 >= COMPACT_AT then
   if plan.corrupt then return {'CORRUPT', plan.corrupt} end
 end
 redis.call('SCARD', writers_key) -- an error where it is no set
+for _, pair in ipairs(new_pairs) do redis.call('HLEN', root .. ':s:p:' .. pair) end -- the same of a hash
+local since = redis.call('GET', KEYS[4]) or '0'
+if not string.find(since, '^%d+$') then return {'CORRUPT', KEYS[4]} end
 local kept = {}
 for name in pairs(most) do
   redis.call('XLEN', root .. ':' .. name)
@@ -111,6 +117,10 @@ else
   end
 end
 if #new_pairs > 0 then redis.call('SADD', pairs_key, unpack(new_pairs)) end
+
+-- A pair's counts begin with the first record of its first batch, which waited an hour at most.
+local began = math.max(tonumber(since), math.min(now, math.max(tonumber(ARGV[9]), now - MAX_WAIT_MS)))
+for _, pair in ipairs(new_pairs) do redis.call('HSETNX', root .. ':s:p:' .. pair, 'b', whole(began)) end
 
 local grown = {}
 for at = chunks, #ARGV - 1, 3 do

@@ -4,9 +4,9 @@
 -- ARGV[1] cursor     string   0 to begin with, then what the last call replied
 -- ARGV[2] count      integer  about how many
 -- ARGV[3] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
--- Reply: an array: the next cursor (0 at the end), names, how many pairs there are, and how many
---   records were counted under `_other` because there were too many; or {'WAL', writer...} where
---   logs must be compacted first
+-- Reply: ['WAL', string...] | [string, [string...], integer, string]: the writers whose logs must be compacted
+--   first; or the next cursor (0 at the end), names, how many pairs there are, and how many records were
+--   counted under `_other` because there were too many
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: epoch

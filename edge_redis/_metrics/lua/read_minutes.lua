@@ -5,8 +5,8 @@
 -- ARGV[2] last       integer  the last minute to read, since 1970; empty for the current one
 -- ARGV[3] minutes    integer  how many, at most a few hundred
 -- ARGV[4] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
--- Reply: an array: the last minute, then each hour's {hour, {field, count, ...}}; or {'WAL', writer...}
---   where logs must be compacted first
+-- Reply: ['WAL', string...] | [string, [string, [string...]]...]: the writers whose logs must be compacted
+--   first; or the last minute, then each hour with its fields and counts
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: clock

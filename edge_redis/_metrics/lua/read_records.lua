@@ -4,7 +4,7 @@
 -- ARGV[1] before   string   the id of the entry to begin before; empty to begin with the newest
 -- ARGV[2] records  integer  how many are wanted
 -- ARGV[3] stream   string   recent or errors
--- Reply: an array: the position to go on from (empty where there is nothing older), then the
+-- Reply: [string, string...]: the position to go on from (empty where there is nothing older), then the
 --   entries, newest first; when they hold fewer records than were wanted, older entries hold the rest
 -- Invariant: nothing is written
 -- Repeat: idempotent

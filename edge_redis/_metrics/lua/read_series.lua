@@ -4,8 +4,9 @@
 -- ARGV[1] buckets    integer  1 to read them, 0 for the sums alone
 -- ARGV[2] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
 -- ARGV[3..] series   string   their names
--- Reply: an array with one entry a series: {field, value, ...}, or for the sums alone one text, n e w ms ns,
---   which a client reads in a fraction of the time; or {'WAL', writer...} where logs must be compacted first
+-- Reply: ['WAL', string...] | [[string...]...] | [string...]: the writers whose logs must be compacted first;
+--   or for each series fields and values; or for the sums alone one text, n e w ms ns, which a client reads
+--   in a fraction of the time
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: epoch

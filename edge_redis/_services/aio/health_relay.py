@@ -11,6 +11,7 @@ from edge_redis._io.clients import AsyncClient
 from edge_redis._io.lifecycle import AsyncLoopService
 from edge_redis._io.loop import every
 from edge_redis._io.probes import async_sink
+from edge_redis._io.sinks import WebhookSink
 from edge_redis.models import Transition
 from edge_redis.types import RelayStats
 
@@ -20,18 +21,23 @@ class TransitionRelay(AsyncLoopService[Relay]):
 
     Any number of relays of one name share the work: one delivers, the others stand by. The position is kept in
     Redis, so that a relay that comes back continues there. A sink that raises is tried again after a pause that
-    doubles up to five minutes, ``attempts`` times in all; then that transition is dropped and counted. Transitions
-    wait in their capped stream and nowhere else. A transition may be delivered twice where a relay dies between
+    doubles up to five minutes, or the longer one that the receiver asked for, until the transition is
+    ``max_age_seconds`` old; then it is dropped, counted and logged as an error. A transition that the receiver refuses
+    (DeliveryError) is dropped after eight attempts. Transitions wait in their capped stream and nowhere else: those
+    that the cap removes are counted as lost and logged. A transition may be delivered twice where a relay dies between
     delivering it and recording that: its ``position`` is the same then.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
         sink: ``WebhookSink(url)``, ``ExecSink(words)``, or any function of a Transition. With
             ``edge_redis.aio`` it may be a coroutine function; others are called in a thread there.
-        name: relays of one name share one position.
+        name: relays of one name and the same ``states`` share one position.
         namespace: as in HealthMonitor.
-        states: the states to deliver, such as ("unhealthy", "recovered"); None: all.
-        attempts: how often one transition is tried.
+        states: the states to deliver, such as ("unhealthy", "recovered"), see Transition; None: all.
+        attempts: how often one transition is tried; None: until it is too old.
+        max_age_seconds: a transition that is older and fails once more is dropped.
+        once_while_flapping: while a node flaps, deliver the beginning and the end of that and not each change in
+            between, where ``states`` has "flapping"; None: for a WebhookSink.
         backoff_seconds: pause before the second attempt.
         interval_seconds: pause between two reads of the stream.
         lease_seconds: how long a relay that dies keeps its lease; longer than the sink may take.
@@ -46,7 +52,9 @@ class TransitionRelay(AsyncLoopService[Relay]):
         name: str = "default",
         namespace: str = "default",
         states: Collection[str] | None = None,
-        attempts: int = 8,
+        attempts: int | None = None,
+        max_age_seconds: float = 21_600.0,
+        once_while_flapping: bool | None = None,
         backoff_seconds: float = 1.0,
         interval_seconds: float = 1.0,
         lease_seconds: float = 30.0,
@@ -55,6 +63,8 @@ class TransitionRelay(AsyncLoopService[Relay]):
             name=name,
             states=states,
             attempts=attempts,
+            max_age_seconds=max_age_seconds,
+            once_while_flapping=isinstance(sink, WebhookSink) if once_while_flapping is None else once_while_flapping,
             backoff_seconds=backoff_seconds,
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
@@ -67,7 +77,10 @@ class TransitionRelay(AsyncLoopService[Relay]):
         return await self._run(self._component.run_once())
 
     async def stats(self) -> RelayStats:
-        """Return delivered and dropped, of all relays of this name, and the attempts at the next transition."""
+        """Return the counts of all relays of this name and these states, and the last error.
+
+        ``delivered``, ``dropped`` and ``lost`` count transitions, ``attempts`` those at the next one.
+        """
         return cast("RelayStats", await self._run(self._component.stats()))
 
     async def start(self) -> Self:

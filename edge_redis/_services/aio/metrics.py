@@ -236,6 +236,21 @@ class EdgeMetrics(AsyncService[Metrics]):
         """
         return await self._run(self._component.stats())
 
+    async def forget(self, function_id: str | None = None, node_id: str | None = None) -> int:
+        """Remove the series of a function, of a node, or of a pair of both; return how many pairs were removed.
+
+        For nodes that are gone: they leave exports, ``series``, ``top`` and ``snapshot``, and make room for
+        new pairs under ``max_series``. A query for exactly what was removed answers as if it had never
+        been recorded. All other figures stay: those of all invocations, and after ``forget(node_id=...)``
+        those of each function. Later records are counted from zero, in new series. Single records stay
+        in ``recent`` and ``errors``.
+
+        Raises:
+            InvalidArgumentError: neither a function nor a node is given.
+
+        """
+        return await self._run(self._component.forget(function_id, node_id))
+
     async def reset(self) -> None:
         """Set every count of the namespace to zero, in one step, and remove the stored records.
 

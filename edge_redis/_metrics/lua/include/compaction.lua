@@ -14,7 +14,7 @@ end
 local function series_of(all, name)
   local series = all[name]
   if not series then
-    series = {sums = {0, 0, 0, 0, 0}, buckets = {}, groups = {}, minutes = {}}
+    series = {sums = {0, 0, 0, 0, 0}, buckets = {}, groups = {}, minutes = {}, max_ms = 0}
     all[name] = series
   end
   return series
@@ -38,6 +38,7 @@ local function add_part(pair, part, now_minute, timeline_minutes)
     count = count + by
   end
   add_sums(pair.sums, count, part[3], part[4], part[5], part[6])
+  pair.max_ms = math.max(pair.max_ms, part[11])
   local minutes = part[9]
   for at = 1, #minutes, 6 do
     local age = now_minute - minutes[at]
@@ -179,6 +180,16 @@ local function plan_write(plan, key, names, by, numbers)
   plan.writes[#plan.writes + 1] = write
 end
 
+-- The longest duration is kept for pairs only, which exporters read.
+local function plan_max(plan, key, max_ms)
+  local stored = redis.call('HGET', key, 'x')
+  if stored and not tonumber(stored) then
+    plan.corrupt = key
+  elseif not stored or tonumber(stored) < max_ms then
+    plan.writes[#plan.writes + 1] = {key, 'x', string.format('%.17g', max_ms)}
+  end
+end
+
 local function list_sums(prefix, sums, names, by)
   for at, field in ipairs(SUMS) do
     if sums[at] ~= 0 then names[#names + 1], by[#by + 1] = prefix .. field, sums[at] end
@@ -227,6 +238,7 @@ local function plan_compaction(root, bodies, is_member, at_ms, timeline_minutes,
   for name, series in pairs(build_series(of_pairs)) do
     list_fields(series, group_names)
     plan_write(plan, root .. ':s:' .. name, series.names, series.by, series.numbers)
+    if string.sub(name, 1, 2) == 'p:' then plan_max(plan, root .. ':s:' .. name, series.max_ms) end
     plan_minutes(plan, root, name, series.minutes, timeline_minutes)
   end
   if overflow > 0 then plan_write(plan, root .. ':meta', {'overflow'}, {overflow}, 1) end

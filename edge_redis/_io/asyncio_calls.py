@@ -1,0 +1,264 @@
+"""Sends commands on an asyncio client, each on a connection that the call owns.
+
+A call takes a connection from the client's pool and gives it back closed unless it read its reply,
+whatever ended it: cancellation, a timeout, an exception that a signal handler raised. Where all
+connections are in use it waits for one. A client belongs to one event loop; it may be used in
+another one after the first was closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from types import FunctionType
+from typing import Any, Final, Protocol, TypeVar
+from weakref import ref
+
+import redis.asyncio
+from redis import exceptions as redis_errors
+
+from edge_redis._io.call_pool import WAIT_SECONDS
+from edge_redis._io.clients import AsyncClient
+from edge_redis._io.error_mapping import is_pool_full
+from edge_redis.errors import ClientConfigurationError, ConnectionPoolFullError
+
+T = TypeVar("T")
+
+Args = tuple[Any, ...]
+
+_LOOP: Final = "_edge_redis_loop"
+_WAITERS: Final = "_edge_redis_waiters"
+_LEASE: Final = "_edge_redis_lease"
+_LOOK_SECONDS: Final = 0.25
+
+
+class AsyncCalls(Protocol):
+    """How a runner sends commands."""
+
+    async def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+
+    async def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+
+
+class _FinalError(Exception):
+    """Carries an error past the library's retry, which would try it again."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def enter_loop(owner: Any) -> None:
+    """Bind a client's pool, or a cluster client, to the running event loop.
+
+    Raises:
+        ClientConfigurationError: it is bound to another loop that is still open.
+
+    """
+    loop = asyncio.get_running_loop()
+    bound = owner.__dict__.setdefault(_LOOP, loop)
+    if bound is loop:
+        return
+    if not bound.is_closed() or not hasattr(owner, "reset"):
+        raise ClientConfigurationError(
+            "this client was used in another event loop: a client and the services on it belong to one event loop"
+        )
+    owner.reset()  # its connections went with their loop
+    owner._lock = asyncio.Lock()  # noqa: SLF001 -- a lock that was waited for is bound to its loop
+    owner.__dict__.pop(_WAITERS, None)
+    owner.__dict__[_LOOP] = loop
+
+
+class _Lease:
+    """Ends with the call that holds it, however the call ends."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _has_known_code(pool: Any) -> bool:
+    """Return whether connections can be taken from the pool, and put back, without waiting for its lock."""
+    return (
+        type(pool).get_connection is redis.asyncio.ConnectionPool.get_connection
+        and type(pool).release is redis.asyncio.ConnectionPool.release
+        and hasattr(pool, "get_available_connection")
+        and hasattr(pool, "ensure_connection")
+    )
+
+
+def _take(pool: Any, lease: _Lease) -> Any:
+    connection = pool.get_available_connection()
+    connection.__dict__[_LEASE] = ref(lease)
+    return connection
+
+
+def _free_lost_places(pool: Any) -> bool:
+    """Take back the places of calls that an exception ended between any two lines; return whether there were any."""
+    in_use = pool._in_use_connections  # noqa: SLF001 -- see _has_known_code
+    lost = [each for each in in_use if (found := each.__dict__.get(_LEASE)) is not None and found() is None]
+    for connection in lost:
+        in_use.discard(connection)
+    return bool(lost)
+
+
+async def take_connection(pool: Any, lease: _Lease) -> Any:
+    """Return a connection of ``pool``, which may not be connected yet; wait while all are in use.
+
+    Raises:
+        ConnectionPoolFullError: none became free in time.
+
+    """
+    is_known = _has_known_code(pool)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return _take(pool, lease) if is_known else await pool.get_connection()
+        except redis_errors.ConnectionError as error:
+            if not is_pool_full(error):
+                raise
+            if is_known and _free_lost_places(pool):
+                continue
+            if time.monotonic() > deadline:
+                raise ConnectionPoolFullError(
+                    f"all {pool.max_connections} connections of the client's pool were in use for {WAIT_SECONDS} s;"
+                    " nothing was sent: raise max_connections, or make fewer calls at once"
+                ) from error
+        await _wait_for_a_place(pool)
+
+
+async def _wait_for_a_place(pool: Any) -> None:
+    waiters: deque[asyncio.Future[None]] = pool.__dict__.setdefault(_WAITERS, deque())
+    waiter = asyncio.get_running_loop().create_future()
+    waiters.append(waiter)
+    try:
+        await asyncio.wait((waiter,), timeout=_LOOK_SECONDS)
+    finally:
+        if not waiter.done():
+            waiters.remove(waiter)
+
+
+async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
+    """Give a connection back, closed unless its reply was read, and wake one call that waits for it."""
+    try:
+        if not is_clean or connection.should_reconnect():
+            await connection.disconnect(nowait=True)
+        if _has_known_code(pool):
+            connection.__dict__.pop(_LEASE, None)
+            pool._in_use_connections.discard(connection)  # noqa: SLF001 -- see _has_known_code
+            pool._available_connections.append(connection)  # noqa: SLF001
+        else:
+            await pool.release(connection)
+    finally:
+        waiters = pool.__dict__.get(_WAITERS)
+        if waiters:
+            waiters.popleft().set_result(None)
+
+
+async def call_on(pool: Any, talk: Callable[[Any], Awaitable[T]]) -> T:
+    """Await ``talk`` with a connection of its own, as often as the client's retry says."""
+    enter_loop(pool)
+    lease = _Lease()
+    connection = await take_connection(pool, lease)
+    is_clean = False
+
+    async def attempt() -> T:
+        try:
+            return await talk(connection)
+        except redis_errors.AuthenticationError as error:  # a ConnectionError: the library would try it again
+            raise _FinalError(error) from error
+
+    async def fail(_: Exception) -> None:
+        await connection.disconnect(nowait=True)
+
+    try:
+        if _has_known_code(pool):
+            await pool.ensure_connection(connection)
+        result: T = await connection.retry.call_with_retry(attempt, fail)
+        is_clean = True
+    except redis_errors.ResponseError:
+        is_clean = True
+        raise
+    except _FinalError as final:
+        raise final.error from None
+    finally:
+        await give_back(pool, connection, is_clean=is_clean)
+    return result
+
+
+class OwnedAsyncCalls:
+    """Calls on a ``redis.asyncio.Redis`` with any pool."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+        client = self._client
+        if "execute_command" in vars(client):  # replaced since, as tests and tracers do
+            return await client.execute_command(*args)
+
+        async def talk(connection: Any) -> Any:
+            await connection.send_command(*args)
+            return await client.parse_response(connection, args[0])
+
+        return await call_on(client.connection_pool, talk)
+
+    async def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+        client = self._client
+
+        async def talk(connection: Any) -> list[Any]:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return [await _read(client, connection, args) for args in commands]
+
+        return await call_on(client.connection_pool, talk) if commands else []
+
+
+async def _read(client: Any, connection: Any, args: Args) -> Any:
+    try:
+        return await client.parse_response(connection, args[0])
+    except redis_errors.ResponseError as error:
+        return error
+
+
+class ClientAsyncCalls:
+    """Calls through the methods of a client that is a cluster's, or that replaces those of redis-py."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._owner = getattr(client, "connection_pool", client)
+
+    async def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+        enter_loop(self._owner)
+        try:
+            return await self._client.execute_command(*args)
+        except AttributeError as error:  # a cluster client that reloads its slot map drops connections in use
+            raise redis_errors.ConnectionError("the connection was closed under this command") from error
+
+    async def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for args in commands:
+                pipeline.execute_command(*args)
+            return list(await pipeline.execute(raise_on_error=False))
+
+
+def _replaces_methods(client: Any) -> bool:
+    if {"execute_command", "pipeline"} & vars(client).keys() or client.single_connection_client:
+        return True
+    methods = (type(client).execute_command, type(client).pipeline)
+    return not all(isinstance(method, FunctionType) and method.__module__ in _OWN_MODULES for method in methods)
+
+
+_OWN_MODULES: Final = ("redis.asyncio.client", "edge_redis._io.connect_clients")
+
+
+def find_async_calls(client: AsyncClient) -> AsyncCalls:
+    """Return how to send commands on ``client``."""
+    if isinstance(client, redis.asyncio.RedisCluster) or _replaces_methods(client):
+        return ClientAsyncCalls(client)
+    return OwnedAsyncCalls(client)

@@ -1,0 +1,208 @@
+"""The services that an exporter reads, and the readings of each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from edge_redis._core import validation
+from edge_redis._services.blocking.bundle import EdgeRedis
+from edge_redis._services.blocking.cache import EdgeCache
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._services.blocking.health_relay import TransitionRelay
+from edge_redis._services.blocking.health_watch import HealthWatch
+from edge_redis._services.blocking.metrics import EdgeMetrics
+from edge_redis._services.blocking.sync import EdgeSynchronizer
+from edge_redis._services.blocking.worker import CloudWorker
+from edge_redis.errors import CorruptDataError, EdgeRedisError, WrongKeyTypeError
+from edge_redis.exporters._readings import Reading, counter, gauge
+from edge_redis.models import EdgeNodeStatus
+
+MAX_SCOPES: Final = 1000
+"""Scopes of a bundle that are exported: those of the most pending changes."""
+
+_log: Final = logging.getLogger("edge_redis")
+_CACHE_COUNTERS: Final = ("hits", "misses", "evictions", "expirations")
+
+Readings: TypeAlias = Iterator[Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The blocking services that are read; any of them may be missing.
+
+    Raises:
+        InvalidTypeError: one of them is of another class, such as that of ``edge_redis.aio``.
+
+    """
+
+    metrics: EdgeMetrics | None = None
+    cache: EdgeCache | None = None
+    health: HealthMonitor | None = None
+    synchronizers: Mapping[str, EdgeSynchronizer] = field(default_factory=dict)
+    """By their scopes."""
+    edge: EdgeRedis | None = None
+    worker: CloudWorker | None = None
+    watch: HealthWatch | None = None
+    relays: Mapping[str, TransitionRelay] = field(default_factory=dict)
+    """By their names."""
+
+    def __post_init__(self) -> None:
+        _check("metrics", self.metrics, EdgeMetrics)
+        _check("cache", self.cache, EdgeCache)
+        _check("health", self.health, HealthMonitor)
+        _check("edge", self.edge, EdgeRedis)
+        _check("worker", self.worker, CloudWorker)
+        _check("watch", self.watch, HealthWatch)
+        for name, kind in (("synchronizers", EdgeSynchronizer), ("relays", TransitionRelay)):
+            services = validation.instance(name, getattr(self, name), Mapping)
+            for service in services.values():
+                _check(f"each of {name}", service, kind)
+
+    def read(self) -> list[Reading] | None:
+        """Read every service; None, and a line in the log, where the store cannot be read.
+
+        A service whose data is damaged is left out: ``edge_source_failed`` is 1 for it.
+        """
+        found: list[Reading] = []
+        failed = gauge("edge_source_failed", "1 for a service whose data in Redis does not decode.")
+        for name, read in self._readers():
+            try:
+                found += read()
+            except (CorruptDataError, WrongKeyTypeError) as error:
+                _log.warning("%s is not exported: %s", name, error)
+                failed.add(1, {"source": name})
+            except EdgeRedisError as error:
+                _log.warning("nothing to export: %s", error)
+                return None
+        return [*found, failed] if failed.samples else found
+
+    def _readers(self) -> Iterator[tuple[str, Callable[[], Readings]]]:
+        if (metrics := self.metrics) is not None:
+            yield "metrics", lambda: _read_metrics(metrics)
+        if (cache := self.cache) is not None:
+            yield "cache", lambda: _read_cache(cache)
+        if (health := self.health) is not None:
+            yield "health", lambda: _read_health(health)
+        if self.synchronizers or self.edge is not None:
+            yield "sync", self._read_sync
+        if (worker := self.worker) is not None:
+            yield "worker", lambda: _read_worker(worker)
+        if (watch := self.watch) is not None:
+            yield "watch", lambda: _read_watch(watch)
+        if self.relays:
+            yield "relays", self._read_relays
+
+    def _read_sync(self) -> Readings:
+        names = ("local_version", "remote_version", "pending_changes", "conflicts")
+        gauges = {name: gauge(f"edge_sync_{name}", f"The {name.replace('_', ' ')}.") for name in names}
+        synced = gauge("edge_sync_synced", "1 where nothing is pending and the versions are equal.")
+        for scope, synchronizer in self.synchronizers.items():
+            known: Mapping[str, Any] = synchronizer.summary()
+            labels = {"namespace": synchronizer.namespace, "scope": scope}
+            for name in names[:3]:
+                gauges[name].add(known[name], labels)
+            synced.add(float(known["is_synced"]), labels)
+        if self.edge is not None:
+            scopes = sorted(self.edge.scopes(), key=lambda scope: -scope["pending"])[:MAX_SCOPES]
+            for scope_summary in scopes:
+                labels = {"namespace": self.edge.namespace, "scope": scope_summary["scope"]}
+                gauges["conflicts"].add(scope_summary["conflicts"], labels)
+                if scope_summary["scope"] not in self.synchronizers:
+                    gauges["local_version"].add(scope_summary["version"], labels)
+                    gauges["pending_changes"].add(scope_summary["pending"], labels)
+        yield from (reading for reading in (*gauges.values(), synced) if reading.samples)
+
+    def _read_relays(self) -> Readings:
+        delivered = counter("edge_relay_delivered", "Transitions delivered, by all relays of the name.")
+        dropped = counter("edge_relay_dropped", "Transitions given up, by all relays of the name.")
+        attempts = gauge("edge_relay_attempts", "Failed attempts at the transition that is due.")
+        for name, relay in self.relays.items():
+            known = relay.stats()
+            labels = {"namespace": relay.namespace, "relay": name}
+            delivered.add(known["delivered"], labels)
+            dropped.add(known["dropped"], labels)
+            attempts.add(known["attempts"], labels)
+        yield from (delivered, dropped, attempts)
+
+
+def _check(name: str, service: object, kind: type) -> None:
+    if service is not None and not isinstance(service, kind):
+        raise validation.type_error(name, service, f"a blocking edge_redis.{kind.__name__}, not one of edge_redis.aio")
+
+
+def _read_metrics(metrics: EdgeMetrics) -> Readings:
+    total = counter("edge_invocations", "Invocations of a function on a node.")
+    errors = counter("edge_invocation_errors", "Invocations that failed.")
+    seconds = Reading("edge_invocation_duration_seconds", "Durations of invocations.", "histogram")
+    of_namespace = {"namespace": metrics.namespace}
+    for (function_id, node_id), series in metrics.snapshot().items():
+        labels = {**of_namespace, "function": function_id, "node": node_id}
+        total.add(series.count, labels, series.started_ms)
+        errors.add(series.errors, labels, series.started_ms)
+        seconds.add(series, labels, series.started_ms)
+    known = metrics.stats()
+    overflow = counter("edge_invocations_overflow", "Invocations counted under _other for want of series.")
+    overflow.add(known["overflow"], of_namespace)
+    series_kept = gauge("edge_invocation_series", "Pairs of a function and a node that are counted.")
+    series_kept.add(known["series"], of_namespace)
+    yield from (total, errors, seconds, overflow, series_kept)
+
+
+def _read_cache(cache: EdgeCache) -> Readings:
+    known: Mapping[str, Any] = cache.stats()
+    labels = {"namespace": cache.namespace}
+    for name in _CACHE_COUNTERS:
+        reading = counter(f"edge_cache_{name}", f"Cache {name}, of all processes.")
+        reading.add(known[name], labels)
+        yield reading
+    for name, text in (("size", "Live entries."), ("max_size", "Entries that the cache may hold.")):
+        reading = gauge(f"edge_cache_{name}", text)
+        reading.add(known[name], labels)
+        yield reading
+
+
+def _read_health(health: HealthMonitor) -> Readings:
+    nodes = health.snapshot()
+    of_namespace = {"namespace": health.namespace}
+    by_status = gauge("edge_nodes", "Registered nodes by status.")
+    for status in EdgeNodeStatus:
+        by_status.add(sum(node.status == status for node in nodes), {**of_namespace, "status": str(status)})
+    up = gauge("edge_node_up", "1 where the heartbeat is in time and the node is not offline.")
+    age = gauge("edge_node_heartbeat_age_seconds", "Age of the last heartbeat, by the server's clock.")
+    maintenance = gauge("edge_node_maintenance", "1 while an operator has the node in maintenance.")
+    for node in nodes:
+        labels = {**of_namespace, "node": node.node_id}
+        up.add(float(node.healthy), labels)
+        age.add(node.heartbeat_age_seconds, labels)
+        maintenance.add(float(node.in_maintenance), labels)
+    yield from (by_status, up, age, maintenance)
+
+
+def _read_worker(worker: CloudWorker) -> Readings:
+    known: Mapping[str, Any] = worker.status()
+    labels = {"namespace": worker.namespace}
+    pushed = counter("edge_sync_pushed_changes", "Changes that workers have brought to the cloud.")
+    pushed.add(known["pushed_total"], labels)
+    yield pushed
+    for name, key, text in (
+        ("lag_seconds", "oldest_seconds", "Age of the oldest change that the cloud has not confirmed."),
+        ("scopes_waiting", "scopes_waiting", "Scopes with changes that the cloud has not confirmed."),
+        ("changes_waiting", "changes_waiting", "Changes that the cloud has not confirmed."),
+        ("dead_letters", "dead_letters", "Changes that workers gave up."),
+    ):
+        reading = gauge(f"edge_sync_{name}", text)
+        reading.add(known[key], labels)
+        yield reading
+
+
+def _read_watch(watch: HealthWatch) -> Readings:
+    latest = watch.latest
+    labels = {"namespace": watch.namespace}
+    leader = gauge("edge_watch_leader", "1 where this process's watch leads.")
+    leader.add(float(latest is not None and latest.leader), labels)
+    outage = gauge("edge_watch_mass_outage", "1 while the heartbeats of most nodes are missing.")
+    outage.add(float(latest is not None and latest.mass_outage), labels)
+    yield from (leader, outage)
