@@ -19,7 +19,7 @@ from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreU
 from edge_redis._cache.keys import SLOTS, hash_slot, shard_names
 from support.cluster import Cluster
 from support.deadline import eventually
-from support.near import as_in_another_process, eventually_heard, is_held, listening, near_of, read_until_held
+from support.near import as_in_another_process, eventually_received, is_held, listening, near_of, read_until_held
 
 # The library's asyncio client drops nodes with their connections open when it looks for its masters anew.
 pytestmark = [
@@ -135,22 +135,22 @@ def all_keys(cache: Any) -> list[str]:
 
 
 class TestOnACluster:
-    def test_answers_as_a_single_one_does(self, site):
+    def test_answers_as_a_single_one_does(self, site: Any) -> None:
         assert list(everything(site("EdgeCache"))) == expected()
 
-    def test_with_one_shard_it_is_exact_as_well(self, site):
+    def test_with_one_shard_it_is_exact_as_well(self, site: Any) -> None:
         assert list(everything(site("EdgeCache", shards=1))) == expected()
 
-    def test_counts_every_read_where_that_is_asked_for(self, site):
+    def test_counts_every_read_where_that_is_asked_for(self, site: Any) -> None:
         assert list(everything(site("EdgeCache", flush_every=1))) == expected()
 
-    def test_walks_over_the_keys_of_all_masters(self, site):
+    def test_walks_over_the_keys_of_all_masters(self, site: Any) -> None:
         cache = site("EdgeCache", 2000)
         keys = {str(number) for number in range(1500)}
         cache.put_many(dict.fromkeys(keys, 1))
         assert set(all_keys(cache)) == keys
 
-    def test_spreads_over_the_masters(self, site, cluster):
+    def test_spreads_over_the_masters(self, site: Any, cluster: Any) -> None:
         cache = site("EdgeCache", 10_000)
         cache.put_many({str(number): number for number in range(3200)})
         counts = [sum(b"}:v:" in key for key in keys) for keys in cluster.keys_by_master()]
@@ -158,7 +158,7 @@ class TestOnACluster:
         for count in counts:  # 16 shards of 200: five or six a master
             assert 5 * 200 - 120 <= count <= 6 * 200 + 120
 
-    def test_never_holds_more_than_its_bound(self, site, cluster, writer):
+    def test_never_holds_more_than_its_bound(self, site: Any, cluster: Any, writer: Any) -> None:
         caches = [site("EdgeCache", 50), site("EdgeCache", 50)]
         for number in range(300):
             caches[number % 2].put(str(number), number)
@@ -170,13 +170,13 @@ class TestOnACluster:
         assert 40 <= len(values) <= 50
         assert caches[0].stats()["evictions"] == 600 - len(values)
 
-    def test_has_no_more_shards_than_entries(self, site):
+    def test_has_no_more_shards_than_entries(self, site: Any) -> None:
         cache = site("EdgeCache", 3)
         for number in range(20):
             cache.put(str(number), number)
         assert 1 <= cache.size <= 3
 
-    def test_a_master_that_is_gone_takes_its_part_alone(self, site, cluster):
+    def test_a_master_that_is_gone_takes_its_part_alone(self, site: Any, cluster: Any) -> None:
         cache = site("EdgeCache", 1000, on_error="miss")
         cache.put_many(dict.fromkeys(KEYS, 1))
         there = [key for key in KEYS if key in _keys_of(cluster, 0)]
@@ -204,7 +204,7 @@ NEAR: dict[str, Any] = {"near_cache": {"ttl": 600}, "flush_interval": 0.05}
 
 
 class TestNearCache:
-    def test_hears_of_writes_on_every_master(self, site, writer, cluster):
+    def test_hears_of_writes_on_every_master(self, site: Any, writer: Any, cluster: Any) -> None:
         near = listening(site("EdgeCache", **NEAR))
         writer.put_many(dict.fromkeys(KEYS, "old"))
         assert all(_keys_of(cluster, master) for master in range(MASTERS))
@@ -212,12 +212,12 @@ class TestNearCache:
         assert near.get_many(KEYS) == dict.fromkeys(KEYS, "old")
         for key in KEYS:
             writer.put(key, "new")
-        eventually_heard(near, lambda: near.get_many(KEYS) == dict.fromkeys(KEYS, "new"))
+        eventually_received(near, lambda: near.get_many(KEYS) == dict.fromkeys(KEYS, "new"))
         read_until_held(near, *KEYS)
         writer.clear()
-        eventually_heard(near, lambda: near.get_many(KEYS) == {})
+        eventually_received(near, lambda: near.get_many(KEYS) == {})
 
-    def test_hears_of_writers_where_it_may_not_track(self, site, writer, cluster):
+    def test_hears_of_writers_where_it_may_not_track(self, site: Any, writer: Any, cluster: Any) -> None:
         for node in cluster.masters:
             with node.client() as client:
                 rules = ("reset", "on", ">pw", "~*", "allchannels", "+@all", "-client|tracking")
@@ -228,19 +228,19 @@ class TestNearCache:
         writer.put_many(dict.fromkeys(KEYS, "old"))
         read_until_held(near, *KEYS)
         writer.put_many(dict.fromkeys(KEYS, "new"))
-        eventually_heard(near, lambda: near.get_many(KEYS) == dict.fromkeys(KEYS, "new"))
+        eventually_received(near, lambda: near.get_many(KEYS) == dict.fromkeys(KEYS, "new"))
 
-    def test_does_all_that_one_does_without(self, site):
+    def test_does_all_that_one_does_without(self, site: Any) -> None:
         assert list(everything(listening(site("EdgeCache", **NEAR))))[:-1] == expected()[:-1]
 
-    def test_a_master_that_goes_and_returns_leaves_nothing_stale(self, site, writer, cluster):
+    def test_a_master_that_goes_and_returns_leaves_nothing_stale(self, site: Any, writer: Any, cluster: Any) -> None:
         near = listening(site("EdgeCache", **NEAR))
         writer.put_many(dict.fromkeys(KEYS, "old"))
         read_until_held(near, *KEYS)
         others = [*sorted(_keys_of(cluster, 0))[:4], *sorted(_keys_of(cluster, 2))[:4]]
         cluster.masters[1].kill()
         try:
-            eventually_heard(near, lambda: not near_of(near).is_listening)
+            eventually_received(near, lambda: not near_of(near).is_listening)
             assert not any(is_held(near, key) for key in KEYS)
             for key in others:
                 writer.put(key, "meanwhile")
@@ -248,10 +248,10 @@ class TestNearCache:
         finally:
             cluster.masters[1].restart()
             cluster.wait_until_ok()
-        eventually_heard(near, lambda: near_of(near).is_listening, seconds=30)
+        eventually_received(near, lambda: near_of(near).is_listening, seconds=30)
         read_until_held(near, *KEYS)
         writer.put_many(dict.fromkeys(KEYS, "new"))
-        eventually_heard(near, lambda: near.get_many(KEYS) == dict.fromkeys(KEYS, "new"))
+        eventually_received(near, lambda: near.get_many(KEYS) == dict.fromkeys(KEYS, "new"))
 
 
 def all_are(cache: Any, value: str) -> bool:
@@ -277,14 +277,14 @@ def test_a_failover_leaves_nothing_stale(api: str) -> None:
                 eventually(lambda: replica.info("replication")["role"] == "master", seconds=30)
             for value in ("after", "and later"):
                 writer.put_many(dict.fromkeys(KEYS, value))
-                eventually_heard(near, lambda value=value: all_are(near, value))
-                eventually_heard(near, lambda: near_of(near).is_listening, seconds=30)
+                eventually_received(near, lambda value=value: all_are(near, value))
+                eventually_received(near, lambda: near_of(near).is_listening, seconds=30)
                 read_until_held(near, *KEYS)
             # The old master is a replica now, and may go without a trace.
             master.stop()
             cluster.wait_until_ok()
             writer.put_many(dict.fromkeys(KEYS, "at last"))
-            eventually_heard(near, lambda: all_are(near, "at last"))
+            eventually_received(near, lambda: all_are(near, "at last"))
     finally:
         site.close()
         cluster.stop()
@@ -294,16 +294,16 @@ class TestOnOneServer:
     """On every server and in both APIs."""
 
     @pytest.mark.parametrize("shards", [2, 7])
-    def test_answers_as_a_single_one_does(self, make, shards):
+    def test_answers_as_a_single_one_does(self, make: Maker, shards: Any) -> None:
         assert list(everything(make("EdgeCache", shards=shards))) == expected()
 
-    def test_walks_over_the_keys_of_all(self, make):
+    def test_walks_over_the_keys_of_all(self, make: Maker) -> None:
         cache = make("EdgeCache", 2000, shards=4)
         keys = {str(number) for number in range(700)}
         cache.put_many(dict.fromkeys(keys, 1))
         assert set(all_keys(cache)) == keys
 
-    def test_shares_its_bound(self, make):
+    def test_shares_its_bound(self, make: Maker) -> None:
         cache = make("EdgeCache", 10, shards=4)
         for number in range(50):
             cache.put(str(number), number)
@@ -311,7 +311,7 @@ class TestOnOneServer:
         assert cache.size == 10
         assert cache.stats()["max_size"] == 10
 
-    def test_shares_its_budget(self, make):
+    def test_shares_its_budget(self, make: Maker) -> None:
         cache = make("EdgeCache", shards=4, max_bytes=4000)
         for number in range(60):
             cache.put(str(number), b"x" * 100)
@@ -319,14 +319,14 @@ class TestOnOneServer:
         assert cache.stats()["bytes"] > 3000
 
     @pytest.mark.parametrize("eviction", ["least_accessed", "lru", "adaptive"])
-    def test_evicts_by_every_policy(self, make, eviction):
+    def test_evicts_by_every_policy(self, make: Maker, eviction: Any) -> None:
         cache = make("EdgeCache", 20, shards=4, eviction=eviction)
         for first in range(0, 200, 10):
             cache.put_many({str(number): number for number in range(first, first + 10)})
         assert cache.size == 20
 
     @pytest.mark.parametrize(("first", "then"), [(4, 1), (1, 4), (4, 8)])
-    def test_another_number_is_refused(self, make, first, then):
+    def test_another_number_is_refused(self, make: Maker, first: Any, then: Any) -> None:
         cache = make("EdgeCache", shards=first)
         cache.put_many(dict.fromkeys(KEYS, 1))
         other = make("EdgeCache", shards=then)
@@ -340,7 +340,7 @@ class TestOnOneServer:
         assert cache.size == len(KEYS)
 
     @pytest.mark.parametrize(("first", "then"), [(4, 1), (1, 4)])
-    def test_once_it_is_cleared_another_number_will_do(self, make, first, then):
+    def test_once_it_is_cleared_another_number_will_do(self, make: Maker, first: Any, then: Any) -> None:
         cache = make("EdgeCache", shards=first)
         cache.put_many(dict.fromkeys(KEYS, 1))
         cache.clear()
@@ -350,7 +350,7 @@ class TestOnOneServer:
         with pytest.raises(InvalidArgumentError, match="shards"):
             cache.put("k", 2)
 
-    def test_clearing_with_another_number_does_not_split_the_cache(self, make):
+    def test_clearing_with_another_number_does_not_split_the_cache(self, make: Maker) -> None:
         cache, other = make("EdgeCache", shards=4), make("EdgeCache")
         cache.put_many(dict.fromkeys(KEYS, 1))
         with pytest.raises(InvalidArgumentError, match="shards"):
@@ -359,7 +359,7 @@ class TestOnOneServer:
             other.put("k", 1)
         assert cache.size == len(KEYS)
 
-    def test_a_number_that_another_has_changed_meanwhile_is_refused(self, make):
+    def test_a_number_that_another_has_changed_meanwhile_is_refused(self, make: Maker) -> None:
         one, same, other = make("EdgeCache", shards=4), make("EdgeCache", shards=4), make("EdgeCache", shards=8)
         for cache in (one, same):
             cache.put("k", 1)
@@ -370,20 +370,20 @@ class TestOnOneServer:
         assert other.get("k") == 8
 
     @pytest.mark.parametrize("given", [0, -1, 1025])
-    def test_numbers_that_cannot_be(self, make, given):
+    def test_numbers_that_cannot_be(self, make: Maker, given: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="shards"):
             make("EdgeCache", 10_000, shards=given)
 
     @pytest.mark.parametrize("given", ["4", 2.0, True])
-    def test_what_is_no_number(self, make, given):
+    def test_what_is_no_number(self, make: Maker, given: Any) -> None:
         with pytest.raises(InvalidTypeError, match="shards"):
             make("EdgeCache", shards=given)
 
-    def test_more_than_entries(self, make):
+    def test_more_than_entries(self, make: Maker) -> None:
         with pytest.raises(InvalidArgumentError, match="shards"):
             make("EdgeCache", 3, shards=4)
 
-    def test_namespaces_are_apart(self, make):
+    def test_namespaces_are_apart(self, make: Maker) -> None:
         one, two = (make("EdgeCache", namespace=name, shards=4) for name in ("one", "two"))
         one.put_many(dict.fromkeys(KEYS, 1))
         two.put_many(dict.fromkeys(KEYS, 2))

@@ -31,7 +31,7 @@ from support.near import (
     read_until_held,
     reads_sent,
 )
-from support.servers import Backend
+from support.servers import Backend, Servers
 
 LONG = NearCache(size=100, ttl=600.0)
 """What goes before its time went because of a word."""
@@ -66,7 +66,7 @@ WRITES: dict[str, tuple[Callable[[Any], object], Any]] = {
 
 class TestWord:
     @pytest.mark.parametrize("name", WRITES)
-    def test_of_what_another_writes(self, near, writer, name):
+    def test_of_what_another_writes(self, near: Any, writer: Any, name: Any) -> None:
         write, expected = WRITES[name]
         writer.put("k", "old", tags=["t"])
         writer.put("other", "stays")
@@ -75,7 +75,7 @@ class TestWord:
         eventually_received(near, lambda: near.get("k") == expected)
         assert near.get("other") == (None if name == "clear" else "stays")
 
-    def test_of_what_another_evicts(self, make, writer):
+    def test_of_what_another_evicts(self, make: Maker, writer: Any) -> None:
         near = listening(make("EdgeCache", 1, **SOON))
         with make.backend.client() as client, as_in_another_process(EdgeCache(client, 1)) as small:
             small.put("k", "old")
@@ -83,20 +83,20 @@ class TestWord:
             small.put("other", 1)
             eventually_received(near, lambda: near.get("k") is None)
 
-    def test_of_what_another_computes_anew(self, near, writer):
+    def test_of_what_another_computes_anew(self, near: Any, writer: Any) -> None:
         writer.put("k", "old", 5)
         read_until_held(near, "k")
         assert writer.get_or_compute("k", lambda: "new", 10, stale_ttl=5) == "new"
         eventually_received(near, lambda: near.get("k") == "new")
 
-    def test_of_a_hundred_keys_at_once(self, near, writer):
+    def test_of_a_hundred_keys_at_once(self, near: Any, writer: Any) -> None:
         keys = [f"k{number}" for number in range(100)]
         writer.put_many(dict.fromkeys(keys, "old"))
         read_until_held(near, *keys)
         writer.put_many(dict.fromkeys(keys, "new"))
         eventually_received(near, lambda: near.get_many(keys) == dict.fromkeys(keys, "new"))
 
-    def test_of_another_namespace_changes_nothing(self, make, near, writer):
+    def test_of_another_namespace_changes_nothing(self, make: Maker, near: Any, writer: Any) -> None:
         writer.put("k", "v")
         read_until_held(near, "k")
         with make.backend.client() as client, EdgeCache(client, namespace="other") as other:
@@ -120,18 +120,18 @@ FOREIGN: dict[str, Callable[[Any], object]] = {
 
 class TestWordOfTheServer:
     @pytest.fixture(params=["valkey", "redis"])
-    def backend(self, request, servers):
+    def backend(self, request: pytest.FixtureRequest, servers: Servers) -> Any:
         return servers.backend(request.param)
 
     @pytest.mark.parametrize("name", FOREIGN)
-    def test_of_what_others_do_to_the_value(self, make, near, writer, name):
+    def test_of_what_others_do_to_the_value(self, make: Maker, near: Any, writer: Any, name: Any) -> None:
         writer.put("k", "old")
         read_until_held(near, "k")
         with make.backend.client() as client:
             FOREIGN[name](client)
             eventually_received(near, lambda: near.get("k") is None)
 
-    def test_a_strange_key_makes_nobody_deaf(self, make, near, writer):
+    def test_a_strange_key_makes_nobody_deaf(self, make: Maker, near: Any, writer: Any) -> None:
         writer.put("k", "old")
         read_until_held(near, "k")
         with make.backend.client() as client:
@@ -141,7 +141,7 @@ class TestWordOfTheServer:
             eventually_received(near, lambda number=number: near.get("k") == number)
             read_until_held(near, "k")
 
-    def test_a_connection_that_is_killed_is_made_again(self, make, near, writer):
+    def test_a_connection_that_is_killed_is_made_again(self, make: Maker, near: Any, writer: Any) -> None:
         writer.put("k", "old")
         read_until_held(near, "k")
         with make.backend.client() as client:
@@ -156,11 +156,11 @@ class TestWithoutTracking:
     """A user whom the server does not let track has writers tell."""
 
     @pytest.fixture(params=["valkey", "redis"])
-    def backend(self, request, servers):
+    def backend(self, request: pytest.FixtureRequest, servers: Servers) -> Any:
         return servers.backend(request.param)
 
     @pytest.fixture
-    def limit(self, make):
+    def limit(self, make: Maker) -> Any:
         """Make a user who may do all but what is named; return the arguments of his clients."""
 
         def made(name: str, *rules: str) -> dict[str, str]:
@@ -171,7 +171,7 @@ class TestWithoutTracking:
         return made
 
     @pytest.mark.parametrize("name", WRITES)
-    def test_word_comes_of_the_writers(self, make, limit, writer, name):
+    def test_word_comes_of_the_writers(self, make: Maker, limit: Any, writer: Any, name: Any) -> None:
         write, expected = WRITES[name]
         client = make.client(**limit("untracked", "allchannels", "-client|tracking"))
         near = listening(make("EdgeCache", client=client, **SOON))
@@ -181,7 +181,9 @@ class TestWithoutTracking:
         write(writer)
         eventually_received(near, lambda: near.get("k") == expected)
 
-    def test_an_announcement_that_was_lost_is_noticed(self, make, limit, writer, monkeypatch):
+    def test_an_announcement_that_was_lost_is_noticed(
+        self, make: Maker, limit: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The server forgets everything, who asked to be told included."""
         monkeypatch.setattr(announcements, "RENEW_SECONDS", 0.1)
         client = make.client(**limit("untracked", "allchannels", "-client|tracking"))
@@ -194,7 +196,7 @@ class TestWithoutTracking:
         eventually_received(near, lambda: near.get("k") == "new")
         read_until_held(near, "k")
 
-    def test_who_may_not_subscribe_reads_the_server(self, make, limit, writer):
+    def test_who_may_not_subscribe_reads_the_server(self, make: Maker, limit: Any, writer: Any) -> None:
         client = make.client(**limit("deaf", "resetchannels"))
         near = make("EdgeCache", client=client, **SOON)
         for number in range(20):
@@ -203,7 +205,7 @@ class TestWithoutTracking:
             let_it_listen(near)
         assert not near_of(near).is_listening
 
-    def test_who_may_not_publish_writes_all_the_same(self, make, limit, writer):
+    def test_who_may_not_publish_writes_all_the_same(self, make: Maker, limit: Any, writer: Any) -> None:
         untracked = make.client(**limit("untracked", "allchannels", "-client|tracking"))
         listening(make("EdgeCache", client=untracked, **SOON))
         mute = make("EdgeCache", client=make.client(**limit("mute", "resetchannels")))
@@ -214,7 +216,7 @@ class TestWithoutTracking:
 
 
 class TestReads:
-    def test_what_is_at_hand_asks_nothing(self, make, near, monkeypatch):
+    def test_what_is_at_hand_asks_nothing(self, make: Maker, near: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         near.put_many({"a": 1, "b": [2]})
         read_until_held(near, "a", "b")
         compute = pytest.fail
@@ -227,11 +229,11 @@ class TestReads:
             assert near.get_many(["a", "missing", "b"]) == {"a": 1, "b": [2]}
             assert asked == ["missing"]
 
-    def test_get_many_brings_to_hand_what_it_reads(self, near):
+    def test_get_many_brings_to_hand_what_it_reads(self, near: Any) -> None:
         near.put_many({"a": 1, "b": 2})
         eventually_received(near, lambda: near.get_many(["a", "b"]) and is_held(near, "a") and is_held(near, "b"))
 
-    def test_hits_are_counted(self, near):
+    def test_hits_are_counted(self, near: Any) -> None:
         near.put("k", 1)
         hits = read_until_held(near, "k")
         for _ in range(10):
@@ -245,7 +247,7 @@ class TestReads:
         assert stats["near_size"] == 1
         assert stats["near_listening"] is True
 
-    def test_hits_decide_who_is_evicted(self, make):
+    def test_hits_decide_who_is_evicted(self, make: Maker) -> None:
         near = listening(make("EdgeCache", 2, **SOON))
         near.put("k", 1)
         near.put("l", 1)
@@ -258,7 +260,7 @@ class TestReads:
         assert "k" in near
         assert "l" not in near
 
-    def test_a_value_that_a_caller_changes_is_the_callers_own(self, near):
+    def test_a_value_that_a_caller_changes_is_the_callers_own(self, near: Any) -> None:
         for value in ([1], {"a": 1}, {1}, [[1]], {"a": [1]}):
             near.put("k", value)
             for _ in range(50):
@@ -275,18 +277,18 @@ class TestReads:
                 if is_held(near, "k"):
                     break
 
-    def test_none_is_a_value(self, near):
+    def test_none_is_a_value(self, near: Any) -> None:
         near.put("k", None)
         eventually_received(near, lambda: near.get("k", "missing") is None and is_held(near, "k"))
         assert near.get("k", "missing") is None
 
-    def test_who_counts_every_read_has_none(self, make):
+    def test_who_counts_every_read_has_none(self, make: Maker) -> None:
         with pytest.raises(InvalidArgumentError, match="flush_every"):
             make("EdgeCache", near_cache=True, flush_every=1)
 
 
 class TestTime:
-    def test_an_entry_never_outlives_its_time_in_redis(self, near):
+    def test_an_entry_never_outlives_its_time_in_redis(self, near: Any) -> None:
         near.put("k", 1, ttl=0.4)
         put_at = time.monotonic()
         eventually_received(near, lambda: near.get("k") is None or is_held(near, "k"))
@@ -298,7 +300,7 @@ class TestTime:
         assert not is_held(near, "k")
         assert near.get("k") is None
 
-    def test_nor_the_time_it_may_be_at_hand(self, make, monkeypatch):
+    def test_nor_the_time_it_may_be_at_hand(self, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
         near = listening(make("EdgeCache", near_cache={"ttl": 0.1}, flush_interval=0.02))
         near.put("k", 1)
         read_until_held(near, "k")
@@ -307,7 +309,7 @@ class TestTime:
             near.get("k")
         assert asked == ["k"]
 
-    def test_nor_more_than_so_many(self, make):
+    def test_nor_more_than_so_many(self, make: Maker) -> None:
         near = listening(make("EdgeCache", near_cache={"size": 3}, flush_interval=0.02))
         near.put_many({str(number): number for number in range(20)})
         for _ in range(3):
@@ -319,7 +321,7 @@ class TestTime:
 
 
 class TestOwnWrites:
-    def test_are_seen_at_once(self, near):
+    def test_are_seen_at_once(self, near: Any) -> None:
         for number in range(100):
             near.put("k", number, tags=["t"])
             for _ in range(2):
@@ -328,7 +330,7 @@ class TestOwnWrites:
                 let_it_listen(near)
 
     @pytest.mark.parametrize("name", WRITES)
-    def test_of_every_kind(self, near, name):
+    def test_of_every_kind(self, near: Any, name: Any) -> None:
         write, expected = WRITES[name]
         near.put("k", "old", tags=["t"])
         read_until_held(near, "k")
@@ -338,7 +340,7 @@ class TestOwnWrites:
         assert near.get("k") == expected
 
     @pytest.mark.parametrize("name", WRITES)
-    def test_those_of_another_cache_of_this_process_as_well(self, make, near, name):
+    def test_those_of_another_cache_of_this_process_as_well(self, make: Maker, near: Any, name: Any) -> None:
         write, expected = WRITES[name]
         near.put("k", "old", tags=["t"])
         read_until_held(near, "k")
@@ -347,7 +349,7 @@ class TestOwnWrites:
             time.sleep(0.015)
         assert near.get("k") == expected
 
-    def test_with_shards(self, make):
+    def test_with_shards(self, make: Maker) -> None:
         near = listening(make("EdgeCache", **SOON, shards=4))
         keys = [str(number) for number in range(40)]
         near.put_many(dict.fromkeys(keys, 1))
@@ -439,7 +441,7 @@ def listeners() -> set[threading.Thread]:
 
 
 class TestEnd:
-    def test_closing_ends_the_thread(self, backend):
+    def test_closing_ends_the_thread(self, backend: Backend) -> None:
         before = listeners()
         with backend.client() as client:
             for _ in range(3):
@@ -448,7 +450,7 @@ class TestEnd:
                     assert len(listeners() - before) == 1
                 assert listeners() <= before
 
-    def test_closing_before_it_has_begun_or_right_away(self, backend):
+    def test_closing_before_it_has_begun_or_right_away(self, backend: Backend) -> None:
         before = listeners()
         with backend.client() as client:
             EdgeCache(client, near_cache=True).close()
@@ -456,7 +458,7 @@ class TestEnd:
                 cache.put("k", 1)
         assert listeners() <= before
 
-    def test_one_that_was_dropped_ends_as_well(self, backend):
+    def test_one_that_was_dropped_ends_as_well(self, backend: Backend) -> None:
         before = listeners()
         with backend.client() as client:
             cache = listening(EdgeCache(client, **SOON))
@@ -466,7 +468,7 @@ class TestEnd:
             gc.collect()
             eventually(lambda: listeners() <= before)
 
-    def test_closing_ends_the_task_and_its_connection(self, backend):
+    def test_closing_ends_the_task_and_its_connection(self, backend: Backend) -> None:
         async def run() -> None:
             async with backend.async_client() as client:
                 async with edge_redis.aio.EdgeCache(client, **SOON) as cache:
@@ -482,7 +484,7 @@ class TestEnd:
 
         asyncio.run(run())
 
-    def test_the_server_is_left_without_a_connection(self, real):
+    def test_the_server_is_left_without_a_connection(self, real: Backend) -> None:
         with real.client() as client:
             with EdgeCache(client, near_cache=True) as cache:
                 listening(cache)

@@ -19,6 +19,7 @@ from edge_redis._cache import pending as pendings
 from edge_redis._cache.circuit import FAILURE_THRESHOLD, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, CircuitBreaker
 from edge_redis._cache.pending import PendingInvalidations
 from support.cache import value_key
+from support.clock import ServerClock
 from support.deadline import eventually
 from support.near import (
     as_in_another_process,
@@ -43,17 +44,17 @@ class Clock:
 
 
 @pytest.fixture
-def clock():
+def clock() -> Any:
     return Clock()
 
 
 @pytest.fixture
-def circuit(clock):
+def circuit(clock: ServerClock) -> Any:
     return CircuitBreaker(clock)
 
 
 class TestCircuit:
-    def test_is_closed_until_enough_have_failed_in_a_row(self, circuit):
+    def test_is_closed_until_enough_have_failed_in_a_row(self, circuit: Any) -> None:
         for _ in range(FAILURE_THRESHOLD - 1):
             circuit.record_failure()
         circuit.record_success()
@@ -65,7 +66,7 @@ class TestCircuit:
         assert circuit.is_open
         assert not circuit.allow_call()
 
-    def test_admits_one_a_pause_that_grows(self, circuit, clock):
+    def test_admits_one_a_pause_that_grows(self, circuit: Any, clock: ServerClock) -> None:
         for _ in range(FAILURE_THRESHOLD):
             circuit.record_failure()
         pause = FIRST_PAUSE_SECONDS
@@ -79,7 +80,7 @@ class TestCircuit:
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
         assert pause == MAX_PAUSE_SECONDS
 
-    def test_one_success_closes_it_and_the_next_pause_is_short_again(self, circuit, clock):
+    def test_one_success_closes_it_and_the_next_pause_is_short_again(self, circuit: Any, clock: ServerClock) -> None:
         for _ in range(2):
             for _ in range(FAILURE_THRESHOLD):
                 circuit.record_failure()
@@ -90,7 +91,7 @@ class TestCircuit:
             assert circuit.allow_call()
             assert circuit.allow_call()
 
-    def test_many_that_fail_at_once_are_one_failed_try(self, circuit, clock):
+    def test_many_that_fail_at_once_are_one_failed_try(self, circuit: Any, clock: ServerClock) -> None:
         for _ in range(100):
             assert circuit.allow_call()
         for _ in range(100):
@@ -101,10 +102,10 @@ class TestCircuit:
 
 class TestPendingInvalidations:
     @pytest.fixture
-    def pending(self, clock):
+    def pending(self, clock: ServerClock) -> Any:
         return PendingInvalidations(clock)
 
-    def test_a_key_that_is_added_again_outlives_the_first_removal(self, pending):
+    def test_a_key_that_is_added_again_outlives_the_first_removal(self, pending: Any) -> None:
         pending.add(["a", "b"])
         first = pending.snapshot()
         pending.add(["a"])
@@ -113,13 +114,15 @@ class TestPendingInvalidations:
         pending.clear(pending.snapshot())
         assert len(pending) == 0
 
-    def test_a_key_that_is_pending_already_needs_no_capacity(self, pending, monkeypatch):
+    def test_a_key_that_is_pending_already_needs_no_capacity(
+        self, pending: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(pendings, "MAX_PENDING", 2)
         pending.add(["a", "b"])
         assert pending.has_capacity_for(["a", "b"])
         assert not pending.has_capacity_for(["a", "c"])
 
-    def test_removal_is_paused_for_a_while_after_a_refusal(self, pending, clock):
+    def test_removal_is_paused_for_a_while_after_a_refusal(self, pending: Any, clock: ServerClock) -> None:
         assert not pending.is_suspended
         pending.suspend()
         assert pending.is_suspended
@@ -216,7 +219,7 @@ RAISING: dict[str, Callable[[Any], Any]] = {
 
 class TestGone:
     @pytest.mark.parametrize("flush_every", [1, 1024])
-    def test_reads_miss_and_writes_are_dropped(self, site, flush_every):
+    def test_reads_miss_and_writes_are_dropped(self, site: Any, flush_every: Any) -> None:
         cache = site.cache(flush_every=flush_every)
         cache.put("k", "old")
         site.server.kill()
@@ -226,7 +229,7 @@ class TestGone:
         assert site.facts(cache)["circuit"] == "open"
         assert site.facts(cache)["pending_invalidations"] == 2
 
-    def test_what_speaks_of_counts_raises(self, site):
+    def test_what_speaks_of_counts_raises(self, site: Any) -> None:
         cache = site.cache()
         cache.put("k", 1)
         site.server.kill()
@@ -234,7 +237,7 @@ class TestGone:
             with pytest.raises(StoreUnavailableError):
                 call(cache)
 
-    def test_all_raise_where_that_is_asked_for(self, site):
+    def test_all_raise_where_that_is_asked_for(self, site: Any) -> None:
         cache = site("EdgeCache")
         cache.put("k", 1)
         site.server.kill()
@@ -245,7 +248,7 @@ class TestGone:
             cache.get_or_compute("k", Compute(site, 1))
         assert "circuit" not in site.facts(cache)
 
-    def test_bad_arguments_raise_all_the_same(self, site):
+    def test_bad_arguments_raise_all_the_same(self, site: Any) -> None:
         cache = site.cache()
         site.server.kill()
         with pytest.raises(InvalidArgumentError):
@@ -257,7 +260,7 @@ class TestGone:
         assert site.facts(cache)["pending_invalidations"] == 0
 
     @pytest.mark.parametrize("stale_ttl", [None, 5])
-    def test_functions_compute_once_each_time(self, site, stale_ttl):
+    def test_functions_compute_once_each_time(self, site: Any, stale_ttl: Any) -> None:
         cache, compute = site.cache(), Compute(site, [1])
         cache.contains("k")
         site.server.kill()
@@ -265,7 +268,7 @@ class TestGone:
             assert cache.get_or_compute("k", compute, stale_ttl=stale_ttl) == [1]
             assert compute.calls == times
 
-    def test_a_store_that_goes_while_one_computes(self, site):
+    def test_a_store_that_goes_while_one_computes(self, site: Any) -> None:
         cache = site.cache()
         calls = []
 
@@ -278,7 +281,7 @@ class TestGone:
         assert calls == [1]
 
     @pytest.mark.parametrize("is_gone", [False, True])
-    def test_an_error_of_the_function_is_its_own(self, site, is_gone):
+    def test_an_error_of_the_function_is_its_own(self, site: Any, is_gone: Any) -> None:
         """Though it says that a store is gone: another store."""
         cache, compute = site.cache(), Compute(site, StoreUnavailableError("another"))
         cache.contains("k")
@@ -290,7 +293,7 @@ class TestGone:
         if not is_gone:
             assert site.facts(cache)["fallbacks"] == 0
 
-    def test_an_error_of_the_function_keeps_its_cause(self, site):
+    def test_an_error_of_the_function_keeps_its_cause(self, site: Any) -> None:
         cache, error = site.cache(), KeyError("outer")
         error.__cause__ = ValueError("inner")
         with pytest.raises(KeyError) as caught:
@@ -298,7 +301,7 @@ class TestGone:
         assert isinstance(caught.value.__cause__, ValueError)
 
     @pytest.mark.parametrize("near_cache", [False, True])
-    def test_closing_raises_nothing(self, site, near_cache):
+    def test_closing_raises_nothing(self, site: Any, near_cache: Any) -> None:
         cache = site.cache(near_cache=near_cache)
         cache.put("k", 1)
         cache.get("k")
@@ -306,7 +309,7 @@ class TestGone:
         site.server.kill()
         cache.close()
 
-    def test_what_is_owed_is_bounded(self, site, monkeypatch):
+    def test_what_is_owed_is_bounded(self, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pendings, "MAX_PENDING", 3)
         cache = site.cache()
         site.server.kill()
@@ -337,7 +340,9 @@ def until_closed(site: Site, cache: Any, check: Callable[[], None]) -> None:
 class TestBack:
     @pytest.mark.parametrize("name", WRITES)
     @pytest.mark.parametrize("near_cache", [False, True])
-    def test_what_was_overwritten_is_never_read_again(self, site, name, near_cache, monkeypatch):
+    def test_what_was_overwritten_is_never_read_again(
+        self, site: Any, name: Any, near_cache: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(circuits, "FIRST_PAUSE_SECONDS", 0.05)
         cache = site.cache(near_cache=near_cache, flush_interval=3600)
         cache.put_many({"k": "old", "l": "old", "other": "stays"})
@@ -356,7 +361,7 @@ class TestBack:
         cache.put("k", "newest")
         assert cache.get("k") == "newest"
 
-    def test_before_any_other_key_is_read(self, site):
+    def test_before_any_other_key_is_read(self, site: Any) -> None:
         cache = site.cache(flush_interval=3600)
         cache.put_many({"k": "old", "other": "stays"})
         site.server.kill()
@@ -366,7 +371,7 @@ class TestBack:
         with site.raw() as client:
             assert not client.exists(value_key("k"))
 
-    def test_is_paid_in_the_background_as_well(self, site):
+    def test_is_paid_in_the_background_as_well(self, site: Any) -> None:
         cache = site.cache(flush_interval=0.05)
         cache.put("k", "old")
         site.server.kill()
@@ -376,7 +381,7 @@ class TestBack:
             eventually_received(cache, lambda: not client.exists(value_key("k")))
         eventually_received(cache, lambda: site.facts(cache)["pending_invalidations"] == 0)
 
-    def test_a_put_after_the_return_is_not_undone(self, site):
+    def test_a_put_after_the_return_is_not_undone(self, site: Any) -> None:
         cache = site.cache(flush_interval=3600)
         site.server.kill()
         cache.put("k", "lost")
@@ -385,7 +390,7 @@ class TestBack:
         assert cache.get("k") == "kept"
         assert cache.get("k") == "kept"
 
-    def test_get_or_compute_does_not_find_what_is_owed(self, site):
+    def test_get_or_compute_does_not_find_what_is_owed(self, site: Any) -> None:
         cache, compute = site.cache(flush_interval=3600), Compute(site, "computed")
         cache.put("k", "old")
         site.server.kill()
@@ -395,7 +400,7 @@ class TestBack:
         assert cache.get("k") == "computed"
         assert compute.calls == 1
 
-    def test_counts_go_on(self, site):
+    def test_counts_go_on(self, site: Any) -> None:
         cache = site.cache(flush_interval=3600)
         cache.put("k", 1)
         cache.get("k")
@@ -408,7 +413,7 @@ class TestBack:
 
 class TestWritesRefused:
     @pytest.fixture(params=["read-only", "out of memory"])
-    def refuse(self, request, site):
+    def refuse(self, request: pytest.FixtureRequest, site: Any) -> Iterator[Any]:
         def turn(*, on: bool) -> None:
             with site.raw() as client:
                 if request.param == "out of memory":
@@ -422,7 +427,7 @@ class TestWritesRefused:
         turn(on=False)
 
     @pytest.mark.parametrize("near_cache", [False, True])
-    def test_reads_go_on_and_what_was_overwritten_is_a_miss(self, site, refuse, near_cache):
+    def test_reads_go_on_and_what_was_overwritten_is_a_miss(self, site: Any, refuse: Any, near_cache: Any) -> None:
         cache = site.cache(near_cache=near_cache, flush_interval=3600)
         cache.put_many({"k": "old", "other": "stays"})
         refuse(on=True)
@@ -439,7 +444,7 @@ class TestWritesRefused:
         assert cache.get("k") == "new"
         assert site.facts(cache)["pending_invalidations"] == 0
 
-    def test_functions_compute(self, site, refuse):
+    def test_functions_compute(self, site: Any, refuse: Any) -> None:
         cache, compute = site.cache(flush_interval=3600), Compute(site, 5)
         cache.contains("k")
         refuse(on=True)
@@ -447,7 +452,7 @@ class TestWritesRefused:
         assert compute.calls == 1
         assert site.facts(cache)["circuit"] == "closed"
 
-    def test_closing_raises_nothing(self, site, refuse):
+    def test_closing_raises_nothing(self, site: Any, refuse: Any) -> None:
         cache = site.cache(near_cache=True)
         cache.put("k", 1)
         cache.get("k")
@@ -456,7 +461,7 @@ class TestWritesRefused:
         cache.put("k", 2)
         cache.close()
 
-    def test_one_that_would_rather_raise(self, site):
+    def test_one_that_would_rather_raise(self, site: Any) -> None:
         cache = site("EdgeCache")
         with site.raw() as client:
             client.replicaof("127.0.0.1", 1)
@@ -467,13 +472,13 @@ class TestWritesRefused:
 
 class TestLastKnown:
     @pytest.fixture
-    def cache(self, site):
+    def cache(self, site: Any) -> Any:
         cache = listening(site.cache(near_cache={"ttl": 600}, flush_interval=3600))
         cache.put_many({"k": ["old"], "l": "old", "never read": 1})
         read_until_held(cache, "k", "l")
         return cache
 
-    def test_answers_while_the_store_is_gone(self, site, cache):
+    def test_answers_while_the_store_is_gone(self, site: Any, cache: Any) -> None:
         site.server.kill()
         for _ in range(2 * FAILURE_THRESHOLD):
             assert cache.get("k") == ["old"]
@@ -485,7 +490,7 @@ class TestLastKnown:
             let_it_listen(cache)
         assert site.facts(cache)["near_listening"] is False
 
-    def test_not_what_was_overwritten_meanwhile(self, site, cache):
+    def test_not_what_was_overwritten_meanwhile(self, site: Any, cache: Any) -> None:
         site.server.kill()
         eventually_received(cache, lambda: not site.facts(cache)["near_listening"])
         assert cache.get("k") == ["old"]
@@ -494,14 +499,14 @@ class TestLastKnown:
         cache.delete("l")
         assert cache.get_many(["k", "l"]) == {}
 
-    def test_nor_once_its_time_is_up(self, site, cache):
+    def test_nor_once_its_time_is_up(self, site: Any, cache: Any) -> None:
         cache.put("short", 1, ttl=0.5)
         eventually_received(cache, lambda: cache.get("short") is None or is_held(cache, "short"))
         site.server.kill()
         eventually_received(cache, lambda: cache.get("short") is None)
         assert cache.get("k") == ["old"]
 
-    def test_coherent_again_when_the_store_is_back(self, site, cache):
+    def test_coherent_again_when_the_store_is_back(self, site: Any, cache: Any) -> None:
         site.server.kill()
         assert cache.get("k") == ["old"]
         site.server.restart()
@@ -516,7 +521,7 @@ class TestLastKnown:
             eventually_received(cache, lambda: cache.get("k") == ["newest"])
             other.close()
 
-    def test_one_that_would_rather_raise_raises(self, site):
+    def test_one_that_would_rather_raise_raises(self, site: Any) -> None:
         cache = listening(site("EdgeCache", near_cache=True))
         cache.put("k", 1)
         read_until_held(cache, "k")
@@ -527,7 +532,7 @@ class TestLastKnown:
 
 
 @pytest.mark.parametrize("given", ["ignore", "", None, 5])
-def test_other_ways_are_refused(given):
+def test_other_ways_are_refused(given: Any) -> None:
     maker = Maker(Backend("fakeredis"), "blocking")
     with pytest.raises((InvalidArgumentError, InvalidTypeError), match="on_error"):
         maker("EdgeCache", on_error=given)
