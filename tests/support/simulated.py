@@ -151,7 +151,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self.is_on = False
-        self.remove_stale()
+        self.forget()
 
     def forget(self) -> None:
         self.numbers: dict[tuple[int, bytes], int] = {}
@@ -181,7 +181,7 @@ def remembering() -> Iterator[None]:
     finally:
         _memory.is_on = was
         if not was and len(_memory.answers) > MOST_REMEMBERED:
-            _memory.remove_stale()
+            _memory.forget()
 
 
 class SimulatedServer:
