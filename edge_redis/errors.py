@@ -12,6 +12,7 @@ EdgeRedisError
 ├── ChecksumMismatchError           a state does not match its own checksum
 ├── SignatureError                  a change is not signed by whom it says it is from
 ├── AuthorityConflictError          another edge is the scope's LOCAL_WINS
+├── CloudMismatchError              two workers carry one edge to two clouds
 ├── StrategyMismatchError           the scope has another conflict strategy at this edge
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              a value could not be computed; remembered from another's try
@@ -82,6 +83,10 @@ class SignatureError(EdgeRedisError):
 
 class AuthorityConflictError(EdgeRedisError):
     """A scope is LOCAL_WINS at two edges: each would write its state again above the other's, without end."""
+
+
+class CloudMismatchError(EdgeRedisError):
+    """A worker found that another worker carries its edge to another cloud; an edge has one cloud."""
 
 
 class StrategyMismatchError(EdgeRedisError):

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import msgpack
 
@@ -169,7 +169,8 @@ def decode(body: bytes) -> Any:
         OverflowError,
         RecursionError,
         InvalidOperation,
-        ZoneInfoNotFoundError,
+        LookupError,  # among them an unknown time zone
+        OSError,  # a name that is a folder of the time zones
         msgpack.UnpackException,
     ) as error:
         msg = f"bytes do not decode: {error!r}"

@@ -94,17 +94,28 @@ class Sleep:
         yield self
 
 
+class Renewal:
+    """A batch performed every ``seconds`` while a call runs; ``make`` returns it anew each time. Errors are ignored."""
+
+    __slots__ = ("make", "seconds")
+
+    def __init__(self, seconds: float, make: Callable[[], Batch[Any]]) -> None:
+        self.seconds = seconds
+        self.make = make
+
+
 class Invoke(Generic[T]):
     """A call of a function that the user supplied, such as a method of a cloud store.
 
     On an asyncio client the function may return an awaitable. Its error is raised in the coroutine.
     """
 
-    __slots__ = ("args", "function")
+    __slots__ = ("args", "function", "renewal")
 
     def __init__(self, function: Callable[..., T | Awaitable[T]], *args: object) -> None:
         self.function = function
         self.args = args
+        self.renewal: Renewal | None = None
 
     def __await__(self) -> Generator[Step, Any, T]:
         result: T = yield self
@@ -121,11 +132,12 @@ class InvokeAll(Generic[T]):
     raised. On a blocking client each call is made on a thread of its own.
     """
 
-    __slots__ = ("calls", "max_concurrency")
+    __slots__ = ("calls", "max_concurrency", "renewal")
 
-    def __init__(self, calls: Sequence[Invoke[T]], max_concurrency: int) -> None:
+    def __init__(self, calls: Sequence[Invoke[T]], max_concurrency: int, renewal: Renewal | None = None) -> None:
         self.calls = calls
         self.max_concurrency = max_concurrency
+        self.renewal = renewal
 
     def __await__(self) -> Generator[Step, Any, list[T | Exception]]:
         results: list[T | Exception] = yield self

@@ -14,6 +14,7 @@ from edge_redis._io.asyncio_calls import find_async_calls
 from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
+from edge_redis._io.renewal import TaskRenewer
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class AsyncRunner:
         self._is_cluster = is_cluster(client)  # whose pipelines refuse EVALSHA
         self._calls = find_async_calls(client)
         self._layouts = LayoutChecks()
+        self._renewer = TaskRenewer(self._batch)
         self._calls_without_io = 0
 
     async def run(self, awaitable: Awaitable[T]) -> T:
@@ -70,11 +72,13 @@ class AsyncRunner:
         if isinstance(step, Sleep):
             return await asyncio.sleep(step.seconds)
         if isinstance(step, Invoke):
-            result = step.function(*step.args)
-            return await result if inspect.isawaitable(result) else result
+            async with self._renewer.during(step.renewal):
+                result = step.function(*step.args)
+                return await result if inspect.isawaitable(result) else result
         if isinstance(step, InvokeAll):
             places = asyncio.Semaphore(step.max_concurrency)
-            return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
+            async with self._renewer.during(step.renewal):
+                return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
         return await self._batch(step)
 
     async def _invoke(self, call: Invoke[Any], places: asyncio.Semaphore) -> Any:

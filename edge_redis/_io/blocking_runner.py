@@ -15,6 +15,7 @@ from edge_redis._io.calls import find_calls
 from edge_redis._io.clients import BlockingClient, check_blocking_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
+from edge_redis._io.renewal import ThreadRenewer
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 from edge_redis.errors import InvalidTypeError
 
@@ -33,6 +34,7 @@ class BlockingRunner:
         self._is_cluster = is_cluster(client)
         self._calls = find_calls(client)
         self._layouts = LayoutChecks()
+        self._renewer = ThreadRenewer(self._batch)
 
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""
@@ -62,9 +64,13 @@ class BlockingRunner:
         if isinstance(step, Sleep):
             return time.sleep(step.seconds)
         if isinstance(step, Invoke):
-            return _refuse_awaitable(step.function(*step.args))
+            if step.renewal is None:
+                return _refuse_awaitable(step.function(*step.args))
+            with self._renewer.during(step.renewal):
+                return _refuse_awaitable(step.function(*step.args))
         if isinstance(step, InvokeAll):
-            return self._invoke_all(step)
+            with self._renewer.during(step.renewal):
+                return self._invoke_all(step)
         return self._batch(step)
 
     def _invoke_all(self, step: InvokeAll[T]) -> list[T | Exception]:

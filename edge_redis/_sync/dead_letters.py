@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -22,6 +22,7 @@ from edge_redis.models import from_timestamp
 _log = logging.getLogger("edge_redis")
 
 MAX_READ: Final = 10_000
+_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +80,49 @@ class DeadLetters:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
+        self._keys = edge.keys.dead_letters
 
     async def read(self, limit: int) -> list[DeadLetter]:
         """Return the oldest ``limit``, without damaged entries."""
-        return await command(_dead_letters, "XRANGE", self._edge.keys.dead_letters, "-", "+", "COUNT", limit)
+        return await command(_dead_letters, "XRANGE", self._keys, "-", "+", "COUNT", limit)
 
     async def replay(self, limit: int) -> int:
-        """Push the oldest ``limit`` once more; return how many the cloud now has. Those that fail again stay."""
-        pushed = 0
-        for letter in await self.read(limit):
-            try:
-                await self._push(letter)
-            except OUTAGE as error:
-                raise unavailable(error) from error
-            except Exception as error:  # noqa: BLE001 -- it stays where it is
-                _log.warning("dead letter %r of %r failed again: %s", letter.entry_id, letter.scope, error)
-            else:
-                pushed += 1
+        """Push up to ``limit`` once more, oldest first; return how many the cloud now has. Those that fail again stay.
+
+        After a scope's letter has failed, its other letters wait until those of the other scopes were tried, so that
+        letters that always fail do not hold up others.
+        """
+        pushed, deferred, failed, start = 0, list[DeadLetter](), set[str](), "-"
+        while limit and (page := await command(list, "XRANGE", self._keys, start, "+", "COUNT", _PAGE)):
+            start = f"({page[-1][0].decode()}"
+            for letter in _dead_letters(page):
+                if letter.scope in failed:
+                    deferred += [letter] if len(deferred) < limit else []
+                elif limit:
+                    limit -= 1
+                    is_pushed = await self._try(letter)
+                    pushed += is_pushed
+                    failed |= set() if is_pushed else {letter.scope}
+        for letter in deferred[:limit]:
+            pushed += await self._try(letter)
         return pushed
+
+    async def _try(self, letter: DeadLetter) -> bool:
+        try:
+            await self._push(letter)
+        except OUTAGE as error:
+            raise unavailable(error) from error
+        except Exception as error:  # noqa: BLE001 -- it stays where it is
+            _log.warning("dead letter %r of %r failed again: %s", letter.entry_id, letter.scope, error)
+            return False
+        return True
+
+    async def discard(self, ids: Sequence[str]) -> int:
+        """Remove dead letters by their ids; return how many there were."""
+        removed = 0
+        for start in range(0, len(ids), _PAGE):
+            removed += await command(int, "XDEL", self._keys, *ids[start : start + _PAGE])
+        return removed
 
     async def _push(self, letter: DeadLetter) -> None:
         """Apply, confirm, remove, in this order: interrupted anywhere, it is applied again as a duplicate."""
@@ -108,7 +134,7 @@ class DeadLetters:
             await scripts.confirm(self._edge, scope, change.version)
         except InvalidArgumentError:  # the edge has lost the scope since
             _log.warning("the edge has no version %d of %r any more", change.version, scope)
-        await command(int, "XDEL", self._edge.keys.dead_letters, letter.entry_id)
+        await command(int, "XDEL", self._keys, letter.entry_id)
 
 
 def _text(reply: bytes | None) -> str:

@@ -13,6 +13,8 @@ So one Redis can be an edge and its cloud at once. Nothing here expires but ``re
 | <tag>:scopes           | hash   | edge  | scope -> strategy, max_pending, overflow, origin; a strategy    |
 |                        |        |       | after ``?`` was adopted by a worker, not set by a synchronizer  |
 | <tag>:cursor           | string | edge  | the position in the cloud's feed up to which this edge has it   |
+| <tag>:reoffer          | string | edge  | the server's run id and the position up to which the scopes were|
+|                        |        |       | offered again to a cloud that lost data; gone where all were    |
 | <tag>:dead             | stream | edge  | the dead letters: changes given up, with their error; not capped|
 | <tag>:totals           | hash   | edge  | pushed: changes that workers have confirmed, ever               |
 | <tag>:feed             | zset   | cloud | scope -> the number of its newest change                        |
@@ -52,6 +54,7 @@ class SyncKeys:
         self.work = space.key("work")
         self.scopes = space.key("scopes")
         self.cursor = space.key("cursor")
+        self.reoffer = space.key("reoffer")
         self.dead_letters = space.key("dead")
         self.feed = space.key("feed")
         self.feed_number = space.key("feed_number")

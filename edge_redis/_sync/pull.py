@@ -9,69 +9,100 @@ nothing there.
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._core.operation import Invoke, command
+from edge_redis._core.operation import Invoke
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud_store import AnyCloudStore
-from edge_redis._sync.config import strategy_of
+from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.merge import merge_into
+from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
-from edge_redis.errors import EdgeRedisError, StoreReplyError
+from edge_redis.errors import CloudMismatchError, EdgeRedisError, StoreReplyError
 from edge_redis.models import SyncEvent
 
 _log = logging.getLogger("edge_redis")
 
-_SCOPES_A_PAGE: Final = 100
+_MAX_PAGES: Final = 1000
+"""Of the feed, read by one call: its end comes, whatever the feed says."""
 
 
 class Puller:
     """Reads the cloud's feed for one edge."""
 
-    def __init__(self, edge: Replica, cloud: AnyCloudStore, batch_size: int, keyring: Keyring | None) -> None:
+    def __init__(
+        self, edge: Replica, cloud: AnyCloudStore, batch_size: int, keyring: Keyring | None, evidence: Evidence
+    ) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
         self._batch_size = batch_size
+        self._evidence = evidence
+        self._reoffer = Reoffer(edge, cloud, keyring)
         self._keys = IdempotencyKeys()
+        self._cloud_id = ""
 
     async def pull(self) -> int:
         """Apply the next page of the feed that brings anything new; return how many of its states were accepted.
 
-        Most states in the feed were pushed by this edge: pages without anything new are passed over.
+        Most states in the feed were pushed by this edge: pages without anything new are passed over. Where the cloud
+        has lost data, some of the edge's states are offered to it; they are counted until all were.
         """
-        accepted, has_more = 0, True
-        while has_more and not accepted:
+        accepted, has_more, pages = 0, True, 0
+        while has_more and not accepted and pages < _MAX_PAGES:
             accepted, has_more = await self._apply_page()
+            pages += 1
         return accepted
 
     async def _apply_page(self) -> tuple[int, bool]:
-        replica_id, cursor = await scripts.read_cursor(self._edge)
-        feed = await self._read(cursor)
+        replica_id, cursor, offer = await scripts.read_cursor(self._edge)
+        feed = await self._read(cursor.decode(errors="replace"))
         readable = (await self._readable(feed)) if feed.changes or feed.damaged else []
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0
-        if feed.cursor != cursor:
-            await scripts.save_cursor(self._edge, replica_id, cursor, feed.cursor)
-        return accepted, bool(feed.changes or feed.damaged) and feed.cursor != cursor
+        is_saved = False
+        if feed.cursor.encode() != cursor:
+            is_saved = bool(await scripts.save_cursor(self._edge, replica_id, cursor, feed.cursor))
+        if offer or feed.restarted:
+            accepted += await self._reoffer.offer_pages(offer)
+        return accepted, bool(feed.changes or feed.damaged) and is_saved
 
     async def _read(self, cursor: str) -> Feed:
-        """Return the next page; where the cloud has lost data, offer it everything first."""
+        """Return the next page; where the cloud has lost data, have every scope offered to it again."""
         try:
             feed = await Invoke(self._cloud.changes_since, cursor, self._batch_size)
-            if feed.restarted:
-                await self._reoffer()
         except OUTAGE as error:
             raise unavailable(error) from error
         except EdgeRedisError:
+            self._evidence.feed_fails = True
             raise
         except Exception as error:  # of any store: an error of this package, which `run` waits out
+            self._evidence.feed_fails = True
             raise StoreReplyError(f"the cloud store: {error!r}") from error
+        self._evidence.feed_fails = False
+        cloud_id = feed.cursor.rpartition(":")[0]
+        if feed.restarted:
+            self._check_cloud(cursor, cloud_id)
+            await self._reoffer.begin()
+        self._cloud_id = cloud_id
         return feed
+
+    def _check_cloud(self, cursor: str, cloud_id: str) -> None:
+        """Refuse a second cloud: this worker's cloud lost nothing, but the edge follows the feed of another one.
+
+        Raises:
+            CloudMismatchError: the edge's cursor belongs to another cloud.
+
+        """
+        followed = cursor.rpartition(":")[0]
+        if followed and cloud_id == self._cloud_id != followed:
+            raise CloudMismatchError(
+                "another worker carries this edge to another cloud: an edge has one cloud, so stop one of the two"
+            )
 
     async def _apply(self, changes: list[tuple[str, Change]], strategies: dict[str, str]) -> int:
         operations = [
@@ -118,38 +149,3 @@ class Puller:
             raise
         except EdgeRedisError as error:
             _log.error("the event could not be added to the history of %r: %s", scope, error)
-
-    async def _reoffer(self) -> None:
-        _log.warning("the cloud is another store than before, or an older one: every scope is offered to it again")
-        position: int | None = None
-        while position != 0:
-            position, found = await command(
-                _scanned, "HSCAN", self._edge.keys.scopes, position or 0, "COUNT", _SCOPES_A_PAGE
-            )
-            for scope, settings in found:
-                try:
-                    await self._offer(scope, settings)
-                except OUTAGE:
-                    raise
-                except Exception as error:  # noqa: BLE001 -- of any store; the other scopes go on
-                    _log.error("%r could not be offered again: %s", scope, error)
-
-    async def _offer(self, scope: str, settings: str) -> None:
-        present = await self._edge.document(scope)
-        if present is None:
-            return
-        present.verify()
-        if self._keyring:
-            present = self._keyring.reoffered(scope, present)
-        outcomes = await Invoke(self._cloud.apply, scope, [present], strategy_of(settings))
-        if outcomes == ["duplicate"]:
-            return
-        event = SyncEvent("push", present.version, success=True, error="offered again: the cloud had lost data")
-        await self._record(scope, event)
-
-
-def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:
-    position, found = reply
-    return int(position), [
-        (scope.decode(errors="replace"), settings.decode(errors="replace")) for scope, settings in found.items()
-    ]

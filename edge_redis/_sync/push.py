@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._core.operation import Invoke, InvokeAll, Operation, command
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Renewal, command
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import WorkerConfig, strategy_of
+from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import Lease
@@ -25,6 +26,9 @@ _log = logging.getLogger("edge_redis")
 SCOPES_A_PAGE: Final = 32
 LEASE_BYTES: Final = 8 * 1024 * 1024
 """Of all leases of a page of scopes together, as far as one entry each allows."""
+
+_MIN_RENEWED_MS: Final = 500
+"""Shorter claim times are not renewed: a renewal would come too late."""
 
 _MAX_SCOPE_BYTES: Final = 1024 * 1024
 _MAX_ERROR_CHARS: Final = 500
@@ -41,6 +45,26 @@ class Pusher:
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
         self._keys = IdempotencyKeys()
         self._held_up: set[str] = set()
+        self._unhandled: dict[str, Lease] = {}
+        self._evidence = Evidence(cloud)
+        seconds = config.claim_idle_ms / 3000
+        self._renewal = Renewal(seconds, self._renew) if config.claim_idle_ms >= _MIN_RENEWED_MS else None
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of whether the cloud works."""
+        return self._evidence
+
+    def _renew(self) -> Batch[int]:
+        """Renew the leases that are not handled yet: a cloud may take longer than the claim time."""
+        config = self._config
+        return Batch(
+            [
+                scripts.renew_lease(self._edge, scope, config.group, config.consumer, config.batch_size)
+                for scope in self._unhandled.copy()
+            ],
+            return_exceptions=True,
+        )
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
@@ -69,7 +93,7 @@ class Pusher:
         Changes that have failed before go one by one, after the others. After an outage the leases that were not
         handled are given back, with their counts as they were.
         """
-        unhandled = dict(leases)
+        unhandled = self._unhandled = dict(leases)
         try:
             handled = await self._deliver_batches(unhandled)
             for scope in list(unhandled):
@@ -79,6 +103,8 @@ class Pusher:
             for scope, lease in unhandled.items():
                 await self._give_back(scope, lease)
             raise unavailable(error) from error
+        finally:
+            self._unhandled = {}
         return handled
 
     async def _deliver_batches(self, unhandled: dict[str, Lease]) -> int:
@@ -110,9 +136,11 @@ class Pusher:
                 calls[scope] = self._call(scope, lease.settings, lease.entries)
             except EdgeRedisError as error:
                 outcomes[scope] = error
-        results = await _invoke([*calls.values()], self._scopes_at_once)
+        results = await _invoke([*calls.values()], self._scopes_at_once, self._renewal)
         for scope, result in zip(calls, results, strict=True):
             outcomes[scope] = result if isinstance(result, Exception) else None
+            if not isinstance(result, Exception):
+                self._evidence.add_success(scope)
         return outcomes
 
     def _call(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> Invoke[object]:
@@ -159,7 +187,9 @@ class Pusher:
         if entry.deliveries > self._config.max_deliveries:
             return await self._give_up(scope, entry, entry.deliveries - 1, "every worker died while delivering it")
         try:
-            await self._call(scope, settings, [entry])
+            call = self._call(scope, settings, [entry])
+            call.renewal = self._renewal
+            await call
         except OUTAGE:
             raise
         except AuthorityConflictError as error:
@@ -167,16 +197,20 @@ class Pusher:
             return 0
         except Exception as error:  # noqa: BLE001 -- any error counts against the change
             return await self._count_failure(scope, entry, error)
+        self._evidence.add_success(scope)
         return await self._confirm({scope: [entry]})
 
     async def _count_failure(self, scope: str, entry: LeasedEntry, error: Exception) -> int:
         """Count a failed try; give the change up at its last one. Return 1 where it was given up."""
         text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
         tries, most = entry.deliveries, self._config.max_deliveries
-        if tries >= most or isinstance(error, SignatureError):  # which no further try would change
+        self._evidence.add_failure(scope)
+        if isinstance(error, SignatureError):  # no further try changes it
+            return await self._give_up(scope, entry, tries, text)
+        if tries >= most and await self._evidence.cloud_works(scope):
             return await self._give_up(scope, entry, tries, text)
         _log.warning("change %r of %r failed, %d of %d: %s", entry.id, scope, tries, most, text)
-        await self._set_deliveries(scope, [entry], change=1)
+        await self._set_deliveries(scope, [entry], change=int(tries < most))
         return 0
 
     async def _hold_up(self, scope: str, entries: Sequence[LeasedEntry], error: AuthorityConflictError) -> None:
@@ -231,10 +265,11 @@ def _decode_names(found: list[bytes]) -> list[str]:
     return [name.decode(errors="replace") for name in found]
 
 
-async def _invoke(calls: Sequence[Invoke[object]], max_concurrency: int) -> Sequence[object]:
+async def _invoke(calls: Sequence[Invoke[object]], max_concurrency: int, renewal: Renewal | None) -> Sequence[object]:
     """Make calls side by side; return what each returned, or the error that it raised."""
     if len(calls) != 1:
-        return (await InvokeAll(calls, max_concurrency)) if calls else ()
+        return (await InvokeAll(calls, max_concurrency, renewal)) if calls else ()
+    calls[0].renewal = renewal
     try:
         return [(await calls[0])]
     except Exception as error:  # noqa: BLE001 -- as InvokeAll does

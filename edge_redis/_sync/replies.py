@@ -169,9 +169,9 @@ def from_feed(reply: list[Any]) -> Feed:
     return feed
 
 
-def from_cursor(reply: list[bytes]) -> tuple[str, str]:
-    """Return an edge's replica id and its cursor."""
-    return reply[0].decode(errors="replace"), reply[1].decode(errors="replace")
+def from_cursor(reply: list[bytes]) -> tuple[str, bytes, bytes]:
+    """Return an edge's replica id, its cursor and the position of an offer, as they are stored."""
+    return reply[0].decode(errors="replace"), reply[1], reply[2]
 
 
 def from_counts(reply: list[Any]) -> tuple[int, int, int, int]:

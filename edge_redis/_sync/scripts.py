@@ -33,6 +33,7 @@ APPLY: Final = load(__package__, "apply")
 COMMIT_MERGE: Final = load(__package__, "commit_merge")
 CONFIRM: Final = load(__package__, "confirm")
 LEASE_ENTRIES: Final = load(__package__, "lease_entries")
+RENEW_LEASE: Final = load(__package__, "renew_lease")
 SET_DELIVERIES: Final = load(__package__, "set_deliveries")
 DEAD_LETTER: Final = load(__package__, "dead_letter")
 READ_FEED: Final = load(__package__, "read_feed")
@@ -128,6 +129,11 @@ def lease_entries(
     return LEASE_ENTRIES(names, [scope, group, consumer, count, claim_idle_ms, max_bytes], replies.from_lease)
 
 
+def renew_lease(replica: Replica, scope: str, group: str, consumer: str, count: int) -> Operation[int]:
+    """Renew a worker's lease on a scope; return how many entries it holds."""
+    return RENEW_LEASE([replica.keys.pending(scope)], [group, consumer, count], int)
+
+
 def set_deliveries(
     replica: Replica, scope: str, group: str, consumer: str, idle_ms: int, entries: Sequence[tuple[bytes, int]]
 ) -> Operation[int]:
@@ -159,13 +165,15 @@ def read_feed(replica: Replica, cursor: str, limit: int) -> Operation[Feed]:
     )
 
 
-def read_cursor(replica: Replica) -> Operation[tuple[str, str]]:
-    """Read this edge's replica id and its cursor in the cloud's feed."""
+def read_cursor(replica: Replica) -> Operation[tuple[str, bytes, bytes]]:
+    """Read this edge's replica id, its cursor in the cloud's feed, and the position of an offer under way."""
     keys = replica.keys
-    return READ_CURSOR([keys.replica_id, keys.cursor], [replica.config.proposed_replica_id], replies.from_cursor)
+    return READ_CURSOR(
+        [keys.replica_id, keys.cursor, keys.reoffer], [replica.config.proposed_replica_id], replies.from_cursor
+    )
 
 
-def save_cursor(replica: Replica, replica_id: str, previous: str, cursor: str) -> Operation[int]:
+def save_cursor(replica: Replica, replica_id: str, previous: bytes, cursor: str) -> Operation[int]:
     """Save the cursor in the cloud's feed, where this is still that edge at the previous cursor."""
     return SAVE_CURSOR([replica.keys.replica_id, replica.keys.cursor], [replica_id, previous, cursor], int)
 

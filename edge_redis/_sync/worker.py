@@ -7,6 +7,8 @@ that dies are free after the claim time.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from edge_redis._core import validation
@@ -22,7 +24,9 @@ from edge_redis._sync.push import Pusher
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
+from edge_redis.errors import StoreOutOfMemoryError
 
+_ENTRY_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 _OUTBOXES_A_PAGE: Final = 500
 
 
@@ -46,21 +50,28 @@ class Worker(Component):
         keyring = None if keys is None else Keyring(namespace, keys)
         self._edge = Replica(SyncKeys(namespace, "sync"), EndConfig("edge"))
         self.pusher = Pusher(self._edge, cloud, config, keyring)
-        self.puller = Puller(self._edge, cloud, config.batch_size, keyring)
+        self.puller = Puller(self._edge, cloud, config.batch_size, keyring, self.pusher.evidence)
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self._pushes_first = False
 
     async def run_once(self) -> int:
         """Push a batch of the scopes that wait longest and pull a page; return how many changes were handled."""
         # At first and after an outage, pull first: it shows whether either end lost data, before anything is pushed.
-        pushes_first, self._pushes_first = self._pushes_first, True
+        ways = (self.pusher.push, self.puller.pull) if self._pushes_first else (self.puller.pull, self.pusher.push)
+        self._pushes_first = True
+        handled, full = 0, None
         try:
-            if pushes_first:
-                return (await self.pusher.push()) + (await self.puller.pull())
-            return (await self.puller.pull()) + (await self.pusher.push())
+            for way in ways:
+                try:
+                    handled += await way()
+                except StoreOutOfMemoryError as error:  # the other way may free memory
+                    full = error
         except OUTAGE:
             self._pushes_first = False
             raise
+        if full is not None and not handled:
+            raise full
+        return handled
 
     async def lag(self) -> dict[str, Any]:
         """Return scopes_waiting and oldest_seconds."""
@@ -96,6 +107,15 @@ class Worker(Component):
     async def replay_dead_letters(self, limit: int = 100) -> int:
         """Push the oldest ``limit`` dead letters once more; return how many the cloud now has."""
         return await self._dead_letters.replay(validation.integer("limit", limit, least=1, most=MAX_READ))
+
+    async def discard_dead_letters(self, ids: Sequence[str]) -> int:
+        """Remove dead letters by their ids; return how many there were."""
+        if isinstance(ids, (str, bytes)) or not isinstance(ids, Sequence):
+            raise validation.type_error("ids", ids, "a list of ids")
+        for each in ids:
+            if _ENTRY_ID.fullmatch(validation.identifier("an id", each)) is None:
+                raise validation.value_error("an id", each, "must be the id of a dead letter")
+        return await self._dead_letters.discard(ids)
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes of this edge that were deleted longer ago than this; return how many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from edge_redis._io.clients import AsyncClient
@@ -115,6 +116,18 @@ class CloudWorker(AsyncLoopService[Worker]):
 
         """
         return await self._run(self._component.replay_dead_letters(limit))
+
+    async def discard_dead_letters(self, ids: Sequence[str]) -> int:
+        """Remove dead letters, which are then lost; return how many there were.
+
+        Args:
+            ids: of ``dead_letters()``.
+
+        Raises:
+            InvalidArgumentError, InvalidTypeError: one is no id of a dead letter; nothing was removed.
+
+        """
+        return await self._run(self._component.discard_dead_letters(ids))
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Forget the scopes of this edge that were deleted so many seconds ago or more; return how many.

@@ -39,6 +39,7 @@ if up_to > version then return 'ABOVE ' .. integer(version) end
 
 redis.call('ZSCORE', work, scope)
 redis.call('XLEN', history)
+redis.call('ZREM', work, '') -- a first write that needs no memory, see lease_entries.lua
 if ARGV[7] ~= '' then
   local entry = redis.call('XRANGE', pending, integer(up_to) .. '-0', integer(up_to) .. '-0')[1]
   if entry then

@@ -24,6 +24,7 @@ redis.call('XLEN', history)
 redis.call('XLEN', dead_letters)
 local found = redis.call('XRANGE', pending, id, id)[1]
 if not found then return 0 end
+redis.call('ZREM', work, '') -- a first write that needs no memory, see lease_entries.lua
 local version = string.match(id, '^%d+')
 local letter = {'XADD', dead_letters, '*', 'scope', scope, 'version', version, 'deliveries', ARGV[4], 'error', ARGV[5]}
 for _, word in ipairs(found[2]) do letter[#letter + 1] = word end

@@ -20,6 +20,8 @@ local TOKEN, PAGE = 13, 4 -- `#` and 12 digits; entries read at once, of which t
 local scope, group, consumer = ARGV[1], ARGV[2], ARGV[3]
 local count, claim_idle_ms, bytes_left = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
+-- A first write that needs no memory lets the server allow the others where memory is short: draining frees memory.
+redis.call('ZREM', work, '')
 local reply = {redis.call('HGET', scopes, scope) or ''}
 if redis.call('XLEN', pending) == 0 then
   redis.call('ZREM', work, scope)
@@ -39,10 +41,26 @@ end
 for _, entry in ipairs(held) do
   if entry[2] ~= consumer and not may_claim(entry[2], entry[3]) then return reply end
 end
-local tries = {}
+local tries, owners = {}, {}
 for _, entry in ipairs(held) do
   tries[entry[1]] = entry[2] == consumer and math.max(1, entry[4]) or entry[4] + 1
   redis.call('XCLAIM', pending, group, consumer, 0, entry[1], 'RETRYCOUNT', tries[entry[1]], 'JUSTID')
+  if entry[2] ~= consumer then owners[entry[2]] = true end
+end
+-- Consumers without entries are removed, or every start of a worker would leave one: here the former owners, and the
+-- others where this worker is new. A live worker's is created again with its next entry.
+local function remove_if_idle(name)
+  if name ~= consumer and #redis.call('XPENDING', pending, group, '-', '+', 1, name) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', pending, group, name)
+  end
+end
+for name in pairs(owners) do remove_if_idle(name) end
+if redis.call('XGROUP', 'CREATECONSUMER', pending, group, consumer) == 1 then
+  for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', pending, group)) do
+    for i = 1, #info, 2 do
+      if info[i] == 'name' then remove_if_idle(info[i + 1]) end
+    end
+  end
 end
 
 local function size_of(entry)

@@ -17,10 +17,11 @@ local feed, feed_number, id_key, docs, high_water = KEYS[1], KEYS[2], KEYS[3], K
 local limit, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 redis.call('ZCARD', feed)
 redis.call('GET', feed_number)
-local highest = tonumber(redis.call('GET', high_water) or '0') or 0
+local stored = redis.call('GET', high_water)
+local highest = stored and string.find(stored, '^%d+$') and #stored <= 16 and tonumber(stored) or 0
 local number = tonumber(ARGV[2])
 local id = redis.call('GET', id_key)
-if not id then
+if not id or not string.find(id, '^[%w-]+$') then -- none, or a damaged one
   id = ARGV[5]
   redis.call('SET', id_key, id)
 end

@@ -8,5 +8,6 @@
 -- Invariant: every state before the cursor has been applied in this incarnation of the edge
 -- Repeat: idempotent, the previous cursor no longer matches
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 0 end
+redis.call('DEL', KEYS[2]) -- a first write that needs no memory, see lease_entries.lua
 redis.call('SET', KEYS[2], ARGV[3])
 return 1

@@ -1,0 +1,127 @@
+"""The edge's states, offered again to a cloud that lost data: a page at a time, remembered at the edge.
+
+Pushing and pulling go on between the pages, and a worker that takes over goes on where the last one was.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.operation import Invoke, InvokeAll, command
+from edge_redis._sync import scripts
+from edge_redis._sync.change import Change
+from edge_redis._sync.cloud_store import AnyCloudStore
+from edge_redis._sync.config import strategy_of
+from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
+from edge_redis._sync.replica import Replica
+from edge_redis._sync.signing import Keyring
+from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError, StoreRefusedError, StoreReplyError
+from edge_redis.models import SyncEvent
+
+_log = logging.getLogger("edge_redis")
+
+_SCOPES_A_PAGE: Final = 32
+_PAGES: Final = 8
+"""Offered in one round of a worker, between which it pushes and pulls."""
+
+
+class Reoffer:
+    """Offers every scope of an edge to the cloud again.
+
+    The position is one of HSCAN over the edge's scopes, which holds as long as the server runs: so the server's run id
+    is remembered with it, and after a restart of the server the offer begins anew.
+    """
+
+    def __init__(self, edge: Replica, cloud: AnyCloudStore, keyring: Keyring | None) -> None:
+        self._edge = edge
+        self._cloud = cloud
+        self._keyring = keyring
+        self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
+        self._keys = IdempotencyKeys()
+
+    async def begin(self) -> None:
+        """Begin to offer every scope, from the first one."""
+        _log.warning("the cloud is another store than before, or an older one: every scope is offered to it again")
+        await command(bool, "SET", self._edge.keys.reoffer, "- 0")
+
+    async def offer_pages(self, stored: bytes) -> int:
+        """Offer the next scopes after the stored position; return how many, 0 where these were the last."""
+        run_id, position = _parse(stored)
+        server = await self._server_id()
+        if run_id != server:
+            position = 0
+        offered = 0
+        for _ in range(_PAGES):
+            position, scopes = await command(
+                _scanned, "HSCAN", self._edge.keys.scopes, position, "COUNT", _SCOPES_A_PAGE
+            )
+            await self._offer(scopes)
+            offered += len(scopes)
+            if position == 0:
+                await command(int, "DEL", self._edge.keys.reoffer)
+                return 0
+            await command(bool, "SET", self._edge.keys.reoffer, f"{server} {position}")
+        return offered
+
+    async def _server_id(self) -> str:
+        """Return the run id of the edge's server, "-" where the server does not give it."""
+        try:
+            return await command(_run_id, "INFO", "server")
+        except (StoreRefusedError, StoreReplyError):
+            return "-"
+
+    async def _offer(self, scopes: list[tuple[str, str]]) -> None:
+        documents = await perform_each([self._edge.document(scope) for scope, _ in scopes])
+        calls: dict[str, tuple[Change, Invoke[object]]] = {}
+        for (scope, settings), present in zip(scopes, documents, strict=True):
+            if present is not None and (state := self._checked(scope, present)) is not None:
+                calls[scope] = state, Invoke(self._cloud.apply, scope, [state], strategy_of(settings))
+        outcomes = (await InvokeAll([call for _, call in calls.values()], self._scopes_at_once)) if calls else []
+        for (scope, (state, _)), outcome in zip(calls.items(), outcomes, strict=True):
+            if isinstance(outcome, OUTAGE):
+                raise unavailable(outcome) from outcome
+            if isinstance(outcome, Exception):  # of any store; the other scopes go on
+                _log.error("%r could not be offered again: %s", scope, outcome)
+            elif outcome != ["duplicate"]:
+                await self._record(scope, state.version)
+
+    def _checked(self, scope: str, present: Change) -> Change | None:
+        """Return a state that may be offered, None of a damaged or unsigned one."""
+        try:
+            present.verify()
+            return self._keyring.reoffered(scope, present) if self._keyring else present
+        except OUTAGE:
+            raise
+        except EdgeRedisError as error:
+            _log.error("%r could not be offered again: %s", scope, error)
+            return None
+
+    async def _record(self, scope: str, version: int) -> None:
+        event = SyncEvent("push", version, success=True, error="offered again: the cloud had lost data")
+        try:
+            with self._keys.acquire() as key:
+                await scripts.record_event(self._edge, scope, event, key)
+        except StoreOutOfMemoryError as error:  # a full edge goes on without the entry
+            _log.warning("the event could not be added to the history of %r: %s", scope, error)
+        except OUTAGE:
+            raise
+        except EdgeRedisError as error:
+            _log.error("the event could not be added to the history of %r: %s", scope, error)
+
+
+def _parse(found: bytes) -> tuple[str, int]:
+    run_id, _, position = found.decode(errors="replace").partition(" ")
+    return run_id, int(position) if position.isascii() and position.isdigit() else 0
+
+
+def _run_id(reply: Any) -> str:
+    return str(reply.get("run_id", "-")) if isinstance(reply, dict) else "-"
+
+
+def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:
+    position, found = reply
+    return int(position), [
+        (scope.decode(errors="replace"), settings.decode(errors="replace")) for scope, settings in found.items()
+    ]
