@@ -111,7 +111,7 @@ class WorkerConfig:
             validation.identifier("group", group),
             f"{validation.identifier('consumer', consumer)}#{secrets.token_hex(6)}",
             validation.integer("batch_size", batch_size, least=1, most=MAX_BATCH),
-            max(1, round(validation.positive("claim_idle_seconds", claim_idle_seconds) * 1000)),
+            round(validation.positive("claim_idle_seconds", claim_idle_seconds) * 1000),
             validation.integer("max_deliveries", max_deliveries, least=1, most=1_000_000),
         )
 
