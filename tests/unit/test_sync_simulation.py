@@ -118,7 +118,9 @@ def test_what_is_remembered_is_what_is_computed_anew() -> None:
 
 
 def test_by_states_a_planted_mistake_is_found_and_replays() -> None:
-    plant = Plant((("local is_stale = expected ~= '*' and", "local is_stale = false and"),))  # writes what it has not read
+    plant = Plant(
+        (("local is_stale = expected ~= '*' and", "local is_stale = false and"),)
+    )  # writes what it has not read
     with pytest.raises(AssertionError, match=r"choices \[.*\] lead to") as failure:
         survey(two_writers(REMOTE, plant=plant))
     choices = str(failure.value).partition("[")[2].partition("]")[0]
