@@ -89,7 +89,6 @@ class BlockingLoop:
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopped = False
         self._running = threading.RLock()
-        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def stop(self) -> None:
@@ -117,17 +116,21 @@ class BlockingLoop:
             self._repeat(work, EdgeRedisError)
 
     def start(self, work: Callable[[], object]) -> None:
-        """Work in a daemon thread until stopped; do nothing where that runs already."""
-        with self._starting:
-            thread = self._thread
-            if thread is not None and thread.is_alive():
-                if not self._stopped or thread is threading.current_thread():
-                    self._stopped = False
-                    return
-                thread.join()
-            self._stopped = False
-            self._thread = threading.Thread(target=self._work, args=(work,), name="edge-redis-loop", daemon=True)
-            self._thread.start()
+        """Work in a daemon thread until stopped; do nothing where that runs already.
+
+        Without a lock, which a call that is interrupted might leave behind: of two threads that start
+        at once, the second works when the first has ended.
+        """
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            if not self._stopped or thread is threading.current_thread():
+                self._stopped = False
+                return
+            thread.join()
+        self._stopped = False
+        thread = threading.Thread(target=self._work, args=(work,), name="edge-redis-loop", daemon=True)
+        thread.start()
+        self._thread = thread  # only now: a thread that was never started cannot be joined
 
     def _work(self, work: Callable[[], object]) -> None:
         with self._running:

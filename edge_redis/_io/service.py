@@ -59,21 +59,27 @@ class _BlockingEngine:
     def _tick(self) -> None:
         self.runner.run(self.component.tick())
         if self.dropped:
-            self.end()
+            self.flush()
+            self.stop()
 
-    def end(self) -> None:
-        """Flush, then stop the background work. Where the flush fails nothing is stopped."""
+    def flush(self) -> None:
+        """Make the component's last flush."""
         self.is_running = False
         self.runner.run(self.component.closing())
-        shutdown.forget(self)
+
+    def stop(self) -> None:
+        """Stop the background work; again, where a first call was interrupted, finishes it."""
+        self.is_running = False  # a call under way may have set it again
         for each in self.background:
             each.stop()
         self.background.clear()  # these refer back to the engine: the cycle would keep the client's socket open
+        shutdown.forget(self)
 
     def at_exit(self) -> None:
         """Flush at the end of the process; without, where a round of work does not end in time."""
         if self.loop is None or self.loop.end(_LAST_ROUND_SECONDS):
-            self.end()
+            self.flush()
+            self.stop()
 
     def after_fork(self) -> None:
         """Reset state in a forked child."""
@@ -134,9 +140,9 @@ class BlockingService(Generic[C]):
         stays open with its buffer whole, so that ``close`` can be called again.
         """
         if not self._closed:
-            self._engine.end()
+            self._engine.flush()
             self._closed = True
-            self._engine.is_running = False  # a call under way may have set it again
+        self._engine.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -166,15 +172,19 @@ class _AsyncEngine:
     async def _tick(self) -> None:
         await self.runner.run(self.component.tick())
         if self.dropped:
-            await self.end()
+            await self.flush()
+            self.stop()
 
-    async def end(self) -> None:
-        """Flush, then stop the background work. Where the flush fails nothing is stopped."""
+    async def flush(self) -> None:
+        """Make the component's last flush."""
         await self.runner.run(self.component.closing())
-        shutdown.forget(self)
+
+    def stop(self) -> None:
+        """Stop the background work; again, where a first call was interrupted, finishes it."""
         for each in self.background:
             each.stop()
         self.background.clear()  # these refer back to the engine: the cycle would keep the client's socket open
+        shutdown.forget(self)
 
     def at_exit(self) -> None:
         """Flush at the end of the process, when the engine's loop and its connections have ended."""
@@ -234,8 +244,9 @@ class AsyncService(Generic[C]):
         stays open with its buffer whole, so that ``close`` can be called again.
         """
         if not self._closed:
-            await self._engine.end()
+            await self._engine.flush()
             self._closed = True
+        self._engine.stop()
 
     async def __aenter__(self) -> Self:
         return self

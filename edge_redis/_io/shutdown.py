@@ -45,10 +45,10 @@ _finalized_in: list[int] = []
 
 def watch(service: object, engine: Engine) -> None:
     """Keep ``engine`` until it is closed: flush it at the end of the process, and reset it in forked children."""
-    _running.add(engine)
     # Not at exit, when every engine is flushed anyway.
     weakref.finalize(service, _drop, engine).atexit = False
     _finalize_here()
+    _running.add(engine)  # last: where this is interrupted there is no service, and nobody to drop it
 
 
 def _finalize_here(_: object = None) -> None:

@@ -11,14 +11,24 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
-_stops: list[Callable[[], None]] = []
 _previous: dict[int, Any] = {}
+
+
+class _Request:
+    """One block's wish to be stopped. It lives as long as the block, however that ends."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self.stop = stop
+
+
+_requests: weakref.WeakSet[_Request] = weakref.WeakSet()
 
 
 @contextlib.contextmanager
@@ -30,13 +40,14 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _stops.append(stop)
+    request = _Request(stop)
     try:
+        _requests.add(request)
         _install()
         yield
     finally:
-        _stops.remove(stop)
-        if not _stops:
+        _requests.discard(request)
+        if not _requests:
             _restore()
 
 
@@ -51,15 +62,20 @@ def _restore() -> None:
     for number in _SIGNALS:
         # A handler that the application has set meanwhile stays.
         if signal.getsignal(number) is _handle:
-            signal.signal(number, _previous.pop(number, signal.SIG_DFL))
+            signal.signal(number, _previous[number])
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    for stop in tuple(_stops):
-        stop()
-    previous = _previous.get(number)
-    if callable(previous) and not _is_default(previous):
-        previous(number, frame)
+    requests, previous = list(_requests), _previous[number]
+    for request in requests:
+        request.stop()
+    if not requests:  # an exception interrupted the end of the last block
+        _restore()
+    if callable(previous):
+        if not (requests and _is_default(previous)):
+            previous(number, frame)
+    elif previous == signal.SIG_DFL and not requests:
+        signal.raise_signal(number)
 
 
 def _is_default(handler: Any) -> bool:

@@ -1,7 +1,6 @@
-"""InvokeAll something every so often: a daemon thread for a blocking target, a task for an awaited one.
+"""Calls a function every so often: in a daemon thread where it is blocking, else in a task.
 
-An error is no reason to stop: what could not be flushed is kept and tried again at the next tick, and
-a watch that ended in silence would be the worst of all.
+An error does not stop it: what could not be flushed is kept and sent with the next tick.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _log = logging.getLogger("edge_redis")
 
 
 class ThreadTicker:
-    """InvokeAll ``target`` every ``seconds`` in a daemon thread, from the first ``ensure`` until ``stop``."""
+    """Calls ``target`` every ``seconds`` in a daemon thread, from the first ``ensure`` until ``stop``."""
 
     def __init__(self, seconds: float, target: Callable[[], object]) -> None:
         self._seconds = seconds
@@ -27,12 +26,13 @@ class ThreadTicker:
         self._starting = threading.Lock()
 
     def ensure(self) -> None:
-        """Start ticking where it has not begun."""
+        """Start the thread, unless it runs already."""
         if self._thread is None:
             with self._starting:
                 if self._thread is None and not self._stopped.is_set():
-                    self._thread = threading.Thread(target=self._loop, name="edge-redis-ticker", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._loop, name="edge-redis-ticker", daemon=True)
+                    thread.start()
+                    self._thread = thread  # only now: a call interrupted before must not leave one that never started
 
     def _loop(self) -> None:
         while not self._stopped.wait(self._seconds):
@@ -40,18 +40,18 @@ class ThreadTicker:
                 self._target()
             except EdgeRedisError as error:
                 _log.warning("will try again in %s s: %s", self._seconds, error)
-            except Exception:  # noqa: BLE001 -- whatever it is, the next tick is due
-                _log.exception("will try again in %s s, after what should not happen", self._seconds)
+            except Exception:  # noqa: BLE001 -- the next tick is due whatever it is
+                _log.exception("will try again in %s s, after an unexpected error", self._seconds)
 
     def stop(self) -> None:
-        """Stop, and wait for a tick that is under way, unless this is that tick."""
+        """Stop, and wait for a tick that is under way, unless this is called inside it."""
         self._stopped.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def after_fork(self) -> None:
-        """Be startable again in a forked child, where no thread came along."""
+        """Reset state in a forked child, where no thread runs; it can be started again."""
         self._thread = None
         self._stopped = threading.Event()
         self._starting = threading.Lock()
@@ -66,7 +66,7 @@ class TaskTicker:
         self._task: asyncio.Task[None] | None = None
 
     def ensure(self) -> None:
-        """Start ticking where no task does on the running loop."""
+        """Start a task on the running loop, unless one runs there already."""
         task = self._task
         if task is None or task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.get_running_loop().create_task(self._loop(), name="edge-redis-ticker")
@@ -80,8 +80,8 @@ class TaskTicker:
                 await self._target()
             except EdgeRedisError as error:
                 _log.warning("will try again in %s s: %s", self._seconds, error)
-            except Exception:  # noqa: BLE001 -- whatever it is, the next tick is due
-                _log.exception("will try again in %s s, after what should not happen", self._seconds)
+            except Exception:  # noqa: BLE001 -- the next tick is due whatever it is
+                _log.exception("will try again in %s s, after an unexpected error", self._seconds)
 
     def stop(self) -> None:
         """Stop ticking. A tick under way is cancelled; what it was sending stays in the buffer."""
@@ -90,5 +90,5 @@ class TaskTicker:
             task.cancel()
 
     def after_fork(self) -> None:
-        """Forget the parent's task."""
+        """Reset state in a forked child, where the parent's task does not run."""
         self._task = None

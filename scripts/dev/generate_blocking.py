@@ -38,6 +38,8 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\baclose\b", "close"),
+    (r"\bAsyncExitStack\b", "ExitStack"),
+    (r"\bpush_async_callback\b", "callback"),
     (r"\bAsyncTrack\b", "Track"),
     (r"\bAsync(Client|LoopService|Probe|Runner|Service)\b", r"Blocking\1"),
     (r"\bTaskListener\b", "ThreadListener"),

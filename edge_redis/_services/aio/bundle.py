@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
 from typing import Self, Unpack
@@ -154,14 +155,18 @@ class EdgeRedis:
         return await async_drop(self.client, self.namespace)
 
     async def close(self) -> None:
-        """Close the services that were made here and are still in use, and the client where ``from_url`` made it."""
-        for name in ("cache", "health", "metrics"):
-            if name in self.__dict__:
-                await getattr(self, name).close()
-        for service in tuple(self._opened):
-            await service.close()
-        if self._owns_client:
-            await self.client.aclose()
+        """Close the services that were made here and are still in use, and the client where ``from_url`` made it.
+
+        Where one cannot be closed the others are closed all the same, and then its error is raised.
+        """
+        async with AsyncExitStack() as stack:  # which closes in reverse order
+            if self._owns_client:
+                stack.push_async_callback(self.client.aclose)
+            for name in ("metrics", "health", "cache"):
+                if name in self.__dict__:
+                    stack.push_async_callback(getattr(self, name).close)
+            for service in tuple(self._opened):
+                stack.push_async_callback(service.close)
 
     async def __aenter__(self) -> Self:
         return self

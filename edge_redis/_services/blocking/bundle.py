@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
 from typing import Self, Unpack
@@ -155,14 +156,18 @@ class EdgeRedis:
         return blocking_drop(self.client, self.namespace)
 
     def close(self) -> None:
-        """Close the services that were made here and are still in use, and the client where ``from_url`` made it."""
-        for name in ("cache", "health", "metrics"):
-            if name in self.__dict__:
-                getattr(self, name).close()
-        for service in tuple(self._opened):
-            service.close()
-        if self._owns_client:
-            self.client.close()
+        """Close the services that were made here and are still in use, and the client where ``from_url`` made it.
+
+        Where one cannot be closed the others are closed all the same, and then its error is raised.
+        """
+        with ExitStack() as stack:  # which closes in reverse order
+            if self._owns_client:
+                stack.callback(self.client.close)
+            for name in ("metrics", "health", "cache"):
+                if name in self.__dict__:
+                    stack.callback(getattr(self, name).close)
+            for service in tuple(self._opened):
+                stack.callback(service.close)
 
     def __enter__(self) -> Self:
         return self
