@@ -18,7 +18,7 @@ Fields of ``stats``: hits, misses, evictions, expirations, corrupt, repaired (st
 generations); cleared, invalidated (epochs: they rise when entries are removed that a computation
 under way must not bring back); bytes (with max_bytes); announce_until and announced_since (Unix
 ms between which writes are published on the channel er:{<ns>:cache0}:written); capacity, window,
-tier (adaptive).
+tier, credits (adaptive); tag_floor and prefix_floor (epochs below which invalidations are unknown).
 
 A generation is the sequence number of the put that wrote the entry, modulo 2^33. A count that
 arrives late names it, and is ignored where the entry was replaced. lua/include/order.lua says how

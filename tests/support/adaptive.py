@@ -1,4 +1,4 @@
-"""The adaptive order of eviction in plain Python: lists that are sorted when they are looked at.
+"""The adaptive eviction order in plain Python: lists that are sorted at each use.
 
 A second implementation of edge_redis/_cache/lua/include/adaptive.lua, whose words it uses.
 """
@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 TIERS = 3
-WIDEST_STEP = 5
+MAX_STEP = 3
+MAX_WINDOW = 0.95
+CREDITS_PER_HIT = 4
+PROMOTING_READS = 2
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Adaptive:
         self.sequence = 0
         self.tier = 0
         self.window = self._share(0.1)
+        self.credits = 0
 
     def _share(self, part: float) -> int:
         return max(1, int(self.size * part))
@@ -39,8 +43,13 @@ class Adaptive:
         return self.sequence
 
     def _move(self, steps: int) -> None:
-        step = max(1, min(WIDEST_STEP, self.size // 50))
-        self.window = min(self.size, max(self._share(0.01), self.window + steps * step))
+        step = max(1, min(MAX_STEP, self.size // 50))
+        self.window = min(self._share(MAX_WINDOW), max(self._share(0.01), self.window + steps * step))
+
+    def _widen(self) -> None:
+        if self.credits >= 1:
+            self.credits -= 1
+            self._move(1)
 
     def _in_window(self) -> list[str]:
         """The window's entries, the oldest first."""
@@ -72,6 +81,8 @@ class Adaptive:
                 if self._rank(key) < mark:
                     self._move(-1)
                 entry.tier = (self.tier + TIERS - 1) % TIERS
+            else:
+                self.credits = min(self.size, self.credits + CREDITS_PER_HIT * hits)
             entry.recency, entry.count = self._next(), entry.count + hits
 
     def put(self, key: str) -> None:
@@ -80,7 +91,7 @@ class Adaptive:
         if known is not None:
             known.recency, known.count = self._next(), 0
             return
-        worthy = self._meet_ghost(key)
+        admitted = self._on_ghost_hit(key)
         moves = 2
         if len(self.entries) >= self.size:
             self._evict()
@@ -88,35 +99,35 @@ class Adaptive:
         for _ in range(moves):
             window = self._in_window()
             if len(window) >= self.window:
-                self._graduate(window[0])
-        self.entries[key] = Entry((self.tier + 1) % TIERS if worthy else None, self._next())
+                self._promote(window[0])
+        self.entries[key] = Entry((self.tier + 1) % TIERS if admitted else None, self._next())
 
-    def _meet_ghost(self, key: str) -> bool:
+    def _on_ghost_hit(self, key: str) -> bool:
         if key not in self.ghosts:
             return False
         main = self._in_main()
-        worthy = bool(main) and self.ghosts[key][0] > self.entries[main[0]].recency
+        admitted = bool(main) and self.ghosts[key][0] > self.entries[main[0]].recency
         newest = sorted(self.ghosts, key=self.ghosts.__getitem__, reverse=True)
         if not self.ghosts[key][1] and newest.index(key) < self._share(0.1):
-            self._move(1)
+            self._widen()
         del self.ghosts[key]
-        return worthy
+        return admitted
 
-    def _graduate(self, key: str) -> None:
+    def _promote(self, key: str) -> None:
         entry = self.entries[key]
         entry.tier = (self.tier + min(max(entry.count - 1, 0), TIERS - 1)) % TIERS
 
     def _evict(self) -> None:
         window, main = self._in_window(), self._in_main()
         if len(window) < self.window:
-            self._let_go(main[0])
-        elif not self.entries[window[0]].count or not main:
-            self._let_go(window[0])
+            self._evict_key(main[0])
+        elif self.entries[window[0]].count < PROMOTING_READS or not main:
+            self._evict_key(window[0])
         else:
-            self._let_go(main[0])
-            self._graduate(window[0])
+            self._evict_key(main[0])
+            self._promote(window[0])
 
-    def _let_go(self, key: str) -> None:
+    def _evict_key(self, key: str) -> None:
         entry = self.entries.pop(key)
         of_main = entry.tier is not None
         if of_main:

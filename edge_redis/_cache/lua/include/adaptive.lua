@@ -1,26 +1,29 @@
--- The adaptive order of eviction. New entries pass a window, ordered by recency; those that were read in
--- it move on to main, whose three tiers are passed over like the hands of a clock (GCLOCK). Of what was
--- evicted the key is remembered for a while: a ghost. One that returns sooner than main's next victim was
--- last read goes to main at once (the test of LIRS, Jiang and Zhang 2002). How large the window is to be
--- follows where hits fall: a ghost of the window that returns early widens it, a hit on what main is about
--- to evict narrows it (as ARC, Megiddo and Modha 2003, shifts between its lists).
+-- The adaptive eviction order. New entries pass a window, ordered by recency; those that are read twice in it
+-- are promoted to main, whose three tiers are swept like the hands of a clock (GCLOCK). The key of an evicted
+-- entry is kept for a while, as a ghost. An entry whose ghost is put again, sooner than main's next victim was
+-- last read, is admitted to main at once (the test of LIRS, Jiang and Zhang 2002). The size of the window
+-- follows the hits: a ghost of the window that returns early widens it, a hit on an entry that main is about to
+-- evict narrows it (as ARC, Megiddo and Modha 2003, shifts between its lists).
 --
--- Score: band * 2^51 + recency * 2^16 + count. Band 0 is the window, 1 to 3 are main's tiers, of which
--- the field `tier` says the lowest. A ghost's score is 2 * recency + 1 where it was of main.
--- State in STATS: capacity, window (entries it is to have), tier. Every step is a bounded number of
--- commands, each O(log n).
+-- Widening costs a credit, and hits in the window earn credits. The ghosts of a loop that is a little longer
+-- than the cache all return early, but nothing is hit in its window; without credits the window would grow to
+-- the whole cache, in which no hit on main could narrow it again. For the same reason main keeps a part of it.
+--
+-- Score: band * 2^51 + recency * 2^16 + count. Band 0 is the window, 1 to 3 are main's tiers, of which the
+-- field `tier` names the lowest. A ghost's score is 2 * recency, plus 1 if it was of main. State in STATS:
+-- capacity, window (its target size), tier, credits. Every step is a bounded number of commands, each O(log n).
 -- Needs: COUNTS, PREFIX, STATS, integer
 local ADAPTIVE_COUNTS, ADAPTIVE_RECENCIES, BAND = 65536, 34359738368, 2251799813685248
 local TOP = 2
-local WIDEST_STEP = 5
+local MAX_STEP, MAX_WINDOW, CREDITS_PER_HIT, PROMOTING_READS = 3, 0.95, 4, 2
 local GHOSTS = PREFIX .. ':ghosts'
 
 local function reset_adaptive()
   redis.call('DEL', GHOSTS)
-  redis.call('HDEL', STATS, 'capacity', 'window', 'tier')
+  redis.call('HDEL', STATS, 'capacity', 'window', 'tier', 'credits')
 end
 
--- Defined where it is needed, since every definition costs a call some of its time.
+-- Defined only where it is used, since every definition takes time in every call.
 local function define_adaptive()
   local adaptive, mark
   local function share(part)
@@ -29,16 +32,17 @@ local function define_adaptive()
 
   local function adaptive_state()
     if adaptive then return adaptive end
-    local known = redis.call('HMGET', STATS, 'capacity', 'window', 'tier')
+    local known = redis.call('HMGET', STATS, 'capacity', 'window', 'tier', 'credits')
     adaptive = {
       capacity = tonumber(known[1] or '1'),
       window = tonumber(known[2] or '1'),
       tier = tonumber(known[3] or '0'),
+      credits = tonumber(known[4] or '0'),
     }
     return adaptive
   end
 
-  -- Under a bound of bytes the capacity is what fits; until something was evicted the window follows it.
+  -- Under a bound of bytes the capacity is the number that fits; until the first eviction the window follows it.
   local function set_capacity(capacity)
     if adaptive_state().capacity == capacity then return end
     adaptive.capacity = capacity
@@ -47,12 +51,23 @@ local function define_adaptive()
   end
 
   local function move_window(steps)
-    local step = math.max(1, math.min(WIDEST_STEP, math.floor(adaptive_state().capacity / 50)))
-    adaptive.window = math.min(adaptive.capacity, math.max(share(0.01), adaptive.window + steps * step))
+    local step = math.max(1, math.min(MAX_STEP, math.floor(adaptive_state().capacity / 50)))
+    adaptive.window = math.min(share(MAX_WINDOW), math.max(share(0.01), adaptive.window + steps * step))
     redis.call('HSET', STATS, 'window', integer(adaptive.window))
   end
 
-  -- Where the scores begin of a level above main's lowest tier, and the level of a score.
+  local function add_credits(amount)
+    adaptive.credits = math.min(adaptive_state().capacity, adaptive.credits + amount)
+    redis.call('HSET', STATS, 'credits', integer(adaptive.credits))
+  end
+
+  local function widen_window()
+    if adaptive_state().credits < 1 then return end
+    add_credits(-1)
+    move_window(1)
+  end
+
+  -- The lowest score of a level above main's lowest tier, and the level of a score.
   local function band_of(level)
     return (1 + (adaptive_state().tier + level) % 3) * BAND
   end
@@ -98,21 +113,24 @@ local function define_adaptive()
     adaptive_state()
     local count = math.min(score % ADAPTIVE_COUNTS + hits, ADAPTIVE_COUNTS - 1)
     local recency = sequence % ADAPTIVE_RECENCIES * ADAPTIVE_COUNTS
-    if score < BAND then return recency + count end
+    if score < BAND then
+      add_credits(CREDITS_PER_HIT * hits)
+      return recency + count
+    end
     if is_about_to_go(score) then move_window(-1) end
     return band_of(TOP) + recency + count
   end
 
-  -- What is known of the keys that are being put: whether each is admitted of main.
+  -- Keys that are being put -> whether each is admitted to main.
   local admitted = {}
 
-  -- Learns of a new key's ghost, before room is made for it.
+  -- Uses the ghost of a key that is put, before space is made for it.
   local function on_ghost_hit(key)
     local seen = tonumber(redis.call('ZSCORE', GHOSTS, key))
     if not seen then return end
     local _, lowest = first_of_main()
     admitted[key] = lowest and math.floor(seen / 2) > math.floor(lowest % BAND / ADAPTIVE_COUNTS)
-    if seen % 2 == 0 and redis.call('ZREVRANK', GHOSTS, key) < share(0.1) then move_window(1) end
+    if seen % 2 == 0 and redis.call('ZREVRANK', GHOSTS, key) < share(0.1) then widen_window() end
     redis.call('ZREM', GHOSTS, key)
   end
 
@@ -128,7 +146,7 @@ local function define_adaptive()
     redis.call('ZADD', COUNTS, integer(band_of(level) + score), key)
   end
 
-  -- Lets main's hand come to the tier of its next victim; returns that.
+  -- Moves main's hand to the tier of its next victim, and returns the victim.
   local function main_victim()
     local key, score = first_of_main()
     if key then
@@ -138,12 +156,12 @@ local function define_adaptive()
     return key, score
   end
 
-  -- The window's oldest goes if it was never read, else main's next victim, whose place it takes.
+  -- Evicts the window's oldest entry if it was read too rarely; otherwise main's next victim, whose place it takes.
   local function choose_victim()
     if in_window() < adaptive_state().window then return main_victim() end
     local oldest = redis.call('ZRANGE', COUNTS, 0, 0, 'WITHSCORES')
     local key, score = oldest[1], tonumber(oldest[2])
-    if score % ADAPTIVE_COUNTS == 0 then return key, score end
+    if score % ADAPTIVE_COUNTS < PROMOTING_READS then return key, score end
     local going, its_score = main_victim()
     if not going then return key, score end
     promote(key, score)
@@ -151,7 +169,7 @@ local function define_adaptive()
   end
 
   local function adaptive_victim(putting)
-    local own = redis.call('ZSCORE', COUNTS, putting) -- one that outgrows the bytes must not be its own victim
+    local own = redis.call('ZSCORE', COUNTS, putting) -- an entry that outgrows the bytes must not be its own victim
     if own then redis.call('ZREM', COUNTS, putting) end
     local key, score = choose_victim()
     if not key then
@@ -163,7 +181,7 @@ local function define_adaptive()
     return key
   end
 
-  -- While the window is wider than it is to be, its oldest moves on to main.
+  -- Promotes the oldest entries of a window that is larger than its target.
   local function shrink_window(most)
     for _ = 1, most do
       if in_window() < adaptive_state().window then return end
@@ -173,7 +191,7 @@ local function define_adaptive()
     end
   end
 
-  -- A new entry starts in the window, or in main where its ghost was admitted; one that is put again stays.
+  -- A new entry starts in the window, or in main where it is admitted; one that is put again stays where it is.
   local function adaptive_first_score(key, sequence)
     local recency = sequence % ADAPTIVE_RECENCIES * ADAPTIVE_COUNTS
     local before = tonumber(redis.call('ZSCORE', COUNTS, key))
