@@ -84,6 +84,11 @@ class Checker:
             )
         return rest
 
+    async def keep_round(self, how: CheckCall) -> bool:
+        """Keep the leader's round going without a check; whether its term and round are not over."""
+        with self._idempotency.acquire() as key:
+            return await scripts.check_nodes(self._keys, self._options, key, how, "", []) != FENCED
+
     async def _check_slices(self, parts: Sequence[Sequence[Claim]], how: CheckCall) -> list[bytes]:
         now = self._config.now_arg()
         with ExitStack() as held:

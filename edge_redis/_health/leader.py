@@ -119,6 +119,9 @@ class Leader(Component):
         mass_outage = await self._mass_outage.update(term, seen)
         deferred = [verdict for verdict in seen if verdict.deferred]
         dead: Sequence[str] = () if mass_outage else await self._confirm(term, deferred)
+        # Probing takes time. The pause until the next round must not add to it and look like an absence of the server.
+        if deferred and not dead and not await self._checker.keep_round(CheckCall("brief", str(term.number))):
+            return None
         turned = await self._check(term, "brief", dead, self._suspicion.note)
         if turned is None:
             return None
