@@ -180,23 +180,63 @@ def test_a_coroutine_is_for_the_awaited_watch(monkeypatch: pytest.MonkeyPatch) -
         maker.close()
 
 
-def test_asking_takes_no_longer_than_it_may() -> None:
-    let_go = threading.Event()
+def test_a_slow_probe_goes_on_and_its_result_comes_with_a_later_call() -> None:
+    finish = threading.Event()
 
     def confirm(node_id: str) -> bool:
-        return node_id == "quick" or let_go.wait(30)
+        return node_id == "quick" or finish.wait(30)
 
+    probe = BlockingProbe(confirm)
     begun = time.monotonic()
-    assert BlockingProbe(confirm)(["slow", "quick"], 0.2) == {"quick": True}
+    assert probe(["slow", "quick"], 0.2) == {"quick": True}
     assert time.monotonic() - begun < 10
-    let_go.set()
+    finish.set()
+    assert probe(["slow"], 20.0) == {"slow": True}
 
-    async def later(node_id: str) -> bool:
-        if node_id == "slow":
-            await asyncio.sleep(30)
-        return True
+    async def scenario() -> None:
+        finish_later = asyncio.Event()
 
-    assert asyncio.run(AsyncProbe(later)(["slow", "quick"], 0.2)) == {"quick": True}
+        async def later(node_id: str) -> bool:
+            return node_id == "quick" or await finish_later.wait()
+
+        awaited = AsyncProbe(later)
+        assert await awaited(["slow", "quick"], 0.2) == {"quick": True}
+        finish_later.set()
+        assert await awaited(["slow"], 20.0) == {"slow": True}
+
+    asyncio.run(scenario())
+
+
+def test_a_probe_that_never_returns_is_no_answer_and_keeps_no_process_alive() -> None:
+    never = threading.Event()
+    probe = BlockingProbe(lambda _: never.wait(), limit_seconds=0.1)
+    assert probe(["stuck"], 20.0) == {"stuck": False}
+    threads = [thread for thread in threading.enumerate() if thread.name == "edge-redis-probe"]
+    assert threads
+    assert all(thread.daemon for thread in threads)
+    never.set()
+
+    async def scenario() -> None:
+        async def confirm(_: str) -> bool:
+            return await asyncio.Event().wait()
+
+        awaited = AsyncProbe(confirm, limit_seconds=0.1)
+        assert await awaited(["stuck"], 20.0) == {"stuck": False}
+        slow = AsyncProbe(confirm)
+        assert await slow(["stuck"], 0.05) == {}
+        slow.close()
+
+    asyncio.run(scenario())
+
+
+def test_with_too_many_probes_that_never_return_no_more_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_redis._io.probes.MAX_ABANDONED", 2)
+    never = threading.Event()
+    probe = BlockingProbe(lambda _: never.wait(), limit_seconds=0.05)
+    for _ in range(3):
+        assert probe(["a", "b"], 20.0) == {"a": False, "b": False}
+    assert sum(thread.name == "edge-redis-probe" and thread.is_alive() for thread in threading.enumerate()) <= 3
+    never.set()
 
 
 @pytest.mark.parametrize(

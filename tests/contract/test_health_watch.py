@@ -69,6 +69,48 @@ def test_more_than_a_page_comes_once_and_in_order(client: Any) -> None:
         assert found == monitor.transitions(1000)
 
 
+def test_it_says_where_transitions_were_removed_before_they_were_read(client: Any) -> None:
+    stream = "er:{default:health0}:transitions"
+    with HealthMonitor(client) as monitor:
+        flap(monitor, "a", "b")
+        changes = monitor.watch("0", timeout=0.02, poll_seconds=0.01)
+        first = next(changes)
+        rest = [next(changes) for _ in range(3)]
+        flap(monitor, *(f"n{number}" for number in range(10)))
+        client.xtrim(stream, maxlen=5, approximate=False)
+        gap, *found = list(changes)
+        assert (gap.node_id, gap.state, gap.reason) == (
+            "",
+            "transitions_lost",
+            "15 transitions were removed from the stream before they were read",
+        )
+        assert len(found) == 5
+        resumed = list(monitor.watch(rest[-1].position, timeout=0.02, poll_seconds=0.01))
+        assert [change.state for change in resumed] == ["transitions_lost", *["recovered"] * 5]
+        assert list(monitor.watch(gap.position, timeout=0.02, poll_seconds=0.01)) == found
+        everything = list(monitor.watch("0", timeout=0.02, poll_seconds=0.01))
+        assert everything == found, "all that are kept"
+        assert first.state == "unhealthy"
+
+
+def test_the_timeout_of_one_node_s_changes_ends_it_while_others_change(client: Any) -> None:
+    with HealthMonitor(client) as monitor:
+        changes = monitor.watch(node_id="mine", timeout=0.05, poll_seconds=0.01)
+        stop = threading.Event()
+
+        def churn() -> None:
+            while not stop.is_set():
+                flap(monitor, "other")
+
+        writer = threading.Thread(target=churn)
+        writer.start()
+        try:
+            assert list(changes) == []
+        finally:
+            stop.set()
+            writer.join()
+
+
 def test_it_waits_for_what_another_process_writes(backend: Backend) -> None:
     with backend.client() as one, backend.client() as two, HealthMonitor(one) as monitor, HealthMonitor(two) as other:
         changes = monitor.watch(timeout=30.0, poll_seconds=0.01)

@@ -114,3 +114,31 @@ def test_each_long_silence_is_told_once_and_no_short_one(monkeypatch: pytest.Mon
     assert verdicts == {name: ["unhealthy", "recovered"] * times for name, times in long.items()}
     for states in told.values():
         assert states.count("suspected") == states.count("unhealthy") + states.count("healthy")
+
+
+ROUND_PAUSES: Final = (5, 5, 5, 12, 40, 90, 200)
+SUSPICION = 20.0
+BOUND = 60 + 5 * 60 + SUSPICION + 8 * max(ROUND_PAUSES)
+"""Seconds: a timeout, a mass outage, a suspicion, four rounds of grace, two for the suspicion, two for the outage."""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_dead_node_is_unhealthy_within_a_bound_in_every_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    clock = stop_the_clock(monkeypatch, START.timestamp())
+    chance = random.Random(seed)
+    runner, monitor = BlockingRunner(fakeredis.FakeRedis()), make_health()
+    leaders = [make_leader(suspicion_seconds=chance.choice([0.0, SUSPICION])) for _ in range(2)]
+    pauses = chance.choice([ROUND_PAUSES, ROUND_PAUSES[:3], ROUND_PAUSES[3:], ROUND_PAUSES[-1:]])
+    alive, dead = set(NODES), set(chance.sample(NODES, chance.choice([1, 2, 5])))
+    died = end = 0.0
+    while not died or clock.now < end:
+        clock.now += chance.choice(pauses)
+        if not died and clock.now > START.timestamp() + 900:
+            alive -= dead
+            died, end = clock.now, clock.now + BOUND
+        runner.run(monitor.heartbeat_many([EdgeNode(name, name) for name in sorted(alive)]))
+        runner.run(chance.choice(leaders).run_once())
+    verdicts = [
+        change for change in runner.run(monitor.transitions(1000)) if change.state in ("unhealthy", "recovered")
+    ]
+    assert sorted(change.node_id for change in verdicts) == sorted(dead), "each once, and no live node"
