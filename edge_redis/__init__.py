@@ -4,6 +4,8 @@ The names users import. ``edge_redis.aio`` has the same services for asyncio cli
 """
 
 from edge_redis import embedded
+from edge_redis._cache.arguments import NO_EXPIRY
+from edge_redis._cache.computation import NoStore
 from edge_redis._cache.config import NearCache
 from edge_redis._core.public import publish
 from edge_redis._health.flapping import FlapRate, FlapThresholds
@@ -41,6 +43,7 @@ from edge_redis.errors import (
     InvalidTypeError,
     MissingExtraError,
     PendingFullError,
+    RecursiveComputeError,
     ServiceClosedError,
     SignatureError,
     StoreError,
@@ -77,6 +80,7 @@ __version__ = "0.1.0"
 """The only place where the version is written: pyproject.toml reads it here."""
 
 __all__ = [
+    "NO_EXPIRY",
     "AuthorityConflictError",
     "CacheEntry",
     "CacheOptions",
@@ -110,8 +114,10 @@ __all__ = [
     "MetricsOptions",
     "MissingExtraError",
     "NearCache",
+    "NoStore",
     "NodeHealth",
     "PendingFullError",
+    "RecursiveComputeError",
     "RedisCloudStore",
     "ResourceUsage",
     "ServiceClosedError",

@@ -15,7 +15,8 @@ EdgeRedisError
 ├── CloudMismatchError              two workers carry one edge to two clouds
 ├── StrategyMismatchError           the scope has another conflict strategy at this edge
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
-├── ComputeFailedError              a value could not be computed; remembered from another's try
+├── ComputeFailedError              another caller failed to compute a value that this one waited for
+│   └── RecursiveComputeError       computing a value asks for the same value
 ├── DeliveryError                   also OSError: a sink did not deliver a transition
 ├── MissingExtraError               also ImportError: an optional dependency is not installed
 ├── ServiceClosedError              the service was used after ``close()``
@@ -98,7 +99,11 @@ class PendingFullError(EdgeRedisError):
 
 
 class ComputeFailedError(EdgeRedisError):
-    """Another caller's function to compute this value failed, and that is remembered for ``error_ttl``."""
+    """The function of another caller failed to compute this value, while this one waited or within ``error_ttl``."""
+
+
+class RecursiveComputeError(ComputeFailedError):
+    """The function that computes a value asks for the same value, and would wait for itself."""
 
 
 class MissingExtraError(EdgeRedisError, ImportError):

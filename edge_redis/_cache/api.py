@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from edge_redis._cache.announcements import Announcements
-from edge_redis._cache.arguments import optional_ttl_ms, pack_tags, ttl_ms, unique_keys
+from edge_redis._cache.arguments import Ttl, pack_tags, unique_keys
 from edge_redis._cache.computation import ComputeRequest
+from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.invalidation_protocol import session
 from edge_redis._cache.near import Near
-from edge_redis._cache.scripts import Entry, PutOptions
+from edge_redis._cache.scripts import ABSENT, Entry, PutOptions, equal_condition
 from edge_redis._cache.shards import ProcessState, Shard, Shards
 from edge_redis._core import validation
 from edge_redis._core.component import Component
@@ -22,8 +23,9 @@ from edge_redis._core.operation import gather
 from edge_redis._core.session import Session
 from edge_redis.models import CacheEntry
 
-LEASE_SECONDS: Final = 10.0
-"""Default time after which the lease of a caller that died ends."""
+MIN_INT: Final = -(1 << 63)
+MAX_INT: Final = (1 << 63) - 1
+"""The range of integers that ``incr`` keeps."""
 
 _STATISTICS: Final = ("hits", "misses", "evictions", "expirations", "corrupt", "repaired", "bytes")
 
@@ -110,15 +112,13 @@ class Cache(Component):
         following = position.shard + 1
         return KeysPage(page.keys, PagePosition(following) if following < len(self.shards.all) else None)
 
-    def put(self, key: str, value: Any, ttl: float | None = None, *, tags: Iterable[str] = ()) -> Awaitable[None]:
+    def put(self, key: str, value: Any, ttl: Ttl = None, *, tags: Iterable[str] = ()) -> Awaitable[None]:
         """Store ``value`` under ``key``, evicting where the cache is full."""
         writer = self.shards.of(validation.identifier("key", key)).writer
-        packed = pack_tags(tags) if tags != () else ""
-        return writer.put(writer.entry(key, value, ttl), writer.options(packed))
+        options = writer.options(pack_tags(tags)) if tags != () else writer.default_options
+        return writer.put(writer.entry(key, value, ttl), options)
 
-    def put_many(
-        self, mapping: Mapping[str, Any], ttl: float | None = None, *, tags: Iterable[str] = ()
-    ) -> Awaitable[None]:
+    def put_many(self, mapping: Mapping[str, Any], ttl: Ttl = None, *, tags: Iterable[str] = ()) -> Awaitable[None]:
         """Store every value of ``mapping`` under its key, in one round trip."""
         if not isinstance(mapping, Mapping):
             raise validation.type_error("mapping", mapping, "a mapping of str to values")
@@ -134,10 +134,50 @@ class Cache(Component):
     async def _put_parts(self, parts: Sequence[tuple[Shard, Sequence[Entry], PutOptions]]) -> None:
         await gather([shard.writer.put_many(entries, options) for shard, entries, options in parts])
 
-    def touch(self, key: str, ttl: float | None = None) -> Awaitable[bool]:
+    def touch(self, key: str, ttl: Ttl = None) -> Awaitable[bool]:
         """Let ``key`` expire ``ttl`` seconds from now; whether it exists."""
         writer = self.shards.of(validation.identifier("key", key)).writer
         return writer.touch(key, writer.ttl_ms(ttl))
+
+    def add(self, key: str, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
+        """Store ``value`` under ``key`` if there is no such entry; whether it was stored."""
+        writer = self.shards.of(validation.identifier("key", key)).writer
+        return writer.put_if(writer.entry(key, value, ttl), ABSENT)
+
+    def incr(self, key: str, delta: int = 1, ttl: Ttl = None) -> Awaitable[int]:
+        """Add ``delta`` to the int under ``key``, or store it; the new int."""
+        writer = self.shards.of(validation.identifier("key", key)).writer
+        validation.integer("delta", delta, least=MIN_INT, most=MAX_INT)
+        return writer.incr(writer.entry(key, delta, ttl), delta)
+
+    def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
+        """Store ``value`` under ``key`` if the entry has the value ``expected``; whether it was stored."""
+        writer = self.shards.of(validation.identifier("key", key)).writer
+        return writer.put_if(writer.entry(key, value, ttl), equal_condition(writer.canonical(expected)))
+
+    def compare_and_delete(self, key: str, expected: Any) -> Awaitable[bool]:
+        """Remove ``key`` if the entry has the value ``expected``; whether it was removed."""
+        writer = self.shards.of(validation.identifier("key", key)).writer
+        return writer.compare_and_delete(key, writer.canonical(expected))
+
+    def pop(self, key: str, default: Any = None) -> Awaitable[Any]:
+        """Remove ``key`` and return its value, or ``default``; counts no access."""
+        return self._pop(self.shards.of(validation.identifier("key", key)), key, default)
+
+    async def _pop(self, shard: Shard, key: str, default: Any) -> Any:
+        decoded = await shard.inspector.decode(key, await shard.writer.pop(key))
+        return default if decoded is None else decoded[1]
+
+    def ttl(self, key: str) -> Awaitable[float | None]:
+        """Return the seconds that ``key`` has to live: infinity if it never expires, None if there is none."""
+        return self.shards.of(validation.identifier("key", key)).scripts.ttl(key)
+
+    def invalidate_prefix(self, prefix: str) -> Awaitable[int]:
+        """Remove every entry whose key begins with ``prefix``; how many were live."""
+        return self._invalidate_prefix(validation.identifier("prefix", prefix))
+
+    async def _invalidate_prefix(self, prefix: str) -> int:
+        return sum(await gather([shard.writer.invalidate_prefix(prefix) for shard in self.shards.all]))
 
     def delete(self, key: str) -> Awaitable[bool]:
         """Remove ``key``; whether it existed."""
@@ -165,36 +205,36 @@ class Cache(Component):
         return sum(await gather([shard.writer.purge_expired() for shard in self.shards.all]))
 
     def get_or_compute(
-        self,
-        key: str,
-        compute: Callable[[], Any],
-        ttl: float | None = None,
-        *,
-        tags: Iterable[str] = (),
-        stale_ttl: float | None = None,
-        lease_seconds: float = LEASE_SECONDS,
-        early: float = 0.0,
-        negative_ttl: float | None = None,
-        error_ttl: float | None = None,
+        self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Awaitable[Any]:
         """Return the value of ``key``, or compute and store it, one caller of all processes at a time."""
-        shard = self.shards.of(validation.identifier("key", key))
+        request = self._compute_request(key, compute, ttl, options)
+        return self.shards.of(key).computation.get_or_compute(request)
+
+    def refresh(
+        self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
+    ) -> Awaitable[Any]:
+        """Compute the value of ``key`` and store it, whether or not there is one."""
+        return self._refresh(self._compute_request(key, compute, ttl, options))
+
+    async def _refresh(self, request: ComputeRequest) -> Any:
+        shard = self.shards.of(request.key)
+        value, entry, options = await shard.computation.compute(request)
+        if entry is not None:
+            await self._store(shard, entry, options)
+        return value
+
+    async def _store(self, shard: Shard, entry: Entry, options: PutOptions) -> None:
+        await shard.writer.put(entry, options)
+
+    def _compute_request(
+        self, key: str, compute: Callable[[], Any], ttl: ResultTtl, options: ComputeOptions
+    ) -> ComputeRequest:
+        validation.identifier("key", key)
         validation.function("compute", compute)
-        optional_ttl_ms("negative_ttl", negative_ttl)
-        shard.writer.ttl_ms(ttl)
-        request = ComputeRequest(
-            key,
-            compute,
-            ttl,
-            pack_tags(tags),
-            ttl_ms("lease_seconds", lease_seconds),
-            optional_ttl_ms("stale_ttl", stale_ttl),
-            validation.non_negative("early", early),
-            negative_ttl,
-            optional_ttl_ms("error_ttl", error_ttl),
-            is_fail_open=self.config.on_error == "miss",
-        )
-        return shard.computation.get_or_compute(request)
+        if not callable(ttl):
+            self.shards.of(key).writer.ttl_ms(ttl)
+        return ComputeRequest(key, compute, ttl, options, is_fail_open=self.config.on_error == "miss")
 
     async def stats(self) -> dict[str, Any]:
         """Return the statistics of all processes of the namespace, then those of this process."""
@@ -246,8 +286,9 @@ class Cache(Component):
         return f"{pending} accesses of the cache of namespace {self.namespace!r}" if pending else ""
 
     def after_fork(self) -> None:
-        """Drop the accesses, which the parent delivers, and the near cache."""
+        """Drop the accesses and computations, which are the parent's, and the near cache."""
         for shard in self.shards.all:
             shard.accesses.buffer.reset()
+            shard.computation.flights.clear()
         if self.near is not None:
             self.near.after_fork()

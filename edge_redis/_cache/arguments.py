@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Final
+from datetime import timedelta
+from enum import Enum
+from typing import Final, TypeAlias
 
 from edge_redis._core import validation
 
@@ -17,9 +19,30 @@ MAX_TAGS: Final = 64
 _MIN_TTL_SECONDS: Final = 0.001
 
 
-def ttl_ms(name: str, ttl: object) -> int:
-    """Return a time to live in seconds as whole milliseconds."""
-    seconds = validation.positive(name, ttl)
+class NoExpiry(Enum):
+    """The type of ``NO_EXPIRY``."""
+
+    NO_EXPIRY = "no expiry"
+
+    def __repr__(self) -> str:
+        return "NO_EXPIRY"
+
+
+NO_EXPIRY: Final = NoExpiry.NO_EXPIRY
+"""Instead of a TTL: the entry never expires. It can still be evicted."""
+
+NEVER_MS: Final = 0
+"""What stands for NO_EXPIRY where a TTL is in milliseconds."""
+
+Ttl: TypeAlias = float | timedelta | NoExpiry | None
+"""A time to live: seconds, a timedelta, NO_EXPIRY, or None for the default."""
+
+
+def ttl_ms(name: str, ttl: object, *, allow_never: bool = False) -> int:
+    """Return a time to live, in seconds or a timedelta, as whole milliseconds; NEVER_MS for NO_EXPIRY."""
+    if ttl is NO_EXPIRY and allow_never:
+        return NEVER_MS
+    seconds = validation.positive(name, ttl.total_seconds() if isinstance(ttl, timedelta) else ttl)
     if seconds < _MIN_TTL_SECONDS:
         raise validation.value_error(name, ttl, "must be at least a millisecond (0.001)")
     if seconds > MAX_TTL_SECONDS:
@@ -51,5 +74,7 @@ def unique_tags(tags: object) -> tuple[str, ...]:
 
 def pack_tags(tags: object) -> str:
     """Return an iterable of tags as a JSON array, the empty string for no tags."""
+    if tags == ():
+        return ""
     names = unique_tags(tags)
     return json.dumps(names) if names else ""

@@ -1,8 +1,9 @@
 """The bytes of an entry in Redis: a header of fixed width, then the encoded value.
 
 ``GGGGGGGGGGMMMMMMMMMMMMM<value>``: 10 digits of generation, 13 digits of creation time in Unix ms.
-If the cost of computing the value is stored (``get_or_compute(early=...)``), a byte 0xC1, which
-begins no msgpack value, and four bytes of milliseconds (big-endian) stand before the value.
+The value of ``get_or_compute`` with ``early`` or ``stale_ttl`` is preceded by a byte 0xC1, which begins
+no msgpack value, and two big-endian numbers of milliseconds: the cost of computing it (4 bytes) and
+the part of its TTL during which it is stale (6 bytes).
 """
 
 from __future__ import annotations
@@ -14,14 +15,21 @@ from edge_redis.errors import CorruptDataError
 
 GENERATIONS: Final = 1 << 33
 _GENERATION_DIGITS: Final = 10
+NEVER: Final = (1 << 53) - 1
+"""The expiry of an entry without a TTL, in its index row."""
+
 HEADER_BYTES: Final = _GENERATION_DIGITS + 13
 
-_COST_MARK: Final = 0xC1
+_COMPUTED_MARK: Final = 0xC1
 _COST_BYTES: Final = 5
+_COMPUTED_BYTES: Final = _COST_BYTES + 6
 _MAX_COST_MS: Final = (1 << 32) - 1
 
-DecodedEntry: TypeAlias = tuple[int, Any, "int | None"]
-"""Generation, value, and cost of computing it in ms (None if unknown). A plain tuple: every read makes one."""
+DecodedEntry: TypeAlias = tuple[int, Any, "int | None", int]
+"""Generation, value, cost of computing it in ms (None if unknown), and the stale part of its TTL in ms.
+
+A plain tuple, because every read makes one.
+"""
 
 
 def decode_entry(raw: bytes) -> DecodedEntry:
@@ -35,19 +43,26 @@ def decode_entry(raw: bytes) -> DecodedEntry:
     if not body or not header.isdigit():
         raise CorruptDataError(f"not an entry of a cache: {header!r}")
     generation = int(header[:_GENERATION_DIGITS])
-    if body[0] != _COST_MARK:
-        return generation, codec.decode(body), None
-    return generation, codec.decode(body[_COST_BYTES:]), int.from_bytes(body[1:_COST_BYTES], "big")
+    if body[0] != _COMPUTED_MARK:
+        return generation, codec.decode(body), None, 0
+    cost_ms, stale_ms = body[1:_COST_BYTES], body[_COST_BYTES:_COMPUTED_BYTES]
+    return (
+        generation,
+        codec.decode(body[_COMPUTED_BYTES:]),
+        int.from_bytes(cost_ms, "big"),
+        int.from_bytes(stale_ms, "big"),
+    )
 
 
 def decode_body(body: bytes) -> Any:
     """Return the value in the bytes after the header of a valid entry."""
-    return codec.decode(body[_COST_BYTES:] if body[0] == _COST_MARK else body)
+    return codec.decode(body[_COMPUTED_BYTES:] if body[0] == _COMPUTED_MARK else body)
 
 
-def add_cost(body: bytes, cost_ms: float) -> bytes:
-    """Return an encoded value preceded by the cost of computing it."""
-    return bytes([_COST_MARK]) + min(round(cost_ms), _MAX_COST_MS).to_bytes(4, "big") + body
+def add_computed(body: bytes, cost_ms: float, stale_ms: int) -> bytes:
+    """Return an encoded value preceded by the cost of computing it and the stale part of its TTL."""
+    cost = min(round(cost_ms), _MAX_COST_MS).to_bytes(4, "big")
+    return bytes([_COMPUTED_MARK]) + cost + stale_ms.to_bytes(6, "big") + body
 
 
 def created_ms(raw: bytes) -> int:

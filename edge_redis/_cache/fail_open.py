@@ -8,20 +8,22 @@ this process has replaced.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from edge_redis._cache.api import LEASE_SECONDS, Cache
-from edge_redis._cache.arguments import unique_keys
+from edge_redis._cache.api import Cache
+from edge_redis._cache.arguments import Ttl, unique_keys
 from edge_redis._cache.circuit import CircuitBreaker
 from edge_redis._cache.computation import ComputeRaisedError
+from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.near import Near
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._cache.pending import PendingInvalidations
-from edge_redis._cache.shards import ProcessState
-from edge_redis._core.operation import Invoke, stepper
+from edge_redis._cache.scripts import Entry, PutOptions
+from edge_redis._cache.shards import ProcessState, Shard
+from edge_redis._core.operation import Batch, Operation, Step, stepper
 from edge_redis.errors import StoreOutOfMemoryError, StoreReadOnlyError, StoreUnavailableError
 from edge_redis.models import CacheEntry
 
@@ -37,6 +39,33 @@ class Unanswered(Enum):
 
 
 UNANSWERED: Final = Unanswered.UNANSWERED
+
+
+class Watched(Generic[T]):
+    """An awaitable that knows whether the server answered any of its steps.
+
+    A call that needed no server, such as a flush of nothing, says nothing about the server.
+    """
+
+    def __init__(self, call: Awaitable[T]) -> None:
+        self._call = call
+        self.was_answered = False
+
+    def __await__(self) -> Generator[Step, Any, T]:
+        steps = stepper(self._call)
+        try:
+            step = steps.send(None)
+            while True:
+                try:
+                    reply = yield step
+                except BaseException as error:  # noqa: BLE001 -- the call decides how to handle it
+                    step = steps.throw(error)
+                else:
+                    self.was_answered = self.was_answered or isinstance(step, (Operation, Batch))
+                    step = steps.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class FailOpenCache(Cache):
@@ -64,7 +93,7 @@ class FailOpenCache(Cache):
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return the value of ``key``, or what the near cache kept of it, or ``default``."""
-        value = await self._attempt([key], super().get(key, default))
+        value = await self._attempt([key], super().get(key, default), reads=[key])
         return self._fall_back(self._stale_get(key, default)) if value is UNANSWERED else value
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
@@ -86,17 +115,17 @@ class FailOpenCache(Cache):
         entry = await self._attempt([key], super().entry(key))
         return self._fall_back(None) if entry is UNANSWERED else entry
 
-    async def put(self, key: str, value: Any, ttl: float | None = None, *, tags: Iterable[str] = ()) -> None:
+    async def put(self, key: str, value: Any, ttl: Ttl = None, *, tags: Iterable[str] = ()) -> None:
         """Store ``value`` under ``key``, or drop it."""
         if await self._attempt([key], super().put(key, value, ttl, tags=tags)) is UNANSWERED:
             self._drop_write([key])
 
-    async def put_many(self, mapping: Mapping[str, Any], ttl: float | None = None, *, tags: Iterable[str] = ()) -> None:
+    async def put_many(self, mapping: Mapping[str, Any], ttl: Ttl = None, *, tags: Iterable[str] = ()) -> None:
         """Store every value of ``mapping`` under its key, or drop them."""
         if await self._attempt(list(mapping), super().put_many(mapping, ttl, tags=tags)) is UNANSWERED:
             self._drop_write(list(mapping))
 
-    async def touch(self, key: str, ttl: float | None = None) -> bool:
+    async def touch(self, key: str, ttl: Ttl = None) -> bool:
         """Let ``key`` expire ``ttl`` seconds from now; whether that was done."""
         touched = await self._attempt([key], super().touch(key, ttl))
         return self._fall_back(answer=False) if touched is UNANSWERED else touched
@@ -113,37 +142,46 @@ class FailOpenCache(Cache):
         return deleted if deleted is not UNANSWERED else self._drop_write(unwanted)
 
     async def get_or_compute(
-        self,
-        key: str,
-        compute: Callable[[], Any],
-        ttl: float | None = None,
-        *,
-        tags: Iterable[str] = (),
-        stale_ttl: float | None = None,
-        lease_seconds: float = LEASE_SECONDS,
-        early: float = 0.0,
-        negative_ttl: float | None = None,
-        error_ttl: float | None = None,
+        self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Any:
         """Return the value of ``key``, or what the near cache kept of it, or compute it."""
-        computation = super().get_or_compute(
-            key,
-            compute,
-            ttl,
-            tags=tags,
-            stale_ttl=stale_ttl,
-            lease_seconds=lease_seconds,
-            early=early,
-            negative_ttl=negative_ttl,
-            error_ttl=error_ttl,
-        )
+        request = self._compute_request(key, compute, ttl, options)
+        computation = self.shards.of(key).computation
         try:
-            value = await self._attempt([key], computation)
+            value = await self._attempt([key], computation.get_or_compute(request), reads=[key])
+            if value is UNANSWERED:
+                value = self._fall_back(self._stale_get(key, MISSING))
+            return (await computation.compute_without_server(request)) if value is MISSING else value
         except ComputeRaisedError as raised:
             raise raised.error from raised.error.__cause__
-        if value is UNANSWERED:
-            value = self._fall_back(self._stale_get(key, MISSING))
-        return (await Invoke(compute)) if value is MISSING else value
+
+    async def _store(self, shard: Shard, entry: Entry, options: PutOptions) -> None:
+        if await self._attempt([entry.key], shard.writer.put(entry, options)) is UNANSWERED:
+            self._drop_write([entry.key])
+
+    async def add(self, key: str, value: Any, ttl: Ttl = None) -> bool:
+        """Store ``value`` under ``key`` if there is no such entry; raises without the server."""
+        return await self._require([key], super().add(key, value, ttl))
+
+    async def incr(self, key: str, delta: int = 1, ttl: Ttl = None) -> int:
+        """Add ``delta`` to the int under ``key``; raises without the server."""
+        return await self._require([key], super().incr(key, delta, ttl))
+
+    async def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> bool:
+        """Store ``value`` if the entry has the value ``expected``; raises without the server."""
+        return await self._require([key], super().compare_and_set(key, expected, value, ttl))
+
+    async def compare_and_delete(self, key: str, expected: Any) -> bool:
+        """Remove ``key`` if the entry has the value ``expected``; raises without the server."""
+        return await self._require([key], super().compare_and_delete(key, expected))
+
+    async def pop(self, key: str, default: Any = None) -> Any:
+        """Remove ``key`` and return its value; raises without the server."""
+        return await self._require([key], super().pop(key, default))
+
+    async def ttl(self, key: str) -> float | None:
+        """Return the seconds that ``key`` has to live; raises without the server."""
+        return await self._require([key], super().ttl(key))
 
     def local_stats(self) -> dict[str, Any]:
         """Return the statistics of this process alone."""
@@ -168,22 +206,46 @@ class FailOpenCache(Cache):
         """Deliver the last accesses, where the server is available."""
         await self._attempt((), self.flush())
 
-    async def _attempt(self, keys: Sequence[str], call: Awaitable[T]) -> T | Unanswered:
-        """Await a call that concerns ``keys``, after the pending invalidations; UNANSWERED without the server."""
+    async def _attempt(self, keys: Sequence[str], call: Awaitable[T], *, reads: Sequence[str] = ()) -> T | Unanswered:
+        """Await a call that concerns ``keys``, after the pending invalidations; UNANSWERED without the server.
+
+        While the circuit is open, keys in ``reads`` that the near cache has kept are no reason for a trial call.
+        """
+        if self.circuit.is_open and reads and all(self._stale_get(key, MISSING) is not MISSING for key in reads):
+            stepper(call).close()
+            return UNANSWERED
         if not self.circuit.allow_call():
             stepper(call).close()
             return UNANSWERED
         try:
-            await self._remove_pending(keys)
-            result = await call
+            return await self._call(keys, call)
         except _REFUSED_WRITES:  # the server answers, so the circuit stays closed
             return UNANSWERED
         except StoreUnavailableError:
-            self.circuit.record_failure()
             return UNANSWERED
+
+    async def _require(self, keys: Sequence[str], call: Awaitable[T]) -> T:
+        """Await a call that only the server can decide; raise without it."""
+        if not self.circuit.allow_call():
+            stepper(call).close()
+            raise StoreUnavailableError("the server is unavailable, and only it can decide this call")
+        return await self._call(keys, call)
+
+    async def _call(self, keys: Sequence[str], call: Awaitable[T]) -> T:
+        """Await a call, after the pending invalidations, and record whether the server answered."""
+        watched = Watched(call)
+        try:
+            await self._remove_pending(keys)
+            result = await watched
+        except _REFUSED_WRITES:
+            raise
+        except StoreUnavailableError:
+            self.circuit.record_failure()
+            raise
         finally:
             stepper(call).close()  # it did not run where pending keys could not be removed
-        self.circuit.record_success()
+        if watched.was_answered:
+            self.circuit.record_success()
         return result
 
     async def _remove_pending(self, keys: Sequence[str]) -> None:

@@ -1,31 +1,19 @@
-"""Keys for the results of functions."""
+"""Keys of the results of decorated functions."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from edge_redis._core import codec, validation
+from edge_redis.errors import InvalidArgumentError, InvalidTypeError, UnsupportedTypeError
 
-KeyOf = str | Callable[..., str] | None
+KeyOf: TypeAlias = str | Callable[..., str] | None
+"""The ``key`` of a decorator: the beginning of every key, a function of the arguments, or None."""
 
-
-def result_key(function: Callable[..., Any], key: KeyOf, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Return the key under which ``function(*args, **kwargs)`` is cached.
-
-    A ``key`` that is a function makes it of the same arguments. Else it begins with ``key``, or
-    with the function's full name, and a digest of the arguments follows where there are any:
-    however they are passed, equal arguments give equal keys.
-    """
-    if key is not None and not isinstance(key, str):
-        return key(*args, **kwargs)
-    name = f"{function.__module__}.{function.__qualname__}" if key is None else key
-    bound = inspect.signature(function).bind(*args, **kwargs)
-    bound.apply_defaults()
-    if not bound.arguments:
-        return name
-    return f"{name}:{codec.checksum([list(bound.args), bound.kwargs])}"
+_HINT: Final = "pass key= to cached(): a name, or a function of the arguments"
 
 
 def check_key(key: object) -> None:
@@ -40,3 +28,96 @@ def check_key(key: object) -> None:
         validation.identifier("key", key)
     elif key is not None and not callable(key):
         raise validation.type_error("key", key, "a str, a function or None")
+
+
+class FunctionKeys:
+    """The keys under which the results of one function are cached.
+
+    A ``key`` that is a function is called with the same arguments. Otherwise a key begins with ``key``,
+    or with the function's full name, followed by a digest of the arguments if there are any. Equal
+    arguments give equal keys, however they are passed.
+
+    Raises:
+        InvalidTypeError: ``function`` is none, or of a kind whose results cannot be cached.
+        InvalidArgumentError: without ``key``, other functions may have the same name.
+
+    """
+
+    def __init__(self, function: Callable[..., Any], key: KeyOf) -> None:
+        _check_kind(function)
+        self._make = key if callable(key) else None
+        self._signature = _find_signature(function)
+        if self._make is None:
+            _check_method(function, self._signature)
+            self._name = key if isinstance(key, str) else _full_name(function)
+
+    def key(self, *args: Any, **kwargs: Any) -> str:
+        """Return the key of ``function(*args, **kwargs)``."""
+        if self._make is not None:
+            return self._make(*args, **kwargs)
+        if self._signature is None:
+            return self._digest({str(place): value for place, value in enumerate(args)} | kwargs, args, kwargs)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return self._digest(bound.arguments, bound.args, bound.kwargs)
+
+    def _digest(self, named: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        if not named:
+            return self._name
+        try:
+            return f"{self._name}:{codec.checksum([list(args), dict(kwargs)])}"
+        except (UnsupportedTypeError, InvalidArgumentError) as error:
+            raise self._argument_error(named, error) from error
+
+    def _argument_error(self, named: Mapping[str, Any], error: Exception) -> Exception:
+        for name, value in named.items():
+            try:
+                codec.checksum(value)
+            except (UnsupportedTypeError, InvalidArgumentError) as cause:
+                return type(cause)(f"no key can be made of argument {name!r} of {self._name}: {cause}; {_HINT}")
+        return error
+
+
+def _check_kind(function: Any) -> None:
+    if isinstance(function, (classmethod, staticmethod)):
+        kind = type(function).__name__
+        raise InvalidTypeError(f"cached() cannot decorate a {kind}: put @{kind} above it")
+    validation.function("function", function)
+    inner = function
+    while isinstance(inner, partial):
+        inner = inner.func
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise InvalidTypeError(f"cached() cannot decorate the generator function {inner.__qualname__}: return a list")
+
+
+def _find_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):  # some functions written in C have none
+        return None
+
+
+def _check_method(function: Callable[..., Any], signature: inspect.Signature | None) -> None:
+    """Refuse a method, whose object is no part of a digest."""
+    first = next(iter(signature.parameters), None) if signature is not None else None
+    if first in ("self", "cls"):
+        name = getattr(function, "__qualname__", repr(function))
+        raise InvalidArgumentError(
+            f"{name} seems to be a method, and no key can be made of {first!r}: pass key= to cached(), a function of"
+            f" the arguments such as lambda {first}, ...: f'...'"
+        )
+
+
+def _full_name(function: Callable[..., Any]) -> str:
+    """Return the module and qualified name of a function, where no other function has them by accident."""
+    named: Any = function if hasattr(function, "__qualname__") else inspect.unwrap(function)
+    name, module = getattr(named, "__qualname__", None), getattr(named, "__module__", None)
+    if name is None:
+        raise InvalidArgumentError(f"{function!r} has no name to make keys of: {_HINT}")
+    if "<lambda>" in name or "<locals>" in name:
+        raise InvalidArgumentError(f"other functions may also be named {name}, and would share its entries: {_HINT}")
+    if module == "__main__":
+        raise InvalidArgumentError(
+            f"every script's module is named __main__, so {name} of another script would share its entries: {_HINT}"
+        )
+    return f"{module}.{name}"

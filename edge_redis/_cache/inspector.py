@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.corrupt import CorruptEntries
-from edge_redis._cache.entry import DecodedEntry, created_ms
+from edge_redis._cache.entry import NEVER, DecodedEntry, created_ms
 from edge_redis._cache.near import Near
 from edge_redis._cache.scripts import KeyPage, Scripts
 from edge_redis._core.operation import Operation, command
@@ -41,12 +42,12 @@ class Inspector:
         decoded = await self.decode(key, raw)
         if decoded is None:
             return None
-        created = created_ms(raw)
+        created, expires = created_ms(raw), int(float(expiry))
         return CacheEntry(
             key=key,
             value=decoded[1],
             created_at=from_timestamp(created / 1000),
-            ttl_seconds=(int(expiry) - created) / 1000,
+            ttl_seconds=math.inf if expires >= NEVER else (expires - created) / 1000,
             access_count=int(count),
         )
 

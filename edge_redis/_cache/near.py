@@ -21,7 +21,7 @@ from typing import Any, Final
 from edge_redis._cache.access_buffer import Access
 from edge_redis._cache.config import NearCache
 from edge_redis._cache.entry import HEADER_BYTES, DecodedEntry, is_older
-from edge_redis._cache.near_entry import MISSING, NearEntry, PendingFill, snapshot
+from edge_redis._cache.near_entry import MISSING, FoundEntry, NearEntry, PendingFill, snapshot
 
 _MAX_SPARED: Final = 16
 """Entries that one eviction spares, at most."""
@@ -80,13 +80,13 @@ class Near:
         copy = entry.copy
         return entry.value if copy is None else copy()
 
-    def get_with_ttl(self, key: str) -> tuple[Any, float, int | None]:
-        """Return the value as ``get`` does, its TTL in Redis in seconds, and the cost of computing it in ms."""
+    def get_with_ttl(self, key: str) -> FoundEntry | None:
+        """Return the entry ``key`` with its TTL in Redis, as ``get`` does; None where there is none."""
         entry = self._entries.get(key)
         value = self.get(key)
         if entry is None or value is MISSING:
-            return MISSING, 0.0, None
-        return value, entry.redis_expires - self._clock(), entry.cost_ms
+            return None
+        return FoundEntry(value, entry.redis_expires - self._clock(), entry.cost_ms, entry.stale_ms)
 
     def stale_get(self, key: str) -> Any:
         """Return the value kept when the connection was lost, until its time is up; else MISSING.
@@ -132,7 +132,7 @@ class Near:
     ) -> NearEntry:
         """Return the entry of ``raw``, decoded already, whose TTL in Redis is up at ``redis_expires``."""
         entry = NearEntry()
-        entry.generation, value, entry.cost_ms = decoded
+        entry.generation, value, entry.cost_ms, entry.stale_ms = decoded
         entry.value, entry.copy = snapshot(value, raw[HEADER_BYTES:])
         entry.redis_expires = redis_expires
         entry.expires = min(redis_expires, self._clock() + self._config.ttl)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from edge_redis._cache.access_buffer import Access
@@ -18,10 +18,25 @@ MISSING: Final = object()
 _IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None), Decimal, UUID, date, datetime, timedelta})
 
 
+class FoundEntry(NamedTuple):
+    """An entry that was read, with what decides whether it is computed anew."""
+
+    value: Any
+    ttl: float
+    """Seconds until it expires in Redis; infinity if it never does."""
+    cost_ms: int | None
+    """The cost of computing it, if known."""
+    stale_ms: int
+    """The part at the end of its TTL during which it is stale."""
+
+
 class NearEntry:
     """An entry of a near cache."""
 
-    __slots__ = ("access", "copy", "cost_ms", "expires", "generation", "is_used", "record", "redis_expires", "value")
+    __slots__ = (
+        *("access", "copy", "cost_ms", "expires", "generation", "is_used", "record", "redis_expires", "stale_ms"),
+        "value",
+    )
 
     expires: float
     """When the near cache drops it, by this process's clock: seconds."""
@@ -29,6 +44,7 @@ class NearEntry:
     """When its TTL in Redis is up, by this process's clock: seconds."""
     generation: int
     cost_ms: int | None
+    stale_ms: int
     value: Any
     copy: Callable[[], Any] | None
     """Makes a copy for a caller; None where the value is immutable."""

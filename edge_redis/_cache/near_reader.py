@@ -11,8 +11,7 @@ from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.corrupt import CorruptEntries
 from edge_redis._cache.entry import DecodedEntry
 from edge_redis._cache.near import Near
-from edge_redis._cache.near_entry import MISSING, PendingFill
-from edge_redis._cache.readers import FoundEntry
+from edge_redis._cache.near_entry import MISSING, FoundEntry, PendingFill
 from edge_redis._cache.scripts import RawEntry, Scripts, chunks, run_together
 
 
@@ -50,10 +49,8 @@ class NearReader:
 
     async def get_with_ttl(self, key: str) -> FoundEntry | None:
         """Return the entry ``key`` with its TTL, or None."""
-        value, ttl, cost_ms = self._near.get_with_ttl(key)
-        if value is not MISSING:
-            return FoundEntry(value, ttl, cost_ms)
-        return (await self._fetch([key])).get(key)
+        found = self._near.get_with_ttl(key)
+        return (await self._fetch([key])).get(key) if found is None else found
 
     async def _fetch(self, keys: Sequence[str]) -> dict[str, FoundEntry]:
         """Read entries from Redis and keep them in the near cache."""
@@ -68,7 +65,7 @@ class NearReader:
                     self._near.observe(key, None)
                 else:
                     self._fill(key, fills[key], stored, decoded, sent_at)
-                    found[key] = FoundEntry(decoded[1], stored.ttl_ms / 1000, decoded[2])
+                    found[key] = FoundEntry(decoded[1], stored.ttl, *decoded[2:])
         if len(self._accesses.buffer.accesses) >= self._accesses.flush_every:
             await self._accesses.flush_quietly()
         return found
@@ -76,7 +73,7 @@ class NearReader:
     def _fill(self, key: str, fill: PendingFill, stored: RawEntry, decoded: DecodedEntry, sent_at: float) -> None:
         assert stored.raw is not None
         # The TTL counts from before the request, so the entry ends here no later than in Redis.
-        expires = sent_at + stored.ttl_ms / 1000
+        expires = sent_at + stored.ttl
         entry = self._near.make_entry(key, decoded, stored.raw, self._accesses.buffer.near_hits.append, expires)
         self._near.put(key, fill, entry)
 

@@ -11,26 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.corrupt import CorruptEntries
 from edge_redis._cache.entry import decode_entry
-from edge_redis._cache.near_entry import MISSING
+from edge_redis._cache.near_entry import MISSING, FoundEntry
 from edge_redis._cache.scripts import Scripts, chunks, run_chunks, run_together
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Operation, command, identity
 from edge_redis.errors import CorruptDataError
 
 _MGET_CHUNK: Final = 500
-
-
-class FoundEntry(NamedTuple):
-    """An entry that was read: its value, its TTL in seconds, and the cost of computing it in ms."""
-
-    value: Any
-    ttl: float
-    cost_ms: int | None
 
 
 class Reader(Protocol):
@@ -61,7 +53,7 @@ class PlainReader:
         value, generation = default, None
         if raw is not None:
             try:
-                generation, value, _ = decode_entry(raw)
+                generation, value, _, _ = decode_entry(raw)
             except CorruptDataError:
                 await self._corrupt.discard(key, raw)
         accesses = self._accesses.buffer.accesses
@@ -80,7 +72,7 @@ class PlainReader:
             generation = None
             if raw is not None:
                 try:
-                    generation, values[key], _ = decode_entry(raw)
+                    generation, values[key], _, _ = decode_entry(raw)
                 except CorruptDataError:
                     await self._corrupt.discard(key, raw)
             accesses.append((key, generation))
@@ -96,7 +88,7 @@ class PlainReader:
         accesses.append((key, None if decoded is None else decoded[0]))
         if len(accesses) >= self._accesses.flush_every:
             await self._accesses.flush_quietly()
-        return None if decoded is None else FoundEntry(decoded[1], stored.ttl_ms / 1000, decoded[2])
+        return None if decoded is None else FoundEntry(decoded[1], stored.ttl, *decoded[2:])
 
 
 class ExactReader:
@@ -130,4 +122,4 @@ class ExactReader:
             return None
         [stored] = await self._scripts.get_with_ttl([key])
         decoded = await self._corrupt.decode(key, stored.raw)
-        return None if decoded is None else FoundEntry(decoded[1], stored.ttl_ms / 1000, decoded[2])
+        return None if decoded is None else FoundEntry(decoded[1], stored.ttl, *decoded[2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -10,9 +11,9 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from edge_redis._cache.access_buffer import AccessBatch
 from edge_redis._cache.keys import CacheKeys
 from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._core.operation import Argument, Batch, Operation, command
+from edge_redis._core.operation import Argument, Batch, Operation, command, identity
 from edge_redis._core.script import load
-from edge_redis.errors import InvalidArgumentError
+from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 
 T = TypeVar("T")
 
@@ -22,23 +23,31 @@ CHUNK: Final = 100
 PURGE_CHUNK: Final = 300
 """Rows that one call of purge removes, at most (``CHUNK`` in lua/include/index.lua)."""
 
+ANY_ENTRY: Final = -1
+"""Instead of a time: accept an entry however stale."""
+
 _COMPARED_BYTES: Final = 64
 _CONFIG_MISMATCH: Final = b"config "
 
 _acquire_lease = load(__package__, "acquire_lease")
 _announce_writes = load(__package__, "announce_writes")
 _clear = load(__package__, "clear")
+_compare_and_delete = load(__package__, "compare_and_delete")
 _delete = load(__package__, "delete")
 _discard_corrupt = load(__package__, "discard_corrupt")
 _entry = load(__package__, "entry")
 _get_counted = load(__package__, "get_counted")
 _get_with_ttl = load(__package__, "get_with_ttl")
+_incr = load(__package__, "incr")
+_invalidate_prefix = load(__package__, "invalidate_prefix")
 _invalidate_tag = load(__package__, "invalidate_tag")
 _keys = load(__package__, "keys")
+_pop = load(__package__, "pop")
 _purge = load(__package__, "purge")
 _put = load(__package__, "put")
 _record_accesses = load(__package__, "record_accesses")
 _release_lease = load(__package__, "release_lease")
+_renew_lease = load(__package__, "renew_lease")
 _repair_index = load(__package__, "repair_index")
 _stats = load(__package__, "stats")
 _touch = load(__package__, "touch")
@@ -62,8 +71,22 @@ class PutOptions(NamedTuple):
     bounds: str
     tags: str = ""
     """A JSON array, the empty string for no tags."""
-    lease: str = ""
-    """Token and epoch of the lease under which the value was computed."""
+    condition: str | bytes = ""
+    """When the one entry is stored: see ``lease_condition``, ``ABSENT`` and ``equal_condition``."""
+
+
+ABSENT: Final = "absent"
+"""Condition: there is no such entry."""
+
+
+def lease_condition(token: str, epoch: bytes) -> str:
+    """Return the condition that the lease under which a value was computed still counts."""
+    return f"lease {token} {epoch.decode()}"
+
+
+def equal_condition(canonical: bytes) -> bytes:
+    """Return the condition that there is an entry with this value, in canonical encoding."""
+    return b"equal " + canonical
 
 
 class PutResult(NamedTuple):
@@ -75,6 +98,10 @@ class PutResult(NamedTuple):
     """Whether more expired rows are left to purge."""
     must_verify_config: bool = False
     """Whether nothing was stored, because the config shard has not confirmed the number of shards."""
+    is_refused: bool = False
+    """Whether the condition was not met."""
+    body: bytes | None = None
+    """The encoded new value of an incremented entry."""
 
 
 class LeaseRequest(NamedTuple):
@@ -82,26 +109,31 @@ class LeaseRequest(NamedTuple):
 
     token: str
     lease_ms: int
-    stale_ms: int
-    """An entry with less than this to live is stale."""
-    has_tags: int
+    ahead_ms: int
+    """How long before it is stale an entry is computed anew; ``ANY_ENTRY`` to accept stale ones."""
+    waited_for: str = ""
+    """Token of the lease that the caller has waited for."""
 
 
 class LeaseReply(NamedTuple):
-    """The state of an entry that was missed: at most one of value, lease and failure."""
+    """The state of an entry that was missed."""
 
     raw: bytes | None
+    """The entry, if there is one; stale if the lease is granted or held."""
     granted: bool
     epoch: bytes
+    """To be sent with the computed value."""
     failure: bytes | None
-    """The error of the last computation, while it is kept."""
+    """The error of the computation that the caller waited for, or of one whose error is kept."""
+    holder: bytes
+    """Token of the caller that computes the entry, empty for none."""
 
 
 class RawEntry(NamedTuple):
-    """The bytes of an entry and its TTL in ms."""
+    """The bytes of an entry and its TTL in seconds, infinity if it never expires."""
 
     raw: bytes | None
-    ttl_ms: int
+    ttl: float
 
 
 class KeyPage(NamedTuple):
@@ -128,10 +160,33 @@ def _config_mismatch(config: bytes) -> InvalidArgumentError:
 def _decode_put(reply: bytes) -> PutResult:
     if reply == b"verify":
         return PutResult(0, has_more_due=False, must_verify_config=True)
+    if reply == b"refused":
+        return PutResult(1, has_more_due=False, is_refused=True)
     if reply.startswith(_CONFIG_MISMATCH):
         raise _config_mismatch(reply.removeprefix(_CONFIG_MISMATCH))
     done, more = reply.split()
     return PutResult(int(done), more == b"1")
+
+
+def _decode_incr(reply: bytes) -> PutResult:
+    if reply.startswith(b"="):
+        return PutResult(1, has_more_due=False, body=reply[1:])
+    if reply == b"type":
+        raise InvalidTypeError("only an int can be incremented, and the value of this entry is none within 64 bits")
+    if reply == b"range":
+        raise InvalidArgumentError("the incremented value would exceed 64 bits")
+    return _decode_put(reply)
+
+
+def _decode_prefix_removal(reply: bytes) -> tuple[int, int]:
+    removed, cursor = reply.split()
+    return int(removed), int(cursor)
+
+
+def _decode_ttl(reply: int) -> float | None:
+    if reply == -1:
+        return math.inf
+    return None if reply < 0 else reply / 1000
 
 
 def _decode_removal(reply: bytes) -> Removal:
@@ -142,11 +197,13 @@ def _decode_removal(reply: bytes) -> Removal:
 
 
 def _decode_lease(reply: Sequence[Any]) -> LeaseReply:
-    return LeaseReply(reply[0], reply[1] == 1, reply[2], reply[3])
+    return LeaseReply(reply[0], reply[1] == 1, reply[2], reply[3], reply[4])
 
 
 def _decode_raw_entries(reply: Sequence[Any]) -> list[RawEntry]:
-    return [RawEntry(raw, left) for raw, left in zip(reply[::2], reply[1::2], strict=True)]
+    return [
+        RawEntry(raw, math.inf if left < 0 else left / 1000) for raw, left in zip(reply[::2], reply[1::2], strict=True)
+    ]
 
 
 def _decode_page(reply: Sequence[bytes]) -> KeyPage:
@@ -223,13 +280,40 @@ class Scripts:
             arguments.extend(entry)
         return _put(self._prefix, arguments, _decode_put)
 
+    def incr(self, entry: Entry, bounds: str, delta: int, call: CallId) -> Operation[PutResult]:
+        """Add ``delta`` to the integer of an entry, or store ``entry``, which holds it."""
+        high, low = divmod(delta, 1 << 32)
+        return _incr(self._prefix, [*call, bounds, "", f"incr {high} {low}", *entry], _decode_incr)
+
+    def compare_and_delete(self, key: str, expected: bytes, call: CallId) -> Operation[bool]:
+        """Remove an entry if it has this value, in canonical encoding; whether it was removed."""
+        return _compare_and_delete(self._prefix, [*call, key, expected], bool)
+
+    def pop(self, key: str, call: CallId) -> Operation[bytes | None]:
+        """Remove an entry and return its bytes."""
+        return _pop(self._prefix, [*call, key], identity)
+
+    def ttl(self, key: str) -> Operation[float | None]:
+        """Read the TTL of an entry in seconds: infinity if it never expires, None if there is none."""
+        return command(_decode_ttl, "PTTL", self.keys.value(key))
+
+    def invalidate_prefix(self, prefix: str, cursor: int, call: CallId) -> Operation[tuple[int, int]]:
+        """Remove the entries of a part of the index that begin with a prefix; how many, and the next cursor."""
+        return _invalidate_prefix(self._prefix, [*call, prefix, cursor], _decode_prefix_removal)
+
     def acquire_lease(self, key: str, request: LeaseRequest) -> Operation[LeaseReply]:
         """Read an entry that was missed, or take the lease to compute it."""
         return _acquire_lease(self._prefix, [key, *request], _decode_lease)
 
-    def release_lease(self, key: str, token: str, failure: bytes = b"", ms: int = 0) -> Operation[bool]:
-        """Give a lease up; a ``failure`` is kept for ``ms``."""
-        return _release_lease([self.keys.lease(key)], [token, failure, ms], bool)
+    def release_lease(
+        self, key: str, token: str, failure: bytes = b"", ms: int = 0, *, for_all: bool = False
+    ) -> Operation[bool]:
+        """Give a lease up; a ``failure`` is kept for ``ms``, for callers that waited for this lease or for all."""
+        return _release_lease([self.keys.lease(key)], [token, failure, ms, int(for_all)], bool)
+
+    def renew_lease(self, key: str, token: str, ms: int) -> Operation[bool]:
+        """Extend a lease; whether the caller still holds it."""
+        return _renew_lease([self.keys.lease(key)], [token, ms], bool)
 
     def invalidate_tag(self, tag: str, call: CallId) -> Operation[Removal]:
         """Remove a chunk of the entries that carry a tag."""

@@ -11,6 +11,7 @@ from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.computation import Computation
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.corrupt import CorruptEntries
+from edge_redis._cache.flights import Flights, SimpleFuture
 from edge_redis._cache.inspector import Inspector
 from edge_redis._cache.keys import CacheKeys, shard_names
 from edge_redis._cache.near import Near
@@ -25,13 +26,16 @@ from edge_redis._core.operation import gather
 
 
 class ProcessState:
-    """The state that all caches of one namespace share within a process: access buffers and near caches."""
+    """The state that all caches of one namespace share within a process."""
 
     def __init__(
         self,
         buffer_of: Callable[[str], AccessBuffer] = lambda _prefix: AccessBuffer(),
         near_caches: NearCaches | None = None,
+        flights_of: Callable[[str], Flights] = lambda _prefix: Flights(SimpleFuture),
     ) -> None:
+        self.flights_of = flights_of
+        """Returns the computations under way of a shard, named by the prefix of its keys."""
         self.buffer_of = buffer_of
         """Returns the access buffer of a shard, named by the prefix of its keys."""
         self.near_caches = NearCaches() if near_caches is None else near_caches
@@ -51,6 +55,7 @@ class Shard:
         clock: Callable[[], float],
     ) -> None:
         idempotency = IdempotencyKeys()
+        flights = state.flights_of(scripts.keys.prefix)
         corrupt = CorruptEntries(scripts, idempotency)
         self.scripts = scripts
         self.accesses = Accesses(scripts, state.buffer_of(scripts.keys.prefix), config.flush_every)
@@ -70,8 +75,9 @@ class Shard:
             self.accesses,
             idempotency,
             state.near_caches,
+            flights,
         )
-        self.computation = Computation(scripts, self.reader, self.inspector, self.writer, near, clock)
+        self.computation = Computation(scripts, self.reader, self.inspector, self.writer, flights, near, clock)
 
 
 class Shards:
@@ -99,6 +105,8 @@ class Shards:
 
     def split(self, keys: Iterable[str]) -> list[tuple[Shard, list[str]]]:
         """Return the shards of ``keys``, each with its keys in their order."""
+        if len(self.all) == 1:
+            return [(self.all[0], list(keys))]
         parts: defaultdict[Shard, list[str]] = defaultdict(list)
         for key in keys:
             parts[self.of(key)].append(key)

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from edge_redis._cache.accesses import Accesses
-from edge_redis._cache.arguments import ttl_ms
+from edge_redis._cache.arguments import NEVER_MS, Ttl, ttl_ms
 from edge_redis._cache.config import Bounds, CacheConfig
 from edge_redis._cache.entry import HEADER_BYTES
+from edge_redis._cache.flights import Flights
 from edge_redis._cache.near_caches import NearCaches
 from edge_redis._cache.scripts import (
     PURGE_CHUNK,
@@ -34,8 +35,8 @@ _INDEXES = (1, 2)
 class Writer:
     """Stores and removes entries of one shard.
 
-    What is written is dropped from the near caches of this process afterwards, however the write
-    ended: what they read meanwhile may be older.
+    Afterwards, however the write ended, the near caches of this process drop the written keys, because
+    what they read meanwhile may be older, and computations under way get no more callers.
 
     Args:
         config: of the cache.
@@ -45,6 +46,7 @@ class Writer:
         accesses: of the shard.
         idempotency: hands out the keys of calls.
         near_caches: of this process and namespace.
+        flights: computations under way of the shard in this process.
 
     """
 
@@ -57,6 +59,7 @@ class Writer:
         accesses: Accesses,
         idempotency: IdempotencyKeys,
         near_caches: NearCaches,
+        flights: Flights,
     ) -> None:
         self._config = config
         self._max_bytes = bounds.max_bytes
@@ -65,17 +68,24 @@ class Writer:
         self._accesses = accesses
         self._idempotency = idempotency
         self.near_caches = near_caches
+        self.flights = flights
         self._fingerprint = config.fingerprint
         bounds_text = f"{bounds.max_size} {bounds.max_bytes or 0}"
         self._bounds = f"{bounds_text} 0 {self._fingerprint}"
         self._verified_bounds = f"{bounds_text} 1 {self._fingerprint}"
-        self._default_options = PutOptions(self._bounds)
+        self.default_options = PutOptions(self._bounds)
+        """Of a put without tags and condition."""
 
-    def options(self, tags: str = "", lease: str = "") -> PutOptions:
+    def _invalidate_process(self, keys: Sequence[str] | None) -> None:
+        """Drop what this process knows of keys that were written; of all keys where None."""
+        self.near_caches.invalidate(keys)
+        self.flights.detach(keys)
+
+    def options(self, tags: str = "", condition: str | bytes = "") -> PutOptions:
         """Return the options of a put, with tags that are packed."""
-        return PutOptions(self._bounds, tags, lease) if tags or lease else self._default_options
+        return PutOptions(self._bounds, tags, condition)
 
-    def entry(self, key: str, value: object, ttl: float | None) -> Entry:
+    def entry(self, key: str, value: object, ttl: Ttl) -> Entry:
         """Return the entry to store under a valid key."""
         return self.entry_for_ms(key, value, self.ttl_ms(ttl))
 
@@ -87,10 +97,14 @@ class Writer:
             raise ValueTooLargeError(f"the entry has {size} bytes with its key; max_bytes leaves {budget} for all")
         return Entry(key, lifetime_ms, body)
 
-    def ttl_ms(self, ttl: float | None) -> int:
+    def canonical(self, value: object) -> bytes:
+        """Return the canonical encoding of a value, for comparison."""
+        return codec.canonical(value, limit=self._config.max_value_bytes)
+
+    def ttl_ms(self, ttl: Ttl) -> int:
         """Return a TTL in seconds as milliseconds: the default for None, shortened at random where configured."""
-        whole = self._config.default_ttl_ms if ttl is None else ttl_ms("ttl", ttl)
-        jitter = self._config.ttl_jitter
+        whole = self._config.default_ttl_ms if ttl is None else ttl_ms("ttl", ttl, allow_never=True)
+        jitter = self._config.ttl_jitter if whole != NEVER_MS else 0.0
         return max(1, round(whole * random.uniform(1 - jitter, 1))) if jitter else whole  # noqa: S311 -- no secret
 
     async def put(self, entry: Entry, options: PutOptions) -> None:
@@ -108,6 +122,8 @@ class Writer:
                 await self._purge()
         finally:
             self.near_caches.invalidate((entry.key,))
+            if self.flights.by_key:
+                self.flights.detach((entry.key,))
 
     async def put_many(self, entries: Sequence[Entry], options: PutOptions) -> None:
         """Store entries. Accesses are delivered first, because they decide which entries are evicted."""
@@ -122,7 +138,7 @@ class Writer:
                 rests = (chunk[result.done :] for chunk, result in zip(waiting, results, strict=True))
                 waiting = [rest for rest in rests if rest]
         finally:
-            self.near_caches.invalidate([entry.key for entry in entries])
+            self._invalidate_process([entry.key for entry in entries])
         if has_more_due:
             await self._purge()
 
@@ -133,19 +149,66 @@ class Writer:
             ]
             return await self._accesses.run_after_flush(puts)
 
+    async def put_if(self, entry: Entry, condition: str | bytes) -> bool:
+        """Store an entry if the condition is met; whether it was stored."""
+        options = self.options(condition=condition)
+        result = await self._repeat_put(
+            entry, lambda bounds, call: self._scripts.put((entry,), options._replace(bounds=bounds), call)
+        )
+        return not result.is_refused
+
+    async def incr(self, entry: Entry, delta: int) -> int:
+        """Add ``delta`` to the integer of an entry, or store ``entry``, which holds it; the new integer."""
+        result = await self._repeat_put(entry, lambda bounds, call: self._scripts.incr(entry, bounds, delta, call))
+        return delta if result.body is None else int(codec.decode(result.body))
+
+    async def _repeat_put(self, entry: Entry, build: Callable[[str, CallId], Operation[PutResult]]) -> PutResult:
+        """Send a put of one entry until it is handled: the bound of one call or the config may require several."""
+        bounds = self._bounds
+        try:
+            while True:
+                with self._idempotency.acquire() as call:
+                    [result] = await self._accesses.run_after_flush([build(bounds, call)])
+                if result.must_verify_config:
+                    await self._config_scripts.verify_config(self._fingerprint)
+                    bounds = self._verified_bounds
+                elif result.done:
+                    break
+        finally:
+            self._invalidate_process((entry.key,))
+        if result.has_more_due:
+            await self._purge()
+        return result
+
+    async def compare_and_delete(self, key: str, expected: bytes) -> bool:
+        """Remove ``key`` if it has this value, in canonical encoding; whether it was removed."""
+        try:
+            with self._idempotency.acquire() as call:
+                return await self._scripts.compare_and_delete(key, expected, call)
+        finally:
+            self._invalidate_process((key,))
+
+    async def pop(self, key: str) -> bytes | None:
+        """Remove ``key`` and return its bytes."""
+        try:
+            with self._idempotency.acquire() as call:
+                return await self._scripts.pop(key, call)
+        finally:
+            self._invalidate_process((key,))
+
     async def touch(self, key: str, lifetime_ms: int) -> bool:
         """Let ``key`` expire in so many milliseconds; whether it exists."""
         try:
             return await self._scripts.touch(key, lifetime_ms)
         finally:
-            self.near_caches.invalidate((key,))
+            self._invalidate_process((key,))
 
     async def delete(self, keys: Sequence[str]) -> int:
         """Remove these keys; the number of live entries among them."""
         try:
             return sum(await run_chunks(keys, self._scripts.delete, self._idempotency))
         finally:
-            self.near_caches.invalidate(keys)
+            self._invalidate_process(keys)
 
     async def clear(self) -> int:
         """Remove every entry; the number of live ones."""
@@ -156,6 +219,19 @@ class Writer:
         """Remove every entry that carries ``tag``; the number of live ones."""
         return await self._remove_all(partial(self._scripts.invalidate_tag, tag))
 
+    async def invalidate_prefix(self, prefix: str) -> int:
+        """Remove every entry whose key begins with ``prefix``; the number of live ones."""
+        removed, cursor = 0, 0
+        try:
+            while True:
+                with self._idempotency.acquire() as call:
+                    count, cursor = await self._scripts.invalidate_prefix(prefix, cursor, call)
+                removed += count
+                if not cursor:
+                    return removed
+        finally:
+            self._invalidate_process(None)
+
     async def _remove_all(self, build: Callable[[CallId], Operation[Removal]]) -> int:
         removed, has_more = 0, True
         try:
@@ -164,7 +240,7 @@ class Writer:
                     step = await build(call)
                 removed, has_more = removed + step.removed, step.has_more
         finally:
-            self.near_caches.invalidate(None)
+            self._invalidate_process(None)
         return removed
 
     async def purge_expired(self) -> int:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from itertools import islice
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from edge_redis.errors import EdgeRedisError
 
@@ -144,7 +144,55 @@ class InvokeAll(Generic[T]):
         return results
 
 
-Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Invoke[Any] | InvokeAll[Any]
+class InvokeRenewing(Invoke[T]):
+    """An Invoke of a function that may take long: meanwhile ``renew()`` is performed every ``seconds``.
+
+    It stops where the result of an operation is false, or after ``max_renewals``. An error of an
+    operation is ignored: the next one is due all the same.
+    """
+
+    __slots__ = ("max_renewals", "renew", "seconds")
+
+    def __init__(
+        self, function: Callable[..., T | Awaitable[T]], renew: Callable[[], Operation[bool]], seconds: float
+    ) -> None:
+        super().__init__(function)
+        self.renew = renew
+        self.seconds = seconds
+        self.max_renewals = MAX_RENEWALS
+
+
+MAX_RENEWALS: Final = 180
+"""Renewals while one function runs: one that hangs must not hold its lease for ever."""
+
+
+class Future(Protocol):
+    """The part of ``concurrent.futures.Future`` that components use."""
+
+    def done(self) -> bool:
+        """Return whether a result was set."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the result."""
+
+    def set_result(self, result: Any) -> None:
+        """Set the result, which wakes threads and tasks that wait for it."""
+
+
+class Wait:
+    """A pause until ``future`` is done, for at most ``seconds``."""
+
+    __slots__ = ("future", "seconds")
+
+    def __init__(self, future: Future, seconds: float) -> None:
+        self.future = future
+        self.seconds = seconds
+
+    def __await__(self) -> Generator[Step, Any, None]:
+        yield self
+
+
+Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Wait | Invoke[Any] | InvokeAll[Any]
 """What a coroutine of a component may yield to its runner."""
 
 

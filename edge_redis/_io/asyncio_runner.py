@@ -9,13 +9,15 @@ from typing import Any, Final, TypeVar
 
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, InvokeRenewing, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.asyncio_calls import find_async_calls
 from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import TaskRenewer
+from edge_redis._io.renewals import repeat_in_task
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+from edge_redis._io.threads import wait_in_task
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ class AsyncRunner:
             while True:
                 try:
                     result = await self.perform(step)
-                except Exception as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
                     step = steps.throw(error)
                 else:
                     step = steps.send(result)
@@ -69,8 +71,10 @@ class AsyncRunner:
         """Perform one step."""
         if isinstance(step, Operation):
             return await self._operation(step)
-        if isinstance(step, Sleep):
-            return await asyncio.sleep(step.seconds)
+        if isinstance(step, (Sleep, Wait)):
+            return await _pause(step)
+        if isinstance(step, InvokeRenewing):
+            return await self._invoke_renewing(step)
         if isinstance(step, Invoke):
             async with self._renewer.during(step.renewal):
                 result = step.function(*step.args)
@@ -80,6 +84,21 @@ class AsyncRunner:
             async with self._renewer.during(step.renewal):
                 return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
         return await self._batch(step)
+
+    async def _invoke_renewing(self, step: InvokeRenewing[T]) -> T:
+        result = step.function()
+        if not inspect.isawaitable(result):
+            return result
+        renewals: list[asyncio.Task[None]] = []  # most functions are done before a task is needed
+        timer = asyncio.get_running_loop().call_later(
+            step.seconds, lambda: renewals.append(asyncio.create_task(repeat_in_task(step, self._operation)))
+        )
+        try:
+            return await result
+        finally:
+            timer.cancel()
+            for task in renewals:
+                task.cancel()
 
     async def _invoke(self, call: Invoke[Any], places: asyncio.Semaphore) -> Any:
         async with places:
@@ -147,6 +166,13 @@ class AsyncRunner:
             except LIBRARY_ERRORS as error:
                 replies.append(error)
         return replies
+
+
+async def _pause(step: Sleep | Wait) -> None:
+    if isinstance(step, Sleep):
+        await asyncio.sleep(step.seconds)
+    else:
+        await wait_in_task(step.future, step.seconds)
 
 
 async def yield_to_loop() -> None:

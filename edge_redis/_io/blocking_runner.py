@@ -10,13 +10,15 @@ from typing import Any, Final, TypeVar
 
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, stepper
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, InvokeRenewing, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.calls import find_calls
 from edge_redis._io.clients import BlockingClient, check_blocking_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
+from edge_redis._io.renewals import thread_renewals
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+from edge_redis._io.threads import wait_for
 from edge_redis.errors import InvalidTypeError
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ class BlockingRunner:
             while True:
                 try:
                     result = self.perform(step)
-                except Exception as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
                     step = steps.throw(error)
                 else:
                     step = steps.send(result)
@@ -57,12 +59,15 @@ class BlockingRunner:
         finally:
             steps.close()
 
-    def perform(self, step: Step) -> Any:
+    def perform(self, step: Step) -> Any:  # noqa: PLR0911 -- one for each kind of step
         """Perform one step."""
         if isinstance(step, Operation):
             return self._operation(step)
-        if isinstance(step, Sleep):
-            return time.sleep(step.seconds)
+        if isinstance(step, (Sleep, Wait)):
+            return _pause(step)
+        if isinstance(step, InvokeRenewing):
+            with thread_renewals.repeat(step, self._operation):
+                return _refuse_awaitable(step.function())
         if isinstance(step, Invoke):
             if step.renewal is None:
                 return _refuse_awaitable(step.function(*step.args))
@@ -144,6 +149,13 @@ class BlockingRunner:
             except LIBRARY_ERRORS as error:
                 replies.append(error)
         return replies
+
+
+def _pause(step: Sleep | Wait) -> None:
+    if isinstance(step, Sleep):
+        time.sleep(step.seconds)
+    else:
+        wait_for(step.future, step.seconds)
 
 
 def _refuse_awaitable(result: Any) -> Any:

@@ -13,13 +13,14 @@ from edge_redis._cache import fail_open
 from edge_redis._cache.access_buffer import AccessBuffer
 from edge_redis._cache.api import Cache
 from edge_redis._cache.config import CLUSTER_SHARDS, CacheConfig
+from edge_redis._cache.flights import Flights
 from edge_redis._cache.near import Near
 from edge_redis._cache.near_caches import NearCaches
 from edge_redis._cache.shards import ProcessState
 from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
-from edge_redis._io.threads import current_thread_id
+from edge_redis._io.threads import current_thread_id, new_future
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.buffer import Buffer
 from edge_redis._metrics.config import MetricsConfig
@@ -29,6 +30,9 @@ _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_m
 
 _near_caches: Final[Shared[NearCaches]] = Shared(lambda: NearCaches(new_mutex))
 """All near caches of this process, server and namespace."""
+
+_flights: Final[Shared[Flights]] = Shared(lambda: Flights(new_future))
+"""Computations under way of all caches of this process, server and shard."""
 
 _record_buffers: Final[Shared[Buffer]] = Shared(Buffer)
 """One buffer of records for all metrics of this process, server and namespace."""
@@ -42,7 +46,9 @@ def default_shards(client: object, max_size: Any) -> int:
 def make_cache(client: Any, namespace: str, config: CacheConfig) -> Cache:
     """Return a cache that shares its access buffers, and is known to the near caches of its process."""
     near = None if config.near is None else Near(config.near, time.monotonic, new_mutex)
-    state = ProcessState(partial(_access_buffers.get, client), _near_caches.get(client, namespace))
+    state = ProcessState(
+        partial(_access_buffers.get, client), _near_caches.get(client, namespace), partial(_flights.get, client)
+    )
     return fail_open.make_cache(namespace, config, time.monotonic, near, state)
 
 

@@ -13,6 +13,7 @@ from conftest import Maker
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidKeyError, InvalidTypeError, UnsupportedTypeError
 from support.cache import TAG, assert_index_is_exact, snapshot
 from support.deadline import eventually
+from support.near import as_in_another_process
 
 
 class Compute:
@@ -42,7 +43,7 @@ class Compute:
 def other(make: Maker) -> Iterator[EdgeCache]:
     """Another cache of the same namespace, as in another process."""
     with make.backend.client() as client, EdgeCache(client, flush_interval=3600) as cache:
-        yield cache
+        yield as_in_another_process(cache)
 
 
 def lease_key(key: str) -> str:
@@ -239,7 +240,7 @@ def test_cached_results_go_by_the_arguments(make: Maker) -> None:
         calls.append((width, height))
         return width * height + sum(more.values())
 
-    cached = decorated(make, cache, area, ttl=60)
+    cached = decorated(make, cache, area, ttl=60, key="area")
     assert [cached(3), cached(3, 2), cached(width=3, height=2), cached(height=2, width=3)] == [6, 6, 6, 6]
     assert calls == [(3, 2)]
     assert cached(2, 3) == 6
@@ -268,7 +269,7 @@ def test_cached_keeps_the_functions_name(make: Maker) -> None:
         """Say so."""
         return 1
 
-    wrapper = cache.cached()(documented)
+    wrapper = cache.cached(key="documented")(documented)
     assert (wrapper.__name__, wrapper.__doc__) == ("documented", "Say so.")
 
 
@@ -281,6 +282,6 @@ def test_cached_refuses_what_it_cannot_use(make: Maker) -> None:
     with pytest.raises(InvalidTypeError):
         cache.cached(tags="abc")
     with pytest.raises(UnsupportedTypeError):
-        decorated(make, cache, lambda thing: thing)(object())
+        decorated(make, cache, lambda thing: thing, key="thing")(object())
     with pytest.raises(InvalidTypeError):
         decorated(make, cache, lambda thing: thing, key=lambda thing: thing)(5)

@@ -13,6 +13,7 @@ from conftest import Maker
 from edge_redis import ComputeFailedError, EdgeCache, InvalidArgumentError
 from support.cache import TAG, assert_index_is_exact
 from support.deadline import eventually
+from support.near import as_in_another_process
 
 # An e-th of a chance: -ln of it is 1, so an entry is due when what is left to live is what it cost.
 LUCK = 1 - 0.36787944117144233
@@ -55,7 +56,7 @@ def test_what_was_put_has_no_cost_and_is_never_early(make: Maker) -> None:
 def test_one_computes_early_and_the_others_have_the_value_there_is(make: Maker) -> None:
     cache = make("EdgeCache")
     cache.get_or_compute("k", slow("old"), 60, early=1.0)
-    with make.backend.client() as client, EdgeCache(make.backend.client()) as other:
+    with make.backend.client() as client, as_in_another_process(EdgeCache(make.backend.client())) as other:
         seen = []
 
         def compute() -> str:
@@ -158,7 +159,7 @@ def test_the_decorator_takes_them_too(make: Maker) -> None:
     def find(name: str) -> None:
         calls.append(name)
 
-    wrapper = cache.cached(ttl=60, negative_ttl=30, early=1.0, error_ttl=5)(find)
+    wrapper = cache.cached(ttl=60, key="find", negative_ttl=30, early=1.0, error_ttl=5)(find)
     run = cache._portal.run if make.api == "awaited" else lambda result: result
     assert run(wrapper("x")) is run(wrapper("x")) is None
     assert calls == ["x"]

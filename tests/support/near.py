@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import pytest
 
 from edge_redis._cache.api import Cache
+from edge_redis._cache.flights import Flights
 from edge_redis._cache.near import Near
 from edge_redis._cache.near_caches import NearCaches
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._cache.scripts import Scripts
+from edge_redis._io.threads import new_future
 from support.deadline import eventually
 from support.portal import Blocking
 
@@ -88,9 +90,10 @@ def read_until_held(cache: Any, *keys: str) -> int:
 
 
 def as_in_another_process(cache: Any) -> Any:
-    """Make writes of ``cache`` drop no near cache of this process; return it."""
+    """Make ``cache`` share no near cache and no computation with others of this process; return it."""
     for shard in component_of(cache).shards.all:
         shard.writer.near_caches = NearCaches()
+        shard.writer.flights = shard.computation.flights = Flights(new_future)
     return cache
 
 

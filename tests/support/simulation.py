@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, Step, stepper
+from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 from support.turns import CHECKING, turns
@@ -87,7 +87,7 @@ class Actor:
         step = self._step
         if isinstance(step, Batch):
             return f"<Batch {' '.join(map(repr, step.operations))}>"
-        return f"<Sleep {step.seconds}>" if isinstance(step, Sleep) else repr(step)
+        return f"<{type(step).__name__} {step.seconds}>" if isinstance(step, (Sleep, Wait)) else repr(step)
 
     @property
     def acknowledged(self) -> bool:
@@ -104,7 +104,7 @@ class Actor:
 
     def _perform(self) -> tuple[Any, EdgeRedisError | None]:
         assert self._step is not None
-        if isinstance(self._step, Sleep):
+        if isinstance(self._step, (Sleep, Wait)):  # nothing waits: the other actors go on meanwhile
             self.sleep(self._step.seconds)
             return None, None
         try:

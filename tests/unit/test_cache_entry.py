@@ -1,8 +1,8 @@
-"""An entry's bytes."""
+"""The bytes of an entry."""
 
 import pytest
 
-from edge_redis._cache.entry import HEADER_BYTES, created_ms, decode_entry
+from edge_redis._cache.entry import HEADER_BYTES, add_computed, created_ms, decode_body, decode_entry
 from edge_redis._core import codec
 from edge_redis.errors import CorruptDataError
 
@@ -11,7 +11,10 @@ HEAD = b"00000000421700000000123"
 
 def test_what_a_script_writes_is_read() -> None:
     assert len(HEAD) == HEADER_BYTES
-    assert decode_entry(HEAD + codec.encode([1])) == (42, [1], None)
+    assert decode_entry(HEAD + codec.encode([1])) == (42, [1], None, 0)
+    computed = add_computed(codec.encode([1]), 1500.4, 1 << 40)
+    assert decode_entry(HEAD + computed) == (42, [1], 1500, 1 << 40)
+    assert decode_body(computed) == [1]
     assert created_ms(HEAD + codec.encode([1])) == 1_700_000_000_123
 
 

@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 
 from edge_redis._cache.config import NearCache
-from edge_redis._cache.entry import GENERATIONS, add_cost, decode_entry
+from edge_redis._cache.entry import GENERATIONS, add_computed, decode_entry
 from edge_redis._cache.invalidation_protocol import PING_SECONDS, session
 from edge_redis._cache.keys import CacheKeys
 from edge_redis._cache.near import Near
 from edge_redis._cache.near_caches import NearCaches
-from edge_redis._cache.near_entry import MISSING
+from edge_redis._cache.near_entry import MISSING, FoundEntry
 from edge_redis._core import codec
 from edge_redis._core.session import Receive, Send, SessionStep
 from edge_redis.errors import StoreRefusedError, StoreReplyError, StoreTimeoutError, StoreUnavailableError
@@ -32,7 +32,7 @@ class Clock:
 def raw(value: Any, generation: int = 1, cost_ms: float | None = None) -> bytes:
     body = codec.encode(value, limit=1 << 20)
     if cost_ms is not None:
-        body = add_cost(body, cost_ms)
+        body = add_computed(body, cost_ms, 0)
     return f"{generation:010d}{1_700_000_000_000:013d}".encode() + body
 
 
@@ -95,15 +95,15 @@ class TestHolding:
         assert hand.near.get("k") == 1
         clock.now += 0.001
         assert hand.near.get("k") is MISSING
-        assert hand.near.get_with_ttl("k") == (MISSING, 0.0, None)
+        assert hand.near.get_with_ttl("k") is None
         assert len(notes) == 1
 
     def test_tells_the_time_left_in_redis_and_the_cost(self, hand, clock):
         hand.fill("k", 1, left=60.0, cost_ms=250)
         clock.now += 20
-        assert hand.near.get_with_ttl("k") == (1, 40.0, 250)
+        assert hand.near.get_with_ttl("k") == FoundEntry(1, 40.0, 250, 0)
         clock.now += 10  # its time at hand is up, that in Redis is not
-        assert hand.near.get_with_ttl("k") == (MISSING, 0.0, None)
+        assert hand.near.get_with_ttl("k") is None
 
 
 class TestFillRace:
@@ -314,7 +314,7 @@ class TestMutation:
             assert first == value
             assert type(first) is type(value)
             spoil(first)
-        spoil(hand.near.get_with_ttl("k")[0])
+        spoil(hand.near.get_with_ttl("k").value)
         assert hand.near.get("k") == value
         hand.near.on_disconnected()
         spoil(hand.near.stale_get("k"))

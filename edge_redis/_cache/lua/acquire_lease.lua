@@ -1,26 +1,35 @@
--- Read an entry that was missed, or take the lease to compute it.
--- KEYS[1] prefix    string   of every key of the shard (see keys.py)
--- ARGV[1] key       string   entry key
--- ARGV[2] token     string   of the caller
--- ARGV[3] lease_ms  integer  duration of the lease
--- ARGV[4] stale_ms  integer  an entry with no more than this left to live is stale
--- ARGV[5] has_tags  integer  1 where the entry will carry tags
--- Reply: [string | nil, integer, string, string | nil]: raw value; 1 where the caller holds the lease; the
---   epoch; the error of the last computation
+-- Read an entry that was missed or is stale, or take the lease to compute it.
+-- KEYS[1] prefix      string   of every key of the shard (see keys.py)
+-- ARGV[1] key         string   entry key
+-- ARGV[2] token       string   of the caller
+-- ARGV[3] lease_ms    integer  duration of the lease
+-- ARGV[4] ahead_ms    integer  how long before it is stale an entry is computed anew; -1 to accept a stale one
+-- ARGV[5] waited_for  string   token of the lease that the caller has waited for, else empty
+-- Reply: [string | nil, integer, string, string | nil, string]: raw value; 1 where the caller holds the lease;
+--   the epoch; the error of the computation that the caller waited for, or that is kept for all; the holder
 -- Invariant: at most one token holds the lease of a key
 -- Repeat: idempotent: the token holds the lease already
+-- include: clock
 -- include: index
 -- include: leases
 local key, token = ARGV[1], ARGV[2]
-local has_tags = ARGV[5] == '1'
 
 assert_types()
 local value = redis.call('GET', value_of(key))
-if value and redis.call('PTTL', value_of(key)) > tonumber(ARGV[4]) then return {value, 0, epoch(has_tags), false} end
-local lease = redis.call('GET', lease_of(key))
-if lease and string.sub(lease, 1, 1) == '!' then
-  return {value, 0, epoch(has_tags), not value and string.sub(lease, 2)}
+if value and is_fresh(key, value, tonumber(ARGV[4])) then return {value, 0, epoch(), false, ''} end
+local lease = redis.call('GET', lease_of(key)) or ''
+local failed, is_for_all, failure = string.match(lease, '^!(%S*) (%d) (.*)$')
+if failed and (is_for_all == '1' or failed == ARGV[5]) then
+  return {value, 0, epoch(), not value and failure, ''}
 end
-if lease and lease ~= '' and lease ~= token then return {value, 0, epoch(has_tags), false} end
+if lease ~= '' and not failed and not is_held_by(lease, token) then
+  if not value and string.sub(lease, -1) ~= '+' then
+    lease = lease .. '+'
+    redis.call('SET', lease_of(key), lease, 'XX', 'KEEPTTL') -- tells the holder that others wait
+  end
+  return {value, 0, epoch(), false, string.match(lease, '^[^+]*')}
+end
 redis.call('SET', lease_of(key), token, 'PX', ARGV[3])
-return {value, 1, epoch(has_tags), false}
+-- Named by the time, so that it differs after the server has lost its data.
+redis.call('HSETNX', STATS, 'cleared', integer(now_ms()))
+return {value, 1, epoch(), false, token}

@@ -10,6 +10,7 @@
 -- include: clock
 -- include: idempotency
 -- include: index
+-- include: leases
 local now, members = now_ms(), members_of(ARGV[3])
 
 local before = recall(REPEATS, now, ARGV[1], ARGV[2])
@@ -24,7 +25,7 @@ for _, key in ipairs(redis.call('SRANDMEMBER', members, CHUNK)) do
 end
 add_stat('expirations', removed.expired)
 add_stat('repaired', removed.lost)
-add_stat('invalidated', 1) -- values being computed now must not be stored
+record_invalidation(INVALIDATED, MAX_INVALIDATED, 'tag_floor', ARGV[3])
 local reply = integer(removed.live) .. ' ' .. redis.call('EXISTS', members)
 publish_writes(now)
 remember(REPEATS, now, ARGV[1], ARGV[2], reply)

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from edge_redis._cache.api import LEASE_SECONDS, Cache, PagePosition
-from edge_redis._cache.arguments import unique_tags
+from edge_redis._cache.api import Cache, PagePosition
+from edge_redis._cache.arguments import Ttl
+from edge_redis._cache.compute_options import LEASE_SECONDS, ResultTags, ResultTtl, compute_options
 from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
-from edge_redis._cache.function_keys import KeyOf, check_key, result_key
+from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._core import codec
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.listener import ThreadListener
+from edge_redis._io.probes import refuse_coroutines
 from edge_redis._io.service import BlockingService
 from edge_redis._services.components import default_shards, make_cache
 from edge_redis.models import CacheEntry
@@ -22,6 +24,23 @@ from edge_redis.types import CacheStats, Eviction, OnError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class CachedFunction(Protocol[P, T]):
+    """A function whose results are cached."""
+
+    key: Callable[P, str]
+    """Returns the key of the result for these arguments."""
+    invalidate: Callable[P, bool]
+    """Removes the result for these arguments; whether it existed."""
+    refresh: Callable[P, T]
+    """Calls the function, stores its result and returns it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the cached result for these arguments, or call the function."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[..., T]:
+        """Return the function bound to an object, as a method is."""
 
 
 class EdgeCache(BlockingService[Cache]):
@@ -123,11 +142,11 @@ class EdgeCache(BlockingService[Cache]):
         self,
         key: str,
         value: Any,
-        ttl: float | None = None,
+        ttl: Ttl = None,
         *,
         tags: Iterable[str] = (),
     ) -> None:
-        """Store ``value`` under ``key`` for ``ttl`` seconds (``default_ttl`` for None).
+        """Store ``value`` under ``key`` for ``ttl``: seconds, a timedelta, NO_EXPIRY, or None for ``default_ttl``.
 
         A new key in a full cache evicts expired entries first, then entries chosen by the cache's
         ``eviction``. Overwriting restarts the entry's count, age and TTL, replaces its tags, and
@@ -146,12 +165,73 @@ class EdgeCache(BlockingService[Cache]):
         """
         self._run(self._component.put(key, value, ttl, tags=tags))
 
-    def put_many(self, mapping: Mapping[str, Any], ttl: float | None = None, *, tags: Iterable[str] = ()) -> None:
+    def put_many(self, mapping: Mapping[str, Any], ttl: Ttl = None, *, tags: Iterable[str] = ()) -> None:
         """Store every value of ``mapping`` under its key, in one round trip, each as in ``put``.
 
         All values are checked before any is sent. They are stored in chunks of 100, each chunk atomic.
         """
         self._run(self._component.put_many(mapping, ttl, tags=tags))
+
+    def add(self, key: str, value: Any, ttl: Ttl = None) -> bool:
+        """Store ``value`` under ``key`` if there is no such entry; whether it was stored.
+
+        Raises:
+            StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
+
+        """
+        return self._run(self._component.add(key, value, ttl))
+
+    def incr(self, key: str, delta: int = 1, ttl: Ttl = None) -> int:
+        """Add ``delta`` to the int under ``key``, whose TTL, tags and count stay; the new int.
+
+        Where there is no entry ``delta`` is stored for ``ttl``, as in ``put``.
+
+        Raises:
+            InvalidTypeError: the value or ``delta`` is not an int (a bool is none).
+            InvalidArgumentError: ``delta`` or the sum exceeds 64 bits.
+            StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
+
+        """
+        return self._run(self._component.incr(key, delta, ttl))
+
+    def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> bool:
+        """Store ``value`` as ``put`` does if the entry has the value ``expected``; whether it was stored.
+
+        Values are equal if their types and contents are: 1 is not True, and the order of a dict does not
+        matter. A missing entry equals nothing.
+
+        Raises:
+            StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
+
+        """
+        return self._run(self._component.compare_and_set(key, expected, value, ttl))
+
+    def compare_and_delete(self, key: str, expected: Any) -> bool:
+        """Remove ``key`` if the entry has the value ``expected``, as in ``compare_and_set``; whether it was removed.
+
+        Raises:
+            StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
+
+        """
+        return self._run(self._component.compare_and_delete(key, expected))
+
+    def pop(self, key: str, default: Any = None) -> Any:
+        """Remove ``key`` and return its value, or ``default`` if there is none. Counts no access.
+
+        Raises:
+            StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
+
+        """
+        return self._run(self._component.pop(key, default))
+
+    def ttl(self, key: str) -> float | None:
+        """Return the seconds until ``key`` expires: ``math.inf`` if it never does, None if there is no entry.
+
+        Raises:
+            StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
+
+        """
+        return self._run(self._component.ttl(key))
 
     def delete(self, key: str) -> bool:
         """Remove ``key``; whether it existed."""
@@ -167,8 +247,8 @@ class EdgeCache(BlockingService[Cache]):
 
     __contains__ = contains
 
-    def touch(self, key: str, ttl: float | None = None) -> bool:
-        """Let ``key`` expire ``ttl`` seconds from now (``default_ttl`` for None); whether it exists.
+    def touch(self, key: str, ttl: Ttl = None) -> bool:
+        """Let ``key`` expire ``ttl`` from now, as in ``put``; whether it exists.
 
         Counts no access and leaves ``created_at``.
         """
@@ -178,62 +258,68 @@ class EdgeCache(BlockingService[Cache]):
         self,
         key: str,
         compute: Callable[[], Any],
-        ttl: float | None = None,
+        ttl: ResultTtl = None,
         *,
-        tags: Iterable[str] = (),
-        stale_ttl: float | None = None,
+        tags: ResultTags = (),
+        stale_ttl: Ttl = None,
         lease_seconds: float = LEASE_SECONDS,
         early: float = 0.0,
-        negative_ttl: float | None = None,
-        error_ttl: float | None = None,
+        negative_ttl: Ttl = None,
+        error_ttl: Ttl = None,
     ) -> Any:
-        """Return the value of ``key``, or store the result of ``compute()`` for ``ttl`` seconds and return it.
+        """Return the value of ``key``, or store the result of ``compute()`` for ``ttl`` and return it.
 
-        Of all processes that miss at once, one computes and the others wait for its value. If it
-        dies, another computes when its lease has expired, after ``lease_seconds``, which should be
-        longer than ``compute`` takes. An error of ``compute`` is raised, nothing is stored, and the
-        next caller that waits computes. None is a value like any other.
+        Of all processes that miss at once, one computes and the others wait for its value; the
+        threads and tasks of a process wait for one answer inside the process. The caller that
+        computes holds a lease, which is renewed while ``compute`` runs (for at most 60 leases).
+        If its process dies, another caller computes when the lease has expired. If ``compute``
+        is cancelled or interrupted, another caller computes at once. If it raises an Exception,
+        its caller gets it, nothing is stored, and the callers that waited get a ComputeFailedError.
+        None is a value like any other; a ``NoStore(value)`` is returned as ``value`` and not stored.
 
         A computed value is returned but not stored if meanwhile the key was put or deleted, the
-        cache was cleared, or (for a value with tags) any tag was invalidated.
+        cache was cleared or flushed, or one of its tags or a prefix of its key was invalidated.
 
         Args:
             key: of the entry.
             compute: a function without arguments. For a blocking client it may be a coroutine function.
-            ttl: seconds; None for ``default_ttl``.
-            tags: of the entry, as in ``put``.
-            stale_ttl: seconds that the entry lives longer than ``ttl`` (for plain reads, too). In this
-                time one caller computes it anew while the others get the stale value at once; that
-                caller gets it as well if its ``compute`` raises an Exception.
-            lease_seconds: how long one caller may compute before another does.
+            ttl: seconds, a timedelta, NO_EXPIRY, None for ``default_ttl``, or a function of the computed
+                value that returns one of these.
+            tags: of the entry, as in ``put``, or a function of the computed value that returns them.
+            stale_ttl: seconds or a timedelta that the entry lives longer than ``ttl`` (for plain reads,
+                too). In this time one caller computes it anew while the others get the stale value at
+                once; that caller gets it as well if its ``compute`` raises an Exception.
+            lease_seconds: how long the others wait for a process that has died.
             early: above 0, the value is computed anew before it expires, with a probability that rises
                 towards its expiry and with the time it took to compute (XFetch, Vattani et al.,
                 "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015; 1.0 is the optimum).
-            negative_ttl: seconds for which a None is stored, instead of ``ttl``.
-            error_ttl: seconds for which other callers get a ComputeFailedError after an Exception of
-                ``compute``, which its own caller gets. None: errors are not kept.
+            negative_ttl: for which a None is stored, instead of ``ttl``.
+            error_ttl: seconds or a timedelta for which all callers get a ComputeFailedError after an
+                Exception of ``compute``. None: only those that waited for it.
+
+        Raises:
+            ComputeFailedError: another caller's ``compute`` raised while this one waited, or within
+                ``error_ttl``.
+            RecursiveComputeError: ``compute`` asks for the key that it computes.
 
         """
-        return self._run(
-            self._component.get_or_compute(
-                key,
-                compute,
-                ttl,
-                tags=tags,
-                stale_ttl=stale_ttl,
-                lease_seconds=lease_seconds,
-                early=early,
-                negative_ttl=negative_ttl,
-                error_ttl=error_ttl,
-            )
-        )
+        options = compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
+        return self._run(self._component.get_or_compute(key, compute, ttl, options=options))
 
     def invalidate_tag(self, tag: str) -> int:
         """Remove every entry that carries ``tag``; how many were live.
 
-        Values with tags that ``get_or_compute`` is computing meanwhile are not stored.
+        Values with this tag that ``get_or_compute`` is computing meanwhile are not stored.
         """
         return self._run(self._component.invalidate_tag(tag))
+
+    def invalidate_prefix(self, prefix: str) -> int:
+        """Remove every entry whose key begins with ``prefix``; how many were live.
+
+        This walks the whole index, some hundreds of entries a call. Values of such keys that
+        ``get_or_compute`` is computing meanwhile are not stored.
+        """
+        return self._run(self._component.invalidate_prefix(prefix))
 
     def entry(self, key: str) -> CacheEntry | None:
         """Return the entry ``key`` with its times and access count, or None. Counts no access."""
@@ -300,16 +386,16 @@ class EdgeCache(BlockingService[Cache]):
 
     def cached(
         self,
-        ttl: float | None = None,
+        ttl: ResultTtl = None,
         key: KeyOf = None,
         *,
-        tags: Iterable[str] = (),
-        stale_ttl: float | None = None,
+        tags: ResultTags = (),
+        stale_ttl: Ttl = None,
         lease_seconds: float = LEASE_SECONDS,
         early: float = 0.0,
-        negative_ttl: float | None = None,
-        error_ttl: float | None = None,
-    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        negative_ttl: Ttl = None,
+        error_ttl: Ttl = None,
+    ) -> Callable[[Callable[P, T]], CachedFunction[P, T]]:
         """Return a decorator that caches the results of a function, each as ``get_or_compute`` does.
 
         For example::
@@ -317,29 +403,44 @@ class EdgeCache(BlockingService[Cache]):
             @cache.cached(ttl=60)
             def report(day: str) -> dict: ...
 
+            report("monday")
+            report.invalidate("monday")
+
         The entry's key is ``key(*args, **kwargs)`` if ``key`` is a function. Otherwise it begins with
         ``key``, or the function's full name, followed by a digest of the arguments if there are any;
         these must be of types that the cache can store.
+
+        Raises:
+            InvalidArgumentError: without ``key``, other functions may have the same name (lambdas, functions
+                inside functions, functions of ``__main__``), or no key can be made (methods).
+            InvalidTypeError: not a function, or of a kind that cannot be cached (generators).
+
         """
         check_key(key)
-        names = unique_tags(tags)
+        options = compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
 
-        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
+            refuse_coroutines("function", function)
+            keys = FunctionKeys(function, key)
+
             @wraps(function)
             def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-                result: T = self.get_or_compute(
-                    result_key(function, key, args, kwargs),
-                    partial(function, *args, **kwargs),
-                    ttl,
-                    tags=names,
-                    stale_ttl=stale_ttl,
-                    lease_seconds=lease_seconds,
-                    early=early,
-                    negative_ttl=negative_ttl,
-                    error_ttl=error_ttl,
+                call = partial(function, *args, **kwargs)
+                result: T = self._run(
+                    self._component.get_or_compute(keys.key(*args, **kwargs), call, ttl, options=options)
                 )
                 return result
 
-            return wrapper
+            def invalidate(*args: P.args, **kwargs: P.kwargs) -> bool:
+                return self.delete(keys.key(*args, **kwargs))
+
+            def refresh(*args: P.args, **kwargs: P.kwargs) -> T:
+                call = partial(function, *args, **kwargs)
+                result: T = self._run(self._component.refresh(keys.key(*args, **kwargs), call, ttl, options=options))
+                return result
+
+            cached = cast("CachedFunction[P, T]", wrapper)
+            cached.key, cached.invalidate, cached.refresh = keys.key, invalidate, refresh
+            return cached
 
         return decorate

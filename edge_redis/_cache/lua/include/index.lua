@@ -7,7 +7,8 @@ local EXPIRY, COUNTS, STATS, REPEATS = PREFIX .. ':expiry', PREFIX .. ':counts',
 local TAGGED, SIZES = PREFIX .. ':tagged', PREFIX .. ':sizes'
 local GENERATIONS = 8589934592
 local CHUNK = 300
-local HEADER = 23 -- bytes of an entry before its encoded value
+local HEADER, COMPUTED = 23, 11 -- bytes before an encoded value, and between them if it was computed
+local NEVER = 9007199254740991 -- the expiry of an entry without a TTL
 
 local function integer(number)
   return string.format('%.0f', number)
@@ -48,6 +49,22 @@ end
 -- rows of EXPIRY and of COUNTS.
 local function assert_types()
   return redis.call('ZCARD', EXPIRY), redis.call('ZCARD', COUNTS)
+end
+
+-- Whether a value is to be used rather than computed anew (see entry.py for its bytes).
+local function is_fresh(key, value, ahead_ms)
+  local left = redis.call('PTTL', value_of(key))
+  if left < 0 or ahead_ms < 0 then return true end
+  local stale_ms = 0
+  if string.byte(value, HEADER + 1) == 193 then
+    for at = HEADER + 6, HEADER + COMPUTED do stale_ms = stale_ms * 256 + string.byte(value, at) end
+  end
+  return left > stale_ms + ahead_ms
+end
+
+-- The expiry of an entry that lives for so many milliseconds, 0 for ever.
+local function expiry_after(now, ttl_ms)
+  return ttl_ms == 0 and NEVER or now + ttl_ms
 end
 
 -- Whether the entry has a value; fails with WRONGTYPE where it is not a string.

@@ -38,6 +38,11 @@ local function generation_of(key)
   return type(head) == 'string' and tonumber(string.match(head, '^%d+$')) or nil
 end
 
+-- The score of an entry that is written again in place: its count stays.
+local function score_of_generation(key, score, sequence)
+  return first_score(key, sequence) + count_of(score) * (EVICTION == 'least_accessed' and GENERATIONS or 1)
+end
+
 -- Whether a row with this score is of this generation, and not of an entry that replaced it.
 local function has_generation(key, score, generation)
   if EVICTION == 'lru' or EVICTION == 'adaptive' then return generation_of(key) == generation end

@@ -1,4 +1,4 @@
--- The most frequent put: one entry without tags in a consistent cache. It runs before the definitions that
+-- The most frequent put: one entry with a TTL and without tags in a consistent cache. It runs before the definitions that
 -- it does not need, which halves its cost. Any other put is left, untouched, to the rest of the script.
 -- Needs: ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], KEYS[1], now_ms, recall, remember
 local max_size, max_bytes, is_verified, config = string.match(ARGV[3], '^(%d+) (%d+) (%d) (.*)$')
@@ -8,7 +8,7 @@ local began = now_ms()
 local answered = recall(KEYS[1] .. ':repeats', began, ARGV[1], ARGV[2])
 if answered then return answered end
 
-if #ARGV == 8 and max_bytes == 0 and ARGV[4] == '' and ARGV[5] == ''
+if #ARGV == 8 and max_bytes == 0 and ARGV[4] == '' and ARGV[5] == '' and ARGV[7] ~= '0'
   and string.sub(config, 1, 8) ~= 'adaptive' then
   local key, values = ARGV[6], KEYS[1] .. ':v:'
   local expiry, counts, stats = KEYS[1] .. ':expiry', KEYS[1] .. ':counts', KEYS[1] .. ':stats'

@@ -1,0 +1,142 @@
+"""Computations under way in this process, so that its threads and tasks wait for one answer per key."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edge_redis._cache.entry import decode_body
+from edge_redis._core.operation import Future
+from edge_redis.errors import ComputeFailedError, RecursiveComputeError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a computation: a value or an error; neither if the caller that led it gave up."""
+
+    value: Any = None
+    """For the caller that led it."""
+    body: bytes | None = None
+    """The encoded value, from which each waiter decodes a copy; None if it cannot be encoded."""
+    has_value: bool = False
+    error: Exception | None = None
+    is_from_compute: bool = False
+    """Whether the error is that of the user's function."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether another caller must take over."""
+        return not self.has_value and self.error is None
+
+    def for_waiter(self, key: str) -> Any:
+        """Return a copy of the value, or raise the error as one that another caller met."""
+        if self.error is None:
+            return self.value if self.body is None else decode_body(self.body)
+        if self.is_from_compute:
+            text = f"{type(self.error).__name__}: {self.error}"
+            raise ComputeFailedError(f"computing {key!r} has failed: {text}") from self.error
+        raise type(self.error)(*self.error.args) from self.error
+
+
+class SimpleFuture:
+    """A future for a single thread, which nothing can wait for."""
+
+    def __init__(self) -> None:
+        self._is_done = False
+        self._result: Any = None
+
+    def done(self) -> bool:
+        """Return whether a result was set."""
+        return self._is_done
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the result."""
+        del timeout
+        return self._result
+
+    def set_result(self, result: Any) -> None:
+        """Set the result."""
+        self._is_done, self._result = True, result
+
+
+_own_flights: Final[ContextVar[tuple[Flight, ...]]] = ContextVar("edge_redis_flights", default=())
+"""The flights whose computation the current context is part of, the outermost first."""
+
+
+class Flight:
+    """One computation under way, which one caller leads while others wait for its outcome."""
+
+    __slots__ = ("future", "key")
+
+    def __init__(self, key: str, future: Future) -> None:
+        self.key = key
+        self.future = future
+
+    def check_recursion(self) -> None:
+        """Check that the caller does not wait for a flight whose computation it is part of.
+
+        Raises:
+            RecursiveComputeError: it would wait for itself.
+
+        """
+        if self in _own_flights.get():
+            raise RecursiveComputeError(
+                f"computing {self.key!r} asks for {self.key!r} itself: it would wait for its own result"
+            )
+
+
+class Flights:
+    """The flights of one shard of one cache in this process. Safe for threads and tasks."""
+
+    def __init__(self, new_future: Callable[[], Future]) -> None:
+        self._new_future = new_future
+        self.by_key: dict[str, Flight] = {}
+
+    def clear(self) -> None:
+        """Drop all flights: in a forked child, whose parent leads them."""
+        self.by_key.clear()
+
+    def enter(self, key: str) -> tuple[Flight, bool]:
+        """Return the flight of ``key``, and whether the caller leads it."""
+        own = Flight(key, self._new_future())
+        flight = self.by_key.setdefault(key, own)
+        return flight, flight is own
+
+    def detach(self, keys: Iterable[str] | None) -> None:
+        """Let later callers start a new flight for keys that were written; for all keys where None."""
+        if keys is None:
+            self.by_key.clear()
+        elif self.by_key:
+            for key in keys:
+                self.by_key.pop(key, None)
+
+    def finish(self, flight: Flight, outcome: Outcome) -> None:
+        """End a flight that the caller leads."""
+        if self.by_key.get(flight.key) is flight:
+            del self.by_key[flight.key]
+        flight.future.set_result(outcome)
+
+
+def run_within(flight: Flight, compute: Callable[[], Any]) -> Callable[[], Any]:
+    """Return ``compute``, marked while it runs as part of ``flight``."""
+
+    def call() -> Any:
+        token = _own_flights.set((*_own_flights.get(), flight))
+        try:
+            result = compute()
+        finally:
+            _own_flights.reset(token)
+        return _await_within(flight, result) if inspect.isawaitable(result) else result
+
+    return call
+
+
+async def _await_within(flight: Flight, awaitable: Awaitable[Any]) -> Any:
+    token = _own_flights.set((*_own_flights.get(), flight))
+    try:
+        return await awaitable
+    finally:
+        _own_flights.reset(token)
