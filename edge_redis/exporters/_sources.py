@@ -130,7 +130,7 @@ class Sources:
 
 def _check(name: str, service: object, kind: type) -> None:
     if service is not None and not isinstance(service, kind):
-        raise validation.type_error(name, service, f"a blocking edge_redis.{kind.__name__}, not one of edge_redis.aio")
+        raise validation.type_error(name, service, f"a blocking edge_redis.{kind.__name__}")
 
 
 def _read_metrics(metrics: EdgeMetrics) -> Readings:

@@ -43,19 +43,20 @@ from edge_redis.exporters._deadline import TimedRead
 from edge_redis.exporters._readings import Reading
 from edge_redis.exporters._sources import Sources
 
-_FINEST_MS, _FINE_FROM, _FINE_TO, _COARSEST = -3, 0, 14, 22
+_FINEST, _FINE_FROM, _FINE_TO, _COARSEST = -3, 0, 14, 22
 _QUARTERS: Final = 4
 
 
-def _default_bounds_ms() -> Iterator[float]:
+def _default_bounds() -> Iterator[float]:
     """Yield powers of two from an eighth of a millisecond to 70 minutes, and quarters between 1 ms and 16 s."""
-    for power in range(_FINEST_MS, _COARSEST + 1):
-        yield 2.0**power
+    for power in range(_FINEST, _COARSEST + 1):
+        yield 2.0**power / 1000.0
         if _FINE_FROM <= power < _FINE_TO:
-            yield from (float(f"{2.0 ** (power + quarter / _QUARTERS):.6g}") for quarter in range(1, _QUARTERS))
+            for quarter in range(1, _QUARTERS):
+                yield float(f"{2.0 ** (power + quarter / _QUARTERS) / 1000.0:.6g}")
 
 
-DEFAULT_BOUNDS_SECONDS: Final = tuple(bound / 1000.0 for bound in _default_bounds_ms())
+DEFAULT_BOUNDS_SECONDS: Final = tuple(_default_bounds())
 """Upper bounds of exported histograms, which are bounds of the sketch, so that counts are exact.
 
 A quantile that Prometheus interpolates between them is within 10% from 1 ms to 16 s, and mostly within 3%.

@@ -93,7 +93,7 @@ def test_invocations_are_what_the_metrics_say(make: Maker, form: str) -> None:
             bound = (*labels[:1], ("le", repr(2.0**power / 1000)), *labels[1:])
             assert found[f"{name}_bucket", bound] == sum(record.duration_ms <= 2.0**power for record in of)
         for quarter in range(56):
-            bound = (*labels[:1], ("le", repr(float(f"{2.0 ** (quarter / 4):.6g}") / 1000)), *labels[1:])
+            bound = (*labels[:1], ("le", repr(float(f"{2.0 ** (quarter / 4) / 1000:.6g}"))), *labels[1:])
             assert found[f"{name}_bucket", bound] == sum(record.duration_ms <= 2.0 ** (quarter / 4) for record in of)
         assert found[f"{name}_bucket", (*labels[:1], ("le", "+Inf"), *labels[1:])] == len(of)
     assert found["edge_redis_up", ()] == 1
