@@ -162,15 +162,19 @@ async def call_on(pool: Any, talk: Callable[[Any], Awaitable[T]]) -> T:
     enter_loop(pool)
     lease = _Lease()
     connection = await take_connection(pool, lease)
-    is_clean = False
+    is_clean = has_failed = False
 
     async def attempt() -> T:
         try:
+            if has_failed:  # a Sentinel connection asks for the master here, and not where it reconnects to write
+                await connection.connect()
             return await talk(connection)
         except redis_errors.AuthenticationError as error:  # a ConnectionError: the library would try it again
             raise _FinalError(error) from error
 
     async def fail(_: Exception) -> None:
+        nonlocal has_failed
+        has_failed = True
         await connection.disconnect(nowait=True)
 
     try:

@@ -38,17 +38,24 @@ class _FinalError(Exception):
 def call_on(pool: CallPool | BorrowedPool, talk: Callable[[Any], T]) -> T:
     """Call ``talk`` with a connection of its own, as often as the client's retry says."""
     lease = Lease()
+    has_failed = False
 
     def attempt() -> T:
         try:
+            if has_failed:  # a Sentinel connection asks for the master here, and not where it reconnects to write
+                lease.connection.connect()
             return talk(lease.connection)
         except redis_errors.AuthenticationError as error:  # a ConnectionError: the library would try it again
             raise _FinalError(error) from error
 
+    def fail(_: Exception) -> None:
+        nonlocal has_failed
+        has_failed = True
+        lease.connection.disconnect()
+
     try:
         pool.open(lease)
-        connection = lease.connection
-        result: T = connection.retry.call_with_retry(attempt, lambda _: connection.disconnect())
+        result: T = lease.connection.retry.call_with_retry(attempt, fail)
         lease.is_clean = True
     except redis_errors.ResponseError:
         lease.is_clean = True

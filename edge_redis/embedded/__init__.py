@@ -1,6 +1,6 @@
 """A server that belongs to this process: started here, ended with it, reachable from this machine alone.
 
-It is a real Valkey or Redis with its append-only file on, under a guard process that ends it
+It is a real Valkey or Redis with its append-only file on, under a watchdog process that ends it
 when this process ends in whatever way (SIGKILL too). Ctrl-C in a terminal does not reach it.
 
 What a fork of this process does with the object (multiprocessing's default start method on
@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
+from urllib.parse import quote
 
 import redis
 
 from edge_redis._core import validation
 from edge_redis.embedded import _options as embedded_options
 from edge_redis.embedded._binary import Kind, Preference, find
-from edge_redis.embedded._engine import Engine, Wish
+from edge_redis.embedded._engine import Engine, ServerSpec
 from edge_redis.embedded._fake import FakeEngine
 from edge_redis.embedded._folder import Folder
 from edge_redis.embedded._options import AppendFsync
@@ -46,8 +47,9 @@ class EmbeddedServer:
     Keep it for as long as the server is wanted: one that nothing refers to any more is ended too.
     """
 
-    def __init__(self, engine: _Engine, timeout: float) -> None:
+    def __init__(self, engine: _Engine, timeout: float, password: str | None = None) -> None:
         self._engine = engine
+        self._password = password
         self._timeout = timeout
         self._is_stopped = False
         self._turn = threading.RLock()
@@ -76,8 +78,9 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """``redis://HOST:PORT/0``. A ``requirepass`` of yours is not in it."""
-        return url(self.host, self.port)
+        """``redis://HOST:PORT/0``, with the password given to ``start``. A ``requirepass`` of yours is not in it."""
+        address = url(self.host, self.port)
+        return address.replace("://", f"://:{quote(self._password, safe='')}@", 1) if self._password else address
 
     @property
     def pid(self) -> int | None:
@@ -111,7 +114,7 @@ class EmbeddedServer:
         nothing. An interrupted call still ends the server; calling again waits for it.
 
         Raises:
-            EmbeddedServerError: The guard of the server had to be killed.
+            EmbeddedServerError: The watchdog of the server had to be killed.
         """
         try:
             with self._turn:
@@ -163,7 +166,7 @@ class EmbeddedServer:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<EmbeddedServer {self.kind} {self.version} at {self.url}>"
+        return f"<EmbeddedServer {self.kind} {self.version} at {url(self.host, self.port)}>"
 
 
 def start(
@@ -176,6 +179,7 @@ def start(
     config: Mapping[str, str] | None = None,
     sentinel: bool = False,
     timeout: float = 10.0,
+    password: str | None = None,
 ) -> EmbeddedServer:
     """Start a server that ends with this process, and return it when it answers.
 
@@ -192,6 +196,7 @@ def start(
             one has spaces). They win over the defaults here.
         sentinel: Start it as a Sentinel; names such as "sentinel monitor" are allowed in ``config``.
         timeout: Seconds for a start, and for an end before SIGKILL.
+        password: What clients, and a replica of it, must say. None: any user of this machine can connect.
 
     Raises:
         InvalidArgumentError: An argument cannot be used; nothing was started.
@@ -203,17 +208,22 @@ def start(
     options = {**embedded_options.DEFAULTS}
     if not validation.instance("sentinel", sentinel, bool):
         options |= {**embedded_options.SERVER_DEFAULTS, "appendfsync": embedded_options.fsync(appendfsync)}
+    if password is not None:
+        word = embedded_options.quoted(validation.identifier("password", password))
+        options |= {"requirepass": word} if sentinel else {"requirepass": word, "masterauth": word}
     options |= embedded_options.options(config)
     host = embedded_options.loopback(host)
     binary = find(prefer)
     if binary is None:
-        return _started(_fake(host, port, is_plain=not (config or sentinel), is_asked_for=prefer is not None), timeout)
-    wish = Wish(binary, host, port, options, sentinel, timeout)
-    return _started(Engine(wish, Folder(data_dir, timeout)), timeout)
+        return _started(
+            _fake(host, port, is_plain=not (config or sentinel or password), is_asked_for=prefer is not None), timeout
+        )
+    spec = ServerSpec(binary, host, port, options, sentinel, timeout)
+    return _started(Engine(spec, Folder(data_dir, timeout)), timeout, password)
 
 
-def _started(engine: _Engine, timeout: float) -> EmbeddedServer:
-    server = EmbeddedServer(engine, timeout)
+def _started(engine: _Engine, timeout: float, password: str | None = None) -> EmbeddedServer:
+    server = EmbeddedServer(engine, timeout, password)
     try:
         engine.start(timeout)
     except BaseException:

@@ -1,4 +1,4 @@
-"""A real server as an embedded one: its program, folder, port and guard, from start to end."""
+"""A real server as an embedded one: its program, folder, port and watchdog, from start to end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge_redis.embedded import _options as embedded_options
 from edge_redis.embedded._binary import Binary, Kind
 from edge_redis.embedded._folder import Folder
 from edge_redis.embedded._port import CAN_HOLD, Port, answers, was_taken
-from edge_redis.embedded._supervised import Guarded, Plan
+from edge_redis.embedded._supervised import Plan, SupervisedServer
 from edge_redis.errors import EmbeddedServerError
 
 _ATTEMPTS: Final = 5
@@ -27,8 +27,8 @@ _EXIT_PRIORITY: Final = -100
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the server is to be like."""
+class ServerSpec:
+    """The program, address and options of a server."""
 
     binary: Binary
     host: str
@@ -41,13 +41,13 @@ class Wish:
 
 
 class Engine:
-    """A server process in its folder, on its port, under its guard."""
+    """A server process in its folder, on its port, under its watchdog."""
 
-    def __init__(self, wish: Wish, folder: Folder) -> None:
-        self._wish = wish
+    def __init__(self, spec: ServerSpec, folder: Folder) -> None:
+        self._spec = spec
         self._folder = folder
         self._port: Port | None = None
-        self._guarded: Guarded | None = None
+        self._supervised: SupervisedServer | None = None
         self.is_foreign = False
         """Whether this is a fork's copy: the server belongs to the process that started it."""
         self._exit: util.Finalize | None = None
@@ -56,27 +56,27 @@ class Engine:
     @property
     def kind(self) -> Kind:
         """Which program it is."""
-        return self._wish.binary.kind
+        return self._spec.binary.kind
 
     @property
     def version(self) -> str:
         """The program's release."""
-        return self._wish.binary.version
+        return self._spec.binary.version
 
     @property
     def host(self) -> str:
         """The address it listens on."""
-        return self._wish.host
+        return self._spec.host
 
     @property
     def port(self) -> int:
         """The port it listens on; the same after a restart."""
-        return self._port.number if self._port else self._wish.port
+        return self._port.number if self._port else self._spec.port
 
     @property
     def pid(self) -> int | None:
         """Its process id, or None where it does not run."""
-        return self._guarded.pid if self._guarded else None
+        return self._supervised.pid if self._supervised else None
 
     @property
     def is_running(self) -> bool:
@@ -91,7 +91,7 @@ class Engine:
     @property
     def is_durable(self) -> bool:
         """Whether it keeps what it was told through a kill and a restart."""
-        return embedded_options.is_on(self._wish.options, "appendonly")
+        return embedded_options.is_on(self._spec.options, "appendonly")
 
     def start(self, timeout: float) -> None:
         """Start the server; it answers when this returns.
@@ -109,21 +109,21 @@ class Engine:
             try:
                 return self._start_on_port(end)
             except EmbeddedServerError:
-                is_race = self._wish.port == 0 and was_taken(self._folder.log_tail())
+                is_race = self._spec.port == 0 and was_taken(self._folder.log_tail())
                 if not is_race or attempt + 1 == _ATTEMPTS:
                     raise
         return None  # pragma: no cover -- the last attempt returns or raises
 
     def end(self, *, kill: bool) -> None:
         """End the server, by SIGKILL at once where ``kill``; its folder and port stay taken."""
-        if self._guarded is not None:
-            self._guarded.end(kill=kill)
+        if self._supervised is not None:
+            self._supervised.end(kill=kill)
 
     def release(self) -> None:
         """Have the server ended, without waiting for it, and let go of everything."""
         self._forget_exit()
-        if self._guarded is not None:
-            self._guarded.release()
+        if self._supervised is not None:
+            self._supervised.release()
             self._folder.hand_over()
         else:
             self._folder.close()
@@ -134,13 +134,13 @@ class Engine:
         """End the server and let go of everything; may be called again, also after an interruption.
 
         Raises:
-            EmbeddedServerError: The server or its guard had to be killed.
+            EmbeddedServerError: The server or its watchdog had to be killed.
         """
         if self.is_foreign:
             return
         try:
-            if self._guarded is not None:
-                self._close_guarded(self._guarded)
+            if self._supervised is not None:
+                self._close_supervised(self._supervised)
         finally:
             self._folder.close()
             if self._port is not None:
@@ -150,8 +150,8 @@ class Engine:
     def after_fork(self) -> None:
         """Become a copy that a fork holds: close what would keep the parent's things in use."""
         self.is_foreign = True
-        if self._guarded is not None:
-            self._guarded.after_fork()
+        if self._supervised is not None:
+            self._supervised.after_fork()
         if self._port is not None:
             self._port.close()
         self._folder.hand_over()
@@ -159,14 +159,14 @@ class Engine:
     def _take_port(self, *, hold: bool) -> None:
         if self._port is not None:
             self._port.close()
-        wish = self._wish
-        self._port = Port(wish.host, wish.port, embedded_options.bus_offset(wish.options), hold=hold)
+        spec = self._spec
+        self._port = Port(spec.host, spec.port, embedded_options.bus_offset(spec.options), hold=hold)
         options = {
-            "bind": wish.host,
+            "bind": spec.host,
             "port": str(self._port.number),
             "dir": embedded_options.quoted(str(self._folder.path)),
             "logfile": embedded_options.quoted(str(self._folder.log)),
-            **wish.options,
+            **spec.options,
         }
         try:
             embedded_options.write(self._folder.configuration, options)
@@ -175,42 +175,42 @@ class Engine:
 
     def _start_on_port(self, end: float) -> None:
         self._folder.mark()
-        if self._guarded is None:
+        if self._supervised is None:
             self._exit = util.Finalize(None, self.close, exitpriority=_EXIT_PRIORITY)
-            self._guarded = Guarded(self._plan())
-        pid = self._guarded.start()
+            self._supervised = SupervisedServer(self._plan())
+        pid = self._supervised.start()
         while not answers(self.host, self.port, pid):
-            if self._guarded.pid is None:
+            if self._supervised.pid is None:
                 raise EmbeddedServerError(f"the embedded server ended at its start:\n{self._folder.log_tail()}")
             if time.monotonic() > end:
                 raise EmbeddedServerError(f"the embedded server does not answer:\n{self._folder.log_tail()}")
             time.sleep(_LOOK_SECONDS)
 
     def _plan(self) -> Plan:
-        command = [str(self._wish.binary.path), str(self._folder.configuration)]
+        command = [str(self._spec.binary.path), str(self._folder.configuration)]
         return Plan(
-            command=[*command, "--sentinel"] if self._wish.is_sentinel else command,
+            command=[*command, "--sentinel"] if self._spec.is_sentinel else command,
             log=self._folder.log,
             lock=self._folder.lock_descriptor,
             private=self._folder.path if self._folder.is_private else None,
-            grace=self._wish.timeout,
+            grace=self._spec.timeout,
         )
 
     def _forget_exit(self) -> None:
         if self._exit is not None:
             self._exit.cancel()
 
-    def _close_guarded(self, guarded: Guarded) -> None:
+    def _close_supervised(self, supervised: SupervisedServer) -> None:
         try:
-            guarded.close()
+            supervised.close()
         except EmbeddedServerError:
-            self._end_orphan(guarded.pid)
+            self._end_orphan(supervised.pid)
             raise
-        self._end_orphan(guarded.pid)
+        self._end_orphan(supervised.pid)
 
     def _end_orphan(self, orphan: int | None) -> None:
-        """End a server whose guard was killed. Where the kernel terminates it (Linux), only wait."""
-        if orphan is not None and not self._folder.is_left_within(self._wish.timeout):
+        """End a server whose watchdog was killed. Where the kernel terminates it (Linux), only wait."""
+        if orphan is not None and not self._folder.is_left_within(self._spec.timeout):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(orphan, signal.SIGKILL)
 

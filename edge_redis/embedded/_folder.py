@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,26 @@ _LOCK: Final = "edge-redis.lock"
 _PREFIX: Final = "edge-redis-"
 _TAIL_BYTES: Final = 2_000
 _LOOK_SECONDS: Final = 0.01
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a file to append to, made for this user alone; a symbolic link is refused."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
+
+
+def _refuse_unsafe(path: Path) -> None:
+    """Refuse a folder in which other users could replace files, or have placed links to files of this user."""
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        raise EmbeddedServerError(f"data_dir {path} belongs to another user (uid {found.st_uid})")
+    if found.st_mode & stat.S_IWOTH:
+        raise EmbeddedServerError(f"data_dir {path} can be written by every user: chmod o-w")
+    for entry in path.iterdir():
+        if entry.is_symlink() and entry.name != CONFIGURATION:  # which is replaced, not followed
+            raise EmbeddedServerError(f"data_dir {path} has a symbolic link, {entry.name}: remove it")
 
 
 class Folder:
@@ -40,7 +61,9 @@ class Folder:
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX) if path is None else path).absolute()
             self.is_private = path is None
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = (self.path / _LOCK).open("ab")
+            _refuse_unsafe(self.path)
+            self._lock = open_private(self.path / _LOCK)
+            open_private(self.log).close()
         except (OSError, ValueError) as error:
             raise EmbeddedServerError(f"data_dir {path} cannot be used: {error}") from error
         if not self._is_locked_within(wait):
@@ -62,7 +85,7 @@ class Folder:
 
     @property
     def lock_descriptor(self) -> int:
-        """What guard and server keep open, so that the folder is in use until both have ended."""
+        """What watchdog and server keep open, so that the folder is in use until both have ended."""
         return self._lock.fileno() if self._lock else -1
 
     def mark(self) -> None:
@@ -84,12 +107,12 @@ class Folder:
         self._unlock()
         try:
             self._lock = (self.path / _LOCK).open("r+b")
-        except OSError:  # the guard has removed it, which it does last
+        except OSError:  # the watchdog has removed it, which it does last
             return True
         return self._is_locked_within(seconds)
 
     def hand_over(self) -> None:
-        """Leave the folder, and the removal of a private one, to others: the guard, or the parent of this fork."""
+        """Leave the folder, and the removal of a private one, to others: the watchdog, or the parent of this fork."""
         self.is_private = False
         self._unlock()
 

@@ -112,10 +112,13 @@ def write(path: Path, chosen: Mapping[str, str]) -> None:
     A value is what stands after the name in such a file: words, in quotes where a word has spaces.
     """
     text = "".join(f"{name} {value if value.strip() else quoted('')}\n" for name, value in chosen.items())
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "wb") as file:  # noqa: PTH123 -- a descriptor, to have its mode from the first byte on
         os.fchmod(descriptor, 0o600)
         file.write(os.fsencode(text))
+    fresh.replace(path)  # a symbolic link there is replaced, not followed
 
 
 def quoted(word: str) -> str:

@@ -1,6 +1,6 @@
-"""A server process and its guard, seen from the process that started them.
+"""A server process and its watchdog, seen from the process that started them.
 
-The socket to the guard is a lifeline: when its last copy closes, the guard ends the server.
+The socket to the watchdog is a lifeline: when its last copy closes, the watchdog ends the server.
 Copies are not inherited by programs this process runs; a fork of it closes its own at once.
 """
 
@@ -20,27 +20,27 @@ from typing import Final
 
 from edge_redis.errors import EmbeddedServerError
 
-_GUARD: Final = Path(__file__).with_name("_watchdog.py")
+_WATCHDOG: Final = Path(__file__).with_name("_watchdog.py")
 _MARGIN_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a guard is to run, and where its words and those of the server go."""
+    """What a watchdog is to run, and where its words and those of the server go."""
 
     command: Sequence[str]
     log: Path
     lock: int
-    """Descriptor that guard and server keep open: the data folder is in use as long as one of them lives."""
+    """Descriptor that watchdog and server keep open: the data folder is in use as long as one of them lives."""
     private: Path | None
     """Folder to remove at the end."""
     grace: float
     """Seconds a server has to end by itself."""
 
 
-class Guarded:
-    """One guard, and the servers it runs one after the other."""
+class SupervisedServer:
+    """One watchdog, and the servers it runs one after the other."""
 
     def __init__(self, plan: Plan) -> None:
         self._grace = plan.grace
@@ -49,9 +49,9 @@ class Guarded:
         self._lifeline, theirs = socket.socketpair()
         try:
             with theirs:
-                self._guard = _launch(plan, theirs)
+                self._watchdog = _launch(plan, theirs)
         except BaseException:
-            self._lifeline.close()  # a guard that did start leaves
+            self._lifeline.close()  # a watchdog that did start leaves
             raise
 
     @property
@@ -65,20 +65,20 @@ class Guarded:
         """Start the server, and return its process id.
 
         Raises:
-            EmbeddedServerError: The guard did not do it.
+            EmbeddedServerError: The watchdog did not do it.
         """
         self._order(b"S")
         end = time.monotonic() + _MARGIN_SECONDS
         while event := self._event(end - time.monotonic()):
             if event.startswith("up "):
                 return int(event.split()[1])
-        raise EmbeddedServerError("the guard of the embedded server does not answer")
+        raise EmbeddedServerError("the watchdog of the embedded server does not answer")
 
     def end(self, *, kill: bool) -> None:
         """Have the server killed, or ended by SIGTERM and after the grace by SIGKILL; return when it is gone.
 
         Raises:
-            EmbeddedServerError: The guard did not do it.
+            EmbeddedServerError: The watchdog did not do it.
         """
         if self.pid is None:
             return
@@ -87,43 +87,43 @@ class Guarded:
         while self._pid is not None and self._event(end - time.monotonic()):
             pass
         if self._pid is not None:
-            raise EmbeddedServerError("the guard of the embedded server does not answer")
+            raise EmbeddedServerError("the watchdog of the embedded server does not answer")
 
     def release(self) -> None:
-        """Tell the guard to end the server and leave; do not wait for it."""
+        """Tell the watchdog to end the server and leave; do not wait for it."""
         self._hang_up()
         self._lifeline.close()
 
     def close(self) -> None:
-        """Release, and return when server and guard are gone.
+        """Release, and return when server and watchdog are gone.
 
         Raises:
-            EmbeddedServerError: They were not gone in time; the guard was killed then.
+            EmbeddedServerError: They were not gone in time; the watchdog was killed then.
         """
         self._hang_up()
         end = time.monotonic() + self._grace + _MARGIN_SECONDS
         while self._event(end - time.monotonic()):
             pass
         if not self._is_reaped_by(end):
-            self._guard.kill()
+            self._watchdog.kill()
             self._is_reaped_by(time.monotonic() + _MARGIN_SECONDS)
-            raise EmbeddedServerError("the guard of the embedded server had to be killed")
+            raise EmbeddedServerError("the watchdog of the embedded server had to be killed")
         self._lifeline.close()
 
     def after_fork(self) -> None:
         """Become a copy that a fork holds: close its end of the lifeline, which the parent's outlives."""
-        self._guard.returncode = 0  # no child of this process, and nothing to wait for
+        self._watchdog.returncode = 0  # no child of this process, and nothing to wait for
         self._lifeline.close()
 
     def _is_reaped_by(self, end: float) -> bool:
-        """Wait for the guard. Popen does this under a lock that an interruption may leave taken."""
-        while self._guard.returncode is None:
+        """Wait for the watchdog. Popen does this under a lock that an interruption may leave taken."""
+        while self._watchdog.returncode is None:
             try:
-                ended, status = os.waitpid(self._guard.pid, os.WNOHANG)
+                ended, status = os.waitpid(self._watchdog.pid, os.WNOHANG)
             except ChildProcessError:  # an interruption came between the reaping and the noting
-                ended, status = self._guard.pid, 0
+                ended, status = self._watchdog.pid, 0
             if ended:
-                self._guard.returncode = os.waitstatus_to_exitcode(status)
+                self._watchdog.returncode = os.waitstatus_to_exitcode(status)
             elif time.monotonic() > end:
                 return False
             else:
@@ -138,10 +138,10 @@ class Guarded:
         try:
             self._lifeline.sendall(order)
         except OSError as error:
-            raise EmbeddedServerError("the guard of the embedded server is gone") from error
+            raise EmbeddedServerError("the watchdog of the embedded server is gone") from error
 
     def _event(self, seconds: float) -> str:
-        """Return what the guard says within ``seconds``; nothing where it is silent, or has left."""
+        """Return what the watchdog says within ``seconds``; nothing where it is silent, or has left."""
         while b"\n" not in self._received:
             received = self._receive(seconds)
             if not received:
@@ -161,18 +161,18 @@ class Guarded:
             return b""
         try:
             return self._lifeline.recv(1024)
-        except OSError:  # reset by a guard that left
+        except OSError:  # reset by a watchdog that left
             return b""
 
 
 def _launch(plan: Plan, theirs: socket.socket) -> subprocess.Popen[bytes]:
     if not sys.executable:
-        raise EmbeddedServerError("an embedded server needs sys.executable: it is guarded by a small Python program")
+        raise EmbeddedServerError("an embedded server needs sys.executable: it is supervised by a small Python program")
     private = str(plan.private or "")
-    guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), str(plan.grace), private]
+    watchdog = [sys.executable, "-I", "-S", str(_WATCHDOG), str(os.getpid()), str(plan.grace), private]
     with plan.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 -- no shell, and nothing of it comes from outside
-            [*guard, *plan.command],
+            [*watchdog, *plan.command],
             stdin=theirs.fileno(),
             stdout=log,
             stderr=log,

@@ -4,14 +4,14 @@ It is run by its path with ``python -I -S``, imports nothing of this package, an
 light: every embedded server has one. Its standard input is one end of a socket pair, whose
 other end only the starter holds:
 
-    starter to guard    S  start the server        T  terminate it, kill it after the grace
+    starter to watchdog    S  start the server        T  terminate it, kill it after the grace
                         K  kill it at once
-    guard to starter    up PID                     down STATUS (negative: the signal that ended it)
+    watchdog to starter    up PID                     down STATUS (negative: the signal that ended it)
 
 End of file means that the starter closed its end or died, by whatever signal: the server is
-terminated, a private folder removed, and the guard leaves. A process that a C library of the
-starter forked could keep that end open, so once a second the guard also looks whether the
-starter is still its parent. Where the guard itself is killed, Linux terminates the server.
+terminated, a private folder removed, and the watchdog leaves. A process that a C library of the
+starter forked could keep that end open, so once a second the watchdog also looks whether the
+starter is still its parent. Where the watchdog itself is killed, Linux terminates the server.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LOOK_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
-class Guard:
+class Watchdog:
     """Starts and ends one server at a time, as told through standard input."""
 
     def __init__(self, starter: int, grace: float, command: list[str]) -> None:
@@ -64,10 +64,10 @@ class Guard:
         self._terminate()
         # A signal for the server that comes before it has replaced this program waits until then.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        guard = os.getpid()
+        watchdog = os.getpid()
         self._server = os.fork()
         if self._server == 0:
-            _become(self._command, guard)
+            _become(self._command, watchdog)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._say(f"up {self._server}")
 
@@ -135,15 +135,16 @@ def _kill_group(leader: int) -> None:
         os.kill(leader, signal.SIGKILL)
 
 
-def _become(command: list[str], guard: int) -> NoReturn:
+def _become(command: list[str], watchdog: int) -> NoReturn:
     """Turn this forked process into the server."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setpgid(0, 0)
+        os.umask(0o077)  # the server's files are for this user alone, also in a folder that others may read
         os.dup2(os.open(os.devnull, os.O_RDONLY), _STARTER_FD)
-        _end_with(guard)
+        _end_with(watchdog)
         os.execv(command[0], command)  # noqa: S606 -- the command is the starter's own, and no shell is wanted
     except OSError as error:
         os.write(sys.stderr.fileno(), f"cannot run {command[0]}: {error}\n".encode())
@@ -151,8 +152,8 @@ def _become(command: list[str], guard: int) -> NoReturn:
         os._exit(127)
 
 
-def _end_with(guard: int) -> None:
-    """Have the kernel terminate this process when the guard dies, where it can."""
+def _end_with(watchdog: int) -> None:
+    """Have the kernel terminate this process when the watchdog dies, where it can."""
     if sys.platform != "linux":
         return
     try:
@@ -161,7 +162,7 @@ def _end_with(guard: int) -> None:
         CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     except (ImportError, OSError, AttributeError):
         return
-    if os.getppid() != guard:  # it died before the line above
+    if os.getppid() != watchdog:  # it died before the line above
         os._exit(127)
 
 
@@ -179,10 +180,10 @@ def main(arguments: list[str]) -> None:
     starter, grace, private, *command = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    guard = Guard(int(starter), float(grace), command)
+    watchdog = Watchdog(int(starter), float(grace), command)
     # The starter may have blocked signals in the thread that started this process.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    guard.serve()
+    watchdog.serve()
     if private:
         _remove(private)
 

@@ -18,7 +18,13 @@ from edge_redis import embedded
 from edge_redis.embedded import _binary as embedded_binary
 from edge_redis.embedded import _engine as embedded_engine
 from edge_redis.embedded import _port as embedded_port
-from edge_redis.errors import EdgeRedisError, EmbeddedServerError, InvalidArgumentError, InvalidTypeError
+from edge_redis.errors import (
+    EdgeRedisError,
+    EmbeddedServerError,
+    InvalidArgumentError,
+    InvalidTypeError,
+    MissingExtraError,
+)
 from support.deadline import eventually
 from support.processes import private_folders, within
 
@@ -221,5 +227,5 @@ class TestFallback:
 
     def test_without_fakeredis(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "fakeredis", None)
-        with pytest.raises(EmbeddedServerError, match="pip install"), pytest.warns(embedded.EmbeddedFallbackWarning):
+        with pytest.raises(MissingExtraError, match="pip install"), pytest.warns(embedded.EmbeddedFallbackWarning):
             embedded.start()

@@ -141,17 +141,17 @@ class TestGuard:
         assert os.getpgid(server.pid) == server.pid
 
     @LINUX
-    def test_a_killed_guard_takes_the_server_with_it(self, server: Any) -> None:
-        guard = psutil.Process(server.pid).parent()
+    def test_a_killed_watchdog_takes_the_server_with_it(self, server: Any) -> None:
+        watchdog = psutil.Process(server.pid).parent()
         pid = server.pid
-        guard.kill()
+        watchdog.kill()
         eventually(lambda: not psutil.pid_exists(pid))
-        with pytest.raises(EmbeddedServerError, match="guard"):
+        with pytest.raises(EmbeddedServerError, match="watchdog"):
             server.restart()
         server.stop()
         assert not server.data_dir.exists()
 
-    def test_a_terminated_guard_ends_the_server_first(self, server: Any, client: Any) -> None:
+    def test_a_terminated_watchdog_ends_the_server_first(self, server: Any, client: Any) -> None:
         client.set("k", "v")
         pid = server.pid
         psutil.Process(pid).parent().terminate()

@@ -1,6 +1,6 @@
 """Ctrl-C at every moment of a start or an end: no process, no port and no folder stays behind.
 
-First at every line of our own code and of the standard library's that starts the guard, one
+First at every line of our own code and of the standard library's that starts the watchdog, one
 after the other, by a trace function; then by real signals at moments spread over the call.
 """
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.exploration
 FAST = {"hz": "100"}
 """A server looks for SIGTERM once a tick."""
 GONE_SECONDS = 30.0
-"""More than the guard's own patience before SIGKILL."""
+"""More than the watchdog's own patience before SIGKILL."""
 TRACED = (str(Path(embedded.__file__).parent), subprocess.__file__)
 REAL_MOMENTS = 40
 

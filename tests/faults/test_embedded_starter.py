@@ -80,7 +80,7 @@ class TestStarterEnds:
     def test_while_another_process_holds_its_lifeline(self) -> None:
         body = """
             s = embedded.start()
-            os.set_inheritable(s._engine._guarded._lifeline.fileno(), True)
+            os.set_inheritable(s._engine._supervised._lifeline.fileno(), True)
             print(s.pid, flush=True)
             import subprocess
             subprocess.run(["cat"], close_fds=False)
