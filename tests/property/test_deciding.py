@@ -1,7 +1,7 @@
-"""Two statements of the same rules, the scripts and ``state.deciding``, make the same of the same states.
+"""Conflict resolution in Lua and in Python (``_sync/resolution.py``) gives the same results for the same calls.
 
-RedisCloudStore runs the scripts on fakeredis, SqlCloudStore decides in Python on SQLite. Both are given one
-sequence of calls, of which nothing is sensible, on clocks that stand still; then all that can be read of them is equal.
+RedisCloudStore runs the scripts on fakeredis, SqlCloudStore decides in Python on SQLite. Both get one random sequence
+of calls, with clocks that stand still; afterwards everything that can be read from them is equal.
 """
 
 from __future__ import annotations
@@ -27,15 +27,23 @@ from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clock import ServerClock, stop_the_clock
 
 NOW = 1_790_000_000
-SCOPES = ("room", "room", "room", "hall")
+SCOPES = ("kitchen", "kitchen", "kitchen", "hall")
 _names = count()
 
 BODIES = [encode_data({"a": 1}), encode_data({"a": 2, "b": 1}), encode_data({}), TOMBSTONE]
 CLOCKS = [f"{(NOW + seconds) * 1_000_000:018d}" for seconds in (-2, -1, 0, 1, 2)]
-LIVES = [qualified_origin("one", life) for life in "ab"]
-ORIGINS = ["one", "two", "zoé", "", "cloud", *LIVES, qualified_origin("cloud", "a")]
-POOLS = [["one"], ["one", "cloud"], ["", "one"], [""], LIVES, [*LIVES, qualified_origin("cloud", "a")], ORIGINS]
-"""The origins of one example: few, so that its states have to do with each other."""
+INCARNATIONS = [qualified_origin("one", incarnation) for incarnation in "ab"]
+ORIGINS = ["one", "two", "zoé", "", "cloud", *INCARNATIONS, qualified_origin("cloud", "a")]
+POOLS = [
+    ["one"],
+    ["one", "cloud"],
+    ["", "one"],
+    [""],
+    INCARNATIONS,
+    [*INCARNATIONS, qualified_origin("cloud", "a")],
+    ORIGINS,
+]
+"""The origins of one example: few, so that its states meet."""
 
 
 def _stamp(draw: Any) -> field_maps.Stamp:
@@ -44,7 +52,7 @@ def _stamp(draw: Any) -> field_maps.Stamp:
 
 @st.composite
 def fields(draw: Any) -> bytes:
-    """Draw the body of a scope whose fields are merged."""
+    """Draw a body of merged fields."""
     found = {
         name: field_maps.Field(_stamp(draw), draw(st.sampled_from([None, b"\x01", b"\x02"])))
         for name in draw(st.sets(st.sampled_from("ab")))
@@ -55,7 +63,7 @@ def fields(draw: Any) -> bytes:
 
 @st.composite
 def changes(draw: Any, origins: list[str], *, with_fields: bool) -> Change:
-    """Draw a state of an edge. Few values of each kind, so that they meet."""
+    """Draw a state of an edge, from few values of each kind, so that equal ones meet."""
     body = draw(fields() if with_fields and draw(st.booleans()) else st.sampled_from(BODIES))
     checksum = hashlib.sha256(body).hexdigest()
     base = draw(st.sampled_from(["", "", f"{CLOCKS[2]}-{hashlib.sha256(BODIES[0]).hexdigest()[:16]}"]))
@@ -65,13 +73,13 @@ def changes(draw: Any, origins: list[str], *, with_fields: bool) -> Change:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a store."""
+    """A call of a store's method."""
 
     name: str
     arguments: tuple[Any, ...]
 
     def on(self, store: Any) -> Any:
-        """Return the outcome, or the kind of its error."""
+        """Return the outcome, or the type and text of the error."""
         try:
             outcome = getattr(store, self.name)(*self.arguments)
         except EdgeRedisError as error:
@@ -82,7 +90,7 @@ class Call:
 @st.composite
 def calls_of(draw: Any, strategies: Any) -> list[Call]:
     """Draw a sequence of calls."""
-    with_fields = draw(st.sampled_from([False, False, True]))  # with which a scope is merged from then on
+    with_fields = draw(st.sampled_from([False, False, True]))  # a scope that gets merged fields is merged from then on
     states = changes(draw(st.sampled_from(POOLS)), with_fields=with_fields)
     scope, data = st.sampled_from(SCOPES), st.sampled_from([{"a": 1}, {"b": 1}, {}])
     one = st.one_of(
@@ -90,16 +98,16 @@ def calls_of(draw: Any, strategies: Any) -> list[Call]:
         st.tuples(st.just("update"), st.tuples(scope, data, st.booleans())),
         st.tuples(st.sampled_from(["delete", "release_authority"]), st.tuples(scope)),
         st.tuples(st.just("delete_fields"), st.tuples(scope, st.sampled_from("ab"))),
-        st.tuples(st.just("collect"), st.tuples(st.sampled_from([0, 0, 1, 3]))),
+        st.tuples(st.just("purge_tombstones"), st.tuples(st.sampled_from([0, 0, 1, 3]))),
     )
     return [Call(*found) for found in draw(st.lists(one, min_size=3, max_size=8))]
 
 
-HIDDEN = ("tick", "remote", "authority", "strategy")
+HIDDEN = ("latest_clock", "peer_version", "authority", "strategy")
 
 
 def hidden_of(store: Any, scope: str) -> list[str | None]:
-    """Return what a document holds and nobody is shown."""
+    """Return the parts of a document that no method returns."""
     if isinstance(store, RedisCloudStore):
         key = store._component._replica.keys.doc(scope)
         return [value if value is None else value.decode() for value in store._runner.client.hmget(key, HIDDEN)]
@@ -111,7 +119,7 @@ def hidden_of(store: Any, scope: str) -> list[str | None]:
 
 
 def known_of(store: Any) -> dict[str, Any]:
-    """Return all that can be read of a store; times and ids are its own."""
+    """Return everything that can be read from a store but times and ids, which differ between stores."""
     found: dict[str, Any] = {}
     for scope in sorted(set(SCOPES)):
         found[scope] = store.get(scope)
@@ -125,20 +133,20 @@ def known_of(store: Any) -> dict[str, Any]:
         ]
     feed = store.changes_since("", 100)
     found["feed"] = feed.changes, feed.strategies, feed.damaged
-    found["place"] = feed.cursor.partition(":")[2]
+    found["position"] = feed.cursor.partition(":")[2]
     found["one at a time"] = [scope for scope, _ in store.changes_since("", 1).changes]
     return found
 
 
-def name_both(one: RedisCloudStore, other: SqlCloudStore) -> None:
-    """Give two stores one name, which is a part of what is written in them."""
+def give_one_replica_id(one: RedisCloudStore, other: SqlCloudStore) -> None:
+    """Give both stores the same replica id, which is a part of the origins that they write."""
     query = select(STORES.c.replica_id).where(STORES.c.namespace == other._namespace)
 
-    def named(connection: Connection) -> str:
+    def create(connection: Connection) -> str:
         create_store(other._open_database, connection, other._namespace)
         return str(connection.execute(query).scalar_one())
 
-    one._runner.client.set(one._component._replica.keys.replica_id, other._open_database.write("name", named))
+    one._runner.client.set(one._component._replica.keys.replica_id, other._open_database.write("create", create))
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +164,7 @@ def redis_and_sql() -> Any:
                 RedisCloudStore(edge, namespace=namespace),
                 SqlCloudStore(first._open_database.engine, namespace=namespace),
             )
-            name_both(*stores)
+            give_one_replica_id(*stores)
             return stores
 
         yield make
@@ -170,13 +178,15 @@ ALL = list(ConflictStrategy)
 STRATEGIES = {
     "by version": [ConflictStrategy.REMOTE_WINS],
     "by clock": [ConflictStrategy.LATEST_WINS],
-    "by whatever decides": [each for each in ALL if each is not ConflictStrategy.MERGE],
-    "by anything": ALL,
+    "without merge": [each for each in ALL if each is not ConflictStrategy.MERGE],
+    "any strategy": ALL,
 }
 
 
 @pytest.mark.parametrize("strategies", STRATEGIES.values(), ids=STRATEGIES)
-def test_the_same_comes_out_of_both(redis_and_sql: Make, strategies: list[ConflictStrategy]) -> None:
+def test_redis_and_sql_resolve_the_same_calls_to_the_same_state(
+    redis_and_sql: Make, strategies: list[ConflictStrategy]
+) -> None:
     @settings(max_examples=25)
     @given(calls=calls_of(st.sampled_from(strategies)))
     def check(calls: list[Call]) -> None:
