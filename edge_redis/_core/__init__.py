@@ -1,1 +1,1 @@
-"""Operations, flows, scripts, codec, keys: what every subject is built of. No client, no thread."""
+"""Operations, scripts, codec and keys, which every component uses. No client, no thread."""

@@ -1,9 +1,8 @@
-"""Values as bytes: msgpack, with extension types for what Python has and msgpack has not.
+"""Values as bytes: msgpack, with extension types for Python types that msgpack lacks.
 
-Every value comes back as the type it was. What is not carried is refused with
-UnsupportedTypeError before anything is written. Never pickle: bytes from a shared
-server must not be able to run code. (``bytearray`` and ``memoryview`` are the one
-exception to the rule above: msgpack carries them as ``bytes``.)
+A value is decoded to the type that it had, except that ``bytearray`` and ``memoryview`` become
+``bytes``. Other types raise UnsupportedTypeError before anything is written. Pickle is not used,
+since bytes from a shared server must not be able to run code.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _TUPLE, _SET, _FROZENSET, _DATETIME, _DATE, _TIMEDELTA, _DECIMAL, _UUID, _BIG_IN
 
 
 MAX_NESTED: Final = 32
-"""Levels of values that are extensions inside extensions: each is a call inside a call of the decoder, in C."""
+"""Nesting depth of extension types, such as a tuple in a set: each level is a recursive call of the C decoder."""
 
 
 def _pack_datetime(value: datetime, depth: int) -> bytes:
@@ -123,7 +122,7 @@ def _pack(value: object, depth: int = 0) -> bytes:
 
 
 _unpackb: Final = partial(msgpack.unpackb, raw=False, strict_map_key=False)
-_unpack_outermost: Final = partial(_unpackb, ext_hook=partial(_ext_hook, depth=0))  # made once: every read needs it
+_unpack_outermost: Final = partial(_unpackb, ext_hook=partial(_ext_hook, depth=0))  # once: every read uses it
 
 
 def _unpack(body: bytes, depth: int) -> Any:
@@ -155,7 +154,7 @@ def encode(value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
 
 
 def decode(body: bytes) -> Any:
-    """Return the value that ``encode`` made ``body`` of.
+    """Return the value that ``body`` encodes.
 
     Raises:
         CorruptDataError: the bytes are not what ``encode`` writes.
@@ -170,7 +169,7 @@ def decode(body: bytes) -> Any:
         RecursionError,
         InvalidOperation,
         LookupError,  # among them an unknown time zone
-        OSError,  # a name that is a folder of the time zones
+        OSError,  # a time zone's name that is a folder
         msgpack.UnpackException,
     ) as error:
         msg = f"bytes do not decode: {error!r}"
@@ -181,8 +180,8 @@ _SHORT: Final = 32
 _SHORT_STR: Final = [bytes([0xA0 | length]) for length in range(_SHORT)]
 
 
-def _place(item: tuple[object, object]) -> bytes:
-    """Return a map's entry's packed key, which is where it stands; of a short str without the packer."""
+def _packed_key(item: tuple[object, object]) -> bytes:
+    """Return the packed key of a map's item, by which items are sorted; a short str is packed here, which is faster."""
     key = item[0]
     if type(key) is str:
         text = key.encode()
@@ -199,7 +198,7 @@ def _sorted_maps(value: object) -> object:
         raise UnsupportedTypeError("a msgpack.ExtType is not carried: its codes are this codec's own")
     if type(value) is dict:
         items = [(key, item if type(item) in _LEAVES else _sorted_maps(item)) for key, item in value.items()]
-        return dict(sorted(items, key=_place))
+        return dict(sorted(items, key=_packed_key))
     if type(value) is list or type(value) is tuple:
         parts = [item if type(item) in _LEAVES else _sorted_maps(item) for item in value]
         return parts if type(value) is list else tuple(parts)

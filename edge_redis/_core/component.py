@@ -1,4 +1,4 @@
-"""What every component (cache, health, metrics, sync) offers the service around it."""
+"""The interface of a component (cache, health, metrics, sync) to the service that runs it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Component:
         return await self.tick()
 
     def describe_unflushed(self) -> str:
-        """Return what is buffered and not in Redis, for the log; the empty string where nothing is."""
+        """Describe, for the log, what is buffered and not yet in Redis; empty when nothing is."""
         return ""
 
     def after_fork(self) -> None:
-        """Drop, in a forked child, whatever the parent will send itself."""
+        """Reset state in a forked child: drop what is buffered, since the parent sends it."""

@@ -2,7 +2,7 @@
 
     er:{<namespace>:<component><shard>}:<what>[:<id>]
 
-The layout's version is in the prefix: a later, incompatible layout takes another one.
+The version of the layout is not part of a name: it has a key of its own (``layout.py``).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class KeySpace:
 def is_of_namespace(key: bytes, namespace: str) -> bool:
     """Return whether a key is one that a component writes for ``namespace``.
 
-    A namespace may contain colons, so ``a`` and ``a:b`` are distinguished by the last one of the hash tag.
+    A namespace may contain colons, so the last colon of the hash tag separates it from the component.
     """
     prefix, _, rest = key.partition(b"{")
     tag, _, what = rest.partition(b"}:")

@@ -1,10 +1,10 @@
-"""What is checked once before a script writes: the version of the component's keys, and the user's rights.
+"""The checks before a script's first write: the layout version of the component's keys, and the user's rights.
 
 Every shard of a component has one key ``<tag>:layout`` that holds the layout version under which
 its keys were written (``LAYOUT_VERSION`` in the component's ``keys.py``). A service checks it
 before its first write to a shard, and again when the server has lost its scripts, as it does when
 it restarts or a replica takes over. Where the key is missing it is created; another version is
-refused before anything is written. Later writes pay nothing for it. The policy for changing a
+refused before anything is written. Later writes are not checked. The policy for changing a
 layout is in docs/decisions.
 
 The same check asks whether this user may run every command of the script: one that is refused in
@@ -28,7 +28,9 @@ def layout_key(tag: str) -> str:
 
 
 def check_layout(tag: str, script: Script) -> Operation[bool]:
-    """Return the operation that checks a shard's layout version before ``script``; whether there is one now.
+    """Return the operation that checks a shard's layout version and the rights of ``script``.
+
+    Its result is whether the shard has a layout version now.
 
     A script that only changes what is there (``-- Layout: not created``) creates no version.
 

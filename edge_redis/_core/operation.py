@@ -1,8 +1,8 @@
-"""Operations: one request to the server each, as values, and what coroutines are made of.
+"""Operations: requests to the server as values, which the coroutines of components await.
 
 Nothing here talks to a server. A component's method is an ordinary coroutine that awaits
-operations and nothing else; a runner drives it, performs each operation and sends the result
-back in. So the same coroutine runs on a blocking client, on an asyncio client, or one step at a
+operations, the other steps defined here, and nothing else; a runner drives it, performs each step
+and sends the result back in. So the same coroutine runs on a blocking client, on an asyncio client, or one step at a
 time under a test scheduler::
 
     async def double(key: str) -> int:
@@ -107,7 +107,7 @@ class Renewal:
 class Invoke(Generic[T]):
     """A call of a function that the user supplied, such as a method of a cloud store.
 
-    On an asyncio client the function may return an awaitable. Its error is raised in the coroutine.
+    On an asyncio client the function may return an awaitable. An error of the function is raised in the coroutine.
     """
 
     __slots__ = ("args", "function", "renewal")
@@ -243,9 +243,9 @@ class _Branch(Generic[T]):
 
 
 async def gather(awaitables: Sequence[Awaitable[T]]) -> list[T]:
-    """Run coroutines concurrently: what they send at the same time goes out together, as one Batch.
+    """Run coroutines concurrently: the operations that they await at the same time are sent as one Batch.
 
-    None of them may sleep or invoke. All run to their end; then the first error is raised.
+    None of them may await Sleep, Invoke or InvokeAll. All run to their end; then the first error is raised.
     """
     if len(awaitables) == 1:
         return [await awaitables[0]]

@@ -1,4 +1,4 @@
-"""The module that public classes and functions name as theirs."""
+"""Sets the module that public classes and functions report as theirs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Lua scripts: read from a package's ``lua/`` folder, with their header parsed and enforced.
 
-A script file starts with comment lines that are its contract::
+A script file starts with a header of comment lines::
 
     -- Store a value, evicting where the cache is full.
     -- KEYS[1] value       string  the entry
@@ -16,12 +16,12 @@ shape, a colon and what it means::
 
     shapes   = shape { "|" shape }          any of these
     shape    = "integer" | "string" | "number" | "nil" | "any" | literal | array
-    literal  = "'" text "'"                 this very string; "*" at its end stands for any text
+    literal  = "'" text "'"                 exactly this string; "*" at its end stands for any text
     array    = "[" [ item { "," item } ] "]"
-    item     = shapes [ "..." ]             with dots, as the last item: none or more of these
+    item     = shapes [ "..." ]             with dots, as the last item: zero or more of these
 
 A ``string`` is bytes, a ``number`` is bytes that spell a decimal number, ``nil`` is Lua's false or
-nil. Longer lines go on in lines that begin with ``--`` and three spaces. A line ``-- include: NAME`` is replaced by
+nil. A long line continues in lines that begin with ``--`` and three spaces. A line ``-- include: NAME`` is replaced by
 ``lua/include/NAME.lua`` of the package where there is one, else by ``_core/lua/NAME.lua``; an
 include says in ``-- Needs:`` which names it takes from the script around it.
 """
@@ -71,11 +71,11 @@ class Script:
     args: range
     """How many ARGV the header allows."""
     layout_version: int = 0
-    """Of the keys that the script writes; 0 for a script that writes none, which needs no check."""
+    """Layout version of the keys that the script writes; 0 for a script that is not checked, as one that only reads."""
     creates_layout: bool = False
-    """Whether the layout version is created where there is none."""
+    """Whether the check creates the layout version where there is none."""
     commands: tuple[str, ...] = ()
-    """The commands that the script may run, container commands with their subcommand."""
+    """The commands that the script may run; of a container command, with the subcommand (XGROUP CREATE)."""
 
     def __call__(
         self,
@@ -83,14 +83,14 @@ class Script:
         args: Sequence[Argument],
         decode: Callable[[Any], T],
     ) -> Operation[T]:
-        """Return the operation that runs this script, its arity checked against the header."""
+        """Return the operation that runs this script, after checking the numbers of keys and arguments."""
         if len(keys) not in self.keys or len(args) not in self.args:
             msg = f"{self.name}: called with {len(keys)} keys and {len(args)} arguments, against its header"
             raise AssertionError(msg)
         return Operation(("EVALSHA", self.sha, len(keys), *keys, *args), decode, self)
 
 
-def _allowed(header: str, kind: str) -> range:
+def _count_range(header: str, kind: str) -> range:
     found = [(int(index), bool(dots)) for what, index, dots in _PARAMETER.findall(header) if what == kind]
     is_open = any(dots for _, dots in found)
     return range(len(found) - 1, sys.maxsize) if is_open else range(len(found), len(found) + 1)
@@ -107,15 +107,15 @@ def load(package: str, name: str) -> Script:
     """Return the script ``lua/<name>.lua`` of ``package``."""
     text = resources.files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
     source = _INCLUDE.sub(lambda match: _included(package, match[1]), text)
-    # Not for security: this is the name under which the server files a script.
+    # Not for security: EVALSHA names a script by its SHA1.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
     is_checked = _is_write(source) and not _UNCHECKED.search(text)
     return Script(
         f"{package.rpartition('.')[2].removeprefix('_')}/{name}",
         source,
         sha,
-        _allowed(text, "KEYS"),
-        _allowed(text, "ARGV"),
+        _count_range(text, "KEYS"),
+        _count_range(text, "ARGV"),
         _layout_version(package) if is_checked else 0,
         creates_layout=not _NOT_CREATED.search(text),
         commands=_find_commands(source),
@@ -127,7 +127,7 @@ def _find_commands(source: str) -> tuple[str, ...]:
 
 
 def find_all_commands() -> tuple[str, ...]:
-    """Return the commands that the scripts of this package run, all of them."""
+    """Return the commands that any script of any component runs."""
     packages = [each for each in resources.files("edge_redis").iterdir() if each.joinpath("lua").is_dir()]
     folders = [folder for each in packages for folder in (each.joinpath("lua"), each.joinpath("lua", "include"))]
     files = [file for folder in folders if folder.is_dir() for file in folder.iterdir() if file.name.endswith(".lua")]

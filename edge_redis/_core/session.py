@@ -35,4 +35,4 @@ class Receive:
 SessionStep: TypeAlias = Send | Receive
 
 Session: TypeAlias = Coroutine[SessionStep, Any, None]
-"""A protocol session, which ends by an error."""
+"""A protocol session. It runs until it raises an error."""

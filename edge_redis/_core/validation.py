@@ -1,4 +1,7 @@
-"""Checks of arguments, made before anything is sent. Each error says what was wrong and what to do."""
+"""Checks of arguments, made before anything is sent.
+
+Each function returns the value, or raises an error that says what is wrong with it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def key_error(name: str, value: object, rule: str) -> InvalidKeyError:
 
 def identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:
     """Return ``value`` where it is a non-empty str of at most ``limit`` bytes in UTF-8."""
-    if type(value) is str and 0 < len(value) <= limit and value.isascii():  # as nearly every one is
+    if type(value) is str and 0 < len(value) <= limit and value.isascii():  # the usual case, without encoding
         return value
     if not isinstance(value, str):
         raise type_error(name, value, "a str")
@@ -48,7 +51,7 @@ def identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:
         raise key_error(name, value, "must be encodable as UTF-8") from error
     if size > limit:
         raise key_error(name, value, f"must have at most {limit} bytes in UTF-8, has {size}")
-    return str.__str__(value)  # of a subclass its text: an enum would format itself as its name
+    return str.__str__(value)  # an enum that is a str would format itself as its name
 
 
 def text(name: str, value: object) -> str:

@@ -1,28 +1,29 @@
--- Remembers the last call of each slot in two hashes by time, each gone on its own.
+-- Idempotency keys: the last sequence and reply of each client id, in one hash an hour, which expires by itself.
 local REPEATS_BUCKET_MS = 3600000
 
 local function repeats_key(prefix, bucket)
   return prefix .. ':' .. string.format('%.0f', bucket)
 end
 
--- The reply of this very call where it ran before, else nil. A number below the last one
--- belongs to a call that was given up long ago: nobody waits for it, and it must not run.
-local function recall(prefix, at_ms, slot, number)
+-- Return the reply of this call if it ran before, else nil. A sequence below the last one belongs to a call
+-- that its caller has given up: it must not run, and gets STALE.
+local function recall(prefix, at_ms, client_id, sequence)
   local bucket = math.floor(at_ms / REPEATS_BUCKET_MS)
-  local seen = redis.call('HGET', repeats_key(prefix, bucket), slot)
-    or redis.call('HGET', repeats_key(prefix, bucket - 1), slot)
+  local seen = redis.call('HGET', repeats_key(prefix, bucket), client_id)
+    or redis.call('HGET', repeats_key(prefix, bucket - 1), client_id)
   if not seen then return nil end
   local colon = string.find(seen, ':', 1, true)
   local last = tonumber(string.sub(seen, 1, colon - 1))
-  if last < tonumber(number) then return nil end
-  if last > tonumber(number) then return 'STALE' end
+  if last < tonumber(sequence) then return nil end
+  if last > tonumber(sequence) then return 'STALE' end
   return string.sub(seen, colon + 1)
 end
 
-local function remember(prefix, at_ms, slot, number, reply)
+local function remember(prefix, at_ms, client_id, sequence, reply)
   local key = repeats_key(prefix, math.floor(at_ms / REPEATS_BUCKET_MS))
-  -- A slot's first call in an hour is soon enough: the hash is read for the hour after its own, no longer.
-  if redis.call('HSET', key, slot, number .. ':' .. reply) == 1 then
+  -- Setting the expiry at a client id's first call in the hour is enough: the hash is read in its own hour
+  -- and in the next one only.
+  if redis.call('HSET', key, client_id, sequence .. ':' .. reply) == 1 then
     redis.call('PEXPIRE', key, 2 * REPEATS_BUCKET_MS)
   end
 end

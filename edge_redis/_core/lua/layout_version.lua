@@ -3,8 +3,8 @@
 -- ARGV[1] version  integer  the version that the caller writes
 -- ARGV[2] creates  0 or 1   whether to set it where there is none
 -- ARGV[3..] commands  string  what the caller's script may run, such as `HSET` or `XGROUP CREATE`
--- Reply: string | nil: the version that stands, nil where there is none
--- Invariant: a version that stands is never changed
+-- Reply: string | nil: the stored version, nil where there is none
+-- Invariant: a stored version is never changed
 -- Repeat: idempotent
 local may_run = redis.acl_check_cmd -- fakeredis has no users, and no such function
 for at = 3, #ARGV do
@@ -16,6 +16,6 @@ for at = 3, #ARGV do
 end
 local found = redis.call('GET', KEYS[1])
 if found or ARGV[2] == '0' then return found end
--- Where the server refuses this write (no memory, a replica), the caller's own write says why.
+-- A server that refuses this write (no memory, a replica) refuses the caller's own write too, with its reason.
 redis.pcall('SET', KEYS[1], ARGV[1])
 return ARGV[1]
