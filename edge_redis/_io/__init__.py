@@ -1,1 +1,1 @@
-"""The only importer of redis, asyncio and threading: runners, servers, tickers, lifetimes."""
+"""Clients, runners, background work and shutdown. Components do no I/O: they import no redis, asyncio or threading."""

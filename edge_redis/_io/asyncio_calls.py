@@ -1,9 +1,9 @@
 """Sends commands on an asyncio client, each on a connection that the call owns.
 
-A call takes a connection from the client's pool and gives it back closed unless it read its reply,
-whatever ended it: cancellation, a timeout, an exception that a signal handler raised. Where all
-connections are in use it waits for one. A client belongs to one event loop; it may be used in
-another one after the first was closed.
+A call takes a connection from the client's pool. If the call ends before it has read its reply
+(cancellation, a timeout, an exception from a signal handler), the connection is closed before it
+goes back to the pool. Where all connections are in use, the call waits for one. A client belongs to
+one event loop; it may be used in another one after the first was closed.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Args = tuple[Any, ...]
 _LOOP: Final = "_edge_redis_loop"
 _WAITERS: Final = "_edge_redis_waiters"
 _LEASE: Final = "_edge_redis_lease"
-_LOOK_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.25
 
 
 class AsyncCalls(Protocol):
-    """How a runner sends commands."""
+    """Sends commands for a runner."""
 
     async def send(self, args: Args) -> Any:
         """Send one command and return its reply."""
@@ -45,7 +45,7 @@ class AsyncCalls(Protocol):
 
 
 class _FinalError(Exception):
-    """Carries an error past the library's retry, which would try it again."""
+    """Carries an error past redis-py's retry, which would repeat the call."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -67,14 +67,14 @@ def enter_loop(owner: Any) -> None:
         raise ClientConfigurationError(
             "this client was used in another event loop: a client and the services on it belong to one event loop"
         )
-    owner.reset()  # its connections went with their loop
+    owner.reset()  # its connections were closed with their loop
     owner._lock = asyncio.Lock()  # noqa: SLF001 -- a lock that was waited for is bound to its loop
     owner.__dict__.pop(_WAITERS, None)
     owner.__dict__[_LOOP] = loop
 
 
 class _Lease:
-    """Ends with the call that holds it, however the call ends."""
+    """Referenced by one call only: once it is collected, the call has ended, in whatever way."""
 
     __slots__ = ("__weakref__",)
 
@@ -96,7 +96,7 @@ def _take(pool: Any, lease: _Lease) -> Any:
 
 
 def _free_lost_places(pool: Any) -> bool:
-    """Take back the places of calls that an exception ended between any two lines; return whether there were any."""
+    """Free the places of calls that ended without giving their connection back; return whether there were any."""
     in_use = pool._in_use_connections  # noqa: SLF001 -- see _has_known_code
     lost = [each for each in in_use if (found := each.__dict__.get(_LEASE)) is not None and found() is None]
     for connection in lost:
@@ -134,7 +134,7 @@ async def _wait_for_a_place(pool: Any) -> None:
     waiter = asyncio.get_running_loop().create_future()
     waiters.append(waiter)
     try:
-        await asyncio.wait((waiter,), timeout=_LOOK_SECONDS)
+        await asyncio.wait((waiter,), timeout=_POLL_SECONDS)
     finally:
         if not waiter.done():
             waiters.remove(waiter)
@@ -157,8 +157,8 @@ async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
             waiters.popleft().set_result(None)
 
 
-async def call_on(pool: Any, talk: Callable[[Any], Awaitable[T]]) -> T:
-    """Await ``talk`` with a connection of its own, as often as the client's retry says."""
+async def call_on(pool: Any, exchange: Callable[[Any], Awaitable[T]]) -> T:
+    """Await ``exchange`` with a connection of its own, repeated as the client's retry says."""
     enter_loop(pool)
     lease = _Lease()
     connection = await take_connection(pool, lease)
@@ -168,8 +168,8 @@ async def call_on(pool: Any, talk: Callable[[Any], Awaitable[T]]) -> T:
         try:
             if has_failed:  # a Sentinel connection asks for the master here, and not where it reconnects to write
                 await connection.connect()
-            return await talk(connection)
-        except redis_errors.AuthenticationError as error:  # a ConnectionError: the library would try it again
+            return await exchange(connection)
+        except redis_errors.AuthenticationError as error:  # to redis-py a ConnectionError, which it would retry
             raise _FinalError(error) from error
 
     async def fail(_: Exception) -> None:
@@ -193,7 +193,7 @@ async def call_on(pool: Any, talk: Callable[[Any], Awaitable[T]]) -> T:
 
 
 class OwnedAsyncCalls:
-    """Calls on a ``redis.asyncio.Redis`` with any pool."""
+    """Sends commands on connections that it takes from the pool of a ``redis.asyncio.Redis`` itself."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -201,24 +201,24 @@ class OwnedAsyncCalls:
     async def send(self, args: Args) -> Any:
         """Send one command and return its reply."""
         client = self._client
-        if "execute_command" in vars(client):  # replaced since, as tests and tracers do
+        if "execute_command" in vars(client):  # patched by a test or a tracer
             return await client.execute_command(*args)
 
-        async def talk(connection: Any) -> Any:
+        async def exchange(connection: Any) -> Any:
             await connection.send_command(*args)
             return await client.parse_response(connection, args[0])
 
-        return await call_on(client.connection_pool, talk)
+        return await call_on(client.connection_pool, exchange)
 
     async def send_many(self, commands: Sequence[Args]) -> list[Any]:
         """Send commands in one round trip and return their replies, error replies among them."""
         client = self._client
 
-        async def talk(connection: Any) -> list[Any]:
+        async def exchange(connection: Any) -> list[Any]:
             await connection.send_packed_command(connection.pack_commands(commands))
             return [await _read(client, connection, args) for args in commands]
 
-        return await call_on(client.connection_pool, talk) if commands else []
+        return await call_on(client.connection_pool, exchange) if commands else []
 
 
 async def _read(client: Any, connection: Any, args: Args) -> Any:
@@ -229,7 +229,7 @@ async def _read(client: Any, connection: Any, args: Args) -> Any:
 
 
 class ClientAsyncCalls:
-    """Calls through the methods of a client that is a cluster's, or that replaces those of redis-py."""
+    """Sends commands through the client's own methods: for cluster clients, and classes that override redis-py's."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -240,7 +240,7 @@ class ClientAsyncCalls:
         enter_loop(self._owner)
         try:
             return await self._client.execute_command(*args)
-        except AttributeError as error:  # a cluster client that reloads its slot map drops connections in use
+        except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
             raise redis_errors.ConnectionError("the connection was closed under this command") from error
 
     async def send_many(self, commands: Sequence[Args]) -> list[Any]:
@@ -262,7 +262,7 @@ _OWN_MODULES: Final = ("redis.asyncio.client", "edge_redis._io.connect_clients")
 
 
 def find_async_calls(client: AsyncClient) -> AsyncCalls:
-    """Return how to send commands on ``client``."""
+    """Return the object that sends commands on ``client``."""
     if isinstance(client, redis.asyncio.RedisCluster) or _replaces_methods(client):
         return ClientAsyncCalls(client)
     return OwnedAsyncCalls(client)

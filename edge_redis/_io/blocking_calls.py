@@ -18,7 +18,7 @@ Args = tuple[Any, ...]
 
 
 class Calls(Protocol):
-    """How a runner sends commands."""
+    """Sends commands for a runner."""
 
     def send(self, args: Args) -> Any:
         """Send one command and return its reply."""
@@ -28,15 +28,15 @@ class Calls(Protocol):
 
 
 class _FinalError(Exception):
-    """Carries an error past the library's retry, which would try it again."""
+    """Carries an error past redis-py's retry, which would repeat the call."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
 
 
-def call_on(pool: CallPool | BorrowedPool, talk: Callable[[Any], T]) -> T:
-    """Call ``talk`` with a connection of its own, as often as the client's retry says."""
+def call_on(pool: CallPool | BorrowedPool, exchange: Callable[[Any], T]) -> T:
+    """Call ``exchange`` with a connection of its own, repeated as the client's retry says."""
     lease = Lease()
     has_failed = False
 
@@ -44,8 +44,8 @@ def call_on(pool: CallPool | BorrowedPool, talk: Callable[[Any], T]) -> T:
         try:
             if has_failed:  # a Sentinel connection asks for the master here, and not where it reconnects to write
                 lease.connection.connect()
-            return talk(lease.connection)
-        except redis_errors.AuthenticationError as error:  # a ConnectionError: the library would try it again
+            return exchange(lease.connection)
+        except redis_errors.AuthenticationError as error:  # to redis-py a ConnectionError, which it would retry
             raise _FinalError(error) from error
 
     def fail(_: Exception) -> None:
@@ -68,7 +68,7 @@ def call_on(pool: CallPool | BorrowedPool, talk: Callable[[Any], T]) -> T:
 
 
 class OwnedCalls:
-    """Calls on a ``redis.Redis`` with any pool."""
+    """Sends commands on connections of a ``redis.Redis`` that it manages itself (``call_pool``)."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -77,24 +77,24 @@ class OwnedCalls:
     def send(self, args: Args) -> Any:
         """Send one command and return its reply."""
         client = self._client
-        if "execute_command" in vars(client):  # replaced since, as tests and tracers do
+        if "execute_command" in vars(client):  # patched by a test or a tracer
             return client.execute_command(*args)
 
-        def talk(connection: Any) -> Any:
+        def exchange(connection: Any) -> Any:
             connection.send_command(*args)
             return client.parse_response(connection, args[0])
 
-        return call_on(self._pool, talk)
+        return call_on(self._pool, exchange)
 
     def send_many(self, commands: Sequence[Args]) -> list[Any]:
         """Send commands in one round trip and return their replies, error replies among them."""
         client = self._client
 
-        def talk(connection: Any) -> list[Any]:
+        def exchange(connection: Any) -> list[Any]:
             connection.send_packed_command(connection.pack_commands(commands))
             return [_read(client, connection, args) for args in commands]
 
-        return call_on(self._pool, talk) if commands else []
+        return call_on(self._pool, exchange) if commands else []
 
 
 def _read(client: Any, connection: Any, args: Args) -> Any:
@@ -105,7 +105,7 @@ def _read(client: Any, connection: Any, args: Args) -> Any:
 
 
 class ClientCalls:
-    """Calls through the methods of a client whose class or object replaces those of redis-py."""
+    """Sends commands through the client's own methods, where its class or an instrumentation overrides redis-py's."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -134,7 +134,7 @@ class ClientCalls:
             raise
 
     def _close_idle(self) -> None:
-        """Close the pool's idle connections: the interrupted one is among them, with its reply unread."""
+        """Close the pool's idle connections: redis-py has put the interrupted one there with its reply unread."""
         pool = getattr(self._client, "connection_pool", None)
         if pool is not None:
             pool.disconnect(inuse_connections=False)
@@ -144,7 +144,7 @@ _OWN_MODULES: Final = ("redis.client", "edge_redis._io.connect_clients")
 
 
 def replaces_methods(client: Any) -> bool:
-    """Return whether ``client`` sends commands in a way of its own, as instrumented clients do."""
+    """Return whether ``client`` overrides the methods that send commands, as instrumented clients do."""
     if "execute_command" in vars(client) or "pipeline" in vars(client) or not hasattr(client, "connection_pool"):
         return True
     methods = (type(client).execute_command, type(client).pipeline)
@@ -152,5 +152,5 @@ def replaces_methods(client: Any) -> bool:
 
 
 def calls_of(client: redis.Redis) -> Calls:
-    """Return how to send commands on ``client``."""
+    """Return the object that sends commands on ``client``, which is not a cluster's."""
     return ClientCalls(client) if replaces_methods(client) else OwnedCalls(client)

@@ -1,16 +1,16 @@
-"""The connections of blocking calls: each call owns one from before it writes until its reply was read.
+"""The connections of blocking calls: each call owns one from before it writes until it has read its reply.
 
-redis-py gives a connection back to its pool with the reply unread where an exception arrives between
-writing and reading: KeyboardInterrupt, a soft time limit raised by a signal handler, a gevent Timeout.
-The next caller then reads another key's value. Here a connection goes back only as the last act of a
-call that read its reply. Interrupted anywhere, also in this module, the connection is closed or is
-referenced by nothing any more, and its place is free.
+If an exception arrives between writing and reading (KeyboardInterrupt, a time limit raised by a signal
+handler, a gevent Timeout), redis-py returns the connection to its pool with the reply unread, and the
+next caller reads another key's value. Here a call returns its connection only after it has read the
+reply. If a call is interrupted anywhere, also in this module, its connection is closed or garbage, and
+its place in the pool is free.
 
 No lock is taken: an exception can arrive on the line that would release it, and a forked child
 would inherit it locked. Each step that changes shared state is one call of a C function.
 
-The connections are like those of the client's own pool, which also bounds their number, but they
-are not taken from it: redis-py loses a place of its pool where it is interrupted in its own code.
+The connections are made like those of the client's pool and bounded by its ``max_connections``, but
+not taken from it: an interruption inside redis-py's pool loses one of its places.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from edge_redis._io.error_mapping import is_pool_full
 from edge_redis.errors import ConnectionPoolFullError
 
 WAIT_SECONDS: Final = 10.0
-"""How long a call waits for a connection, unless the client's pool says otherwise."""
+"""How long a call waits for a connection, unless the client's pool has a timeout."""
 
-_LOOK_SECONDS: Final = 0.05
+_POLL_SECONDS: Final = 0.05
 _ATTRIBUTE: Final = "_edge_redis_calls"
 _KNOWN_POOLS: Final = (redis.ConnectionPool, redis.BlockingConnectionPool, SentinelConnectionPool)
 
@@ -61,8 +61,8 @@ class CallPool:
         self._idle: list[Any] = []
         self._leases: set[ref[Lease]] = set()
         self._waiting: set[ref[Lease]] = set()
-        self._bell: SimpleQueue[None] = SimpleQueue()
-        self._pid = os.getpid()  # last: until then every thread of a forked child resets
+        self._wake_ups: SimpleQueue[None] = SimpleQueue()
+        self._pid = os.getpid()  # last: until it is set, each thread of a forked child resets
 
     @property
     def in_use(self) -> int:
@@ -94,21 +94,21 @@ class CallPool:
         leases, waiting = self._leases, self._waiting
         seconds = self._wait_seconds
         deadline = None if seconds is None else time.monotonic() + seconds
-        turn = ref(lease, waiting.discard)
+        waiter = ref(lease, waiting.discard)
         try:
             while len(leases) > limit:
                 leases.discard(place)
-                waiting.add(turn)
+                waiting.add(waiter)
                 if deadline is not None and time.monotonic() > deadline:
                     raise ConnectionPoolFullError(
                         f"all {limit} connections of the client's pool were in use for {seconds} s;"
                         " nothing was sent: raise max_connections, or make fewer calls at once"
                     )
                 with contextlib.suppress(Empty):
-                    self._bell.get(timeout=_LOOK_SECONDS)
+                    self._wake_ups.get(timeout=_POLL_SECONDS)
                 leases.add(place)
         finally:
-            waiting.discard(turn)
+            waiting.discard(waiter)
 
     def close(self, lease: Lease) -> None:
         """Take the connection back where its reply was read, close it otherwise, and free the place."""
@@ -121,7 +121,7 @@ class CallPool:
         if lease.place is not None:
             self._leases.discard(lease.place)
         if self._waiting:
-            self._bell.put(None)
+            self._wake_ups.put(None)
 
     def _is_current(self, connection: Any) -> bool:
         """Return whether a connection may be used again: not of a parent process, nor of a former master."""
@@ -133,7 +133,7 @@ class CallPool:
         return pool is not None
 
     def disconnect(self, *_: Any, **__: Any) -> None:
-        """Close the connections that no call is using: the client is being closed."""
+        """Close the idle connections, as the client is being closed."""
         if self._pid != os.getpid():
             return
         while True:
@@ -145,7 +145,7 @@ class CallPool:
 
 
 class _Closer:
-    """Stands among the connections of the client's pool, so that closing the client closes the idle ones here."""
+    """A stand-in for a connection in the client's pool: when the client closes it, the idle connections here close."""
 
     pid = 0
 
@@ -157,7 +157,7 @@ class _Closer:
 
 
 class BorrowedPool:
-    """A pool of a class that this package does not know: its own rules hold, also for its places."""
+    """A pool of a class that this package does not know: connections are taken from it and returned to it."""
 
     in_use = 0
 
@@ -165,7 +165,7 @@ class BorrowedPool:
         self._pool = pool
 
     def open(self, lease: Lease) -> None:
-        """Give ``lease`` a connection of the pool; wait while it says that there are too many."""
+        """Give ``lease`` a connection of the pool; wait while the pool is full."""
         deadline = time.monotonic() + WAIT_SECONDS
         while lease.connection is None:
             try:
@@ -173,7 +173,7 @@ class BorrowedPool:
             except redis_errors.ConnectionError as error:
                 if not is_pool_full(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
 
     def close(self, lease: Lease) -> None:
         """Give the connection back, closed unless its reply was read."""
@@ -184,7 +184,7 @@ class BorrowedPool:
 
 
 def find_call_pool(pool: Any) -> CallPool | BorrowedPool:
-    """Return what the calls on a client with this pool take their connections from: one for all services."""
+    """Return the one call pool of all services on a client with this pool."""
     known = pool.__dict__.get(_ATTRIBUTE)
     if known is not None:
         return known  # type: ignore[no-any-return]
@@ -205,7 +205,7 @@ def _make_connection(pool: Any) -> Any:
 
 
 def _prepare(connection: Any) -> None:
-    """Connect, or connect again where the server has closed the connection or something unread has come."""
+    """Connect; connect again if the server has closed the connection or unread bytes are waiting."""
     connection.connect()
     try:
         is_fresh = not connection.can_read()

@@ -1,4 +1,4 @@
-"""Which way commands are sent on a blocking client."""
+"""Chooses how commands are sent on a blocking client."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from edge_redis._io.cluster_calls import ClusterCalls
 
 
 def find_calls(client: BlockingClient) -> Calls:
-    """Return how to send commands on ``client``."""
+    """Return the object that sends commands on ``client``."""
     return ClusterCalls(client) if isinstance(client, redis.RedisCluster) else calls_of(client)

@@ -1,8 +1,8 @@
 """Sends commands to the nodes of a cluster on a blocking client, each on a connection that the call owns.
 
 redis-py's cluster client finds the nodes and keeps the slot map. Sending, redirections and retries
-are done here, since the client gives a connection back with its reply unread where it is
-interrupted, and since its pipelines refuse EVALSHA.
+are done here for two reasons: an interrupted call of that client returns its connection to the pool
+with the reply unread, and its pipelines refuse EVALSHA.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_PAUSE: Final = 0.8
 
 
 class ClusterCalls:
-    """Calls on a ``redis.RedisCluster``."""
+    """Sends commands on a ``redis.RedisCluster``."""
 
     def __init__(self, client: redis.RedisCluster) -> None:
         self._client: Any = client
@@ -35,7 +35,7 @@ class ClusterCalls:
         for attempt in range(_ATTEMPTS):
             try:
                 return self._send_to(node or self._master_of(args), args, is_asking=node is not None)
-            except redis_errors.MovedError as error:  # which the library derives from AskError
+            except redis_errors.MovedError as error:  # before AskError, of which redis-py derives it
                 failure: Exception = error
                 self._move_slot(error)
             except redis_errors.AskError as error:
@@ -57,7 +57,7 @@ class ClusterCalls:
         raise redis_errors.ClusterError("too many redirections")
 
     def send_many(self, commands: Sequence[Args]) -> list[Any]:
-        """Send commands of one slot one after another: a redirection in mid-pipeline would reorder them."""
+        """Not supported: a redirection inside a pipeline would reorder commands. The runner sends them singly."""
         raise NotImplementedError
 
     def _master_of(self, args: Args) -> Any:
@@ -69,14 +69,14 @@ class ClusterCalls:
     def _send_to(self, node: Any, args: Args, *, is_asking: bool) -> Any:
         client = self._client.get_redis_connection(node)
 
-        def talk(connection: Any) -> Any:
+        def exchange(connection: Any) -> Any:
             if is_asking:
                 connection.send_command("ASKING")
                 client.parse_response(connection, "ASKING")
             connection.send_command(*args)
             return client.parse_response(connection, args[0])
 
-        return call_on(find_call_pool(client.connection_pool), talk)
+        return call_on(find_call_pool(client.connection_pool), exchange)
 
     def _move_slot(self, error: redis_errors.MovedError) -> None:
         manager = self._client.nodes_manager

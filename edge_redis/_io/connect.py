@@ -50,7 +50,7 @@ _UNEXPECTED: Final = re.compile(r"unexpected keyword argument '(\w+)'")
 
 @dataclass(frozen=True)
 class _Library:
-    """The classes of one of the client library's two halves, which differ in nothing else here."""
+    """redis-py's classes for blocking or for asyncio clients."""
 
     client: Any
     pool: Any
@@ -110,20 +110,20 @@ def connect(url: str | None = None, **overrides: Any) -> BlockingClient:
 
     Raises:
         InvalidArgumentError: The URL or an argument cannot be used. A password is never shown.
-        InvalidTypeError: The URL is no str.
+        InvalidTypeError: The URL is not a str.
         StoreUnavailableError: A cluster cannot be reached.
     """
-    client: BlockingClient = _made(_BLOCKING, url, overrides)
+    client: BlockingClient = _make_client(_BLOCKING, url, overrides)
     return client
 
 
 def connect_async(url: str | None = None, **overrides: Any) -> AsyncClient:
     """Return an asyncio client; nothing is sent yet. Arguments and errors are those of ``connect``."""
-    client: AsyncClient = _made(_ASYNC, url, overrides)
+    client: AsyncClient = _make_client(_ASYNC, url, overrides)
     return client
 
 
-def _made(library: _Library, url: str | None, overrides: dict[str, Any]) -> Any:
+def _make_client(library: _Library, url: str | None, overrides: dict[str, Any]) -> Any:
     target = _target(url)
     options = _options(library, target, overrides)
     make = {"cluster": _cluster, "sentinel": _master}.get(target.kind, _single)
@@ -132,7 +132,7 @@ def _made(library: _Library, url: str | None, overrides: dict[str, Any]) -> Any:
     except EdgeRedisError:
         raise
     except (TypeError, ValueError, redis.RedisError) as error:
-        raise InvalidArgumentError(f"this client cannot be made: {_said(error, options)}") from None
+        raise InvalidArgumentError(f"this client cannot be made: {_error_text(error, options)}") from None
 
 
 def _target(url: str | None) -> Target:
@@ -153,7 +153,7 @@ def _options(library: _Library, target: Target, overrides: dict[str, Any]) -> di
     elif options["client_name"]:
         options.setdefault("redis_connect_func", library.introduce)
     if target.kind == "unix" and "socket_keepalive" not in overrides:
-        del options["socket_keepalive"]  # of TCP alone
+        del options["socket_keepalive"]  # TCP only
     return options
 
 
@@ -179,8 +179,8 @@ def _cluster(library: _Library, target: Target, options: dict[str, Any]) -> Any:
         raise InvalidArgumentError("a cluster has database 0 alone")
     known = {*inspect.signature(library.cluster.__init__).parameters, *DEFAULTS, *redis.cluster.REDIS_ALLOWED_KEYS}
     for name in options:
-        if name not in known:  # the library would ignore it
-            raise InvalidArgumentError(_unknown(name))
+        if name not in known:  # redis-py would ignore it
+            raise InvalidArgumentError(_unknown_option_text(name))
     nodes = [library.cluster_node(host, port) for host, port in target.nodes]
     tls = {"ssl": True} if target.is_tls else {}
     try:
@@ -190,20 +190,20 @@ def _cluster(library: _Library, target: Target, options: dict[str, Any]) -> Any:
 
 
 def _try_options(pool: Any) -> None:
-    """Make a connection, which sends nothing, so that a wrong option is named now and not at the first command."""
+    """Make a connection object, which sends nothing, so that a wrong option fails here and not at the first command."""
     pool.connection_class(**pool.connection_kwargs)
 
 
-def _said(error: Exception, options: Mapping[str, Any]) -> str:
+def _error_text(error: Exception, options: Mapping[str, Any]) -> str:
     text = str(error)
     unexpected = _UNEXPECTED.search(text)
     if unexpected:
-        return _unknown(unexpected[1])
+        return _unknown_option_text(unexpected[1])
     secrets = (value for name, value in options.items() if "password" in name and isinstance(value, str) and value)
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
 
 
-def _unknown(name: str) -> str:
+def _unknown_option_text(name: str) -> str:
     return f"{name} is no option of it (neither in the URL's query nor as an argument)"

@@ -1,7 +1,8 @@
-"""The clients that ``connect`` returns: redis-py's own, whose commands are calls that own their connection.
+"""The clients that ``connect`` returns: redis-py's, except that each command owns its connection.
 
-So any number of callers wait for a connection, also outside of the services, and a command that is
-interrupted leaves no reply for another one. Pipelines, transactions and subscriptions are redis-py's.
+So callers wait for a free connection instead of failing, outside of the services too, and an
+interrupted command cannot leave its reply to the next caller. Pipelines, transactions and
+subscriptions are redis-py's.
 """
 
 from __future__ import annotations
@@ -23,35 +24,35 @@ class RedisClient(redis.Redis):
         if self.connection is not None:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
-        def talk(connection: Any) -> Any:
+        def exchange(connection: Any) -> Any:
             connection.send_command(*args)
             return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
 
-        return blocking_calls.call_on(find_call_pool(self.connection_pool), talk)
+        return blocking_calls.call_on(find_call_pool(self.connection_pool), exchange)
 
 
 class AsyncRedisClient(redis.asyncio.Redis):
-    """The same for asyncio."""
+    """A client of one server, for asyncio."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command and return its reply."""
         if self.connection is not None or self.single_connection_client:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
-        async def talk(connection: Any) -> Any:
+        async def exchange(connection: Any) -> Any:
             await connection.send_command(*args)
             return await self.parse_response(connection, args[0], **options)
 
-        return await asyncio_calls.call_on(self.connection_pool, talk)
+        return await asyncio_calls.call_on(self.connection_pool, exchange)
 
 
 def sentinels_of(client: Any) -> Any:
-    """Return the clients of the Sentinels that a client of a master asks."""
+    """Return the clients of the Sentinels that a master's client uses."""
     return client.connection_pool.sentinel_manager.sentinels
 
 
 class MasterClient(RedisClient):
-    """A client of a service's master that closes the clients of the Sentinels with it."""
+    """A client of a service's master; closing it closes its Sentinels' clients too."""
 
     def close(self) -> None:
         """Close the connections to the master and to the Sentinels."""
@@ -61,7 +62,7 @@ class MasterClient(RedisClient):
 
 
 class AsyncMasterClient(AsyncRedisClient):
-    """The same for asyncio."""
+    """``MasterClient`` for asyncio."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 -- the library's
         """Close the connections to the master and to the Sentinels."""

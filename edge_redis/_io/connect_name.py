@@ -1,4 +1,4 @@
-"""Names connections in the server's CLIENT LIST, for users that may: the library fails for those that may not."""
+"""Names connections in the server's CLIENT LIST. Where the user may not run CLIENT, redis-py would fail to connect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 
 def introduce(connection: Any) -> None:
-    """Set up a connection that was just made as the library does, but go on where it cannot be named."""
+    """Set up a new connection as redis-py does, but ignore a refusal of its name."""
     name, connection.client_name = connection.client_name, None
     try:
         connection.on_connect()
@@ -21,7 +21,7 @@ def introduce(connection: Any) -> None:
 
 
 async def introduce_async(connection: Any) -> None:
-    """Do the same for asyncio."""
+    """Do what ``introduce`` does, for asyncio."""
     name, connection.client_name = connection.client_name, None
     try:
         await connection.on_connect()
@@ -34,6 +34,6 @@ async def introduce_async(connection: Any) -> None:
 
 
 def _raise_unless_unnamed(error: ResponseError) -> None:
-    """Raise ``error`` unless it is a refusal of CLIENT: the name is of use to operators alone."""
+    """Raise ``error`` unless the server refused CLIENT: only operators use the name."""
     if "client" not in str(error).lower():
         raise error

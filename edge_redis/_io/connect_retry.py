@@ -1,9 +1,9 @@
-"""Retries that end: a few, and never beyond a budget of seconds, however they nest.
+"""Retries within a time budget that nested retries share.
 
-In the client library a command retries, each of its attempts connects, and connecting retries
-too; a Sentinel is asked within that. Counts multiply then: three retries on a host that drops
-packets would be sixteen waits of five seconds. So the outermost retry starts a budget that
-all within share; when it is spent, the next failure is final.
+In redis-py a command retries, each of its attempts connects, and connecting retries too, with a
+Sentinel's retries inside. The counts multiply: three retries on a host that drops packets would be
+sixteen waits of five seconds. So the outermost retry starts a budget of seconds for all retries
+inside it; when it is spent, the next failure is final.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from redis.retry import Retry
 
 T = TypeVar("T")
 _Fail: TypeAlias = Callable[..., Any]
-_Any: TypeAlias = Any  # releases of the library differ in the parameters beyond the first two
+_Any: TypeAlias = Any  # releases of redis-py differ in the parameters beyond the first two
 
 RETRIES: Final = 3
 BUDGET_SECONDS: Final = 6.0
-"""After this nothing is tried again; an attempt under way still ends by its own timeout."""
+"""After this there are no further attempts; one under way still ends by its own timeout."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
-# A context variable is per thread and per task, as the library's calls are.
+# A context variable is per thread and per task, as calls of redis-py are.
 _end: ContextVar[float | None] = ContextVar("edge_redis_retries_end", default=None)
 
 
@@ -46,8 +46,8 @@ def _budget() -> Iterator[None]:
 
 
 def _raise_if_final(error: Exception) -> None:
-    """Raise ``error`` where trying again is of no use: a refused password, or no time left."""
-    if isinstance(error, (AuthenticationError, AuthorizationError)):  # ConnectionErrors, to the library
+    """Raise ``error`` if there is to be no further attempt: a refused password, or a spent budget."""
+    if isinstance(error, (AuthenticationError, AuthorizationError)):  # to redis-py ConnectionErrors
         raise error
     end = _end.get()
     if end is not None and time.monotonic() > end:
@@ -60,12 +60,12 @@ class BudgetedRetry(Retry):
     def call_with_retry(self, do: Callable[[], T], fail: _Fail, *args: _Any, **kwargs: _Any) -> T:
         """Call ``do`` until it succeeds, the retries or the budget are used up; ``fail`` after each failure."""
 
-        def failed(error: Exception, *more: object) -> None:
+        def on_failure(error: Exception, *more: object) -> None:
             fail(error, *more)
             _raise_if_final(error)
 
         with _budget():
-            return super().call_with_retry(do, failed, *args, **kwargs)
+            return super().call_with_retry(do, on_failure, *args, **kwargs)
 
 
 class BudgetedAsyncRetry(AsyncRetry):
@@ -74,16 +74,16 @@ class BudgetedAsyncRetry(AsyncRetry):
     async def call_with_retry(self, do: Callable[[], Awaitable[T]], fail: _Fail, *args: _Any, **kwargs: _Any) -> T:
         """Await ``do`` until it succeeds, the retries or the budget are used up; ``fail`` after each failure."""
 
-        async def failed(error: Exception, *more: object) -> None:
+        async def on_failure(error: Exception, *more: object) -> None:
             await fail(error, *more)
             _raise_if_final(error)
 
         with _budget():
-            return await super().call_with_retry(do, failed, *args, **kwargs)
+            return await super().call_with_retry(do, on_failure, *args, **kwargs)
 
 
-# The jitter is full: clients that lost the same server must not come back in step. Of the
-# library's backoffs with one, this is in all releases that are supported.
+# Full jitter, so that clients which lost the same server do not reconnect at the same moments. All
+# supported releases of redis-py have this class.
 def _backoff() -> FullJitterBackoff:
     return FullJitterBackoff(cap=_LONGEST_PAUSE_SECONDS, base=_FIRST_PAUSE_SECONDS)
 
@@ -99,10 +99,10 @@ def awaited() -> AsyncRetry:
 
 
 def blocking_once() -> Retry:
-    """Return no retry: for one of several Sentinels, where the next one is asked instead."""
+    """Return a retry that makes one attempt: for a Sentinel, since the next Sentinel is asked instead."""
     return Retry(NoBackoff(), 0)
 
 
 def awaited_once() -> AsyncRetry:
-    """Return no retry, for asyncio."""
+    """Return a retry that makes one attempt, for asyncio."""
     return AsyncRetry(NoBackoff(), 0)

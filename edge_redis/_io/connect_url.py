@@ -1,6 +1,6 @@
-"""What a URL says about where Redis is.
+"""Parses the URLs of servers.
 
-An error names the part that is wrong and never shows it: a password that was not
+An error names the part that is wrong and never shows its text: a password that was not
 percent-encoded may have ended up in any part.
 
     redis://[[user]:password@]host[:6379][/db][?option=value]        rediss:// with TLS
@@ -44,7 +44,7 @@ _FALSE: Final = frozenset({"", "0", "f", "false", "n", "no"})
 
 @dataclass(frozen=True)
 class Target:
-    """Where a URL leads."""
+    """The servers that a URL names, and the options of the connections to them."""
 
     kind: str
     """"" for one server, "unix", "cluster" or "sentinel"."""
@@ -58,11 +58,11 @@ class Target:
 
 
 def parse(url: str) -> Target:
-    """Return where ``url`` leads.
+    """Parse a URL.
 
     Raises:
         InvalidArgumentError: A part of it cannot be used.
-        InvalidTypeError: It is no str.
+        InvalidTypeError: It is not a str.
     """
     parts = _split(url)
     base, _, kind = parts.scheme.partition("+")
@@ -91,7 +91,7 @@ def _split(url: str) -> SplitResult:
         raise InvalidArgumentError(f"the URL must have no spaces or control characters {_ENCODE}")
     try:
         parts = urlsplit(url)
-    except ValueError:  # its text shows parts of the URL
+    except ValueError:  # urlsplit's own message shows parts of the URL
         raise InvalidArgumentError(f"the URL's host is malformed {_ENCODE}") from None
     if parts.scheme not in SCHEMES or not url[len(parts.scheme) :].startswith("://"):
         raise InvalidArgumentError(f"the URL must begin with one of {', '.join(f'{name}://' for name in SCHEMES)}")
@@ -101,7 +101,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _query(query: str) -> dict[str, Any]:
-    """Return the options, each of the type the client library gives it."""
+    """Return the options, converted to the types that redis-py's own URLs give them."""
     try:
         given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
     except ValueError:

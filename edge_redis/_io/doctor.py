@@ -34,7 +34,7 @@ return refused
 
 
 class Finding(NamedTuple):
-    """The result of one check: ``fail`` must be changed before use, ``warn`` should be known."""
+    """The result of one check: ``fail`` must be changed before use, ``warn`` is a risk to know of."""
 
     level: Level
     topic: str
@@ -85,7 +85,7 @@ def _findings(client: Any) -> Iterator[Finding]:
 
 
 def _replication(client: Any, info: dict[str, Any]) -> Finding:
-    """Say whether a failover can lose acknowledged writes: replicas copy them later."""
+    """Check whether a failover can lose acknowledged writes, since replication is asynchronous."""
     replicas = int(info.get("connected_slaves", 0))
     if info.get("role") != "master" or not replicas:
         return Finding("ok", "replication", f"{info.get('role', 'unknown role')} with {replicas} replicas")

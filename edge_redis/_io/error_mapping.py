@@ -38,7 +38,7 @@ CODES: Final[dict[str, type[errors.StoreError]]] = {
 }
 """The first word of an error reply, and the error it becomes."""
 
-# The client library removes the code from the texts of the errors it has classes for.
+# redis-py removes the code from the text of the errors that it has classes for.
 _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
     (redis_errors.BusyLoadingError, errors.StoreLoadingError),
     (redis_errors.AuthenticationError, errors.StoreRefusedError),
@@ -56,10 +56,10 @@ _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
 )
 
 _REFUSED_IN_A_SCRIPT: Final = ("ACL failure in script", "The user executing the script can't")
-"""Servers say so after the code ERR, where the user may not run a command of a script."""
+"""The reply, with the code ERR, where the user may not run a command of a script."""
 
 LIBRARY_ERRORS: Final = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
-"""What a runner catches. The cluster client's error is no RedisError."""
+"""The errors that a runner catches and translates. The cluster client's error is not a RedisError."""
 
 
 def is_pool_full(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ from edge_redis.errors import DeliveryError
 MAX_URL_BYTES: Final = 8192
 
 REFUSALS: Final = frozenset({400, 405, 406, 410, 411, 413, 414, 415, 422})
-"""Answers that say that this very request will not be accepted later either."""
+"""Statuses which say that repeating the request is of no use."""
 
 _URL: Final = re.compile(r"[!-~]+")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -95,10 +95,10 @@ class Post:
         self._error: Exception | None = None
 
     def send(self) -> None:
-        """Send the request; return where the answer is a success.
+        """Send the request.
 
         Raises:
-            DeliveryError: it is not, or there was none in time.
+            DeliveryError: the status is not a success, or there was no answer in time.
 
         """
         thread = threading.Thread(target=self._send, name="edge-redis-webhook", daemon=True)

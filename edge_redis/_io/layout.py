@@ -1,4 +1,4 @@
-"""Which scripts a runner has found fit to run on which shards: by the layout version, and by the user's rights."""
+"""Remembers which scripts a runner has checked on which shards (``_core/layout.py``)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LayoutChecks:
         return checked is None or str(operation.args[3]).partition("}")[0] not in checked
 
     def find_due(self, operations: Sequence[Operation[Any]]) -> Iterator[tuple[Operation[Any], Operation[bool]]]:
-        """Yield each of ``operations`` that is to be checked before it is sent, and the check."""
+        """Yield each of ``operations`` that must be checked before it is sent, with its check."""
         for operation in operations:
             script = operation.script
             if script is not None and self.is_due(operation):
@@ -40,5 +40,5 @@ class LayoutChecks:
         self._checked.setdefault(operation.script.sha, set()).add(shard)
 
     def clear(self) -> None:
-        """Check again: the server may have lost its data."""
+        """Forget all checks, so that they are made again: the server may have lost its data."""
         self._checked.clear()

@@ -1,7 +1,7 @@
-"""Calls functions that users brought: probes of suspected nodes, within a time limit, and sinks.
+"""Calls functions that users supply: probes of suspected nodes, within a time limit, and sinks.
 
-A probe that takes longer than one call goes on meanwhile, and its result comes with a later call. Probes run in daemon
-threads, so that one that never returns does not keep the process alive.
+A probe that takes longer than one call continues, and a later call returns its result. Probes run in daemon threads, so
+that a probe that never returns does not keep the process alive.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROBE_SECONDS: Final = 10.0
 """A probe that takes longer counts as a node that does not answer."""
 
 MAX_ABANDONED: Final = 64
-"""With so many threads in probes that do not return, no more are started: their nodes do not answer."""
+"""With this many probes that never returned, no more are started, and their nodes count as not answering."""
 
 
 class _Result(NamedTuple):
@@ -67,7 +67,7 @@ class BlockingProbe:
         return {node_id: answers[node_id] for node_id in node_ids if node_id in answers}
 
     def close(self) -> None:
-        """Leave the probes that run to themselves."""
+        """Ignore the results of the probes that still run."""
         self._running.clear()
 
     def _start(self, node_id: str, answers: dict[str, bool]) -> None:
@@ -84,12 +84,12 @@ class BlockingProbe:
         value, error = None, None
         try:
             value = self._confirm(node_id)
-        except BaseException as raised:  # noqa: BLE001 -- an error is a node that does not answer
+        except BaseException as raised:  # noqa: BLE001 -- an error counts as a node that does not answer
             error = raised
         self._results.put((node_id, _Result(threading.current_thread(), time.monotonic(), value, error)))
 
     def _collect(self, answers: dict[str, bool], seconds: float) -> None:
-        """Wait for a result, and take all that there are; one that is older than a probe may take does not count."""
+        """Wait for a result, then take all that have arrived; one that has waited longer than the limit is dropped."""
         wait = seconds
         while True:
             try:
@@ -138,7 +138,7 @@ class AsyncProbe:
         for node_id in [node_id for node_id, task in self._tasks.items() if task.done()]:
             task = self._tasks.pop(node_id)
             if task not in finished and not task.cancelled():
-                task.exception()  # read, so that nothing is logged of a result that no round waits for
+                task.exception()  # read, so that asyncio does not log an exception that no round waits for
         return {
             wanted[task]: _has_confirmed(None if task.exception() else task.result(), task.exception(), wanted[task])
             for task in finished

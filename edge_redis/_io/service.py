@@ -48,7 +48,7 @@ class _BlockingEngine:
         self.component = component
         self.dropped = False
         self.is_running = False
-        """Whether the service is open and its background work was started: all that a fast path has to check."""
+        """Whether the service is open and its background work was started; the only check of a fast path."""
         self.loop: BlockingLoop | None = None
         seconds = component.tick_seconds
         self.buffers = seconds is not None

@@ -1,4 +1,4 @@
-"""Objects that all services of one process share which speak to the same server."""
+"""Objects that all services of a process on the same server share."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LOOPBACK = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}
 
 
 def server_identity(client: Hashable) -> Hashable:
-    """Return what is equal for clients of the same database of the same server.
+    """Return a key that is equal for clients of the same database of the same server.
 
-    Two clients that reach one server by different names are taken for different ones.
+    One server under two host names counts as two.
     """
     pool: Any = getattr(client, "connection_pool", None)
     if pool is None:  # a cluster client: its nodes change, the client is what stays
@@ -34,7 +34,7 @@ def server_identity(client: Hashable) -> Hashable:
 
 
 class Shared(Generic[T]):
-    """One object for each server and name, for as long as somebody holds it."""
+    """One object for each server and name, kept while it is referenced."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make

@@ -41,8 +41,8 @@ def current_thread_id() -> int:
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what ``function`` returns; meanwhile the other tasks go on.
+    """Call a blocking function in a thread and return its result; other tasks run meanwhile.
 
-    A task that is cancelled stops waiting; the call comes to its end by itself.
+    A task that is cancelled stops waiting; the function still runs to its end.
     """
     return await asyncio.to_thread(function, *args, **kwargs)
