@@ -1,7 +1,7 @@
-"""AsyncSqlCloudStore: the blocking one, in threads of the loop's own pool.
+"""AsyncSqlCloudStore: calls SqlCloudStore in threads of the event loop's pool.
 
-Not on SQLAlchemy's asyncio engine: that needs greenlet and another driver for each database, and a call is
-one transaction of several statements, so one thread serves it no worse. So both are one definition.
+SQLAlchemy's asyncio engine is not used: it needs greenlet and another driver for each database, and a call is
+one transaction of several statements, for which a thread is as good. So both stores have one implementation.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ class AsyncSqlCloudStore:
     """The cloud's states in PostgreSQL or SQLite: what a CloudWorker pushes to and pulls from.
 
     Its tables are made at the first use. Safe to use from many tasks, threads and processes. A call that is
-    cancelled comes to its end in its thread.
+    cancelled still runs to its end in its thread.
 
     Args:
         engine_or_url: a blocking ``sqlalchemy.Engine``, which stays open, or a URL of one, for which an
             engine is made and closed here.
-        namespace: that of the edges it serves.
-        max_history: pushed changes kept a scope, up to 100,000.
-        max_conflicts: losing sides kept a scope, up to 100,000.
-        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
-        max_fields: of such a state, at the top level, up to 1,000,000.
+        namespace: the namespace of the edges that it serves.
+        max_history: pushed changes kept for each scope, up to 100,000.
+        max_conflicts: losing sides kept for each scope, up to 100,000.
+        max_bytes: most bytes of a state written here, once encoded; up to 16 MiB, the default. Not for edges' changes.
+        max_fields: most top-level fields of such a state, up to 1,000,000.
 
     Raises:
         InvalidArgumentError, InvalidTypeError: no such database can be used.
@@ -70,8 +70,8 @@ class AsyncSqlCloudStore:
         """Return the present state of a scope, None where there is none.
 
         Raises:
-            CorruptDataError: what is in the database does not decode.
-            ChecksumMismatchError: what is in the database is not what its checksum was made of.
+            CorruptDataError: the data in the database do not decode.
+            ChecksumMismatchError: the data in the database do not match their checksum.
 
         """
         return await in_thread(self._store.get, scope)
@@ -85,9 +85,9 @@ class AsyncSqlCloudStore:
             is_delta: merge ``data`` into the top level of the present state instead of replacing it.
 
         Raises:
-            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+            ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over ``max_bytes`` or
                 ``max_fields``; nothing was written.
-            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
+            ChecksumMismatchError: the state that the delta applies to is damaged; nothing was written.
 
         """
         return await in_thread(self._store.update, scope, data, is_delta)
@@ -97,21 +97,21 @@ class AsyncSqlCloudStore:
         return await in_thread(self._store.delete_fields, scope, *names)
 
     async def delete(self, scope: str) -> bool:
-        """Delete a scope, here and at every edge; return whether there was anything.
+        """Delete a scope, here and at every edge; return whether it had a state.
 
         A delete is a version like any other: a scope that is created again afterwards stays.
         """
         return await in_thread(self._store.delete, scope)
 
     async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
-        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+        """Apply an edge's changes in their order; return "accepted", "duplicate" or "rejected" for each.
 
-        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
-        bind them: they did where the changes were written.
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. ``max_bytes`` and
+        ``max_fields`` are not checked here, since the writer of a change has its own limits.
 
         Raises:
             ChecksumMismatchError: a change is damaged; none of the batch was applied.
-            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
+            AuthorityConflictError: another edge, which came first, has the LOCAL_WINS authority of the scope.
 
         """
         return await in_thread(self._store.apply, scope, changes, strategy)
@@ -121,7 +121,7 @@ class AsyncSqlCloudStore:
         return await in_thread(self._store.changes_since, cursor, limit)
 
     async def release_authority(self, scope: str) -> bool:
-        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""
         return await in_thread(self._store.release_authority, scope)
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
@@ -133,7 +133,7 @@ class AsyncSqlCloudStore:
         return await in_thread(self._store.purge_tombstones, older_than_seconds)
 
     async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
-        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+        """Return the newest ``limit`` changes that edges pushed to a scope, oldest first: one event a change."""
         return await in_thread(self._store.sync_history, scope, limit)
 
     async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:

@@ -48,11 +48,11 @@ class SqlCloudStore:
     Args:
         engine_or_url: a ``sqlalchemy.Engine``, which stays open, or a URL of one, for which an engine
             is made and closed here.
-        namespace: that of the edges it serves.
-        max_history: pushed changes kept a scope, up to 100,000.
-        max_conflicts: losing sides kept a scope, up to 100,000.
-        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
-        max_fields: of such a state, at the top level, up to 1,000,000.
+        namespace: the namespace of the edges that it serves.
+        max_history: pushed changes kept for each scope, up to 100,000.
+        max_conflicts: losing sides kept for each scope, up to 100,000.
+        max_bytes: most bytes of a state written here, once encoded; up to 16 MiB, the default. Not for edges' changes.
+        max_fields: most top-level fields of such a state, up to 1,000,000.
 
     Raises:
         InvalidArgumentError, InvalidTypeError: no such database can be used.
@@ -90,8 +90,8 @@ class SqlCloudStore:
         """Return the present state of a scope, None where there is none.
 
         Raises:
-            CorruptDataError: what is in the database does not decode.
-            ChecksumMismatchError: what is in the database is not what its checksum was made of.
+            CorruptDataError: the data in the database do not decode.
+            ChecksumMismatchError: the data in the database do not match their checksum.
 
         """
         columns = DOCUMENTS.c
@@ -112,9 +112,9 @@ class SqlCloudStore:
             is_delta: merge ``data`` into the top level of the present state instead of replacing it.
 
         Raises:
-            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+            ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over ``max_bytes`` or
                 ``max_fields``; nothing was written.
-            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
+            ChecksumMismatchError: the state that the delta applies to is damaged; nothing was written.
 
         """
         validation.instance("is_delta", is_delta, bool)
@@ -126,21 +126,21 @@ class SqlCloudStore:
         return self._update(scope, {}, is_delta=True, without=check_field_names(names))
 
     def delete(self, scope: str) -> bool:
-        """Delete a scope, here and at every edge; return whether there was anything.
+        """Delete a scope, here and at every edge; return whether it had a state.
 
         A delete is a version like any other: a scope that is created again afterwards stays.
         """
         return self._edit("delete", scope, write_delete, create=False) is not None
 
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
-        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+        """Apply an edge's changes in their order; return "accepted", "duplicate" or "rejected" for each.
 
-        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
-        bind them: they did where the changes were written.
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. ``max_bytes`` and
+        ``max_fields`` are not checked here, since the writer of a change has its own limits.
 
         Raises:
             ChecksumMismatchError: a change is damaged; none of the batch was applied.
-            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
+            AuthorityConflictError: another edge, which came first, has the LOCAL_WINS authority of the scope.
 
         """
         _scope(scope)
@@ -162,7 +162,7 @@ class SqlCloudStore:
         return read_feed(self._database, self._namespace, validation.text("cursor", cursor), limit)
 
     def release_authority(self, scope: str) -> bool:
-        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""
         held = self._of(DOCUMENTS, scope) & DOCUMENTS.c.authority.is_not(None)
         release = sa.update(DOCUMENTS).where(held).values(authority=None)
         return self._database.write("release_authority", lambda connection: connection.execute(release).rowcount > 0)
@@ -177,7 +177,7 @@ class SqlCloudStore:
         return purge(self._database, self._namespace, seconds)
 
     def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
-        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+        """Return the newest ``limit`` changes that edges pushed to a scope, oldest first: one event a change."""
         return [event_of(row) for row in self._newest("sync_history", HISTORY, scope, limit)]
 
     def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:

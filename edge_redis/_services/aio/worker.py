@@ -23,18 +23,18 @@ class CloudWorker(AsyncLoopService[Worker]):
     Args:
         edge_client: a client of the edge's Redis or Valkey.
         cloud: a CloudStore, or a client of the cloud's Redis, which means RedisCloudStore.
-        namespace: the one of the synchronizers served; all scopes of it are carried.
-        group: the consumer group. One outbox has one group: two would each remove what the other needs.
-        consumer: this worker's name in it, by default a new one.
-        batch_size: changes of a scope taken at once, up to 1,000.
-        claim_idle_seconds: after this long without a confirmation a worker is taken for dead
-            and its changes go to another.
-        max_deliveries: after so many failures a change goes to the dead letters.
-        keys: of each origin the key its changes are signed with (``signing_key``), or several while one
-            replaces another; or a function of an origin that returns them, None where it knows it not. With
-            keys, a change that is not signed by its origin goes to the dead letters at once. The key of
-            "cloud", this worker's own, signs what it brings to the edge, so that this may be offered again
-            where the cloud loses its data.
+        namespace: the namespace of the synchronizers; all its scopes are carried.
+        group: the consumer group. Use one group for each edge: two would each remove changes that the other needs.
+        consumer: this worker's name in the group, by default a new one.
+        batch_size: changes of one scope that are pushed together, up to 1,000.
+        claim_idle_seconds: a worker that has confirmed nothing for this long counts as dead, and another
+            worker takes its changes.
+        max_deliveries: a change that has failed this often goes to the dead letters, unless the cloud refuses
+            other changes too.
+        keys: the ``signing_key`` of each origin, or several keys while one replaces another; or a function that
+            returns them for an origin, and None for an unknown one. With keys, a change that is not signed by
+            its origin goes to the dead letters at once. The key of "cloud" is the worker's own: it signs the
+            cloud's states for the edge, so that they can be offered again to a cloud that lost its data.
 
     """
 
@@ -70,7 +70,7 @@ class CloudWorker(AsyncLoopService[Worker]):
         super().__init__(edge_client, component, WORKER_INTERVAL)
 
     async def run_once(self) -> int:
-        """Push up to a batch of each of the scopes longest waiting, pull a batch; return how many changes were handled.
+        """Push a batch of each of the scopes that wait longest, pull a batch; return how many changes were handled.
 
         A change is handled once the cloud has it and the edge has confirmed it, once it is in
         the dead letters, or once it was applied at the edge. 0 says that there is nothing to do now.
@@ -82,18 +82,18 @@ class CloudWorker(AsyncLoopService[Worker]):
         return await self._run(self._component.run_once())
 
     async def lag(self) -> WorkerLag:
-        """Return scopes_waiting, how many have changes that the cloud has not had, and oldest_seconds.
+        """Return scopes_waiting (scopes with changes that the cloud has not confirmed) and oldest_seconds.
 
-        The latter is for how long the one waiting longest has had some, by the server's clock, 0.0
-        for none. It is what to watch: it grows when the cloud is away, however few changes there are.
+        ``oldest_seconds`` is how long the scope that waits longest has waited, by the server's clock; 0.0
+        where none waits. Alert on it: it grows while the cloud cannot be reached, however few changes wait.
         """
         return cast("WorkerLag", await self._run(self._component.lag()))
 
     async def status(self) -> WorkerStatus:
-        """Return what ``lag`` does, and further: scopes, changes_waiting, dead_letters and pushed_total.
+        """Return the fields of ``lag``, and scopes, changes_waiting, dead_letters and pushed_total.
 
-        The last one counts the changes that workers have brought to the cloud, ever: two readings
-        of it give the throughput. Reads each outbox's length, a few hundred a round trip.
+        ``pushed_total`` counts all changes that workers ever brought to the cloud: two readings give the
+        throughput. Reads the length of each outbox, a few hundred in a round trip.
         """
         return cast("WorkerStatus", await self._run(self._component.status()))
 
@@ -108,8 +108,8 @@ class CloudWorker(AsyncLoopService[Worker]):
     async def replay_dead_letters(self, limit: int = 100) -> int:
         """Try the oldest ``limit`` dead letters once more; return how many the cloud now has.
 
-        What was written to the scope since stays: an old change that comes late loses to it. Those
-        that fail again stay among the dead letters.
+        Later writes to the scope are kept: an old change loses to them. Changes that fail again stay
+        among the dead letters.
 
         Raises:
             StoreUnavailableError: the edge or the cloud cannot be reached; nothing is lost, call again.
@@ -124,21 +124,21 @@ class CloudWorker(AsyncLoopService[Worker]):
             ids: of ``dead_letters()``.
 
         Raises:
-            InvalidArgumentError, InvalidTypeError: one is no id of a dead letter; nothing was removed.
+            InvalidArgumentError, InvalidTypeError: one is not the id of a dead letter; nothing was removed.
 
         """
         return await self._run(self._component.discard_dead_letters(ids))
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
-        """Forget the scopes of this edge that were deleted so many seconds ago or more; return how many.
+        """Remove the scopes of this edge that were deleted at least ``older_than_seconds`` ago; return how many.
 
-        See ``RedisCloudStore.collect``, which does the same in the cloud. A delete that has not gone up
-        yet is kept.
+        ``RedisCloudStore.purge_tombstones`` does the same in the cloud. A delete that the cloud has not
+        confirmed is kept.
         """
         return await self._run(self._component.purge_tombstones(older_than_seconds))
 
     async def close(self) -> None:
-        """Stop, wait for the round under way, and close the store where this worker made it. The clients stay open."""
+        """Stop, wait for the round under way, and close the store if this worker made it. The clients stay open."""
         await super().close()
         if self._own_store is not None:
             await self._own_store.close()

@@ -22,11 +22,11 @@ class RedisCloudStore(BlockingService[Cloud]):
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
-        namespace: that of the edges it serves.
-        max_history: pushed changes kept a scope, up to 100,000.
-        max_conflicts: losing sides kept a scope, up to 100,000.
-        max_bytes: of a state written here, once encoded; up to 16 MiB, the default. Edges' changes are not bound.
-        max_fields: of such a state, at the top level, up to 1,000,000.
+        namespace: the namespace of the edges that it serves.
+        max_history: pushed changes kept for each scope, up to 100,000.
+        max_conflicts: losing sides kept for each scope, up to 100,000.
+        max_bytes: most bytes of a state written here, once encoded; up to 16 MiB, the default. Not for edges' changes.
+        max_fields: most top-level fields of such a state, up to 1,000,000.
 
     """
 
@@ -56,13 +56,13 @@ class RedisCloudStore(BlockingService[Cloud]):
         """Return the present state of a scope, None where there is none.
 
         Raises:
-            CorruptDataError: what is in Redis does not decode.
-            ChecksumMismatchError: what is in Redis is not what its checksum was made of.
+            CorruptDataError: the data in Redis do not decode.
+            ChecksumMismatchError: the data in Redis do not match their checksum.
 
         """
         return self._run(self._component.get(scope))
 
-    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
+    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the documented signature
         """Write a scope's next version in the cloud; every edge will get it. Return it.
 
         Args:
@@ -71,9 +71,9 @@ class RedisCloudStore(BlockingService[Cloud]):
             is_delta: merge ``data`` into the top level of the present state instead of replacing it.
 
         Raises:
-            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+            ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over ``max_bytes`` or
                 ``max_fields``; nothing was written.
-            ChecksumMismatchError: the state that a delta is made of is damaged; nothing was written.
+            ChecksumMismatchError: the state that the delta applies to is damaged; nothing was written.
 
         """
         return self._run(self._component.update(scope, data, is_delta))
@@ -83,21 +83,21 @@ class RedisCloudStore(BlockingService[Cloud]):
         return self._run(self._component.delete_fields(scope, *names))
 
     def delete(self, scope: str) -> bool:
-        """Delete a scope, here and at every edge; return whether there was anything.
+        """Delete a scope, here and at every edge; return whether it had a state.
 
         A delete is a version like any other: a scope that is created again afterwards stays.
         """
         return self._run(self._component.delete(scope))
 
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
-        """Let an edge's changes win or lose, in their order; a letter each: a accepted, d known, r refused.
+        """Apply an edge's changes in their order; return "accepted", "duplicate" or "rejected" for each.
 
-        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. The limits do not
-        bind them: they did where the changes were written.
+        See ``CloudStore.apply``. Long batches are applied a few hundred at a time. ``max_bytes`` and
+        ``max_fields`` are not checked here, since the writer of a change has its own limits.
 
         Raises:
             ChecksumMismatchError: a change is damaged; none of the batch was applied.
-            AuthorityConflictError: the scope is LOCAL_WINS at this edge and at another one, which came first.
+            AuthorityConflictError: another edge, which came first, has the LOCAL_WINS authority of the scope.
 
         """
         return self._run(self._component.apply(scope, changes, strategy))
@@ -107,7 +107,7 @@ class RedisCloudStore(BlockingService[Cloud]):
         return self._run(self._component.changes_since(cursor, limit))
 
     def release_authority(self, scope: str) -> bool:
-        """Let another edge be the scope's LOCAL_WINS: the one that is, is no more. Return whether there was one."""
+        """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""
         return self._run(self._component.release_authority(scope))
 
     def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
@@ -119,7 +119,7 @@ class RedisCloudStore(BlockingService[Cloud]):
         return self._run(self._component.purge_tombstones(older_than_seconds))
 
     def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
-        """Return what edges pushed to a scope, the newest ``limit``, oldest first: one event a change."""
+        """Return the newest ``limit`` changes that edges pushed to a scope, oldest first: one event a change."""
         return self._run(self._component.sync_history(scope, limit))
 
     def conflicts(self, scope: str, limit: int = 20) -> list[Conflict]:

@@ -14,23 +14,23 @@ from edge_redis.types import Conflict, Overflow, PendingChange, SyncSummary
 
 
 class EdgeSynchronizer(BlockingService[Synchronizer]):
-    """Keeps the state of a scope at an edge, and an outbox of what the cloud has not had yet.
+    """Keeps the state of a scope at an edge, and an outbox of the changes that the cloud has not confirmed.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
         conflict_strategy: which of two concurrent states wins.
-        max_pending: changes kept in the outbox, up to 1,000,000. Past it the oldest coalesce into their successors.
-        scope: the name of what is synchronized; all synchronizers of a scope share it.
+        max_pending: changes kept in the outbox, up to 1,000,000. When it is full, the oldest coalesce into later ones.
+        scope: the name of the state that is synchronized; synchronizers of one scope share the state.
         namespace: scopes of two namespaces share nothing.
-        origin: the name under which states written here travel; by default the store's random one.
-            "cloud" carries the cloud's authority.
-        overflow: "coalesce", or "reject" for PendingFullError where the outbox is full.
-        max_history: exchanges kept, up to 100,000.
-        max_conflicts: losing sides kept, up to 100,000.
-        max_bytes: of a state written here or given to ``apply_remote``, once encoded; up to 16 MiB, the default.
-        max_fields: of such a state, at the top level, up to 1,000,000.
+        origin: the name of the writer in the states written here; by default the store's random id.
+            "cloud" wins over every other name at equal versions.
+        overflow: when the outbox is full: "coalesce", or "reject" to raise PendingFullError.
+        max_history: exchanges with the cloud that are kept, up to 100,000.
+        max_conflicts: losing sides of conflicts that are kept, up to 100,000.
+        max_bytes: most bytes of an encoded state written here or given to ``apply_remote``; up to 16 MiB, the default.
+        max_fields: most top-level fields of such a state, up to 1,000,000.
         signing_key: at least 16 bytes, known to this origin and to the workers (``keys``): every change
-            written here is signed with it, at the price of one more round trip. ``origin`` must be given.
+            written here is signed with it, at the cost of one more round trip. ``origin`` must be given.
 
     """
 
@@ -77,7 +77,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
 
     @property
     def pending_count(self) -> int:
-        """How many changes wait for the other end."""
+        """The number of changes in the outbox."""
         return self._run(self._component.pending_count())
 
     @property
@@ -89,8 +89,8 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         """Return the local state, None where there is none.
 
         Raises:
-            CorruptDataError: what is in Redis does not decode.
-            ChecksumMismatchError: what is in Redis is not what its checksum was made of.
+            CorruptDataError: the data in Redis do not decode.
+            ChecksumMismatchError: the data in Redis do not match their checksum.
 
         """
         return self._run(self._component.get_local_state())
@@ -102,15 +102,15 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         changes it. Other synchronizers of the scope, made with the former strategy, are then refused.
 
         Args:
-            conflict_strategy: from now on.
+            conflict_strategy: the new strategy.
 
         Raises:
-            InvalidArgumentError, InvalidTypeError: it is no ConflictStrategy.
+            InvalidArgumentError, InvalidTypeError: it is not a ConflictStrategy.
 
         """
         self._run(self._component.change_strategy(conflict_strategy))
 
-    def update_local(self, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the contract's signature
+    def update_local(self, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the documented signature
         """Write the next version and put it in the outbox; return it.
 
         Args:
@@ -122,9 +122,9 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
 
         Raises:
             InvalidArgumentError: the data cannot be encoded; InvalidTypeError where it is of a wrong type.
-            ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over ``max_bytes`` or
+            ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over ``max_bytes`` or
                 ``max_fields``; nothing was written.
-            ChecksumMismatchError: the local state that a delta is made of is damaged; nothing was written.
+            ChecksumMismatchError: the local state that the delta applies to is damaged; nothing was written.
             PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
             StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
 
@@ -132,18 +132,18 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         return self._run(self._component.update_local(data, is_delta))
 
     def delete_fields(self, *names: str) -> SyncState:
-        """Write the next version without these fields of the top level; return it. One that is not there is no matter.
+        """Write the next version without these top-level fields; return it. Missing fields are ignored.
 
-        Raises what ``update_local`` raises, but for the limits: a state that came from the cloud over
-        them gets back within them so.
+        Raises what ``update_local`` raises, except for the limits: so a state from the cloud that is over
+        the limits can be made smaller.
         """
         return self._run(self._component.delete_fields(*names))
 
     def delete(self) -> bool:
-        """Delete the scope, here and, as every change travels, everywhere; return whether there was anything.
+        """Delete the scope, here and, once the change is carried, in the cloud and at every edge.
 
-        A delete is a version like any other: it wins or loses by the same rule, and what is
-        written next has the version after it, so a scope that is created again stays.
+        Returns whether the scope had a state. A delete is a version like any other: it wins or loses by
+        the same rule, and the next write has the version after it, so a scope that is created again stays.
 
         Raises:
             PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
@@ -152,22 +152,22 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         return self._run(self._component.delete())
 
     def apply_remote(self, state: SyncState) -> bool:
-        """Let a state of the other end win or lose against the local one; return whether it was applied.
+        """Apply a state of the other end by the conflict strategy; return whether it won over the local one.
 
         Both outcomes are recorded in the history. Where neither side was written in knowledge of
         the other, the loser is kept among the conflicts. Pending changes stay pending: the other
         end, which decides by the same order, refuses what lost here. The local version never goes
-        back: a state that wins by its clock with a lower version raises no version.
+        down: when a state with a lower version wins by its clock, the local version stays.
 
-        MERGE takes from it every field whose change is later than the one here; all fields of a state
-        that a user gives count as changed at its ``updated_at``.
+        MERGE takes each field whose last change is later than the local one; all fields of a state that
+        a user passes count as changed at its ``updated_at``.
 
         LOCAL_WINS keeps the local state and, where the remote version is not lower, writes it
-        again above that, so that the other end takes it.
+        again with a higher version, so that the other end accepts it.
 
         Raises:
             ValueTooLargeError, TooManyFieldsError: the state is over ``max_bytes`` or ``max_fields``; nothing
-                was written. What MERGE makes of it and the local one is not bound.
+                was written. The result of MERGE may be over them.
             ChecksumMismatchError: the state does not match its own checksum. It is recorded as a failed pull.
             StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
 
@@ -175,7 +175,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         return self._run(self._component.apply_remote(state))
 
     def get_pending_changes(self) -> list[PendingChange]:
-        """Return what waits for the other end, oldest first.
+        """Return the changes in the outbox, oldest first.
 
         Each is a dict of type ("update" or "delete"), version, data (the full state at that version, None of a delete),
         timestamp (UTC) and is_delta (whether it was written as a delta).
@@ -183,7 +183,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         return cast("list[PendingChange]", self._run(self._component.get_pending_changes()))
 
     def confirm_sync(self, up_to_version: int) -> int:
-        """Take changes up to and including a version from the outbox: the other end has them.
+        """Remove changes up to and including a version from the outbox, as the other end has them.
 
         Returns how many were removed.
 
@@ -206,14 +206,14 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         return cast("list[Conflict]", self._run(self._component.conflicts(limit)))
 
     def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> SyncState:
-        """Settle a conflict: write a choice as the next version and take the conflict from the list.
+        """Resolve a conflict: write the chosen state as the next version and remove the conflict from the list.
 
         Args:
             conflict_id: the id of one of ``conflicts()``.
-            data: what is to be the state; by default what lost.
+            data: the chosen state; by default the state that lost.
 
-        The choice travels as every update does. Cut off in between, it is written and the
-        conflict still listed.
+        The new version is carried to the cloud like any update. If the call is interrupted between the two
+        steps, the version is written and the conflict is still listed.
 
         Raises:
             InvalidArgumentError: no conflict of this scope has this id; nothing was written.
