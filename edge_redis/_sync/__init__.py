@@ -1,1 +1,1 @@
-"""Versioned state of scopes and its exchange: the subject of EdgeSynchronizer and CloudWorker."""
+"""Versioned state of scopes and its exchange with a cloud: the rules of EdgeSynchronizer and CloudWorker."""

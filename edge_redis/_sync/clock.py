@@ -22,7 +22,7 @@ _END: Final = f"{(datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND}"
 
 
 def verify(text: str) -> None:
-    """Raise CorruptDataError where a text is no clock, or later than any datetime."""
+    """Raise CorruptDataError if a text is not a clock, or is later than any datetime."""
     if not (len(text) == len(_END) and text.isascii() and text.isdecimal() and text < _END):
         raise CorruptDataError(f"a clock does not decode: {text!r}")
 
@@ -44,7 +44,7 @@ def to_datetime(clock: str | bytes) -> datetime:
     """Return the moment of ``clock``.
 
     Raises:
-        CorruptDataError: no clock was ever written so.
+        CorruptDataError: the text is not a clock.
 
     """
     try:

@@ -1,10 +1,11 @@
 """What a CloudWorker asks of the cloud. RedisCloudStore and SqlCloudStore provide it; so may any other class.
 
 A store keeps one document for each scope: its present state, as a ``Change``. Changes come up from edges by ``apply``
-and go down to them by ``changes_since``. The worker needs nothing else; ``get`` is for people.
+and go down to them by ``changes_since``. When changes fail again and again, the worker calls ``get`` to
+find out whether the store works at all.
 
-A store is right if ``apply`` is a *join*: in whatever order and however often states come, the same states lead to the
-same document. The guide to cloud stores has the rules in words, with an example that runs. A store that can decide
+``apply`` must be a *join*: the same states lead to the same document, in whatever order and however often they come.
+The guide to cloud stores explains the rules, with an example that runs. A store that can decide
 inside a transaction of its own takes them from ``edge_redis.cloudstores``: ``resolve``, ``write_update`` and
 ``write_delete`` state them without I/O, and SqlCloudStore uses them.
 """

@@ -1,4 +1,4 @@
-"""Whether the cloud works: a change is given up where it fails by itself, not where the cloud refuses everything."""
+"""Whether the cloud works: a change goes to the dead letters if it alone fails, not if the cloud refuses everything."""
 
 from __future__ import annotations
 

@@ -12,16 +12,16 @@ from edge_redis.errors import EdgeRedisError, StoreRefusedError, StoreUnavailabl
 _log = logging.getLogger("edge_redis")
 
 OUTAGE: Final = (StoreUnavailableError, StoreRefusedError, OSError)
-"""The store cannot work now: not the change's failure, so it keeps its place and its count."""
+"""Errors of a store that cannot work now. They do not count against the change."""
 
 
 def unavailable(error: BaseException) -> EdgeRedisError:
-    """Return an outage as an error of this package."""
+    """Return an outage's error as a StoreUnavailableError."""
     return error if isinstance(error, EdgeRedisError) else StoreUnavailableError(f"the cloud store: {error!r}")
 
 
 async def perform_each(operations: Sequence[Operation[T]]) -> list[T | None]:
-    """Perform operations together, and singly where one fails: a scope with a key of another type stops no other.
+    """Perform operations together, and singly if one fails, so that a damaged scope does not stop the others.
 
     The result of an operation that fails is None.
     """

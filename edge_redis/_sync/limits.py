@@ -1,7 +1,7 @@
 """How large a scope may be written, and how high versions count.
 
-The limits bind writers: a state from the other end is taken as it is. A replica that refused what is right at
-the other end would never be equal to it, nor would one that refused what two states within the limits merge to.
+The limits apply to writers only. States from the other end are accepted at any size, and so is the result of merging
+two states within the limits: a replica that refused them would never become equal to the other end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_VERSION: Final = 9_007_199_254_740_000
 """The last version: past 2**53 the numbers of Lua no longer count by ones (``lua/include/document.lua``)."""
 
 MAX_GIVEN_VERSION: Final = 2**52
-"""Of a state given by a user, so that as many versions again can come after it."""
+"""The highest version of a state that a user passes, so that as many versions can still follow."""
 
 MAX_BYTES: Final = codec.MAX_VALUE_BYTES
 """Default limit of an encoded state, and the highest one: nothing larger is ever encoded."""

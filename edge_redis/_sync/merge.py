@@ -69,7 +69,7 @@ async def merge_into(
     while changes and not committed:
         present = await replica.document(scope)
         if present is not None:
-            present.verify()  # or damaged fields would go on under a checksum of their own
+            present.verify()  # else damaged fields would get a valid checksum
         merged, outcomes = merge_changes(present, changes)
         if keyring and (present is None or keyring.is_renewable(scope, present)):
             merged = keyring.countersigned(scope, merged)

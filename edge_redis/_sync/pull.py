@@ -1,8 +1,8 @@
-"""Changes of the cloud, brought to the edge; and the edge's states, offered to a cloud that lost data.
+"""Pulls the cloud's changes to the edge, and has the edge's states offered to a cloud that lost data.
 
 A cursor names a store and a position in its feed. A store that was wiped has another id, and one that was restored from
-a backup has not come so far: its feed says that it has restarted. The edge then offers every state it has, before it
-reads the feed from the beginning. Both ends decide by the same order, so a state that one of them has already changes
+a backup has not reached that position: its feed is marked as restarted. The edge then offers all its states again, and
+reads the feed from the beginning. Both ends decide by the same order, so a state that an end already has changes
 nothing there.
 """
 
@@ -29,7 +29,7 @@ from edge_redis.models import SyncEvent
 _log = logging.getLogger("edge_redis")
 
 _MAX_PAGES: Final = 1000
-"""Of the feed, read by one call: its end comes, whatever the feed says."""
+"""Pages read by one call at most, so that the call ends even if the feed never does."""
 
 
 class Puller:
@@ -44,7 +44,7 @@ class Puller:
         self._batch_size = batch_size
         self._evidence = evidence
         self._reoffer = Reoffer(edge, cloud, keyring)
-        self._keys = IdempotencyKeys()
+        self._idempotency = IdempotencyKeys()
         self._cloud_id = ""
 
     async def pull(self) -> int:
@@ -80,7 +80,7 @@ class Puller:
         except EdgeRedisError:
             self._evidence.feed_fails = True
             raise
-        except Exception as error:  # of any store: an error of this package, which `run` waits out
+        except Exception as error:  # a store may raise anything; `run` waits out errors of this package
             self._evidence.feed_fails = True
             raise StoreReplyError(f"the cloud store: {error!r}") from error
         self._evidence.feed_fails = False
@@ -137,13 +137,13 @@ class Puller:
             return await merge_into(self._edge, scope, [change], "", keyring=self._keyring)
         except OUTAGE:
             raise
-        except EdgeRedisError as error:  # the scope's own keys at the edge: the others go on
+        except EdgeRedisError as error:  # damaged keys of this scope at the edge must not stop the others
             await self._skip(scope, change.version, str(error))
             return []
 
     async def _record(self, scope: str, event: SyncEvent) -> None:
         try:
-            with self._keys.acquire() as key:
+            with self._idempotency.acquire() as key:
                 await scripts.record_event(self._edge, scope, event, key)
         except OUTAGE:
             raise

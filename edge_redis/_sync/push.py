@@ -1,4 +1,7 @@
-"""Changes of the edge, brought to the cloud: leased from the outboxes, applied, confirmed. Scopes go side by side."""
+"""Pushes an edge's changes: leases them from the outboxes, lets the cloud apply them, confirms them.
+
+Several scopes are pushed concurrently, the changes of each in their order.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _log = logging.getLogger("edge_redis")
 
 SCOPES_A_PAGE: Final = 32
 LEASE_BYTES: Final = 8 * 1024 * 1024
-"""Of all leases of a page of scopes together, as far as one entry each allows."""
+"""Bytes of all leases of a page of scopes together; each lease may have one entry whatever its size."""
 
 _MIN_RENEWED_MS: Final = 500
 """Shorter claim times are not renewed: a renewal would come too late."""
@@ -43,7 +46,7 @@ class Pusher:
         self._config = config
         self._keyring = keyring
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
-        self._keys = IdempotencyKeys()
+        self._idempotency = IdempotencyKeys()
         self._held_up: set[str] = set()
         self._unhandled: dict[str, Lease] = {}
         self._evidence = Evidence(cloud)
@@ -108,7 +111,7 @@ class Pusher:
         return handled
 
     async def _deliver_batches(self, unhandled: dict[str, Lease]) -> int:
-        """Deliver whole leases side by side, and remove those from ``unhandled`` that need no further try now."""
+        """Deliver whole leases concurrently, and remove those from ``unhandled`` that need no further try now."""
         outcomes = await self._apply({scope: lease for scope, lease in unhandled.items() if self._is_batch(lease)})
         applied = {scope: unhandled[scope].entries for scope, outcome in outcomes.items() if outcome is None}
         handled = (await self._confirm(applied)) if applied else 0
@@ -128,7 +131,7 @@ class Pusher:
         return max([entry.deliveries for entry in lease.entries]) <= self._config.tries_together
 
     async def _apply(self, leases: Mapping[str, Lease]) -> dict[str, Exception | None]:
-        """Let the cloud apply leases, side by side; return each scope's error, or None."""
+        """Let the cloud apply leases concurrently; return each scope's error, or None."""
         outcomes: dict[str, Exception | None] = {}
         calls: dict[str, Invoke[object]] = {}
         for scope, lease in leases.items():
@@ -144,13 +147,13 @@ class Pusher:
         return outcomes
 
     def _call(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> Invoke[object]:
-        if self._keyring:  # it calls a function of the user's: on this thread, and never twice at once
+        if self._keyring:  # a keyring may call the user's function: on this thread only, one call at a time
             changes = self._changes(scope, entries)
             return Invoke(self._cloud.apply, scope, changes, strategy_of(settings))
         return Invoke(self._decode_and_apply, scope, settings, entries)
 
     def _decode_and_apply(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> object:
-        """Let the cloud apply entries. They are decoded only here, while the cloud works on another scope."""
+        """Decode entries and let the cloud apply them: on a thread, while the cloud works on other scopes."""
         return self._cloud.apply(scope, self._changes(scope, entries), strategy_of(settings))
 
     def _changes(self, scope: str, entries: Sequence[LeasedEntry]) -> list[Change]:
@@ -160,10 +163,10 @@ class Pusher:
         return changes
 
     async def _deliver_singly(self, scope: str, lease: Lease) -> int:
-        """Deliver one by one what failed in a batch, or whose worker died: only the failing change's count rises.
+        """Deliver one by one the changes of a batch that failed, or whose worker died.
 
-        A count is that of the try that comes next. All counts are lowered by one until their turn comes: a successor,
-        which counts one more for each, then raises only the count of the change that was being tried.
+        Only the count of the failing change may rise. If this worker dies, its successor adds one to every count. So
+        all counts are lowered by one here, and each is restored just before its change is tried.
         """
         handled = 0
         try:
@@ -178,7 +181,7 @@ class Pusher:
                 handled += done
         except OUTAGE:
             raise
-        except EdgeRedisError as error:  # the scope's own keys at the edge: the others go on
+        except EdgeRedisError as error:  # damaged keys of this scope at the edge must not stop the others
             _log.error("%r is held up: %s", scope, error)
         return handled
 
@@ -219,11 +222,11 @@ class Pusher:
             self._held_up.add(scope)
             _log.error("%r is held up: %s", scope, error)
             event = SyncEvent("push", entries[-1].version, success=False, error=str(error))
-            with self._keys.acquire() as key:
+            with self._idempotency.acquire() as key:
                 await scripts.record_event(self._edge, scope, event, key)
 
     async def _confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
-        """Confirm entries of scopes, side by side; return how many were."""
+        """Confirm entries of several scopes in one batch; return how many were confirmed."""
         confirmations = [self._confirmation(scope, entries) for scope, entries in delivered.items()]
         self._held_up.difference_update(delivered)
         removed = await perform_each(confirmations)
@@ -253,7 +256,7 @@ class Pusher:
         return await scripts.set_deliveries(self._edge, scope, config.group, config.consumer, idle_ms, counts)
 
     async def _give_back(self, scope: str, lease: Lease) -> None:
-        """Let another worker have a lease at once. It will count one more, and this was no try: so one less here."""
+        """Give a lease to any worker at once. The next worker adds one to the counts, so this lowers them by one."""
         try:
             await self._set_deliveries(scope, lease.entries, change=-1, idle_ms=self._config.claim_idle_ms)
         except EdgeRedisError as error:  # the edge is unavailable too: the lease ends after the claim time
@@ -261,12 +264,12 @@ class Pusher:
 
 
 def _decode_names(found: list[bytes]) -> list[str]:
-    # A name that does not decode was put there by something else, and has no outbox.
+    # A name that does not decode was not written by this package, and has no outbox.
     return [name.decode(errors="replace") for name in found]
 
 
 async def _invoke(calls: Sequence[Invoke[object]], max_concurrency: int, renewal: Renewal | None) -> Sequence[object]:
-    """Make calls side by side; return what each returned, or the error that it raised."""
+    """Make calls concurrently; return what each returned, or the error that it raised."""
     if len(calls) != 1:
         return (await InvokeAll(calls, max_concurrency, renewal)) if calls else ()
     calls[0].renewal = renewal

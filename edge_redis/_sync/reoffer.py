@@ -1,6 +1,6 @@
-"""The edge's states, offered again to a cloud that lost data: a page at a time, remembered at the edge.
+"""Offers an edge's states again to a cloud that lost data, a page at a time.
 
-Pushing and pulling go on between the pages, and a worker that takes over goes on where the last one was.
+The position is stored at the edge: pushing and pulling go on between the pages, and another worker can continue.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Reoffer:
         self._cloud = cloud
         self._keyring = keyring
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
-        self._keys = IdempotencyKeys()
+        self._idempotency = IdempotencyKeys()
 
     async def begin(self) -> None:
         """Begin to offer every scope, from the first one."""
@@ -82,7 +82,7 @@ class Reoffer:
         for (scope, (state, _)), outcome in zip(calls.items(), outcomes, strict=True):
             if isinstance(outcome, OUTAGE):
                 raise unavailable(outcome) from outcome
-            if isinstance(outcome, Exception):  # of any store; the other scopes go on
+            if isinstance(outcome, Exception):  # a store may raise anything; the other scopes are still offered
                 _log.error("%r could not be offered again: %s", scope, outcome)
             elif outcome != ["duplicate"]:
                 await self._record(scope, state.version)
@@ -101,7 +101,7 @@ class Reoffer:
     async def _record(self, scope: str, version: int) -> None:
         event = SyncEvent("push", version, success=True, error="offered again: the cloud had lost data")
         try:
-            with self._keys.acquire() as key:
+            with self._idempotency.acquire() as key:
                 await scripts.record_event(self._edge, scope, event, key)
         except StoreOutOfMemoryError as error:  # a full edge goes on without the entry
             _log.warning("the event could not be added to the history of %r: %s", scope, error)

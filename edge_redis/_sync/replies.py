@@ -89,7 +89,7 @@ _REFUSALS: Final[dict[str, tuple[type[EdgeRedisError], str]]] = {
     "TOO_HIGH": (CorruptDataError, "version {} is higher than any that is ever written"),
     "CORRUPT": (CorruptDataError, "{}"),
 }
-"""The first word of a reply by which a script refuses, its error and the message with the rest of the reply."""
+"""For the first word of a refusing reply: the error, and its message, which takes the rest of the reply."""
 
 
 def refusal(reply: bytes) -> EdgeRedisError:

@@ -1,8 +1,8 @@
 """Conflict resolution in Python, without I/O: the rules of ``lua/apply.lua`` and ``commit_merge.lua``.
 
-For stores that decide inside a transaction of their own (``write_context`` has the rules of ``update.lua``). In: the
-document, the states seen of the origins that are named, and the changes. Out: a ``Decision``, to be written
-atomically. ``tests/property/test_deciding.py`` holds the scripts and this module to the same results.
+For stores that decide inside a transaction of their own; ``write_context`` has the rules of ``update.lua``. Input are
+the document, the newest states seen of the changes' origins, and the changes; the output a ``Decision``, to be stored
+atomically. ``tests/property/test_deciding.py`` tests that the scripts and this module give the same results.
 
 Text is compared as Python does, by code points, which is the bytewise order of UTF-8 that the scripts use; clocks
 are 18 digits, so their text sorts as they do.
@@ -37,7 +37,7 @@ class Seen:
 
     version: int
     checksum: str
-    """Its first 16 characters."""
+    """The first 16 characters of the checksum."""
     clock: str
     restored_at: str = NEVER_RESTORED
 
@@ -158,7 +158,7 @@ def _merge(document: Document | None, changes: Sequence[Change]) -> Decision:
     """Return the result of MERGE: each field goes to its later change."""
     present = None if document is None else document.state
     if present is not None:
-        present.verify()  # or damaged fields would go on under a checksum of their own
+        present.verify()  # else damaged fields would get a valid checksum
     state, outcomes = merge_changes(present, changes)
     state = replace(state, is_delta=False)
     before = Document(state, state.clock) if document is None else document
@@ -180,7 +180,7 @@ def _merge(document: Document | None, changes: Sequence[Change]) -> Decision:
 def _is_changed(before: Change | None, after: Change) -> bool:
     if before is None:
         return True
-    # Two origins may write the same at the same moment.
+    # Two origins may write the same data at the same moment.
     return (before.version, before.stamp, before.origin) != (after.version, after.stamp, after.origin)
 
 
@@ -264,7 +264,7 @@ class _Resolution:
 
 
 def _is_related(state: Change, mine: Change, restored_at: str) -> bool:
-    """Whether one was written in knowledge of the other, or says the same: nothing is lost between them."""
+    """Whether one state descends from the other or equals it, so that the loser is not a conflict."""
     if _is_of_one_incarnation(state, mine, restored_at) or state.stamp == mine.stamp:
         return True
     return (state.parent != "" and state.parent == mine.stamp) or (mine.parent != "" and mine.parent == state.stamp)

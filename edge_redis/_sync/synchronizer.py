@@ -53,7 +53,7 @@ class Synchronizer(Component):
         self.namespace = namespace
         self._signing_key = signing_key
         self._limits = WriteLimits(max_bytes, max_fields)
-        self._keys = IdempotencyKeys()
+        self._idempotency = IdempotencyKeys()
         self._use(Replica(SyncKeys(namespace, "sync"), config))
 
     def _use(self, replica: Replica) -> None:
@@ -118,11 +118,11 @@ class Synchronizer(Component):
             incoming = change.from_state(state, self._limits)
         except ChecksumMismatchError as error:
             event = SyncEvent("pull", state.version, success=False, error=str(error))
-            with self._keys.acquire() as key:
+            with self._idempotency.acquire() as key:
                 await scripts.record_event(replica, scope, event, key)
             raise
         settings = replica.config.settings
-        with self._keys.acquire() as key:
+        with self._idempotency.acquire() as key:
             outcomes = await scripts.apply(replica, scope, [incoming], settings, key)
             if not outcomes:
                 outcomes = await merge_into(replica, scope, [incoming], settings, key=key)
@@ -135,7 +135,7 @@ class Synchronizer(Component):
     async def confirm_sync(self, up_to_version: int) -> int:
         """Remove changes up to and including a version from the outbox; return how many were removed."""
         version = validation.integer("up_to_version", up_to_version, least=0, most=MAX_VERSION)
-        with self._keys.acquire() as key:
+        with self._idempotency.acquire() as key:
             return await scripts.confirm(self._replica, self.scope, version, key=key)
 
     async def sync_history(self, limit: int = 20) -> list[SyncEvent]:

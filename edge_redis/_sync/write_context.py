@@ -71,7 +71,7 @@ class WriteContext:
 
     @property
     def _body(self) -> bytes:
-        """The body, checked: damaged data would go on under a checksum of their own."""
+        """The body, checked: else damaged data would get a valid checksum."""
         assert self.present is not None
         return check_body(self.present.body, self.present.checksum, "the present state")
 

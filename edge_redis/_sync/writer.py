@@ -30,7 +30,7 @@ class Writer:
         self._replica = replica
         self._limits = limits
         self._signer = signer
-        self._keys = IdempotencyKeys()
+        self._idempotency = IdempotencyKeys()
         self._merges = replica.config.strategy is ConflictStrategy.MERGE
         self._latest: dict[str, CurrentState] = {}
 
@@ -80,7 +80,7 @@ class Writer:
     async def _put(self, scope: str, current: CurrentState, make: MakeBody, *, is_delta: bool) -> Change | None:
         """Write the body made of the present state as the next version, None where there is no body."""
         signer = self._signer
-        with self._keys.acquire() as key:
+        with self._idempotency.acquire() as key:
             while True:
                 has_clock = signer is not None or self._merges or current.body[:1] == fields.ARRAY_OF_TWO
                 moment = (await self._moment(current)) if has_clock else ""
