@@ -6,12 +6,12 @@ EdgeRedisError
 │   ├── ValueTooLargeError          over the stated size limit
 │   ├── TooManyFieldsError          a state of more fields than the stated limit
 │   ├── UnknownNodeError            no node is registered under this id
-│   └── ClientConfigurationError    the Redis client is set up in a way that cannot work
+│   └── ClientConfigurationError    the Redis client is configured in a way that cannot work
 ├── InvalidTypeError                also TypeError: an argument is of the wrong type
-│   └── UnsupportedTypeError        a value is of a type the codec does not carry
+│   └── UnsupportedTypeError        a value is of a type the codec does not support
 ├── ChecksumMismatchError           a state does not match its own checksum
-├── SignatureError                  a change is not signed by whom it says it is from
-├── AuthorityConflictError          another edge is the scope's LOCAL_WINS
+├── SignatureError                  a change is not signed by the origin that it names
+├── AuthorityConflictError          another edge has the scope's LOCAL_WINS authority
 ├── CloudMismatchError              two workers carry one edge to two clouds
 ├── StrategyMismatchError           the scope has another conflict strategy at this edge
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
@@ -20,7 +20,7 @@ EdgeRedisError
 ├── DeliveryError                   also OSError: a sink did not deliver a transition
 ├── MissingExtraError               also ImportError: an optional dependency is not installed
 ├── ServiceClosedError              the service was used after ``close()``
-└── StoreError                      Redis, Valkey or a cloud store's database could not do it
+└── StoreError                      Redis, Valkey or a cloud store's database failed
     ├── StoreUnavailableError       not reachable; the outcome may be unknown
     │   ├── StoreTimeoutError       no answer in time; the outcome is unknown
     │   ├── StoreReadOnlyError      a replica, or a master that lost its replicas; nothing was written
@@ -28,9 +28,9 @@ EdgeRedisError
     │   ├── StoreOutOfMemoryError   maxmemory reached; nothing was written
     │   └── EmbeddedServerError     an embedded server did not start or stop
     ├── ConnectionPoolFullError     no connection of the client became free in time; nothing was sent
-    ├── StoreRefusedError           authentication or ACL said no; nothing was written
+    ├── StoreRefusedError           authentication failed, or the ACL forbids it; nothing was written
     ├── LayoutVersionError          the keys were written by a release with another layout; nothing was written
-    ├── WrongKeyTypeError           a key of ours holds another kind of value
+    ├── WrongKeyTypeError           a key of this package holds another type of value
     ├── CorruptDataError            bytes in Redis do not decode
     └── StoreReplyError             any other error reply of the server
 """
@@ -55,7 +55,7 @@ class ValueTooLargeError(InvalidArgumentError):
 
 
 class TooManyFieldsError(InvalidArgumentError):
-    """A state has more fields of the top level than the limit the message states."""
+    """A state has more top-level fields than the limit that the message states."""
 
 
 class UnknownNodeError(InvalidArgumentError):
@@ -71,7 +71,7 @@ class InvalidTypeError(EdgeRedisError, TypeError):
 
 
 class UnsupportedTypeError(InvalidTypeError):
-    """A value is of a type that the codec does not carry."""
+    """A value is of a type that the codec does not support."""
 
 
 class ChecksumMismatchError(EdgeRedisError):
@@ -79,11 +79,11 @@ class ChecksumMismatchError(EdgeRedisError):
 
 
 class SignatureError(EdgeRedisError):
-    """A change is not signed, or not by the one it says it is from, or was signed as another change."""
+    """A change is not signed, not signed by the origin that it names, or has the signature of another change."""
 
 
 class AuthorityConflictError(EdgeRedisError):
-    """A scope is LOCAL_WINS at two edges: each would write its state again above the other's, without end."""
+    """A scope is LOCAL_WINS at two edges, which would overwrite each other's state without end."""
 
 
 class CloudMismatchError(EdgeRedisError):
@@ -116,7 +116,7 @@ class DeliveryError(EdgeRedisError, OSError):
     Args:
         message: what went wrong.
         retry_after_seconds: the receiver asked for a pause before the next attempt; None: it did not.
-        refused: the receiver refuses this very transition, so that only a few more attempts are made.
+        refused: the receiver will not accept this transition, so that only a few more attempts are made.
 
     """
 
@@ -131,7 +131,7 @@ class ServiceClosedError(EdgeRedisError):
 
 
 class StoreError(EdgeRedisError):
-    """Redis or Valkey, or the database of a cloud store, could not do what was asked."""
+    """An operation of Redis or Valkey, or of the database of a cloud store, failed."""
 
 
 class StoreUnavailableError(StoreError):
@@ -171,7 +171,7 @@ class LayoutVersionError(StoreError):
 
 
 class WrongKeyTypeError(StoreError):
-    """A key of ours holds another kind of value than the one written there by this package."""
+    """A key of this package holds another type of value than this package writes there."""
 
 
 class CorruptDataError(StoreError):

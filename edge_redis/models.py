@@ -1,6 +1,6 @@
-"""The facts the services speak in. Plain data: no client, no thread, no hidden state.
+"""The data classes of the services' arguments and results.
 
-Times are timezone-aware UTC. Durations and ages are in the unit their name carries.
+Times are timezone-aware UTC. The names of durations and ages end with their unit.
 """
 
 # Annotations are evaluated here: the classes say that they are of `edge_redis`, where the names used are unknown.
@@ -28,7 +28,7 @@ def utc_now() -> datetime:
 
 
 class EdgeNodeStatus(StrEnum):
-    """What a node says of itself."""
+    """The status that a node reports."""
 
     ONLINE = "online"
     OFFLINE = "offline"
@@ -48,7 +48,7 @@ class ConflictStrategy(StrEnum):
 
 @dataclass(slots=True)
 class ResourceUsage:
-    """What a node uses: CPU in percent, memory and disk in MB, and the functions running on it."""
+    """Resource usage of a node: CPU in percent, memory and disk in MB, and the number of running functions."""
 
     cpu_percent: float = 0.0
     memory_mb: float = 0.0
@@ -119,8 +119,7 @@ class EdgeNode:
 class SyncState:
     """One version of a scope's data, with the checksum that proves it whole.
 
-    ``origin`` names the site that wrote it; states without one take no part in the
-    total order that decides between equal versions.
+    ``origin`` names the writer (an edge or "cloud"). At equal versions, a state without an origin never wins.
     """
 
     version: int
@@ -135,7 +134,7 @@ class SyncState:
 
         Raises:
             InvalidArgumentError: the version is below zero, or the data cannot be encoded.
-            InvalidTypeError: the data is no dict, or holds what the codec does not carry.
+            InvalidTypeError: the data is not a dict, or holds a value that the codec does not support.
 
         """
         validation.integer("version", version, least=0)
@@ -143,7 +142,7 @@ class SyncState:
         return cls(version, data, codec.checksum(data), utc_now())
 
     def verify(self) -> bool:
-        """Whether the data still matches the checksum; data that cannot be encoded matches none."""
+        """Whether the data match the checksum; False for data that cannot be encoded."""
         try:
             return self.checksum == codec.checksum(self.data)
         except (InvalidArgumentError, InvalidTypeError):
@@ -152,7 +151,7 @@ class SyncState:
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A cached value and what the cache knows of it. ``created_at`` is by the server's clock."""
+    """A cached value with its times and access count. ``created_at`` is by the server's clock."""
 
     key: str
     value: Any
@@ -229,7 +228,7 @@ class WatchRound:
 
     Where ``leader`` is false another watch leads, and all the rest is zero. ``term`` numbers the leaders'
     terms. ``suspected``: nodes whose heartbeats are missing and whose death is not confirmed. ``removed``: nodes
-    removed after ``retention_seconds``. ``grace``: the server had been away, so that missing heartbeats do not count
+    removed after ``retention_seconds``. ``grace``: the server had been down, so that missing heartbeats do not count
     yet. ``mass_outage``: the heartbeats of most nodes are missing, and verdicts on these nodes are deferred.
     ``config_differs``: this watch stands by, and the one that leads has another timeout or phi threshold.
     """
@@ -259,7 +258,7 @@ class InvocationRecord:
 
 @dataclass(frozen=True, slots=True)
 class SyncEvent:
-    """One exchange with the other side, as the history keeps it."""
+    """One push to or pull from the other end, as the history keeps it."""
 
     direction: Literal["push", "pull"]
     version: int

@@ -55,7 +55,7 @@ Ranking: TypeAlias = Literal["total", "error_count", "error_rate", "avg_latency"
 """What ``EdgeMetrics.top`` sorts by."""
 
 Grouping: TypeAlias = Literal["function", "node", "pair"]
-"""What ``EdgeMetrics.top`` sorts."""
+"""What the rows of ``EdgeMetrics.top`` stand for."""
 
 
 class CacheStats(TypedDict):
