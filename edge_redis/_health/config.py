@@ -113,7 +113,7 @@ class WatchConfig:
     def interval(self) -> float:
         """Seconds between two rounds.
 
-        By default so short that an absence of the server is noticed before it makes a healthy node look dead.
+        By default short enough to notice an outage of the server before it makes a healthy node look dead.
         """
         if self.interval_seconds is not None:
             return self.interval_seconds
@@ -133,7 +133,7 @@ class WatchConfig:
 
     @property
     def gap(self) -> float:
-        """Seconds between two calls from which the server counts as having been away."""
+        """Seconds between two calls above which the server counts as having been down."""
         return max(1.5 * self.interval, min(2 * self.interval + 1, self.heartbeat_timeout_seconds / 2))
 
 

@@ -1,4 +1,4 @@
-"""Rules of flapping, a node that is healthy and unhealthy by turns; verdicts are given oldest first."""
+"""Rules for flapping, which is a node that alternates between healthy and unhealthy. Verdicts come oldest first."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reason(verdicts: Sequence[bool], window: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FlapThresholds:
-    """A rule of flapping with one threshold to start and a lower one to stop, so that flapping itself does not flap.
+    """A rule for flapping with one threshold to start and a lower one to stop (hysteresis).
 
     Of the last ``window`` checks, the changes of verdict are counted in percent of those possible, the
     newest weighing 1.2, the oldest 0.8, linear in between. Flapping starts at ``start_percent`` and ends
@@ -72,7 +72,7 @@ class FlapThresholds:
         """Return the weighted share of changes in the last ``window`` verdicts, 0 to 100."""
         changes = [before != after for before, after in pairwise(verdicts[-self.window :])]
         possible = self.window - 1
-        oldest = possible - len(changes)  # checks that were not made yet count as unchanged
+        oldest = possible - len(changes)  # missing checks count as unchanged
         step = (_NEWEST_WEIGHT - _OLDEST_WEIGHT) / (possible - 1)
         weight = sum(_OLDEST_WEIGHT + step * place for place, changed in enumerate(changes, oldest) if changed)
         return weight / possible * _FULL

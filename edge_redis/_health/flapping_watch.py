@@ -45,7 +45,7 @@ class FlappingWatch:
     async def _read(self, term: Term) -> tuple[set[str], set[str]]:
         """Return the nodes that flap, and those with a transition since the last round.
 
-        Other monitors check nodes as well, so that the round's own changes are not all.
+        Other monitors check nodes too, so the changes of this round are not all.
         """
         cursor = self._cursor or f"{max(0, term.now_ms - _LOOKBACK_MS)}"
         members, page = await Batch(

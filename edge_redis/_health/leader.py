@@ -1,18 +1,18 @@
-"""The leader: one watch of many checks the fleet, round after round, and knows when not to.
+"""The leader: of any number of watches, the one that checks the fleet in rounds. It defers verdicts that may be wrong.
 
-- **One at a time.** A lease in Redis, by the server's clock, decides which watch leads; each term has a higher
+- **One leader.** A lease in Redis, by the server's clock, decides which watch leads; each term has a higher
   number, and every script that writes a verdict refuses a lower one (Gray and Cheriton, "Leases", SOSP 1989, for the
   lease; Kleppmann, "How to do distributed locking", 2016, for the number, there called a fencing token). A watch that
   was paused past its lease writes nothing.
-- **Absences of the server.** Each call of any watch shows that the server was there. After a gap between two calls
-  the server was away, or no watch ran: heartbeats count as missing from the end of the gap, so that each node has a
-  whole timeout to send one. Nodes that were unhealthy before stay so. This grace is bounded: where rounds are always
-  rarer than the gap, or always slower, a node without a heartbeat over four gaps is found all the same.
+- **Outages of the server.** Each call of any watch shows that the server is up. After a gap between two calls the
+  server was down, or no watch ran: heartbeats count as missing from the end of the gap, so that each node has a whole
+  timeout to send one. Nodes that were unhealthy before stay unhealthy. This grace is bounded: where the pause between
+  rounds is always longer than the gap, a node without a heartbeat over four gaps still becomes unhealthy.
 - **One event for a mass outage** (``mass_outage``), during which no node is removed either; bounded as well.
 - **Suspicion before death**, where that is configured (``suspicion``).
 
-A round looks at all nodes once, and writes every verdict except those that missing heartbeats would turn to
-unhealthy. These few it checks a second time, where none of the above speaks against it.
+A round checks all nodes once, and writes every verdict except those that missing heartbeats would turn to
+unhealthy. If none of the rules above defers them, it checks these nodes a second time and writes their verdicts.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Lease:
         self.renew_identity()
 
     def renew_identity(self) -> None:
-        """Take a new identity, in a forked child."""
+        """Reset state in a forked child: it is another holder."""
         self._holder = secrets.token_hex(8)
 
     async def take(self) -> Term:
@@ -93,11 +93,11 @@ class Leader(Component):
         self._has_warned = False
 
     def after_fork(self) -> None:
-        """Become another watch than the parent's."""
+        """Reset state in a forked child, which is another watch."""
         self._lease.renew_identity()
 
     async def closing(self) -> None:
-        """Release the lease, so that another watch takes it at once; with the server away, it runs out by itself."""
+        """Release the lease, so that another watch takes it at once. If the server cannot be reached, it expires."""
         with self.mutex, suppress(StoreError):
             self._suspicion.close()
             await self._lease.release()

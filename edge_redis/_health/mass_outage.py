@@ -39,7 +39,7 @@ class MassOutage:
     async def update(self, term: Term, seen: Sequence[Verdict]) -> bool:
         """Whether there is a mass outage now, by the verdicts of a whole round."""
         was = term.mass_outage_since_ms > 0
-        # Nodes that are suspected already are past the question: they must not begin a mass outage once more.
+        # Nodes that are suspected already were considered before: they must not begin a second mass outage.
         counted = [verdict for verdict in seen if verdict.up and (was or not verdict.suspected)]
         overdue = sum(verdict.overdue for verdict in counted)
         has_expired = was and term.now_ms - term.mass_outage_since_ms >= self._limit * 1000

@@ -1,4 +1,4 @@
-"""A relay delivers transitions to a sink, each at least once, in order, by one relay of any number of one name."""
+"""A relay delivers transitions to a sink, each at least once and in order. Of the relays of one name, one delivers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST_BACKOFF: Final = 300.0
 LONGEST_RETRY_AFTER: Final = 3600.0
 
 REFUSED_ATTEMPTS: Final = 8
-"""Attempts at a transition that the receiver refuses, so that it does not hold up the others for long."""
+"""Attempts at a transition that the receiver refuses: few, since the other transitions wait behind it."""
 
 _MAX_ERROR: Final = 200
 _COUNTS: Final = ("delivered", "dropped", "lost", "attempts")
@@ -36,7 +36,7 @@ _ONCE_WHILE_FLAPPING: Final = ("suspected", "unhealthy", "recovered", "healthy")
 
 
 class Turn(NamedTuple):
-    """What a relay is to deliver: where it stands, the attempts at the first of these, and the entries."""
+    """The work of a round: the relay's position, the attempts at the first entry so far, and the entries to deliver."""
 
     position: str = ""
     attempts: int = 0
@@ -64,20 +64,20 @@ class Relay(Component):
         self._is_busy = False
 
     def after_fork(self) -> None:
-        """Become another relay than the parent's."""
+        """Reset state in a forked child, which is another relay."""
         self._holder = secrets.token_hex(8)
         self._is_busy = False
 
     async def closing(self) -> None:
         """Release the lease, so that the next relay of this name continues at once."""
-        with self.mutex, suppress(StoreError):  # with the server away, the lease runs out by itself
+        with self.mutex, suppress(StoreError):  # without the server, the lease expires
             self._is_released = True  # a round in the background must not take it again
             await scripts.release_lease(self._relay, self._holder)
 
     async def run_once(self) -> int:
         """Deliver what is due, where this relay holds the lease; return how many were delivered."""
-        with self.mutex:  # in threads, a second round waits for the first
-            if self._is_busy:  # in tasks, it leaves the work to the first
+        with self.mutex:  # a second thread waits for the first one's round
+            if self._is_busy:  # a second task leaves the work to the first
                 return 0
             self._is_busy = True
             try:
@@ -115,14 +115,14 @@ class Relay(Component):
             return delivery
         try:
             await Invoke(self._sink, change)
-        except Exception as error:  # noqa: BLE001 -- a sink may raise anything, and that is a failed delivery
+        except Exception as error:  # noqa: BLE001 -- any error of a sink is a failed delivery
             return self._fail(delivery, change, error, now_ms)
         return delivery._replace(outcome="delivered")
 
     def _is_wanted(self, change: Transition) -> bool:
         if self._config.once_while_flapping and self._relays_flapping:
             if change.previous == "flapping":
-                return True  # the end of flapping, which closes what was reported before
+                return True  # the end of flapping, which receivers need to close the alert
             if change.flapping and change.state in _ONCE_WHILE_FLAPPING:
                 return False
         return self._states is None or change.state in self._states

@@ -48,8 +48,8 @@ local form, term, threshold = ARGV[7], ARGV[9], tonumber(ARGV[10])
 local overdue_share, overdue_phi, note = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
 local FIRST_NODE = 14
 local MAX_SPELLS = 1000
-local HELD_TIMEOUTS = 10 -- a verdict holds until the next check, but no longer than so many timeouts
-local SLOW_TIMEOUTS = 20 -- four gaps within so many timeouts are slow rounds, not absences of the server
+local HELD_TIMEOUTS = 10 -- a verdict holds until the next check, for this many timeouts at most
+local SLOW_TIMEOUTS = 20 -- four gaps within this many timeouts are slow rounds, not outages of the server
 
 local server_now = now_ms()
 local now = ARGV[8] ~= '' and tonumber(ARGV[8]) or server_now
@@ -57,8 +57,8 @@ local before = recall(repeats, server_now, client_id, sequence)
 if before then return before end
 local now_text = string.format('%.0f', now)
 
--- A term ends when another watch leads. A round of it ends when the server was away since its last step: the nodes
--- could send no heartbeats either. Until since_ms no heartbeat could arrive. A long round keeps its lease as it goes.
+-- A term ends when another watch leads. A round ends when the server was down since its last step, since the nodes
+-- could not send heartbeats either. Before since_ms no heartbeat could arrive. Each step of a round renews the lease.
 local since, bound, prefix = -math.huge, -math.huge, ''
 if term ~= '' then
   local known = redis.call('HMGET', leader, 'term', 'round_ms', 'gap_ms', 'since_ms', 'lease_ms', 'bound_ms')
@@ -77,8 +77,8 @@ else
   end
 end
 
--- Return what is known of a node. Of the registry's record and the caller's, the one with the later heartbeat counts;
--- the caller's where they are equal. A heartbeat in the future counts as now.
+-- Return what is known of a node: by the registry's record or the caller's, whichever has the later heartbeat; the
+-- caller's if they are equal. A heartbeat in the future counts as now.
 local function find(id, given)
   local registered = redis.call('ZSCORE', heartbeats, id)
   local heartbeat = registered and tonumber(registered)
@@ -113,7 +113,7 @@ local function missing_since(node)
   return was_down and now - node.timeout_ms or since
 end
 
--- All reading comes first: a key of another type fails before anything is written.
+-- Everything is read first, so that a key of another type fails before anything is written.
 local latest = {}
 local some_suspected = redis.call('HLEN', suspects) > 0
 

@@ -3,7 +3,7 @@
 --                                timeout_ms, threshold; mass_outage, mass_outage_since_ms
 -- ARGV[1] holder        string
 -- ARGV[2] lease_ms      integer, the lease lasts this long from now
--- ARGV[3] gap_ms        integer, a longer pause between two calls means that the server was away, or that no watch ran
+-- ARGV[3] gap_ms        integer, a longer pause between two calls means that the server was down, or that no watch ran
 -- ARGV[4] timeout_ms    number, the heartbeat timeout
 -- ARGV[5] threshold     number, of phi, or '' where the timeout alone decides
 -- Reply: [number, number, number, number, '1' | '0', '1' | '0']: term, or 0 for a stand-by; now and since, server ms;
@@ -13,7 +13,7 @@
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
 local KEPT_ENDS = 4
-local SLOW_TIMEOUTS = 20 -- four gaps within so many timeouts are rare rounds, not absences of the server
+local SLOW_TIMEOUTS = 20 -- four gaps within this many timeouts are rare rounds, not outages of the server
 local leader, holder, lease_ms, gap_ms, timeout_ms = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local threshold = ARGV[5]
 
@@ -31,18 +31,18 @@ local known = redis.call('HMGET', leader, 'holder', 'term', 'until_ms', 'lease_m
   'gap_ends', 'timeout_ms', 'threshold', 'mass_outage', 'mass_outage_since_ms')
 local term, seen, since = integer(known[2]), integer(known[5]), integer(known[7])
 
--- A lease that has longer to run than it was given for is from before the clock was set back.
+-- A lease with more time left than its duration was taken before the clock was set back: it does not count.
 local left = integer(known[3]) - now
 local stands_by = known[1] and known[1] ~= holder and left > 0
   and left <= (known[4] and integer(known[4]) or lease_ms)
--- What counts as a gap is the leader's to say: a stand-by with a shorter interval must not see gaps where there are none.
+-- The leader decides what a gap is: a stand-by with a shorter interval must not see gaps where there are none.
 local gap_limit = stands_by and known[6] and integer(known[6]) or gap_ms
 local timeout = stands_by and known[9] and integer(known[9]) or tonumber(timeout_ms)
 
--- Any watch's call shows that the server was there. After a gap, heartbeats count as missing from its end only;
--- likewise where the clock was set back, since it is not known how long they were missing. Rounds that are always rarer
--- than the gap would put off every verdict for ever. So a node that sent no heartbeat since the fourth newest of these
--- ends, which are a third of the timeout apart at least, is missing since then (see check_nodes.lua).
+-- Each call of a watch shows that the server is up. After a gap, heartbeats count as missing only from its end; also
+-- after the clock was set back, since it is not known how long they were missing. If rounds were always rarer than the
+-- gap, this would defer every verdict for ever. So gap ends at least a third of the timeout apart are kept, and a node
+-- without a heartbeat since the fourth newest of them counts as missing since then (see check_nodes.lua).
 local ends = {}
 for word in string.gmatch(known[8] or '', '%d+') do
   if #ends < KEPT_ENDS then ends[#ends + 1] = math.min(now, tonumber(word)) end
