@@ -1,4 +1,4 @@
-"""The base classes of services that work again and again: one lifecycle for all of them."""
+"""The base classes of services that repeat a round of work: run, start, stop, close."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BlockingLoopService(BlockingService[C], Generic[C]):
     def run(self, *, handle_signals: bool = True) -> None:
         """Work until ``stop()`` or, in the main thread, SIGTERM or SIGINT; the round under way is finished.
 
-        While the server or the cloud cannot be reached, that is logged and waited out.
+        While the server or the cloud cannot be reached, this is logged and tried again.
 
         Args:
             handle_signals: False leaves signals alone. Else handlers that the application has set are called
@@ -32,9 +32,9 @@ class BlockingLoopService(BlockingService[C], Generic[C]):
         self._loop.run(self._round, handle_signals=handle_signals)
 
     def start(self) -> Self:
-        """Work in the background from now on until ``stop()`` or ``close()``, also where nobody keeps this object.
+        """Work in the background from now on until ``stop()`` or ``close()``, also if nothing refers to this object.
 
-        Signals are left alone. Errors are logged and waited out. Starting again does nothing.
+        Signals are left alone. Errors are logged, and the work is tried again. Starting twice does nothing.
         """
         self._require_open()
         self._loop.start(self._round)
@@ -68,7 +68,7 @@ class AsyncLoopService(AsyncService[C], Generic[C]):
     async def run(self, *, handle_signals: bool = True) -> None:
         """Work until ``stop()`` or, in the main thread, SIGTERM or SIGINT; the round under way is finished.
 
-        While the server or the cloud cannot be reached, that is logged and waited out. A cancellation of
+        While the server or the cloud cannot be reached, this is logged and tried again. A cancellation of
         the task that awaits this ends it.
 
         Args:
@@ -79,9 +79,9 @@ class AsyncLoopService(AsyncService[C], Generic[C]):
         await self._loop.run(self._round, handle_signals=handle_signals)
 
     async def start(self) -> Self:
-        """Work in the background from now on until ``stop()`` or ``close()``, also where nobody keeps this object.
+        """Work in the background from now on until ``stop()`` or ``close()``, also if nothing refers to this object.
 
-        Signals are left alone. Errors are logged and waited out. Starting again does nothing.
+        Signals are left alone. Errors are logged, and the work is tried again. Starting twice does nothing.
         """
         self._require_open()
         self._loop.start(self._round)

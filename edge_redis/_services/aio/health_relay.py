@@ -23,24 +23,24 @@ class TransitionRelay(AsyncLoopService[Relay]):
     Redis, so that a relay that comes back continues there. A sink that raises is tried again after a pause that
     doubles up to five minutes, or the longer one that the receiver asked for, until the transition is
     ``max_age_seconds`` old; then it is dropped, counted and logged as an error. A transition that the receiver refuses
-    (DeliveryError) is dropped after eight attempts. Transitions wait in their capped stream and nowhere else: those
-    that the cap removes are counted as lost and logged. A transition may be delivered twice where a relay dies between
-    delivering it and recording that: its ``position`` is the same then.
+    (DeliveryError) is dropped after eight attempts. Transitions wait in the capped stream only: those that the
+    cap removes are counted as lost and logged. If a relay dies between delivering a transition and recording that, the
+    transition is delivered again with the same ``position``.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.
-        sink: ``WebhookSink(url)``, ``ExecSink(words)``, or any function of a Transition. With
+        sink: ``WebhookSink(url)``, ``ExecSink(command)``, or any function of a Transition. With
             ``edge_redis.aio`` it may be a coroutine function; others are called in a thread there.
         name: relays of one name and the same ``states`` share one position.
         namespace: as in HealthMonitor.
         states: the states to deliver, such as ("unhealthy", "recovered"), see Transition; None: all.
         attempts: how often one transition is tried; None: until it is too old.
         max_age_seconds: a transition that is older and fails once more is dropped.
-        once_while_flapping: while a node flaps, deliver the beginning and the end of that and not each change in
-            between, where ``states`` has "flapping"; None: for a WebhookSink.
+        once_while_flapping: while a node flaps, deliver only the beginning and the end of the flapping, provided
+            that ``states`` includes "flapping"; None: True for a WebhookSink, else False.
         backoff_seconds: pause before the second attempt.
         interval_seconds: pause between two reads of the stream.
-        lease_seconds: how long a relay that dies keeps its lease; longer than the sink may take.
+        lease_seconds: how long a relay that dies keeps its lease; must be longer than the sink may take.
 
     """
 
@@ -79,14 +79,15 @@ class TransitionRelay(AsyncLoopService[Relay]):
     async def stats(self) -> RelayStats:
         """Return the counts of all relays of this name and these states, and the last error.
 
-        ``delivered``, ``dropped`` and ``lost`` count transitions, ``attempts`` those at the next one.
+        ``delivered``, ``dropped`` and ``lost`` count transitions; ``attempts`` is the number of failed attempts at the
+        next transition.
         """
         return cast("RelayStats", await self._run(self._component.stats()))
 
     async def start(self) -> Self:
-        """Deliver in the background from now on, also where nobody keeps this object.
+        """Deliver in the background from now on, also if nothing refers to this object.
 
-        The first relay of a name delivers what comes after this call.
+        The first relay of a name delivers the transitions after this call.
         """
         await self._run(self._component.take())
         return await super().start()

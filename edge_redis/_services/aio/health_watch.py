@@ -23,7 +23,7 @@ class HealthWatch(AsyncLoopService[Leader]):
     from ``start()`` until ``close()``, or one at each call of ``run_once()``. The findings are in the stream
     of transitions: ``HealthMonitor.transitions()`` and ``watch()``.
 
-    A watch also finds flapping nodes, and it defers verdicts that would be wrong: after an absence of the server
+    A watch also finds flapping nodes, and it defers verdicts that would be wrong: after an outage of the server
     every node has a whole timeout to send a heartbeat; and where most nodes miss their heartbeats together, that is
     one transition, "mass_outage", and verdicts on these nodes wait until most are back. Both are bounded, so that
     a dead node is always found: a mass outage by ``mass_outage_seconds``; and where rounds are always rarer than
@@ -33,8 +33,8 @@ class HealthWatch(AsyncLoopService[Leader]):
         client: a Redis or Valkey client with ``decode_responses=False``.
         heartbeat_timeout_seconds: as in HealthMonitor; nodes should send at least two heartbeats in it.
         namespace: as in HealthMonitor.
-        interval_seconds: pause between two rounds; None: 5 s, or a quarter of the timeout where that is less. With
-            more than a third of the timeout, short absences of the server may go unnoticed.
+        interval_seconds: pause between two rounds; None: 5 s, or a quarter of the timeout where that is less. If
+            it is more than a third of the timeout, short outages of the server may go unnoticed.
         lease_seconds: how long a watch that dies keeps the lead; at least two intervals, by default three.
         retention_seconds: nodes without a heartbeat for longer are removed, except in maintenance; None: never.
         max_history: as in HealthMonitor.

@@ -27,15 +27,15 @@ class HealthMonitor(BlockingService[Health]):
         heartbeat_timeout_seconds: a node is healthy while its heartbeat is younger than this.
         namespace: the namespace of all keys.
         max_history: checks kept for each node, up to 10,000; older ones are dropped.
-        max_transitions: state changes kept for the namespace, about; older ones are dropped.
+        max_transitions: about how many state changes are kept for the namespace; older ones are dropped.
         detector: "phi" also considers a node's own rhythm: the node is unhealthy once its missing heartbeat is as
             improbable as ``phi_threshold`` says, and at the timeout at the latest. The monitor that records the
             heartbeats must use it as well. With fewer than ten known intervals the timeout alone decides.
         phi_threshold: 8.0 means a chance of one in 10^8 that the node is alive.
         flap_detector: the rule of ``detect_flapping`` in place of three changes in the window. FlapThresholds read
             the whole history, so ``max_history`` must be at least their window; a FlapRate replaces ``flap_rate``.
-        flap_rate: a further rule, over time; by default six changes in half an hour, of failures that are a
-            timeout apart. None: no such rule.
+        flap_rate: a further rule, over time: by default, six changes of verdict in half an hour, where failures
+            less than a timeout apart count once. None: no such rule.
         clock: a function that returns the time of heartbeats and checks, to replay a recording; None: the server's
             time. All monitors that write to a namespace must use the same clock.
 
@@ -68,13 +68,13 @@ class HealthMonitor(BlockingService[Health]):
         super().__init__(client, Health(config, namespace=namespace))
 
     def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None = None) -> None:
-        """Add a node, or replace its record where it is registered. That is also a heartbeat.
+        """Add a node, or replace the record of a registered one. Counts as a heartbeat.
 
-        The object takes the server's time as its ``last_heartbeat``. With ``heartbeat_timeout_seconds`` the
-        node has a timeout of its own; without, a timeout of its own that it had is removed.
+        Sets the object's ``last_heartbeat`` to the server's time. ``heartbeat_timeout_seconds`` is the node's own
+        timeout; None removes one that it had.
 
         Raises:
-            InvalidArgumentError, InvalidTypeError: a field of the node cannot be kept.
+            InvalidArgumentError, InvalidTypeError: a field of the node cannot be stored.
 
         """
         self._run(self._component.register(node, heartbeat_timeout_seconds))
@@ -82,7 +82,7 @@ class HealthMonitor(BlockingService[Health]):
     def deregister(self, node_id: str) -> bool:
         """Remove a node and its history; return whether it was registered.
 
-        That is a transition, "deregistered", which closes whatever was reported of the node before.
+        Writes the transition "deregistered", so that receivers of transitions can close what is open for the node.
         """
         return self._run(self._component.deregister(node_id))
 
@@ -96,17 +96,17 @@ class HealthMonitor(BlockingService[Health]):
 
         With an id, status and resources change where they are given; without a status, an OFFLINE node is
         ONLINE again and any other status stays. For an unknown id the result is False and nothing is written.
-        With an EdgeNode, the object takes the given status and resources and the server's time as its
-        ``last_heartbeat``, and is registered as it then is, again if it had been removed: always True.
+        With an EdgeNode, the status, the resources and the server's time are set in the object, and the object is
+        registered as it then is, even if it had been removed: the result is always True.
         """
         return self._run(self._component.heartbeat(node, status, resources))
 
     def set_maintenance(self, node_id: str, seconds: float | None = None, reason: str = "") -> None:
         """Put a node in maintenance, for ``seconds`` or until ``end_maintenance``, whatever status it reports.
 
-        The node is checked and counted as ever. Its transitions are the beginning and the end alone, it is not
-        removed for missing heartbeats, and the time is left out of ``availability``. A second call replaces
-        duration and reason.
+        The node is checked and counted as before. Its only transitions are the beginning and the end, it is not
+        removed for missing heartbeats, and ``availability`` ignores the time. A second call replaces duration
+        and reason.
 
         Raises:
             UnknownNodeError: an id that is not registered.
@@ -163,11 +163,12 @@ class HealthMonitor(BlockingService[Health]):
 
         Healthy: the heartbeat is younger than the timeout and the status is not OFFLINE. The timeout is the
         node's own, else that of the HealthWatch that leads the namespace, else this monitor's; a difference
-        between the last two is logged as a warning. Of an
-        EdgeNode and the registered record of its id, the one with the later heartbeat counts, with its
-        status and location; the object where they are equal. A heartbeat in the future counts as now. An
-        EdgeNode that is not registered is checked all the same, and is not registered. A change of
+        between the last two is logged as a warning. A heartbeat in the future counts as now. A change of
         verdict is written to the transitions in the same atomic step.
+
+        For an EdgeNode, the object or the registered record of its id is used, whichever has the later
+        heartbeat, with its status and location; the object if equal. An EdgeNode that is not registered is
+        checked too, and stays unregistered.
 
         ``details`` has status, heartbeat_age_seconds and location, clock_skew_seconds where the node's
         clock was over a second ahead of the server's, and maintenance (True) while that lasts.
@@ -243,16 +244,16 @@ class HealthMonitor(BlockingService[Health]):
     def stale(self, seconds: float | None = None, limit: int = 1000) -> list[str]:
         """Return the ids without a heartbeat for ``seconds`` or longer, the oldest heartbeat first.
 
-        ``None`` means each node's timeout. Statuses do not count, and no check is made: this is a range of a
-        sorted set, whatever the number of nodes.
+        ``None`` means each node's timeout. Statuses are ignored and no check is recorded: this reads a range of
+        a sorted set, so it is fast for any number of nodes.
         """
         return self._run(self._component.stale(seconds, limit))
 
     def remove_stale(self, older_than_seconds: float) -> int:
         """Remove the nodes without a heartbeat for ``older_than_seconds``; return how many.
 
-        Each goes with its record and history, and leaves a transition to "removed". A later heartbeat by
-        id returns False; one with an EdgeNode registers it again. A node in maintenance stays.
+        The record and the history of each are removed, and the transition "removed" is written. A later
+        heartbeat by id returns False; one with an EdgeNode registers the node again. A node in maintenance stays.
         """
         return self._run(self._component.remove_stale(older_than_seconds))
 
@@ -266,12 +267,12 @@ class HealthMonitor(BlockingService[Health]):
     ) -> Iterator[Transition]:
         """Yield changes of state as they happen, each at most ``poll_seconds`` after it was written.
 
-        Starts with what comes after the iteration began (after this call, for a blocking client), or after
-        ``position``: the position of the last transition that was seen resumes there, "0" yields all that are
-        kept. Only the changes of one node where ``node_id`` is given. Ends when none came for ``timeout``
+        Starts with changes after the iteration began (after this call, for a blocking client), or after
+        ``position``: pass the position of the last transition seen to resume, or "0" for all that are kept.
+        With ``node_id``, yields the changes of that node only. Ends when there was none for ``timeout``
         seconds (never, by default), or when this monitor is closed. An error of the store ends it too: resume
-        with the last position. Where the stream's cap removed transitions before they were read, one with the
-        state "transitions_lost" is in their place.
+        with the last position. If the stream's cap removed transitions before they were read, yields one
+        with the state "transitions_lost" in their place.
         """
         self._require_open()
         reader = self._component.read_transitions(position, node_id, timeout, poll_seconds)
