@@ -117,4 +117,5 @@ def versus(
     calls: int = CALLS,
 ) -> Line:
     """Let two sides take turns and compare them."""
-    return line(what, *in_turns([ours, theirs], items, calls), bar)
+    our_times, their_times = in_turns([ours, theirs], items, calls)
+    return line(what, our_times, their_times, bar)

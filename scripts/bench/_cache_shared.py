@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import aiocache
 import cashews
@@ -56,7 +56,9 @@ def reads(server: EmbeddedServer) -> Iterator[Line]:
 def _many(client: redis.Redis, cache: EdgeCache) -> Iterator[Line]:
     sides = (
         blocking(cache.get_many),
-        blocking(lambda names: [codec.decode(raw) for raw in client.mget([plain(name) for name in names])]),
+        blocking(
+            lambda names: [codec.decode(cast("bytes", raw)) for raw in client.mget([plain(name) for name in names])]
+        ),
     )
     what = f"get_many of {_BATCH}, %s : MGET and decode"
     yield versus(what % "by Zipf's law", *sides, 1.3, items=lambda calls: [_popular() for _ in range(calls)], calls=20)
@@ -114,7 +116,7 @@ def _awaited_reads(server: EmbeddedServer) -> Iterator[Line]:
     cache = loop.run_until_complete(_filled(client, other, peer))
 
     async def get(name: str) -> object:
-        return codec.decode(await client.get(plain(name)))
+        return codec.decode(cast("bytes", await client.get(plain(name))))
 
     try:
         sides = [awaited(loop, call) for call in (cache.get, get, peer.get, other.get)]

@@ -116,8 +116,12 @@ def _taskiq(site: Site, gate: Gate, **options: Any) -> None:
     asyncio.run(_serve_taskiq(site, gate, **options))
 
 
+def _faststream_with(site: Site, gate: Gate, *, options: dict[str, bool]) -> None:
+    _faststream(site, gate, **options)
+
+
 def _of_faststream(guarantee: str, **options: bool) -> Way:
-    consume = partial(_faststream, **options)
+    consume = partial(_faststream_with, options=options)
     return Way("faststream", guarantee, _fill_faststream, consume, peer_had, peer_outcome)
 
 

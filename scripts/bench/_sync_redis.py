@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 
@@ -99,7 +99,7 @@ def _entries(edge: redis.Redis, site: Site, *, noack: bool, claims: bool) -> Ite
             if found:
                 yield found
         read = edge.xreadgroup(GROUP, name, {site.name: ">"}, count=BATCH, block=100, noack=noack)
-        for _, entries in read:
+        for _, entries in cast("list[tuple[bytes, list[Entry]]]", read):
             yield entries
 
 
@@ -112,8 +112,13 @@ def _effect_once(pipeline: Any, script: Any, name: str, message: bytes) -> None:
 EDGE_REDIS: Final = Way("edge_redis", "deduplicated, in order", _fill_outbox, _work, edge_had, edge_outcome)
 
 
+def _loop_with(site: Site, gate: Gate, *, options: dict[str, bool]) -> None:
+    _loop(site, gate, **options)
+
+
 def _raw(guarantee: str, **options: bool) -> Way:
-    return Way("redis-py loop", guarantee, fill_stream, partial(_loop, **options), peer_had, peer_outcome)
+    work: Callable[[Site, Gate], None] = partial(_loop_with, options=options)
+    return Way("redis-py loop", guarantee, fill_stream, work, peer_had, peer_outcome)
 
 
 RAW: Final = (

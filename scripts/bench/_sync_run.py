@@ -37,7 +37,7 @@ class Servers(NamedTuple):
 class Run(NamedTuple):
     """How long a run took until the last effect, since it began or since the kill, and what became of it."""
 
-    count: int
+    count: int  # type: ignore[assignment] # hides the method of tuples, which nothing calls here
     seconds: float
     outcome: Outcome
 

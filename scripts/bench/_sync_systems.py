@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import redis
 
@@ -92,7 +92,7 @@ def peer_had(cloud: redis.Redis, site: Site) -> int:
 def peer_outcome(cloud: redis.Redis, site: Site, count: int) -> Outcome:
     """Return what became of a peer's messages."""
     times = [int(value) for value in cloud.hvals(f"{site.name}:effects")]
-    states = [codec.decode(body) for body in cloud.hvals(f"{site.name}:state")]
+    states = [codec.decode(cast("bytes", body)) for body in cloud.hvals(f"{site.name}:state")]
     return Outcome(count - len(times), sum(times) - len(times), _older([state["n"] for state in states], count))
 
 

@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import redis
@@ -187,7 +188,7 @@ def queries(url: str, namespace: str) -> Iterator[Line]:
         for name, query, fields in cases:
             names = [f"field{at}" for at in range(fields)]
             client.hset(f"bench:{fields}", mapping={field: at * 1000 for at, field in enumerate(names)})
-            mine, ratio = ratio_of_medians(query, lambda key=f"bench:{fields}", of=names: client.hmget(key, of))
+            mine, ratio = ratio_of_medians(query, partial(client.hmget, f"bench:{fields}", names))
             yield name, f"{mine * 1e6:.0f} us, {ratio:.2f} of an HMGET of its size ({fields})", ratio <= QUERY_BOUND
 
 

@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import redis
@@ -49,7 +50,11 @@ def ways(client: Any, sync: EdgeSynchronizer, count: int) -> dict[str, Callable[
         "update_local, delta": lambda number: sync.update_local({"target": number}, is_delta=True),
         "a script that does nothing": lambda _: nothing(keys=["raw"], args=[body]),
     }
-    return {name: lambda call=call: [call(number) for number in range(count)] for name, call in calls.items()}
+
+    def repeat(call: Callable[[int], object]) -> list[object]:
+        return [call(number) for number in range(count)]
+
+    return {name: partial(repeat, call) for name, call in calls.items()}
 
 
 def updates(client: Any, count: int, rounds: int) -> None:
@@ -78,7 +83,8 @@ def fill(edge: Any, namespace: str, changes: int) -> None:
 def cpu(*clients: Any) -> float:
     """Return the seconds of CPU that this process and the servers have used."""
     infos = [client.info("cpu") for client in clients]
-    return time.process_time() + sum(info["used_cpu_user"] + info["used_cpu_sys"] for info in infos)
+    used: float = sum(info["used_cpu_user"] + info["used_cpu_sys"] for info in infos)
+    return time.process_time() + used
 
 
 def drained(edge: Any, cloud: Any, namespace: str, changes: int) -> tuple[float, float, int]:
@@ -140,7 +146,7 @@ def quiet(edge: Any, cloud: Any, rounds: int) -> None:
                     for number in range(10):
                         sync.update_local({**DATA, "n": number})
             with CloudWorker(edge, cloud, namespace=namespace) as worker:
-                taken[name].append(seconds(lambda worker=worker: [0 for _ in iter(worker.run_once, 0)]))
+                taken[name].append(seconds(partial(list, iter(worker.run_once, 0))))
     ratio = statistics.median(two / one for one, two in zip(*taken.values(), strict=True))
     print(f"100 busy scopes among 10,000 quiet ones: {ratio:.2f} times what they cost alone (bar {QUIET_BAR})")
 

@@ -34,8 +34,9 @@ SCENARIOS = {make.__name__: make for make in (*SMALLEST, *LARGER)}
 def explore(strategy: ConflictStrategy, name: str, ahead: float, faults: int | None) -> None:
     """Go through one scenario to its end; print how much that was."""
     began = time.process_time()
-    bound = {} if faults is None else {"faults": faults}
-    found = survey(SCENARIOS[name](strategy, ahead, **bound), limit=4_000_000)
+    make = SCENARIOS[name]
+    scenario = make(strategy, ahead) if faults is None else make(strategy, ahead, faults)
+    found = survey(scenario, limit=4_000_000)
     print(f"{strategy.value}: {name}: {found} hold; {time.process_time() - began:.1f} CPU s", flush=True)
 
 

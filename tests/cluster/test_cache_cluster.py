@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import fakeredis
@@ -131,7 +132,8 @@ def all_keys(cache: Any) -> list[str]:
     async def collect() -> list[str]:
         return [key async for key in walk()]
 
-    return portal.run(collect())
+    keys: list[str] = portal.run(collect())
+    return keys
 
 
 class TestOnACluster:
@@ -277,7 +279,7 @@ def test_a_failover_leaves_nothing_stale(api: str) -> None:
                 eventually(lambda: replica.info("replication")["role"] == "master", seconds=30)
             for value in ("after", "and later"):
                 writer.put_many(dict.fromkeys(KEYS, value))
-                eventually_received(near, lambda value=value: all_are(near, value))
+                eventually_received(near, partial(all_are, near, value))
                 eventually_received(near, lambda: near_of(near).is_listening, seconds=30)
                 read_until_held(near, *KEYS)
             # The old master is a replica now, and may go without a trace.
@@ -330,7 +332,12 @@ class TestOnOneServer:
         cache = make("EdgeCache", shards=first)
         cache.put_many(dict.fromkeys(KEYS, 1))
         other = make("EdgeCache", shards=then)
-        for put in (lambda: other.put("k", 1), lambda: other.put_many({"k": 1}), lambda: other.put("key0", 1)):
+        puts: list[Callable[[], object]] = [
+            lambda: other.put("k", 1),
+            lambda: other.put_many({"k": 1}),
+            lambda: other.put("key0", 1),
+        ]
+        for put in puts:
             with pytest.raises(InvalidArgumentError, match="shards"):
                 put()
         with pytest.raises(InvalidArgumentError, match="shards"):

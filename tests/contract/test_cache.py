@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
 from uuid import UUID
 
@@ -384,7 +385,8 @@ def test_lru_counts_stop_where_a_score_is_still_exact(make: Maker) -> None:
 def test_entries_of_another_eviction_are_not_mixed(make: Maker) -> None:
     one, two = make("EdgeCache"), make("EdgeCache", eviction="lru")
     one.put("a", 1)
-    for write in (lambda: two.put("b", 1), lambda: two.put_many({"b": 1, "a": 2})):
+    writes: list[Callable[[], object]] = [lambda: two.put("b", 1), lambda: two.put_many({"b": 1, "a": 2})]
+    for write in writes:
         with pytest.raises(InvalidArgumentError, match="least_accessed"):
             write()
     assert two.get_many(["a", "b"]) == {"a": 1}

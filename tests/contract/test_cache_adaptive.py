@@ -10,8 +10,10 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeCache
+from edge_redis.types import Eviction
 from support.adaptive import Adaptive
 from support.cache import TAG, assert_index_is_exact, expire, stored, value_key
+from support.checked import present
 from support.servers import Backend
 
 GHOSTS = f"{TAG}:ghosts"
@@ -43,7 +45,8 @@ def requests(size: int, pick: random.Random) -> Iterator[str]:
 @pytest.mark.parametrize("flush_every", [1, 10_000])
 def test_it_keeps_what_a_second_implementation_keeps(backend: Backend, size: int, flush_every: int) -> None:
     pick = random.Random(size)
-    model, noted = Adaptive(size), {}
+    model = Adaptive(size)
+    noted: dict[str, int] = {}
     with backend.client() as client:
         cache = EdgeCache(client, size, eviction="adaptive", flush_every=flush_every, flush_interval=3600)
         for step, key in enumerate(islice(requests(size, pick), 1200 if backend.is_real else 120)):
@@ -65,14 +68,14 @@ def test_it_keeps_what_a_second_implementation_keeps(backend: Backend, size: int
         model.count(noted.items())
         assert stored(client) == set(model.entries)
         assert {key.decode() for key in client.zrange(GHOSTS, 0, -1)} == set(model.ghosts)
-        assert {key: cache.entry(key).access_count for key in model.entries} == {
+        assert {key: present(cache.entry(key)).access_count for key in model.entries} == {
             key: entry.count for key, entry in model.entries.items()
         }
         assert_index_is_exact(client)
         cache.close()
 
 
-def hit_ratio(backend: Backend, eviction: str, size: int, keys: Iterator[str], number: int) -> float:
+def hit_ratio(backend: Backend, eviction: Eviction, size: int, keys: Iterator[str], number: int) -> float:
     backend.flush()
     with backend.client() as client:
         cache = EdgeCache(client, size, eviction=eviction, flush_every=10_000, flush_interval=3600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -150,7 +151,13 @@ def test_a_closed_cache_says_so(make: Maker) -> None:
     cache = make("EdgeCache")
     cache.close()
     cache.close()
-    for call in (lambda: cache.get("k"), lambda: cache.put("k", 1), lambda: cache.put_many({}), lambda: cache.size):
+    calls: list[Callable[[], object]] = [
+        lambda: cache.get("k"),
+        lambda: cache.put("k", 1),
+        lambda: cache.put_many({}),
+        lambda: cache.size,
+    ]
+    for call in calls:
         with pytest.raises(edge_redis.ServiceClosedError):
             call()
 

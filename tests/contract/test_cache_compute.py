@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -88,7 +88,7 @@ def test_an_error_is_raised_and_the_next_computes(make: Maker, result: Any) -> N
     assert cache.get_or_compute("k", Compute(make, 1), lease_seconds=60) == 1
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[Callable[[Any], object], str | None]] = {
     "put": (lambda cache: cache.put("k", "put"), "put"),
     "put_many": (lambda cache: cache.put_many({"k": "put"}), "put"),
     "delete": (lambda cache: cache.delete("k"), None),
@@ -208,7 +208,7 @@ def test_bad_arguments(make: Maker) -> None:
     compute = Compute(make)
     with make.backend.client() as client:
         before = snapshot(client)
-        for key, kwargs, kind in [
+        cases: list[tuple[Any, dict[str, Any], type[Exception]]] = [
             ("", {}, InvalidKeyError),
             (1, {}, InvalidTypeError),
             ("k", {"ttl": 0}, InvalidArgumentError),
@@ -218,7 +218,8 @@ def test_bad_arguments(make: Maker) -> None:
             ("k", {"lease_seconds": float("inf")}, InvalidArgumentError),
             ("k", {"tags": "abc"}, InvalidTypeError),
             ("k", {"tags": [""]}, InvalidKeyError),
-        ]:
+        ]
+        for key, kwargs, kind in cases:
             with pytest.raises(kind):
                 cache.get_or_compute(key, compute, **kwargs)
         with pytest.raises(InvalidTypeError):

@@ -107,7 +107,7 @@ def test_a_failure_can_be_told_those_who_ask_for_a_while(make: Maker) -> None:
 
     def again() -> bool:
         try:
-            return cache.get_or_compute("k", lambda: "back", error_ttl=0.2) == "back"
+            return bool(cache.get_or_compute("k", lambda: "back", error_ttl=0.2) == "back")
         except ComputeFailedError:
             return False
 

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -136,9 +137,13 @@ class TestWordOfTheServer:
         read_until_held(near, "k")
         with make.backend.client() as client:
             client.set(value_key("").encode() + b"\xff", "strange")
+
+        def is_read(number: int) -> bool:
+            return bool(near.get("k") == number)
+
         for number in range(3):
             writer.put("k", number)
-            eventually_received(near, lambda number=number: near.get("k") == number)
+            eventually_received(near, partial(is_read, number))
             read_until_held(near, "k")
 
     def test_a_connection_that_is_killed_is_made_again(self, make: Maker, near: Any, writer: Any) -> None:
@@ -372,14 +377,14 @@ BAD: list[tuple[Any, type[Exception]]] = [
     ((100, 5.0), InvalidTypeError),
     (NearCache(size=0), InvalidArgumentError),
     (NearCache(size=-1), InvalidArgumentError),
-    (NearCache(size=1.5), InvalidTypeError),
+    (NearCache(size=1.5), InvalidTypeError),  # type: ignore[arg-type] # bad input
     (NearCache(size=True), InvalidTypeError),
     (NearCache(ttl=0), InvalidArgumentError),
     (NearCache(ttl=-1.0), InvalidArgumentError),
     (NearCache(ttl=0.0001), InvalidArgumentError),
     (NearCache(ttl=float("nan")), InvalidArgumentError),
     (NearCache(ttl=float("inf")), InvalidArgumentError),
-    (NearCache(ttl="1"), InvalidTypeError),
+    (NearCache(ttl="1"), InvalidTypeError),  # type: ignore[arg-type] # bad input
     ({"size": 5, "tll": 1}, InvalidArgumentError),
     ({5: 1}, InvalidArgumentError),
 ]
@@ -401,7 +406,7 @@ def test_off_by_default(make: Maker) -> None:
     assert "near_size" not in make("EdgeCache", near_cache=False).stats()
 
 
-READS = {
+READS: dict[str, Callable[[Any], Any]] = {
     "get": lambda cache: cache.get("k"),
     "get_many": lambda cache: cache.get_many(["k"]),
     "get_or_compute": lambda cache: cache.get_or_compute("k", pytest.fail),

@@ -14,6 +14,7 @@ import pytest
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
 from edge_redis.cli.main import main
 from edge_redis.cloudstores.sql import SqlCloudStore
+from support.checked import present
 from support.servers import Backend
 from support.sync import FailingStore
 
@@ -26,7 +27,7 @@ def edge(valkey: Backend, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
 
 
 def run(capsys: pytest.CaptureFixture[str], valkey: Backend, *arguments: Any) -> Any:
-    code = main(["sync", *arguments, "--url", valkey.url, "--namespace", "site"])
+    code = main(["sync", *arguments, "--url", present(valkey.url), "--namespace", "site"])
     return code, capsys.readouterr().out
 
 
@@ -69,7 +70,7 @@ def test_dead_letters_are_listed_and_replayed(edge: Any, valkey: Backend, capsys
     ]
     assert run(capsys, valkey, "status", "--seconds", "0.01")[0] == 1
     assert run(capsys, valkey, "dead-letters", "--replay") == (0, "replayed: 1\nno dead letters\n")
-    assert RedisCloudStore(edge, namespace="site").get("room").data == {"n": 1}
+    assert present(RedisCloudStore(edge, namespace="site").get("room")).data == {"n": 1}
 
 
 def test_dead_letters_are_replayed_into_an_sql_database(
@@ -80,7 +81,7 @@ def test_dead_letters_are_replayed_into_an_sql_database(
     done = run(capsys, valkey, "dead-letters", "--replay", "--cloud-url", url)
     assert done == (0, "replayed: 1\nno dead letters\n")
     with SqlCloudStore(url, namespace="site") as cloud:
-        assert cloud.get("room").data == {"n": 1}
+        assert present(cloud.get("room")).data == {"n": 1}
     bad = run(capsys, valkey, "dead-letters", "--replay", "--cloud-url", "postgresql+nodriver://h/x")
     assert bad[0] == 2
 

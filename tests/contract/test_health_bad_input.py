@@ -268,7 +268,7 @@ def unreachable(request: pytest.FixtureRequest) -> Iterator[HealthMonitor]:
         server.connected = False
         client: redis.Redis = fakeredis.FakeRedis(server=server)
     else:
-        client = redis.Redis(port=1, retry=None)
+        client = redis.Redis(port=1, retry=None)  # type: ignore[arg-type] # redis-py takes None
     with client, HealthMonitor(client) as made:
         yield made
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeNode, HealthMonitor, InvalidArgumentError, InvalidTypeError
+from support.checked import bytes_of
 from support.clock import ServerClock, stop_the_clock
 from support.servers import Backend
 
@@ -108,7 +109,7 @@ def test_outages_and_repeats_are_no_rhythm(make: Maker, clock: ServerClock) -> N
 def test_old_intervals_fade(make: Maker, clock: ServerClock) -> None:
     monitor = make("HealthMonitor", detector="phi")
     beat(monitor, clock, [20.0] * 150 + [5.0] * 400)
-    count, total, _ = map(float, make.backend.client().hget(NODE, "arrivals").split())
+    count, total, _ = map(float, bytes_of(make.backend.client().hget(NODE, "arrivals")).split())
     assert 100 <= count <= 200
     assert total / count == pytest.approx(5000, rel=0.2)
 
@@ -117,9 +118,9 @@ def test_every_kind_of_heartbeat_counts(make: Maker, clock: ServerClock) -> None
     monitor = make("HealthMonitor", detector="phi")
     node = EdgeNode("a", "a")
     monitor.heartbeat(node)
-    for send in (lambda: monitor.heartbeat("a"), lambda: monitor.heartbeat(node)):
+    for beating in ("a", node):
         clock.now += 5
-        send()
+        monitor.heartbeat(beating)
     for given in (["a"], [node]):
         clock.now += 5
         monitor.heartbeat_many(given)

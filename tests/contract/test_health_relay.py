@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import fakeredis
 import pytest
@@ -71,6 +71,10 @@ def flap(client: Any, *names: str) -> None:
             monitor.check_cluster([EdgeNode(name, name, last_heartbeat=beat) for name in names])
 
 
+def stats_of(delivered: int = 0, dropped: int = 0, attempts: int = 0, last_error: str = "") -> dict[str, Any]:
+    return {"delivered": delivered, "dropped": dropped, "lost": 0, "attempts": attempts, "last_error": last_error}
+
+
 def both(*names: str) -> list[tuple[str, str]]:
     return [(name, state) for state in ("unhealthy", "recovered") for name in names]
 
@@ -83,7 +87,7 @@ def test_each_is_handed_on_once_and_in_order_from_the_first_look_on(client: Any)
         flap(client, "a", "b")
         assert relay.run_once() == 4
         assert relay.run_once() == 0
-        assert relay.stats() == {"delivered": 4, "dropped": 0, "attempts": 0}
+        assert relay.stats() == stats_of(delivered=4)
     assert sink.got == both("a", "b")
 
 
@@ -133,13 +137,13 @@ def test_a_failure_is_tried_again_after_a_pause_that_doubles(clock: ServerClock)
         flap(client, "a")
         for attempt, pause in enumerate((2.0, 4.0, 8.0), 1):
             assert relay.run_once() == 0
-            assert relay.stats() == {"delivered": 0, "dropped": 0, "attempts": attempt}
+            assert relay.stats() == stats_of(attempts=attempt, last_error="OSError: not now")
             clock.now += pause - 0.001
             assert relay.run_once() == 0
             assert sink.tries == attempt, "not before its time"
             clock.now += 0.001
         assert relay.run_once() == 2
-        assert relay.stats() == {"delivered": 2, "dropped": 0, "attempts": 0}
+        assert relay.stats() == stats_of(delivered=2, last_error="OSError: not now")
     assert sink.got == both("a")
 
 
@@ -153,7 +157,7 @@ def test_what_fails_too_often_is_dropped_and_counted(clock: ServerClock) -> None
             found.append(relay.run_once())
             clock.now += 60
         assert found == [0, 0, 1], "the next is delivered in the same round"
-        assert relay.stats() == {"delivered": 1, "dropped": 1, "attempts": 0}
+        assert relay.stats() == stats_of(delivered=1, dropped=1, last_error="OSError: not now")
     assert sink.got == [("a", "recovered")]
 
 
@@ -246,7 +250,7 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception]) -> Non
 class Receiver(http.server.BaseHTTPRequestHandler):
     """Keeps what is posted to it; /fail answers 500."""
 
-    got: list[tuple[str, dict[str, str]]]
+    got: ClassVar[list[tuple[str, dict[str, str]]]]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -259,11 +263,14 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, list[Any]]]:
-    handler = type("Handler", (Receiver,), {"got": []})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+
+    class Handler(Receiver):
+        got: ClassVar[list[tuple[str, dict[str, str]]]] = []
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler.got
+        yield f"http://127.0.0.1:{server.server_port}", Handler.got
         server.shutdown()
         thread.join()
 
@@ -325,7 +332,11 @@ def test_the_timeout_is_one_of_the_whole_request() -> None:
             connection.sendall(bytes([letter]))
             time.sleep(0.05)
 
-    for answer in (drip, lambda connection: connection.recv(1) and time.sleep(30)):
+    def say_nothing(connection: socket.socket) -> None:
+        if connection.recv(1):
+            time.sleep(30)
+
+    for answer in (drip, say_nothing):
         with Server(answer) as server:
             begun = time.monotonic()
             with pytest.raises(DeliveryError, match=r"no answer within 0\.3 s"):

@@ -267,7 +267,7 @@ def test_two_watches_suspect_and_confirm_once_whatever_is_lost(monkeypatch: pyte
             past = make_health(clock=lambda age=age: START - timedelta(seconds=age))
             runner.run(past.register(EdgeNode(name, name)))
 
-        def check(_: Sequence[Actor]) -> None:
+        def check(_actors: Sequence[Actor]) -> None:
             for _ in range(5):
                 clock.now += 5
                 runner.run(monitor.heartbeat("b"))

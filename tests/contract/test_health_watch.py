@@ -174,7 +174,7 @@ def test_awaited(backend: Backend) -> None:
 
             await monitor.check_node(node("old", 100.0))
             changes = monitor.watch(timeout=0.2, poll_seconds=0.01)
-            first = asyncio.create_task(anext(changes))
+            first = asyncio.ensure_future(anext(changes))
             await asyncio.sleep(0.05)  # the iteration begins
             await write()
             found = [await first, *[change async for change in changes]]

@@ -82,6 +82,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], type[Exception]]] = [
 
 QUERIES = ("total_invocations", "success_rate", "avg_latency_ms", "error_count", "summary", "timeline")
 
+BAD_RECORDS: list[Any] = [None, 5, {}, "r", [made()]]
 CALLS: list[tuple[str, tuple[Any, ...], type[Exception]]] = [
     *(("percentile", (q,), InvalidArgumentError) for q in (-0.1, 100.1, NAN, INF, 10**400)),
     *(("percentile", (q,), InvalidTypeError) for q in (True, None, "50")),
@@ -93,7 +94,7 @@ CALLS: list[tuple[str, tuple[Any, ...], type[Exception]]] = [
     *(("recent", (limit,), InvalidTypeError) for limit in (None, 1.0, True, "1")),
     *(("track", (value,), error) for value, error in BAD_IDS),
     *(("track", ("f", value), error) for value, error in BAD_IDS),
-    *(("record", (value,), InvalidTypeError) for value in (None, 5, {}, "r", [made()])),
+    *(("record", (value,), InvalidTypeError) for value in BAD_RECORDS),
     *(("record_many", (value,), InvalidTypeError) for value in (None, 5, "r", b"r", made(), [made(), None])),
 ]  # fmt: skip
 

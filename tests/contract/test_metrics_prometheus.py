@@ -6,7 +6,7 @@ import random
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +43,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from edge_redis.exporters.opentelemetry import EdgeExporter
 from edge_redis.exporters.prometheus import EdgeCollector, Endpoint
 
-FORMATS = {"text": (generate_latest, parse), "openmetrics": (generate_openmetrics, parse_openmetrics)}
+FORMATS: dict[str, tuple[Callable[[CollectorRegistry], bytes], Callable[[str], Any]]] = {
+    "text": (generate_latest, parse),
+    "openmetrics": (generate_openmetrics, parse_openmetrics),
+}
 NAMESPACE = (("namespace", "default"),)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -210,17 +213,18 @@ def test_bounds_that_cannot_be_used_are_refused(bounds: Any) -> None:
 
 def test_asyncio_services_are_refused_at_once() -> None:
     client = fakeredis.FakeAsyncRedis()
-    for name, service in (
+    services: list[tuple[str, Any]] = [
         ("metrics", aio.EdgeMetrics(client)),
         ("cache", aio.EdgeCache(client)),
         ("health", aio.HealthMonitor(client)),
-    ):
+    ]
+    for name, service in services:
         with pytest.raises(InvalidTypeError, match="blocking"):
             EdgeCollector(**{name: service})
         with pytest.raises(InvalidTypeError, match="blocking"):
             EdgeExporter(ConsoleMetricExporter(), **{name: service})
     with pytest.raises(InvalidTypeError, match="blocking"):
-        EdgeCollector(synchronizers={"s": aio.EdgeSynchronizer(client, scope="s")})
+        EdgeCollector(synchronizers={"s": aio.EdgeSynchronizer(client, scope="s")})  # type: ignore[dict-item] # bad input
 
 
 def test_dead_nodes_are_down_however_many_there_are(make: Maker) -> None:

@@ -15,6 +15,7 @@ from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Slee
 from edge_redis._core.script import Script
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.blocking_runner import BlockingRunner
+from support.checked import present
 from support.deadline import eventually
 from support.portal import Portal
 from support.servers import Backend
@@ -65,7 +66,7 @@ class Bench:
 
 @pytest.fixture(params=["blocking", "awaited"])
 def api(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
@@ -155,12 +156,12 @@ def test_a_client_that_decodes_is_refused(backend: Backend) -> None:
 
 def test_a_client_of_the_other_api_is_refused(backend: Backend) -> None:
     with pytest.raises(errors.InvalidTypeError, match="asyncio client"):
-        BlockingRunner(backend.async_client())
+        BlockingRunner(backend.async_client())  # type: ignore[arg-type] # bad input
     with pytest.raises(errors.InvalidTypeError, match="blocking client"):
-        AsyncRunner(backend.client())
+        AsyncRunner(backend.client())  # type: ignore[arg-type] # bad input
     for runner in (BlockingRunner, AsyncRunner):
         with pytest.raises(errors.InvalidTypeError, match="not str"):
-            runner("redis://localhost")
+            runner("redis://localhost")  # type: ignore[arg-type] # bad input
 
 
 def test_a_server_that_is_gone(api: str) -> None:
@@ -197,7 +198,7 @@ def test_each_reply_has_its_error(real: Backend, api: str, reply: str, expected:
 def test_a_full_server_a_read_only_one_and_a_refused_user(real: Backend, api: str) -> None:
     made = Bench(real, api)
     admin = made.blocking
-    before = admin.config_get("maxmemory")["maxmemory"]
+    before = present(admin.config_get("maxmemory")["maxmemory"])
     admin.config_set("maxmemory", 1)
     try:
         for steps in (add(1), command(str, "SET", "k", "v")):

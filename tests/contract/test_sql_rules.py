@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,7 @@ from edge_redis._sync.signing import Keyring, Signer
 from edge_redis.cloudstores import _tombstones as collecting
 from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS
 from edge_redis.cloudstores.sql import AsyncSqlCloudStore, SqlCloudStore
+from support.checked import present
 from support.clouds import Base, change
 
 REMOTE, MERGE = ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE
@@ -65,7 +67,7 @@ class TestCollecting:
         assert store.purge_tombstones(0) == 0
         for table, found in base.rows().items():
             assert {row.get("scope", "s1") for row in found} <= {"s1", "s3", "s5", "lives"}, table
-        assert store.get("lives").data == {"1": 1, "2": 1}
+        assert present(store.get("lives")).data == {"1": 1, "2": 1}
 
     def test_what_is_created_comes_after_the_newest_delete_that_was_forgotten(
         self, base: Base, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +85,7 @@ class TestCollecting:
         assert store.update("far", {"n": 1}).version == 2**33 + 2
         assert document_of(base, "far")["head"]["clock"] == "1" + "7" * 16 + "9"
         assert store.apply("near", [change(1)], REMOTE) == ["accepted"]  # an edge that has not heard brings it back
-        assert store.get("near").version == 1
+        assert present(store.get("near")).version == 1
 
     @pytest.mark.parametrize("strategy", [REMOTE, MERGE])
     def test_a_scope_that_is_created_again_meanwhile_is_kept(
@@ -160,7 +162,7 @@ def test_a_flipped_byte_is_noticed_wherever_a_state_goes_on_from(file: Base, str
         store.apply("room", [change(version, {"n": 2}, f"o{version}")], strategy)
     plant(file, body=flip(document_of(file, "room")["body"]))
     before = file.rows()
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: store.get("room"),
         lambda: store.update("room", {"m": 1}, is_delta=True),
         lambda: store.delete_fields("room", "n"),
@@ -197,12 +199,13 @@ def test_limits_bind_what_is_written_here_and_not_what_edges_push(file: Base, st
     for version in (1, 2):
         small.apply("room", [change(version, {f"f{number}": 0 for number in range(4)})], strategy)
     before = file.rows()
-    for call, error in (
+    calls: list[tuple[Callable[[], object], type[Exception]]] = [
         (lambda: small.update("new", {"a": 1, "b": 1, "c": 1}), TooManyFieldsError),
         (lambda: small.update("new", {"a": "x" * 120}), ValueTooLargeError),
         (lambda: small.update("room", {"f1": 1}, is_delta=True), TooManyFieldsError),
         (lambda: small.update("room", {"a": "x" * 120}, is_delta=True), ValueTooLargeError),
-    ):
+    ]
+    for call, error in calls:
         with pytest.raises(error, match="the limit is"):
             call()
     assert file.rows() == before
@@ -253,7 +256,7 @@ def test_so_many_origins_are_remembered_and_no_more(base: Base) -> None:
         "duplicate",
         "rejected",
     ]
-    assert store.get("room").version == 1500
+    assert present(store.get("room")).version == 1500
 
 
 def test_scopes_are_pushed_at_once_where_the_database_has_several_writers(base: Base) -> None:

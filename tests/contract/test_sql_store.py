@@ -41,6 +41,7 @@ from edge_redis.cloudstores import Change, encode_data
 from edge_redis.cloudstores._rows import Scope
 from edge_redis.cloudstores._tables import DOCUMENTS, METADATA, STORES
 from edge_redis.cloudstores.sql import AsyncSqlCloudStore, SqlCloudStore
+from support.checked import present
 from support.clouds import Base, change, sqlite
 from support.deadline import eventually
 from support.postgres import Postgres
@@ -84,7 +85,7 @@ def test_no_delta_of_stores_that_write_at_once_is_lost_and_versions_have_no_gap(
     versions = together(*(lambda name=name: write(name) for name in range(4)))
     assert sorted(version for found in versions for version in found) == list(range(1, 4 * each + 1))
     assert all(found == sorted(found) for found in versions)
-    assert stores[0].get("room").data == {f"{name}-{n}": n for name in range(4) for n in range(each)}
+    assert present(stores[0].get("room")).data == {f"{name}-{n}": n for name in range(4) for n in range(each)}
 
 
 def test_what_two_workers_apply_at_once_takes_effect_once(base: Base) -> None:
@@ -184,7 +185,7 @@ def test_bodies_up_to_the_limit_of_the_codec(base: Base) -> None:
     store = base.store()
     blob = bytes(range(256)) * (65_536 - 1)
     state = store.update("room", {"blob": blob})
-    assert store.get("room").data == {"blob": blob}
+    assert present(store.get("room")).data == {"blob": blob}
     body = encode_data({"blob": blob[::-1]})
     large = Change(2, "2".rjust(18, "0"), "till", hashlib.sha256(body).hexdigest(), "", body)
     assert store.apply("room", [large, large], REMOTE) == ["accepted", "duplicate"]
@@ -214,7 +215,7 @@ def test_namespaces_share_nothing(base: Base) -> None:
     one, other = base.store(), base.store(namespace=f"{base.namespace}-other")
     one.update("room", {"n": 1})
     other.update("room", {"n": 2})
-    assert (one.get("room").data, other.get("room").data) == ({"n": 1}, {"n": 2})
+    assert (present(one.get("room")).data, present(other.get("room")).data) == ({"n": 1}, {"n": 2})
     assert one.changes_since().cursor != other.changes_since().cursor
     assert one.changes_since(other.changes_since().cursor).restarted
 
@@ -296,7 +297,7 @@ def test_arguments_that_cannot_be_used(arguments: Any) -> None:
 def test_a_database_in_memory_is_one_for_all_threads() -> None:
     with SqlCloudStore("sqlite://") as store:
         together(*(lambda n=n: store.update("room", {f"{n}": n}, is_delta=True) for n in range(4)))
-        assert store.get("room").version == 4
+        assert present(store.get("room")).version == 4
 
 
 def test_closed(base: Base, tmp_path: Path) -> None:
@@ -320,7 +321,7 @@ def test_a_forked_child_does_not_use_its_parents_connections(base: Base) -> None
     store.update("room", {"n": 1})
     pool = store._open_database.engine.pool
     store._open_database._pid = -1
-    assert store.get("room").version == 1
+    assert present(store.get("room")).version == 1
     assert store._open_database.engine.pool is not pool
     pool.dispose()
 
@@ -340,7 +341,7 @@ def test_a_database_that_is_locked(file: Base) -> None:
         other.connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreTimeoutError, match="update: database is locked"):
             store.update("room", {"n": 2})
-        assert store.get("room").data == {"n": 1}
+        assert present(store.get("room")).data == {"n": 1}
     assert store.update("room", {"n": 2}).version == 2
     store.close()
 
@@ -366,7 +367,10 @@ def test_files_that_cannot_be_used(file: Base, tmp_path: Path) -> None:
         ("-c search_path=nowhere", StoreReplyError),
     ],
 )
-def test_a_server_that_refuses(server: Any, settings: Any, error: Any) -> None:
+def test_a_server_that_refuses(server: Any, settings: Any, error: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(connection: sa.Connection) -> Any:
+        return connection.execute(sa.text("SELECT pg_sleep(10)"))
+
     server.store().update("room", {"n": 1})
     with server.engine(isolation_level="AUTOCOMMIT").connect() as connection:
         if not connection.execute(sa.text("SELECT 1 FROM pg_roles WHERE rolname = 'guest'")).all():
@@ -374,7 +378,7 @@ def test_a_server_that_refuses(server: Any, settings: Any, error: Any) -> None:
     url = sa.make_url(server.url).update_query_dict({"options": settings})
     with SqlCloudStore(url, namespace=server.namespace) as store:
         if "timeout" in settings:
-            store._open_database.now = lambda connection: connection.execute(sa.text("SELECT pg_sleep(10)"))
+            monkeypatch.setattr(store._open_database, "now", sleep)
         with pytest.raises(error, match="update: "):
             store.update("room", {"n": 2})
     assert server.store().get("room").version == 1
@@ -389,7 +393,7 @@ def test_a_connection_that_ends_in_the_middle(server: Any) -> None:
     """Nothing was done, and the next call has a new one."""
     store = server.store()
     store.update("room", {"n": 1})
-    killed = []
+    killed: list[int] = []
 
     def kill(connection: Any, _cursor: Any, statement: Any, *_: Any) -> None:
         if not killed and statement.startswith("UPDATE edge_redis_documents"):
@@ -400,7 +404,7 @@ def test_a_connection_that_ends_in_the_middle(server: Any) -> None:
     with pytest.raises(StoreUnavailableError):
         store.update("room", {"n": 2})
     assert killed
-    assert store.get("room").data == {"n": 1}
+    assert present(store.get("room")).data == {"n": 1}
     assert store.update("room", {"n": 2}).version == 2
 
 

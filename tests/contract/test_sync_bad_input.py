@@ -26,7 +26,7 @@ from support.servers import Backend
 from support.sync import CLOUD, EDGE, dump, remote
 
 LONG = "x" * 1025
-LOOP: dict = {}
+LOOP: dict[str, Any] = {}
 LOOP["loop"] = LOOP
 GOOD = remote({"a": 1}, 3)
 
@@ -277,7 +277,8 @@ AWAY = [
 
 @pytest.mark.parametrize("call", AWAY)
 def test_a_server_that_is_away(call: Any) -> None:
-    with redis.Redis(port=1, retry=None, socket_connect_timeout=1) as client, EdgeSynchronizer(client) as sync:
+    client = redis.Redis(port=1, retry=None, socket_connect_timeout=1)  # type: ignore[arg-type] # redis-py takes None
+    with client, EdgeSynchronizer(client) as sync:
         with pytest.raises(StoreUnavailableError):
             call(sync)
         with pytest.raises(StoreUnavailableError):

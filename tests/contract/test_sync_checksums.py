@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -162,7 +162,7 @@ def test_a_damaged_document_is_not_offered_to_a_cloud_that_lost_its_data(make: M
     assert cloud.get("other").data == {"n": 2}
 
 
-HARM = {
+HARM: dict[str, Callable[[Any, str], object]] = {
     "a flipped byte": damage,
     "no data": lambda client, key: client.hdel(key, "data"),
     "no checksum": lambda client, key: client.hdel(key, "checksum"),

@@ -141,7 +141,7 @@ def test_versions_given_out_again_do_not_pass_for_those_before(real: Backend, ma
 def make_on() -> Iterator[Any]:
     from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore  # noqa: PLC0415 -- blocking ones alone
 
-    opened = []
+    opened: list[Any] = []
 
     def make(backend: Backend, origin: Any = "till-7") -> Any:
         client = backend.client()

@@ -178,7 +178,7 @@ def test_a_damaged_state_is_refused_and_recorded(make: Maker, backend: Backend, 
     sync = make("EdgeSynchronizer")
     sync.update_local({"n": 1})
     whole = remote({"r": 1}, 5)
-    damaged = replace(whole, **{field: {"r": 2} if field == "data" else "0" * 64})
+    damaged = replace(whole, data={"r": 2}) if field == "data" else replace(whole, checksum="0" * 64)
     before = dump(backend)
     with pytest.raises(ChecksumMismatchError):
         sync.apply_remote(damaged)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,7 +27,8 @@ class Link:
     """A cloud behind a link that can be cut."""
 
     def __init__(self, store: Any) -> None:
-        self.store, self.cut, self.during, self.refused = store, False, None, 0
+        self.store, self.cut, self.refused = store, False, 0
+        self.during: Callable[[], object] | None = None
 
     def _pass(self) -> None:
         if self.cut:

@@ -22,6 +22,7 @@ from edge_redis import (
     RedisCloudStore,
 )
 from edge_redis._sync import scripts
+from support.checked import present
 from support.servers import Backend
 from support.sync import CLOUD, EDGE, FailingStore, fake
 
@@ -331,7 +332,7 @@ def test_signed_writers_at_once_lose_no_delta_and_leave_no_gap(backend: Backend,
         worker = CloudWorker(edge, edge, keys=KEYS)
         carry(worker)
         assert worker.dead_letters() == []
-        assert len(RedisCloudStore(edge).get("room").data) == 20
+        assert len(present(RedisCloudStore(edge).get("room")).data) == 20
 
 
 @fake

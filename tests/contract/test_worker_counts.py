@@ -107,7 +107,7 @@ def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_
 def _lease_when_free(runner: Any, worker: Any) -> Any:
     from support.deadline import eventually  # noqa: PLC0415 -- of this helper alone
 
-    found = []
+    found: list[Any] = []
 
     def lease() -> Any:
         found[:] = [runner.run(worker._component.pusher._lease("room", 1))]

@@ -16,6 +16,7 @@ from edge_redis import (
     StoreUnavailableError,
 )
 from edge_redis.models import SyncState
+from support.checked import present
 
 TAG = "er:{default:sync0}:"
 SCOPES = ["s0", "s1", "s2", "s3"]
@@ -44,7 +45,7 @@ def test_an_outage_of_the_cloud_sends_nothing_to_the_dead_letters(edge: fakeredi
     server.connected = True
     assert worker.run_once() == 4
     assert worker.dead_letters() == []
-    assert [cloud.get(scope).data for scope in SCOPES] == [{"scope": scope} for scope in SCOPES]
+    assert [present(cloud.get(scope)).data for scope in SCOPES] == [{"scope": scope} for scope in SCOPES]
 
 
 def test_a_scope_whose_document_is_gone_does_not_hold_up_the_others(edge: fakeredis.FakeRedis) -> None:
@@ -55,7 +56,7 @@ def test_a_scope_whose_document_is_gone_does_not_hold_up_the_others(edge: fakere
     worker = CloudWorker(edge, cloud)
     for _ in range(3):
         worker.run_once()
-    assert cloud.get("good").data == {"scope": "good"}
+    assert present(cloud.get("good")).data == {"scope": "good"}
     assert "good" not in {letter["scope"] for letter in worker.dead_letters()}
 
 
@@ -67,11 +68,11 @@ def test_a_scope_with_a_key_of_another_type_does_not_hold_up_the_others(edge: fa
     worker = CloudWorker(edge, cloud)
     for _ in range(3):
         worker.run_once()
-    assert cloud.get("good").data == {"scope": "good"}
+    assert present(cloud.get("good")).data == {"scope": "good"}
     cloud.update("good", {"from": "above"})
     worker.run_once()
     with EdgeSynchronizer(edge, scope="good") as synchronizer:
-        assert synchronizer.get_local_state().data == {"from": "above"}
+        assert present(synchronizer.get_local_state()).data == {"from": "above"}
 
 
 def test_a_name_that_does_not_decode_does_not_end_the_work(edge: fakeredis.FakeRedis) -> None:
@@ -79,7 +80,7 @@ def test_a_name_that_does_not_decode_does_not_end_the_work(edge: fakeredis.FakeR
     write(edge, "good")
     cloud = RedisCloudStore(fakeredis.FakeRedis())
     CloudWorker(edge, cloud).run_once()
-    assert cloud.get("good").data == {"scope": "good"}
+    assert present(cloud.get("good")).data == {"scope": "good"}
 
 
 def test_a_clock_at_the_end_of_time_is_refused_before_anything_is_written(edge: fakeredis.FakeRedis) -> None:

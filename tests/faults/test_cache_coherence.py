@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -135,7 +136,9 @@ class Site:
         self.client = fakeredis.FakeRedis(server=server)
         self.near = Near(NearCache(10, 600.0), time.monotonic)
         self.cache = Cache("default", CacheConfig(near=NearCache(10, 600.0)), time.monotonic, self.near)
-        self._words = self.client.pubsub(ignore_subscribe_messages=True)
+        self._words: Any = self.client.pubsub(  # type: ignore[no-untyped-call] # redis-py's
+            ignore_subscribe_messages=True
+        )
         self._words.subscribe(f"{TAG}:written")
         self._words.get_message(timeout=1)
         self._session = session(self.near, [CacheKeys("default")])
@@ -215,10 +218,7 @@ def scenario(readers: Names, values: Sequence[int], faults: Sequence[Fault] = ()
     actors = [
         *map(reading, readers),
         Actor("writer", client, lambda: writes(writer, values), faults),
-        *(
-            Actor(f"listener {name}", site.client, lambda site=site: site.hear(words=words))
-            for name, site in sites.items()
-        ),
+        *(Actor(f"listener {name}", site.client, partial(site.hear, words=words)) for name, site in sites.items()),
     ]
 
     def check(_: Sequence[Actor]) -> None:

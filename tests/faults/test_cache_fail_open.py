@@ -49,7 +49,7 @@ def clock() -> Any:
 
 
 @pytest.fixture
-def circuit(clock: ServerClock) -> Any:
+def circuit(clock: Clock) -> Any:
     return CircuitBreaker(clock)
 
 
@@ -102,7 +102,7 @@ class TestCircuit:
 
 class TestPendingInvalidations:
     @pytest.fixture
-    def pending(self, clock: ServerClock) -> Any:
+    def pending(self, clock: Clock) -> Any:
         return PendingInvalidations(clock)
 
     def test_a_key_that_is_added_again_outlives_the_first_removal(self, pending: Any) -> None:
@@ -331,7 +331,7 @@ def until_closed(site: Site, cache: Any, check: Callable[[], None]) -> None:
         check()
         cache.contains("any")
         let_it_listen(cache)
-        return site.facts(cache)["circuit"] == "closed"
+        return bool(site.facts(cache)["circuit"] == "closed")
 
     eventually(tried, seconds=20)
     check()

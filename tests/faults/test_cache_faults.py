@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import fakeredis
@@ -18,6 +19,7 @@ from edge_redis._cache.config import CacheConfig
 from edge_redis._core.operation import stepper
 from edge_redis._io.blocking_runner import BlockingRunner
 from support.cache import COUNTS, EXPIRY, STATS, TAG, assert_index_is_exact, snapshot, value_key
+from support.checked import bytes_of, present
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Fault, Scenario, explore
 
@@ -78,7 +80,7 @@ def test_a_server_that_is_away(name: str, servers: Any) -> None:
             CALLS[name](cache)
         server.connected = True
         assert cache.stats()["hits"] == 1
-    dead = redis.Redis(port=1, retry=None)
+    dead = redis.Redis(port=1, retry=None)  # type: ignore[arg-type] # redis-py takes None
     with pytest.raises(StoreUnavailableError):
         CALLS[name](EdgeCache(dead))
 
@@ -96,7 +98,7 @@ def test_what_is_noted_outlives_an_outage() -> None:
     with pytest.raises(StoreUnavailableError):
         cache.close()
     server.connected = True
-    assert cache.entry("k").access_count == 5
+    assert present(cache.entry("k")).access_count == 5
     assert cache.stats()["hits"] == 5
     cache.close()
 
@@ -118,7 +120,7 @@ def test_a_read_is_answered_though_its_count_is_not_taken(real: Backend) -> None
 @pytest.mark.parametrize("junk", [b"", b"junk", b"\xff" * 40, b"0000000001" + b"1700000000000" + b"\xc1"])
 def test_bytes_that_do_not_decode_are_a_miss_and_go(make: Maker, flush_every: int, junk: bytes) -> None:
     cache = make("EdgeCache", flush_every=flush_every)
-    reads = [lambda: cache.get("k", 7) == 7, lambda: cache.get_many(["k", "l"]) == {"l": 1}]
+    reads: list[Callable[[], Any]] = [lambda: cache.get("k", 7) == 7, lambda: cache.get_many(["k", "l"]) == {"l": 1}]
     with make.backend.client() as client:
         for turn, read in enumerate(reads, 1):
             cache.put_many({"k": 1, "l": 1})
@@ -300,11 +302,11 @@ def test_a_batch_that_is_delivered_twice_counts_once(make: Maker) -> None:
         cache, runner = Cache("default", CacheConfig(), time.monotonic), BlockingRunner(client)
         runner.run(cache.put("k", 1))
         runner.run(cache.get("k"))
-        batch = cache.shards.all[0].accesses.buffer.next_batch(cache.shards.all[0].accesses.buffer.freeze())
+        batch = present(cache.shards.all[0].accesses.buffer.next_batch(cache.shards.all[0].accesses.buffer.freeze()))
         for _ in range(3):
             assert runner.run(cache.shards.all[0].scripts.record_accesses(batch)) == 1
         cache.shards.all[0].accesses.buffer.acknowledge(batch)
-        assert runner.run(cache.entry("k")).access_count == 1
+        assert present(runner.run(cache.entry("k"))).access_count == 1
         assert runner.run(cache.stats())["hits"] == 1
         late = type(batch)(batch.client_id, batch.sequence - 1, hits=5)
         runner.run(cache.shards.all[0].scripts.record_accesses(late))  # older than what the slot has seen
@@ -363,7 +365,7 @@ def test_a_forked_child_does_not_deliver_what_its_parent_noted(valkey: Backend) 
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
-    assert int(client.hget(STATS, "hits")) == 1
+    assert int(bytes_of(client.hget(STATS, "hits"))) == 1
     assert cache.stats()["hits"] == 4
     cache.close()
     client.close()

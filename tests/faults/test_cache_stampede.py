@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from edge_redis import EdgeCache
+from support.checked import present
 from support.deadline import eventually
 from support.servers import Backend
 
@@ -59,7 +60,7 @@ def test_one_of_many_processes_computes(valkey: Backend, *, killed: bool) -> Non
         assert int(client.get("computations")) == 1 + killed
     assert found == [1 + killed] * (PROCESSES - killed)
     if killed:
-        assert sorted(worker.exitcode for worker in workers) == [-signal.SIGKILL] + [0] * (PROCESSES - 1)
+        assert sorted(present(worker.exitcode) for worker in workers) == [-signal.SIGKILL] + [0] * (PROCESSES - 1)
 
 
 def test_one_of_many_threads_computes(valkey: Backend) -> None:
@@ -71,7 +72,7 @@ def test_one_of_many_threads_computes(valkey: Backend) -> None:
         time.sleep(0.5)
         return 7
 
-    pool = redis.BlockingConnectionPool.from_url(valkey.url, max_connections=100, timeout=60)
+    pool = redis.BlockingConnectionPool.from_url(present(valkey.url), max_connections=100, timeout=60)
     with redis.Redis(connection_pool=pool) as client, EdgeCache(client) as cache:
         barrier = threading.Barrier(THREADS)
 

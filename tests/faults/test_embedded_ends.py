@@ -21,6 +21,7 @@ import redis
 from edge_redis import embedded
 from edge_redis.embedded import _port as embedded_port
 from edge_redis.errors import EmbeddedServerError
+from support.checked import present
 from support.deadline import eventually
 from support.processes import private_folders, within
 
@@ -111,7 +112,7 @@ class TestStop:
             busy = server.client(socket_timeout=None, retry=None)
             sleeper = threading.Thread(target=sleep_in, args=(busy,))
             sleeper.start()
-            eventually(lambda: not embedded_port.answers(server.host, server.port, server.pid))
+            eventually(lambda: not embedded_port.answers(server.host, server.port, present(server.pid)))
             server.stop()
             sleeper.join()
             busy.close()
@@ -142,7 +143,7 @@ class TestGuard:
 
     @LINUX
     def test_a_killed_watchdog_takes_the_server_with_it(self, server: Any) -> None:
-        watchdog = psutil.Process(server.pid).parent()
+        watchdog = present(psutil.Process(server.pid).parent())
         pid = server.pid
         watchdog.kill()
         eventually(lambda: not psutil.pid_exists(pid))
@@ -154,7 +155,7 @@ class TestGuard:
     def test_a_terminated_watchdog_ends_the_server_first(self, server: Any, client: Any) -> None:
         client.set("k", "v")
         pid = server.pid
-        psutil.Process(pid).parent().terminate()
+        present(psutil.Process(pid).parent()).terminate()
         eventually(lambda: not psutil.pid_exists(pid))
         eventually(lambda: not server.running)
 

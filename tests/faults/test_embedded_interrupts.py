@@ -90,12 +90,13 @@ def at_every_line(step: int, prepare: Callable[[], tuple[Callable[[], Any], Any]
         call, kept = prepare()
         interrupt = InterruptAtLine(number)
         interrupted = interrupt.run(call)
-        owner = weakref.ref(kept) if kept else lambda: None
+        owner: Callable[[], Any] = weakref.ref(kept) if kept else lambda: None
         del call, kept
         gc.collect()
-        if owner() is not None:
+        leaked = owner()
+        if leaked is not None:
             # CPython leaks the frames where a trace function raises in a `with` that handles an error.
-            owner().stop()
+            leaked.stop()
         try:
             eventually(lambda: nothing_is_left(folder), seconds=GONE_SECONDS)
         except AssertionError as error:

@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edge_redis import EdgeNode, HealthMonitor, HealthWatch, TransitionRelay
+from support.checked import bytes_of, present
 from support.deadline import eventually
 from support.servers import Backend, Servers
 
@@ -98,15 +100,15 @@ def monitor(valkey: Backend) -> Iterator[HealthMonitor]:
 
 
 def holder(monitor: HealthMonitor) -> bytes | None:
-    found: bytes | None = monitor._runner.client.hget(LEADER, "holder")
-    return found
+    found = monitor._runner.client.hget(LEADER, "holder")
+    return None if found is None else bytes_of(found)
 
 
 def on_duty(monitor: HealthMonitor, outputs: Mapping[int, Path]) -> int:
     """Return which of the watches that print their terms is on duty."""
 
     def found() -> list[int]:
-        term = monitor._runner.client.hget(LEADER, "term").decode()
+        term = bytes_of(monitor._runner.client.hget(LEADER, "term")).decode()
         return [number for number, output in outputs.items() if output.read_text().split()[-1:] == [term]]
 
     (number,) = eventually(found)
@@ -115,6 +117,14 @@ def on_duty(monitor: HealthMonitor, outputs: Mapping[int, Path]) -> int:
 
 def told(monitor: HealthMonitor, name: str) -> list[str]:
     return [change.state for change in monitor.transitions(1000, name)]
+
+
+def are_recorded(monitor: HealthMonitor, name: str, states: list[str]) -> bool:
+    return told(monitor, name) == states
+
+
+def has_passed(since: float, seconds: float) -> bool:
+    return time.monotonic() - since > seconds
 
 
 def in_judgement(monitor: HealthMonitor, names: list[str]) -> None:
@@ -161,10 +171,10 @@ def test_a_killed_watch_leaves_no_transition_twice_and_none_missed(
         others = falling[:index] + falling[index + 1 :]
         silent_since = time.monotonic()
         if index < 2:
-            until(lambda since=silent_since: time.monotonic() - since > 0.9 * TIMEOUT, *others)  # about to be told
+            until(partial(has_passed, silent_since, 0.9 * TIMEOUT), *others)  # its change is about to be recorded
             watches.pop(on_duty(monitor, outputs)).kill()
-        until(lambda name=node.id: told(monitor, name) == ["unhealthy"], *others)
-        until(lambda name=node.id: told(monitor, name) == ["unhealthy", "recovered"], *falling)
+        until(partial(are_recorded, monitor, node.id, ["unhealthy"]), *others)
+        until(partial(are_recorded, monitor, node.id, ["unhealthy", "recovered"]), *falling)
     assert {name.id: told(monitor, name.id) for name in steady} == {name.id: [] for name in steady}
     assert [told(monitor, node.id) for node in falling] == [["unhealthy", "recovered"]] * 4
     assert len(monitor.transitions(1000)) == 8
@@ -214,7 +224,7 @@ def test_a_server_that_was_paused_makes_no_node_unhealthy(
         processes.start(BEAT, name)
     processes.start(WATCH)
     in_judgement(monitor, names)
-    server = servers._running["valkey"].pid
+    server = present(servers._running["valkey"].pid)
     os.kill(server, signal.SIGSTOP)
     try:
         time.sleep(3 * TIMEOUT)  # what is tested is the passing of time itself

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,16 @@ def beat(fleet: HealthMonitor, *names: str) -> None:
     fleet.heartbeat_many([EdgeNode(name, name) for name in names])
 
 
+def beat_until(fleet: HealthMonitor, names: str, condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Let these nodes, a letter each, beat until the condition holds."""
+
+    def beat_and_look() -> bool:
+        beat(fleet, *names)
+        return condition()
+
+    eventually(beat_and_look, seconds=seconds)
+
+
 def test_changes_are_printed_and_handed_on_once_and_a_standby_takes_over(
     fleet: HealthMonitor, monitors: Monitors, tmp_path: Path
 ) -> None:
@@ -77,9 +87,9 @@ def test_changes_are_printed_and_handed_on_once_and_a_standby_takes_over(
     sink = ("--command", f"sh -c 'cat >> {handed}; echo >> {handed}'", "--states", "unhealthy,recovered")
     beat(fleet, "a", "b")
     first, out, err = monitors.start(*sink)
-    eventually(lambda: beat(fleet, "a", "b") or "leading, term 1" in err.read_text(), seconds=30)
+    beat_until(fleet, "ab", lambda: "leading, term 1" in err.read_text())
     second, other_out, other_err = monitors.start(*sink)
-    eventually(lambda: beat(fleet, "a", "b") or "standing by" in other_err.read_text(), seconds=30)
+    beat_until(fleet, "ab", lambda: "standing by" in other_err.read_text())
 
     def fails() -> bool:
         beat(fleet, "a")
@@ -88,14 +98,14 @@ def test_changes_are_printed_and_handed_on_once_and_a_standby_takes_over(
     eventually(fails, seconds=30)
     first.send_signal(signal.SIGTERM)
     assert first.wait(30) == 0
-    eventually(lambda: beat(fleet, "a") or "leading, term 2" in other_err.read_text(), seconds=30)
+    beat_until(fleet, "a", lambda: "leading, term 2" in other_err.read_text())
 
     def recovers() -> bool:
         beat(fleet, "a", "b")
         return told(other_out) == [("b", "unhealthy"), ("b", "recovered")]
 
     eventually(recovers, seconds=30)
-    eventually(lambda: beat(fleet, "a", "b") or (handed.exists() and len(told(handed)) == 2), seconds=20)
+    beat_until(fleet, "ab", lambda: handed.exists() and len(told(handed)) == 2, seconds=20)
     second.send_signal(signal.SIGINT)
     assert second.wait(30) == 130
     assert told(handed) == [("b", "unhealthy"), ("b", "recovered")]

@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
+from support.checked import present
 from support.deadline import eventually
 from support.servers import Backend, Servers
 from support.sync import EDGE
@@ -45,10 +46,10 @@ def test_no_delta_of_eight_processes_is_lost(real: Backend) -> None:
         assert [writer.exitcode for writer in writers] == [0] * WRITERS
         total = WRITERS * DELTAS
         expected = {f"{name}-{number}": number for name in range(WRITERS) for number in range(DELTAS)}
-        assert sync.get_local_state().data == expected
+        assert present(sync.get_local_state()).data == expected
         assert [change["version"] for change in sync.get_pending_changes()] == list(range(1, total + 1))
         # Each version holds exactly one key more than the one before.
-        assert [len(change["data"]) for change in sync.get_pending_changes()] == list(range(1, total + 1))
+        assert [len(present(change["data"])) for change in sync.get_pending_changes()] == list(range(1, total + 1))
 
 
 class Stopping:
@@ -109,7 +110,8 @@ def ends(request: pytest.FixtureRequest, servers: Servers) -> tuple[Any, str]:
         url = request.getfixturevalue("postgres").url
         clear(url)
         return edge, url
-    return edge, edge.url if request.param == "one server" else servers.backend("redis").url
+    cloud = edge if request.param == "one server" else servers.backend("redis")
+    return edge, present(cloud.url)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends: A
         victim = spawn.Process(target=work, args=(edge.url, cloud_url, point, reached), daemon=True)
         victim.start()
         assert reached.wait(30)
-        os.kill(victim.pid, signal.SIGKILL)
+        os.kill(present(victim.pid), signal.SIGKILL)
         victim.join()
         for sync in syncs:  # what is written meanwhile has its place behind
             sync.update_local({"last": True}, is_delta=True)
@@ -164,7 +166,7 @@ def test_three_workers_share_the_load_while_they_are_killed(ends: Any) -> None:
             for sync in syncs:
                 sync.update_local({f"n{number}": number}, is_delta=True)
             if number in (20, 40):
-                os.kill(workers.pop(0).pid, signal.SIGKILL)
+                os.kill(present(workers.pop(0).pid), signal.SIGKILL)
         eventually(lambda: all(sync.is_synced for sync in syncs))
         for worker in workers:
             worker.terminate()

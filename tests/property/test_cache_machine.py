@@ -6,6 +6,7 @@ the index alike, which is what the passing of time does to them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from edge_redis import EdgeCache
+from edge_redis.types import Eviction
 from support.cache import COUNTS, EXPIRY, rows, stored, value_key
 from support.servers import Servers
 
@@ -103,7 +105,7 @@ class CacheMachine(RuleBasedStateMachine):
     backend: Any = None
 
     @initialize(flush_every=st.sampled_from([1, 3, 1024]), eviction=st.sampled_from(["least_accessed", "lru"]))
-    def begin(self, flush_every: int, eviction: str) -> None:
+    def begin(self, flush_every: int, eviction: Eviction) -> None:
         self.backend.flush()
         self.client = self.backend.client()
         # Two objects on one server: what either notes must count for both.
@@ -173,6 +175,7 @@ class CacheMachine(RuleBasedStateMachine):
     def entry(self, key: str) -> None:
         found = self.cache.entry(key)
         if self.model.alive(key):
+            assert found is not None
             expected = self.model.entries[key]
             assert (found.key, found.value, found.access_count) == (key, expected.value, expected.count)
         else:
@@ -215,7 +218,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule()
     def statistics(self) -> None:
         due = sum(entry.dead for entry in self.model.entries.values())
-        found = self.cache.stats()
+        found: Mapping[str, Any] = self.cache.stats()
         expected = {**self.model.stats, "size": len(self.model.indexed)}
         expected["expirations"] += due
         assert {name: found[name] for name in expected} == expected

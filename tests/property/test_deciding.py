@@ -24,6 +24,7 @@ from edge_redis.cloudstores import TOMBSTONE, Change, encode_data, qualified_ori
 from edge_redis.cloudstores._rows import create_store
 from edge_redis.cloudstores._tables import DOCUMENTS, STORES
 from edge_redis.cloudstores.sql import SqlCloudStore
+from support.checked import bytes_of
 from support.clock import ServerClock, stop_the_clock
 
 NOW = 1_790_000_000
@@ -110,7 +111,9 @@ def hidden_of(store: Any, scope: str) -> list[str | None]:
     """Return the parts of a document that no method returns."""
     if isinstance(store, RedisCloudStore):
         key = store._component._replica.keys.doc(scope)
-        return [value if value is None else value.decode() for value in store._runner.client.hmget(key, HIDDEN)]
+        return [
+            value if value is None else bytes_of(value).decode() for value in store._runner.client.hmget(key, HIDDEN)
+        ]
     columns = [DOCUMENTS.c[name] for name in HIDDEN]
     query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
     with store._open_database.engine.connect() as connection:

@@ -148,7 +148,7 @@ class SyncMachine(RuleBasedStateMachine):
     @initialize(strategy=st.sampled_from([each for each in ConflictStrategy if each is not ConflictStrategy.MERGE]))
     def begin(self, strategy: ConflictStrategy) -> None:
         self.client = self.backend.client()
-        self.arguments = {"namespace": f"n{next(namespaces)}", "origin": "here"}
+        self.arguments: dict[str, Any] = {"namespace": f"n{next(namespaces)}", "origin": "here"}
         self.sync = self._make(strategy)
         self.other = self._make(strategy)
         self.model = Model(strategy)
@@ -194,6 +194,7 @@ class SyncMachine(RuleBasedStateMachine):
         assert self.sync.apply_remote(state) is self.model.apply(state)
         if reasserts:
             asserted = self.sync.get_local_state()
+            assert asserted is not None
             assert self.model.state is not None
             assert (asserted.version, asserted.data) == (state.version + 1, self.model.state.data)
             self.model.newest = max(self.model.newest, state.updated_at)

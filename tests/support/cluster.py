@@ -62,7 +62,7 @@ class Cluster:
     @staticmethod
     def _accepted(client: redis.Redis, master_id: str) -> bool:
         with contextlib.suppress(redis.ResponseError):  # it has not heard of that master yet
-            return bool(client.execute_command("CLUSTER REPLICATE", master_id))
+            return bool(client.cluster("replicate", master_id))
         return False
 
     def wait_until_ok(self) -> None:
@@ -71,7 +71,7 @@ class Cluster:
         def is_ok(node: embedded.EmbeddedServer) -> bool:
             with node.client() as client, contextlib.suppress(redis.RedisError):
                 info = client.cluster("info")
-                return info["cluster_state"] == "ok" and info["cluster_slots_ok"] == str(SLOTS)
+                return bool(info["cluster_state"] == "ok" and info["cluster_slots_ok"] == str(SLOTS))
             return False
 
         eventually(lambda: all(is_ok(node) for node in self.nodes if node.running), seconds=60, every=0.02)

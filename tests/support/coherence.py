@@ -32,6 +32,11 @@ from edge_redis._cache.scripts import Scripts
 from support.cache import STATS
 from support.deadline import eventually
 
+_CORRUPT: Any = corrupt
+_NEAR: Any = near
+_SCRIPTS: Any = Scripts
+"""Patched: names and methods are replaced in these."""
+
 KEYS = [f"key{number}" for number in range(50)]
 HOT = KEYS[:5]
 """Every other access is to one of these: so threads and processes meet."""
@@ -82,7 +87,7 @@ class Checker:
 
     def spy(self) -> None:
         """Note the generation of every value that is read, and what the near cache does."""
-        decode_entry, get_with_ttl = corrupt.decode_entry, Scripts.get_with_ttl
+        decode_entry, get_with_ttl = _CORRUPT.decode_entry, Scripts.get_with_ttl
         put, on_connected = near.Near.put, near.Near.on_connected
 
         def decoding(raw: bytes) -> Any:
@@ -102,8 +107,8 @@ class Checker:
             self.report.sessions += 1
             on_connected(kept)
 
-        corrupt.decode_entry, Scripts.get_with_ttl = decoding, asking  # type: ignore[assignment]
-        near.Near.put, near.Near.on_connected = putting, connecting  # type: ignore[method-assign]
+        _CORRUPT.decode_entry, _SCRIPTS.get_with_ttl = decoding, asking
+        _NEAR.Near.put, _NEAR.Near.on_connected = putting, connecting
 
     def value(self) -> list[int]:
         """Return one that was never written."""
@@ -195,29 +200,29 @@ def near_of(cache: EdgeCache) -> near.Near:
 class AlwaysValid(near_entry.PendingFill):
     """A registration of a read that nothing invalidates."""
 
-    is_valid = property(lambda _: True, lambda *_: None)  # type: ignore[assignment]
+    is_valid = property(lambda _: True, lambda *_: None)
 
     def is_outdated(self, generation: int) -> bool:
         return generation < 0
 
 
 def _keep_what_was_overtaken() -> None:
-    near.PendingFill = AlwaysValid  # type: ignore[misc]
+    _NEAR.PendingFill = AlwaysValid
 
 
 def _keep_all_when_the_connection_is_lost() -> None:
-    near.Near._drop_entries = lambda _: None  # type: ignore[method-assign]
+    _NEAR.Near._drop_entries = lambda _: None
 
 
 def _miss_some_messages() -> None:
-    protocol = invalidation_protocol.InvalidationProtocol
+    protocol: Any = invalidation_protocol.InvalidationProtocol
     handle, pick = protocol._handle, random.Random(1)
 
     def handling(running: invalidation_protocol.InvalidationProtocol, message: Any) -> None:
         if pick.random() > 0.2:
             handle(running, message)
 
-    protocol._handle = handling  # type: ignore[method-assign]
+    protocol._handle = handling
 
 
 def _ignore_own_writes() -> None:

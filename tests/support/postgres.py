@@ -60,7 +60,7 @@ class Postgres:
         assert self._process.poll() is None, (self.folder / "log").read_text()
         try:
             with engine.connect() as connection:
-                return connection.execute(sqlalchemy.text("SELECT 1")).scalar_one() == 1
+                return bool(connection.execute(sqlalchemy.text("SELECT 1")).scalar_one() == 1)
         except sqlalchemy.exc.OperationalError:
             return False
 

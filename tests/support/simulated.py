@@ -25,6 +25,7 @@ from fakeredis._socket import _base
 from fakeredis.commands_mixins import server_mixin
 from fakeredis.model import _stream
 from redis import exceptions as redis_errors
+from redis._parsers import Encoder
 
 from support.turns import turns
 
@@ -104,7 +105,7 @@ class _Lua:
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
-        self._compiled: dict[bytes, Any] = {}
+        self._compiled: dict[bytes | str, Any] = {}
 
     def execute(self, source: bytes | str) -> Any:
         if source == "collectgarbage()":
@@ -122,10 +123,11 @@ class _Machine:
 
     def __init__(self) -> None:
         self.fake = fakeredis.FakeServer()
-        self._client = fakeredis.FakeRedis(server=self.fake)
+        self._client: Any = fakeredis.FakeRedis(server=self.fake)
         self._client.eval("return 1", 0)  # connects now: the client library draws random names too
-        self._connection = self._client.connection_pool.get_connection()
-        self.fake._lua_runtime = _Lua(self.fake._lua_runtime)
+        self._connection: Any = self._client.connection_pool.get_connection()
+        fake: Any = self.fake  # the stubs do not know the runtime
+        fake._lua_runtime = _Lua(fake._lua_runtime)
         self.holder: Any = lambda: None
 
     def execute(self, words: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -302,4 +304,4 @@ class Client(redis.Redis):
         """Nothing is open."""
 
 
-_ENCODER = redis.connection.Encoder("utf-8", "strict", decode_responses=False)
+_ENCODER = Encoder("utf-8", "strict", decode_responses=False)  # type: ignore[no-untyped-call] # redis-py's

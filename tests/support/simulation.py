@@ -19,7 +19,7 @@ scenarios by their states.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -66,7 +66,7 @@ class Actor:
     runner: BlockingRunner | None = None
     sleep: Callable[[float], None] = lambda _seconds: None
     met: list[Fault] = field(default_factory=list)
-    _flow: Generator[Step, Any, Any] | None = None
+    _flow: Coroutine[Step, Any, Any] | Generator[Step, Any, Any] | None = None
     _step: Step | None = None
     _over: bool = False
 

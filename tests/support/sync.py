@@ -46,8 +46,8 @@ class FailingStore:
     def __init__(self, *versions: Any, error: Any = None) -> None:
         self.versions = versions
         self.error = error or RuntimeError("no room")
-        self.calls = []
-        self.kept = []
+        self.calls: list[list[int]] = []
+        self.kept: list[tuple[Any, ...]] = []
 
     def get(self, scope: Any) -> None:
         return None

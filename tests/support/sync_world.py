@@ -20,6 +20,7 @@ from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis._sync.worker import Worker
 from edge_redis.cloudstores.sql import SqlCloudStore
 from edge_redis.errors import EdgeRedisError
+from support.checked import present
 from support.simulated import Client, SimulatedServer
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 from support.sync_plants import Plant, Rewrites, rewritten
@@ -57,7 +58,7 @@ class World:
     strategy: ConflictStrategy = ConflictStrategy.REMOTE_WINS
     edges: int = 1
     plant: Plant = field(default_factory=Plant)
-    skews: Sequence[int] = ()
+    skews: Sequence[float] = ()
     named: bool = False
     signed: bool = False
     max_pending: int = 100
@@ -89,7 +90,7 @@ class World:
             server.now += self.tick
             return server.now
 
-        store._open_database.now = now
+        store._open_database.now = now  # type: ignore[method-assign, assignment] # the simulation's clock
         return store
 
     def client(self, server: int) -> Client:
@@ -125,7 +126,8 @@ class World:
     def keys_of_all(self) -> dict[str, bytes] | None:
         if not self.signed:
             return None
-        return {"cloud": b"the key of the cloud", **{f"edge-{edge}": self.key(edge) for edge in range(self.edges)}}
+        keys = {f"edge-{edge}": present(self.key(edge)) for edge in range(self.edges)}
+        return {"cloud": b"the key of the cloud", **keys}
 
     def room(self, edge: int) -> Synchronizer:
         return Synchronizer(

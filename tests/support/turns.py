@@ -26,10 +26,10 @@ class Turns:
         self._salt = salt
         self._drawn: Counter[str] = Counter()
 
-    def token_hex(self, nbytes: int = 32) -> str:
+    def token_hex(self, nbytes: int | None = None) -> str:
         self._drawn[self.owner] += 1
         text = f"{self._salt} {self.owner} {self._drawn[self.owner]}"
-        return hashlib.blake2b(text.encode(), digest_size=nbytes).hexdigest()
+        return hashlib.blake2b(text.encode(), digest_size=nbytes or 32).hexdigest()
 
     def hear(self, what: Hashable) -> None:
         self.heard[self.owner].append(what)

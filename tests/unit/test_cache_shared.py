@@ -10,7 +10,7 @@ import redis.asyncio
 from edge_redis._io.shared import Shared, server_identity
 
 
-def pair(one: str, two: str) -> tuple[redis.Redis, redis.Redis]:
+def pair(one: str, two: str) -> tuple[redis.Redis, redis.asyncio.Redis]:
     return redis.Redis.from_url(one), redis.asyncio.Redis.from_url(two)
 
 

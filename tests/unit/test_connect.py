@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
-from conftest import Maker
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.backoff import NoBackoff
@@ -38,7 +38,7 @@ def options_of(client: Any) -> Any:
 
 
 class TestSetUp:
-    def test_defaults(self, make: Maker) -> None:
+    def test_defaults(self, make: Callable[..., Any]) -> None:
         options = options_of(make())
         assert (options["host"], options["port"], options.get("db", 0)) == ("localhost", 6379, 0)
         assert DEFAULTS.items() <= options.items()
@@ -51,7 +51,7 @@ class TestSetUp:
         assert isinstance(connect(), redis.Redis)
         assert isinstance(connect_async(), redis.asyncio.Redis)
 
-    def test_the_variable(self, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_variable(self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(ENVIRONMENT_VARIABLE, "redis://elsewhere:7000/2")
         options = options_of(make())
         assert (options["host"], options["port"], options["db"]) == ("elsewhere", 7000, 2)
@@ -62,25 +62,25 @@ class TestSetUp:
         with pytest.raises(InvalidArgumentError, match=ENVIRONMENT_VARIABLE):
             make()
 
-    def test_the_url_wins_over_defaults_and_arguments_over_the_url(self, make: Maker) -> None:
+    def test_the_url_wins_over_defaults_and_arguments_over_the_url(self, make: Callable[..., Any]) -> None:
         url = "redis://h:1/3?socket_timeout=1.5&client_name=mine&health_check_interval=7&db=4"
         options = options_of(make(url, client_name="yours", port=2))
         assert options["socket_timeout"] == 1.5
         assert options["health_check_interval"] == 7
         assert (options["client_name"], options["port"], options["db"]) == ("yours", 2, 4)
 
-    def test_credentials_are_decoded(self, make: Maker) -> None:
+    def test_credentials_are_decoded(self, make: Callable[..., Any]) -> None:
         options = options_of(make("redis://us%40er:p%2F%3A%40ss@h"))
         assert (options["username"], options["password"]) == ("us@er", "p/:@ss")
         options = options_of(make(f"redis://:{SECRET}@h"))
         assert (options.get("username"), options["password"]) == (None, SECRET)
 
-    def test_tls(self, make: Maker) -> None:
+    def test_tls(self, make: Callable[..., Any]) -> None:
         pool = make("rediss://h?ssl_check_hostname=no").connection_pool
         assert "SSL" in pool.connection_class.__name__
         assert pool.connection_kwargs["ssl_check_hostname"] is False
 
-    def test_unix(self, make: Maker) -> None:
+    def test_unix(self, make: Callable[..., Any]) -> None:
         pool = make(f"unix://:{SECRET}@/run/a%20b.sock?db=3").connection_pool
         assert "Unix" in pool.connection_class.__name__
         assert pool.connection_kwargs["path"] == "/run/a b.sock"
@@ -88,7 +88,7 @@ class TestSetUp:
         assert pool.connection_kwargs["db"] == 3
         assert "socket_keepalive" not in pool.connection_kwargs
 
-    def test_sentinel(self, make: Maker) -> None:
+    def test_sentinel(self, make: Callable[..., Any]) -> None:
         url = f"redis+sentinel://u:{SECRET}@a:1,b,[::1]:3/my%2Fservice/5?sentinel_password=other&socket_timeout=2"
         pool = make(url).connection_pool
         assert pool.service_name == "my/service"
@@ -101,7 +101,7 @@ class TestSetUp:
         assert {each["socket_timeout"] for each in sentinels} == {2.0}
         assert {each["retry"]._retries for each in sentinels} == {0}
 
-    def test_sentinel_with_tls(self, make: Maker) -> None:
+    def test_sentinel_with_tls(self, make: Callable[..., Any]) -> None:
         pool = make("rediss+sentinel://a/service").connection_pool
         assert "SSL" in pool.connection_class.__name__
         assert "SSL" in pool.sentinel_manager.sentinels[0].connection_pool.connection_class.__name__
@@ -116,7 +116,7 @@ class TestSetUp:
         assert client.connection_kwargs["password"] == "pw"
         assert "SSL" in client.connection_kwargs["connection_class"].__name__
 
-    def test_an_ipv6_host(self, make: Maker) -> None:
+    def test_an_ipv6_host(self, make: Callable[..., Any]) -> None:
         assert options_of(make("redis://[::1]:7/1"))["host"] == "::1"
 
 
@@ -164,18 +164,18 @@ REFUSED = [
 
 class TestRefusals:
     @pytest.mark.parametrize(("url", "says"), REFUSED)
-    def test_says_what_is_wrong_and_not_the_password(self, make: Maker, url: Any, says: Any) -> None:
+    def test_says_what_is_wrong_and_not_the_password(self, make: Callable[..., Any], url: Any, says: Any) -> None:
         with pytest.raises(InvalidArgumentError, match=says) as caught:
             make(url)
         assert SECRET not in "".join(traceback.format_exception(caught.value))
 
     @pytest.mark.parametrize("url", [b"redis://h", 6379, SECRET.encode()])
-    def test_what_is_no_str(self, make: Maker, url: Any) -> None:
+    def test_what_is_no_str(self, make: Callable[..., Any], url: Any) -> None:
         with pytest.raises(InvalidTypeError, match="url must be a str") as caught:
             make(url)
         assert SECRET not in str(caught.value)
 
-    def test_arguments(self, make: Maker) -> None:
+    def test_arguments(self, make: Callable[..., Any]) -> None:
         with pytest.raises(InvalidArgumentError, match="decode_responses"):
             make("redis://h", decode_responses=True)
         with pytest.raises(InvalidArgumentError, match="no_such_option"):

@@ -16,6 +16,11 @@ def echo(word: str) -> Operation[Any]:
     return command(identity, "ECHO", word)
 
 
+def word_of(operation: Step) -> str:
+    assert isinstance(operation, Operation)
+    return str(operation.args[1])
+
+
 def perform(coroutine: Awaitable[Any], reply: Callable[[str], Any]) -> tuple[Any, list[list[str]]]:
     """Run a coroutine on a server that replies to each word; return its result and the words of each batch."""
     sent: list[list[str]] = []
@@ -24,7 +29,7 @@ def perform(coroutine: Awaitable[Any], reply: Callable[[str], Any]) -> tuple[Any
         step: Step = steps.send(None)
         while True:
             operations = step.operations if isinstance(step, Batch) else [step]
-            sent.append([str(operation.args[1]) for operation in operations])
+            sent.append([word_of(operation) for operation in operations])
             replies = [reply(word) for word in sent[-1]]
             step = steps.send(replies if isinstance(step, Batch) else replies[0])
     except StopIteration as end:
@@ -72,9 +77,14 @@ def test_an_error_is_raised_in_its_own_coroutine_and_the_others_go_on() -> None:
     assert perform(gather([careful("a!"), spell("xyz")]), reply)[0] == ["saved", "xyz"]
     assert handled == ["a!"]
     sent: list[str] = []
+
+    def record_and_reply(word: str) -> Any:
+        sent.append(word)
+        return reply(word)
+
     coroutine = gather([spell("!"), spell("xyz")])
     with pytest.raises(WrongKeyTypeError):
-        perform(coroutine, lambda word: sent.append(word) or reply(word))
+        perform(coroutine, record_and_reply)
     assert sent == ["!", "x", "y", "z"]
 
 

@@ -40,7 +40,10 @@ def test_phi_is_that_of_the_monitor(script: dict[str, Any]) -> None:
     beats = [round(moment, 3) for moment in stream[:400]]
     threshold = 3.0
     now = [0.0]
-    at = lambda: datetime.fromtimestamp(1_700_000_000 + now[0], UTC)  # noqa: E731
+
+    def at() -> datetime:
+        return datetime.fromtimestamp(1_700_000_000 + now[0], UTC)
+
     suspicions = 0
     with HealthMonitor(fakeredis.FakeRedis(), 1e6, detector="phi", phi_threshold=threshold, clock=at) as monitor:
         now[0] = beats[0]

@@ -16,6 +16,7 @@ from edge_redis._metrics.record_stream import decode_entry, encode_entry
 from edge_redis._metrics.totals import MAX_UPDATES, Part, Totals, sum_records
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import InvocationRecord
+from support.checked import present
 from support.metrics import START, made
 
 CONFIG = MetricsConfig(timeline_minutes=60, max_errors=100)
@@ -86,7 +87,7 @@ def test_a_call_holds_the_sums_of_its_records() -> None:
 def test_a_call_is_the_next_one_until_it_is_acknowledged() -> None:
     buffer = filled(2)
     buffer.aggregate(CONFIG)
-    call = buffer.next_call()
+    call = present(buffer.next_call())
     append(buffer, [made()])
     assert buffer.aggregate(CONFIG) == 3
     assert buffer.next_call() is call
@@ -94,7 +95,7 @@ def test_a_call_is_the_next_one_until_it_is_acknowledged() -> None:
     buffer.acknowledge(call, "7")
     buffer.acknowledge(call, "7")
     assert (buffer.pending, buffer.is_delivered(2), buffer.is_delivered(3)) == (1, True, False)
-    following = buffer.next_call()
+    following = present(buffer.next_call())
     assert (following.sequence, counted(following)) == (2, 1)
     buffer.acknowledge(following, "7")
     assert (buffer.pending, buffer.next_call()) == (0, None)
@@ -104,17 +105,17 @@ def test_a_batch_of_several_calls_keeps_the_epoch_of_the_first() -> None:
     buffer = Buffer()
     append(buffer, [made(f"f{at}", timestamp=START) for at in range(MAX_UPDATES)])
     buffer.aggregate(CONFIG)
-    first = buffer.next_call()
+    first = present(buffer.next_call())
     assert first.epoch == ""
     buffer.acknowledge(first, "3")
     second = buffer.next_call()
     buffer.acknowledge(first, "3")  # another thread had sent it too
     assert buffer.next_call() is second
-    assert buffer.next_call().epoch == "3"
+    assert present(buffer.next_call()).epoch == "3"
     assert buffer.next_call() is not first
     assert not buffer.is_delivered(MAX_UPDATES)
-    buffer.acknowledge(buffer.next_call(), None)
-    assert buffer.next_call().epoch == "3"
+    buffer.acknowledge(present(buffer.next_call()), None)
+    assert present(buffer.next_call()).epoch == "3"
 
 
 def test_large_batches_are_split_within_their_bounds_and_lose_nothing() -> None:
@@ -147,7 +148,7 @@ def test_records_that_wait_for_the_server_are_bounded() -> None:
     buffer = Buffer()
     append(buffer, [made("first")])
     buffer.aggregate(CONFIG)
-    stuck = buffer.next_call()
+    stuck = present(buffer.next_call())
     for at in range(200):
         append(buffer, [made(timestamp=START + timedelta(minutes=at)) for _ in range(50)])
         buffer.aggregate(MetricsConfig(max_recent=100, timeline_minutes=60))

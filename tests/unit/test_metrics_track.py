@@ -4,10 +4,10 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import fakeredis
 import pytest
@@ -16,6 +16,14 @@ from edge_redis import EdgeMetrics, InvalidKeyError, InvalidTypeError, Invocatio
 from edge_redis._metrics.spans import Stopwatch, describe_error
 from edge_redis._services.track import AsyncTrack, Track
 from support.metrics import buffer_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """What both kinds of trackers are: something that returns a function of the same type."""
+
+    def __call__(self, function: F) -> F: ...
 
 
 class Blocking:
@@ -37,7 +45,7 @@ class Blocking:
 
 
 class Awaited(Blocking):
-    async def record(self, record: InvocationRecord) -> None:
+    async def record(self, record: InvocationRecord) -> None:  # type: ignore[override] # the asyncio form
         super().record(record)
 
 
@@ -54,6 +62,10 @@ def track(kept: Blocking) -> Track:
 def both(kept: type[Blocking] = Blocking) -> list[tuple[Blocking, Track | AsyncTrack]]:
     one, two = Blocking(), Awaited()
     return [(one, Track(one, "f", "n")), (two, AsyncTrack(two, "f", "n"))]
+
+
+def decorator(track: Track | AsyncTrack) -> Decorator:
+    return track
 
 
 def test_the_clock_is_the_one_given() -> None:
@@ -113,7 +125,7 @@ def test_calls_within_calls_are_recorded_each(kept: Blocking, track: Track) -> N
 def test_coroutine_functions_are_recorded_when_they_end(index: int) -> None:
     kept, track = both()[index]
 
-    @track
+    @decorator(track)
     async def wait(what: str) -> str:
         await asyncio.sleep(0)
         if what == "bad":
@@ -198,7 +210,7 @@ def test_one_object_times_nested_blocks(times: Times, kept: Blocking) -> None:
 def test_one_object_times_blocks_of_generators_that_interleave(times: Times, kept: Blocking) -> None:
     track = Track(kept, "f", "n")
 
-    def block() -> Iterator[None]:
+    def block() -> Generator[None, None, None]:
         with track:
             yield
 
@@ -306,7 +318,7 @@ def test_awaitable_results_are_timed_to_their_end(times: Times, kept: Blocking) 
 def test_an_unexpected_error_of_recording_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with fakeredis.FakeRedis() as client, EdgeMetrics(client, namespace="unexpected") as metrics:
         buffer = buffer_of(metrics)
-        records, buffer.records = buffer.records, None  # type: ignore[assignment] -- the case
+        records, buffer.records = buffer.records, None  # type: ignore[assignment] # the case
         assert metrics.track("f")(lambda: 7)() == 7
         with metrics.track("f"):
             pass
@@ -332,7 +344,7 @@ def test_a_time_limit_that_interrupts_recording_reaches_the_job() -> None:
 
 def test_a_generator_is_recorded_at_its_end_and_works_as_before(kept: Blocking, track: Track) -> None:
     @track
-    def echo() -> Iterator[int]:
+    def echo() -> Generator[int, int, int]:
         got = yield 1
         try:
             yield got
@@ -351,7 +363,7 @@ def test_a_generator_is_recorded_at_its_end_and_works_as_before(kept: Blocking, 
 
 def test_a_generator_that_is_closed_early_has_not_failed_and_one_that_raises_has(kept: Blocking, track: Track) -> None:
     @track
-    def numbers(*, bad: bool) -> Iterator[int]:
+    def numbers(*, bad: bool) -> Generator[int, None, None]:
         yield 1
         if bad:
             raise ValueError("bad")
@@ -370,8 +382,8 @@ def test_an_async_generator_works_as_before(index: int) -> None:
     kept, track = both()[index]
     closed = []
 
-    @track
-    async def echo() -> AsyncIterator[Any]:
+    @decorator(track)
+    async def echo() -> AsyncGenerator[Any, Any]:
         try:
             got = yield 1
             try:
@@ -419,6 +431,7 @@ def test_a_store_that_is_away_changes_nothing_for_the_function(caplog: pytest.Lo
 
 
 def test_what_cannot_be_tracked_is_refused(kept: Blocking) -> None:
+    bad: Any
     for bad in (7, None, "f"):
         with pytest.raises(InvalidTypeError, match="function must be"):
             Track(kept, "f", "n")(bad)
@@ -429,7 +442,7 @@ def test_what_cannot_be_tracked_is_refused(kept: Blocking) -> None:
     with pytest.raises(InvalidKeyError):
         Track(kept, "f", "")
     with pytest.raises(InvalidTypeError):
-        AsyncTrack(kept, 5, "n")
+        AsyncTrack(kept, 5, "n")  # type: ignore[arg-type] # bad input
 
 
 class MuteError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def naive(seconds_ago: float) -> datetime:
 def test_a_heartbeat_notes_the_time_and_the_status() -> None:
     node = EdgeNode("n", "N", last_heartbeat=datetime.now(UTC) - timedelta(seconds=90))
     assert 90 <= node.seconds_since_heartbeat < 100
-    node.heartbeat("degraded")
+    node.heartbeat("degraded")  # type: ignore[arg-type] # the name of a status is taken too
     assert node.seconds_since_heartbeat < 10
     assert node.status is EdgeNodeStatus.DEGRADED
 
@@ -32,7 +33,7 @@ def test_a_heartbeat_notes_the_time_and_the_status() -> None:
 def test_an_unknown_status_is_refused_and_nothing_noted() -> None:
     node = EdgeNode("n", "N", last_heartbeat=naive(90))
     with pytest.raises(InvalidArgumentError, match="must be one of online, offline"):
-        node.heartbeat("nope")
+        node.heartbeat("nope")  # type: ignore[arg-type] # bad input
     assert node.status is EdgeNodeStatus.ONLINE
     assert node.seconds_since_heartbeat >= 90
 
@@ -87,6 +88,6 @@ def test_a_state_verifies_until_it_is_changed() -> None:
         ({"a": "\ud800"}, 1, InvalidArgumentError),
     ],
 )
-def test_what_is_no_state_is_refused(data: object, version: object, error: type[Exception]) -> None:
+def test_what_is_no_state_is_refused(data: Any, version: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         SyncState.from_data(data, version)

@@ -19,6 +19,7 @@ from edge_redis._cache.near_entry import MISSING, FoundEntry
 from edge_redis._core import codec
 from edge_redis._core.session import Receive, Send, SessionStep
 from edge_redis.errors import StoreRefusedError, StoreReplyError, StoreTimeoutError, StoreUnavailableError
+from support.checked import present
 
 
 class Clock:
@@ -37,12 +38,12 @@ def raw(value: Any, generation: int = 1, cost_ms: float | None = None) -> bytes:
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def notes():
+def notes() -> list[Any]:
     return []
 
 
@@ -68,28 +69,30 @@ class Hand:
 
 
 @pytest.fixture
-def hand(clock, notes):
+def hand(clock: Clock, notes: list[Any]) -> Hand:
     return Hand(clock, notes)
 
 
 class TestHolding:
-    def test_nothing_at_first(self, hand):
+    def test_nothing_at_first(self, hand: Hand) -> None:
         assert hand.near.get("k") is MISSING
         assert len(hand.near) == 0
 
-    def test_what_was_read_is_at_hand_and_noted(self, hand, notes):
+    def test_what_was_read_is_at_hand_and_noted(self, hand: Hand, notes: list[Any]) -> None:
         hand.fill("k", None, 7)
         assert hand.near.get("k") is None
         assert hand.near.get("k") is None
         assert notes == [("k", 7)] * 2
 
     @pytest.mark.parametrize("strange", [[], {}, 5, None, b"k"])
-    def test_what_is_no_key_is_not_held(self, hand, strange):
+    def test_what_is_no_key_is_not_held(self, hand: Hand, strange: Any) -> None:
         hand.fill("k", 1)
         assert hand.near.get(strange) is MISSING
 
     @pytest.mark.parametrize(("left", "until"), [(10.0, 10.0), (60.0, 30.0)])
-    def test_ends_with_its_own_time_or_that_of_the_entry(self, hand, clock, notes, left, until):
+    def test_ends_with_its_own_time_or_that_of_the_entry(
+        self, hand: Hand, clock: Clock, notes: list[Any], left: Any, until: Any
+    ) -> None:
         hand.fill("k", 1, left=left)
         clock.now += until - 0.001
         assert hand.near.get("k") == 1
@@ -98,7 +101,7 @@ class TestHolding:
         assert hand.near.get_with_ttl("k") is None
         assert len(notes) == 1
 
-    def test_tells_the_time_left_in_redis_and_the_cost(self, hand, clock):
+    def test_tells_the_time_left_in_redis_and_the_cost(self, hand: Hand, clock: Clock) -> None:
         hand.fill("k", 1, left=60.0, cost_ms=250)
         clock.now += 20
         assert hand.near.get_with_ttl("k") == FoundEntry(1, 40.0, 250, 0)
@@ -107,7 +110,7 @@ class TestHolding:
 
 
 class TestFillRace:
-    def test_word_that_comes_while_a_read_is_under_way(self, hand):
+    def test_word_that_comes_while_a_read_is_under_way(self, hand: Hand) -> None:
         fill = hand.near.begin_fill("k")
         hand.near.invalidate(["k"])
         hand.near.put("k", fill, hand.entry("k", "old"))
@@ -116,13 +119,13 @@ class TestFillRace:
         hand.fill("k", "new", 2)  # a read that begins afterwards is kept
         assert hand.near.get("k") == "new"
 
-    def test_word_of_another_key_changes_nothing(self, hand):
+    def test_word_of_another_key_changes_nothing(self, hand: Hand) -> None:
         fill = hand.near.begin_fill("k")
         hand.near.invalidate(["other"])
         hand.near.put("k", fill, hand.entry("k", "v"))
         assert hand.near.get("k") == "v"
 
-    def test_a_read_that_begins_after_the_word_is_kept_and_the_one_before_is_not(self, hand):
+    def test_a_read_that_begins_after_the_word_is_kept_and_the_one_before_is_not(self, hand: Hand) -> None:
         before = hand.near.begin_fill("k")
         hand.near.invalidate(["k"])
         after = hand.near.begin_fill("k")
@@ -133,7 +136,7 @@ class TestFillRace:
         hand.near.end_fill("k", before)
         assert hand.near.get("k") == "new"
 
-    def test_the_end_of_an_old_read_leaves_a_new_registration(self, hand):
+    def test_the_end_of_an_old_read_leaves_a_new_registration(self, hand: Hand) -> None:
         before = hand.near.begin_fill("k")
         hand.near.invalidate(["k"])
         after = hand.near.begin_fill("k")
@@ -143,7 +146,7 @@ class TestFillRace:
         assert hand.near.get("k") is MISSING
 
     @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-    def test_of_two_reads_the_newest_entry_stays(self, hand, order):
+    def test_of_two_reads_the_newest_entry_stays(self, hand: Hand, order: Any) -> None:
         fills = {generation: hand.near.begin_fill("k") for generation in (1, 2)}
         for generation in order:
             hand.near.put("k", fills[generation], hand.entry("k", generation, generation))
@@ -151,7 +154,7 @@ class TestFillRace:
         assert hand.near.get("k") == 2
 
     @pytest.mark.parametrize("first", ["overtaken", "begun since"])
-    def test_an_overtaken_read_that_brings_something_newer_is_known(self, hand, first):
+    def test_an_overtaken_read_that_brings_something_newer_is_known(self, hand: Hand, first: Any) -> None:
         overtaken = hand.near.begin_fill("k")  # it is sent again, say, and read late
         hand.near.invalidate(["k"])
         since = hand.near.begin_fill("k")
@@ -160,30 +163,30 @@ class TestFillRace:
             hand.near.put("k", *reads[name])
         assert hand.near.get("k") is MISSING  # the caller of the overtaken one has seen what is newer
 
-    def test_a_miss_meanwhile_means_that_what_was_read_is_gone(self, hand):
+    def test_a_miss_meanwhile_means_that_what_was_read_is_gone(self, hand: Hand) -> None:
         fill = hand.near.begin_fill("k")
         hand.near.observe("k", None)
         hand.near.put("k", fill, hand.entry("k", "gone"))
         assert hand.near.get("k") is MISSING
 
-    def test_a_newer_one_that_was_seen_meanwhile_keeps_the_older_out(self, hand):
+    def test_a_newer_one_that_was_seen_meanwhile_keeps_the_older_out(self, hand: Hand) -> None:
         fill = hand.near.begin_fill("k")
         hand.near.observe("k", 5)
         hand.near.put("k", fill, hand.entry("k", "old", 4))
         assert hand.near.get("k") is MISSING
 
-    def test_an_older_one_that_is_seen_drops_nothing(self, hand):
+    def test_an_older_one_that_is_seen_drops_nothing(self, hand: Hand) -> None:
         hand.fill("k", "new", 5)
         hand.near.observe("k", 4)
         assert hand.near.get("k") == "new"
 
     @pytest.mark.parametrize("seen", [6, None])
-    def test_what_is_held_goes_when_something_newer_is_seen(self, hand, seen):
+    def test_what_is_held_goes_when_something_newer_is_seen(self, hand: Hand, seen: Any) -> None:
         hand.fill("k", "old", 5)
         hand.near.observe("k", seen)
         assert hand.near.get("k") is MISSING
 
-    def test_generations_come_round(self, hand):
+    def test_generations_come_round(self, hand: Hand) -> None:
         last = GENERATIONS - 1
         fills = [hand.near.begin_fill("k") for _ in range(2)]
         hand.near.put("k", fills[0], hand.entry("k", "after", 0))
@@ -195,7 +198,7 @@ class TestFillRace:
         assert hand.near.get("k") is MISSING
 
     @pytest.mark.parametrize("word", ["invalidate", "on_disconnected"])
-    def test_what_ends_everything_ends_the_reads_under_way(self, hand, word):
+    def test_what_ends_everything_ends_the_reads_under_way(self, hand: Hand, word: Any) -> None:
         fill = hand.near.begin_fill("k")
         {"invalidate": lambda: hand.near.invalidate(None), "on_disconnected": hand.near.on_disconnected}[word]()
         hand.near.reset(1)
@@ -203,7 +206,7 @@ class TestFillRace:
         hand.near.put("k", fill, hand.entry("k", "old"))
         assert hand.near.get("k") is MISSING
 
-    def test_a_read_that_began_before_tracking_did_is_not_kept(self, clock, notes):
+    def test_a_read_that_began_before_tracking_did_is_not_kept(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes)
         hand.near.reset(1)
         fill = hand.near.begin_fill("k")
@@ -211,7 +214,7 @@ class TestFillRace:
         hand.near.put("k", fill, hand.entry("k", "from before"))
         assert hand.near.get("k") is MISSING
 
-    def test_registrations_do_not_add_up(self, hand):
+    def test_registrations_do_not_add_up(self, hand: Hand) -> None:
         for number in range(100):
             hand.fill(f"k{number}", number)
         hand.near.end_fill("x", hand.near.begin_fill("x"))
@@ -219,7 +222,7 @@ class TestFillRace:
 
 
 class TestBound:
-    def test_never_more_than_size_and_who_is_read_stays(self, clock, notes):
+    def test_never_more_than_size_and_who_is_read_stays(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes, size=4)
         for number in range(4):
             hand.fill(str(number), number)
@@ -230,7 +233,7 @@ class TestBound:
         assert hand.near.get("0") == 0
         assert hand.near.get("1") is MISSING
 
-    def test_a_second_chance_is_one(self, clock, notes):
+    def test_a_second_chance_is_one(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes, size=2)
         hand.fill("a", 1)
         hand.near.get("a")
@@ -238,7 +241,7 @@ class TestBound:
             hand.fill(key, 1)
         assert hand.near.get("a") is MISSING
 
-    def test_where_all_were_read_the_bound_holds_as_well(self, clock, notes):
+    def test_where_all_were_read_the_bound_holds_as_well(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes, size=3)
         for number in range(30):
             hand.fill(str(number), number)
@@ -246,7 +249,7 @@ class TestBound:
                 hand.near.get(str(held))
             assert len(hand.near) <= 3
 
-    def test_a_key_that_is_read_again_takes_no_more_room(self, clock, notes):
+    def test_a_key_that_is_read_again_takes_no_more_room(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes, size=2)
         hand.fill("a", 1)
         for generation in range(2, 9):
@@ -307,20 +310,20 @@ def spoil(value: Any) -> None:
 class TestMutation:
     @pytest.mark.parametrize("value", CARRIED, ids=repr)
     @pytest.mark.parametrize("cost_ms", [None, 5])
-    def test_what_a_caller_does_to_a_value_is_seen_by_nobody_else(self, hand, value, cost_ms):
+    def test_what_a_caller_does_to_a_value_is_seen_by_nobody_else(self, hand: Hand, value: Any, cost_ms: Any) -> None:
         hand.fill("k", value, cost_ms=cost_ms)
         for _ in range(2):
             first = hand.near.get("k")
             assert first == value
             assert type(first) is type(value)
             spoil(first)
-        spoil(hand.near.get_with_ttl("k").value)
+        spoil(present(hand.near.get_with_ttl("k")).value)
         assert hand.near.get("k") == value
         hand.near.on_disconnected()
         spoil(hand.near.stale_get("k"))
         assert hand.near.stale_get("k") == value
 
-    def test_what_the_reader_got_is_no_way_in(self, hand):
+    def test_what_the_reader_got_is_no_way_in(self, hand: Hand) -> None:
         """The value that the filling read hands out is the one that was decoded for it."""
         given = raw([1])
         entry = decode_entry(given)
@@ -331,7 +334,7 @@ class TestMutation:
 
 
 class TestEars:
-    def test_holds_nothing_until_all_listen(self, clock, notes):
+    def test_holds_nothing_until_all_listen(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes)
         hand.near.reset(3)
         for ears in range(3):
@@ -343,14 +346,14 @@ class TestEars:
         hand.fill("k", "v")
         assert hand.near.get("k") == "v"
 
-    def test_no_ear_at_all_does_not_listen(self, clock, notes):
+    def test_no_ear_at_all_does_not_listen(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes)
         hand.near.reset(0)
         assert not hand.near.is_listening
         hand.near.on_disconnected()
         assert not hand.near.is_listening
 
-    def test_the_loss_of_one_is_that_of_all(self, clock, notes):
+    def test_the_loss_of_one_is_that_of_all(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes)
         hand.near.reset(2)
         hand.near.on_connected()
@@ -362,14 +365,14 @@ class TestEars:
         hand.near.on_connected()
         assert not hand.near.is_listening
 
-    def test_a_new_session_begins_with_nothing(self, hand):
+    def test_a_new_session_begins_with_nothing(self, hand: Hand) -> None:
         hand.fill("k", "v")
         hand.near.reset(1)
         hand.near.on_connected()
         assert hand.near.get("k") is MISSING
         assert hand.near.stale_get("k") is MISSING
 
-    def test_a_forked_child_holds_and_hears_nothing(self, hand):
+    def test_a_forked_child_holds_and_hears_nothing(self, hand: Hand) -> None:
         hand.fill("k", "v")
         fill = hand.near.begin_fill("other")
         hand.near.after_fork()
@@ -383,7 +386,7 @@ class TestEars:
 
 
 class TestLastKnown:
-    def test_is_there_once_the_ear_is_lost_and_before_it_is_known_to_be(self, hand):
+    def test_is_there_once_the_ear_is_lost_and_before_it_is_known_to_be(self, hand: Hand) -> None:
         assert hand.near.stale_get("k") is MISSING
         hand.fill("k", ["v"])
         assert hand.near.stale_get("k") == ["v"]
@@ -392,7 +395,7 @@ class TestLastKnown:
         hand.near.on_disconnected()
         assert hand.near.stale_get("k") == ["v"]
 
-    def test_ends_when_it_would_have_ended(self, hand, clock):
+    def test_ends_when_it_would_have_ended(self, hand: Hand, clock: Clock) -> None:
         hand.fill("k", "v", left=5.0)
         hand.near.on_disconnected()
         clock.now += 4.9
@@ -401,7 +404,7 @@ class TestLastKnown:
         assert hand.near.stale_get("k") is MISSING
 
     @pytest.mark.parametrize("word", ["invalidate", "invalidate all", "observe"])
-    def test_goes_when_something_newer_is_known(self, hand, word):
+    def test_goes_when_something_newer_is_known(self, hand: Hand, word: Any) -> None:
         hand.fill("k", "v", 5)
         hand.near.on_disconnected()
         {
@@ -411,7 +414,7 @@ class TestLastKnown:
         }[word]()
         assert hand.near.stale_get("k") is MISSING
 
-    def test_never_goes_back_behind_what_was_read_meanwhile(self, hand):
+    def test_never_goes_back_behind_what_was_read_meanwhile(self, hand: Hand) -> None:
         """Without an ear reads are kept by nobody, but what they have shown is known."""
         hand.fill("k", "old", 5)
         hand.near.on_disconnected()
@@ -420,7 +423,7 @@ class TestLastKnown:
 
 
 class TestCopies:
-    def test_all_of_them_forget(self, clock, notes):
+    def test_all_of_them_forget(self, clock: Clock, notes: list[Any]) -> None:
         hands = [Hand(clock, notes) for _ in range(3)]
         copies = NearCaches()
         for hand in hands:
@@ -451,7 +454,8 @@ class Running:
 
     def sends(self, *args: str) -> None:
         """Check what is sent, and go on to the wait for its reply."""
-        assert self.step == Send(args)
+        sent = self.step
+        assert sent == Send(args)
         self.resume()
         assert self.step == Receive(PING_SECONDS)
 
@@ -475,7 +479,7 @@ class Running:
 
 
 @pytest.fixture
-def unconnected(clock, notes):
+def unconnected(clock: Clock, notes: list[Any]) -> Hand:
     """A near cache that does not listen yet."""
     hand = Hand(clock, notes)
     hand.near.reset(1)
@@ -483,30 +487,30 @@ def unconnected(clock, notes):
 
 
 @pytest.fixture
-def running(unconnected):
+def running(unconnected: Hand) -> Running:
     """A session that tracks."""
     running = Running(unconnected.near)
-    assert not unconnected.near.is_listening
+    was_listening = unconnected.near.is_listening
     running.tracks()
-    assert unconnected.near.is_listening
+    assert (was_listening, unconnected.near.is_listening) == (False, True)
     return running
 
 
 class TestTracking:
-    def test_prefixes_of_all_shards(self, unconnected):
+    def test_prefixes_of_all_shards(self, unconnected: Hand) -> None:
         running = Running(unconnected.near, "0", "1")
         running.sends("CLIENT", "ID")
         running.receives(7)
         prefixes = ("PREFIX", f"{TAG}:v:", "PREFIX", f"{OTHER}:v:")
         running.sends("CLIENT", "TRACKING", "ON", "REDIRECT", "7", "BCAST", *prefixes)
 
-    def test_word_of_keys(self, unconnected, running):
+    def test_word_of_keys(self, unconnected: Hand, running: Running) -> None:
         for key in ("a", "b", "c:v:}:v:"):
             unconnected.fill(key, key)
         running.receives_writes("a", "c:v:}:v:")
         assert [unconnected.near.get(key) for key in ("a", "b", "c:v:}:v:")] == [MISSING, "b", MISSING]
 
-    def test_word_of_a_flush(self, unconnected, running):
+    def test_word_of_a_flush(self, unconnected: Hand, running: Running) -> None:
         unconnected.fill("a", 1)
         running.receives([b"message", TRACKED, None])
         assert len(unconnected.near) == 0
@@ -514,21 +518,21 @@ class TestTracking:
         assert unconnected.near.get("a") == 2
 
     @pytest.mark.parametrize("strange", [[b"pong", b""], b"PONG", 1, [b"subscribe", TRACKED, 1]])
-    def test_what_is_no_word_changes_nothing(self, unconnected, running, strange):
+    def test_what_is_no_word_changes_nothing(self, unconnected: Hand, running: Running, strange: Any) -> None:
         unconnected.fill("a", 1)
         running.receives(strange)
         assert unconnected.near.get("a") == 1
         running.receives_writes("a")
         assert unconnected.near.get("a") is MISSING
 
-    def test_word_of_a_key_that_is_none_of_ours_does_not_end_it(self, unconnected, running):
+    def test_word_of_a_key_that_is_none_of_ours_does_not_end_it(self, unconnected: Hand, running: Running) -> None:
         """Anybody may write such a key."""
         unconnected.fill("a", 1)
         running.receives([b"message", TRACKED, [f"{TAG}:v:".encode() + b"\xff"]])
         running.receives_writes("a")
         assert unconnected.near.get("a") is MISSING
 
-    def test_silence_is_tried_and_an_answer_is_enough(self, unconnected, running):
+    def test_silence_is_tried_and_an_answer_is_enough(self, unconnected: Hand, running: Running) -> None:
         unconnected.fill("a", 1)
         for _ in range(3):
             running.receives(None)
@@ -536,7 +540,7 @@ class TestTracking:
             running.receives([b"pong", b""])
         assert unconnected.near.get("a") == 1
 
-    def test_word_may_come_before_the_answer(self, unconnected, running):
+    def test_word_may_come_before_the_answer(self, unconnected: Hand, running: Running) -> None:
         unconnected.fill("a", 1)
         running.receives(None)
         running.sends("PING")
@@ -544,14 +548,14 @@ class TestTracking:
         assert unconnected.near.get("a") is MISSING
         running.receives([b"pong", b""])
 
-    def test_no_answer_is_the_end(self, running):
+    def test_no_answer_is_the_end(self, running: Running) -> None:
         running.receives(None)
         running.sends("PING")
         with pytest.raises(StoreTimeoutError, match="PING"):
             running.receives(None)
 
     @pytest.mark.parametrize("answers", range(3))
-    def test_no_answer_to_the_first_words_is_the_end(self, unconnected, answers):
+    def test_no_answer_to_the_first_words_is_the_end(self, unconnected: Hand, answers: int) -> None:
         running = Running(unconnected.near)
         for reply in [7, b"OK"][:answers]:
             running.resume()
@@ -561,14 +565,14 @@ class TestTracking:
             running.receives(None)
         assert not unconnected.near.is_listening
 
-    def test_a_connection_that_breaks_is_the_end(self, running):
+    def test_a_connection_that_breaks_is_the_end(self, running: Running) -> None:
         with pytest.raises(StoreUnavailableError):
             running.fails(StoreUnavailableError("gone"))
 
 
 class TestPublished:
     @pytest.fixture
-    def running(self, unconnected):
+    def running(self, unconnected: Hand) -> Running:
         running = Running(unconnected.near, "0", "1")
         running.sends("CLIENT", "ID")
         running.receives(7)
@@ -582,19 +586,19 @@ class TestPublished:
         return running
 
     @pytest.mark.parametrize("error", [StoreRefusedError("NOPERM"), StoreReplyError("unknown command")])
-    def test_where_the_server_knows_no_ids(self, unconnected, error):
+    def test_where_the_server_knows_no_ids(self, unconnected: Hand, error: Exception) -> None:
         running = Running(unconnected.near)
         assert running.step == Send(("CLIENT", "ID"))
         running.resume()
         running.fails(error)
         running.sends("SUBSCRIBE", f"{TAG}:written")
 
-    def test_a_server_that_is_gone_is_no_reason(self, unconnected):
+    def test_a_server_that_is_gone_is_no_reason(self, unconnected: Hand) -> None:
         running = Running(unconnected.near)
         with pytest.raises(StoreUnavailableError):
             running.fails(StoreUnavailableError("gone"))
 
-    def test_holds_nothing_before_writers_tell(self, unconnected, running):
+    def test_holds_nothing_before_writers_tell(self, unconnected: Hand, running: Running) -> None:
         assert unconnected.near.needs_announcements
         unconnected.fill("a", 1)
         assert not unconnected.near.is_listening
@@ -607,7 +611,7 @@ class TestPublished:
         unconnected.near.on_announced([1, 2])  # again: changes nothing
         assert unconnected.near.get("a") == 1
 
-    def test_where_they_did_not_tell_for_a_while_nothing_is_held(self, unconnected, running):
+    def test_where_they_did_not_tell_for_a_while_nothing_is_held(self, unconnected: Hand, running: Running) -> None:
         """The time since when they tell is another one: word of some writes was never sent."""
         unconnected.near.on_announced([1, 2])
         unconnected.fill("a", 1)
@@ -619,7 +623,7 @@ class TestPublished:
         unconnected.fill("a", 2)
         assert unconnected.near.get("a") == 2
 
-    def test_in_doubt_nothing_is_held_until_they_tell_again(self, unconnected, running):
+    def test_in_doubt_nothing_is_held_until_they_tell_again(self, unconnected: Hand, running: Running) -> None:
         unconnected.near.on_announced([1, 2])
         unconnected.fill("a", 1)
         unconnected.near.suspend()
@@ -630,7 +634,7 @@ class TestPublished:
         unconnected.fill("a", 2)
         assert unconnected.near.get("a") == 2
 
-    def test_word_of_keys(self, unconnected, running):
+    def test_word_of_keys(self, unconnected: Hand, running: Running) -> None:
         unconnected.near.on_announced([1, 2])
         for key in ("a", "b", "ü/\x7f"):
             unconnected.fill(key, key)
@@ -638,7 +642,9 @@ class TestPublished:
         assert [unconnected.near.get(key) for key in ("a", "b", "ü/\x7f")] == [MISSING, "b", MISSING]
 
     @pytest.mark.parametrize("garbage", [b"", b"{", b"\xff", b"5", b"null"])
-    def test_what_cannot_be_read_ends_nothing_but_what_is_held(self, unconnected, running, garbage):
+    def test_what_cannot_be_read_ends_nothing_but_what_is_held(
+        self, unconnected: Hand, running: Running, garbage: Any
+    ) -> None:
         """Anybody may publish there. What it was about is not known, so all that is held goes."""
         unconnected.near.on_announced([1, 2])
         unconnected.fill("a", 1)
@@ -649,14 +655,14 @@ class TestPublished:
         assert unconnected.near.get("a") is MISSING
 
     @pytest.mark.parametrize("garbage", [b"[]", b"[[]]", b"[{}]", b"[5, null]", b'{"a": 1}'])
-    def test_what_names_no_key_ends_nothing(self, unconnected, running, garbage):
+    def test_what_names_no_key_ends_nothing(self, unconnected: Hand, running: Running, garbage: Any) -> None:
         unconnected.near.on_announced([1, 2])
         running.receives([b"message", f"{TAG}:written".encode(), garbage])
         unconnected.fill("a", 2)
         running.receives([b"message", f"{TAG}:written".encode(), b'["a"]'])
         assert unconnected.near.get("a") is MISSING
 
-    def test_announcing_helps_nobody_without_an_ear(self, unconnected, running):
+    def test_announcing_helps_nobody_without_an_ear(self, unconnected: Hand, running: Running) -> None:
         unconnected.near.on_announced([1, 2])
         unconnected.near.on_disconnected()
         unconnected.near.on_announced([1, 2])

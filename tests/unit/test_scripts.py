@@ -29,7 +29,7 @@ def name_of(path: Path) -> str:
     return f"{path.parent.parent.name.removeprefix('_')}/{path.stem}"
 
 
-@pytest.fixture(params=FILES, ids=map(name_of, FILES))
+@pytest.fixture(params=FILES, ids=[name_of(path) for path in FILES])
 def file(request: pytest.FixtureRequest) -> Path:
     path: Path = request.param
     return path

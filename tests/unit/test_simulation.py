@@ -1,5 +1,6 @@
 """The scheduler itself: it finds what it is there to find, and counts what it runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.script import load
+from support.checked import bytes_of
 from support.simulation import CRASHES, LOSSES, Actor, Fault, Scenario, explore, replay, seeds
 
 
@@ -24,7 +26,7 @@ def two_incrementing(expected: int = 2) -> Scenario:
     client = fakeredis.FakeRedis(server=server)
 
     def check(_actors: object) -> None:
-        assert int(client.get("counter")) == expected
+        assert int(bytes_of(client.get("counter"))) == expected
 
     actors = [Actor(name, fakeredis.FakeRedis(server=server), increment) for name in ("a", "b")]
     return Scenario(actors, check)
@@ -95,7 +97,7 @@ def test_an_operation_id_makes_a_repeat_harmless(script_folder: Any) -> None:
     def make() -> Scenario:
         client = fakeredis.FakeRedis()
 
-        def check(actors: list[Actor]) -> None:
+        def check(actors: Sequence[Actor]) -> None:
             total = int(client.get("{t}:n") or 0)
             acknowledged = [actor.result for actor in actors if actor.acknowledged]
             assert all(0 < result <= total for result in acknowledged)

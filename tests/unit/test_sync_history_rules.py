@@ -10,7 +10,6 @@ import pytest
 from edge_redis import ConflictStrategy
 from edge_redis._core import codec
 from edge_redis._sync import fields as field_maps
-from support.clock import ServerClock
 from support.history import fields, rules
 from support.history.calls import Matched
 from support.history.checker import RULES
@@ -21,7 +20,7 @@ from support.history.rules import History
 REMOTE, LOCAL, LATEST, MERGE = ConflictStrategy
 
 
-def doc(version: Any, clock: ServerClock, data: Any, origin: Any = "edge-0") -> Any:
+def doc(version: int, clock: int, data: Any, origin: Any = "edge-0") -> Any:
     body = data if isinstance(data, bytes) else codec.canonical(data)
     moment = f"{clock:018d}"
     return Doc(version, moment, moment, origin, hashlib.sha256(body).hexdigest(), "", body)

@@ -89,10 +89,13 @@ class Role:
 
     def client(self, port: int) -> redis.Redis:
         """Return a client that gives up soon: half of the processes' send again what was lost, half do not."""
-        waits = {"socket_timeout": 0.4, "socket_connect_timeout": 0.4}
         if self.number % 2:
-            return connect(f"redis://127.0.0.1:{port}", **waits)
-        return redis.Redis(port=port, retry=None, **waits)
+            client = connect(f"redis://127.0.0.1:{port}", socket_timeout=0.4, socket_connect_timeout=0.4)
+            assert isinstance(client, redis.Redis)
+            return client
+        # redis-py takes None for a retry, and says so nowhere.
+        no_retry: Any = None
+        return redis.Redis(port=port, retry=no_retry, socket_timeout=0.4, socket_connect_timeout=0.4)
 
     def runner(self, client: redis.Redis, end: int) -> Runner:
         return Runner(client, self.plan.plant.rewrites, lambda: self.skews[end])
@@ -118,8 +121,8 @@ class Scopes:
     def __init__(self, role: Role) -> None:
         self._role = role
         self._client = role.client(role.ports[0])
-        self._syncs: dict[tuple[str, int], Any] = {}
-        self._stores: dict[str, Any] = {}
+        self._syncs: dict[tuple[str, int], EdgeSynchronizer] = {}
+        self._stores: dict[str, RedisCloudStore] = {}
 
     def _sync(self, strategy: ConflictStrategy, scope: int) -> EdgeSynchronizer:
         key = (strategy.value, scope)
@@ -138,7 +141,7 @@ class Scopes:
         """Make one call of the public API."""
         if self._role.end == CLOUD:
             store, name = self._store(strategy), f"s{scope}"
-            calls: dict[str, Write] = {
+            calls: dict[str, Callable[[], object]] = {
                 "delta": lambda: store.update(name, data, is_delta=True),
                 "replace": lambda: store.update(name, data),
                 "fields": lambda: store.delete_fields(name, *data),

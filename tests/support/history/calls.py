@@ -103,10 +103,10 @@ class Matched:
     def _effects(self, call: Call, found: Sequence[Step]) -> Iterator[str]:
         """Yield what is wrong with the effects of a call of new data, which tell by themselves whose they are."""
         if len({step.life for step in found}) < len(found):
-            yield f"{call.op} took effect {len(found)} times: {[step.after.version for step in found]}"
+            yield f"{call.op} took effect {len(found)} times: {[step.written.version for step in found]}"
         if call.outcome == "fail" and found:
             yield f"{call.op} failed and took effect: {found[0]}"
-        told = [step for step in found if step.after.clock == call.answer.get("clock")]
+        told = [step for step in found if step.written.clock == call.answer.get("clock")]
         if call.outcome == "ok" and not told:
             yield f"{call.op} was acknowledged and took no effect as told: {call.answer}"
         for step in found:
@@ -131,7 +131,7 @@ class Matched:
                     step
                     for step in self._unexplained
                     if _token(step) is None
-                    and not is_deleted(step.after)
+                    and not is_deleted(step.written)
                     and expected(call, data_of(step.before)) == data_of(step.after)
                 ]
             for step in found[:1]:
@@ -139,7 +139,7 @@ class Matched:
 
     def _deletes(self) -> Iterator[str]:
         """Deletes are not told their version: there must be as many as were acknowledged, or may have been made."""
-        deletes = [step for step in self._unexplained if is_deleted(step.after)]
+        deletes = [step for step in self._unexplained if is_deleted(step.written)]
         calls = [call for call in self._calls if call.kind == "delete"]
         sure = sum(call.outcome == "ok" and call.answer["answer"] for call in calls)
         perhaps = sum(call.outcome == "unknown" for call in self._calls if call.kind in ("delete", "fields"))
@@ -153,7 +153,7 @@ class Matched:
         for call in self._calls:
             if call.op in self._of:
                 step = self._of[call.op]
-                lives[step.life].append((call, step.after.version))
+                lives[step.life].append((call, step.written.version))
         for done in lives.values():
             ended = sorted(done, key=lambda pair: pair[0].returned)
             newest, index = 0, 0

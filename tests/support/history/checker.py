@@ -68,7 +68,8 @@ class Checker:
             self.calls[call.kind, call.outcome] += 1
         found = []
         for strategy in strategies:
-            names = {scope for each in (*steps, *starts, calls) for namespace, scope in each if namespace == strategy}
+            seen: list[Iterable[Scope]] = [*steps, *starts, calls]
+            names = {scope for each in seen for namespace, scope in each if namespace == strategy}
             for name in sorted(names):
                 scope = (strategy.value, name)
                 violation = self._scope(

@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import redis
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore, SyncState
 from edge_redis._sync.keys import SyncKeys
 from edge_redis.cloudstores import visible_data
-from support.history.actors import KEPT, LOAD, Plan
+from support.history.actors import CLOUD, KEPT, LOAD, Plan
 from support.history.checker import Checker, Violation
-from support.history.fleet import CLOUD, EDGES, NAMES, Fleet
+from support.history.fleet import EDGES, NAMES, Fleet
 from support.history.nemesis import Nemesis
 
 _DOC = ("version", "clock", "checksum", "data")
@@ -164,7 +165,8 @@ class Experiment:
         with fleet.clients() as clients:
             for edge in EDGES:
                 for strategy in self._plan.strategies:
-                    for _, letter in clients[edge].xrange(SyncKeys(strategy.value, "sync").dead):
+                    letters: Any = clients[edge].xrange(SyncKeys(strategy.value, "sync").dead_letters)
+                    for _, letter in letters:
                         fault = f"a dead letter at {NAMES[edge]}: {letter}"
                         found.append(Violation(strategy.value, letter[b"scope"].decode(), [fault], ""))
         return found

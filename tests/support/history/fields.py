@@ -127,10 +127,10 @@ def accounted(history: History) -> Iterator[str]:
         changes = {name: stamp for name, (stamp, _) in new.items() if old.get(name, (None, None))[0] != stamp}
         written |= {(name, stamp) for name, (stamp, _) in new.items()} | {("", deleted)}
         limit = confirmed.get((step.end, step.life))
-        if limit is not None and step.after.version > limit and step.after.key not in shown_keys:
+        if limit is not None and step.written.version > limit and step.written.key not in shown_keys:
             history.excused["unconfirmed at an edge that was wiped"] += 1
             continue
-        if step.after.key in replaced:
+        if step.written.key in replaced:
             continue
         if deleted != old_deleted and deleted > last_deleted:
             yield f"the delete at {deleted} is lost: {step}"

@@ -148,7 +148,8 @@ class Fleet:
 
     def client(self, end: int) -> redis.Redis:
         """Return a client that reaches a server directly."""
-        return self.servers[end].client(socket_timeout=10)
+        client: redis.Redis = self.servers[end].client(socket_timeout=10)
+        return client
 
     @contextlib.contextmanager
     def clients(self) -> Iterator[list[redis.Redis]]:

@@ -33,6 +33,9 @@ class Link:
         """Whether nothing comes through, and nobody is told."""
         self._pick = random.Random(seed)
 
+    def _is_down(self) -> bool:
+        return self.hole
+
     def heal(self) -> None:
         """Let everything through."""
         self.delay = self.lost_requests = self.lost_replies = self.cut_replies = 0.0
@@ -68,7 +71,7 @@ class Link:
                     await asyncio.sleep(self.delay)
                 if self.hole:
                     self.counts["pieces swallowed"] += 1
-                    while self.hole:  # noqa: ASYNC110 -- set by another thread. Bytes were lost: the connection ends
+                    while self._is_down():  # noqa: ASYNC110 -- set by another thread. Bytes were lost: the connection ends
                         await asyncio.sleep(0.02)
                     return
                 if not is_reply and self._happens(self.lost_requests, "requests lost"):

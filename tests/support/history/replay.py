@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from edge_redis._sync.origin import name_of
+from support.history.actors import CLOUD
 from support.history.aof import Block
-from support.history.fleet import CLOUD
 
 Key = tuple[str, str, str]
 """What tells a state of a scope from every other: its clock, checksum and origin."""
@@ -63,6 +63,12 @@ class Step(NamedTuple):
     after: Doc | None = None
     key: Key | None = None
     version: int = 0
+
+    @property
+    def written(self) -> Doc:
+        """The document that this step left, of a step that wrote or took one."""
+        assert self.after is not None
+        return self.after
 
     def __str__(self) -> str:
         name = f"end {self.end}, life {self.life}: {self.kind}"
@@ -117,7 +123,8 @@ class End:
         return Step(self.number, self.life, kind, before=self.docs.get(scope), **facts)
 
     def _block(self, block: Block, found: dict[Scope, list[Step]]) -> None:
-        is_call, queued, fields = False, False, {}
+        is_call = queued = False
+        fields: dict[bytes, bytes] = {}
         scope: Scope | None = None
         for words in block:
             name = words[0].upper()
@@ -153,9 +160,10 @@ class End:
 
     def _written(self, scope: Scope, fields: dict[bytes, bytes], *, is_call: bool, queued: bool) -> Step:
         before = self.docs.get(scope)
-        text = {name: fields[name].decode() for name in (b"clock", b"latest_clock", b"origin", b"checksum", b"parent")}
+        names = (b"clock", b"latest_clock", b"origin", b"checksum", b"parent")
+        clock, tick, origin, checksum, base = (fields[name].decode() for name in names)
         body = fields.get(b"data", before.body if before else b"")
-        after = Doc(int(fields[b"version"]), *text.values(), body)
+        after = Doc(int(fields[b"version"]), clock, tick, origin, checksum, base, body)
         if is_call:
             kind = "write"
         elif queued:

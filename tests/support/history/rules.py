@@ -37,7 +37,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_redis import ConflictStrategy
-from support.history.fleet import CLOUD, EDGES
+from support.history.actors import CLOUD
+from support.history.fleet import EDGES
 from support.history.replay import Doc, Key, Step
 
 
@@ -113,7 +114,7 @@ def applied_once(history: History) -> Iterator[str]:
             continue
         if local and (step.end, step.life, history.name) in history.claimed:
             yield f"a remote state replaced that of the authority, {step.before.key}: {step}"
-        elif order(step.after) <= order(step.before):
+        elif order(step.written) <= order(step.before):
             yield f"what was there, {order(step.before)}, was above what took its place: {step}"
     yield from too_many_effects(history)
 
@@ -124,7 +125,7 @@ def too_many_effects(history: History) -> Iterator[str]:
     if len(effects) > len(written):
         yield f"the cloud has applied {len(effects)} changes of {len(written)}"
     if history.strategy in (ConflictStrategy.REMOTE_WINS, ConflictStrategy.LOCAL_WINS):
-        twice = Counter(effects) - Counter(step.after.version for step in written)
+        twice = Counter(effects) - Counter(step.written.version for step in written)
         if twice:
             yield f"the cloud has applied more often than they were written the versions {sorted(twice)}"
 
@@ -161,8 +162,8 @@ def _lost_by_wipes(history: History, shown: set[Key]) -> set[Key]:
     for edge in EDGES:
         confirmed = {step.life: step.version for step in history.ends[edge] if step.kind == "wipe"}
         for step in history.writes([edge], ("write", "reassert")):
-            if step.life in confirmed and step.after.version > confirmed[step.life]:
-                lost.add(step.after.key)
+            if step.life in confirmed and step.written.version > confirmed[step.life]:
+                lost.add(step.written.key)
     return lost - shown
 
 
@@ -174,7 +175,7 @@ def accounted(history: History) -> Iterator[str]:
     wiped = _lost_by_wipes(history, shown)
     lost = wiped - covered
     history.excused["unconfirmed at an edge that was wiped"] += len(lost)
-    missing = {step.after.key: step.after for step in history.writes() if step.after.key not in covered | lost}
+    missing = {step.written.key: step.written for step in history.writes() if step.written.key not in covered | lost}
     if history.start is not None and history.start.key not in covered:
         missing[history.start.key] = history.start
     for doc in missing.values():
@@ -186,7 +187,7 @@ def accounted(history: History) -> Iterator[str]:
 
 def _greatest(history: History, lost: set[Key]) -> Iterator[str]:
     order = order_of(history.strategy)
-    kept = [step.after for step in history.writes() if step.after.key not in lost]
+    kept = [step.written for step in history.writes() if step.written.key not in lost]
     if history.final is None:
         if kept:
             yield f"{len(kept)} writes and no final state"
