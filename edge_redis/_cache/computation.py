@@ -21,7 +21,7 @@ from edge_redis._cache.near_entry import MISSING, FoundEntry
 from edge_redis._cache.readers import Reader
 from edge_redis._cache.scripts import ANY_ENTRY, Entry, LeaseReply, LeaseRequest, PutOptions, Scripts, lease_condition
 from edge_redis._cache.writer import Writer
-from edge_redis._core.operation import Invoke, InvokeRenewing, Sleep, Wait
+from edge_redis._core.operation import Invoke, Renewal, Sleep, Wait
 from edge_redis.errors import ComputeFailedError, EdgeRedisError, StoreError, StoreUnavailableError
 
 _FIRST_PAUSE_SECONDS: Final = 0.005
@@ -31,6 +31,8 @@ _FAILURE_MS: Final = 2000
 _MAX_FAILURE_BYTES: Final = 500
 _MAX_AHEAD_MS: Final = 1 << 52
 _RENEWALS_PER_LEASE: Final = 3
+MAX_RENEWALS: Final = 180
+"""Renewals while one function computes: one that hangs must not hold its key for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +213,13 @@ class Computation:
 
     async def _compute(self, request: ComputeRequest, token: str, reply: LeaseReply, stale: Outcome | None) -> Outcome:
         """Compute under the lease and store the value; a stale value stands in for an error."""
-        invoke = InvokeRenewing(
-            request.compute,
-            lambda: self._scripts.renew_lease(request.key, token, request.options.lease_ms),
-            request.options.lease_ms / 1000 / _RENEWALS_PER_LEASE,
+        lease_ms = request.options.lease_ms
+        renewal = Renewal(
+            lease_ms / 1000 / _RENEWALS_PER_LEASE,
+            lambda: self._scripts.renew_lease(request.key, token, lease_ms),
+            MAX_RENEWALS,
         )
+        invoke = Invoke(request.compute, renewal=renewal)
         outcome = await self._invoke(request, invoke, token, lease_condition(token, reply.epoch))
         if outcome.error is None:
             return outcome

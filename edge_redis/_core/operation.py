@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from itertools import islice
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from edge_redis.errors import EdgeRedisError
 
@@ -95,13 +95,20 @@ class Sleep:
 
 
 class Renewal:
-    """A batch performed every ``seconds`` while a call runs; ``make`` returns it anew each time. Errors are ignored."""
+    """An operation or a batch that is performed every ``seconds`` while a call runs, such as of the call's lease.
 
-    __slots__ = ("make", "seconds")
+    ``make`` returns it anew each time. It ends where its result is false, or after ``max_count`` times, so that a
+    call that hangs does not hold its lease for ever. An error is ignored: the next time is due all the same.
+    """
 
-    def __init__(self, seconds: float, make: Callable[[], Batch[Any]]) -> None:
+    __slots__ = ("make", "max_count", "seconds")
+
+    def __init__(
+        self, seconds: float, make: Callable[[], Operation[bool] | Batch[Any]], max_count: int | None = None
+    ) -> None:
         self.seconds = seconds
         self.make = make
+        self.max_count = max_count
 
 
 class Invoke(Generic[T]):
@@ -112,10 +119,12 @@ class Invoke(Generic[T]):
 
     __slots__ = ("args", "function", "renewal")
 
-    def __init__(self, function: Callable[..., T | Awaitable[T]], *args: object) -> None:
+    def __init__(
+        self, function: Callable[..., T | Awaitable[T]], *args: object, renewal: Renewal | None = None
+    ) -> None:
         self.function = function
         self.args = args
-        self.renewal: Renewal | None = None
+        self.renewal = renewal
 
     def __await__(self) -> Generator[Step, Any, T]:
         result: T = yield self
@@ -142,28 +151,6 @@ class InvokeAll(Generic[T]):
     def __await__(self) -> Generator[Step, Any, list[T | Exception]]:
         results: list[T | Exception] = yield self
         return results
-
-
-class InvokeRenewing(Invoke[T]):
-    """An Invoke of a function that may take long: meanwhile ``renew()`` is performed every ``seconds``.
-
-    It stops where the result of an operation is false, or after ``max_renewals``. An error of an
-    operation is ignored: the next one is due all the same.
-    """
-
-    __slots__ = ("max_renewals", "renew", "seconds")
-
-    def __init__(
-        self, function: Callable[..., T | Awaitable[T]], renew: Callable[[], Operation[bool]], seconds: float
-    ) -> None:
-        super().__init__(function)
-        self.renew = renew
-        self.seconds = seconds
-        self.max_renewals = MAX_RENEWALS
-
-
-MAX_RENEWALS: Final = 180
-"""Renewals while one function runs: one that hangs must not hold its lease for ever."""
 
 
 class Future(Protocol):

@@ -9,13 +9,12 @@ from typing import Any, Final, TypeVar
 
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, InvokeRenewing, Operation, Sleep, Step, Wait, stepper
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.asyncio_calls import find_async_calls
 from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import TaskRenewer
-from edge_redis._io.renewals import repeat_in_task
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 from edge_redis._io.threads import wait_in_task
 
@@ -34,7 +33,7 @@ class AsyncRunner:
         self._is_cluster = is_cluster(client)  # whose pipelines refuse EVALSHA
         self._calls = find_async_calls(client)
         self._layouts = LayoutChecks()
-        self._renewer = TaskRenewer(self._batch)
+        self._renewer = TaskRenewer(self.perform)
         self._calls_without_io = 0
 
     async def run(self, awaitable: Awaitable[T]) -> T:
@@ -73,8 +72,6 @@ class AsyncRunner:
             return await self._operation(step)
         if isinstance(step, (Sleep, Wait)):
             return await _pause(step)
-        if isinstance(step, InvokeRenewing):
-            return await self._invoke_renewing(step)
         if isinstance(step, Invoke):
             async with self._renewer.during(step.renewal):
                 result = step.function(*step.args)
@@ -84,21 +81,6 @@ class AsyncRunner:
             async with self._renewer.during(step.renewal):
                 return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
         return await self._batch(step)
-
-    async def _invoke_renewing(self, step: InvokeRenewing[T]) -> T:
-        result = step.function()
-        if not inspect.isawaitable(result):
-            return result
-        renewals: list[asyncio.Task[None]] = []  # most functions are done before a task is needed
-        timer = asyncio.get_running_loop().call_later(
-            step.seconds, lambda: renewals.append(asyncio.create_task(repeat_in_task(step, self._operation)))
-        )
-        try:
-            return await result
-        finally:
-            timer.cancel()
-            for task in renewals:
-                task.cancel()
 
     async def _invoke(self, call: Invoke[Any], places: asyncio.Semaphore) -> Any:
         async with places:

@@ -10,13 +10,12 @@ from typing import Any, Final, TypeVar
 
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, InvokeRenewing, Operation, Sleep, Step, Wait, stepper
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.calls import find_calls
 from edge_redis._io.clients import BlockingClient, check_blocking_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
-from edge_redis._io.renewals import thread_renewals
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 from edge_redis._io.threads import wait_for
 from edge_redis.errors import InvalidTypeError
@@ -36,7 +35,7 @@ class BlockingRunner:
         self._is_cluster = is_cluster(client)
         self._calls = find_calls(client)
         self._layouts = LayoutChecks()
-        self._renewer = ThreadRenewer(self._batch)
+        self._renewer = ThreadRenewer(self.perform)
 
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""
@@ -59,15 +58,12 @@ class BlockingRunner:
         finally:
             steps.close()
 
-    def perform(self, step: Step) -> Any:  # noqa: PLR0911 -- one for each kind of step
+    def perform(self, step: Step) -> Any:
         """Perform one step."""
         if isinstance(step, Operation):
             return self._operation(step)
         if isinstance(step, (Sleep, Wait)):
             return _pause(step)
-        if isinstance(step, InvokeRenewing):
-            with thread_renewals.repeat(step, self._operation):
-                return _refuse_awaitable(step.function())
         if isinstance(step, Invoke):
             if step.renewal is None:
                 return _refuse_awaitable(step.function(*step.args))

@@ -1,4 +1,4 @@
-"""Renewals: operations performed again and again while a call runs, such as of a lease while a cloud store is slow."""
+"""Renewals: operations performed again and again while a call runs, such as of a lease while a function computes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
-from edge_redis._core.operation import Batch, Renewal
+from edge_redis._core.operation import Batch, Operation, Renewal
 from edge_redis.errors import EdgeRedisError
 
 _log = logging.getLogger("edge_redis")
@@ -20,17 +20,34 @@ _LINGER_SECONDS: Final = 1.0
 """How long the thread waits for a next call before it ends."""
 
 
+class _Use:
+    """A renewal during one call."""
+
+    __slots__ = ("due", "left", "renewal")
+
+    def __init__(self, renewal: Renewal) -> None:
+        self.renewal = renewal
+        self.left = renewal.max_count
+        self.due = time.monotonic() + renewal.seconds
+
+    def count(self, result: object) -> bool:
+        """Count one time, and return whether there is to be a next one."""
+        if self.left is not None:
+            self.left -= 1
+        return bool(result) and self.left != 0
+
+
 class ThreadRenewer:
     """Performs renewals of blocking calls on one thread, which runs only while there are any."""
 
-    def __init__(self, perform: Callable[[Batch[Any]], object]) -> None:
+    def __init__(self, perform: Callable[[Operation[bool] | Batch[Any]], object]) -> None:
         self._perform = perform
         self._reset()
 
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._changed = threading.Condition()
-        self._due: dict[Renewal, float] = {}
+        self._uses: set[_Use] = set()
         self._is_running = False
 
     @contextlib.contextmanager
@@ -41,47 +58,53 @@ class ThreadRenewer:
             return
         if self._pid != os.getpid():  # the parent's thread does not run in its child
             self._reset()
+        use = _Use(renewal)
         with self._changed:
-            self._due[renewal] = time.monotonic() + renewal.seconds
-            if not self._is_running:
+            self._uses.add(use)
+            if self._is_running:
+                self._changed.notify()
+            else:
                 self._is_running = True
                 threading.Thread(target=self._work, name="edge-redis-renewal", daemon=True).start()
         try:
             yield
         finally:
             with self._changed:
-                self._due.pop(renewal, None)
+                self._uses.discard(use)
 
     def _work(self) -> None:
-        while renewals := self._wait():
-            for renewal in renewals:
+        while uses := self._wait():
+            for use in uses:
+                result: object = True
                 try:
-                    self._perform(renewal.make())
-                except EdgeRedisError as error:  # the claim time decides
+                    result = self._perform(use.renewal.make())
+                except EdgeRedisError as error:  # the lease may have time left for the next one
                     _log.debug("a renewal failed: %s", error)
+                if not use.count(result):
+                    with self._changed:
+                        self._uses.discard(use)
 
-    def _wait(self) -> list[Renewal]:
+    def _wait(self) -> list[_Use]:
         """Wait for renewals that are due and plan their next time; return none where the thread is to end."""
         with self._changed:
             while True:
                 now = time.monotonic()
-                ready = [renewal for renewal, at in self._due.items() if at <= now]
+                ready = [use for use in self._uses if use.due <= now]
+                for use in ready:
+                    use.due = now + use.renewal.seconds
                 if ready:
-                    self._due.update({renewal: now + renewal.seconds for renewal in ready})
                     return ready
-                if not self._due:
-                    self._changed.wait(_LINGER_SECONDS)
-                    if not self._due:
-                        self._is_running = False
-                        return []
-                else:
-                    self._changed.wait(max(0.001, min(min(self._due.values()) - now, _LINGER_SECONDS)))
+                if self._uses:
+                    self._changed.wait(min(use.due for use in self._uses) - now)
+                elif not self._changed.wait(_LINGER_SECONDS) and not self._uses:
+                    self._is_running = False
+                    return []
 
 
 class TaskRenewer:
     """Performs renewals of awaited calls on tasks of the loop."""
 
-    def __init__(self, perform: Callable[[Batch[Any]], Awaitable[object]]) -> None:
+    def __init__(self, perform: Callable[[Operation[bool] | Batch[Any]], Awaitable[object]]) -> None:
         self._perform = perform
 
     @contextlib.asynccontextmanager
@@ -90,24 +113,24 @@ class TaskRenewer:
         if renewal is None:
             yield
             return
-        task: asyncio.Task[None] | None = None
-
-        def begin() -> None:
-            nonlocal task
-            task = asyncio.create_task(self._work(renewal))
-
-        handle = asyncio.get_running_loop().call_later(renewal.seconds, begin)
+        tasks: list[asyncio.Task[None]] = []  # most calls end before a task is needed
+        timer = asyncio.get_running_loop().call_later(
+            renewal.seconds, lambda: tasks.append(asyncio.create_task(self._work(_Use(renewal))))
+        )
         try:
             yield
         finally:
-            handle.cancel()
-            if task is not None:
+            timer.cancel()
+            for task in tasks:
                 task.cancel()
 
-    async def _work(self, renewal: Renewal) -> None:
+    async def _work(self, use: _Use) -> None:
+        result: object = True
         while True:
             try:
-                await self._perform(renewal.make())
-            except EdgeRedisError as error:  # the claim time decides
+                result = await self._perform(use.renewal.make())
+            except EdgeRedisError as error:  # the lease may have time left for the next one
                 _log.debug("a renewal failed: %s", error)
-            await asyncio.sleep(renewal.seconds)
+            if not use.count(result):
+                return
+            await asyncio.sleep(use.renewal.seconds)
