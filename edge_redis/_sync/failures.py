@@ -25,14 +25,13 @@ async def perform_each(operations: Sequence[Operation[T]]) -> list[T | None]:
 
     The result of an operation that fails is None.
     """
-    if not operations:
-        return []
-    try:
-        return list(await Batch[T](operations))
-    except OUTAGE:
-        raise
-    except EdgeRedisError as error:
-        _log.warning("one of %d scopes fails: %s", len(operations), error)
+    if len(operations) > 1:
+        try:
+            return list(await Batch[T](operations))
+        except OUTAGE:
+            raise
+        except EdgeRedisError as error:
+            _log.warning("one of %d scopes fails: %s", len(operations), error)
     results: list[T | None] = []
     for operation in operations:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 from edge_redis._core.idempotency import IdempotencyKeys
@@ -19,7 +20,7 @@ from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import Lease
-from edge_redis._sync.signing import Keyring, verify
+from edge_redis._sync.signing import Keyring
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
 from edge_redis.models import SyncEvent
@@ -33,6 +34,7 @@ LEASE_BYTES: Final = 8 * 1024 * 1024
 _MIN_RENEWED_MS: Final = 500
 """Shorter claim times are not renewed: a renewal would come too late."""
 
+_ENTRY_ID: Final = attrgetter("id")
 _MAX_SCOPE_BYTES: Final = 1024 * 1024
 _MAX_ERROR_CHARS: Final = 500
 
@@ -112,7 +114,8 @@ class Pusher:
 
     async def _deliver_batches(self, unhandled: dict[str, Lease]) -> int:
         """Deliver whole leases concurrently, and remove those from ``unhandled`` that need no further try now."""
-        outcomes = await self._apply({scope: lease for scope, lease in unhandled.items() if self._is_batch(lease)})
+        most = self._config.tries_together
+        outcomes = await self._apply({scope: lease for scope, lease in unhandled.items() if lease.deliveries <= most})
         applied = {scope: unhandled[scope].entries for scope, outcome in outcomes.items() if outcome is None}
         handled = (await self._confirm(applied)) if applied else 0
         for scope in applied:
@@ -126,9 +129,6 @@ class Pusher:
                 count = len(unhandled[scope].entries)
                 _log.warning("%d changes of %r failed together and will be tried singly: %s", count, scope, outcome)
         return handled
-
-    def _is_batch(self, lease: Lease) -> bool:
-        return max([entry.deliveries for entry in lease.entries]) <= self._config.tries_together
 
     async def _apply(self, leases: Mapping[str, Lease]) -> dict[str, Exception | None]:
         """Let the cloud apply leases concurrently; return each scope's error, or None."""
@@ -157,9 +157,13 @@ class Pusher:
         return self._cloud.apply(scope, self._changes(scope, entries), strategy_of(settings))
 
     def _changes(self, scope: str, entries: Sequence[LeasedEntry]) -> list[Change]:
-        changes = [entry.change() for entry in entries]
-        for change in changes:
-            verify(self._keyring, scope, change)
+        changes = []
+        for entry in entries:
+            change = entry.change()
+            change.verify()
+            if self._keyring:
+                self._keyring.check_change(scope, change)
+            changes.append(change)
         return changes
 
     async def _deliver_singly(self, scope: str, lease: Lease) -> int:
@@ -237,7 +241,7 @@ class Pusher:
 
     def _confirmation(self, scope: str, entries: Sequence[LeasedEntry]) -> Operation[int]:
         last = entries[-1]
-        ids = [entry.id for entry in entries]
+        ids = [*map(_ENTRY_ID, entries)]
         return scripts.confirm(self._edge, scope, last.version, group=self._config.group, clock=last.clock, ids=ids)
 
     async def _give_up(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, cast
 
 from edge_redis._sync import wire
@@ -20,6 +21,7 @@ from edge_redis.errors import (
 )
 from edge_redis.models import SyncState
 
+_DELIVERIES: Final = attrgetter("deliveries")
 _OUTCOMES: Final = {"accepted", "duplicate", "rejected"}
 
 
@@ -63,6 +65,12 @@ class Lease:
 
     settings: str
     entries: list[LeasedEntry]
+
+    @property
+    def deliveries(self) -> int:
+        """How often the most tried entry has been tried, this try included."""
+        most: int = max(map(_DELIVERIES, self.entries))
+        return most
 
 
 def authority_conflict(holder: str) -> AuthorityConflictError:
@@ -149,7 +157,7 @@ def from_record_event(reply: bytes) -> None:
 
 def from_lease(reply: list[Any]) -> Lease:
     """Return the leased entries."""
-    return Lease(reply[0].decode(errors="replace"), [wire.parse_leased(text) for text in reply[1:]])
+    return Lease(reply[0].decode(errors="replace"), list(map(wire.parse_leased, reply[1:])))
 
 
 def from_feed(reply: list[Any]) -> Feed:
