@@ -39,7 +39,7 @@ MAX_RENEWALS: Final = 180
 class NoStore:
     """The result of a function that is returned to its callers and not stored."""
 
-    value: Any
+    value: object
 
 
 class ComputeRaisedError(Exception):

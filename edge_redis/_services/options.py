@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypedDict, cast
 
 from edge_redis._cache.config import NearCache
-from edge_redis._health.flapping import FlapThresholds
+from edge_redis._health.flapping import FlapRate, FlapThresholds
 from edge_redis._sync.signing import Keys
 from edge_redis.models import ConflictStrategy
 from edge_redis.types import Detector, Eviction, OnError, Overflow
@@ -37,7 +37,8 @@ class HealthOptions(TypedDict, total=False):
     max_transitions: int
     detector: Detector
     phi_threshold: float
-    flap_detector: FlapThresholds | None
+    flap_detector: FlapThresholds | FlapRate | None
+    flap_rate: FlapRate | None
     clock: Callable[[], datetime] | None
 
 
@@ -90,8 +91,10 @@ class WatchOptions(TypedDict, total=False):
     max_transitions: int
     detector: Detector
     phi_threshold: float
-    flap_detector: FlapThresholds | None
+    flap_detector: FlapThresholds | FlapRate | None
+    flap_rate: FlapRate | None
     suspicion_seconds: float
+    mass_outage_seconds: float | None
     confirm: Callable[[str], Awaitable[object] | object] | None
 
 
