@@ -24,7 +24,7 @@ _MAX_BOUND: Final = 1 << 52
 class NearCache(NamedTuple):
     """The bounds of a near cache: the entries that a process keeps in its own memory.
 
-    Args:
+    Attributes:
         size: entries, at most.
         ttl: seconds that an entry is kept, at most. It never outlives its TTL in Redis, and is dropped when
             any client writes its key; this bounds its age where the message about that write is lost.

@@ -108,8 +108,14 @@ class FlapThresholds:
 class FlapRate:
     """A rule of flapping over time: ``changes`` changes of verdict or more within ``within_seconds``.
 
-    It finds flapping that is slower than a window of checks. A failure that comes less than
-    ``failures_apart_seconds`` after the last one is not counted, nor the recovery from it; None: the heartbeat timeout.
+    It finds flapping that is slower than a window of checks.
+
+    Args:
+        changes: changes of verdict from which a node is flapping; a failure and its recovery are two.
+        within_seconds: the time in which they are counted.
+        failures_apart_seconds: a failure that comes sooner after the last counted one is not counted, nor the
+            recovery from it; None: the heartbeat timeout.
+
     """
 
     changes: int

@@ -36,7 +36,7 @@ def agent(
 ) -> int:
     """Register a node and send heartbeats with the host's resources, until SIGTERM, Ctrl-C or the end of COMMAND.
 
-    Needs psutil: pip install 'edge-redis[agent]'.
+    Needs psutil, which the extra `agent` of edge-redis installs.
     """
     from edge_redis import EdgeNode
 

@@ -39,9 +39,10 @@ def up(
 ) -> int:
     """Start a server, edge processes, a cloud worker and a monitor, and show what they do.
 
-    Without --replay every edge process samples this machine and runs functions over the samples (needs psutil: pip
-    install 'edge-redis[agent]'). With it, each replays one node's readings of a recording: CSV or CSV.gz with a
-    header, a column timestamp_ms (or _s, _us, or ISO 8601 in one named timestamp), one node_id, then fields.
+    Without --replay every edge process samples this machine and runs functions over the samples (needs psutil,
+    which the extra `agent` of edge-redis installs). With it, each replays one node's readings of a recording: CSV or
+    CSV.gz with a header, a column timestamp_ms (or _s, _us, or ISO 8601 in one named timestamp), one node_id, then
+    fields.
 
     Ctrl-C ends it with a report; a second one skips all waiting. Exit code 1: a process failed for good, or changes
     are still pending.
