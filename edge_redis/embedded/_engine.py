@@ -90,7 +90,7 @@ class Engine:
 
     @property
     def is_durable(self) -> bool:
-        """Whether it keeps what it was told through a kill and a restart."""
+        """Whether acknowledged writes survive a kill and a restart."""
         return embedded_options.is_on(self._spec.options, "appendonly")
 
     def start(self, timeout: float) -> None:

@@ -1,4 +1,4 @@
-"""What an embedded server is told at its start: checks of the arguments, and the configuration file.
+"""The options of an embedded server: checks of the arguments, and the configuration file.
 
 The file, and not the command line, carries the options: a command line is there for every
 user of the machine to read, and CONFIG REWRITE needs a file.

@@ -132,7 +132,7 @@ class SupervisedServer:
 
     def _hang_up(self) -> None:
         with contextlib.suppress(OSError):
-            self._lifeline.shutdown(socket.SHUT_WR)  # whoever else has a copy of this end
+            self._lifeline.shutdown(socket.SHUT_WR)  # a forked child may hold a copy of this end
 
     def _order(self, order: bytes) -> None:
         try:

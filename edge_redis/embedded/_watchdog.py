@@ -30,21 +30,21 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Watchdog:
-    """Starts and ends one server at a time, as told through standard input."""
+    """Starts and ends one server at a time, as ordered through standard input."""
 
     def __init__(self, starter: int, grace: float, command: list[str]) -> None:
         self._starter = starter
         self._grace = grace
         self._command = command
         self._server = 0
-        self._told_to_leave = False
+        self._must_leave = False
         self._wake = _wake_on_signals()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, self._leave)
 
     def serve(self) -> None:
-        """Obey until the starter is gone or this process is told to leave, then end the server."""
-        while not self._told_to_leave and os.getppid() == self._starter:
+        """Obey orders until the starter is gone or a signal ends this process, then end the server."""
+        while not self._must_leave and os.getppid() == self._starter:
             readable = self._wait(_LOOK_SECONDS, _STARTER_FD)
             self._reap()
             if _STARTER_FD in readable and not self._obey(_next_order()):
@@ -101,7 +101,7 @@ class Watchdog:
         return readable
 
     def _leave(self, *_: object) -> None:
-        self._told_to_leave = True
+        self._must_leave = True
 
     @staticmethod
     def _say(event: str) -> None:

@@ -19,7 +19,6 @@ import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -80,11 +79,6 @@ IDENTIFIERS: Final = {
 }
 """Whole identifiers."""
 
-EXEMPT: Final = (
-    "edge_redis/embedded/*",
-    "tests/*",
-)
-"""Not clean yet: a line is removed with the last finding of its folder."""
 SELF: Final = ("scripts/dev/check_words.py",)
 
 _PROSE: Final = re.compile(r"\b(" + "|".join(WORDS).replace(" ", r"\s+") + r")\b", re.IGNORECASE)
@@ -181,12 +175,10 @@ def main() -> int:
     """Print what is found; return the exit code."""
     assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", action="store_true", help="count findings by file, exempt files included")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="files, exempt or not (default: all but the exempt)")
+    parser.add_argument("--count", action="store_true", help="count findings by file")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files (default: all under version control)")
     options = parser.parse_args()
     paths = options.paths or tracked_files()
-    if not options.paths and not options.count:
-        paths = [path for path in paths if not any(fnmatch(path, pattern) for pattern in EXEMPT)]
     findings = [finding for path in paths for finding in find_in_file(path)]
     if options.count:
         for path, count in Counter(finding.path for finding in findings).most_common():

@@ -88,7 +88,7 @@ def test_a_none_can_be_kept_for_a_time_of_its_own(make: Maker) -> None:
     assert cache.entry("nobody").ttl_seconds == 60
 
 
-def test_a_failure_can_be_told_those_who_ask_for_a_while(make: Maker) -> None:
+def test_a_failure_can_be_kept_for_later_callers_for_a_while(make: Maker) -> None:
     cache = make("EdgeCache")
     calls = []
 
@@ -128,8 +128,8 @@ def test_a_put_ends_the_word_of_a_failure(make: Maker) -> None:
 
 
 @pytest.mark.parametrize("make", ["blocking"], indirect=True)
-def test_those_who_wait_are_told_of_a_failure(make: Maker) -> None:
-    cache, started, told = make("EdgeCache"), threading.Event(), []
+def test_callers_that_wait_get_the_failure(make: Maker) -> None:
+    cache, started, raised = make("EdgeCache"), threading.Event(), []
 
     def fail() -> None:
         started.set()
@@ -140,7 +140,7 @@ def test_those_who_wait_are_told_of_a_failure(make: Maker) -> None:
         try:
             cache.get_or_compute("k", compute, error_ttl=60)
         except (ValueError, ComputeFailedError) as error:
-            told.append(type(error))
+            raised.append(type(error))
 
     first = threading.Thread(target=ask, args=[fail])
     first.start()
@@ -150,7 +150,7 @@ def test_those_who_wait_are_told_of_a_failure(make: Maker) -> None:
         thread.start()
     for thread in [first, *others]:
         thread.join()
-    assert sorted(kind.__name__ for kind in told) == ["ComputeFailedError"] * 5 + ["ValueError"]
+    assert sorted(kind.__name__ for kind in raised) == ["ComputeFailedError"] * 5 + ["ValueError"]
 
 
 def test_the_decorator_takes_them_too(make: Maker) -> None:

@@ -151,7 +151,7 @@ def test_a_slow_failure_is_shared_by_those_who_waited(cache: EdgeCache, elsewher
     assert [type(outcome) for outcome in outcomes] == [ValueError, *[ComputeFailedError] * 4]
     assert "ValueError: no" in str(outcomes[1])
     assert calls == [1]
-    assert cache.get_or_compute("k", lambda: 2) == 2  # whoever did not wait computes
+    assert cache.get_or_compute("k", lambda: 2) == 2  # a caller that did not wait computes
 
 
 def test_a_computation_that_asks_for_itself_is_an_error_at_once(cache: EdgeCache) -> None:

@@ -189,7 +189,7 @@ class TestWithoutTracking:
     def test_an_announcement_that_was_lost_is_noticed(
         self, make: Maker, limit: Any, writer: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The server forgets everything, who asked to be told included."""
+        """The server forgets everything, its subscribers included."""
         monkeypatch.setattr(announcements, "RENEW_SECONDS", 0.1)
         client = make.client(**limit("untracked", "allchannels", "-client|tracking"))
         near = listening(make("EdgeCache", client=client, **SOON))

@@ -101,7 +101,7 @@ class TestOneServer:
             commands(url, api, ("PING",), retry=None)
 
 
-class TestSilence:
+class TestUnresponsiveServer:
     """A server that takes connections and never answers: every attempt costs a timeout."""
 
     @pytest.fixture
@@ -158,9 +158,9 @@ class TestSentinel:
     @pytest.fixture
     def service(self, start: Any) -> Any:
         """A master, its replica and a Sentinel, all with passwords; and the URL of the service."""
-        at_once = FAST | {"repl-diskless-sync-delay": "0", "requirepass": "pw", "masterauth": "pw"}
-        master = start(config=at_once)
-        replica = start(config=at_once | {"replicaof": f"{master.host} {master.port}"})
+        settings = FAST | {"repl-diskless-sync-delay": "0", "requirepass": "pw", "masterauth": "pw"}
+        master = start(config=settings)
+        replica = start(config=settings | {"replicaof": f"{master.host} {master.port}"})
         watch = {
             "sentinel monitor": f"service {master.host} {master.port} 1",
             "sentinel auth-pass": "service pw",

@@ -13,7 +13,7 @@ RECORDED = datetime(2016, 3, 15, 8, 47, 28, 545_000, tzinfo=UTC)
 
 
 class Clock:
-    """Says what it is told."""
+    """Returns the time that a test sets."""
 
     def __init__(self) -> None:
         self.now = RECORDED

@@ -122,12 +122,12 @@ def test_a_node_that_sends_a_heartbeat_meanwhile_is_not_removed_and_none_twice()
 
         def check(actors: Sequence[Actor]) -> None:
             left = [node.id for node in runner.run(monitors[0].nodes())]
-            told = [change.node_id for change in runner.run(monitors[0].transitions())]
-            assert sorted(left + told) == ["a", "b"]
+            removed = [change.node_id for change in runner.run(monitors[0].transitions())]
+            assert sorted(left + removed) == ["a", "b"]
             if actors[2].result is True:
                 assert left == ["a"]
             if actors[0].acknowledged and actors[1].acknowledged:
-                assert actors[0].result + actors[1].result == len(told)
+                assert actors[0].result + actors[1].result == len(removed)
 
         return Scenario(
             [

@@ -95,11 +95,11 @@ def test_after_the_server_was_away_every_node_has_a_timeout_to_be_heard(site: Si
 
 def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> None:
     client = site.make.backend.client()
-    runner, room = BlockingRunner(client), make_leader()
+    runner, leader = BlockingRunner(client), make_leader()
     site.join("a")
     site.rounds(60)
     site.watch.close()
-    flow = room.run_once()
+    flow = leader.run_once()
     step = flow.send(runner.perform(flow.send(None)))  # it is on duty
     site.clock.now += 180
     before = site.monitor.get_history("a", 100)
@@ -111,11 +111,11 @@ def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> Non
 
 def test_what_was_paused_past_its_lease_writes_nothing(site: Site) -> None:
     client = site.make.backend.client()
-    runner, room = BlockingRunner(client), make_leader()
+    runner, leader = BlockingRunner(client), make_leader()
     site.join("a", "b")
     site.rounds(60)
     site.watch.close()
-    flow = room.run_once()
+    flow = leader.run_once()
     step = flow.send(runner.perform(flow.send(None)))  # it is on duty, and is paused here
     site.alive.clear()
     other = site.another()
@@ -157,7 +157,7 @@ def test_two_of_three_are_too_few_and_half_is_not_most(site: Site) -> None:
     assert [change[1] for change in site.changes()] == ["unhealthy"] * 5
 
 
-def test_those_long_down_do_not_make_the_next_one_a_silence_of_many(site: Site) -> None:
+def test_nodes_that_are_long_down_do_not_make_the_next_failure_a_mass_outage(site: Site) -> None:
     names = [f"n{number}" for number in range(10)]
     site.join(*names)
     site.rounds(60)
@@ -167,7 +167,7 @@ def test_those_long_down_do_not_make_the_next_one_a_silence_of_many(site: Site) 
     assert [change[1] for change in site.changes()] == ["unhealthy"] * 7
 
 
-def test_one_that_says_it_is_offline_is_told_even_in_a_silence(site: Site) -> None:
+def test_a_node_that_reports_offline_is_recorded_even_in_a_mass_outage(site: Site) -> None:
     site.join("a", "b", "c", "d")
     site.rounds(60)
     site.alive = {"d"}
@@ -252,7 +252,7 @@ def test_the_silent_are_forgotten_but_not_where_the_server_was_away(site: Site) 
     assert [change[1] for change in site.changes()] == ["unhealthy", "removed"]
 
 
-def test_a_flapping_node_that_is_gone_leaves_in_silence(site: Site) -> None:
+def test_a_flapping_node_that_is_gone_leaves_without_a_transition(site: Site) -> None:
     site.join("a")
     site.rounds(60)
     for index in range(4):
@@ -335,16 +335,16 @@ def test_two_watches_tell_each_change_once_whatever_is_lost(monkeypatch: pytest.
 
 def test_a_watch_does_ten_rounds_while_the_fleet_changes() -> None:
     client = fakeredis.FakeRedis()
-    runner, room, monitor = BlockingRunner(client), make_leader(), make_health()
+    runner, leader, monitor = BlockingRunner(client), make_leader(), make_health()
     for number in range(10):
         runner.run(monitor.register(EdgeNode(f"n{number}", "x", last_heartbeat=datetime.now(UTC) - timedelta(days=1))))
-        assert runner.run(room.run_once()).checked == number + 1
+        assert runner.run(leader.run_once()).checked == number + 1
 
 
 def test_a_watch_that_is_closed_takes_nothing_again() -> None:
     client = fakeredis.FakeRedis()
-    runner, room = BlockingRunner(client), make_leader()
-    assert runner.run(room.run_once()).leader is True
-    runner.run(room.closing())
-    assert runner.run(room.run_once()) == STAND_BY
+    runner, leader = BlockingRunner(client), make_leader()
+    assert runner.run(leader.run_once()).leader is True
+    runner.run(leader.closing())
+    assert runner.run(leader.run_once()) == STAND_BY
     assert client.hget(f"{TAG}:leader", "holder") is None

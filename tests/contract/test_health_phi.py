@@ -63,7 +63,7 @@ def expected_doubt(intervals: list[float], threshold: float) -> float:
 
 @pytest.mark.parametrize("threshold", [1.0, 3.0, 8.0])
 @pytest.mark.parametrize("spread", [0.0, 0.5, 2.0])
-def test_silence_is_too_long_where_the_normal_distribution_says(
+def test_a_pause_is_too_long_where_the_normal_distribution_says(
     make: Maker, clock: ServerClock, threshold: float, spread: float
 ) -> None:
     pick = random.Random(7)

@@ -48,7 +48,7 @@ AS_JSON = {
 
 
 class Sink:
-    """Keeps what it got, and fails as often as it is told."""
+    """Keeps what it got, and fails the given number of times."""
 
     def __init__(self, fail: int = 0) -> None:
         self.got: list[tuple[str, str]] = []

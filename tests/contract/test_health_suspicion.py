@@ -1,4 +1,4 @@
-"""Suspicion before death: told at once, confirmed later, and by asking."""
+"""Suspicion before a node is unhealthy: recorded at once, confirmed later or by a probe."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_suspect_that_is_heard_of_is_healthy_and_was_never_unhealthy(site: Sit
     assert site.changes()[2:] == [("b", "suspected", "healthy")], "the next suspicion is another"
 
 
-def test_whoever_takes_over_goes_on_with_the_suspicion(site: Site) -> None:
+def test_a_new_leader_goes_on_with_the_suspicion(site: Site) -> None:
     watch = watched(site, suspicion_seconds=20)
     site.rounds(70, watch)
     watch.close()
@@ -152,7 +152,7 @@ def test_without_a_pause_it_is_asked_at_once_and_an_error_is_no_answer(site: Sit
     assert site.monitor.transitions()[0].reason == "heartbeat 60.0 s old, timeout 60 s, to be confirmed"
 
 
-def test_a_silence_of_many_suspects_nobody(site: Site) -> None:
+def test_a_mass_outage_suspects_no_node(site: Site) -> None:
     site.watch.close()
     watch = site.another(suspicion_seconds=20)
     site.join("a", "b", "c", "d")

@@ -33,7 +33,7 @@ def flap(monitor: HealthMonitor, *names: str) -> None:
         monitor.check_cluster([node(name, seconds) for name in names])
 
 
-def told(changes: list[Transition]) -> list[tuple[str, str]]:
+def pairs_of(changes: list[Transition]) -> list[tuple[str, str]]:
     return [(change.node_id, change.state) for change in changes]
 
 
@@ -45,19 +45,19 @@ def test_it_yields_what_comes_after_the_call(client: Any) -> None:
         flap(monitor, "old")
         changes = monitor.watch(timeout=0.05, poll_seconds=0.01)
         flap(monitor, "a", "b")
-        assert told(list(changes)) == ONE_EACH
+        assert pairs_of(list(changes)) == ONE_EACH
 
 
 def test_it_resumes_from_a_position_and_by_node(client: Any) -> None:
     with HealthMonitor(client) as monitor:
         flap(monitor, "a", "b")
         everything = list(monitor.watch("0", timeout=0.02, poll_seconds=0.01))
-        assert told(everything) == ONE_EACH
+        assert pairs_of(everything) == ONE_EACH
         assert everything == monitor.transitions()
         for index, change in enumerate(everything):
             assert list(monitor.watch(change.position, timeout=0.02, poll_seconds=0.01)) == everything[index + 1 :]
         mine = list(monitor.watch("0", node_id="b", timeout=0.02, poll_seconds=0.01))
-        assert told(mine) == [("b", "unhealthy"), ("b", "recovered")]
+        assert pairs_of(mine) == [("b", "unhealthy"), ("b", "recovered")]
 
 
 def test_more_than_a_page_comes_once_and_in_order(client: Any) -> None:
@@ -116,7 +116,7 @@ def test_it_waits_for_what_another_process_writes(backend: Backend) -> None:
         changes = monitor.watch(timeout=30.0, poll_seconds=0.01)
         writer = threading.Thread(target=flap, args=(other, "a"))
         writer.start()
-        assert told([next(changes), next(changes)]) == [("a", "unhealthy"), ("a", "recovered")]
+        assert pairs_of([next(changes), next(changes)]) == [("a", "unhealthy"), ("a", "recovered")]
         writer.join()
 
 
@@ -124,9 +124,9 @@ def test_closing_the_monitor_ends_it(client: Any) -> None:
     monitor = HealthMonitor(client)
     changes = monitor.watch("0", poll_seconds=0.01)
     flap(monitor, "a")
-    assert told([next(changes)]) == [("a", "unhealthy")]
+    assert pairs_of([next(changes)]) == [("a", "unhealthy")]
     monitor.close()
-    assert told(list(changes)) == [("a", "recovered")], "what was already read still comes"
+    assert pairs_of(list(changes)) == [("a", "recovered")], "what was already read still comes"
 
 
 def test_a_server_that_goes_away_ends_it() -> None:
@@ -181,6 +181,6 @@ def test_awaited(backend: Backend) -> None:
             again = [change async for change in monitor.watch(found[0].position, timeout=0.02, poll_seconds=0.01)]
             assert again == found[1:]
         await client.aclose()
-        return told(found)
+        return pairs_of(found)
 
     assert asyncio.run(scenario()) == ONE_EACH

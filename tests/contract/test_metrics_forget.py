@@ -53,7 +53,7 @@ def test_a_function_or_one_pair_is_forgotten_alone(metrics: Any) -> None:
     assert metrics.forget("f") == 0
 
 
-def test_a_forgotten_node_that_comes_back_counts_from_zero_and_has_room(metrics: Any) -> None:
+def test_a_forgotten_node_that_comes_back_counts_from_zero_and_is_not_moved_under_other(metrics: Any) -> None:
     metrics.record(made("extra"))
     assert metrics.total_invocations("_other") == 1
     metrics.forget(node_id="n")

@@ -83,14 +83,14 @@ def test_an_operation_a_batch_and_a_flow(bench: Bench) -> None:
         rest = await Batch([add(10), add(100)])
         return [first, *rest]
 
-    async def at_once() -> str:
+    async def without_io() -> str:
         return "at once"
 
     assert bench.run(add(5)) == 5
     assert bench.run(flow()) == [6, 16, 116]
     assert bench.run(Batch([add(0), add(1)])) == [116, 117]
     assert bench.run(Batch([])) == []
-    assert bench.run(at_once()) == "at once"
+    assert bench.run(without_io()) == "at once"
 
 
 def test_a_forgotten_script_is_sent_again(bench: Bench) -> None:

@@ -139,9 +139,9 @@ def test_a_damaged_document_is_named_by_the_feed_and_holds_up_no_other(
         store.get("room")
     with CloudWorker(edge, store, namespace=base.namespace) as worker:
         worker.run_once()
-    after, room = (EdgeSynchronizer(edge, scope=name, namespace=base.namespace) for name in ("after", "room"))
+    after, damaged = (EdgeSynchronizer(edge, scope=name, namespace=base.namespace) for name in ("after", "room"))
     assert after.get_local_state() == store.get("after")
-    assert [event.success for event in room.sync_history()] == [False]
+    assert [event.success for event in damaged.sync_history()] == [False]
 
 
 def test_text_that_is_no_json_is_damaged_too(file: Base) -> None:

@@ -285,7 +285,7 @@ def test_a_server_that_is_away(call: Any) -> None:
             CloudWorker(client, RedisCloudStore(fakeredis.FakeRedis())).run_once()
 
 
-@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # which can be told to be away
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # whose failure a test can switch on
 def test_an_update_to_a_server_that_is_away_for_a_while(make: Maker, backend: Backend) -> None:
     sync = make("EdgeSynchronizer")
     sync.update_local({"n": 1})

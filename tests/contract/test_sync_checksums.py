@@ -178,24 +178,24 @@ HARM: dict[str, Callable[[Any, str], object]] = {
 def test_a_damaged_document_of_the_cloud_is_passed_over_and_the_others_go_on(
     make: Maker, client: Any, cloud: Any, worker: Any, harm: Any
 ) -> None:
-    rooms = [make("EdgeSynchronizer", scope=scope) for scope in ("before", "room", "after")]
+    syncs = [make("EdgeSynchronizer", scope=scope) for scope in ("before", "room", "after")]
     for scope in ("before", "room", "after"):
         cloud.update(scope, {"n": 2})
     harm(client, f"{CLOUD}:doc:room")
     carry(worker)
-    states = [room.get_local_state() for room in rooms]
+    states = [sync.get_local_state() for sync in syncs]
     assert [state and state.data for state in states] == [{"n": 2}, None, {"n": 2}]
-    (event,) = rooms[1].sync_history()
+    (event,) = syncs[1].sync_history()
     assert (event.direction, event.success) == ("pull", False)
     assert event.error.startswith("left out: ")
     cloud.update("after", {"n": 4})
     carry(worker)
-    assert rooms[2].get_local_state().data == {"n": 4}
-    assert len(rooms[1].sync_history()) == 1  # told once
+    assert syncs[2].get_local_state().data == {"n": 4}
+    assert len(syncs[1].sync_history()) == 1  # recorded once
     client.delete(f"{CLOUD}:doc:room")
     cloud.update("room", {"n": 6})  # written anew: it comes by itself
     carry(worker)
-    assert rooms[1].get_local_state().data == {"n": 6}
+    assert syncs[1].get_local_state().data == {"n": 6}
 
 
 CUT = {

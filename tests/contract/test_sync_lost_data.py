@@ -55,7 +55,7 @@ def lost(*ends: Any) -> Any:
     return [conflict["data"] for end in ends for conflict in end]
 
 
-def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(
+def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_unrecorded(
     sync: Any, cloud: Any, make: Maker, client: Any
 ) -> None:
     for number in range(7):
@@ -77,7 +77,7 @@ def test_a_wiped_edge_that_writes_under_its_old_name_loses_nothing_in_silence(
     assert len(sync.conflicts()) == 1
 
 
-def test_a_later_life_whose_clock_is_behind_the_former_ones_loses_nothing_in_silence(
+def test_a_wiped_edge_whose_clock_is_behind_its_former_one_loses_nothing_unrecorded(
     sync: Any, cloud: Any, make: Maker, client: Any
 ) -> None:
     an_hour_ahead = datetime.now(UTC) + timedelta(hours=1)

@@ -193,7 +193,7 @@ def test_an_outbox_that_coalesces_loses_no_field(make: Maker, cloud: Any, worker
     assert data(cloud) == {f"n{number}": number for number in range(1, 9)}
 
 
-def test_an_edge_that_was_not_told_the_strategy_merges_what_are_fields(
+def test_an_edge_that_does_not_know_the_strategy_merges_what_are_fields(
     make: Maker, servers: Servers, cloud: Any, worker: Any
 ) -> None:
     far = servers.backend("fakeredis")

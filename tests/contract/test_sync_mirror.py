@@ -1,4 +1,4 @@
-"""An edge where nobody has written a scope: it decides as those do that have told the cloud their strategy."""
+"""An edge where nobody has written a scope decides by the strategy that other edges have sent to the cloud."""
 
 from __future__ import annotations
 

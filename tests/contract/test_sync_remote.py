@@ -237,7 +237,7 @@ def test_from_data_of_one_process_in_turn(make: Maker) -> None:
     assert sync.get_local_state().data == {"n": 2}
 
 
-def test_the_highest_version_that_is_taken_leaves_room_above_it(make: Maker) -> None:
+def test_the_highest_version_that_is_taken_leaves_versions_above_it(make: Maker) -> None:
     sync = make("EdgeSynchronizer", LOCAL, scope="room")
     sync.update_local({"ours": 1})
     assert sync.apply_remote(remote({"theirs": 1}, 2**52, origin="z")) is False

@@ -195,14 +195,14 @@ def test_a_signed_change_is_none_of_another_scope_or_namespace(
 def test_a_key_is_replaced_without_a_gap(make: Maker, cloud: Any, till: Any) -> None:
     new = b"the next key of till-1"
     till.update_local({"n": 1})
-    heir = make("EdgeSynchronizer", scope="room", origin="till-1", signing_key=new)
-    heir.update_local({"n": 2})
+    successor = make("EdgeSynchronizer", scope="room", origin="till-1", signing_key=new)
+    successor.update_local({"n": 2})
     till.update_local({"m": 3}, is_delta=True)
     both, only = ({"till-1": keys}.get for keys in ((new, TILL), new))
     carry(make("CloudWorker", make.client(), keys=both))
     assert [event.version for event in cloud.sync_history("room")] == [1, 2, 3]
     till.update_local({"n": 4})
-    heir.update_local({"n": 5})
+    successor.update_local({"n": 5})
     worker = make("CloudWorker", make.client(), keys=only)
     carry(worker)
     assert errors(worker) == ["SignatureError"]
@@ -241,7 +241,7 @@ def test_dead_letters_are_verified_when_they_are_replayed(
 
 @two
 @strategies
-def test_a_cloud_that_lost_its_data_gets_back_what_is_vouched_for(
+def test_a_cloud_that_lost_its_data_gets_back_what_is_countersigned(
     make: Maker, client: Any, cloud: Any, worker: Any, strategy: Any
 ) -> None:
     till = make("EdgeSynchronizer", strategy, scope="room", origin="till-1", signing_key=TILL)

@@ -172,8 +172,8 @@ def test_a_scope_another_worker_is_at_is_left_to_it(make: Maker, sync: Any, clou
     assert one.run_once() == 0
     assert two.run_once() == 0
     assert cloud.get("room") is None
-    heir = make("CloudWorker", make.cloud(), consumer="one", claim_idle_seconds=60)
-    assert heir.run_once() == 3
+    successor = make("CloudWorker", make.cloud(), consumer="one", claim_idle_seconds=60)
+    assert successor.run_once() == 3
     assert pushed(cloud) == [(1, True), (2, True), (3, True)]
 
 
@@ -377,14 +377,14 @@ def test_a_new_edge_offers_nothing_again(make: Maker, sync: Any, cloud: Any, wor
     assert [event.error for event in sync.sync_history()] == [""]
 
 
-def test_the_strategy_of_the_edge_is_told_to_the_cloud(make: Maker) -> None:
+def test_the_strategy_of_the_edge_is_sent_to_the_cloud(make: Maker) -> None:
     store = FailingStore(-1)
     worker = make("CloudWorker", store)
     for strategy in ConflictStrategy:
         make("EdgeSynchronizer", strategy, scope=strategy.value).update_local({})
     worker.run_once()
-    told = {scope: strategy for scope, _, _, strategy in store.kept}
-    assert told == {
+    strategies = {scope: strategy for scope, _, _, strategy in store.kept}
+    assert strategies == {
         "remote_wins": ConflictStrategy.REMOTE_WINS,
         "local_wins": ConflictStrategy.LOCAL_WINS,
         "latest_wins": ConflictStrategy.LATEST_WINS,
@@ -488,9 +488,9 @@ def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make: Maker, se
 class Slow(FailingStore):
     """A store in whose ``apply`` two scopes wait for each other, and that counts how many are in it."""
 
-    def __init__(self, at_once: Any) -> None:
+    def __init__(self, concurrency: Any) -> None:
         super().__init__(-1)
-        self.scopes_at_once = at_once
+        self.scopes_at_once = concurrency
         self.inside, self.most = 0, 0
 
     def apply(self, scope: Any, changes: Any, strategy: Any) -> None:
@@ -503,14 +503,14 @@ class Slow(FailingStore):
         self.inside -= 1
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_scopes_go_up_side_by_side_where_the_store_allows_it(servers: Servers, at_once: Any) -> None:
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_scopes_go_up_side_by_side_where_the_store_allows_it(servers: Servers, concurrency: Any) -> None:
     with servers.backend("fakeredis").client() as client:
         for number in range(4):
             with EdgeSynchronizer(client, scope=f"s{number}") as sync:
                 sync.update_local({"n": number})
-        store = Slow(at_once)
+        store = Slow(concurrency)
         with CloudWorker(client, store) as worker:
             assert worker.run_once() == 4
-        assert store.most == at_once
+        assert store.most == concurrency
         assert sorted(scope for scope, *_ in store.kept) == ["s0", "s1", "s2", "s3"]

@@ -35,16 +35,16 @@ def test_replies_lost_again_and_again_bring_no_change_nearer_to_the_dead_letters
             sync.update_local({"n": number})
         store = FailingStore()
         with CloudWorker(client, store, max_deliveries=2, claim_idle_seconds=60) as worker:
-            room, runner = worker._component, Stammering(client)
-            assert runner.run(room.run_once()) == 0  # its first try, of two
+            component, runner = worker._component, Stammering(client)
+            assert runner.run(component.run_once()) == 0  # its first try, of two
             assert worker.dead_letters() == []
             store.error = OSError("cut")
             for _ in range(8):
                 with pytest.raises(StoreUnavailableError):
-                    runner.run(room.run_once())
+                    runner.run(component.run_once())
             assert worker.dead_letters() == []
             store.versions = (-1,)
-            runner.run(room.run_once())
+            runner.run(component.run_once())
             assert sync.pending_count == 0
             assert [version for _, version, *_ in store.kept] == [1, 2, 3]
 

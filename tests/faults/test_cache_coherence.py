@@ -130,7 +130,7 @@ async def late(awaitable: Awaitable[Any]) -> Any:
 
 
 class Site:
-    """One process: a cache whose near cache hears what is published, each word when it is told to."""
+    """One process: a cache whose near cache hears what is published, each message when the schedule says so."""
 
     def __init__(self, server: fakeredis.FakeServer) -> None:
         self.client = fakeredis.FakeRedis(server=server)
@@ -235,7 +235,7 @@ def scenario(readers: Names, values: Sequence[int], faults: Sequence[Fault] = ()
 
 
 kept: list[bool] = []
-"""Whether, at the end of each run and before the last words, the entry was at hand."""
+"""Whether, at the end of each run and before the last messages, the entry was at hand."""
 
 SCENARIOS: dict[str, tuple[Names, Sequence[int]]] = {
     "overwritten": (["A once", "A once"], [2]),

@@ -309,7 +309,7 @@ class TestGone:
         site.server.kill()
         cache.close()
 
-    def test_what_is_owed_is_bounded(self, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pending_invalidations_are_bounded(self, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pendings, "MAX_PENDING", 3)
         cache = site.cache()
         site.server.kill()
@@ -390,7 +390,7 @@ class TestBack:
         assert cache.get("k") == "kept"
         assert cache.get("k") == "kept"
 
-    def test_get_or_compute_does_not_find_what_is_owed(self, site: Any) -> None:
+    def test_get_or_compute_does_not_find_an_entry_with_a_pending_invalidation(self, site: Any) -> None:
         cache, compute = site.cache(flush_interval=3600), Compute(site, "computed")
         cache.put("k", "old")
         site.server.kill()

@@ -103,8 +103,8 @@ class TestStart:
             assert len(within(folder)) == 12
 
     def test_options_reach_the_server(self, start: Any) -> None:
-        at_once = {"repl-diskless-sync-delay": "0"}
-        master = start(config=at_once | {"requirepass": '"a b"', "maxmemory": "100mb"}, appendfsync="no")
+        no_delay = {"repl-diskless-sync-delay": "0"}
+        master = start(config=no_delay | {"requirepass": '"a b"', "maxmemory": "100mb"}, appendfsync="no")
         replica = start(config={"replicaof": f"{master.host} {master.port}", "masterauth": '"a b"', "appendonly": "no"})
         with master.client(password="a b") as ours, replica.client() as theirs:
             assert ours.config_get("maxmemory", "appendfsync") == {"maxmemory": str(100 << 20), "appendfsync": "no"}
@@ -113,7 +113,7 @@ class TestStart:
         assert (master.durable, replica.durable) == (True, False)
         assert (master.data_dir / "edge-redis.conf").stat().st_mode & 0o077 == 0
 
-    def test_a_cluster_node_has_room_for_its_bus_and_remembers_its_slots(self, start: Any) -> None:
+    def test_a_cluster_node_has_a_port_for_its_bus_and_remembers_its_slots(self, start: Any) -> None:
         server = start(config={"cluster-enabled": "yes"})
         with server.client() as client:
             client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)

@@ -104,8 +104,8 @@ def holder(monitor: HealthMonitor) -> bytes | None:
     return None if found is None else bytes_of(found)
 
 
-def on_duty(monitor: HealthMonitor, outputs: Mapping[int, Path]) -> int:
-    """Return which of the watches that print their terms is on duty."""
+def leading_watch(monitor: HealthMonitor, outputs: Mapping[int, Path]) -> int:
+    """Return which of the watches that print their terms leads."""
 
     def found() -> list[int]:
         term = bytes_of(monitor._runner.client.hget(LEADER, "term")).decode()
@@ -115,12 +115,12 @@ def on_duty(monitor: HealthMonitor, outputs: Mapping[int, Path]) -> int:
     return number
 
 
-def told(monitor: HealthMonitor, name: str) -> list[str]:
+def states_of(monitor: HealthMonitor, name: str) -> list[str]:
     return [change.state for change in monitor.transitions(1000, name)]
 
 
 def are_recorded(monitor: HealthMonitor, name: str, states: list[str]) -> bool:
-    return told(monitor, name) == states
+    return states_of(monitor, name) == states
 
 
 def has_passed(since: float, seconds: float) -> bool:
@@ -147,9 +147,9 @@ def test_a_standby_takes_over_from_a_killed_watch(monitor: HealthMonitor, proces
     begun = time.monotonic()
     eventually(lambda: holder(monitor) != leader, seconds=30)
     taken = time.monotonic() - begun
-    eventually(lambda: told(monitor, "b") == ["unhealthy"], seconds=30)
+    eventually(lambda: states_of(monitor, "b") == ["unhealthy"], seconds=30)
     assert taken < 2 * LEASE + 1.0, "two leases, and a second for a busy machine"
-    assert told(monitor, "a") == []
+    assert states_of(monitor, "a") == []
 
 
 def test_a_killed_watch_leaves_no_transition_twice_and_none_missed(
@@ -172,11 +172,11 @@ def test_a_killed_watch_leaves_no_transition_twice_and_none_missed(
         silent_since = time.monotonic()
         if index < 2:
             until(partial(has_passed, silent_since, 0.9 * TIMEOUT), *others)  # its change is about to be recorded
-            watches.pop(on_duty(monitor, outputs)).kill()
+            watches.pop(leading_watch(monitor, outputs)).kill()
         until(partial(are_recorded, monitor, node.id, ["unhealthy"]), *others)
         until(partial(are_recorded, monitor, node.id, ["unhealthy", "recovered"]), *falling)
-    assert {name.id: told(monitor, name.id) for name in steady} == {name.id: [] for name in steady}
-    assert [told(monitor, node.id) for node in falling] == [["unhealthy", "recovered"]] * 4
+    assert {name.id: states_of(monitor, name.id) for name in steady} == {name.id: [] for name in steady}
+    assert [states_of(monitor, node.id) for node in falling] == [["unhealthy", "recovered"]] * 4
     assert len(monitor.transitions(1000)) == 8
 
 
@@ -194,7 +194,7 @@ def test_a_watch_that_was_paused_past_its_lease_stands_by(monitor: HealthMonitor
     checks = monitor.summary()["total_checks"]
     eventually(lambda: monitor.summary()["total_checks"] > checks + 5, seconds=30)
     assert holder(monitor) == second
-    assert told(monitor, "a") == []
+    assert states_of(monitor, "a") == []
 
 
 def test_what_a_watch_writes_after_a_pause_past_its_lease_is_refused(
@@ -208,12 +208,12 @@ def test_what_a_watch_writes_after_a_pause_past_its_lease_is_refused(
     leader = holder(monitor)
     processes.start(WATCH)
     eventually(lambda: holder(monitor) != leader, seconds=30)
-    eventually(lambda: told(monitor, "gone") == ["unhealthy"], seconds=30)
+    eventually(lambda: states_of(monitor, "gone") == ["unhealthy"], seconds=30)
     os.kill(first.pid, signal.SIGCONT)
     eventually(lambda: b"leader" in output.read_bytes(), seconds=30)
     assert output.read_text().splitlines() == ["stopping", "sent a verdict: FENCED", "leader False"]
-    assert told(monitor, "gone") == ["unhealthy"]
-    assert told(monitor, "a") == []
+    assert states_of(monitor, "gone") == ["unhealthy"]
+    assert states_of(monitor, "a") == []
 
 
 def test_a_server_that_was_paused_makes_no_node_unhealthy(
@@ -232,7 +232,7 @@ def test_a_server_that_was_paused_makes_no_node_unhealthy(
         os.kill(server, signal.SIGCONT)
     checks = monitor.summary()["total_checks"]
     eventually(lambda: monitor.summary()["total_checks"] > checks + 4 * 15, seconds=60)
-    assert [told(monitor, name) for name in names] == [[], [], [], []]
+    assert [states_of(monitor, name) for name in names] == [[], [], [], []]
     assert monitor.transitions() == []
 
 

@@ -50,13 +50,13 @@ def test_each_check_is_in_the_history_and_the_totals_once() -> None:
 def test_a_removal_sent_twice_still_says_that_the_node_was_there() -> None:
     client = fakeredis.FakeRedis()
     BlockingRunner(client).run(make_past_health(100).register(stale()))
-    room = make_health()
+    health = make_health()
 
     def check(actors: Sequence[Actor]) -> None:
         assert actors[0].result is True
 
     repeated = list(simulation.LOSSES).index(simulation.Fault.REPEATED) + 1
-    scenario = Scenario([Actor("a", client, lambda: room.deregister("n"), LOSSES)], check)
+    scenario = Scenario([Actor("a", client, lambda: health.deregister("n"), LOSSES)], check)
     simulation.replay(lambda: scenario, [repeated])
     assert client.zcard("er:{default:health0}:heartbeats") == 0
 
@@ -88,13 +88,13 @@ def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
     runner = BlockingRunner(client)
     for number in range(120):
         runner.run(make_past_health(100).register(stale(f"n{number:03d}")))
-    room = make_health()
+    health = make_health()
 
     def twice(step: Any) -> Any:
         runner.perform(step)
         return runner.perform(step)
 
-    flow: Coroutine[Any, Any, dict[str, Any]] = room.check_cluster()
+    flow: Coroutine[Any, Any, dict[str, Any]] = health.check_cluster()
     step = flow.send(None)
     try:
         while True:

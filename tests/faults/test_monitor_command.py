@@ -61,7 +61,7 @@ def fleet(valkey: Backend) -> Iterator[HealthMonitor]:
         yield made
 
 
-def told(path: Path) -> list[tuple[str, str]]:
+def changes_in(path: Path) -> list[tuple[str, str]]:
     return [(change["node_id"], change["state"]) for change in map(json.loads, path.read_text().splitlines())]
 
 
@@ -93,7 +93,7 @@ def test_changes_are_printed_and_handed_on_once_and_a_standby_takes_over(
 
     def fails() -> bool:
         beat(fleet, "a")
-        return told(out) == [("b", "unhealthy")]
+        return changes_in(out) == [("b", "unhealthy")]
 
     eventually(fails, seconds=30)
     first.send_signal(signal.SIGTERM)
@@ -102,14 +102,14 @@ def test_changes_are_printed_and_handed_on_once_and_a_standby_takes_over(
 
     def recovers() -> bool:
         beat(fleet, "a", "b")
-        return told(other_out) == [("b", "unhealthy"), ("b", "recovered")]
+        return changes_in(other_out) == [("b", "unhealthy"), ("b", "recovered")]
 
     eventually(recovers, seconds=30)
-    beat_until(fleet, "ab", lambda: handed.exists() and len(told(handed)) == 2, seconds=20)
+    beat_until(fleet, "ab", lambda: handed.exists() and len(changes_in(handed)) == 2, seconds=20)
     second.send_signal(signal.SIGINT)
     assert second.wait(30) == 130
-    assert told(handed) == [("b", "unhealthy"), ("b", "recovered")]
-    assert told(out) == [("b", "unhealthy")]
+    assert changes_in(handed) == [("b", "unhealthy"), ("b", "recovered")]
+    assert changes_in(out) == [("b", "unhealthy")]
 
 
 def test_a_suspect_is_asked_by_a_command(fleet: HealthMonitor, monitors: Monitors, tmp_path: Path) -> None:
@@ -123,15 +123,15 @@ def test_a_suspect_is_asked_by_a_command(fleet: HealthMonitor, monitors: Monitor
         beat(fleet, "c", "d", "e")
         if time.monotonic() < begun + 2 * TIMEOUT:
             beat(fleet, "a", "b")
-        return ("a", "unhealthy") in told(out)
+        return ("a", "unhealthy") in changes_in(out)
 
     eventually(both_suspected, seconds=30)
-    assert [change for change in told(out) if change[0] == "b"] == [("b", "suspected")]
+    assert [change for change in changes_in(out) if change[0] == "b"] == [("b", "suspected")]
     (alive / "b").unlink()
 
     def unhealthy() -> bool:
         beat(fleet, "c", "d", "e")
-        return ("b", "unhealthy") in told(out)
+        return ("b", "unhealthy") in changes_in(out)
 
     eventually(unhealthy, seconds=30)
 

@@ -137,10 +137,10 @@ def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends: A
         assert store.get("none") is None  # it has its connection, and has been given its tables
         within = 2.0 if cloud_url.startswith("redis") else 8.0  # there each of the 33 is a transaction
         started = time.monotonic()
-        with CloudWorker(client, store, claim_idle_seconds=0.3) as heir:
-            eventually(lambda: heir.run_once() >= 0 and all(sync.is_synced for sync in syncs), seconds=5 + within)
+        with CloudWorker(client, store, claim_idle_seconds=0.3) as successor:
+            eventually(lambda: successor.run_once() >= 0 and all(sync.is_synced for sync in syncs), seconds=5 + within)
             assert time.monotonic() - started < within
-            assert heir.run_once() == 0
+            assert successor.run_once() == 0
         for number, sync in enumerate(syncs):
             events = store.sync_history(f"s{number}", 100)
             assert [(event.version, event.success) for event in events] == [(v, True) for v in range(1, 12)]

@@ -1,6 +1,6 @@
-"""Watches that are paused anywhere and killed at any time, over nodes that come and go: each change is told once.
+"""Watches that are paused anywhere and killed at any time, over nodes that come and go: each change is recorded once.
 
-A plain schedule says who is silent when. Silences of well under the timeout are never told, those of well over
+A plain schedule says who is silent when. Silences of well under the timeout are never recorded, those of well over
 it exactly once, with one recovery each, whatever happens to the watches, as long as one of them runs.
 """
 
@@ -80,7 +80,7 @@ class Schedule:
 
 
 def play(clock: ServerClock, seed: int) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """Return what was told of each node, and how often each was silent for long."""
+    """Return the states recorded of each node, and how often each was silent for long."""
     chance = random.Random(seed)
     runner = BlockingRunner(fakeredis.FakeRedis())
     monitor, schedule = make_health(), Schedule(chance)
@@ -95,24 +95,24 @@ def play(clock: ServerClock, seed: int) -> tuple[dict[str, list[str]], dict[str,
             if others and chance.random() < 0.002:
                 watchers[index] = Watcher(runner, chance)
             watcher.tick(second, may_stop=bool(others))
-    told: dict[str, list[str]] = {name: [] for name in NODES}
+    recorded: dict[str, list[str]] = {name: [] for name in NODES}
     for change in runner.run(monitor.transitions(10_000)):
-        told.setdefault(change.node_id, []).append(change.state)
-    return told, schedule.long
+        recorded.setdefault(change.node_id, []).append(change.state)
+    return recorded, schedule.long
 
 
 FIRST, *OTHERS = SEEDS
 
 
 @pytest.mark.parametrize("seed", [FIRST, *(pytest.param(seed, marks=pytest.mark.exploration) for seed in OTHERS)])
-def test_each_long_silence_is_told_once_and_no_short_one(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    told, long = play(stop_the_clock(monkeypatch, START.timestamp()), seed)
+def test_each_long_absence_is_recorded_once_and_no_short_one(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    recorded, long = play(stop_the_clock(monkeypatch, START.timestamp()), seed)
     assert sum(long.values()) >= 5
     verdicts = {
-        name: [state for state in states if state in ("unhealthy", "recovered")] for name, states in told.items()
+        name: [state for state in states if state in ("unhealthy", "recovered")] for name, states in recorded.items()
     }
     assert verdicts == {name: ["unhealthy", "recovered"] * times for name, times in long.items()}
-    for states in told.values():
+    for states in recorded.values():
         assert states.count("suspected") == states.count("unhealthy") + states.count("healthy")
 
 

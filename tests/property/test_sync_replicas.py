@@ -54,7 +54,7 @@ class Replicas(RuleBasedStateMachine):
         self.seen: list[Change] = []
         self.marks = 0
         self.moments: dict[str, str] = {}
-        for sync in self.world.syncs:  # an edge has told its strategy before anything comes to it
+        for sync in self.world.syncs:  # an edge has recorded its strategy before anything comes to it
             assert sync.get_local_state() is None
 
     def teardown(self) -> None:
@@ -84,7 +84,7 @@ class Replicas(RuleBasedStateMachine):
     def _note(self, edge: int) -> None:
         """Keep what is at an edge and in the cloud now, to come again some time."""
         for end in (edge, -1):
-            replica = (self.world.room(edge) if end == edge else self.world.cloud._component)._replica
+            replica = (self.world.synchronizer(edge) if end == edge else self.world.cloud._component)._replica
             found = self.world.runner(end).run(replica.document(SCOPE))
             if found is not None and found not in self.seen:
                 self.seen.append(found)

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses replies: the server has done what was asked, and whoever asked is cut off."""
+"""A TCP proxy that loses replies: the server has executed the command, and the client is cut off."""
 
 from __future__ import annotations
 

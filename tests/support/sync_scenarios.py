@@ -1,7 +1,7 @@
 """The smallest scenarios of syncing, to be gone through in every order with every fault at every step.
 
-Clocks stand still in them, and move by the claim time where an heir waits for it: so numbers are exact, and every two
-writes meet at the same microsecond unless the cloud's clock is ``ahead`` of the edge's, or behind it.
+Clocks stand still in them, and move by the claim time where a successor waits for it: so numbers are exact, and every
+two writes meet at the same microsecond unless the cloud's clock is ``ahead`` of the edge's, or behind it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def _write(world: World, key: str) -> None:
     world.written[0].append(key)
 
 
-def _heir(world: World) -> Actor:
+def _successor(world: World) -> Actor:
     """Return a worker that waits for the claim time and then pushes."""
-    heir = world.worker("heir")
+    successor = world.worker("successor")
 
     async def wait_and_push() -> int:
         await Sleep(world.claim_idle_seconds)
-        return await heir.pusher.push()
+        return await successor.pusher.push()
 
-    return world.actor("heir", 0, wait_and_push)
+    return world.actor("successor", 0, wait_and_push)
 
 
 def two_writers(
@@ -74,14 +74,14 @@ def writer_and_worker(strategy: ConflictStrategy, ahead: float = 0, faults: int 
     return make
 
 
-def worker_and_heir(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
+def worker_and_successor(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, plant: Plant = NONE) -> Make:
     """Two changes wait, a worker pushes them, and another one takes over after the claim time."""
 
     def make() -> Scenario:
         world = _world(strategy, ahead, plant)
         _write(world, "first")
         _write(world, "second")
-        return _scenario(world, [world.pusher("worker"), _heir(world)], faults)
+        return _scenario(world, [world.pusher("worker"), _successor(world)], faults)
 
     return make
 
@@ -104,7 +104,7 @@ def pull_and_edit(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1,
 
 
 def everybody(strategy: ConflictStrategy, ahead: float = 0, faults: int = 0, plant: Plant = NONE) -> Make:
-    """Two writers, a worker, its heir, and an edit of the cloud, of a scope that both ends know.
+    """Two writers, a worker, its successor, and an edit of the cloud, of a scope that both ends know.
 
     Without faults by default, for there are many million orders.
     """
@@ -114,7 +114,13 @@ def everybody(strategy: ConflictStrategy, ahead: float = 0, faults: int = 0, pla
         _write(world, "first")
         world.carry()
         _write(world, "second")
-        actors = [world.writer(), world.writer(), world.pusher("worker"), _heir(world), world.editor(faults=FAULTS)]
+        actors = [
+            world.writer(),
+            world.writer(),
+            world.pusher("worker"),
+            _successor(world),
+            world.editor(faults=FAULTS),
+        ]
         return _scenario(world, actors, faults)
 
     return make
@@ -134,5 +140,5 @@ def both_ways(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, pla
     return make
 
 
-SMALLEST = (two_writers, writer_and_worker, worker_and_heir, pull_and_edit)
+SMALLEST = (two_writers, writer_and_worker, worker_and_successor, pull_and_edit)
 LARGER = (both_ways, everybody)

@@ -129,7 +129,7 @@ class World:
         keys = {f"edge-{edge}": present(self.key(edge)) for edge in range(self.edges)}
         return {"cloud": b"the key of the cloud", **keys}
 
-    def room(self, edge: int) -> Synchronizer:
+    def synchronizer(self, edge: int) -> Synchronizer:
         return Synchronizer(
             self.strategy,
             self.max_pending,
@@ -163,11 +163,11 @@ class World:
         """Return an actor that merges keys of its own into the scope and returns those acknowledged."""
         keys = [f"k{self.keys + number}" for number in range(updates)]
         self.keys += updates
-        room = self.room(edge)
+        synchronizer = self.synchronizer(edge)
 
         async def write() -> None:
             for key in keys:
-                await room.update_local({key: 1}, is_delta=True)
+                await synchronizer.update_local({key: 1}, is_delta=True)
                 self.written[edge].append(key)
 
         return self.actor(f"writer {keys[0]}", edge, write, faults)
@@ -197,13 +197,13 @@ class World:
 
     def editor(self, *, faults: Sequence[Any] = ()) -> Actor:
         """Return an actor that merges a key into the scope in the cloud."""
-        room = None if self.sql else self.cloud._component
+        component = None if self.sql else self.cloud._component
 
         async def edit() -> None:
-            if room is None:
+            if component is None:
                 await Invoke(self.cloud.update, SCOPE, {"cloud": 1}, True)  # noqa: FBT003 -- the contract's signature
             else:
-                await room.update(SCOPE, {"cloud": 1}, is_delta=True)
+                await component.update(SCOPE, {"cloud": 1}, is_delta=True)
             self.written[-1].append("cloud")
 
         return self.actor("editor", -1, edit, faults)
@@ -262,7 +262,7 @@ class World:
 def crowd(
     strategy: ConflictStrategy, *, plant: Plant | None = None, signed: bool = False, sql: bool = False
 ) -> Callable[[], Scenario]:
-    """Return the larger scenario: edges an hour apart, two writers, a worker and its heir each, and a cloud edit."""
+    """Return the larger scenario: edges an hour apart, each with two writers and two workers, and a cloud edit."""
 
     def make() -> Scenario:
         edges = 1 if strategy is ConflictStrategy.LOCAL_WINS else 2
@@ -271,7 +271,7 @@ def crowd(
         actors = [world.editor(faults=() if sql else FAULTS)]
         for edge in range(edges):
             actors += [world.writer(edge, 2), world.writer(edge, 2)]
-            actors += [world.delivery(f"worker {edge}", edge, 3), world.delivery(f"heir {edge}", edge, 3)]
+            actors += [world.delivery(f"worker {edge}", edge, 3), world.delivery(f"successor {edge}", edge, 3)]
         return Scenario(actors, world.check, 4, world.state)
 
     return make

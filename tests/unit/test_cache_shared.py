@@ -41,7 +41,7 @@ def test_other_databases_are_not(one: str, two: str) -> None:
     assert server_identity(first) != server_identity(second)
 
 
-def test_in_process_servers_are_told_apart() -> None:
+def test_in_process_servers_are_distinguished() -> None:
     server = fakeredis.FakeServer()
     one, two, three = (fakeredis.FakeRedis(server=of) for of in (server, server, fakeredis.FakeServer()))
     assert server_identity(one) == server_identity(two) != server_identity(three)

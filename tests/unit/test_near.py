@@ -249,7 +249,7 @@ class TestBound:
                 hand.near.get(str(held))
             assert len(hand.near) <= 3
 
-    def test_a_key_that_is_read_again_takes_no_more_room(self, clock: Clock, notes: list[Any]) -> None:
+    def test_a_key_that_is_read_again_counts_once_towards_the_size(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes, size=2)
         hand.fill("a", 1)
         for generation in range(2, 9):
@@ -333,20 +333,20 @@ class TestMutation:
         assert hand.near.get("k") == [1]
 
 
-class TestEars:
+class TestConnections:
     def test_holds_nothing_until_all_listen(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes)
         hand.near.reset(3)
-        for ears in range(3):
+        for connected in range(3):
             assert not hand.near.is_listening
-            hand.fill("k", ears)
+            hand.fill("k", connected)
             assert hand.near.get("k") is MISSING
             hand.near.on_connected()
         assert hand.near.is_listening
         hand.fill("k", "v")
         assert hand.near.get("k") == "v"
 
-    def test_no_ear_at_all_does_not_listen(self, clock: Clock, notes: list[Any]) -> None:
+    def test_no_connection_at_all_does_not_listen(self, clock: Clock, notes: list[Any]) -> None:
         hand = Hand(clock, notes)
         hand.near.reset(0)
         assert not hand.near.is_listening
@@ -385,8 +385,8 @@ class TestEars:
         hand.near.end_fill("other", fill)
 
 
-class TestLastKnown:
-    def test_is_there_once_the_ear_is_lost_and_before_it_is_known_to_be(self, hand: Hand) -> None:
+class TestStaleGet:
+    def test_is_there_once_the_connection_is_lost_and_before(self, hand: Hand) -> None:
         assert hand.near.stale_get("k") is MISSING
         hand.fill("k", ["v"])
         assert hand.near.stale_get("k") == ["v"]
@@ -532,7 +532,7 @@ class TestTracking:
         running.receives_writes("a")
         assert unconnected.near.get("a") is MISSING
 
-    def test_silence_is_tried_and_an_answer_is_enough(self, unconnected: Hand, running: Running) -> None:
+    def test_a_quiet_connection_is_pinged_and_a_reply_is_enough(self, unconnected: Hand, running: Running) -> None:
         unconnected.fill("a", 1)
         for _ in range(3):
             running.receives(None)
@@ -662,7 +662,7 @@ class TestPublished:
         running.receives([b"message", f"{TAG}:written".encode(), b'["a"]'])
         assert unconnected.near.get("a") is MISSING
 
-    def test_announcing_helps_nobody_without_an_ear(self, unconnected: Hand, running: Running) -> None:
+    def test_announcements_do_not_help_without_a_connection(self, unconnected: Hand, running: Running) -> None:
         unconnected.near.on_announced([1, 2])
         unconnected.near.on_disconnected()
         unconnected.near.on_announced([1, 2])

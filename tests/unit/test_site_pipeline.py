@@ -86,7 +86,7 @@ def test_later_readings_are_deltas_and_equal_windows_hit_the_cache(bench: Bench)
     work.close()
 
 
-def test_a_silence_is_judged_by_the_clock_given(bench: Bench) -> None:
+def test_a_missing_heartbeat_is_judged_by_the_clock_given(bench: Bench) -> None:
     work = bench.work()
     work.process({"a": 1.0}, at="", with_check=True)
     bench.now = START + timedelta(seconds=8)

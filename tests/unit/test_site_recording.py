@@ -105,7 +105,7 @@ def test_a_look_comes_when_the_timeout_has_passed_and_not_at_the_timeout() -> No
     assert list(iterate_events([], timeout_seconds=8, end_us=99)) == []
 
 
-def test_a_look_at_a_silence_is_never_short_of_the_timeout_in_whole_milliseconds() -> None:
+def test_a_timeout_check_never_comes_before_the_timeout_in_whole_milliseconds() -> None:
     found = list(iterate_events([Reading(1_999, "n", {}), reading(9)], timeout_seconds=0.0015, end_us=9_000_000))
     assert found[1] == TimeoutCheck(3_000)  # the heartbeat is kept as 1 ms, the timeout is 1.5
 

@@ -156,35 +156,35 @@ def call(op: Any, kind: Any = "delta", data: Any = None, outcome: Any = "ok", an
     return Call(op, 0, "remote_wins", "s0", kind, data, at, at + 0.5, outcome, answer or {})
 
 
-def told(state: Any) -> Any:
+def answer_of(state: Any) -> Any:
     return {"version": state.version, "clock": state.clock, "checksum": state.checksum, "origin": state.origin}
 
 
 def test_calls_against_their_effects() -> None:
     one = doc(1, 10, {TOKEN: "p.1", "a": 1})
     two = doc(2, 20, {TOKEN: "p.1", "a": 1})
-    write = call("p.1", data={TOKEN: "p.1", "a": 1}, answer=told(one))
+    write = call("p.1", data={TOKEN: "p.1", "a": 1}, answer=answer_of(one))
     steps = [step(0, "write", None, one)]
     assert [*Matched([write], steps).faults(None)] == []
     assert any("took no effect" in fault for fault in Matched([write], []).faults(None))
     assert any("nobody made" in fault for fault in Matched([], steps).faults(None))
     again = [*steps, step(0, "write", doc(1, 15, {}), two)]
     assert any("2 times" in fault for fault in Matched([write], again).faults(None))
-    lost = call("p.1", data={TOKEN: "p.1", "a": 1, "b": 2}, answer=told(one))
+    lost = call("p.1", data={TOKEN: "p.1", "a": 1, "b": 2}, answer=answer_of(one))
     assert any("made" in fault for fault in Matched([lost], steps).faults(None))
     failed = call("p.1", data={TOKEN: "p.1", "a": 1}, outcome="fail")
     assert any("failed and took effect" in fault for fault in Matched([failed], steps).faults(None))
     delete = call("p.2", "delete", answer={"answer": True})
     assert any("deletes" in fault for fault in Matched([write, delete], steps).faults(None))
-    stale = call("p.3", "read", answer={**told(two), "version": 7}, at=2.0)
+    stale = call("p.3", "read", answer={**answer_of(two), "version": 7}, at=2.0)
     assert any("never there" in fault for fault in Matched([write, stale], steps).faults(None))
 
 
 def test_a_version_below_one_that_was_acknowledged_before() -> None:
     one, two = doc(2, 10, {TOKEN: "p.1"}), doc(1, 20, {TOKEN: "p.2"})
     calls = [
-        call("p.1", data={TOKEN: "p.1"}, answer=told(one)),
-        call("p.2", "replace", data={TOKEN: "p.2"}, answer=told(two), at=9.0),
+        call("p.1", data={TOKEN: "p.1"}, answer=answer_of(one)),
+        call("p.2", "replace", data={TOKEN: "p.2"}, answer=answer_of(two), at=9.0),
     ]
     steps = [step(0, "write", None, one), step(0, "write", one, two)]
     assert any("after 2 was acknowledged" in fault for fault in Matched(calls, steps).faults(None))

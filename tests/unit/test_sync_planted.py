@@ -51,21 +51,21 @@ def an_edge_an_hour_behind(plant: Plant) -> Scenario:
     return Scenario([world.writer(1, faults=()), world.delivery("worker", 1, faults=())], world.check)
 
 
-def a_worker_and_its_heir(plant: Plant) -> Scenario:
+def a_worker_and_its_successor(plant: Plant) -> Scenario:
     world = World(plant=plant, batch_size=1, claim_idle_seconds=0.0001)
     for number in range(2):
         world.syncs[0].update_local({f"k{number}": 1}, is_delta=True)
-    heir = world.worker("heir")
+    successor = world.worker("successor")
 
     async def one_and_the_next_half() -> None:
-        await heir.pusher.push()
-        again = heir.pusher.push()
+        await successor.pusher.push()
+        again = successor.pusher.push()
         with contextlib.suppress(StopIteration):
             step = again.send(None)
             while not isinstance(step, Invoke):  # what it is given it does not live to deliver
                 step = again.send(await step)
 
-    actors = [world.pusher("worker", faults=()), world.actor("heir", 0, one_and_the_next_half, ())]
+    actors = [world.pusher("worker", faults=()), world.actor("successor", 0, one_and_the_next_half, ())]
     return Scenario(actors, world.check)
 
 
@@ -88,7 +88,7 @@ SEEDED: dict[str, tuple[MakeScenario, Any]] = {
     "acknowledge before apply": (a_worker_that_dies, explore),
     "no tie-break": (two_edges_that_write_at_once, seeds),
     "wall clocks": (an_edge_an_hour_behind, seeds),
-    "trim by delivered id": (a_worker_and_its_heir, seeds),
+    "trim by delivered id": (a_worker_and_its_successor, seeds),
     "stop on an empty claim page": (a_batch_that_is_folded_under_way, explore),
     "deduplicate by sequence after a wipe": (an_edge_that_is_wiped, seeds),
 }

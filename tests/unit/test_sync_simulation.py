@@ -16,7 +16,7 @@ from support.exploration import survey
 from support.simulated import remembering
 from support.simulation import LOSSES, Actor, Scenario, explore, replay, seeds
 from support.sync_plants import Plant
-from support.sync_scenarios import pull_and_edit, two_writers, worker_and_heir, writer_and_worker
+from support.sync_scenarios import pull_and_edit, two_writers, worker_and_successor, writer_and_worker
 from support.sync_world import World, crowd
 
 REMOTE, LOCAL, LATEST, MERGE = (
@@ -28,7 +28,7 @@ REMOTE, LOCAL, LATEST, MERGE = (
 # How many sequences there are: every order of the steps, with every fault at every step (two of them for the writers).
 TWO_WRITERS = {REMOTE: 122, LOCAL: 122, LATEST: 122, MERGE: 1004}
 WRITER_AND_WORKER = {REMOTE: 343, LOCAL: 343, LATEST: 343, MERGE: 1812}
-WORKER_AND_HEIR = {REMOTE: 2123, LOCAL: 2123, LATEST: 2123, MERGE: 2123}
+WORKER_AND_SUCCESSOR = {REMOTE: 2123, LOCAL: 2123, LATEST: 2123, MERGE: 2123}
 TWO_SIGNED_WRITERS, SIGNED_WRITER_AND_WORKER = 162, 85
 PULL_AND_EDIT = {REMOTE: 108, LOCAL: 272, LATEST: 108, MERGE: 762}
 
@@ -52,9 +52,9 @@ def test_a_writer_and_a_worker_under_every_fault(strategy: ConflictStrategy) -> 
 def test_a_signed_writer_under_every_loss_and_a_worker_in_every_order() -> None:
     def make() -> Scenario:
         world = World(signed=True, tick=0)
-        room = world.room(0)
-        world.runner(0).run(room.update_local({"first": 1}))  # so that what comes next is two steps: time, write
-        writer = world.actor("writer", 0, lambda: room.update_local({"k": 1}, is_delta=True), LOSSES)
+        synchronizer = world.synchronizer(0)
+        world.runner(0).run(synchronizer.update_local({"first": 1}))  # the next write is two steps
+        writer = world.actor("writer", 0, lambda: synchronizer.update_local({"k": 1}, is_delta=True), LOSSES)
         return Scenario([writer, world.pusher("worker", faults=())], world.check, 1, world.state)
 
     assert survey(make).runs == SIGNED_WRITER_AND_WORKER
@@ -72,8 +72,8 @@ def test_a_signed_crowd_by_seeds(strategy: ConflictStrategy) -> None:
 
 @pytest.mark.exploration
 @pytest.mark.parametrize("strategy", ConflictStrategy)
-def test_a_worker_and_its_heir_under_every_fault(strategy: ConflictStrategy) -> None:
-    assert survey(worker_and_heir(strategy)).runs == WORKER_AND_HEIR[strategy]
+def test_a_worker_and_its_successor_under_every_fault(strategy: ConflictStrategy) -> None:
+    assert survey(worker_and_successor(strategy)).runs == WORKER_AND_SUCCESSOR[strategy]
 
 
 @pytest.mark.exploration

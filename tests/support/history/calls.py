@@ -1,6 +1,6 @@
 """The calls of a scope against what took effect at the end where they were made.
 
-    acknowledged   took effect exactly once, as the version, clock, origin and checksum it was told, and
+    acknowledged   took effect exactly once, as the version, clock, origin and checksum it returned, and
                    made of the state before it what such a call makes of it
     unknown        took effect at most once
     failed         took no effect
@@ -47,12 +47,12 @@ def _token(step: Step) -> str | None:
     return None if new == data_of(step.before).get(TOKEN) else new
 
 
-def _is_told(call: Call, step: Step) -> bool:
-    """Whether a step wrote what a call was told that it did."""
-    told, doc = call.answer, step.after
+def _is_reported(call: Call, step: Step) -> bool:
+    """Whether a step wrote what the call returned."""
+    answer, doc = call.answer, step.after
     assert doc is not None
-    # Users are told the checksum of the data, of merged fields too.
-    return told["clock"] == doc.clock and told["checksum"] in (doc.checksum, codec.checksum(data_of(doc)))
+    # Calls return the checksum of the data, of merged fields too.
+    return answer["clock"] == doc.clock and answer["checksum"] in (doc.checksum, codec.checksum(data_of(doc)))
 
 
 class Matched:
@@ -83,11 +83,11 @@ class Matched:
         if want != have:
             yield f"{call.op} made {have} of {data_of(step.before)}, and not {want}"
         if call.outcome == "ok":
-            told = call.answer
+            answer = call.answer
             doc = step.after
-            same = (told["version"], told["origin"]) == (doc.version, doc.name)
-            if not same or not _is_told(call, step):
-                yield f"{call.op} was told {told} and wrote {step}"
+            same = (answer["version"], answer["origin"]) == (doc.version, doc.name)
+            if not same or not _is_reported(call, step):
+                yield f"{call.op} returned {answer} and wrote {step}"
             self._of[call.op] = step
 
     def _by_token(self) -> Iterator[str]:
@@ -106,26 +106,26 @@ class Matched:
             yield f"{call.op} took effect {len(found)} times: {[step.written.version for step in found]}"
         if call.outcome == "fail" and found:
             yield f"{call.op} failed and took effect: {found[0]}"
-        told = [step for step in found if step.written.clock == call.answer.get("clock")]
-        if call.outcome == "ok" and not told:
-            yield f"{call.op} was acknowledged and took no effect as told: {call.answer}"
+        matching = [step for step in found if step.written.clock == call.answer.get("clock")]
+        if call.outcome == "ok" and not matching:
+            yield f"{call.op} was acknowledged and took no effect as returned: {call.answer}"
         for step in found:
-            if step in told or call.outcome != "ok":
+            if step in matching or call.outcome != "ok":
                 yield from self._explained(call, step)
             else:
                 self._unexplained.remove(step)
 
     def _by_clock(self) -> Iterator[str]:
-        # Those that were told first: what is left may be of one that was not.
+        # Acknowledged calls first: what is left may be of a call without a reply.
         for call in sorted(self._calls, key=lambda call: call.outcome != "ok"):
             if call.kind != "fields" or call.outcome == "fail":
                 continue
             if call.outcome == "ok":
-                found = [step for step in self._unexplained if _is_told(call, step)]
+                found = [step for step in self._unexplained if _is_reported(call, step)]
                 # Two lives of an edge may come to the same clock, and even to the same data.
                 found.sort(key=lambda step: expected(call, data_of(step.before)) != data_of(step.after))
                 if not found:
-                    yield f"{call.op} was acknowledged and took no effect as told: {call.answer}"
+                    yield f"{call.op} was acknowledged and took no effect as returned: {call.answer}"
             else:
                 found = [
                     step
@@ -138,7 +138,7 @@ class Matched:
                 yield from self._explained(call, step)
 
     def _deletes(self) -> Iterator[str]:
-        """Deletes are not told their version: there must be as many as were acknowledged, or may have been made."""
+        """Deletes do not return their version: there must be as many as were acknowledged, or may have been made."""
         deletes = [step for step in self._unexplained if is_deleted(step.written)]
         calls = [call for call in self._calls if call.kind == "delete"]
         sure = sum(call.outcome == "ok" and call.answer["answer"] for call in calls)

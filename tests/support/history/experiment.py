@@ -93,9 +93,9 @@ class Experiment:
                 self._load(fleet, nemesis, span)
                 report.rounds, report.seconds = report.rounds + 1, report.seconds + span
                 began = time.monotonic()
-                trouble = self._heal(fleet, stalled_seconds)
+                violations = self._heal(fleet, stalled_seconds)
                 report.healing.append(time.monotonic() - began)
-                report.violations += [*trouble, *checker.check(self._plan.strategies)]
+                report.violations += [*violations, *checker.check(self._plan.strategies)]
                 if report.seconds >= seconds and not report.violations:
                     report.violations += self._by_the_api(fleet)
                 report.harms = nemesis.counts + fleet.proxy.counts

@@ -10,7 +10,7 @@ of the last time when the scope was deleted. So:
   confirmed when it was wiped);
 - every final field is one that somebody wrote.
 
-A document of another strategy (the cloud writes such until an edge has told it the strategy)
+A document of another strategy (the cloud writes such until an edge has sent it the strategy)
 counts as fields that were all changed at its clock, as docs/sync.md says. What is written plainly
 upon a plain document takes its place: a field that it leaves out does not come back.
 """
@@ -55,12 +55,12 @@ def fields_of(doc: Doc | None) -> tuple[Stamp, Fields]:
 
 def equal(history: History) -> Iterator[str]:
     """Yield where replicas differ in fields, stamps or version; whether one holds them as fields is no matter."""
-    seen = [doc and (doc.version, doc.clock, _told(doc)) for doc in history.finals]
+    seen = [doc and (doc.version, doc.clock, _content(doc)) for doc in history.finals]
     if any(each != seen[0] for each in seen):
         yield f"replicas differ: {seen}"
 
 
-def _told(doc: Doc) -> tuple[Stamp, Fields]:
+def _content(doc: Doc) -> tuple[Stamp, Fields]:
     """Return what a document says, but for the fields of a plain one that a later plain one left out."""
     deleted, fields = fields_of(doc)
     return deleted, {

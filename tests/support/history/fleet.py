@@ -157,10 +157,10 @@ class Fleet:
             yield [stack.enter_context(self.client(end)) for end in ENDS]
 
     def open_scopes(self, edge: int, *, wiped: bool = False) -> None:
-        """Tell an edge of which scopes it has the authority, as its processes do when they begin.
+        """Record at an edge of which scopes it has the authority, as its processes do when they begin.
 
-        Where it is to be wiped, everything is taken from it before, in one step: an edge that has
-        not been told so lets the cloud win.
+        Where it is to be wiped, all its data are removed before, in the same step: an edge
+        without this record lets the cloud win.
         """
         with self.client(edge) as client, client.pipeline(transaction=True) as pipeline:
             if wiped:

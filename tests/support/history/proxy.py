@@ -30,7 +30,7 @@ class Link:
         self.lost_requests = self.lost_replies = self.cut_replies = 0.0
         """How often a request does not arrive, a reply does not, or half of a reply does; the connection ends then."""
         self.hole = False
-        """Whether nothing comes through, and nobody is told."""
+        """Whether nothing comes through, and no connection is closed."""
         self._pick = random.Random(seed)
 
     def _is_down(self) -> bool:

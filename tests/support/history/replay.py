@@ -1,4 +1,4 @@
-"""What happened to every scope at one end, told from its append-only file: a list of steps.
+"""What happened to every scope at one end, read from its append-only file: a list of steps.
 
 A step is one of
 
@@ -82,11 +82,11 @@ class Step(NamedTuple):
 
 
 def _split(key: bytes) -> tuple[str, str, str] | None:
-    """Return namespace, what and scope of a key of the state room that belongs to a scope."""
+    """Return namespace, what and scope of a key of the sync component that belongs to a scope."""
     tag, _, rest = key.decode().partition("}:")
     what, _, scope = rest.partition(":")
-    namespace, _, room = tag.removeprefix("er:{").rpartition(":")
-    if room not in ("sync0", "cloud0") or what not in ("doc", "pending", "history", "conflicts"):
+    namespace, _, component = tag.removeprefix("er:{").rpartition(":")
+    if component not in ("sync0", "cloud0") or what not in ("doc", "pending", "history", "conflicts"):
         return None
     return namespace, what, scope
 

@@ -81,7 +81,7 @@ class History:
         return [step for end in ends for step in self.ends[end] if step.kind in kinds]
 
     def shown_to_the_cloud(self) -> set[Key]:
-        """Return what the cloud has had, as far as it can be told."""
+        """Return what the cloud has had, as far as the history shows it."""
         return {step.after.key for step in self.ends[CLOUD] if step.after} | {
             step.key for step in self.steps if step.key
         }
