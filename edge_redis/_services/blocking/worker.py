@@ -29,7 +29,7 @@ class CloudWorker(BlockingLoopService[Worker]):
         consumer: this worker's name in the group, by default a new one.
         batch_size: changes of one scope that are pushed together, up to 1,000.
         claim_idle_seconds: a worker that has confirmed nothing for this long counts as dead, and another
-            worker takes its changes.
+            worker takes its changes. From 0.5 on the worker renews its claim while the cloud applies changes.
         max_deliveries: a change that has failed this often goes to the dead letters, unless the cloud refuses
             other changes too.
         keys: the ``signing_key`` of each origin, or several keys while one replaces another; or a function that
