@@ -33,7 +33,7 @@ def scope_row(name: str, scope: ScopeReport) -> Sequence[str]:
 
 
 def cache_line(report: Report) -> str:
-    """Return what the cache did."""
+    """Return the cache's counts as a line."""
     stats = report.cache
     return (
         f"cache: {_count(stats['size'])} entries, {_count(stats['hits'])} hits, {_count(stats['misses'])} misses "
@@ -42,7 +42,7 @@ def cache_line(report: Report) -> str:
 
 
 def sync_line(report: Report) -> str:
-    """Return how the two ends stand."""
+    """Return the state of syncing as a line."""
     conflicts = sum(scope.conflicts for scope in report.scopes.values())
     different = "ENDS DIFFER" if report.run["ended_by"] else "ends not equal yet"
     ends = "both ends equal" if all(scope.equal for scope in report.scopes.values()) else different
@@ -50,7 +50,7 @@ def sync_line(report: Report) -> str:
 
 
 def total_line(report: Report) -> str:
-    """Return how much was done."""
+    """Return the totals of the run as a line."""
     recorded = report.run.get("recorded_readings")
     of_all = f" of {_count(recorded)}" if recorded is not None else ""
     return (

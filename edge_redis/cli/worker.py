@@ -35,7 +35,7 @@ def worker(
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
 
-    A server that is away is waited for. Ends with 0 after SIGTERM; the round under way is finished.
+    While a server cannot be reached, the worker waits. Ends with 0 after SIGTERM; the round under way is finished.
     """
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.INFO)
     from edge_redis import CloudWorker

@@ -1,4 +1,4 @@
-"""One database: its engine, its tables, and transactions that are whole or not at all.
+"""A database: its engine, its tables, and transactions.
 
 SQLite and PostgreSQL differ in four things, and all four are here: how a transaction begins, what
 locks a row, whose clock it is, and how tables are made by several processes at once.
@@ -24,13 +24,13 @@ from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 T = TypeVar("T")
 
 _TRIES: Final = 5
-_CREATE_LOCK: Final = 0x6564_6765_7265_6469  # "edgeredi": an arbitrary number that names the creation of these tables
+_CREATE_LOCK: Final = 0x6564_6765_7265_6469  # "edgeredi": an arbitrary number for the advisory lock
 
 _LIBPQ: Final = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-"""For the engines made here: a network that swallows everything is an outage after some 25 seconds, not hours."""
+"""Keepalive of the engines made here: a network that drops packets is noticed after about 25 seconds, not hours."""
 
 _SQLITE: Final = {"timeout": 30.0}
-"""Seconds for which a writer waits for others. Writers do not queue: with the library's 5 one may starve."""
+"""Seconds for which a writer waits for others. SQLite's writers do not queue: at the default of 5, one may starve."""
 
 
 def _postgresql_options(url: URL) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _engine(given: object) -> Engine:
 
 
 class Database:
-    """An engine, and how to work in it."""
+    """An engine, and the transactions on it."""
 
     def __init__(self, engine_or_url: object) -> None:
         self._is_own = not isinstance(engine_or_url, Engine)
@@ -99,11 +99,11 @@ class Database:
             self.engine.dispose()
 
     def read(self, action: str, work: Callable[[Connection], T]) -> T:
-        """Return what ``work`` reads."""
+        """Run ``work`` in a reading transaction, and return its result."""
         return self._run(action, "BEGIN", work)
 
     def write(self, action: str, work: Callable[[Connection], T]) -> T:
-        """Return what ``work`` does, all of which is durable then; or raise, and nothing of it was done.
+        """Run ``work`` in a writing transaction: return its result once it is committed, or roll it back and raise.
 
         ``work`` may be called again where the database undid it: a deadlock, or tables that were not there.
         """
@@ -123,7 +123,7 @@ class Database:
         raise AssertionError("the last try returns or raises")
 
     def _may_help(self, error: exc.SQLAlchemyError) -> bool:
-        """Whether to try again: nothing was done, and a second try may succeed."""
+        """Whether to try again: the transaction was rolled back, and a second try may succeed."""
         if not isinstance(error, exc.DBAPIError):
             return False
         if _error_mapping.lacks_tables(error):
@@ -132,7 +132,7 @@ class Database:
         return _error_mapping.sqlstate(error).startswith("40")
 
     def _after_fork(self) -> None:
-        if self._pid != os.getpid():  # the parent's connections are not for its child
+        if self._pid != os.getpid():  # a forked child must not use its parent's connections
             self.engine.dispose(close=False)
             self._pid = os.getpid()
 
@@ -145,7 +145,7 @@ class Database:
                 return work(connection)
 
     def _create_tables(self, connection: Connection) -> None:
-        if not self.is_sqlite:  # where IF NOT EXISTS fails when two come at once
+        if not self.is_sqlite:  # PostgreSQL's IF NOT EXISTS fails when two processes create at once
             connection.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
         METADATA.create_all(connection)
 
@@ -170,7 +170,7 @@ def _on_sqlite(connection: Connection, begin: str, work: Callable[[Connection], 
     except BaseException:
         try:
             connection.execute(text("ROLLBACK"))
-        except exc.DBAPIError:  # it is undone with the connection, where it was not already
+        except exc.DBAPIError:  # closing the connection rolls it back
             connection.invalidate()
         raise
     return result

@@ -10,7 +10,7 @@
 | any other error                                   | StoreReplyError           | no           |
 
 The first three are outages: a CloudWorker waits and tries again, and nothing counts against the change. A
-transaction is whole or not at all, so what is unknown is whether it was.
+transaction is atomic: "unknown" means that it may or may not have been committed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STATES: Final[dict[str, type[errors.StoreError]]] = {
     "55P03": errors.StoreTimeoutError,  # lock_timeout
     "57": errors.StoreUnavailableError,  # shutdown, crash, starting up
     "57014": errors.StoreTimeoutError,  # statement_timeout
-    "58": errors.StoreUnavailableError,  # system error, such as of the disk
+    "58": errors.StoreUnavailableError,  # system error, such as a disk failure
     "XX001": errors.CorruptDataError,
     "XX002": errors.CorruptDataError,
 }
@@ -68,12 +68,12 @@ def sqlstate(error: BaseException) -> str:
 
 
 def lacks_tables(error: exc.DBAPIError) -> bool:
-    """Whether a table was not there: the database is new, or somebody removed it."""
+    """Whether a table is missing: the database is new, or the table was dropped."""
     return sqlstate(error) == UNDEFINED_TABLE or "no such table" in str(error.orig)
 
 
 def translate(error: exc.SQLAlchemyError, action: str) -> errors.StoreError:
-    """Return the error of ours that says what the library's ``error`` means for ``action``."""
+    """Return this package's error for SQLAlchemy's ``error``, which ``action`` raised."""
     text = str(getattr(error, "orig", None) or error) or type(error).__name__
     return _kind(error)(f"{action}: {text.strip()}")
 

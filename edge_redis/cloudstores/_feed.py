@@ -18,7 +18,7 @@ from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
 _TRIES: Final = 5
 _DIGITS: Final = 17
-"""No feed number has so many."""
+"""Digits: more than any feed number has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def read_feed(database: Database, namespace: str, cursor: str, limit: int) -> Fe
     replica_id, _, number = cursor.rpartition(":")
     at = (replica_id, int(number)) if number.isascii() and number.isdigit() and len(number) < _DIGITS else ("", 0)
     if cursor and at[0] == "":
-        at = ("-", 0)  # no position of this store, and not the beginning
+        at = ("-", 0)  # matches no position of this store, nor the beginning
     for _ in range(_TRIES):
         page = database.read("changes_since", lambda connection: _read(connection, namespace, *at, limit))
         if page is None:
@@ -48,7 +48,7 @@ def read_feed(database: Database, namespace: str, cursor: str, limit: int) -> Fe
 
 
 def _feed(page: _Page) -> Feed:
-    """Return a page as it is sent; damaged states are named, and hold up no others."""
+    """Return a page of the feed. Damaged states are listed in ``damaged`` and do not stop the others."""
     feed = Feed(f"{page.replica_id}:{page.position}", [], restarted=page.restarted)
     for row in page.rows:
         try:
@@ -82,7 +82,7 @@ def _read(connection: Connection, namespace: str, replica_id: str, number: int, 
         .limit(limit)
     )
     last = _last(start, connection.execute(sizes).all())
-    # A scope that changed between the two has a later number now, and comes with a later page.
+    # A scope that changed between the two reads has a later number now, and is in a later page.
     query = select(columns.scope, columns.strategy, readable(columns.head), readable(columns.body))
     query = query.where(after, columns.number <= last)
     rows = connection.execute(query.order_by(columns.number)).all()
@@ -90,7 +90,7 @@ def _read(connection: Connection, namespace: str, replica_id: str, number: int, 
 
 
 def _last(start: int, sizes: Sequence[Any]) -> int:
-    """Return the number up to which a page is not too large; it holds one scope at least, where there is one."""
+    """Return the last number of a page: as many scopes as fit, and one at least, if there is one."""
     position, total = start, 0
     for number, size in sizes:
         position, total = number, total + size
@@ -102,7 +102,7 @@ def _last(start: int, sizes: Sequence[Any]) -> int:
 def _change_replica_id(
     database: Database, connection: Connection, namespace: str, replica_id: str, number: int
 ) -> None:
-    """Give the store a replica id; another one where it gave out more than it remembers: it was restored from a backup.
+    """Set the store's first replica id, or a new one: after a restore from a backup, edges know higher numbers than it.
 
     The new id shows that to every other edge, even once as many changes have come again.
     """
@@ -114,7 +114,7 @@ def _change_replica_id(
 
 
 def _raise_high_water(namespace: str, page: _Page, connection: Connection) -> bool:
-    """Store how far edges will have read, before they read; False where the page is not of this store any more."""
+    """Store the highest number that edges are given, before they get it; False if the replica id has changed."""
     here = (
         (STORES.c.namespace == namespace)
         & (STORES.c.replica_id == page.replica_id)

@@ -21,13 +21,13 @@ from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 
 MAX_ORIGINS: Final = 1000
-"""Of a scope, whose newest state is kept: as in ``_sync/lua/include/origins.lua``."""
+"""Origins of a scope whose newest states are kept; as in ``_sync/lua/include/origins.lua``."""
 
 _HEAD: Final = tuple(each.name for each in fields(Change) if each.name not in {"body", "is_delta"})
 
 
 def to_head(state: Change) -> dict[str, Any]:
-    """Return all of a state but its body, by field."""
+    """Return a state's fields other than its body."""
     return {name: getattr(state, name) for name in _HEAD}
 
 
@@ -35,7 +35,7 @@ def from_head(head: str, body: bytes) -> Change:
     """Return the state of a head, as JSON, and a body; a field that the head lacks has its default.
 
     Raises:
-        CorruptDataError: it is no head, or there is no body.
+        CorruptDataError: the head does not decode, or there is no body.
 
     """
     try:
@@ -51,7 +51,7 @@ def from_head(head: str, body: bytes) -> Change:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A scope's row, which is this transaction's until it ends."""
+    """A scope's row, locked until the transaction ends."""
 
     document: Document | None
     events: int
@@ -78,7 +78,7 @@ class Scope:
     def lock(self, *, create: bool = True) -> Locked | None:
         """Lock the scope against other transactions, and read it. None where there is none and ``create`` is false."""
         found = self._locked()
-        while found is None and create:  # another transaction may create it first, or purge it again
+        while found is None and create:  # another transaction may create or purge the row meanwhile
             empty = self._database.insert(DOCUMENTS).values(**self._name, events=0, losses=0)
             self._connection.execute(empty.on_conflict_do_nothing())
             found = self._locked()
@@ -124,7 +124,7 @@ class Scope:
         return WriteContext(document, own, self.seen([own]).get(own), now, GcWatermark(row.gc_version, row.gc_clock))
 
     def write(self, before: Locked, decision: Decision, at: int, *, max_history: int, max_conflicts: int) -> None:
-        """Write a decision. The feed's number comes last: until the commit no other scope gets one."""
+        """Write a decision. The feed's number is taken last, since its row stays locked until the commit."""
         self._write_seen(decision)
         events = self._append(HISTORY, before.events, max_history, [_event(each, at) for each in decision.events])
         lost = [_conflict(each, at) for each in decision.conflicts]
@@ -187,7 +187,7 @@ class Scope:
 
 
 def _changed(before: Document | None, after: Document) -> dict[str, Any]:
-    """Return the columns that differ: a body that stays, which may be large, is not written again."""
+    """Return the columns that differ, so that an unchanged body, which may be large, is not written again."""
     values: dict[str, Any] = {}
     if before is None or before.state.body != after.state.body:
         values["body"] = after.state.body

@@ -1,8 +1,8 @@
 """SqlCloudStore: the rules of ``_sync.resolution`` and ``_sync.write_context``, over tables of an SQL database.
 
-To its callers it is what RedisCloudStore is: the same rules, replies and errors. Each call is one transaction, and
-those of one scope follow each other: the scope's row is locked in PostgreSQL, the database in SQLite. The feed's number
-is taken last, from a locked row too, so that numbers become visible in their order.
+It has the rules, results and errors of RedisCloudStore. Each call is one transaction, and calls on one scope are
+serialized: PostgreSQL locks the scope's row, SQLite the database. The feed's number is taken last, from a locked row,
+so that numbers become visible in their order.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class SqlCloudStore:
         )
 
     def _change(self, action: str, scope: str, decide_on: _Decide, *, create: bool = True) -> Decision | None:
-        """Decide and write in one transaction that has the scope locked."""
+        """Decide and write in one transaction that locks the scope."""
         _scope(scope)
         database = self._database
 
@@ -249,7 +249,7 @@ class SqlCloudStore:
 
 
 def _name(name: str, value: str) -> str:
-    """Return a text that both databases can keep."""
+    """Return a text that both databases can store."""
     if "\0" in value:
         raise validation.key_error(name, value, "must not contain the character NUL in an SQL store")
     return value

@@ -15,8 +15,8 @@
 | edge_redis_conflicts | losing side of a scope   | lost, loser (JSON), body, winner (JSON) and at; the newest     |
 |                      |                          | ``max_conflicts``                                              |
 
-A head is every field of ``Change`` but the body: a field added there with a default is carried here with no change of a
-table. Times (``at``) are in microseconds since 1970, by the database's clock.
+A head has every field of ``Change`` but the body, as JSON: a new field with a default needs no change of a table. Times
+(``at``) are in microseconds since 1970, by the database's clock.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ CONFLICTS: Final = Table(
 
 
 def readable(column: Column[Any]) -> ColumnElement[Any]:
-    """Return a column without the library's decoding, which would fail a whole page for one damaged value."""
+    """Return a column without SQLAlchemy's decoding, which would fail a whole page for one damaged value."""
     if isinstance(column.type, JSON):
         return cast(column, Text).label(column.name)
     if isinstance(column.type, LargeBinary):

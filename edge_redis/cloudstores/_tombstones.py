@@ -18,7 +18,7 @@ from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 
 _PAGE: Final = 200
 _ROWS: Final = 10_000
-"""Of the history and the conflicts, about as many as one transaction removes, but of one scope at least."""
+"""Rows of history and conflicts that one transaction removes, about; those of one scope at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ def _page(namespace: str, after: str, connection: Connection) -> Sequence[Any]:
 
 
 def _deleted(database: Database, namespace: str, row: Any, cutoff: str) -> _Delete | None:
-    """Return the delete that a row holds, None where it holds none, a later one, or what cannot be read."""
+    """Return the delete that a row holds; None if it holds another state, a later delete, or damaged data."""
     try:
         state = from_head(row.head, b"")
         if state.clock > cutoff:
             return None
         if not row.is_empty:
             state = from_head(*database.read("purge_tombstones", partial(_read, namespace, row.scope)))
-        state.verify()  # or what was cut down to nothing would be taken for a delete
+        state.verify()  # else a body that was cut to nothing would pass for a delete
         is_old = state.clock <= cutoff and visible_data(state.body) is None
     except (CorruptDataError, ChecksumMismatchError):
         return None
@@ -82,7 +82,7 @@ def _read(namespace: str, scope: str, connection: Connection) -> tuple[Any, Any]
 
 
 def _parts(deletes: Sequence[_Delete]) -> Iterator[list[_Delete]]:
-    """Give the deletes in parts that are small enough for one transaction."""
+    """Yield the deletes in parts that are small enough for one transaction."""
     part: list[_Delete] = []
     rows = 0
     for each in deletes:
@@ -108,7 +108,7 @@ def _remove(namespace: str, deletes: Sequence[_Delete], connection: Connection) 
     for table in (SEEN, HISTORY, CONFLICTS, DOCUMENTS):
         names = table.c.scope.in_([row.scope for row, _ in gone])
         connection.execute(delete(table).where(table.c.namespace == namespace, names))
-    # Last, as the number of the feed is: until the commit no other scope of the namespace changes.
+    # Last, like the feed's number: its row stays locked until the commit, and no other scope can change.
     _raise_gc_watermark(
         connection, namespace, max(state.version for _, state in gone), max(row.latest_clock for row, _ in gone)
     )

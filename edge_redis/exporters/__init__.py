@@ -1,1 +1,1 @@
-"""What the services know, for other systems: Prometheus and OpenMetrics, OpenTelemetry."""
+"""Exporters of the services' values to Prometheus, OpenMetrics and OpenTelemetry."""

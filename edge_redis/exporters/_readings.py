@@ -1,6 +1,6 @@
 """Exported values, before they take the form of any system.
 
-Names follow Prometheus' conventions: base units, seconds and ratios among them.
+Names follow Prometheus' conventions: base units, such as seconds and ratios.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Samples of one name; those of a histogram are Series. A counter's name is without the suffix of any system."""
+    """Samples of one name. The value of a histogram's sample is a Series. A counter's name has no ``_total``."""
 
     name: str
     help: str

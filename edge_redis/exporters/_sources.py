@@ -21,7 +21,7 @@ from edge_redis.exporters._readings import Reading, counter, gauge
 from edge_redis.models import EdgeNodeStatus
 
 MAX_SCOPES: Final = 1000
-"""Scopes of a bundle that are exported: those of the most pending changes."""
+"""Scopes of a bundle that are exported: those with the most pending changes."""
 
 _log: Final = logging.getLogger("edge_redis")
 _CACHE_COUNTERS: Final = ("hits", "misses", "evictions", "expirations")

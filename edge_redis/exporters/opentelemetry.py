@@ -67,7 +67,7 @@ class EdgeExporter(sdk.MetricExporter):
         cache: its counts.
         health: the state of every node, and its heartbeat's age by the server's clock.
         synchronizers: by their scopes.
-        edge: a bundle of which every scope is exported, up to 1,000, those of the most pending changes.
+        edge: a bundle whose scopes are exported: the 1,000 with the most pending changes.
         worker: lag, waiting changes and dead letters of the namespace.
         watch: whether this process's watch leads.
         relays: deliveries and drops, by the relays' names.
@@ -119,11 +119,11 @@ class EdgeExporter(sdk.MetricExporter):
         return self._exporter.export(metrics_data, timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Pass it on."""
+        """Call the wrapped exporter."""
         return self._exporter.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Pass it on. The services stay open."""
+        """Shut the wrapped exporter down. The services stay open."""
         self._exporter.shutdown(timeout_millis, **kwargs)
 
 

@@ -79,7 +79,7 @@ class EdgeCollector(Collector):
         cache: its counts.
         health: the state of every node, and its heartbeat's age by the server's clock.
         synchronizers: by their scopes.
-        edge: a bundle of which every scope is exported, up to 1,000, those of the most pending changes.
+        edge: a bundle whose scopes are exported: the 1,000 with the most pending changes.
         worker: lag, waiting changes and dead letters of the namespace.
         watch: whether this process's watch leads.
         relays: deliveries and drops, by the relays' names.
@@ -117,17 +117,17 @@ class EdgeCollector(Collector):
         return [GaugeMetricFamily(*_UP)]
 
     def collect(self) -> Iterator[Metric]:
-        """Return what the services know now."""
+        """Return the current values of the services."""
         return self.collect_within(self._timeout_seconds)
 
     def collect_within(self, timeout_seconds: float) -> Iterator[Metric]:
-        """Return what the services know now; ``edge_redis_up`` 0 where they do not answer in this time."""
+        """Return the current values of the services; only ``edge_redis_up`` 0 if they cannot be read in this time."""
         found = self._read(min(timeout_seconds, self._timeout_seconds))
         yield GaugeMetricFamily(*_UP, int(found is not None))
         yield from map(self._family, found or [])
 
     def exposition(self) -> str:
-        """Return what the services know now in Prometheus' text format."""
+        """Return the current values of the services in Prometheus' text format."""
         return generate_latest(_registry(self)).decode()
 
     def _family(self, reading: Reading) -> Metric:
@@ -171,7 +171,7 @@ class _Scrape(Collector):
         self._timeout_seconds = timeout_seconds
 
     def collect(self) -> Iterator[Metric]:
-        """Return what the services know now."""
+        """Return the current values of the services."""
         return self._collector.collect_within(self._timeout_seconds)
 
 
