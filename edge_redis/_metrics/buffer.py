@@ -9,9 +9,9 @@ that are aggregated meanwhile wait, added up.
 
 An exception can be raised between any two bytecodes: by a signal handler, by a time limit of a job
 queue, by Ctrl-C. A signal handler may itself record, in the middle of this code. So nothing here
-takes a lock, and nothing is changed in steps: a state is never changed once it is made, its
-successor is built aside, and it takes effect by one atomic call that only one of several
-successors can win. Interrupted before that call nothing has happened, after it everything has.
+takes a lock: states are immutable, and a new state replaces the current one by one atomic call
+(compare-and-set), which one of several threads wins. An interruption comes either before that call
+or after it, never in between.
 
 While the server is unavailable memory stays bounded: the batch being sent, one more added up (at
 most ``MAX_WAITING_PAIRS`` pairs, further ones under ``_other``), the latest ``max_recent`` records
@@ -34,7 +34,7 @@ from edge_redis._metrics.totals import NO_TOTALS, Totals, sum_records
 from edge_redis.models import InvocationRecord
 
 MAX_WAITING_PAIRS: Final = 50_000
-"""Pairs added up while they cannot be sent. The server decides which of them get a series."""
+"""Pairs that are summed while they cannot be sent. The server decides later which of them get a series."""
 
 _NEXT: Final = "next"
 
@@ -58,10 +58,10 @@ class Batch:
 
 
 class State(NamedTuple):
-    """The records that were aggregated and are not known to be in Redis."""
+    """The aggregated records that are not known to be in Redis. Immutable, but for ``consumed`` and ``successor``."""
 
     aggregated: int
-    """Records that ever were."""
+    """Number of records that were ever aggregated."""
     unacknowledged: int
     """Aggregated records that are not known to be in Redis."""
     consumed: list[int]
@@ -167,7 +167,7 @@ class Buffer:
         """Add up the records stored since the last time; return how many there ever were."""
         while True:
             state = self.state
-            self._remove(state.consumed)  # where this was interrupted the last time
+            self._remove(state.consumed)  # left by an interruption of this method
             stored = self.records.copy()
             if not stored:
                 return state.aggregated

@@ -22,10 +22,10 @@ GROUP: Final = 4
 """Buckets in one field of a hash, as the flush script has it: they fit into 64 bytes whatever they count."""
 
 MAX_DURATION_MS: Final = 1e10
-"""The longest duration that is taken, 115 days: what keeps every sum far within 64 bits."""
+"""The longest duration that is accepted, 115 days, so that sums of nanoseconds stay far within 64 bits."""
 
 SMALLEST_MS: Final = 1e-6
-"""Under a nanosecond, which is what durations are added up in, a duration counts as zero."""
+"""A nanosecond, the unit of sums: a shorter duration counts as zero."""
 
 ZERO_INDEX: Final = -640
 """The bucket of zero, below every other."""
@@ -46,7 +46,7 @@ def nearest_bound(duration_ms: float) -> int:
 
 
 def bucket_value(index: int) -> float:
-    """Return the duration in ms that stands for all of a bucket."""
+    """Return the duration in ms that represents a bucket."""
     if index == ZERO_INDEX:
         return 0.0
     return 2.0 * math.exp2((index + 1) / BUCKETS_PER_DOUBLING) / (_GAMMA + 1.0)
@@ -61,7 +61,7 @@ def rank_of(q: float, count: int) -> int:
 
 
 def percentile(q: float, buckets: Mapping[int, int]) -> float:
-    """Return the ``q``-th percentile (0 to 100) of what was counted; 0.0 where nothing was."""
+    """Return the ``q``-th percentile (0 to 100) of the counted durations; 0.0 where there are none."""
     total = sum(buckets.values())
     if total <= 0:
         return 0.0

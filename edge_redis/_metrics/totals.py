@@ -27,7 +27,7 @@ MAX_UPDATES: Final = 500
 """Fields of its pairs' own series that one call adds to; with the three others of each pair, four times as many."""
 
 _SUMS: Final = 5  # fields of sums: the count, the failures, the slow ones, and two for the sum of durations
-_FEW: Final = 8  # so many are counted one by one in the time that a Counter takes to be made
+_FEW: Final = 8  # up to this many, counting one by one is faster than making a Counter
 _MINUTE: Final = 60.0
 _ROUNDER: Final = 1.5 * 2.0**52
 _ROUNDS_UNDER: Final = 2.0**51
@@ -130,7 +130,7 @@ def _sum_nanoseconds(durations: Sequence[float]) -> int:
 
 
 def _bucket_indexes(durations: Sequence[float]) -> list[int]:
-    """Return the bucket of each duration, without the call of ``sketch.bucket_index`` that is half of its time."""
+    """Return the bucket of each duration; inlines ``sketch.bucket_index``, whose call takes half of the time."""
     ceil, log2 = math.ceil, math.log2
     if min(durations) >= SMALLEST_MS:
         return [ceil(log2(duration) * BUCKETS_PER_DOUBLING) - 1 for duration in durations]
@@ -141,7 +141,7 @@ def _bucket_indexes(durations: Sequence[float]) -> list[int]:
 
 
 class Totals:
-    """The sums of many pairs, in the order in which the pairs first came. Never changed once made."""
+    """The sums of many pairs, in the order in which the pairs first came. Immutable."""
 
     __slots__ = ("overflow", "pairs")
 
@@ -180,7 +180,7 @@ def sum_records(columns: Columns, failures: Sequence[int], slow_ms: float) -> To
     timestamps = columns.timestamps
     first, last = min(timestamps) // _MINUTE, max(timestamps) // _MINUTE
     totals = [PairTotals() for _ in columns.pairs]
-    if first == last:  # as a rule
+    if first == last:  # the usual case
         _add_minute(totals, int(first), columns, failures, slow_ms)
     else:
         by_minute: defaultdict[float, list[int]] = defaultdict(list)

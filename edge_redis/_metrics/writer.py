@@ -1,4 +1,4 @@
-"""Recording, and the delivery of what was recorded."""
+"""Recording of invocations, and the delivery of the records."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MAX_WAITS: Final = 1000
 
 
 class Read(Protocol[T]):
-    """Builds a read; with ``compacted`` of what is there, whatever is left in write-ahead logs."""
+    """Builds a read; with ``compacted``, one that ignores what is left in write-ahead logs."""
 
     def __call__(self, *, compacted: bool) -> Operation[T | Uncompacted]:
-        """Return the read."""
+        """Return the operation that reads."""
 
 
 class Writer:
@@ -72,7 +72,7 @@ class Writer:
                 and (record.error == "" or is_plain(record.error))
                 and (record.function_id, record.node_id) in self._known_pairs
             )
-        except TypeError:  # an id that cannot even be hashed
+        except TypeError:  # an id that is not hashable
             is_valid = False
         buffer = self.buffer
         records = buffer.records if into is None else into
@@ -186,7 +186,7 @@ class Writer:
             buffer.senders[sender] = self._thread_id()
             if behind:
                 epoch, *results = await Batch([flush, *behind], ordered=True)
-            else:  # which costs a client less than a batch of one
+            else:  # cheaper for a client than a batch of one
                 epoch = await flush
             buffer.is_failing = False
         except StoreError:

@@ -1,10 +1,10 @@
--- Adds bodies (see totals.py) to the stored fields: reads and plans first, so that what cannot be done
--- fails before any write.
+-- Adds bodies (see totals.py) to the stored fields. Reads and plans first, so that an error comes before any
+-- write.
 -- Needs: whole
 local GROUP = 4 -- of sketch.py
 local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
-local MAX_WORK = 3600 -- fields, about: some 5 ms
+local MAX_WORK = 3600 -- about as many fields as take 5 ms
 local OTHER = '6:_other_other'
 
 local function add_sums(to, count, errors, slow, ms, ns)
@@ -29,7 +29,7 @@ local function cell_of(series, minute)
   return cell
 end
 
--- Adds a part to its pair; returns how many records it was.
+-- Adds a part to its pair; returns the number of its records.
 local function add_part(pair, part, now_minute, timeline_minutes)
   local buckets, indexes, counts, count = pair.buckets, part[7], part[8], 0
   for at = 1, #indexes do
@@ -81,7 +81,8 @@ local function add_series(to, from)
   for minute, cell in pairs(from.minutes) do add_sums(cell_of(to, minute), unpack(cell)) end
 end
 
--- Adds a pair to a series. A series of one pair is that pair's table: as a rule a function runs on one node.
+-- Adds a pair to a series. A series with one pair shares the table of the pair, which saves adding it up: a
+-- function mostly runs on one node.
 local function add_to_series(all, name, pair)
   local series = all[name]
   if not series then
@@ -105,8 +106,8 @@ local function estimate_work(body, of_pairs)
   return work
 end
 
--- Adds up as many bodies as one call may; returns the pairs, how many bodies, and the overflow; nil where
--- a body is damaged.
+-- Adds up as many bodies as one call may; returns the pairs, the number of bodies and the overflow; nil if a
+-- body is damaged.
 local function merge_bodies(bodies, is_member, now_minute, timeline_minutes)
   local of_pairs, overflow, work, taken = {}, 0, 0, 0
   for _, text in ipairs(bodies) do
