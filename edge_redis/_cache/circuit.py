@@ -14,7 +14,7 @@ MAX_PAUSE_SECONDS: Final = 15.0
 
 
 class CircuitBreaker:
-    """Decides whether the server is called. While the circuit is open, one trial call is allowed per pause."""
+    """Decides whether to call the server. While the circuit is open, one trial call is allowed per pause."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

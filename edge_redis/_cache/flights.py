@@ -1,4 +1,4 @@
-"""Computations under way in this process, so that its threads and tasks wait for one answer per key."""
+"""Computations under way in this process, so that its threads and tasks compute a key once ("single flight")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Outcome:
     """The end of a computation: a value or an error; neither if the caller that led it gave up."""
 
     value: Any = None
-    """For the caller that led it."""
+    """The value, for the caller that computed it."""
     body: bytes | None = None
     """The encoded value, from which each waiter decodes a copy; None if it cannot be encoded."""
     has_value: bool = False
@@ -32,7 +32,7 @@ class Outcome:
         return not self.has_value and self.error is None
 
     def for_waiter(self, key: str) -> Any:
-        """Return a copy of the value, or raise the error as one that another caller met."""
+        """Return a copy of the value, or raise the error of the caller that computed."""
         if self.error is None:
             return self.value if self.body is None else decode_body(self.body)
         if self.is_from_compute:
@@ -42,7 +42,7 @@ class Outcome:
 
 
 class SimpleFuture:
-    """A future for a single thread, which nothing can wait for."""
+    """A future for a single thread, where no other caller can wait."""
 
     def __init__(self) -> None:
         self._is_done = False
@@ -63,7 +63,7 @@ class SimpleFuture:
 
 
 _own_flights: Final[ContextVar[tuple[Flight, ...]]] = ContextVar("edge_redis_flights", default=())
-"""The flights whose computation the current context is part of, the outermost first."""
+"""The flights whose ``compute`` is running in the current context, the outermost first."""
 
 
 class Flight:
@@ -76,7 +76,7 @@ class Flight:
         self.future = future
 
     def check_recursion(self) -> None:
-        """Check that the caller does not wait for a flight whose computation it is part of.
+        """Check that the caller is not running inside the computation that it would wait for.
 
         Raises:
             RecursiveComputeError: it would wait for itself.
@@ -121,7 +121,7 @@ class Flights:
 
 
 def run_within(flight: Flight, compute: Callable[[], Any]) -> Callable[[], Any]:
-    """Return ``compute``, marked while it runs as part of ``flight``."""
+    """Return ``compute``, wrapped so that ``check_recursion`` knows of ``flight`` while it runs."""
 
     def call() -> Any:
         token = _own_flights.set((*_own_flights.get(), flight))

@@ -24,7 +24,7 @@ from edge_redis._cache.entry import HEADER_BYTES, DecodedEntry, is_older
 from edge_redis._cache.near_entry import MISSING, FoundEntry, NearEntry, PendingFill, snapshot
 
 _MAX_SPARED: Final = 16
-"""Entries that one eviction spares, at most."""
+"""Entries that were read and that one eviction passes over, at most (second chance)."""
 
 
 class Near:
@@ -42,7 +42,7 @@ class Near:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Start empty and unconnected, as in a forked child."""
+        """Reset state in a forked child: empty, without connections."""
         self._mutex = self._new_mutex()
         self._entries: dict[str, NearEntry] = {}
         self._stale: dict[str, NearEntry] = {}
@@ -64,7 +64,7 @@ class Near:
         return len(self._entries)
 
     def has_entry(self, key: str) -> bool:
-        """Whether there is an entry ``key``, possibly one whose time is up; records no hit."""
+        """Whether there is an entry ``key``, which may have expired; records no hit."""
         return key in self._entries
 
     def get(self, key: str) -> Any:
@@ -89,10 +89,10 @@ class Near:
         return FoundEntry(value, entry.redis_expires - self._clock(), entry.cost_ms, entry.stale_ms)
 
     def stale_get(self, key: str) -> Any:
-        """Return the value kept when the connection was lost, until its time is up; else MISSING.
+        """Return the value that was kept when the connection was lost, until it expires; else MISSING.
 
-        For callers that prefer it to an error. The server may have failed before its connection is
-        known to be lost: then this is the current entry.
+        For fail-open reads. If the server has failed and the loss of the connection is not noticed yet,
+        this is the current entry.
         """
         entry = self._stale.get(key) or self._entries.get(key)
         if entry is None or entry.expires <= self._clock():
@@ -117,7 +117,7 @@ class Near:
         """Keep the result of a registered read, unless something newer is known."""
         with self._mutex:
             if not fill.is_valid:
-                # It may still be newer than the result of a read that began since.
+                # Not kept, but a read that began after the write must not keep an older one.
                 self._observe(key, entry.generation)
             elif fill.is_outdated(entry.generation):
                 return
@@ -180,7 +180,7 @@ class Near:
             self._start_empty()
 
     def on_announcements_needed(self) -> None:
-        """Count one more connection that reports writes once writers are asked to publish them."""
+        """Count one more connection, on which writes are reported once writers are asked to publish them."""
         with self._mutex:
             self.needs_announcements, self.announced_since = True, None
 

@@ -1,4 +1,4 @@
-"""The values of a near cache: entries, and reads under way that may bring one."""
+"""The entries of a near cache, and the reads under way that may add one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NearEntry:
     expires: float
     """When the near cache drops it, by this process's clock: seconds."""
     redis_expires: float
-    """When its TTL in Redis is up, by this process's clock: seconds."""
+    """When it expires in Redis, by this process's clock: seconds."""
     generation: int
     cost_ms: int | None
     stale_ms: int
@@ -52,7 +52,7 @@ class NearEntry:
     record: Callable[[Access], object]
     """Records a hit."""
     is_used: bool
-    """Whether it was read since eviction last spared it."""
+    """Whether it was read since eviction last passed over it."""
 
 
 class PendingFill:
@@ -63,7 +63,7 @@ class PendingFill:
     def __init__(self) -> None:
         self.readers = 0
         self.is_valid = True
-        """False once the key was written: what the reads bring may be older than the write."""
+        """False once the key was written: the results of the reads may be older than the write."""
         self.newest: int | None = None
         """The newest generation that this process has seen meanwhile."""
 

@@ -1,4 +1,4 @@
-"""The shards of a cache: each a part whose keys share one slot, and the key decides which one holds it."""
+"""The shards of a cache. All Redis keys of a shard are in one slot; an entry's key decides its shard."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class Shard:
 class Shards:
     """All shards of the cache of one namespace.
 
-    A single shard stores the shared options in its own keys. Several store them in the config
-    shard, which is where a cache of a single shard would look.
+    A single shard stores the options that all caches must share in its own keys. Several shards store
+    them under the keys that a single shard would have, so that a mismatch is found.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
--- A lease names the caller that computes a missing value: a string with a TTL, the holder's token, and a + once
--- other callers wait. An empty
--- lease is void: the value being computed is outdated and will not be stored. A lease that begins with ! has
--- no holder; it keeps the error of a computation: ! token, 1 where the error is for all callers, the error.
+-- A lease names the caller that computes a missing value. It is a string with a TTL: the holder's token, and a +
+-- once other callers wait. An empty lease is void: the value being computed is outdated and will not be stored.
+-- A lease that begins with ! has no holder and keeps the error of a computation: ! and the token, 1 where the
+-- error is for all callers, and the error.
 --
 -- The epoch is two numbers: `cleared` changes when all entries are removed, `invalidated` rises when a tag or
 -- a prefix is invalidated. INVALIDATED and INVALIDATED_PREFIXES say at which epoch each one was, for a day and
