@@ -218,7 +218,7 @@ class _Resolution:
             assert self._state is not None
             if outcome == "rejected":
                 self._reject(state, self._state, restored_at, is_known=is_known)
-            # The cloud's version is at least the highest that it was shown, so that every edge comes to the same.
+            # The cloud's version is at least the highest that it was sent, so that all edges get the same version.
             self._state = replace(self._state, version=max(self._state.version, state.version))
         self._peer_version = max(self._peer_version, state.version)
         return outcome

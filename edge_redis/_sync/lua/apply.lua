@@ -77,7 +77,7 @@ else
   redis.call('GET', feed_number)
 end
 local strategy, max_pending, overflow, own_name = string.match(settings, '^%??(%S+) (%d+) (%S+) (.*)$')
--- Bodies show by themselves that fields are to be merged: an end may not know the strategy yet.
+-- A body of merged fields is enough for MERGE: this end may not know the scope's strategy yet.
 if strategy == 'merge' or (current and current.merged) then return 'MERGE' end
 for _, state in ipairs(states) do
   if string.byte(state.data, 1) == 146 then return 'MERGE' end
@@ -85,7 +85,7 @@ end
 local replica_id, is_stored = read_replica_id(id_key, ARGV[4])
 local own = qualified_origin(own_name, replica_id)
 
--- LOCAL_WINS is one edge's authority: two edges would each write their state again above the other's, without end.
+-- One edge has the LOCAL_WINS authority: two would overwrite each other's state without end.
 local authority
 local new_strategy = not is_edge and strategy ~= redis.call('HGET', doc, 'strategy') and strategy or nil
 if not is_edge and strategy == 'local_wins' then
@@ -95,8 +95,8 @@ if not is_edge and strategy == 'local_wins' then
   strategy = 'remote_wins'
 end
 
--- Users give states without the incarnation of their origin: it is taken to be this store's for what was written here,
--- and else that of the present state. Where the present state has none and now comes with it, it is filled in.
+-- States that users pass have no incarnation in their origin. It is this store's for this edge's own name, else that of
+-- the present state. If the present state lacks it and the same state comes with it, it is filled in.
 local function with_incarnation(state)
   if state.origin == name_of(own) then return own end
   if not current then return state.origin end
@@ -108,7 +108,7 @@ end
 local function accept(state)
   local message = ''
   if is_edge and name_of(state.origin) == name_of(own) then
-    -- Written here and lost here since. The next write has it as its parent, as it would a foreign state.
+    -- Written by this edge, which has lost it since. It becomes the parent of the next write, as a foreign state would.
     message, state.parent = 'this edge had lost it', state.stamp
   end
   if current then
@@ -127,9 +127,9 @@ local function accept(state)
   record(history, max_history, direction, state.version, '1', message)
 end
 
--- LOCAL_WINS: write the local state again, above the remote one, so that the other end takes it. Where the outbox is full
--- and may drop nothing, it replaces its own former version there: the newest, of the same data. Its signature stays that
--- of the version that was written: a LOCAL_WINS edge signs its changes as renewable.
+-- LOCAL_WINS: write the local state again, with a version above the remote one, so that the other end accepts it. If
+-- the outbox is full and may not coalesce, the new version replaces the newest entry, which has the same data. The
+-- signature of the former version still holds: a LOCAL_WINS edge signs its changes as renewable.
 local reasserted
 local function reassert(state)
   current.version = state.version + 1
@@ -148,14 +148,14 @@ local function reassert(state)
 end
 
 local function reject(state)
-  -- What the authority overrules was mostly written in knowledge of what stays, and is lost all the same.
+  -- Under LOCAL_WINS a state is lost even if it descends from the local one, so it is kept as a conflict.
   local is_known = was_seen(state) or (strategy ~= 'local_wins' and is_related(state, current))
   if not is_known then keep_loser(conflicts, max_conflicts, doc, 'remote', state, current) end
   if client_id ~= '' or not is_known then
     record(history, max_history, direction, state.version, '0', 'refused by ' .. strategy)
   end
   if strategy == 'local_wins' and state.version >= current.version then reassert(state) end
-  -- The cloud's version is at least the highest that it was shown, so that every edge comes to the same.
+  -- The cloud's version is at least the highest that it was sent, so that all edges get the same version.
   if not is_edge then current.version = math.max(current.version, state.version) end
 end
 
@@ -201,7 +201,7 @@ if not is_stored then redis.call('SET', id_key, replica_id) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif not before or current.version ~= before.version or current.stamp ~= before.stamp
-  or current.origin ~= before.origin then -- two origins may write the same at the same moment
+  or current.origin ~= before.origin then -- two origins may write the same data at the same moment
   publish(feed, feed_number, scope)
 end
 local reply = table.concat(outcomes, ' ')

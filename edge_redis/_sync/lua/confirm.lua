@@ -50,7 +50,7 @@ if ARGV[7] ~= '' then
 end
 redis.call('XLEN', pending)
 if group ~= '' and not is_version(redis.call('HGET', totals, 'pushed') or '0') then
-  redis.call('HDEL', totals, 'pushed') -- damaged: count anew
+  redis.call('HDEL', totals, 'pushed') -- damaged: restart the count
 end
 if group ~= '' and ARGV[8] then
   redis.call('XACK', pending, group, unpack(ARGV, 8))

@@ -1,4 +1,4 @@
--- Move an entry that fails again and again from a scope's outbox to the dead letters.
+-- Move an entry that was given up from a scope's outbox to the dead letters.
 -- KEYS[1] pending        stream  the scope's outbox
 -- KEYS[2] history        stream  capped
 -- KEYS[3] work           zset    scopes with changes in their outbox
@@ -10,7 +10,7 @@
 -- ARGV[5] error          why it failed the last time
 -- ARGV[6] max_history    integer
 -- Reply: integer: entries moved, 1, or 0 where it is not there any more
--- Invariant: the entry is in the outbox or among the dead letters, never in neither
+-- Invariant: at any moment the entry is in the outbox or among the dead letters
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, the entry is no longer in the outbox
 -- include: clock

@@ -8,9 +8,9 @@
 -- ARGV[4] count          integer, the most entries
 -- ARGV[5] claim_idle_ms  integer, after which a worker that has not confirmed is taken for dead
 -- ARGV[6] max_bytes      integer, of the data of all entries in the reply, but of one entry at least
--- Reply: [string, string...]: the scope's settings, and entries, oldest first, each as include/wire.lua has leased
---   entries; no entry where there is none, or another worker has the scope
--- Invariant: the entries delivered and not confirmed of one scope are one worker's: they are its lease
+-- Reply: [string, string...]: the scope's settings, and entries, oldest first, each a leased entry as in
+--   include/wire.lua; no entry where the outbox is empty, or another worker has the scope
+-- Invariant: all entries of a scope that are delivered and not confirmed belong to one worker: they are its lease
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: a worker gets its own entries again, and only those of another count as tried once more
 -- include: document
@@ -28,7 +28,7 @@ if redis.call('XLEN', pending) == 0 then
   return reply
 end
 local held = redis.pcall('XPENDING', pending, group, '-', '+', count)
-if held.err then -- no such group: whatever is in the outbox is unconfirmed, so it begins at 0
+if held.err then -- no such group: nothing in the outbox is confirmed, so it begins at 0
   redis.pcall('XGROUP', 'CREATE', pending, group, '0')
   held = redis.call('XPENDING', pending, group, '-', '+', count)
 end
@@ -47,8 +47,8 @@ for _, entry in ipairs(held) do
   redis.call('XCLAIM', pending, group, consumer, 0, entry[1], 'RETRYCOUNT', tries[entry[1]], 'JUSTID')
   if entry[2] ~= consumer then owners[entry[2]] = true end
 end
--- Consumers without entries are removed, or every start of a worker would leave one: here the former owners, and the
--- others where this worker is new. A live worker's is created again with its next entry.
+-- Remove consumers without entries, since each start of a worker adds one: the former owners, and all others when this
+-- worker is new. The consumer of a live worker is created again with its next entry.
 local function remove_if_idle(name)
   if name ~= consumer and #redis.call('XPENDING', pending, group, '-', '+', 1, name) == 0 then
     redis.call('XGROUP', 'DELCONSUMER', pending, group, name)
@@ -80,7 +80,7 @@ end
 for _, entry in ipairs(held) do
   local found = redis.call('XRANGE', pending, entry[1], entry[1])[1]
   if not found then
-    redis.call('XACK', pending, group, entry[1]) -- coalesced since
+    redis.call('XACK', pending, group, entry[1]) -- coalesced meanwhile
   elseif not add(found) then
     return reply
   end
@@ -90,7 +90,7 @@ while left > 0 do
   local page = math.min(left, PAGE)
   local new = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', page, 'STREAMS', pending, '>')
   local entries = new and new[1] and (type(new[1]) == 'string' and new[2] or new[1][2]) or {} -- fakeredis: flat
-  for _, entry in ipairs(entries) do -- what has no room now is this worker's, and comes with its next lease
+  for _, entry in ipairs(entries) do -- an entry without room stays this worker's, and is in its next lease
     if not add(entry) then return reply end
   end
   if #entries < page then return reply end

@@ -27,8 +27,8 @@ if not id or not string.find(id, '^[%w-]+$') then -- none, or a damaged one
 end
 local is_known = ARGV[1] == id and number <= highest
 if ARGV[1] == id and not is_known then
-  -- This store gave out more than it remembers: it was restored from a backup. A new id shows that to every other edge,
-  -- even once as many changes have come again.
+  -- An edge has a higher position than this store remembers: it was restored from a backup. The new id shows that to
+  -- the other edges, even after the feed has grown past their positions.
   id = ARGV[5]
   redis.call('SET', id_key, id)
 end

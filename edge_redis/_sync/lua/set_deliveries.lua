@@ -1,12 +1,12 @@
--- Set how often entries have been tried, and for how long their worker has been idle on them.
+-- Set the delivery counts of entries, and for how long their worker has been idle on them.
 -- KEYS[1] pending        stream  the scope's outbox
 -- ARGV[1] group
 -- ARGV[2] consumer
 -- ARGV[3] idle_ms        integer, the new idle time: how soon another worker may claim them
 -- ARGV[4..] entries      two each: id, the count of tries, this one included
 -- Reply: integer: entries that are still this worker's
--- Invariant: an entry that another worker has claimed stays its own. Where it is given back (idle_ms), its count is reset:
---            that worker took this one for dead, and may be waiting for the same outage
+-- Invariant: an entry that another worker has claimed stays with it. Where the lease is given back (idle_ms), the count
+--            of such an entry is reset too: the other worker may be waiting for the same outage
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent, counts are set and not raised
 local pending, group, consumer, idle_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]

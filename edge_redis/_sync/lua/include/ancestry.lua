@@ -1,8 +1,9 @@
--- What this end knows of a state's origin: which states it has had, and which were written in knowledge of which.
+-- What this end knows of a state's origin: the states of it that it has had, and whether two states descend from
+-- each other.
 -- Needs: earlier, is_clock
 
--- The newest state of an origin that this end has had, and the clock of its restoration: an origin that was restored from
--- a backup gives out versions again, and what it writes then does not descend from what it wrote before.
+-- The newest state of an origin that this end has had, and the clock since which the origin counts on from a backup: a
+-- restored origin uses version numbers again, and its new states do not descend from those it wrote before.
 local NEVER_RESTORED = '000000000000000000'
 local function read_seen(doc, origin)
   local found = redis.call('HMGET', doc, 'seen:' .. origin, 'restored_at:' .. origin)
@@ -24,7 +25,7 @@ local function is_the_seen(state, seen)
     and (seen.version == state.version or seen.clock == state.clock)
 end
 
--- Whether this end has had that very state, or a later one that its origin wrote in knowledge of it.
+-- Whether this end has had this state, or a later one of its origin that descends from it.
 local function was_seen(state)
   local seen = state.seen
   if not seen then return false end
@@ -32,7 +33,7 @@ local function was_seen(state)
   return state.version < seen.version and earlier(state.clock, seen.clock) and not earlier(state.clock, seen.restored_at)
 end
 
--- An origin counts its versions and its clock up together: a lower version at a later time was given out again.
+-- The version and the clock of an origin rise together: a lower version at a later clock means that it was restored.
 local function is_restored(state, strategy)
   local seen = state.seen
   if not seen or is_the_seen(state, seen) or not earlier(seen.clock, state.clock) then return false end
@@ -46,7 +47,7 @@ local function is_of_one_incarnation(state, current)
   return restored_at == NEVER_RESTORED or earlier(state.clock, restored_at) == earlier(current.clock, restored_at)
 end
 
--- Whether one was written in knowledge of the other, or says the same, so that nothing is lost between them.
+-- Whether one state descends from the other or equals it, so that the loser is not a conflict.
 local function is_related(state, current)
   if is_of_one_incarnation(state, current) or state.stamp == current.stamp then return true end
   if state.parent ~= '' and state.parent == current.stamp then return true end

@@ -1,6 +1,6 @@
 -- A scope's document: its fields, its stamp and its clock.
 
--- MAX_VERSION of limits.py: past 2^53 a double no longer counts by ones.
+-- MAX_VERSION of limits.py: above 2^53 a double cannot hold every integer.
 local MAX_VERSION = 9007199254740000
 
 local function integer(number)
@@ -16,13 +16,13 @@ local function precedes(a, b)
   return #a < #b
 end
 
--- The same of two clocks, which are digits of one length: every locale has those in their order.
+-- The same for clocks, which are digits of one length, and in order in every locale.
 local function earlier(a, b)
   return a < b
 end
 
 -- The next hybrid logical clock: 12 digits of seconds and 6 of microseconds, by the server's time,
--- and one microsecond past the latest one seen where that is not behind it.
+-- or one microsecond past the latest one seen, if that is not earlier.
 local function next_clock(latest, time)
   time = time or redis.call('TIME')
   local now = string.format('%012.0f%06.0f', tonumber(time[1]), tonumber(time[2]))
@@ -47,8 +47,8 @@ local function is_version(text)
   return text and #text <= 16 and string.find(text, '^%d+$')
 end
 
--- The document without its data, which may be large and is seldom needed; nil where there is none. Of a damaged document
--- nil and the reply that says so; the next write repairs a damaged clock or peer version.
+-- The document without its data, which may be large and is seldom needed; nil where there is none. For a damaged
+-- document, nil and the error reply; the next write repairs a damaged clock or peer version.
 local function read_document(key)
   local found = redis.call('HMGET', key, 'version', 'peer_version', 'clock', 'latest_clock', 'origin', 'checksum',
     'parent', 'merged', 'signature')
@@ -90,10 +90,10 @@ end
 
 local NUMBERS_SKIPPED = 1000000
 
--- Move a scope to the end of the feed, where it stands once, at its newest change.
+-- Move a scope to the end of the feed. Each scope is in the feed once, at its newest change.
 local function publish(feed, feed_number, scope)
   local last = redis.call('GET', feed_number)
-  if last and not is_version(last) then -- damaged: go on above every number that can have been given out
+  if last and not is_version(last) then -- damaged: continue above every number that may have been used
     local highest = redis.call('ZREVRANGE', feed, 0, 0, 'WITHSCORES')[2]
     redis.call('SET', feed_number, integer((tonumber(highest) or 0) + NUMBERS_SKIPPED))
   end

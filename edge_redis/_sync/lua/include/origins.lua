@@ -1,9 +1,9 @@
--- Bound the origins that a document remembers: every edge that was replaced or wiped has left one.
+-- Bound the number of origins that a document remembers: each edge that was replaced or wiped leaves one.
 -- Needs: earlier
 local MAX_ORIGINS, REMOVED_TOGETHER = 1000, 100
 
--- Remove the origins with the oldest clocks once there are too many. A state of theirs that comes again is at most
--- recorded once more as a conflict.
+-- Remove the origins with the oldest clocks once there are too many. If a state of theirs is sent again, it may be
+-- recorded a second time as a conflict.
 local function trim_origins(doc)
   if redis.call('HLEN', doc) <= MAX_ORIGINS then return end
   local origins = {}

@@ -1,12 +1,12 @@
 -- The index of scopes with changes in their outbox.
 
--- In ms. A clock may run ahead of the time; a score in the future would stand behind all others for ever.
+-- In ms. A scope's clock may be ahead of the time: with a score in the future it would never be served.
 local function waiting_since(clock, at)
   local clock_ms = tonumber(string.match(clock, '^%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d') or '0')
   return string.format('%.0f', math.min(clock_ms, at))
 end
 
--- Call after entries have left the outbox: remove an empty one, and keep the index true.
+-- Call after entries have left the outbox: delete an empty outbox, and update the index.
 local function update_work_index(pending, work, scope, at)
   local oldest = redis.call('XRANGE', pending, '-', '+', 'COUNT', 1)[1]
   if not oldest then

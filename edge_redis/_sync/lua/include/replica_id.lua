@@ -1,4 +1,4 @@
--- The id of a store, which names one incarnation of it, and the origins of what is written there (origin.py).
+-- The id of a store, which names one incarnation of it, and the origins of states written there (origin.py).
 
 -- The process that writes first, and the time: the same process may write first again after the store was wiped.
 local function new_replica_id(proposed)
@@ -6,7 +6,7 @@ local function new_replica_id(proposed)
   return proposed .. '-' .. time[1] .. string.format('%06.0f', tonumber(time[2]))
 end
 
--- The id of the store, and whether it was stored: one that is damaged is replaced.
+-- The id of the store, and whether it is stored already. A damaged id is replaced.
 local function read_replica_id(key, proposed)
   local id = redis.call('GET', key)
   if id and string.find(id, '^[%w-]+$') then return id, true end

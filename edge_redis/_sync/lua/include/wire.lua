@@ -1,4 +1,4 @@
--- What a change looks like on the wire and in the outbox; wire.py says the same in Python.
+-- The format of a change on the wire and in the outbox, as in wire.py.
 --
 --   change   <length of head>:<head><data>
 --   head     version clock checksum parent signature origin, a space between each; parent, signature and origin may be ''
@@ -35,7 +35,7 @@ end
 
 local UNSIGNED = {}
 
--- Append a change to the outbox. The oldest past the bound are removed: a successor holds their effect.
+-- Append a change to the outbox. When it is over its bound, the oldest are removed: later ones hold their effect.
 local function append_entry(pending, state, is_delta, max_pending)
   redis.call('XADD', pending, 'MAXLEN', max_pending, string.format('%.0f', state.version) .. '-0', 'data', state.data,
     'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'parent', state.parent,
