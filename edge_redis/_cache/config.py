@@ -80,7 +80,7 @@ class CacheConfig:
     near: NearCache | None = None
     on_error: str = "raise"
     default_ttl_ms: int = field(init=False)
-    """Of an entry that is put without a TTL, before jitter."""
+    """TTL of an entry that is put without one, before jitter."""
 
     def __post_init__(self) -> None:
         validation.integer("max_size", self.max_size, least=1, most=_MAX_BOUND)

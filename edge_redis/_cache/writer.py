@@ -74,7 +74,7 @@ class Writer:
         self._bounds = f"{bounds_text} 0 {self._fingerprint}"
         self._verified_bounds = f"{bounds_text} 1 {self._fingerprint}"
         self.default_options = PutOptions(self._bounds)
-        """Of a put without tags and condition."""
+        """The options of a put without tags and condition."""
 
     def _invalidate_process(self, keys: Sequence[str] | None) -> None:
         """Drop what this process knows of keys that were written; of all keys where None."""
