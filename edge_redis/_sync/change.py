@@ -20,7 +20,7 @@ TOMBSTONE: Final = b""
 """The body of a deleted scope: no data encode to it."""
 
 Outcome: TypeAlias = Literal["accepted", "duplicate", "rejected"]
-"""What applying a change came to: it won; it was there already, or a later one of its origin; or it lost."""
+"""The result of applying a change: it won; or this state, or a later one of its origin, was there; or it lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a CloudWorker asks of the cloud. RedisCloudStore and SqlCloudStore provide it; so may any other class.
+"""The interface of a CloudWorker to the cloud. RedisCloudStore and SqlCloudStore implement it; other classes may.
 
 A store keeps one document for each scope: its present state, as a ``Change``. Changes come up from edges by ``apply``
 and go down to them by ``changes_since``. When changes fail again and again, the worker calls ``get`` to

@@ -50,7 +50,7 @@ class EndConfig:
     max_history: int = 1000
     max_conflicts: int = 1000
     proposed_replica_id: str = field(default_factory=lambda: secrets.token_hex(8))
-    """The beginning of the id that the store gets where it has none yet."""
+    """The random prefix of the replica id that the store gets if it has none yet."""
     settings: str = field(init=False)
     """strategy, max_pending, overflow and origin as the scripts read them."""
     end: str = field(init=False)
@@ -117,7 +117,7 @@ class WorkerConfig:
 
     @property
     def tries_together(self) -> int:
-        """How often a batch is tried as a whole before it goes change by change.
+        """How often a batch is tried as a whole before its changes are tried one by one.
 
         A worker rarely dies because of its batch, so its successor retries the whole batch once.
         """

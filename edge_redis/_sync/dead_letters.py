@@ -125,7 +125,7 @@ class DeadLetters:
         return removed
 
     async def _push(self, letter: DeadLetter) -> None:
-        """Apply, confirm, remove, in this order: interrupted anywhere, it is applied again as a duplicate."""
+        """Apply, confirm and remove in this order, so that an interrupted call is repeated as a duplicate."""
         scope, change = letter.scope, letter.change
         verify(self._keyring, scope, change)
         settings: str = await command(_text, "HGET", self._edge.keys.scopes, scope)

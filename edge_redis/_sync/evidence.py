@@ -11,7 +11,7 @@ _log = logging.getLogger("edge_redis")
 
 
 class Evidence:
-    """What one worker has seen of the cloud since a scope's changes began to fail."""
+    """What one worker knows of the cloud: successes since a scope began to fail, and whether the feed can be read."""
 
     def __init__(self, cloud: AnyCloudStore) -> None:
         self._cloud = cloud
@@ -30,7 +30,7 @@ class Evidence:
         self._at_failure.setdefault(scope, self._successes)
 
     async def cloud_works(self, scope: str) -> bool:
-        """Return whether the cloud applied another scope since this one fails, or answers ``get`` and its feed."""
+        """Return whether the cloud applied another scope since this one began to fail, or ``get`` and its feed work."""
         if self._successes > self._at_failure.get(scope, self._successes):
             return True
         if self.feed_fails:

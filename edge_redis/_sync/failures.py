@@ -1,4 +1,4 @@
-"""How a worker handles errors: an outage is waited out, and a scope that fails does not hold up the others."""
+"""How a worker handles errors: it waits during an outage, and goes on with the other scopes when one fails."""
 
 from __future__ import annotations
 

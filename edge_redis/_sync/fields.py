@@ -26,10 +26,10 @@ from edge_redis._sync.origin import incarnation_of
 from edge_redis.errors import CorruptDataError
 
 ARRAY_OF_TWO: Final = b"\x92"
-"""How a body of merged fields begins, and no other body."""
+"""The first byte of a body of merged fields, and of no other body."""
 
 MAX_MERGED_BYTES: Final = 512 * 1024 * 1024
-"""Of a merged body: Redis takes no more. The limits of writers do not bind it, or the ends would stay apart."""
+"""Most bytes of a merged body: Redis' own limit. Writers' limits do not apply, or the ends would stay different."""
 
 Stamp: TypeAlias = tuple[str, str]
 """A clock and the name of the writer."""
@@ -37,7 +37,7 @@ Stamp: TypeAlias = tuple[str, str]
 NO_STAMP: Final[Stamp] = ("", "")
 
 _LIFTED: Final = "\x01"
-"""Begins the name in a stamp of a plain state's field; no writer's name begins so (``origin.py``)."""
+"""Prefix of the name in the stamp of a plain state's field; no writer's name has it (``origin.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def join(one: Fields, other: Fields) -> Fields:
 
 
 def _unless_left_out(each: Field, plain: Mapping[str, str]) -> Field:
-    """Return a field; without its value where it is of a plain state and a later one of that origin left it out."""
+    """Return a field; without its value if a later plain state of its origin left it out."""
     clock, name = each.stamp
     is_left_out = name.startswith(_LIFTED) and clock < plain.get(name.removeprefix(_LIFTED), "")
     return Field(each.stamp, None) if is_left_out else each

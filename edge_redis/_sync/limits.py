@@ -14,7 +14,7 @@ from edge_redis._core import codec, validation
 from edge_redis.errors import TooManyFieldsError, ValueTooLargeError
 
 MAX_VERSION: Final = 9_007_199_254_740_000
-"""The last version: past 2**53 the numbers of Lua no longer count by ones (``lua/include/document.lua``)."""
+"""The last version: above 2**53 Lua's numbers cannot hold every integer (``lua/include/document.lua``)."""
 
 MAX_GIVEN_VERSION: Final = 2**52
 """The highest version of a state that a user passes, so that as many versions can still follow."""

@@ -3,8 +3,8 @@ r"""Origins: the name of a state's writer, and the incarnation of the store that
 A store gets a random replica id when it is first written to (``lua/include/replica_id.lua``). The id names one
 *incarnation* of the store: after it was wiped it has another id, and so has a cloud that was restored from a backup,
 once an edge has read its feed. What is written under a name travels as ``<name>\x01<replica id>``, and without a name
-as the replica id alone. So versions that a later incarnation gives out again are those of another origin. Clocks alone
-would not do: those of the later incarnation may be behind.
+as the replica id alone. So version numbers that a later incarnation uses again belong to another origin. Clocks alone
+could not tell them apart, since those of the later incarnation may be behind.
 
 Users see the name. Signing keys, the authority of LOCAL_WINS and the cloud's right to win belong to a name.
 """
@@ -21,7 +21,7 @@ CLOUD_ORIGIN: Final = "cloud"
 MAX_NAME_BYTES: Final = 256
 
 MAX_ORIGIN_BYTES: Final = 1024
-"""Of a name with its incarnation: what a store must be able to keep."""
+"""Most bytes of a name with its incarnation, which a store must be able to keep."""
 
 _SEPARATOR: Final = "\x01"
 """Below all that a name may contain, so origins sort by their names first."""

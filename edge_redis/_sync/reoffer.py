@@ -24,7 +24,7 @@ _log = logging.getLogger("edge_redis")
 
 _SCOPES_A_PAGE: Final = 32
 _PAGES: Final = 8
-"""Offered in one round of a worker, between which it pushes and pulls."""
+"""Pages offered in one round of a worker; it pushes and pulls between the rounds."""
 
 
 class Reoffer:

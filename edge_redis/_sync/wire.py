@@ -1,4 +1,4 @@
-"""What a change looks like on the wire, in an outbox and in a document; ``lua/include/wire.lua`` says the same in Lua.
+"""The format of a change on the wire, in an outbox and in a document, as in ``lua/include/wire.lua``.
 
 change    <length of head>:<head><data>
 head      version clock checksum parent signature origin, a space between each

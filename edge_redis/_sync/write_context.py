@@ -30,11 +30,11 @@ NOTHING_PURGED: Final = GcWatermark(0, "")
 
 @dataclass(frozen=True, slots=True)
 class WriteContext:
-    """What a write in the cloud needs to know."""
+    """The input of a write in the cloud."""
 
     document: Document | None
     origin: str
-    """Of the written state: the cloud's name and incarnation (``origin.py``)."""
+    """The origin of the written state: the cloud's name and incarnation (``origin.py``)."""
     seen: Seen | None
     """The newest state seen of that origin."""
     now: int

@@ -20,7 +20,7 @@ from edge_redis.models import ConflictStrategy, SyncState
 _EMPTY: Final = CurrentState("", b"\x80")  # an empty dict
 
 MakeBody: TypeAlias = Callable[[CurrentState, str], bytes | None]
-"""Of the present state and the clock of the write ("" where the server gives it): the next body; None: no write."""
+"""Makes the next body from the present state and the clock of the write ("": the server's); None: do not write."""
 
 
 class Writer:
