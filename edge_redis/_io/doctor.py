@@ -25,8 +25,8 @@ local refused = {}
 for _, words in ipairs(ARGV) do
   local command, sub = string.match(words, '^(%S+) ?(%S*)$')
   local allowed
-  if sub ~= '' then allowed = redis.acl_check_cmd(command, sub, KEYS[1], '-', '-')
-  else allowed = redis.acl_check_cmd(command, KEYS[1], '-', '-') end
+  if sub ~= '' then allowed = redis.acl_check_cmd(command, sub, KEYS[1], KEYS[1], KEYS[1])
+  else allowed = redis.acl_check_cmd(command, KEYS[1], KEYS[1], KEYS[1]) end
   if not allowed then refused[#refused + 1] = words end
 end
 return refused

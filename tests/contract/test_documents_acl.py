@@ -21,6 +21,7 @@ from edge_redis import (
     HealthWatch,
     TransitionRelay,
 )
+from edge_redis._io.doctor import examine_client
 from support.deadline import eventually
 from support.servers import Backend
 
@@ -91,6 +92,12 @@ def test_the_user_can_synchronize(client: redis.Redis, strategy: ConflictStrateg
             pass
         assert worker.status()["dead_letters"] == 0
     assert edge.is_synced
+
+
+@pytest.mark.parametrize("client", [None], indirect=True, ids=["all namespaces"])
+def test_doctor_finds_that_the_user_has_every_right(client: redis.Redis) -> None:
+    found = {finding.topic: finding for finding in examine_client(client)}
+    assert found["permissions"].level == "ok", found["permissions"].text
 
 
 @pytest.mark.parametrize(

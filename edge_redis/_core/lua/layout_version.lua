@@ -7,11 +7,13 @@
 -- Invariant: a stored version is never changed
 -- Repeat: idempotent
 local may_run = redis.acl_check_cmd -- fakeredis has no users, and no such function
+-- Every argument is a key of ours: some commands, such as DEL, take all arguments for keys, and users may be restricted
+-- to our keys.
 for at = 3, #ARGV do
   local command, sub = string.match(ARGV[at], '^(%S+) ?(%S*)$')
   local is_allowed = true
-  if may_run and sub ~= '' then is_allowed = may_run(command, sub, KEYS[1], '-', '-') end
-  if may_run and sub == '' then is_allowed = may_run(command, KEYS[1], '-', '-') end
+  if may_run and sub ~= '' then is_allowed = may_run(command, sub, KEYS[1], KEYS[1], KEYS[1]) end
+  if may_run and sub == '' then is_allowed = may_run(command, KEYS[1], KEYS[1], KEYS[1]) end
   if not is_allowed then return redis.error_reply('NOPERM this user may not run ' .. ARGV[at]) end
 end
 local found = redis.call('GET', KEYS[1])
