@@ -1,11 +1,11 @@
-"""A server that belongs to this process: started here, ended with it, reachable from this machine alone.
+"""A server that this process starts, that ends with it, and that only this machine can reach.
 
-It is a real Valkey or Redis with its append-only file on, under a watchdog process that ends it
-when this process ends in whatever way (SIGKILL too). Ctrl-C in a terminal does not reach it.
+It is a real Valkey or Redis with its append-only file on. A watchdog process ends it when this
+process ends in any way, SIGKILL included. Ctrl-C in a terminal does not reach it.
 
-What a fork of this process does with the object (multiprocessing's default start method on
-Linux forks too): clients work, ``stop()`` does nothing, ``kill()`` and ``restart()`` raise. The
-server ends with the process that started it, however long its forks live.
+In a forked child (multiprocessing forks by default on Linux) clients of the server work, ``stop()``
+does nothing, and ``kill()`` and ``restart()`` raise. The server ends with the process that started
+it, even if forked children still run.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _LAST_PORT: Final = 65_535
 
 
 class EmbeddedFallbackWarning(UserWarning):
-    """There is no server program: fakeredis serves instead, and keeps nothing."""
+    """No server program was found: fakeredis serves instead, and its data are not persistent."""
 
 
 class EmbeddedServer:
     """A running server. Made by ``start``; ends on ``stop()``, with its ``with`` block, or with the process.
 
-    Keep it for as long as the server is wanted: one that nothing refers to any more is ended too.
+    Keep a reference for as long as the server is needed: it ends when the object is garbage-collected.
     """
 
     def __init__(self, engine: _Engine, timeout: float, password: str | None = None) -> None:
@@ -54,7 +54,7 @@ class EmbeddedServer:
         self._is_stopped = False
         self._turn = threading.RLock()
         self._dropped = weakref.finalize(self, _drop, engine)
-        self._dropped.atexit = False  # the engine knows when in the exit its turn is
+        self._dropped.atexit = False  # at exit the engine ends the server itself, after the services have flushed
 
     @property
     def kind(self) -> Kind:
@@ -63,7 +63,7 @@ class EmbeddedServer:
 
     @property
     def version(self) -> str:
-        """The server's release (that of the package where it is fakeredis)."""
+        """The server's release, or the package's for fakeredis."""
         return self._engine.version
 
     @property
@@ -84,7 +84,7 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the server; None where it does not run, or is fakeredis."""
+        """Process id of the server; None if it does not run, or is fakeredis."""
         return self._engine.pid
 
     @property
@@ -94,7 +94,7 @@ class EmbeddedServer:
 
     @property
     def data_dir(self) -> Path | None:
-        """Folder of the append-only file and of ``server.log``; None where it is fakeredis."""
+        """Folder of the append-only file and of ``server.log``; None for fakeredis."""
         return self._engine.data_dir
 
     @property

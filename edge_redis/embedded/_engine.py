@@ -49,7 +49,7 @@ class Engine:
         self._port: Port | None = None
         self._supervised: SupervisedServer | None = None
         self.is_foreign = False
-        """Whether this is a fork's copy: the server belongs to the process that started it."""
+        """Whether this is a forked child's copy: the server belongs to the process that started it."""
         self._exit: util.Finalize | None = None
         _alive.add(self)
 
@@ -104,7 +104,7 @@ class Engine:
         if self._port is not None:
             return self._start_on_port(end)
         for attempt in range(_ATTEMPTS):
-            # A system whose servers refuse a port that is held gets it unheld the second time.
+            # Where no server can listen on a port that this process holds, the second attempt does not hold it.
             self._take_port(hold=CAN_HOLD and attempt == 0)
             try:
                 return self._start_on_port(end)
@@ -120,7 +120,7 @@ class Engine:
             self._supervised.end(kill=kill)
 
     def release(self) -> None:
-        """Have the server ended, without waiting for it, and let go of everything."""
+        """Have the server ended without waiting for it, and release folder and port."""
         self._forget_exit()
         if self._supervised is not None:
             self._supervised.release()
@@ -131,7 +131,7 @@ class Engine:
             self._port.close()
 
     def close(self) -> None:
-        """End the server and let go of everything; may be called again, also after an interruption.
+        """End the server, and release folder and port; may be called again, also after an interruption.
 
         Raises:
             EmbeddedServerError: The server or its watchdog had to be killed.
@@ -148,7 +148,7 @@ class Engine:
         self._forget_exit()
 
     def after_fork(self) -> None:
-        """Become a copy that a fork holds: close what would keep the parent's things in use."""
+        """Reset state in a forked child: close the descriptors that would keep the parent's folder and port in use."""
         self.is_foreign = True
         if self._supervised is not None:
             self._supervised.after_fork()

@@ -89,11 +89,11 @@ class Folder:
         return self._lock.fileno() if self._lock else -1
 
     def mark(self) -> None:
-        """Forget what the log has so far."""
+        """Let ``log_tail`` begin at the present end of the log."""
         self._seen = self.log.stat().st_size if self.log.exists() else 0
 
     def log_tail(self) -> str:
-        """Return the end of what the log has got since the mark."""
+        """Return the last lines of the log since the mark."""
         try:
             with self.log.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -103,11 +103,11 @@ class Folder:
             return ""
 
     def is_left_within(self, seconds: float) -> bool:
-        """Let go of the folder, and return whether within ``seconds`` no server is in it any more."""
+        """Release the folder; return whether no server uses it any more within ``seconds``."""
         self._unlock()
         try:
             self._lock = (self.path / _LOCK).open("r+b")
-        except OSError:  # the watchdog has removed it, which it does last
+        except OSError:  # removed by the watchdog, as its last step
             return True
         return self._is_locked_within(seconds)
 

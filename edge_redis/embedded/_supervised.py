@@ -1,7 +1,7 @@
 """A server process and its watchdog, seen from the process that started them.
 
 The socket to the watchdog is a lifeline: when its last copy closes, the watchdog ends the server.
-Copies are not inherited by programs this process runs; a fork of it closes its own at once.
+Programs that this process runs do not inherit it; a forked child closes its copy at once.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from edge_redis.errors import EmbeddedServerError
 
 _WATCHDOG: Final = Path(__file__).with_name("_watchdog.py")
 _MARGIN_SECONDS: Final = 5.0
-_LOOK_SECONDS: Final = 0.001
+_POLL_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a watchdog is to run, and where its words and those of the server go."""
+    """The command that a watchdog runs, and the log for its output and the server's."""
 
     command: Sequence[str]
     log: Path
@@ -36,11 +36,11 @@ class Plan:
     private: Path | None
     """Folder to remove at the end."""
     grace: float
-    """Seconds a server has to end by itself."""
+    """Seconds that a server has to end after SIGTERM."""
 
 
 class SupervisedServer:
-    """One watchdog, and the servers it runs one after the other."""
+    """A watchdog, and the server that it runs: one at a time."""
 
     def __init__(self, plan: Plan) -> None:
         self._grace = plan.grace
@@ -51,7 +51,7 @@ class SupervisedServer:
             with theirs:
                 self._watchdog = _launch(plan, theirs)
         except BaseException:
-            self._lifeline.close()  # a watchdog that did start leaves
+            self._lifeline.close()  # a watchdog that did start ends at this
             raise
 
     @property
@@ -75,7 +75,7 @@ class SupervisedServer:
         raise EmbeddedServerError("the watchdog of the embedded server does not answer")
 
     def end(self, *, kill: bool) -> None:
-        """Have the server killed, or ended by SIGTERM and after the grace by SIGKILL; return when it is gone.
+        """Have the server killed, or ended by SIGTERM and after the grace by SIGKILL; return when it has ended.
 
         Raises:
             EmbeddedServerError: The watchdog did not do it.
@@ -95,10 +95,10 @@ class SupervisedServer:
         self._lifeline.close()
 
     def close(self) -> None:
-        """Release, and return when server and watchdog are gone.
+        """Release, and wait until server and watchdog have ended.
 
         Raises:
-            EmbeddedServerError: They were not gone in time; the watchdog was killed then.
+            EmbeddedServerError: They did not end in time, and the watchdog was killed.
         """
         self._hang_up()
         end = time.monotonic() + self._grace + _MARGIN_SECONDS
@@ -111,8 +111,8 @@ class SupervisedServer:
         self._lifeline.close()
 
     def after_fork(self) -> None:
-        """Become a copy that a fork holds: close its end of the lifeline, which the parent's outlives."""
-        self._watchdog.returncode = 0  # no child of this process, and nothing to wait for
+        """Reset state in a forked child: close this copy of the lifeline. The parent's stays open."""
+        self._watchdog.returncode = 0  # not a child of this process, so there is nothing to wait for
         self._lifeline.close()
 
     def _is_reaped_by(self, end: float) -> bool:
@@ -120,14 +120,14 @@ class SupervisedServer:
         while self._watchdog.returncode is None:
             try:
                 ended, status = os.waitpid(self._watchdog.pid, os.WNOHANG)
-            except ChildProcessError:  # an interruption came between the reaping and the noting
+            except ChildProcessError:  # reaped already, but an interruption kept that from being recorded
                 ended, status = self._watchdog.pid, 0
             if ended:
                 self._watchdog.returncode = os.waitstatus_to_exitcode(status)
             elif time.monotonic() > end:
                 return False
             else:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
         return True
 
     def _hang_up(self) -> None:
@@ -141,7 +141,7 @@ class SupervisedServer:
             raise EmbeddedServerError("the watchdog of the embedded server is gone") from error
 
     def _event(self, seconds: float) -> str:
-        """Return what the watchdog says within ``seconds``; nothing where it is silent, or has left."""
+        """Return the watchdog's next message; empty if none comes within ``seconds``, or it has ended."""
         while b"\n" not in self._received:
             received = self._receive(seconds)
             if not received:
@@ -161,7 +161,7 @@ class SupervisedServer:
             return b""
         try:
             return self._lifeline.recv(1024)
-        except OSError:  # reset by a watchdog that left
+        except OSError:  # reset, as the watchdog has ended
             return b""
 
 
@@ -178,5 +178,5 @@ def _launch(plan: Plan, theirs: socket.socket) -> subprocess.Popen[bytes]:
             stderr=log,
             pass_fds=(plan.lock,),
             cwd="/",
-            start_new_session=True,  # out of reach of the terminal's Ctrl-C
+            start_new_session=True,  # the terminal's Ctrl-C does not reach it
         )

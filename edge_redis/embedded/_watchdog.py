@@ -62,7 +62,7 @@ class Watchdog:
 
     def _start(self) -> None:
         self._terminate()
-        # A signal for the server that comes before it has replaced this program waits until then.
+        # Signals are blocked until the server has replaced this program, so that one for the server is not lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         watchdog = os.getpid()
         self._server = os.fork()
@@ -107,15 +107,15 @@ class Watchdog:
     def _say(event: str) -> None:
         try:
             os.write(_STARTER_FD, f"{event}\n".encode())
-        except OSError:  # the starter is gone, which the next read tells
+        except OSError:  # the starter has ended, which the next read shows
             return
 
 
 def _next_order() -> bytes:
-    """Return the starter's next order, or nothing when it is gone."""
+    """Return the starter's next order; empty when the starter has ended."""
     try:
         return os.read(_STARTER_FD, 1)
-    except OSError:  # gone with something from here unread
+    except OSError:  # the starter ended with a message unread
         return b""
 
 
