@@ -104,7 +104,7 @@ class EdgeNode:
         return max(0.0, (utc_now() - aware(self.last_heartbeat)).total_seconds())
 
     def has_capability(self, name: str) -> bool:
-        """Whether the node lists this capability."""
+        """Return whether the node lists this capability."""
         return name in self.capabilities
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class SyncState:
         return cls(version, data, codec.checksum(data), utc_now())
 
     def verify(self) -> bool:
-        """Whether the data match the checksum; False for data that cannot be encoded."""
+        """Return whether the data match the checksum; False for data that cannot be encoded."""
         try:
             return self.checksum == codec.checksum(self.data)
         except (InvalidArgumentError, InvalidTypeError):

@@ -95,7 +95,7 @@ class Cache(Component):
         return {key: found[key] for key in keys if key in found}
 
     def contains(self, key: str) -> Awaitable[bool]:
-        """Whether there is an entry ``key``; counts no access."""
+        """Return whether there is an entry ``key``; counts no access."""
         validation.identifier("key", key)
         return self.shards.of(key).inspector.contains(key)
 
@@ -135,12 +135,12 @@ class Cache(Component):
         await gather([shard.writer.put_many(entries, options) for shard, entries, options in parts])
 
     def touch(self, key: str, ttl: Ttl = None) -> Awaitable[bool]:
-        """Let ``key`` expire ``ttl`` seconds from now; whether it exists."""
+        """Let ``key`` expire ``ttl`` seconds from now; return whether it exists."""
         writer = self.shards.of(validation.identifier("key", key)).writer
         return writer.touch(key, writer.ttl_ms(ttl))
 
     def add(self, key: str, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
-        """Store ``value`` under ``key`` if there is no such entry; whether it was stored."""
+        """Store ``value`` under ``key`` if there is no such entry; return whether it was stored."""
         writer = self.shards.of(validation.identifier("key", key)).writer
         return writer.put_if(writer.entry(key, value, ttl), ABSENT)
 
@@ -151,12 +151,12 @@ class Cache(Component):
         return writer.incr(writer.entry(key, delta, ttl), delta)
 
     def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
-        """Store ``value`` under ``key`` if the entry has the value ``expected``; whether it was stored."""
+        """Store ``value`` under ``key`` if the entry has the value ``expected``; return whether it was stored."""
         writer = self.shards.of(validation.identifier("key", key)).writer
         return writer.put_if(writer.entry(key, value, ttl), equal_condition(writer.canonical(expected)))
 
     def compare_and_delete(self, key: str, expected: Any) -> Awaitable[bool]:
-        """Remove ``key`` if the entry has the value ``expected``; whether it was removed."""
+        """Remove ``key`` if the entry has the value ``expected``; return whether it was removed."""
         writer = self.shards.of(validation.identifier("key", key)).writer
         return writer.compare_and_delete(key, writer.canonical(expected))
 
@@ -173,14 +173,14 @@ class Cache(Component):
         return self.shards.of(validation.identifier("key", key)).scripts.ttl(key)
 
     def invalidate_prefix(self, prefix: str) -> Awaitable[int]:
-        """Remove every entry whose key begins with ``prefix``; how many were live."""
+        """Remove every entry whose key begins with ``prefix``; return how many were live."""
         return self._invalidate_prefix(validation.identifier("prefix", prefix))
 
     async def _invalidate_prefix(self, prefix: str) -> int:
         return sum(await gather([shard.writer.invalidate_prefix(prefix) for shard in self.shards.all]))
 
     def delete(self, key: str) -> Awaitable[bool]:
-        """Remove ``key``; whether it existed."""
+        """Remove ``key``; return whether it existed."""
         validation.identifier("key", key)
         return self._delete(key)
 
@@ -188,20 +188,20 @@ class Cache(Component):
         return await self.shards.delete([key]) == 1
 
     def delete_many(self, keys: Iterable[str]) -> Awaitable[int]:
-        """Remove these keys in one round trip; how many existed."""
+        """Remove these keys in one round trip; return how many existed."""
         return self.shards.delete(unique_keys(keys))
 
     async def clear(self) -> int:
-        """Remove every entry of the namespace; how many were live. The statistics stay."""
+        """Remove every entry of the namespace; return how many were live. The statistics stay."""
         return await self.shards.clear()
 
     async def invalidate_tag(self, tag: str) -> int:
-        """Remove every entry that carries ``tag``; how many were live."""
+        """Remove every entry that carries ``tag``; return how many were live."""
         validation.identifier("tag", tag)
         return sum(await gather([shard.writer.invalidate_tag(tag) for shard in self.shards.all]))
 
     async def purge_expired(self) -> int:
-        """Remove expired entries, and repair the indexes; how many had expired."""
+        """Remove expired entries, and repair the indexes; return how many had expired."""
         return sum(await gather([shard.writer.purge_expired() for shard in self.shards.all]))
 
     def get_or_compute(

@@ -29,7 +29,7 @@ class CircuitBreaker:
         return self._failures >= FAILURE_THRESHOLD
 
     def allow_call(self) -> bool:
-        """Whether to call the server now; a trial call starts the next pause."""
+        """Return whether to call the server now; a trial call starts the next pause."""
         if not self.is_open:
             return True
         now = self._clock()

@@ -71,5 +71,5 @@ def created_ms(raw: bytes) -> int:
 
 
 def is_older(one: int, other: int) -> bool:
-    """Whether generation ``one`` precedes ``other``, in the arithmetic of serial numbers (RFC 1982)."""
+    """Return whether generation ``one`` precedes ``other``, in the arithmetic of serial numbers (RFC 1982)."""
     return 0 < (other - one) % GENERATIONS < GENERATIONS // 2

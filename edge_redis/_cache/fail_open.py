@@ -106,7 +106,7 @@ class FailOpenCache(Cache):
         return self._fall_back({key: value for key, value in stale.items() if value is not MISSING})
 
     async def contains(self, key: str) -> bool:
-        """Whether there is an entry ``key``, as far as is known."""
+        """Return whether there is an entry ``key``, as far as is known."""
         found = await self._attempt([key], super().contains(key))
         return self._fall_back(self._stale_get(key, MISSING) is not MISSING) if found is UNANSWERED else found
 
@@ -126,17 +126,17 @@ class FailOpenCache(Cache):
             self._drop_write(list(mapping))
 
     async def touch(self, key: str, ttl: Ttl = None) -> bool:
-        """Let ``key`` expire ``ttl`` seconds from now; whether that was done."""
+        """Let ``key`` expire ``ttl`` seconds from now; return whether that was done."""
         touched = await self._attempt([key], super().touch(key, ttl))
         return self._fall_back(answer=False) if touched is UNANSWERED else touched
 
     async def delete(self, key: str) -> bool:
-        """Remove ``key``, now or as soon as the server is available; whether it is known to have existed."""
+        """Remove ``key``, now or as soon as the server is available; return whether it is known to have existed."""
         deleted = await self._attempt([key], super().delete(key))
         return deleted if deleted is not UNANSWERED else bool(self._drop_write([key]))
 
     async def delete_many(self, keys: Iterable[str]) -> int:
-        """Remove these keys, now or as soon as the server is available; how many are known to have existed."""
+        """Remove these keys, now or as soon as the server is available; return how many are known to have existed."""
         unwanted = unique_keys(keys)
         deleted = await self._attempt(unwanted, super().delete_many(unwanted))
         return deleted if deleted is not UNANSWERED else self._drop_write(unwanted)

@@ -26,7 +26,7 @@ class Inspector:
         self._near = near
 
     async def contains(self, key: str) -> bool:
-        """Whether there is an entry ``key``."""
+        """Return whether there is an entry ``key``."""
         exists = await command(bool, "STRLEN", self._scripts.keys.value(key))
         if self._near is not None and not exists:
             self._near.observe(key, None)

@@ -64,7 +64,7 @@ class Near:
         return len(self._entries)
 
     def has_entry(self, key: str) -> bool:
-        """Whether there is an entry ``key``, which may have expired; records no hit."""
+        """Return whether there is an entry ``key``, which may have expired; records no hit."""
         return key in self._entries
 
     def get(self, key: str) -> Any:

@@ -68,7 +68,7 @@ class PendingFill:
         """The newest generation that this process has seen meanwhile."""
 
     def is_outdated(self, generation: int) -> bool:
-        """Whether this generation is older than the newest one seen; otherwise it is the newest from now on."""
+        """Return whether this generation is older than the newest one seen; otherwise it is the newest from now on."""
         if self.newest is not None and is_older(generation, self.newest):
             return True
         self.newest = generation

@@ -34,7 +34,7 @@ class PendingInvalidations:
         self._suspended_until = self._clock() + SUSPEND_SECONDS
 
     def has_capacity_for(self, keys: Iterable[str]) -> bool:
-        """Whether these keys can be added."""
+        """Return whether these keys can be added."""
         return len(self._keys.keys() | keys) <= MAX_PENDING
 
     def add(self, keys: Iterable[str]) -> None:
@@ -42,7 +42,7 @@ class PendingInvalidations:
         self._keys.update((key, object()) for key in keys)
 
     def is_disjoint(self, keys: Iterable[str]) -> bool:
-        """Whether none of these keys is pending."""
+        """Return whether none of these keys is pending."""
         return self._keys.keys().isdisjoint(keys)
 
     def snapshot(self) -> dict[str, object]:

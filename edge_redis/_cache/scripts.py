@@ -286,7 +286,7 @@ class Scripts:
         return _incr(self._prefix, [*call, bounds, "", f"incr {high} {low}", *entry], _decode_incr)
 
     def compare_and_delete(self, key: str, expected: bytes, call: CallId) -> Operation[bool]:
-        """Remove an entry if it has this value, in canonical encoding; whether it was removed."""
+        """Remove an entry if it has this value, in canonical encoding; return whether it was removed."""
         return _compare_and_delete(self._prefix, [*call, key, expected], bool)
 
     def pop(self, key: str, call: CallId) -> Operation[bytes | None]:
@@ -312,7 +312,7 @@ class Scripts:
         return _release_lease([self.keys.lease(key)], [token, failure, ms, int(for_all)], bool)
 
     def renew_lease(self, key: str, token: str, ms: int) -> Operation[bool]:
-        """Extend a lease; whether the caller still holds it."""
+        """Extend a lease; return whether the caller still holds it."""
         return _renew_lease([self.keys.lease(key)], [token, ms], bool)
 
     def invalidate_tag(self, tag: str, call: CallId) -> Operation[Removal]:
@@ -345,7 +345,7 @@ class Scripts:
         return _repair_index(self._prefix, [index, cursor], int)
 
     def touch(self, key: str, ttl_ms: int) -> Operation[bool]:
-        """Give an entry a new expiry; whether it exists."""
+        """Give an entry a new expiry; return whether it exists."""
         return _touch(self._prefix, [key, ttl_ms], bool)
 
     def entry(self, key: str) -> Operation[list[bytes]]:

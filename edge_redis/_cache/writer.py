@@ -150,7 +150,7 @@ class Writer:
             return await self._accesses.run_after_flush(puts)
 
     async def put_if(self, entry: Entry, condition: str | bytes) -> bool:
-        """Store an entry if the condition is met; whether it was stored."""
+        """Store an entry if the condition is met; return whether it was stored."""
         options = self.options(condition=condition)
         result = await self._repeat_put(
             entry, lambda bounds, call: self._scripts.put((entry,), options._replace(bounds=bounds), call)
@@ -181,7 +181,7 @@ class Writer:
         return result
 
     async def compare_and_delete(self, key: str, expected: bytes) -> bool:
-        """Remove ``key`` if it has this value, in canonical encoding; whether it was removed."""
+        """Remove ``key`` if it has this value, in canonical encoding; return whether it was removed."""
         try:
             with self._idempotency.acquire() as call:
                 return await self._scripts.compare_and_delete(key, expected, call)
@@ -197,7 +197,7 @@ class Writer:
             self._invalidate_process((key,))
 
     async def touch(self, key: str, lifetime_ms: int) -> bool:
-        """Let ``key`` expire in so many milliseconds; whether it exists."""
+        """Let ``key`` expire in so many milliseconds; return whether it exists."""
         try:
             return await self._scripts.touch(key, lifetime_ms)
         finally:

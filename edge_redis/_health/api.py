@@ -42,7 +42,7 @@ class Health(Component):
         await self._maintenance.begin(node_id, seconds, reason)
 
     async def end_maintenance(self, node_id: str) -> bool:
-        """End a node's maintenance; whether it was in one."""
+        """End a node's maintenance; return whether it was in one."""
         return await self._maintenance.end(node_id)
 
     async def snapshot(self) -> list[NodeHealth]:
@@ -54,7 +54,7 @@ class Health(Component):
         return await self._history.availability(node_id, seconds)
 
     async def deregister(self, node_id: str) -> bool:
-        """Remove a node and its history; whether it was registered."""
+        """Remove a node and its history; return whether it was registered."""
         return await self._registry.deregister(node_id)
 
     async def get_node(self, node_id: str) -> EdgeNode | None:
@@ -68,7 +68,7 @@ class Health(Component):
     def heartbeat(
         self, node: EdgeNode | str, status: EdgeNodeStatus | None = None, resources: ResourceUsage | None = None
     ) -> Awaitable[bool]:
-        """Record a heartbeat; whether the node is registered."""
+        """Record a heartbeat; return whether the node is registered."""
         return self._registry.heartbeat(node, status, resources)
 
     async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
@@ -96,7 +96,7 @@ class Health(Component):
         return await self._history.checks(node_id, limit)
 
     async def detect_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> bool:
-        """Whether a node flaps."""
+        """Return whether a node flaps."""
         validation.integer("window", window, least=1)
         limit = None if isinstance(self._config.flap_detector, FlapThresholds) else window
         return self._flap_detector.is_flapping(await self._history.read(node_id, limit), window)

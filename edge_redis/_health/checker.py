@@ -85,7 +85,7 @@ class Checker:
         return rest
 
     async def keep_round(self, how: CheckCall) -> bool:
-        """Keep the leader's round going without a check; whether its term and round are not over."""
+        """Keep the leader's round going without a check; return whether its term and round are not over."""
         with self._idempotency.acquire() as key:
             return await scripts.check_nodes(self._keys, self._options, key, how, "", []) != FENCED
 

@@ -29,7 +29,7 @@ def count_changes(verdicts: Sequence[bool]) -> int:
 
 
 def is_flapping(verdicts: Sequence[bool], window: int) -> bool:
-    """Whether the last ``window`` verdicts hold three or more changes."""
+    """Return whether the last ``window`` verdicts hold three or more changes."""
     return count_changes(verdicts[-window:]) >= FLAPPING_CHANGES
 
 
@@ -88,7 +88,7 @@ class FlapThresholds:
         return found
 
     def is_flapping(self, verdicts: Sequence[bool], *, was: bool | None = None) -> bool:
-        """Whether a node with these verdicts, all that are known, is flapping now.
+        """Return whether a node with these verdicts, all that are known, is flapping now.
 
         ``was``: whether it was flapping before the last of them; None: judged from the verdicts too.
         """
@@ -161,7 +161,7 @@ class FlapDetector:
             self._apart_ms = self._rate.failures_apart_seconds * 1000
 
     def is_flapping(self, history: NodeHistory, window: int = FLAPPING_WINDOW) -> bool:
-        """Whether a node with this history flaps."""
+        """Return whether a node with this history flaps."""
         verdicts = [check.healthy for check in history.checks]
         if self._thresholds:
             # What the leading watch found is known for longer than the history reaches back.

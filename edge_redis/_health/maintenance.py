@@ -29,7 +29,7 @@ class Maintenance:
         await self._set(node_id, duration_ms, validation.text("reason", reason))
 
     async def end(self, node_id: str) -> bool:
-        """End a node's maintenance, which the check that follows writes to the stream; whether it was in one."""
+        """End a node's maintenance, which the check that follows writes to the stream; return whether it was in one."""
         was_in_maintenance = await self._set(node_id, _NOW, "")
         if was_in_maintenance:
             await self._checker.check_node(node_id)

@@ -37,7 +37,7 @@ class MassOutage:
         self._limit = limit_seconds
 
     async def update(self, term: Term, seen: Sequence[Verdict]) -> bool:
-        """Whether there is a mass outage now, by the verdicts of a whole round."""
+        """Return whether there is a mass outage now, by the verdicts of a whole round."""
         was = term.mass_outage_since_ms > 0
         # Nodes that are suspected already were considered before: they must not begin a second mass outage.
         counted = [verdict for verdict in seen if verdict.up and (was or not verdict.suspected)]

@@ -39,7 +39,7 @@ class Registry:
     def heartbeat(
         self, node: EdgeNode | str, status: EdgeNodeStatus | None, resources: ResourceUsage | None
     ) -> Awaitable[bool]:
-        """Record a heartbeat now; whether the node is registered, always true for an EdgeNode."""
+        """Record a heartbeat now; return whether the node is registered, always true for an EdgeNode."""
         if isinstance(node, EdgeNode):
             return self._heartbeat_of_object(node, status, resources)
         node_id = validation.identifier("node id", node) if isinstance(node, str) else node_record.node_id(node)
@@ -96,7 +96,7 @@ class Registry:
         return found
 
     async def deregister(self, node_id: str) -> bool:
-        """Remove a node and its history; whether it was registered."""
+        """Remove a node and its history; return whether it was registered."""
         name = validation.identifier("node id", node_id)
         with self._idempotency.acquire() as key:
             return await scripts.deregister(self._keys, self._config, key, name) == 1

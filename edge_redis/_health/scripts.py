@@ -101,14 +101,14 @@ class Delivery(NamedTuple):
 
 
 def heartbeat(keys: HealthKeys, node_id: str) -> Operation[bool]:
-    """Record a heartbeat and nothing else; whether the node is registered."""
+    """Record a heartbeat and nothing else; return whether the node is registered."""
     return _HEARTBEAT([keys.heartbeats, f"{keys.nodes}:{node_id}", keys.deadlines], [node_id], bool)
 
 
 def heartbeat_report(
     keys: HealthKeys, config: HealthConfig, node_id: str, status: str, resources: bytes
 ) -> Operation[bool]:
-    """Record a heartbeat with what the node reports; whether the node is registered."""
+    """Record a heartbeat with what the node reports; return whether the node is registered."""
     return _HEARTBEAT_REPORT(
         [keys.heartbeats, keys.node(node_id), keys.deadlines],
         [node_id, status, resources, config.now_arg(), config.arrival_limit_ms],
@@ -197,7 +197,7 @@ def list_stale(
 def remove_stale(
     keys: HealthKeys, config: HealthConfig, call: tuple[str, int], age_ms: float, limit: int, offset: int
 ) -> Operation[tuple[int, int]]:
-    """Remove nodes without a heartbeat for ``age_ms``; how many were removed and how many were kept."""
+    """Remove nodes without a heartbeat for ``age_ms``; return how many were removed and how many were kept."""
     return _REMOVE_STALE(
         [
             *(keys.heartbeats, keys.nodes, keys.histories, keys.spells, keys.transitions, keys.totals),
@@ -309,7 +309,7 @@ def relay_lease(keys: HealthKeys, relay: str, holder: str, lease_ms: int) -> Ope
 
 
 def record_delivery(relay: str, holder: str, delivery: Delivery, lease_ms: int) -> Operation[bool]:
-    """Record how a delivery went; whether this holder goes on with the next transition."""
+    """Record how a delivery went; return whether this holder goes on with the next transition."""
     before, attempts, position, outcome, number, lost, error, pause = delivery
     return _RECORD_DELIVERY(
         [relay],

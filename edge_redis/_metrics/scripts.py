@@ -177,7 +177,7 @@ class MetricsScripts:
         return _flush([keys.epoch, keys.flushes, keys.root, keys.since], args, _decode_epoch)
 
     def compact(self, writer_id: str) -> Operation[int]:
-        """Add up what a writer's log holds; how many bodies are left in it."""
+        """Add up what a writer's log holds; return how many bodies are left in it."""
         return _compact(self._data, [writer_id, self._config.timeline_minutes], _decode_count)
 
     def read_series(

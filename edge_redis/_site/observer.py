@@ -45,7 +45,7 @@ class Observer:
         )
 
     def is_synced(self) -> bool:
-        """Whether no change is pending and every scope is equal at both ends."""
+        """Return whether no change is pending and every scope is equal at both ends."""
         return all(
             synchronizer.pending_count == 0 and _is_equal(synchronizer.get_local_state(), self._cloud.get(name))
             for name, synchronizer in self._synchronizers.items()

@@ -67,7 +67,7 @@ class Fields:
         return {name: codec.decode(each.value) for name, each in self.fields.items() if each.value is not None}
 
     def has_same_changes(self, other: Fields) -> bool:
-        """Whether ``other`` holds the same changes of fields and of the scope."""
+        """Return whether ``other`` holds the same changes of fields and of the scope."""
         return self.fields == other.fields and self.deleted == other.deleted
 
     @property
@@ -77,7 +77,7 @@ class Fields:
 
 
 def is_merged(body: bytes) -> bool:
-    """Whether a body is one of merged fields."""
+    """Return whether a body is one of merged fields."""
     return body[:1] == ARRAY_OF_TWO
 
 

@@ -47,12 +47,12 @@ class Seen:
         return cls(state.version, state.checksum[:16], state.clock, restored_at)
 
     def __contains__(self, state: Change) -> bool:
-        """Whether the cloud has had that very state, or a later one that its origin wrote in knowledge of it."""
+        """Return whether the cloud has had that very state, or a later one that its origin wrote in knowledge of it."""
         is_earlier = state.version < self.version and self.restored_at <= state.clock < self.clock
         return self.is_state(state) or is_earlier
 
     def is_state(self, state: Change) -> bool:
-        """Whether ``state`` is the newest one."""
+        """Return whether ``state`` is the newest one."""
         same = self.version == state.version or self.clock == state.clock
         return same and self.checksum == state.checksum[:16]
 
@@ -224,7 +224,7 @@ class _Resolution:
         return outcome
 
     def _is_restored(self, state: Change, seen: Seen | None) -> bool:
-        """Whether the origin was restored: it counts versions and clock up together, and here one went down."""
+        """Return whether the origin was restored: it counts versions and clock up together, and here one went down."""
         if seen is None or seen.is_state(state) or state.clock <= seen.clock:
             return False
         return state.version < seen.version or (state.version == seen.version and not self._by_clock)
@@ -264,7 +264,7 @@ class _Resolution:
 
 
 def _is_related(state: Change, mine: Change, restored_at: str) -> bool:
-    """Whether one state descends from the other or equals it, so that the loser is not a conflict."""
+    """Return whether one state descends from the other or equals it, so that the loser is not a conflict."""
     if _is_of_one_incarnation(state, mine, restored_at) or state.stamp == mine.stamp:
         return True
     return (state.parent != "" and state.parent == mine.stamp) or (mine.parent != "" and mine.parent == state.stamp)

@@ -145,7 +145,7 @@ class Keyring:
         return change
 
     def is_renewable(self, scope: str, change: Change) -> bool:
-        """Whether a document may be offered again."""
+        """Return whether a document may be offered again."""
         try:
             self.reoffered(scope, change)
         except SignatureError:

@@ -123,7 +123,7 @@ class Database:
         raise AssertionError("the last try returns or raises")
 
     def _may_help(self, error: exc.SQLAlchemyError) -> bool:
-        """Whether to try again: the transaction was rolled back, and a second try may succeed."""
+        """Return whether to try again: the transaction was rolled back, and a second try may succeed."""
         if not isinstance(error, exc.DBAPIError):
             return False
         if _error_mapping.lacks_tables(error):

@@ -68,7 +68,7 @@ def sqlstate(error: BaseException) -> str:
 
 
 def lacks_tables(error: exc.DBAPIError) -> bool:
-    """Whether a table is missing: the database is new, or the table was dropped."""
+    """Return whether a table is missing: the database is new, or the table was dropped."""
     return sqlstate(error) == UNDEFINED_TABLE or "no such table" in str(error.orig)
 
 

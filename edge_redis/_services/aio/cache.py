@@ -176,7 +176,7 @@ class EdgeCache(AsyncService[Cache]):
         await self._run(self._component.put_many(mapping, ttl, tags=tags))
 
     async def add(self, key: str, value: Any, ttl: Ttl = None) -> bool:
-        """Store ``value`` under ``key`` if there is no such entry; whether it was stored.
+        """Store ``value`` under ``key`` if there is no such entry; return whether it was stored.
 
         Raises:
             StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
@@ -185,7 +185,7 @@ class EdgeCache(AsyncService[Cache]):
         return await self._run(self._component.add(key, value, ttl))
 
     async def incr(self, key: str, delta: int = 1, ttl: Ttl = None) -> int:
-        """Add ``delta`` to the int under ``key``, whose TTL, tags and count stay; the new int.
+        """Add ``delta`` to the int under ``key``, whose TTL, tags and count stay; return the new int.
 
         Where there is no entry ``delta`` is stored for ``ttl``, as in ``put``.
 
@@ -198,7 +198,7 @@ class EdgeCache(AsyncService[Cache]):
         return await self._run(self._component.incr(key, delta, ttl))
 
     async def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> bool:
-        """Store ``value`` as ``put`` does if the entry has the value ``expected``; whether it was stored.
+        """Store ``value`` as ``put`` does if the entry has the value ``expected``; return whether it was stored.
 
         Values are equal if their types and contents are: 1 is not True, and the order of a dict does not
         matter. A missing entry equals nothing.
@@ -210,7 +210,7 @@ class EdgeCache(AsyncService[Cache]):
         return await self._run(self._component.compare_and_set(key, expected, value, ttl))
 
     async def compare_and_delete(self, key: str, expected: Any) -> bool:
-        """Remove ``key`` if the entry has the value ``expected``, as in ``compare_and_set``; whether it was removed.
+        """Remove ``key`` if the entry has the value ``expected`` (see ``compare_and_set``); return whether it had it.
 
         Raises:
             StoreUnavailableError: the server is unavailable (also with ``on_error="miss"``).
@@ -237,21 +237,21 @@ class EdgeCache(AsyncService[Cache]):
         return await self._run(self._component.ttl(key))
 
     async def delete(self, key: str) -> bool:
-        """Remove ``key``; whether it existed."""
+        """Remove ``key``; return whether it existed."""
         return await self._run(self._component.delete(key))
 
     async def delete_many(self, keys: Iterable[str]) -> int:
-        """Remove these keys in one round trip; how many of them existed."""
+        """Remove these keys in one round trip; return how many of them existed."""
         return await self._run(self._component.delete_many(keys))
 
     async def contains(self, key: str) -> bool:
-        """Whether there is an entry ``key``. Counts no access."""
+        """Return whether there is an entry ``key``. Counts no access."""
         return await self._run(self._component.contains(key))
 
     # blocking only: __contains__ = contains
 
     async def touch(self, key: str, ttl: Ttl = None) -> bool:
-        """Let ``key`` expire ``ttl`` from now, as in ``put``; whether it exists.
+        """Let ``key`` expire ``ttl`` from now, as in ``put``; return whether it exists.
 
         Counts no access and leaves ``created_at``.
         """
@@ -310,14 +310,14 @@ class EdgeCache(AsyncService[Cache]):
         return await self._run(self._component.get_or_compute(key, compute, ttl, options=options))
 
     async def invalidate_tag(self, tag: str) -> int:
-        """Remove every entry that carries ``tag``; how many were live.
+        """Remove every entry that carries ``tag``; return how many were live.
 
         Values with this tag that ``get_or_compute`` is computing meanwhile are not stored.
         """
         return await self._run(self._component.invalidate_tag(tag))
 
     async def invalidate_prefix(self, prefix: str) -> int:
-        """Remove every entry whose key begins with ``prefix``; how many were live.
+        """Remove every entry whose key begins with ``prefix``; return how many were live.
 
         This walks the whole index, some hundreds of entries a call. Values of such keys that
         ``get_or_compute`` is computing meanwhile are not stored.
@@ -329,7 +329,7 @@ class EdgeCache(AsyncService[Cache]):
         return await self._run(self._component.entry(key))
 
     async def clear(self) -> int:
-        """Remove every entry of the namespace; how many were live. The statistics stay.
+        """Remove every entry of the namespace; return how many were live. The statistics stay.
 
         Raises:
             InvalidArgumentError: the cache in Redis has another number of shards.
@@ -338,7 +338,7 @@ class EdgeCache(AsyncService[Cache]):
         return await self._run(self._component.clear())
 
     async def purge_expired(self) -> int:
-        """Remove expired entries; how many, including those that Redis has expired.
+        """Remove expired entries; return how many, including those that Redis has expired.
 
         Index rows of entries that Redis has evicted are removed as well, and counted in
         ``stats()["repaired"]``; this walks the whole index, a few hundred rows a call.
