@@ -399,6 +399,7 @@ def test_the_keys_are_those_that_are_documented(make: Maker) -> None:
             EXPIRY: b"zset",
             COUNTS: b"zset",
             STATS: b"hash",
+            f"{TAG}:layout": b"string",
         }
         assert 299 <= client.ttl(value_key("k")) <= 300
         assert client.zscore(EXPIRY, "k") == client.pexpiretime(value_key("k"))
