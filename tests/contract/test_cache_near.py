@@ -85,7 +85,7 @@ class TestWord:
             eventually_received(near, lambda: near.get("k") is None)
 
     def test_of_what_another_computes_anew(self, near: Any, writer: Any) -> None:
-        writer.put("k", "old", 5)
+        writer.get_or_compute("k", lambda: "old", 0.001, stale_ttl=5)  # stale at once, and read all the same
         read_until_held(near, "k")
         assert writer.get_or_compute("k", lambda: "new", 10, stale_ttl=5) == "new"
         eventually_received(near, lambda: near.get("k") == "new")
