@@ -74,7 +74,7 @@ class Plant:
     rewrites: Rewrites = ()
 
 
-_COALESCED = "    redis.call('XACK', pending, group, entry[1]) -- coalesced since\n"
+_COALESCED = "redis.call('XACK', pending, group, entry[1])"
 _ADD = "  reply[#reply + 1] = format_leased(entry[1], tries[entry[1]] or 1, entry[2])\n"
 _LAST_PAGE = "  if #entries < page then return reply end\n"
 _FULL_PAGE = "  left = left - page\nend\nreturn reply\n"
