@@ -14,7 +14,7 @@ from edge_redis._io.asyncio_calls import find_async_calls
 from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
-from edge_redis._io.renewal import TaskRenewer
+from edge_redis._io.renewal import renew_during
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 from edge_redis._io.threads import wait_in_task
 
@@ -33,7 +33,6 @@ class AsyncRunner:
         self._is_cluster = is_cluster(client)  # whose pipelines refuse EVALSHA
         self._calls = find_async_calls(client)
         self._layouts = LayoutChecks()
-        self._renewer = TaskRenewer(self.perform)
         self._calls_without_io = 0
 
     async def run(self, awaitable: Awaitable[T]) -> T:
@@ -73,12 +72,12 @@ class AsyncRunner:
         if isinstance(step, (Sleep, Wait)):
             return await _pause(step)
         if isinstance(step, Invoke):
-            async with self._renewer.during(step.renewal):
+            async with renew_during(step.renewal, self.perform):
                 result = step.function(*step.args)
                 return await result if inspect.isawaitable(result) else result
         if isinstance(step, InvokeAll):
             places = asyncio.Semaphore(step.max_concurrency)
-            async with self._renewer.during(step.renewal):
+            async with renew_during(step.renewal, self.perform):
                 return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
         return await self._batch(step)
 

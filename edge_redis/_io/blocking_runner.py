@@ -35,7 +35,7 @@ class BlockingRunner:
         self._is_cluster = is_cluster(client)
         self._calls = find_calls(client)
         self._layouts = LayoutChecks()
-        self._renewer = ThreadRenewer(self.perform)
+        self._renewer = ThreadRenewer()
 
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""
@@ -67,10 +67,10 @@ class BlockingRunner:
         if isinstance(step, Invoke):
             if step.renewal is None:
                 return _refuse_awaitable(step.function(*step.args))
-            with self._renewer.during(step.renewal):
+            with self._renewer.during(step.renewal, self.perform):
                 return _refuse_awaitable(step.function(*step.args))
         if isinstance(step, InvokeAll):
-            with self._renewer.during(step.renewal):
+            with self._renewer.during(step.renewal, self.perform):
                 return self._invoke_all(step)
         return self._batch(step)
 

@@ -8,11 +8,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, TypeAlias
 
 from edge_redis._core.operation import Batch, Operation, Renewal
 from edge_redis.errors import EdgeRedisError
+
+_Perform: TypeAlias = Callable[[Operation[bool] | Batch[Any]], Any]
 
 _log = logging.getLogger("edge_redis")
 
@@ -23,10 +25,11 @@ _LINGER_SECONDS: Final = 1.0
 class _Use:
     """A renewal during one call."""
 
-    __slots__ = ("due", "left", "renewal")
+    __slots__ = ("due", "left", "perform", "renewal")
 
-    def __init__(self, renewal: Renewal) -> None:
+    def __init__(self, renewal: Renewal, perform: _Perform) -> None:
         self.renewal = renewal
+        self.perform = perform
         self.left = renewal.max_count
         self.due = time.monotonic() + renewal.seconds
 
@@ -38,10 +41,12 @@ class _Use:
 
 
 class ThreadRenewer:
-    """Performs renewals of blocking calls on one thread, which runs only while there are any."""
+    """Performs renewals of blocking calls on one thread, which runs only while there are any.
 
-    def __init__(self, perform: Callable[[Operation[bool] | Batch[Any]], object]) -> None:
-        self._perform = perform
+    It keeps no reference to what performs them: a cycle would keep a dropped client's sockets open.
+    """
+
+    def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
@@ -51,14 +56,16 @@ class ThreadRenewer:
         self._is_running = False
 
     @contextlib.contextmanager
-    def during(self, renewal: Renewal | None) -> Iterator[None]:
+    def during(
+        self, renewal: Renewal | None, perform: Callable[[Operation[bool] | Batch[Any]], object]
+    ) -> Iterator[None]:
         """Perform ``renewal`` every so often until the end of the context."""
         if renewal is None:
             yield
             return
         if self._pid != os.getpid():  # the parent's thread does not run in its child
             self._reset()
-        use = _Use(renewal)
+        use = _Use(renewal, perform)
         with self._changed:
             self._uses.add(use)
             if self._is_running:
@@ -77,7 +84,7 @@ class ThreadRenewer:
             for use in uses:
                 result: object = True
                 try:
-                    result = self._perform(use.renewal.make())
+                    result = use.perform(use.renewal.make())
                 except EdgeRedisError as error:  # the lease may have time left for the next one
                     _log.debug("a renewal failed: %s", error)
                 if not use.count(result):
@@ -101,36 +108,31 @@ class ThreadRenewer:
                     return []
 
 
-class TaskRenewer:
-    """Performs renewals of awaited calls on tasks of the loop."""
+@contextlib.asynccontextmanager
+async def renew_during(renewal: Renewal | None, perform: _Perform) -> AsyncIterator[None]:
+    """Perform ``renewal`` every so often, in a task of the loop, until the end of the context."""
+    if renewal is None:
+        yield
+        return
+    tasks: list[asyncio.Task[None]] = []  # most calls end before a task is needed
+    timer = asyncio.get_running_loop().call_later(
+        renewal.seconds, lambda: tasks.append(asyncio.create_task(_repeat(_Use(renewal, perform))))
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for task in tasks:
+            task.cancel()
 
-    def __init__(self, perform: Callable[[Operation[bool] | Batch[Any]], Awaitable[object]]) -> None:
-        self._perform = perform
 
-    @contextlib.asynccontextmanager
-    async def during(self, renewal: Renewal | None) -> Any:
-        """Perform ``renewal`` every so often until the end of the context."""
-        if renewal is None:
-            yield
-            return
-        tasks: list[asyncio.Task[None]] = []  # most calls end before a task is needed
-        timer = asyncio.get_running_loop().call_later(
-            renewal.seconds, lambda: tasks.append(asyncio.create_task(self._work(_Use(renewal))))
-        )
+async def _repeat(use: _Use) -> None:
+    result: object = True
+    while True:
         try:
-            yield
-        finally:
-            timer.cancel()
-            for task in tasks:
-                task.cancel()
-
-    async def _work(self, use: _Use) -> None:
-        result: object = True
-        while True:
-            try:
-                result = await self._perform(use.renewal.make())
-            except EdgeRedisError as error:  # the lease may have time left for the next one
-                _log.debug("a renewal failed: %s", error)
-            if not use.count(result):
-                return
-            await asyncio.sleep(use.renewal.seconds)
+            result = await use.perform(use.renewal.make())
+        except EdgeRedisError as error:  # the lease may have time left for the next one
+            _log.debug("a renewal failed: %s", error)
+        if not use.count(result):
+            return
+        await asyncio.sleep(use.renewal.seconds)
