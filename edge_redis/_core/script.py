@@ -44,6 +44,8 @@ _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _UNCHECKED: Final = re.compile(r"^-- Layout: unchecked", re.MULTILINE)
 _NOT_CREATED: Final = re.compile(r"^-- Layout: not created", re.MULTILINE)
 _COMMAND: Final = re.compile(r"redis\.p?call\('(?:(XGROUP|XINFO)', '([A-Z]+)'|([A-Z]+)')")
+_OPTIONAL: Final = frozenset({"PUBLISH"})
+"""Commands that scripts try with ``pcall``: a user without the right to them writes all the same."""
 _CALL: Final = re.compile(r"redis\.p?call\('([A-Z]+)'")
 # fmt: off
 _READS: Final = frozenset(
@@ -75,7 +77,7 @@ class Script:
     creates_layout: bool = False
     """Whether the check creates the layout version where there is none."""
     commands: tuple[str, ...] = ()
-    """The commands that the script may run; of a container command, with the subcommand (XGROUP CREATE)."""
+    """The commands that the script needs; of a container command, with the subcommand (XGROUP CREATE)."""
 
     def __call__(
         self,
@@ -118,7 +120,7 @@ def load(package: str, name: str) -> Script:
         _count_range(text, "ARGV"),
         _layout_version(package) if is_checked else 0,
         creates_layout=not _NOT_CREATED.search(text),
-        commands=_find_commands(source),
+        commands=tuple(each for each in _find_commands(source) if each not in _OPTIONAL),
     )
 
 
