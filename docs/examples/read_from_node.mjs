@@ -88,10 +88,10 @@ function decode(bytes) {
   return value();
 }
 
-// 10 digits of sequence, 13 of time; 0xC1 and four bytes of cost may stand before the value.
+// 10 digits of sequence, 13 of time; 0xC1, four bytes of cost and six of stale time may stand before the value.
 function decodeEntry(bytes) {
   const body = bytes.subarray(23);
-  return { putAt: new Date(Number(bytes.toString("latin1", 10, 23))), value: decode(body[0] === 0xc1 ? body.subarray(5) : body) };
+  return { putAt: new Date(Number(bytes.toString("latin1", 10, 23))), value: decode(body[0] === 0xc1 ? body.subarray(11) : body) };
 }
 
 const [entry, [status, location, profile, resources], heartbeat] = await send([
