@@ -18,7 +18,7 @@
 -- include: order
 -- include: leases
 -- include: compare
-local key = ARGV[6]
+local counter = ARGV[6]
 local WORD = 4294967296
 -- First byte of a msgpack integer -> its bytes, and whether it is signed.
 local INTEGERS = {
@@ -84,21 +84,21 @@ local function increment(value, body, score)
   local encoded = encode(high, low)
   local sequence = next_sequence()
   local header = string.format('%010.0f', sequence % GENERATIONS) .. string.sub(value, 11, #value - #body)
-  redis.call('SET', value_of(key), header .. encoded, 'KEEPTTL')
-  redis.call('ZADD', COUNTS, integer(score_of_generation(key, score, sequence)), key)
-  set_size(key, #key + #header + #encoded)
-  written[#written + 1] = key
-  void_lease(key)
+  redis.call('SET', value_of(counter), header .. encoded, 'KEEPTTL')
+  redis.call('ZADD', COUNTS, integer(score_of_generation(counter, score, sequence)), counter)
+  set_size(counter, #counter + #header + #encoded)
+  written[#written + 1] = counter
+  void_lease(counter)
   publish_writes(began)
   return '=' .. encoded
 end
 
 assert_types()
-has_value(key)
-local body, value = body_of(key)
-local score = tonumber(redis.call('ZSCORE', COUNTS, key))
-if body and score and redis.call('ZSCORE', EXPIRY, key) then
-  local reply = increment(value, body, score)
+has_value(counter)
+local amount, value = body_of(counter)
+local score = tonumber(redis.call('ZSCORE', COUNTS, counter))
+if amount and score and redis.call('ZSCORE', EXPIRY, counter) then
+  local reply = increment(value, amount, score)
   remember(REPEATS, began, ARGV[1], ARGV[2], reply)
   return reply
 end

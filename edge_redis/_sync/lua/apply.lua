@@ -169,11 +169,11 @@ local before = current and {version = current.version, stamp = current.stamp, or
 local outcomes, newest, has_new_origin = {}, {}, false
 for _, state in ipairs(states) do
   if is_edge then state.origin = with_incarnation(state) end
-  local name, restored, shown = state.origin, false, nil
+  local name, shown = state.origin, nil
   if name ~= '' then
     state.seen = newest[name] or read_seen(doc, name)
     has_new_origin = has_new_origin or not state.seen
-    restored = is_restored(state, strategy)
+    local restored = is_restored(state, strategy)
     state.restored_at = restored and state.clock or state.seen and state.seen.restored_at or NEVER_RESTORED
     local is_news = restored or (not was_seen(state) and not earlier(state.clock, state.restored_at))
     shown = is_news and seen_of(state, state.restored_at) or nil

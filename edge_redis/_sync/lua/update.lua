@@ -46,7 +46,7 @@ if is_edge then
   if other then return 'STRATEGY ' .. other end
 end
 if expected == '*' and current and current.merged then expected = '' end -- its fields are never replaced unread
-local version, latest = 0, ''
+local version, latest
 if current then
   version, latest = current.version, current.latest_clock
 else -- above what was purged

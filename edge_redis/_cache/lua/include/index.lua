@@ -28,20 +28,20 @@ local CONFIG, ANNOUNCE_UNTIL, SEQUENCE = unpack(redis.call('HMGET', STATS, 'conf
 local has_tagged = redis.call('HLEN', TAGGED) > 0
 local EVICTION, COUNTS_BYTES
 
-local function set_config(config)
-  CONFIG = config
-  EVICTION = config and string.match(config, '^%S+')
-  COUNTS_BYTES = config and string.find(config, ' bytes', 1, true) ~= nil
+local function set_config(options)
+  CONFIG = options
+  EVICTION = options and string.match(options, '^%S+')
+  COUNTS_BYTES = options and string.find(options, ' bytes', 1, true) ~= nil
 end
 set_config(CONFIG)
 
-local function has_several_shards(config)
-  return string.find(config, ' shards=', 1, true) ~= nil
+local function has_several_shards(options)
+  return string.find(options, ' shards=', 1, true) ~= nil
 end
 
 -- Whether there are entries under other options. Those of a cache of several shards may be in other shards.
-local function has_other_config(config)
-  if not CONFIG or CONFIG == config then return false end
+local function has_other_config(options)
+  if not CONFIG or CONFIG == options then return false end
   return redis.call('ZCARD', COUNTS) > 0 or has_several_shards(CONFIG)
 end
 

@@ -37,13 +37,13 @@ local function record_invalidation(key, most, floor, name)
   end
 end
 
-local function is_invalidated_since(began, key, tags)
+local function is_invalidated_since(since, key, tags)
   local floors = redis.call('HMGET', STATS, 'tag_floor', 'prefix_floor')
-  if tonumber(floors[2] or '0') > began or (#tags > 0 and tonumber(floors[1] or '0') > began) then return true end
+  if tonumber(floors[2] or '0') > since or (#tags > 0 and tonumber(floors[1] or '0') > since) then return true end
   for _, tag in ipairs(tags) do
-    if tonumber(redis.call('ZSCORE', INVALIDATED, tag) or '0') > began then return true end
+    if tonumber(redis.call('ZSCORE', INVALIDATED, tag) or '0') > since then return true end
   end
-  for _, prefix in ipairs(redis.call('ZRANGEBYSCORE', INVALIDATED_PREFIXES, '(' .. integer(began), '+inf')) do
+  for _, prefix in ipairs(redis.call('ZRANGEBYSCORE', INVALIDATED_PREFIXES, '(' .. integer(since), '+inf')) do
     if string.sub(key, 1, #prefix) == prefix then return true end
   end
   return false
