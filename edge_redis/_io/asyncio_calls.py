@@ -143,7 +143,8 @@ async def _wait_for_a_place(pool: Any) -> None:
 async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
     """Give a connection back, closed unless its reply was read, and wake one call that waits for it."""
     try:
-        if not is_clean or connection.should_reconnect():
+        must_reconnect = getattr(connection, "should_reconnect", bool)  # older releases of redis-py have none
+        if not is_clean or must_reconnect():
             await connection.disconnect(nowait=True)
         if _has_known_code(pool):
             connection.__dict__.pop(_LEASE, None)

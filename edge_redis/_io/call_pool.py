@@ -125,7 +125,8 @@ class CallPool:
 
     def _is_current(self, connection: Any) -> bool:
         """Return whether a connection may be used again: not of a parent process, nor of a former master."""
-        if connection.pid != os.getpid() or connection.should_reconnect():
+        must_reconnect = getattr(connection, "should_reconnect", bool)  # older releases of redis-py have none
+        if connection.pid != os.getpid() or must_reconnect():
             return False
         pool = self._pool()
         if isinstance(pool, SentinelConnectionPool) and pool.is_master:

@@ -13,7 +13,11 @@ if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
   touch "$stamp"
 fi
 # redis-py 5 leaves asyncio connections of fakeredis to the collector, which warns of each.
-exec "$venv/bin/python" -m pytest -q -n 2 --dist worksteal -p no:cacheprovider -m "not exploration" \
-  -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning \
-  tests/unit tests/contract/test_cache.py tests/contract/test_health_monitor.py tests/contract/test_metrics.py \
-  tests/contract/test_sync_updates.py tests/contract/test_worker.py tests/contract/test_connect_servers.py "$@"
+suite() {
+  "$venv/bin/python" -m pytest -q -o cache_dir="$venv/.pytest_cache" -m "not exploration" \
+    -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning \
+    tests/unit tests/contract/test_cache.py tests/contract/test_health_monitor.py tests/contract/test_metrics.py \
+    tests/contract/test_sync_updates.py tests/contract/test_worker.py tests/contract/test_connect_servers.py "$@"
+}
+# As in scripts/test: a test that fails beside others runs once more, alone.
+suite -n 2 --dist worksteal "$@" || suite -n 0 --last-failed --last-failed-no-failures none "$@"

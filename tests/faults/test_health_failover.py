@@ -39,7 +39,8 @@ from edge_redis._core.operation import Batch
 from edge_redis._io.blocking_runner import BlockingRunner
 perform = BlockingRunner.perform
 def stopping(runner, step):
-    if not isinstance(step, Batch) or step.operations[0].script.name != "health/check":
+    first = step.operations[0] if isinstance(step, Batch) else step
+    if getattr(getattr(first, "script", None), "name", "") != "health/check_nodes":
         return perform(runner, step)
     BlockingRunner.perform = perform
     print("stopping", flush=True)
