@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from itertools import product
@@ -14,6 +15,7 @@ import pytest
 import edge_redis
 import edge_redis.aio
 from edge_redis._core.script import Script
+from edge_redis._io import shutdown
 from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
@@ -40,11 +42,28 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
+def pytest_collection_finish() -> None:
+    """Exempt all modules and tests from garbage collection, which is made after most tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     running = Servers()
     yield running
     running.stop()
+
+
+@pytest.fixture(autouse=True)
+def end_services(servers: Servers) -> Iterator[None]:
+    """End what a test leaves: threads and buffers of services that it did not close, and connections."""
+    before = set(shutdown._running)
+    yield
+    for engine in set(shutdown._running) - before:
+        engine.stop()
+    if servers.disconnect_clients():
+        gc.collect()  # so that an unclosed connection is a failure of the test that left it
 
 
 def _is_chosen(metafunc: pytest.Metafunc, name: str) -> bool:

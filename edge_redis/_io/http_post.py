@@ -85,6 +85,11 @@ class _HTTPSHandler(_Tracking, urllib.request.HTTPSHandler):
     pass
 
 
+def _is_timeout(error: Exception | None) -> bool:
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return isinstance(reason, TimeoutError)
+
+
 class Post:
     """A POST request, made in a thread of its own, so that nothing can hold the caller beyond the deadline."""
 
@@ -104,7 +109,7 @@ class Post:
         thread = threading.Thread(target=self._send, name="edge-redis-webhook", daemon=True)
         thread.start()
         thread.join(self._timeout)
-        if thread.is_alive():
+        if thread.is_alive() or _is_timeout(self._error):
             self._abort()
             raise DeliveryError(f"no answer within {self._timeout:g} s")
         if isinstance(self._error, urllib.error.HTTPError):

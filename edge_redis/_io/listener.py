@@ -248,12 +248,14 @@ class TaskListener:
         if task is None or task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="edge-redis-listener")
 
-    def stop(self) -> None:
-        """Stop, without waiting."""
+    def stop(self) -> asyncio.Task[None] | None:
+        """Cancel the task, and return it, unless its loop is closed."""
         task, self._task = self._task, None
         self._listener.on_disconnected()
-        if task is not None and not task.get_loop().is_closed():
-            task.cancel()
+        if task is None or task.get_loop().is_closed():
+            return None
+        task.cancel()
+        return task
 
     async def _run(self) -> None:
         pause = _Pause()

@@ -6,6 +6,7 @@ that is dropped with something in its buffer; see ``shutdown``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from types import CoroutineType, TracebackType
 from typing import Final, Generic, NoReturn, Protocol, Self, TypeVar
@@ -24,7 +25,7 @@ C = TypeVar("C", bound=Component)
 T = TypeVar("T")
 
 _LAST_ROUND_SECONDS: Final = 2.0
-"""How long the end of the process waits for a round of work that is under way."""
+"""How long ``close``, and the end of the process, wait for background work that is under way."""
 
 
 class Background(Protocol):
@@ -35,6 +36,19 @@ class Background(Protocol):
 
     def stop(self) -> None:
         """Stop."""
+
+    def after_fork(self) -> None:
+        """Reset state in a forked child, where it can be started again."""
+
+
+class AsyncBackground(Protocol):
+    """Background work of an asyncio service."""
+
+    def ensure(self) -> None:
+        """Start a task on the running loop, unless one runs there already."""
+
+    def stop(self) -> asyncio.Task[None] | None:
+        """Cancel the task, and return it if its loop is open: it may still be closing a connection."""
 
     def after_fork(self) -> None:
         """Reset state in a forked child, where it can be started again."""
@@ -159,7 +173,7 @@ class _AsyncEngine:
     is_running = False
     """Always false, so that each call checks: the service may be used on a second loop, without a ticker yet."""
 
-    def __init__(self, runner: AsyncRunner, component: Component, listener: Background | None) -> None:
+    def __init__(self, runner: AsyncRunner, component: Component, listener: AsyncBackground | None) -> None:
         self.runner = runner
         self.component = component
         self.dropped = False
@@ -179,12 +193,12 @@ class _AsyncEngine:
         """Make the component's last flush."""
         await self.runner.run(self.component.closing())
 
-    def stop(self) -> None:
-        """Stop the background work; again, where a first call was interrupted, finishes it."""
-        for each in self.background:
-            each.stop()
+    def stop(self) -> set[asyncio.Task[None]]:
+        """Stop the background work; again, where a first call was interrupted, finishes it. Return its tasks."""
+        tasks = {task for each in self.background if (task := each.stop()) is not None}
         self.background.clear()  # these refer back to the engine: the cycle would keep the client's socket open
         shutdown.forget(self)
+        return tasks
 
     def at_exit(self) -> None:
         """Flush at the end of the process, when the engine's loop and its connections have ended."""
@@ -203,7 +217,7 @@ class _AsyncEngine:
 class AsyncService(Generic[C]):
     """A component on an asyncio client. Safe to use from many tasks of one loop."""
 
-    def __init__(self, client: AsyncClient, component: C, listener: Background | None = None) -> None:
+    def __init__(self, client: AsyncClient, component: C, listener: AsyncBackground | None = None) -> None:
         self._runner = AsyncRunner(client)
         self._component = component
         self._closed = False
@@ -246,7 +260,10 @@ class AsyncService(Generic[C]):
         if not self._closed:
             await self._engine.flush()
             self._closed = True
-        self._engine.stop()
+        loop, current = asyncio.get_running_loop(), asyncio.current_task()
+        ending = {task for task in self._engine.stop() if task.get_loop() is loop and task is not current}
+        if ending:  # a task that is still connecting would leave its connection open when the client is closed next
+            await asyncio.wait(ending, timeout=_LAST_ROUND_SECONDS)
 
     async def __aenter__(self) -> Self:
         return self

@@ -32,6 +32,9 @@ class Engine(Protocol):
     dropped: bool
     buffers: bool
 
+    def stop(self) -> object:
+        """Stop the background work, without a flush."""
+
     def at_exit(self) -> None:
         """Flush, and end."""
 

@@ -83,11 +83,16 @@ class TaskTicker:
             except Exception:  # noqa: BLE001 -- the next tick is due whatever it is
                 _log.exception("will try again in %s s, after an unexpected error", self._seconds)
 
-    def stop(self) -> None:
-        """Stop ticking. A tick under way is cancelled; what it was sending stays in the buffer."""
+    def stop(self) -> asyncio.Task[None] | None:
+        """Stop ticking, and return the task, unless its loop is closed.
+
+        A tick under way is cancelled; what it was sending stays in the buffer.
+        """
         task, self._task = self._task, None
-        if task is not None and not task.get_loop().is_closed():
-            task.cancel()
+        if task is None or task.get_loop().is_closed():
+            return None
+        task.cancel()
+        return task
 
     def after_fork(self) -> None:
         """Reset state in a forked child, where the parent's task does not run."""

