@@ -1,82 +1,89 @@
 """A Redis-backed service layer for the processes of an edge site: cache, health, metrics, state sync.
 
 The names users import. ``edge_redis.aio`` has the same services for asyncio clients.
+A name is loaded when it is first used, so that a process loads what it needs and no more.
 """
 
-from edge_redis import embedded
-from edge_redis._cache.arguments import NO_EXPIRY
-from edge_redis._cache.computation import NoStore
-from edge_redis._cache.config import NearCache
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from edge_redis._core.public import publish
-from edge_redis._health.flapping import FlapRate, FlapThresholds
-from edge_redis._io.connect import connect, connect_async
-from edge_redis._io.sinks import ExecSink, WebhookSink
-from edge_redis._services.blocking.bundle import EdgeRedis
-from edge_redis._services.blocking.cache import EdgeCache
-from edge_redis._services.blocking.cloud import RedisCloudStore
-from edge_redis._services.blocking.health import HealthMonitor
-from edge_redis._services.blocking.health_relay import TransitionRelay
-from edge_redis._services.blocking.health_watch import HealthWatch
-from edge_redis._services.blocking.metrics import EdgeMetrics
-from edge_redis._services.blocking.sync import EdgeSynchronizer
-from edge_redis._services.blocking.worker import CloudWorker
-from edge_redis._services.options import (
-    CacheOptions,
-    HealthOptions,
-    MetricsOptions,
-    SynchronizerOptions,
-    WatchOptions,
-    WorkerOptions,
-)
-from edge_redis.errors import (
-    AuthorityConflictError,
-    ChecksumMismatchError,
-    ClientConfigurationError,
-    CloudMismatchError,
-    ComputeFailedError,
-    ConnectionPoolFullError,
-    CorruptDataError,
-    DeliveryError,
-    EdgeRedisError,
-    EmbeddedServerError,
-    InvalidArgumentError,
-    InvalidKeyError,
-    InvalidTypeError,
-    LayoutVersionError,
-    MissingExtraError,
-    PendingFullError,
-    RecursiveComputeError,
-    ServiceClosedError,
-    SignatureError,
-    StoreError,
-    StoreLoadingError,
-    StoreOutOfMemoryError,
-    StoreReadOnlyError,
-    StoreRefusedError,
-    StoreReplyError,
-    StoreTimeoutError,
-    StoreUnavailableError,
-    StrategyMismatchError,
-    TooManyFieldsError,
-    UnknownNodeError,
-    UnsupportedTypeError,
-    ValueTooLargeError,
-    WrongKeyTypeError,
-)
-from edge_redis.models import (
-    CacheEntry,
-    ConflictStrategy,
-    EdgeNode,
-    EdgeNodeStatus,
-    HealthCheck,
-    InvocationRecord,
-    NodeHealth,
-    ResourceUsage,
-    SyncEvent,
-    SyncState,
-    Transition,
-    WatchRound,
-)
+
+if TYPE_CHECKING:
+    from edge_redis import embedded
+    from edge_redis._cache.arguments import NO_EXPIRY
+    from edge_redis._cache.computation import NoStore
+    from edge_redis._cache.config import NearCache
+    from edge_redis._health.flapping import FlapRate, FlapThresholds
+    from edge_redis._io.connect import connect, connect_async
+    from edge_redis._io.sinks import ExecSink, WebhookSink
+    from edge_redis._services.blocking.bundle import EdgeRedis
+    from edge_redis._services.blocking.cache import EdgeCache
+    from edge_redis._services.blocking.cloud import RedisCloudStore
+    from edge_redis._services.blocking.health import HealthMonitor
+    from edge_redis._services.blocking.health_relay import TransitionRelay
+    from edge_redis._services.blocking.health_watch import HealthWatch
+    from edge_redis._services.blocking.metrics import EdgeMetrics
+    from edge_redis._services.blocking.sync import EdgeSynchronizer
+    from edge_redis._services.blocking.worker import CloudWorker
+    from edge_redis._services.options import (
+        CacheOptions,
+        HealthOptions,
+        MetricsOptions,
+        SynchronizerOptions,
+        WatchOptions,
+        WorkerOptions,
+    )
+    from edge_redis.errors import (
+        AuthorityConflictError,
+        ChecksumMismatchError,
+        ClientConfigurationError,
+        CloudMismatchError,
+        ComputeFailedError,
+        ConnectionPoolFullError,
+        CorruptDataError,
+        DeliveryError,
+        EdgeRedisError,
+        EmbeddedServerError,
+        InvalidArgumentError,
+        InvalidKeyError,
+        InvalidTypeError,
+        LayoutVersionError,
+        MissingExtraError,
+        PendingFullError,
+        RecursiveComputeError,
+        ServiceClosedError,
+        SignatureError,
+        StoreError,
+        StoreLoadingError,
+        StoreOutOfMemoryError,
+        StoreReadOnlyError,
+        StoreRefusedError,
+        StoreReplyError,
+        StoreTimeoutError,
+        StoreUnavailableError,
+        StrategyMismatchError,
+        TooManyFieldsError,
+        UnknownNodeError,
+        UnsupportedTypeError,
+        ValueTooLargeError,
+        WrongKeyTypeError,
+    )
+    from edge_redis.models import (
+        CacheEntry,
+        ConflictStrategy,
+        EdgeNode,
+        EdgeNodeStatus,
+        HealthCheck,
+        InvocationRecord,
+        NodeHealth,
+        ResourceUsage,
+        SyncEvent,
+        SyncState,
+        Transition,
+        WatchRound,
+    )
 
 __version__ = "0.1.0"
 """The only place where the version is written: pyproject.toml reads it here."""
@@ -154,4 +161,105 @@ __all__ = [
     "embedded",
 ]
 
-publish(__name__, globals(), __all__)
+_NAMES: Final = {
+    "_cache.arguments": ("NO_EXPIRY",),
+    "_cache.computation": ("NoStore",),
+    "_cache.config": ("NearCache",),
+    "_health.flapping": ("FlapRate", "FlapThresholds"),
+    "_io.connect": ("connect", "connect_async"),
+    "_io.sinks": ("ExecSink", "WebhookSink"),
+    "_services.blocking.bundle": ("EdgeRedis",),
+    "_services.blocking.cache": ("EdgeCache",),
+    "_services.blocking.cloud": ("RedisCloudStore",),
+    "_services.blocking.health": ("HealthMonitor",),
+    "_services.blocking.health_relay": ("TransitionRelay",),
+    "_services.blocking.health_watch": ("HealthWatch",),
+    "_services.blocking.metrics": ("EdgeMetrics",),
+    "_services.blocking.sync": ("EdgeSynchronizer",),
+    "_services.blocking.worker": ("CloudWorker",),
+    "_services.options": (
+        "CacheOptions",
+        "HealthOptions",
+        "MetricsOptions",
+        "SynchronizerOptions",
+        "WatchOptions",
+        "WorkerOptions",
+    ),
+    "errors": (
+        "AuthorityConflictError",
+        "ChecksumMismatchError",
+        "ClientConfigurationError",
+        "CloudMismatchError",
+        "ComputeFailedError",
+        "ConnectionPoolFullError",
+        "CorruptDataError",
+        "DeliveryError",
+        "EdgeRedisError",
+        "EmbeddedServerError",
+        "InvalidArgumentError",
+        "InvalidKeyError",
+        "InvalidTypeError",
+        "LayoutVersionError",
+        "MissingExtraError",
+        "PendingFullError",
+        "RecursiveComputeError",
+        "ServiceClosedError",
+        "SignatureError",
+        "StoreError",
+        "StoreLoadingError",
+        "StoreOutOfMemoryError",
+        "StoreReadOnlyError",
+        "StoreRefusedError",
+        "StoreReplyError",
+        "StoreTimeoutError",
+        "StoreUnavailableError",
+        "StrategyMismatchError",
+        "TooManyFieldsError",
+        "UnknownNodeError",
+        "UnsupportedTypeError",
+        "ValueTooLargeError",
+        "WrongKeyTypeError",
+    ),
+    "models": (
+        "CacheEntry",
+        "ConflictStrategy",
+        "EdgeNode",
+        "EdgeNodeStatus",
+        "HealthCheck",
+        "InvocationRecord",
+        "NodeHealth",
+        "ResourceUsage",
+        "SyncEvent",
+        "SyncState",
+        "Transition",
+        "WatchRound",
+    ),
+}
+"""The modules of this package, each with the names that users import from here."""
+
+_MODULE_OF: Final = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
+_SUBMODULES: Final = frozenset({"aio", "cloudstores", "embedded", "errors", "exporters", "models", "types"})
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name."""
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+    _publish_loaded()
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return sorted({*globals(), *__all__})
+
+
+def _publish_loaded() -> None:
+    """Set this module as that of every public class that is loaded, also of those that other classes have loaded."""
+    for module, names in _NAMES.items():
+        loaded = sys.modules.get(f"{__name__}.{module}")
+        if loaded is not None:
+            publish(__name__, vars(loaded), [name for name in names if name in vars(loaded)])

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
 from edge_redis._core import codec, validation
+from edge_redis._core.public import publish
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 
 OVERLOAD_PERCENT: Final = 90.0
@@ -275,3 +276,23 @@ def from_timestamp(seconds: float) -> datetime:
 def timestamp_ms(moment: datetime) -> int:
     """Return a datetime as Unix milliseconds; a naive one is taken as UTC."""
     return round(aware(moment).timestamp() * 1000)
+
+
+publish(
+    "edge_redis",
+    globals(),
+    (
+        "CacheEntry",
+        "ConflictStrategy",
+        "EdgeNode",
+        "EdgeNodeStatus",
+        "HealthCheck",
+        "InvocationRecord",
+        "NodeHealth",
+        "ResourceUsage",
+        "SyncEvent",
+        "SyncState",
+        "Transition",
+        "WatchRound",
+    ),
+)

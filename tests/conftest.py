@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,12 @@ from support.servers import NAMES, Backend, Servers
 from support.site import START, Site
 
 APIS = ("blocking", "awaited")
+ROOT = Path(__file__).parents[1]
+
+# The processes that tests start read compiled modules, also where the environment has none written beside the sources.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / "build" / "pycache"))
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True, derandomize=False)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)

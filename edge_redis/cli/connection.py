@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import create_connection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -98,6 +96,9 @@ def read_password(path: Path | None) -> str | None:
 
 def _require_tls(url: str | None) -> None:
     """Try a TLS handshake within two seconds: the client library would wait for its reply time-out, several times."""
+    import ssl
+    from socket import create_connection
+
     parts = urlsplit(url or os.environ.get("EDGE_REDIS_URL") or "")
     if parts.scheme != "rediss":
         return
