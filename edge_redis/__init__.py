@@ -241,15 +241,17 @@ _MODULE_OF: Final = {name: f"{__name__}.{module}" for module, names in _NAMES.it
 _SUBMODULES: Final = frozenset({"aio", "cloudstores", "embedded", "errors", "exporters", "models", "types"})
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name."""
-    if name in _SUBMODULES:
-        return import_module(f"{__name__}.{name}")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
-    _publish_loaded()
-    return value
+if not TYPE_CHECKING:  # type checkers know the names that are imported above, and no others
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name."""
+        if name in _SUBMODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+        _publish_loaded()
+        return value
 
 
 def __dir__() -> list[str]:
