@@ -138,8 +138,8 @@ class SyncState:
             InvalidTypeError: the data is not a dict, or holds a value that the codec does not support.
 
         """
-        validation.integer("version", version, least=0)
-        validation.instance("data", data, dict)
+        validation.check_integer("version", version, least=0)
+        validation.check_instance("data", data, dict)
         return cls(version, data, codec.checksum(data), utc_now())
 
     def verify(self) -> bool:

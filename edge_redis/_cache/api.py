@@ -80,7 +80,7 @@ class Cache(Component):
 
     def get(self, key: str, default: Any = None) -> Awaitable[Any]:
         """Return the value of ``key``, or ``default``; counts an access."""
-        validation.identifier("key", key)
+        validation.check_identifier("key", key)
         return self.shards.of(key).reader.get(key, default)
 
     def get_many(self, keys: Iterable[str]) -> Awaitable[dict[str, Any]]:
@@ -96,12 +96,12 @@ class Cache(Component):
 
     def contains(self, key: str) -> Awaitable[bool]:
         """Return whether there is an entry ``key``; counts no access."""
-        validation.identifier("key", key)
+        validation.check_identifier("key", key)
         return self.shards.of(key).inspector.contains(key)
 
     def entry(self, key: str) -> Awaitable[CacheEntry | None]:
         """Return the entry ``key`` with its times and count, or None; counts no access."""
-        validation.identifier("key", key)
+        validation.check_identifier("key", key)
         return self.shards.of(key).inspector.entry(key)
 
     async def page(self, position: PagePosition) -> KeysPage:
@@ -114,7 +114,7 @@ class Cache(Component):
 
     def put(self, key: str, value: Any, ttl: Ttl = None, *, tags: Iterable[str] = ()) -> Awaitable[None]:
         """Store ``value`` under ``key``, evicting where the cache is full."""
-        writer = self.shards.of(validation.identifier("key", key)).writer
+        writer = self.shards.of(validation.check_identifier("key", key)).writer
         options = writer.options(pack_tags(tags)) if tags != () else writer.default_options
         return writer.put(writer.entry(key, value, ttl), options)
 
@@ -122,7 +122,7 @@ class Cache(Component):
         """Store every value of ``mapping`` under its key, in one round trip."""
         if not isinstance(mapping, Mapping):
             raise validation.type_error("mapping", mapping, "a mapping of str to values")
-        values = {validation.identifier("key", key): value for key, value in mapping.items()}
+        values = {validation.check_identifier("key", key): value for key, value in mapping.items()}
         packed = pack_tags(tags)
         return self._put_parts(
             [
@@ -136,33 +136,33 @@ class Cache(Component):
 
     def touch(self, key: str, ttl: Ttl = None) -> Awaitable[bool]:
         """Let ``key`` expire ``ttl`` seconds from now; return whether it exists."""
-        writer = self.shards.of(validation.identifier("key", key)).writer
+        writer = self.shards.of(validation.check_identifier("key", key)).writer
         return writer.touch(key, writer.ttl_ms(ttl))
 
     def add(self, key: str, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
         """Store ``value`` under ``key`` if there is no such entry; return whether it was stored."""
-        writer = self.shards.of(validation.identifier("key", key)).writer
+        writer = self.shards.of(validation.check_identifier("key", key)).writer
         return writer.put_if(writer.entry(key, value, ttl), ABSENT)
 
     def incr(self, key: str, delta: int = 1, ttl: Ttl = None) -> Awaitable[int]:
         """Add ``delta`` to the int under ``key``, or store it; the new int."""
-        writer = self.shards.of(validation.identifier("key", key)).writer
-        validation.integer("delta", delta, least=MIN_INT, most=MAX_INT)
+        writer = self.shards.of(validation.check_identifier("key", key)).writer
+        validation.check_integer("delta", delta, least=MIN_INT, most=MAX_INT)
         return writer.incr(writer.entry(key, delta, ttl), delta)
 
     def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
         """Store ``value`` under ``key`` if the entry has the value ``expected``; return whether it was stored."""
-        writer = self.shards.of(validation.identifier("key", key)).writer
+        writer = self.shards.of(validation.check_identifier("key", key)).writer
         return writer.put_if(writer.entry(key, value, ttl), equal_condition(writer.canonical(expected)))
 
     def compare_and_delete(self, key: str, expected: Any) -> Awaitable[bool]:
         """Remove ``key`` if the entry has the value ``expected``; return whether it was removed."""
-        writer = self.shards.of(validation.identifier("key", key)).writer
+        writer = self.shards.of(validation.check_identifier("key", key)).writer
         return writer.compare_and_delete(key, writer.canonical(expected))
 
     def pop(self, key: str, default: Any = None) -> Awaitable[Any]:
         """Remove ``key`` and return its value, or ``default``; counts no access."""
-        return self._pop(self.shards.of(validation.identifier("key", key)), key, default)
+        return self._pop(self.shards.of(validation.check_identifier("key", key)), key, default)
 
     async def _pop(self, shard: Shard, key: str, default: Any) -> Any:
         decoded = await shard.inspector.decode(key, await shard.writer.pop(key))
@@ -170,18 +170,18 @@ class Cache(Component):
 
     def ttl(self, key: str) -> Awaitable[float | None]:
         """Return the seconds that ``key`` has to live: infinity if it never expires, None if there is none."""
-        return self.shards.of(validation.identifier("key", key)).scripts.ttl(key)
+        return self.shards.of(validation.check_identifier("key", key)).scripts.ttl(key)
 
     def invalidate_prefix(self, prefix: str) -> Awaitable[int]:
         """Remove every entry whose key begins with ``prefix``; return how many were live."""
-        return self._invalidate_prefix(validation.identifier("prefix", prefix))
+        return self._invalidate_prefix(validation.check_identifier("prefix", prefix))
 
     async def _invalidate_prefix(self, prefix: str) -> int:
         return sum(await gather([shard.writer.invalidate_prefix(prefix) for shard in self.shards.all]))
 
     def delete(self, key: str) -> Awaitable[bool]:
         """Remove ``key``; return whether it existed."""
-        validation.identifier("key", key)
+        validation.check_identifier("key", key)
         return self._delete(key)
 
     async def _delete(self, key: str) -> bool:
@@ -197,7 +197,7 @@ class Cache(Component):
 
     async def invalidate_tag(self, tag: str) -> int:
         """Remove every entry that carries ``tag``; return how many were live."""
-        validation.identifier("tag", tag)
+        validation.check_identifier("tag", tag)
         return sum(await gather([shard.writer.invalidate_tag(tag) for shard in self.shards.all]))
 
     async def purge_expired(self) -> int:
@@ -230,8 +230,8 @@ class Cache(Component):
     def _compute_request(
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl, options: ComputeOptions
     ) -> ComputeRequest:
-        validation.identifier("key", key)
-        validation.function("compute", compute)
+        validation.check_identifier("key", key)
+        validation.check_callable("compute", compute)
         if not callable(ttl):
             self.shards.of(key).writer.ttl_ms(ttl)
         return ComputeRequest(key, compute, ttl, options, is_fail_open=self.config.on_error == "miss")

@@ -42,7 +42,7 @@ def ttl_ms(name: str, ttl: object, *, allow_never: bool = False) -> int:
     """Return a time to live, in seconds or a timedelta, as whole milliseconds; NEVER_MS for NO_EXPIRY."""
     if ttl is NO_EXPIRY and allow_never:
         return NEVER_MS
-    seconds = validation.positive(name, ttl.total_seconds() if isinstance(ttl, timedelta) else ttl)
+    seconds = validation.check_positive(name, ttl.total_seconds() if isinstance(ttl, timedelta) else ttl)
     if seconds < _MIN_TTL_SECONDS:
         raise validation.value_error(name, ttl, "must be at least a millisecond (0.001)")
     if seconds > MAX_TTL_SECONDS:
@@ -59,14 +59,14 @@ def unique_keys(keys: object) -> list[str]:
     """Return the distinct keys of an iterable, in their order."""
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise validation.type_error("keys", keys, "an iterable of str")
-    return list(dict.fromkeys(validation.identifier("key", key) for key in keys))
+    return list(dict.fromkeys(validation.check_identifier("key", key) for key in keys))
 
 
 def unique_tags(tags: object) -> tuple[str, ...]:
     """Return the distinct tags of an iterable, in their order."""
     if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
         raise validation.type_error("tags", tags, "an iterable of str")
-    names = tuple(dict.fromkeys(validation.identifier("tag", tag) for tag in tags))
+    names = tuple(dict.fromkeys(validation.check_identifier("tag", tag) for tag in tags))
     if len(names) > MAX_TAGS:
         raise validation.value_error("tags", names, f"must be at most {MAX_TAGS}")
     return names

@@ -52,7 +52,7 @@ def compute_options(
         tags if callable(tags) else pack_tags(tags),
         ttl_ms("lease_seconds", lease_seconds),
         optional_ttl_ms("stale_ttl", stale_ttl),
-        validation.non_negative("early", early),
+        validation.check_non_negative("early", early),
         negative_ttl,
         optional_ttl_ms("error_ttl", error_ttl),
     )

@@ -50,7 +50,7 @@ def near_cache_config(given: object) -> NearCache | None:
         near = given
     else:
         raise validation.type_error("near_cache", given, "a NearCache, a mapping of its fields, or a bool")
-    validation.integer("near_cache size", near.size, least=1)
+    validation.check_integer("near_cache size", near.size, least=1)
     ttl_ms("near_cache ttl", near.ttl)
     return near
 
@@ -83,22 +83,22 @@ class CacheConfig:
     """TTL of an entry that is put without one, before jitter."""
 
     def __post_init__(self) -> None:
-        validation.integer("max_size", self.max_size, least=1, most=_MAX_BOUND)
+        validation.check_integer("max_size", self.max_size, least=1, most=_MAX_BOUND)
         object.__setattr__(self, "default_ttl_ms", ttl_ms("default_ttl", self.default_ttl))
-        if validation.positive("flush_interval", self.flush_interval) > _MAX_INTERVAL_SECONDS:
+        if validation.check_positive("flush_interval", self.flush_interval) > _MAX_INTERVAL_SECONDS:
             raise validation.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
-        validation.integer("flush_every", self.flush_every, least=1)
-        validation.integer("max_value_bytes", self.max_value_bytes, least=1, most=_MAX_VALUE_BYTES)
+        validation.check_integer("flush_every", self.flush_every, least=1)
+        validation.check_integer("max_value_bytes", self.max_value_bytes, least=1, most=_MAX_VALUE_BYTES)
         if self.max_bytes is not None:
-            validation.integer("max_bytes", self.max_bytes, least=1, most=_MAX_BOUND)
-        if validation.non_negative("ttl_jitter", self.ttl_jitter) >= 1:
+            validation.check_integer("max_bytes", self.max_bytes, least=1, most=_MAX_BOUND)
+        if validation.check_non_negative("ttl_jitter", self.ttl_jitter) >= 1:
             raise validation.value_error("ttl_jitter", self.ttl_jitter, "must be below 1")
         _check_choice("eviction", self.eviction, EVICTIONS)
         _check_choice("on_error", self.on_error, ON_ERROR)
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        validation.integer("shards", self.shards, least=1, most=MAX_SHARDS)
+        validation.check_integer("shards", self.shards, least=1, most=MAX_SHARDS)
         if self.shards > min(self.max_size, self.max_bytes or self.max_size):
             raise validation.value_error("shards", self.shards, "must not be above max_size or max_bytes")
         if self.near is not None and self.flush_every == 1:
@@ -131,5 +131,5 @@ class CacheConfig:
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    if validation.text(name, value) not in choices:
+    if validation.check_text(name, value) not in choices:
         raise validation.value_error(name, value, f"must be one of {', '.join(choices)}")

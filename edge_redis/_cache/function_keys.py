@@ -25,7 +25,7 @@ def check_key(key: object) -> None:
 
     """
     if isinstance(key, str):
-        validation.identifier("key", key)
+        validation.check_identifier("key", key)
     elif key is not None and not callable(key):
         raise validation.type_error("key", key, "a str, a function or None")
 
@@ -82,7 +82,7 @@ def _check_kind(function: Any) -> None:
     if isinstance(function, (classmethod, staticmethod)):
         kind = type(function).__name__
         raise InvalidTypeError(f"cached() cannot decorate a {kind}: put @{kind} above it")
-    validation.function("function", function)
+    validation.check_callable("function", function)
     inner = function
     while isinstance(inner, partial):
         inner = inner.func

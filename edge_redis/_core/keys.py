@@ -23,7 +23,7 @@ def namespace_name(namespace: object) -> str:
         InvalidTypeError: not a str.
 
     """
-    name = validation.identifier("namespace", namespace, limit=MAX_NAMESPACE_BYTES)
+    name = validation.check_identifier("namespace", namespace, limit=MAX_NAMESPACE_BYTES)
     if "{" in name or "}" in name:
         raise validation.key_error("namespace", name, "must not contain braces")
     return name

@@ -37,7 +37,7 @@ def key_error(name: str, value: object, rule: str) -> InvalidKeyError:
     return InvalidKeyError(f"{name} {rule} ({_short(value)})")
 
 
-def identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:
+def check_identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:
     """Return ``value`` where it is a non-empty str of at most ``limit`` bytes in UTF-8."""
     if type(value) is str and 0 < len(value) <= limit and value.isascii():  # the usual case, without encoding
         return value
@@ -54,12 +54,12 @@ def identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:
     return str.__str__(value)  # an enum that is a str would format itself as its name
 
 
-def text(name: str, value: object) -> str:
+def check_text(name: str, value: object) -> str:
     """Return ``value`` where it is a str that UTF-8 can carry; it may be empty."""
-    return value if value == "" and isinstance(value, str) else identifier(name, value, limit=1 << 20)
+    return value if value == "" and isinstance(value, str) else check_identifier(name, value, limit=1 << 20)
 
 
-def number(name: str, value: object) -> float:
+def check_number(name: str, value: object) -> float:
     """Return ``value`` where it is a finite int or float."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise type_error(name, value, "a number")
@@ -72,23 +72,23 @@ def number(name: str, value: object) -> float:
     return value
 
 
-def positive(name: str, value: object) -> float:
+def check_positive(name: str, value: object) -> float:
     """Return ``value`` where it is a finite number above zero."""
-    checked = number(name, value)
+    checked = check_number(name, value)
     if checked <= 0:
         raise value_error(name, value, "must be above zero")
     return checked
 
 
-def non_negative(name: str, value: object) -> float:
+def check_non_negative(name: str, value: object) -> float:
     """Return ``value`` where it is a finite number, zero or above."""
-    checked = number(name, value)
+    checked = check_number(name, value)
     if checked < 0:
         raise value_error(name, value, "must be zero or above")
     return checked
 
 
-def integer(name: str, value: object, *, least: int, most: int | None = None) -> int:
+def check_integer(name: str, value: object, *, least: int, most: int | None = None) -> int:
     """Return ``value`` where it is an int from ``least`` to ``most``."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise type_error(name, value, "an int")
@@ -98,14 +98,14 @@ def integer(name: str, value: object, *, least: int, most: int | None = None) ->
     return value
 
 
-def instance(name: str, value: object, kind: type[Any]) -> Any:
+def check_instance(name: str, value: object, kind: type[Any]) -> Any:
     """Return ``value`` where it is a ``kind``."""
     if not isinstance(value, kind):
         raise type_error(name, value, f"a {kind.__name__}")
     return value
 
 
-def function(name: str, value: Any) -> Any:
+def check_callable(name: str, value: Any) -> Any:
     """Return ``value`` where it can be called."""
     if not callable(value):
         raise type_error(name, value, "callable")

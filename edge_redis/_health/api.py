@@ -97,7 +97,7 @@ class Health(Component):
 
     async def detect_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> bool:
         """Return whether a node flaps."""
-        validation.integer("window", window, least=1)
+        validation.check_integer("window", window, least=1)
         limit = None if isinstance(self._config.flap_detector, FlapThresholds) else window
         return self._flap_detector.is_flapping(await self._history.read(node_id, limit), window)
 

@@ -47,19 +47,19 @@ class HealthConfig:
     clock: Clock | None = None
 
     def __post_init__(self) -> None:
-        validation.positive("heartbeat_timeout_seconds", self.heartbeat_timeout_seconds)
-        validation.integer("max_history", self.max_history, least=1, most=MAX_HISTORY)
-        validation.integer("max_transitions", self.max_transitions, least=1)
+        validation.check_positive("heartbeat_timeout_seconds", self.heartbeat_timeout_seconds)
+        validation.check_integer("max_history", self.max_history, least=1, most=MAX_HISTORY)
+        validation.check_integer("max_transitions", self.max_transitions, least=1)
         if self.detector not in DETECTORS:
             raise validation.value_error("detector", self.detector, f"must be one of {', '.join(DETECTORS)}")
-        validation.positive("phi_threshold", self.phi_threshold)
+        validation.check_positive("phi_threshold", self.phi_threshold)
         if self.flap_rate is not None:
-            validation.instance("flap_rate", self.flap_rate, FlapRate)
+            validation.check_instance("flap_rate", self.flap_rate, FlapRate)
         if self.flap_detector is not None and not isinstance(self.flap_detector, FlapRate):
-            least = validation.instance("flap_detector", self.flap_detector, FlapThresholds).window
-            validation.integer("max_history, which a flap_detector reads,", self.max_history, least=least)
+            least = validation.check_instance("flap_detector", self.flap_detector, FlapThresholds).window
+            validation.check_integer("max_history, which a flap_detector reads,", self.max_history, least=least)
         if self.clock is not None:
-            validation.function("clock", self.clock)
+            validation.check_callable("clock", self.clock)
 
     @property
     def uses_phi(self) -> bool:
@@ -84,7 +84,7 @@ class HealthConfig:
         """Return the moment by the monitor's own clock in Unix ms; empty where the server's time counts."""
         if self.clock is None:
             return ""
-        return str(timestamp_ms(validation.instance("clock()", self.clock(), datetime)))
+        return str(timestamp_ms(validation.check_instance("clock()", self.clock(), datetime)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +100,14 @@ class WatchConfig:
 
     def __post_init__(self) -> None:
         if self.interval_seconds is not None:
-            validation.positive("interval_seconds", self.interval_seconds)
-        if validation.number("lease_seconds", self.lease) < 2 * self.interval:
+            validation.check_positive("interval_seconds", self.interval_seconds)
+        if validation.check_number("lease_seconds", self.lease) < 2 * self.interval:
             raise validation.value_error("lease_seconds", self.lease, "must be at least two intervals")
         if self.retention_seconds is not None:
-            validation.positive("retention_seconds", self.retention_seconds)
-        validation.non_negative("suspicion_seconds", self.suspicion_seconds)
+            validation.check_positive("retention_seconds", self.retention_seconds)
+        validation.check_non_negative("suspicion_seconds", self.suspicion_seconds)
         if self.mass_outage_seconds is not None:
-            validation.positive("mass_outage_seconds", self.mass_outage_seconds)
+            validation.check_positive("mass_outage_seconds", self.mass_outage_seconds)
 
     @property
     def interval(self) -> float:
@@ -156,16 +156,16 @@ class RelayConfig:
         return self.name if self.states is None else f"{self.name}|{','.join(sorted(set(self.states)))}"
 
     def __post_init__(self) -> None:
-        validation.identifier("name", self.name)
+        validation.check_identifier("name", self.name)
         if isinstance(self.states, str):
             raise validation.type_error("states", self.states, "a collection of states, or None")
         for state in self.states or ():
-            if validation.identifier("state", state) not in STATES:
+            if validation.check_identifier("state", state) not in STATES:
                 raise validation.value_error("states", state, f"may hold {', '.join(STATES)}")
-        validation.instance("once_while_flapping", self.once_while_flapping, bool)
+        validation.check_instance("once_while_flapping", self.once_while_flapping, bool)
         if self.attempts is not None:
-            validation.integer("attempts", self.attempts, least=1)
-        validation.positive("max_age_seconds", self.max_age_seconds)
-        validation.positive("backoff_seconds", self.backoff_seconds)
-        validation.positive("interval_seconds", self.interval_seconds)
-        validation.positive("lease_seconds", self.lease_seconds)
+            validation.check_integer("attempts", self.attempts, least=1)
+        validation.check_positive("max_age_seconds", self.max_age_seconds)
+        validation.check_positive("backoff_seconds", self.backoff_seconds)
+        validation.check_positive("interval_seconds", self.interval_seconds)
+        validation.check_positive("lease_seconds", self.lease_seconds)

@@ -61,9 +61,9 @@ class FlapThresholds:
     stop_percent: float = 5.0
 
     def __post_init__(self) -> None:
-        validation.integer("window", self.window, least=3)
-        validation.positive("start_percent", self.start_percent)
-        validation.non_negative("stop_percent", self.stop_percent)
+        validation.check_integer("window", self.window, least=3)
+        validation.check_positive("start_percent", self.start_percent)
+        validation.check_non_negative("stop_percent", self.stop_percent)
         if not self.stop_percent < self.start_percent <= _FULL:
             msg = f"stop_percent ({self.stop_percent}) must be below start_percent ({self.start_percent}), at most 100"
             raise InvalidArgumentError(msg)
@@ -123,10 +123,10 @@ class FlapRate:
     failures_apart_seconds: float | None = 0.0
 
     def __post_init__(self) -> None:
-        validation.integer("changes", self.changes, least=2)
-        validation.positive("within_seconds", self.within_seconds)
+        validation.check_integer("changes", self.changes, least=2)
+        validation.check_positive("within_seconds", self.within_seconds)
         if self.failures_apart_seconds is not None:
-            validation.non_negative("failures_apart_seconds", self.failures_apart_seconds)
+            validation.check_non_negative("failures_apart_seconds", self.failures_apart_seconds)
 
     def count(self, spells: Sequence[Spell], now_ms: int, apart_ms: float) -> int:
         """Return how many changes count, of a node's changes of verdict, oldest first."""

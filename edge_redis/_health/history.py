@@ -27,8 +27,8 @@ class History:
 
     def checks(self, node_id: str, limit: int) -> Operation[list[HealthCheck]]:
         """Return a node's newest ``limit`` checks, oldest first."""
-        name = validation.identifier("node id", node_id)
-        last = validation.integer("limit", limit, least=1) - 1
+        name = validation.check_identifier("node id", node_id)
+        last = validation.check_integer("limit", limit, least=1) - 1
         return command(
             lambda lines: verdicts.from_history(name, lines),
             "LRANGE",
@@ -39,7 +39,7 @@ class History:
 
     def read(self, node_id: str, limit: int | None = None) -> Operation[NodeHistory]:
         """Return a node's newest ``limit`` checks, or all, and its changes of verdict."""
-        name = validation.identifier("node id", node_id)
+        name = validation.check_identifier("node id", node_id)
         return scripts.node_history(
             self._keys,
             self._config,
@@ -50,7 +50,7 @@ class History:
 
     async def availability(self, node_id: str, seconds: float) -> dict[str, Any]:
         """Return a node's availability over the last ``seconds``."""
-        validation.positive("seconds", seconds)
+        validation.check_positive("seconds", seconds)
         return spells.availability(await self.read(node_id, 1), seconds)
 
     async def heartbeat_age(self, node_id: str) -> dict[str, Any]:
@@ -65,8 +65,8 @@ class History:
 
     async def transitions(self, limit: int, node_id: str | None) -> list[Transition]:
         """Return the newest ``limit`` transitions, oldest first, of one node where it is given."""
-        validation.integer("limit", limit, least=1, most=MAX_TRANSITIONS_READ)
-        wanted = None if node_id is None else validation.identifier("node id", node_id)
+        validation.check_integer("limit", limit, least=1, most=MAX_TRANSITIONS_READ)
+        wanted = None if node_id is None else validation.check_identifier("node id", node_id)
         found: list[Transition] = []
         end = "+"
         while True:

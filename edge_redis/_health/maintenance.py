@@ -25,8 +25,8 @@ class Maintenance:
         """Begin a node's maintenance, for ``seconds`` or until it is ended; or change one that lasts."""
         duration_ms: float | str = _NO_END
         if seconds is not None:
-            duration_ms = validation.positive("seconds", seconds) * 1000
-        await self._set(node_id, duration_ms, validation.text("reason", reason))
+            duration_ms = validation.check_positive("seconds", seconds) * 1000
+        await self._set(node_id, duration_ms, validation.check_text("reason", reason))
 
     async def end(self, node_id: str) -> bool:
         """End a node's maintenance, which the check that follows writes to the stream; return whether it was in one."""
@@ -36,7 +36,7 @@ class Maintenance:
         return was_in_maintenance
 
     async def _set(self, node_id: str, duration_ms: float | str, reason: str) -> bool:
-        name = validation.identifier("node id", node_id)
+        name = validation.check_identifier("node id", node_id)
         reply = await scripts.set_maintenance(self._keys, self._config, name, duration_ms, reason)
         if not reply:
             raise unknown_error([name])

@@ -28,23 +28,25 @@ def status_word(status: object) -> str:
 
 def resource_bytes(resources: object) -> bytes:
     """Return a ResourceUsage as bytes."""
-    usage: ResourceUsage = validation.instance("resources", resources, ResourceUsage)
+    usage: ResourceUsage = validation.check_instance("resources", resources, ResourceUsage)
     numbers = [
-        validation.non_negative(f"resources.{name}", getattr(usage, name))
+        validation.check_non_negative(f"resources.{name}", getattr(usage, name))
         for name in ("cpu_percent", "memory_mb", "memory_max_mb", "disk_mb")
     ]
-    return codec.encode([*numbers, validation.integer("resources.active_functions", usage.active_functions, least=0)])
+    return codec.encode(
+        [*numbers, validation.check_integer("resources.active_functions", usage.active_functions, least=0)]
+    )
 
 
 def profile_bytes(node: EdgeNode) -> bytes:
     """Return name, capabilities, metadata and max_functions as bytes, which no script reads."""
-    capabilities = validation.instance("capabilities", node.capabilities, list)
+    capabilities = validation.check_instance("capabilities", node.capabilities, list)
     return codec.encode(
         [
-            validation.text("name", node.name),
-            [validation.text("capability", capability) for capability in capabilities],
-            validation.instance("metadata", node.metadata, dict),
-            validation.integer("max_functions", node.max_functions, least=0),
+            validation.check_text("name", node.name),
+            [validation.check_text("capability", capability) for capability in capabilities],
+            validation.check_instance("metadata", node.metadata, dict),
+            validation.check_integer("max_functions", node.max_functions, least=0),
         ],
         limit=MAX_PROFILE_BYTES,
     )
@@ -54,12 +56,12 @@ def location_text(node: EdgeNode) -> str:
     """Return a node's location."""
     if node.location == "" and isinstance(node.location, str):
         return ""
-    return validation.identifier("location", node.location, limit=MAX_LOCATION_BYTES)
+    return validation.check_identifier("location", node.location, limit=MAX_LOCATION_BYTES)
 
 
 def heartbeat_ms(node: EdgeNode) -> int:
     """Return a node's last heartbeat by its own clock, in Unix milliseconds."""
-    return timestamp_ms(validation.instance("last_heartbeat", node.last_heartbeat, datetime))
+    return timestamp_ms(validation.check_instance("last_heartbeat", node.last_heartbeat, datetime))
 
 
 def node_id(node: object) -> str:
@@ -68,7 +70,7 @@ def node_id(node: object) -> str:
         node = node.id
     elif not isinstance(node, str):
         raise validation.type_error("node", node, "an EdgeNode or the id of one")
-    return validation.identifier("node id", node)
+    return validation.check_identifier("node id", node)
 
 
 def known_ids(members: Iterable[bytes]) -> list[str]:
@@ -76,7 +78,7 @@ def known_ids(members: Iterable[bytes]) -> list[str]:
     found = []
     for member in members:
         with suppress(UnicodeDecodeError, InvalidArgumentError):
-            found.append(validation.identifier("node id", member.decode()))
+            found.append(validation.check_identifier("node id", member.decode()))
     return found
 
 
@@ -153,8 +155,8 @@ def to_node(row: Sequence[bytes]) -> EdgeNode:
             name=label,
             location=row[3].decode(),
             status=EdgeNodeStatus(row[2].decode()),
-            capabilities=cast("list[str]", validation.instance("capabilities", capabilities, list)),
-            metadata=cast("dict[str, Any]", validation.instance("metadata", metadata, dict)),
+            capabilities=cast("list[str]", validation.check_instance("capabilities", capabilities, list)),
+            metadata=cast("dict[str, Any]", validation.check_instance("metadata", metadata, dict)),
             last_heartbeat=from_timestamp(float(row[1]) / 1000),
             resources=ResourceUsage(*codec.decode(row[5])),
             max_functions=max_functions,

@@ -29,10 +29,10 @@ class Registry:
 
     async def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None) -> None:
         """Add a node, or replace its record, with a heartbeat now and its own timeout or none."""
-        validation.instance("node", node, EdgeNode)
+        validation.check_instance("node", node, EdgeNode)
         timeout_ms: float | str = scripts.NO_TIMEOUT
         if heartbeat_timeout_seconds is not None:
-            timeout_ms = validation.positive("heartbeat_timeout_seconds", heartbeat_timeout_seconds) * 1000
+            timeout_ms = validation.check_positive("heartbeat_timeout_seconds", heartbeat_timeout_seconds) * 1000
         heartbeat_ms = await self._write(node, timeout_ms)
         node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
 
@@ -42,7 +42,7 @@ class Registry:
         """Record a heartbeat now; return whether the node is registered, always true for an EdgeNode."""
         if isinstance(node, EdgeNode):
             return self._heartbeat_of_object(node, status, resources)
-        node_id = validation.identifier("node id", node) if isinstance(node, str) else node_record.node_id(node)
+        node_id = validation.check_identifier("node id", node) if isinstance(node, str) else node_record.node_id(node)
         if status is None and resources is None and self._is_plain:
             return scripts.heartbeat(self._keys, node_id)
         return scripts.heartbeat_report(
@@ -97,13 +97,13 @@ class Registry:
 
     async def deregister(self, node_id: str) -> bool:
         """Remove a node and its history; return whether it was registered."""
-        name = validation.identifier("node id", node_id)
+        name = validation.check_identifier("node id", node_id)
         with self._idempotency.acquire() as key:
             return await scripts.deregister(self._keys, self._config, key, name) == 1
 
     async def get_node(self, node_id: str) -> EdgeNode | None:
         """Return a registered node, or None."""
-        found = await self._read([validation.identifier("node id", node_id)], "")
+        found = await self._read([validation.check_identifier("node id", node_id)], "")
         return found[0] if found else None
 
     async def nodes(self, status: EdgeNodeStatus | None) -> list[EdgeNode]:
@@ -153,13 +153,13 @@ class Registry:
 
     def stale(self, seconds: float | None, limit: int) -> Operation[list[str]]:
         """Return the ids without a heartbeat for ``seconds`` or their timeout, the oldest heartbeat first."""
-        age_ms: float | str = "" if seconds is None else validation.non_negative("seconds", seconds) * 1000
-        most = validation.integer("limit", limit, least=1, most=MAX_STALE)
+        age_ms: float | str = "" if seconds is None else validation.check_non_negative("seconds", seconds) * 1000
+        most = validation.check_integer("limit", limit, least=1, most=MAX_STALE)
         return scripts.list_stale(self._keys, self._config, age_ms, most, node_record.known_ids)
 
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Remove the nodes without a heartbeat for this long, but those in maintenance; return how many."""
-        age_ms = validation.positive("older_than_seconds", older_than_seconds) * 1000
+        age_ms = validation.check_positive("older_than_seconds", older_than_seconds) * 1000
         removed = kept = 0
         while True:
             with self._idempotency.acquire() as key:

@@ -51,7 +51,7 @@ class Relay(Component):
     def __init__(
         self, sink: Callable[[Transition], object], config: RelayConfig, *, namespace: str = "default"
     ) -> None:
-        self._sink = validation.function("sink", sink)
+        self._sink = validation.check_callable("sink", sink)
         self._config = config
         self.namespace = namespace
         self._keys = HealthKeys(namespace)

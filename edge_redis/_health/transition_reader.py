@@ -27,16 +27,16 @@ class TransitionReader:
         timeout: float | None,
         poll_seconds: float,
     ) -> None:
-        if position is not None and not _POSITION.fullmatch(validation.identifier("position", position)):
+        if position is not None and not _POSITION.fullmatch(validation.check_identifier("position", position)):
             raise validation.value_error("position", position, "must be the position of a transition, or '0' for all")
         self._stream = keys.transitions
         self._cursor = position
         self._number: int | None = None
         """The number of the transition at the cursor, where it is known."""
         self._is_resuming = position is not None and position != "0"
-        self._node_id = None if node_id is None else validation.identifier("node id", node_id)
-        self._timeout = None if timeout is None else validation.positive("timeout", timeout)
-        self._poll = validation.positive("poll_seconds", poll_seconds)
+        self._node_id = None if node_id is None else validation.check_identifier("node id", node_id)
+        self._timeout = None if timeout is None else validation.check_positive("timeout", timeout)
+        self._poll = validation.check_positive("poll_seconds", poll_seconds)
         self._idle = 0.0
 
     @property

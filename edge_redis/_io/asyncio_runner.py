@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 from redis import exceptions as redis_errors
 
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
-from edge_redis._io.asyncio_calls import find_async_calls
-from edge_redis._io.clients import AsyncClient, check_asyncio_client, is_cluster
+from edge_redis._io.clients import AsyncClient, check_asyncio_client
+from edge_redis._io.command_sender import AsyncBatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import renew_during
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+from edge_redis._io.senders import find_async_sender
 from edge_redis._io.threads import wait_in_task
 
 T = TypeVar("T")
@@ -30,8 +31,8 @@ class AsyncRunner:
     def __init__(self, client: AsyncClient) -> None:
         check_asyncio_client(client)
         self.client = client
-        self._is_cluster = is_cluster(client)  # whose pipelines refuse EVALSHA
-        self._calls = find_async_calls(client)
+        self._sender = find_async_sender(client)
+        self._batch_sender = self._sender if isinstance(self._sender, AsyncBatchSender) else None
         self._layouts = LayoutChecks()
         self._calls_without_io = 0
 
@@ -105,24 +106,25 @@ class AsyncRunner:
 
     async def _send(self, operation: Operation[Any]) -> Any:
         try:
-            return await self._calls.send(operation.args)
+            return await self._sender.send(operation.args)
         except redis_errors.NoScriptError:  # the server may have lost its data, too
             self._layouts.clear()
             await self._check_layouts([operation])
-            return await self._calls.send(args_with_source(operation))
+            return await self._sender.send(args_with_source(operation))
 
     async def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
         await self._check_layouts(operations)
-        if self._is_cluster:
+        sender = self._batch_sender
+        if sender is None:
             return decode_batch(batch, await self._send_by_tag(operations))
         try:
-            replies = await self._calls.send_many([operation.args for operation in operations])
+            replies = await sender.send_many([operation.args for operation in operations])
             resends = find_resends(batch, replies)
             if resends:
                 self._layouts.clear()
                 await self._check_layouts([operations[place] for place in resends])
-                again = await self._calls.send_many([args_with_source(operations[place]) for place in resends])
+                again = await sender.send_many([args_with_source(operations[place]) for place in resends])
                 for place, reply in zip(resends, again, strict=True):
                     replies[place] = reply
         except LIBRARY_ERRORS as error:

@@ -11,12 +11,13 @@ from typing import Any, Final, TypeVar
 from redis import exceptions as redis_errors
 
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
-from edge_redis._io.calls import find_calls
-from edge_redis._io.clients import BlockingClient, check_blocking_client, is_cluster
+from edge_redis._io.clients import BlockingClient, check_blocking_client
+from edge_redis._io.command_sender import BatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+from edge_redis._io.senders import find_sender
 from edge_redis._io.threads import wait_for
 from edge_redis.errors import InvalidTypeError
 
@@ -32,8 +33,8 @@ class BlockingRunner:
     def __init__(self, client: BlockingClient) -> None:
         check_blocking_client(client)
         self.client = client
-        self._is_cluster = is_cluster(client)
-        self._calls = find_calls(client)
+        self._sender = find_sender(client)
+        self._batch_sender = self._sender if isinstance(self._sender, BatchSender) else None
         self._layouts = LayoutChecks()
         self._renewer = ThreadRenewer()
 
@@ -103,7 +104,7 @@ class BlockingRunner:
                 self._layouts.add(operation)
 
     def _send(self, operation: Operation[Any]) -> Any:
-        send = self._calls.send
+        send = self._sender.send
         try:
             return send(operation.args)
         except redis_errors.NoScriptError:  # the server may have lost its data, too
@@ -114,15 +115,16 @@ class BlockingRunner:
     def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
         self._check_layouts(operations)
-        if self._is_cluster:
+        sender = self._batch_sender
+        if sender is None:
             return decode_batch(batch, self._send_by_tag(operations))
         try:
-            replies = self._calls.send_many([operation.args for operation in operations])
+            replies = sender.send_many([operation.args for operation in operations])
             resends = find_resends(batch, replies)
             if resends:
                 self._layouts.clear()
                 self._check_layouts([operations[place] for place in resends])
-                again = self._calls.send_many([args_with_source(operations[place]) for place in resends])
+                again = sender.send_many([args_with_source(operations[place]) for place in resends])
                 for place, reply in zip(resends, again, strict=True):
                     replies[place] = reply
         except LIBRARY_ERRORS as error:

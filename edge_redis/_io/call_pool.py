@@ -37,7 +37,7 @@ _ATTRIBUTE: Final = "_edge_redis_calls"
 _KNOWN_POOLS: Final = (redis.ConnectionPool, redis.BlockingConnectionPool, SentinelConnectionPool)
 
 
-class Lease:
+class BorrowedConnection:
     """The right of one call to one connection. It ends at the latest when nothing refers to it any more."""
 
     __slots__ = ("__weakref__", "connection", "is_clean", "place")
@@ -46,7 +46,7 @@ class Lease:
         self.connection: Any = None
         self.is_clean = False
         """Whether nothing is left to be read on the connection."""
-        self.place: ref[Lease] | None = None
+        self.place: ref[BorrowedConnection] | None = None
 
 
 class CallPool:
@@ -59,18 +59,18 @@ class CallPool:
 
     def _reset(self) -> None:
         self._idle: list[Any] = []
-        self._leases: set[ref[Lease]] = set()
-        self._waiting: set[ref[Lease]] = set()
+        self._in_use: set[ref[BorrowedConnection]] = set()
+        self._waiting: set[ref[BorrowedConnection]] = set()
         self._wake_ups: SimpleQueue[None] = SimpleQueue()
         self._pid = os.getpid()  # last: until it is set, each thread of a forked child resets
 
     @property
     def in_use(self) -> int:
         """How many calls have a connection now."""
-        return len(self._leases)
+        return len(self._in_use)
 
-    def open(self, lease: Lease) -> None:
-        """Give ``lease`` a connection that is ready to be written to; wait while all are in use.
+    def open(self, borrowed: BorrowedConnection) -> None:
+        """Give ``borrowed`` a connection that is ready to be written to; wait while all are in use.
 
         Raises:
             ConnectionPoolFullError: none became free in time.
@@ -79,25 +79,25 @@ class CallPool:
         if self._pid != os.getpid():
             self._reset()
         pool: Any = self._pool()
-        leases = self._leases
-        lease.place = place = ref(lease, leases.discard)
-        leases.add(place)
-        if len(leases) > pool.max_connections:
-            self._wait(lease, place, pool.max_connections)
+        in_use = self._in_use
+        borrowed.place = place = ref(borrowed, in_use.discard)
+        in_use.add(place)
+        if len(in_use) > pool.max_connections:
+            self._wait(borrowed, place, pool.max_connections)
         try:
-            lease.connection = self._idle.pop()
+            borrowed.connection = self._idle.pop()
         except IndexError:
-            lease.connection = _make_connection(pool)
-        _prepare(lease.connection)
+            borrowed.connection = _make_connection(pool)
+        _prepare(borrowed.connection)
 
-    def _wait(self, lease: Lease, place: ref[Lease], limit: int) -> None:
-        leases, waiting = self._leases, self._waiting
+    def _wait(self, borrowed: BorrowedConnection, place: ref[BorrowedConnection], limit: int) -> None:
+        in_use, waiting = self._in_use, self._waiting
         seconds = self._wait_seconds
         deadline = None if seconds is None else time.monotonic() + seconds
-        waiter = ref(lease, waiting.discard)
+        waiter = ref(borrowed, waiting.discard)
         try:
-            while len(leases) > limit:
-                leases.discard(place)
+            while len(in_use) > limit:
+                in_use.discard(place)
                 waiting.add(waiter)
                 if deadline is not None and time.monotonic() > deadline:
                     raise ConnectionPoolFullError(
@@ -106,20 +106,20 @@ class CallPool:
                     )
                 with contextlib.suppress(Empty):
                     self._wake_ups.get(timeout=_POLL_SECONDS)
-                leases.add(place)
+                in_use.add(place)
         finally:
             waiting.discard(waiter)
 
-    def close(self, lease: Lease) -> None:
+    def close(self, borrowed: BorrowedConnection) -> None:
         """Take the connection back where its reply was read, close it otherwise, and free the place."""
-        connection = lease.connection
+        connection = borrowed.connection
         if connection is not None:
-            if lease.is_clean and self._is_current(connection):
+            if borrowed.is_clean and self._is_current(connection):
                 self._idle.append(connection)
             else:
                 connection.disconnect()
-        if lease.place is not None:
-            self._leases.discard(lease.place)
+        if borrowed.place is not None:
+            self._in_use.discard(borrowed.place)
         if self._waiting:
             self._wake_ups.put(None)
 
@@ -157,7 +157,7 @@ class _Closer:
         return lambda *_, **__: None
 
 
-class BorrowedPool:
+class UnknownPool:
     """A pool of a class that this package does not know: connections are taken from it and returned to it."""
 
     in_use = 0
@@ -165,32 +165,32 @@ class BorrowedPool:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
-    def open(self, lease: Lease) -> None:
-        """Give ``lease`` a connection of the pool; wait while the pool is full."""
+    def open(self, borrowed: BorrowedConnection) -> None:
+        """Give ``borrowed`` a connection of the pool; wait while the pool is full."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while lease.connection is None:
+        while borrowed.connection is None:
             try:
-                lease.connection = self._pool.get_connection()
+                borrowed.connection = self._pool.get_connection()
             except redis_errors.ConnectionError as error:
                 if not is_pool_full(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_SECONDS)
 
-    def close(self, lease: Lease) -> None:
+    def close(self, borrowed: BorrowedConnection) -> None:
         """Give the connection back, closed unless its reply was read."""
-        if lease.connection is not None:
-            if not lease.is_clean:
-                lease.connection.disconnect()
-            self._pool.release(lease.connection)
+        if borrowed.connection is not None:
+            if not borrowed.is_clean:
+                borrowed.connection.disconnect()
+            self._pool.release(borrowed.connection)
 
 
-def find_call_pool(pool: Any) -> CallPool | BorrowedPool:
+def find_call_pool(pool: Any) -> CallPool | UnknownPool:
     """Return the one call pool of all services on a client with this pool."""
     known = pool.__dict__.get(_ATTRIBUTE)
     if known is not None:
         return known  # type: ignore[no-any-return]
     if not any(getattr(pool, "get_connection", None) == each.get_connection.__get__(pool) for each in _KNOWN_POOLS):
-        return BorrowedPool(pool)
+        return UnknownPool(pool)
     made: CallPool = pool.__dict__.setdefault(_ATTRIBUTE, CallPool(pool))
     in_use = pool.__dict__.get("_in_use_connections")
     if isinstance(in_use, set):

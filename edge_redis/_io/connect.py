@@ -76,8 +76,8 @@ _BLOCKING: Final = _Library(
     cluster_node=redis.cluster.ClusterNode,
     sentinel=redis.sentinel.Sentinel,
     master_client=MasterClient,
-    retry=connect_retry.blocking,
-    retry_of_sentinels=connect_retry.blocking_once,
+    retry=connect_retry.make_retry,
+    retry_of_sentinels=connect_retry.make_single_attempt,
     introduce=introduce,
 )
 _ASYNC: Final = _Library(
@@ -92,8 +92,8 @@ _ASYNC: Final = _Library(
     cluster_node=redis.asyncio.cluster.ClusterNode,
     sentinel=redis.asyncio.sentinel.Sentinel,
     master_client=AsyncMasterClient,
-    retry=connect_retry.awaited,
-    retry_of_sentinels=connect_retry.awaited_once,
+    retry=connect_retry.make_async_retry,
+    retry_of_sentinels=connect_retry.make_async_single_attempt,
     introduce=introduce_async,
 )
 

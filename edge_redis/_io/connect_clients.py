@@ -12,7 +12,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
-from edge_redis._io import asyncio_calls, blocking_calls
+from edge_redis._io import asyncio_sender, blocking_sender
 from edge_redis._io.call_pool import find_call_pool
 
 
@@ -28,7 +28,7 @@ class RedisClient(redis.Redis):
             connection.send_command(*args)
             return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
 
-        return blocking_calls.call_on(find_call_pool(self.connection_pool), exchange)
+        return blocking_sender.call_on(find_call_pool(self.connection_pool), exchange)
 
 
 class AsyncRedisClient(redis.asyncio.Redis):
@@ -43,7 +43,7 @@ class AsyncRedisClient(redis.asyncio.Redis):
             await connection.send_command(*args)
             return await self.parse_response(connection, args[0], **options)
 
-        return await asyncio_calls.call_on(self.connection_pool, exchange)
+        return await asyncio_sender.call_on(self.connection_pool, exchange)
 
 
 def sentinels_of(client: Any) -> Any:

@@ -88,21 +88,21 @@ def _backoff() -> FullJitterBackoff:
     return FullJitterBackoff(cap=_LONGEST_PAUSE_SECONDS, base=_FIRST_PAUSE_SECONDS)
 
 
-def blocking() -> Retry:
-    """Return the retry of a blocking client."""
+def make_retry() -> Retry:
+    """Make the retry of a blocking client."""
     return BudgetedRetry(_backoff(), RETRIES)
 
 
-def awaited() -> AsyncRetry:
-    """Return the retry of an asyncio client."""
+def make_async_retry() -> AsyncRetry:
+    """Make the retry of an asyncio client."""
     return BudgetedAsyncRetry(_backoff(), RETRIES)
 
 
-def blocking_once() -> Retry:
-    """Return a retry that makes one attempt: for a Sentinel, since the next Sentinel is asked instead."""
+def make_single_attempt() -> Retry:
+    """Make a retry that makes one attempt: for a Sentinel, since the next Sentinel is asked instead."""
     return Retry(NoBackoff(), 0)
 
 
-def awaited_once() -> AsyncRetry:
-    """Return a retry that makes one attempt, for asyncio."""
+def make_async_single_attempt() -> AsyncRetry:
+    """Make a retry that makes one attempt, for asyncio."""
     return AsyncRetry(NoBackoff(), 0)

@@ -30,7 +30,7 @@ _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 
 def check_url(url: object) -> str:
     """Return a URL that a request can be sent to; the error does not repeat it, since it may hold a password."""
-    text = validation.identifier("url", url, limit=MAX_URL_BYTES)
+    text = validation.check_identifier("url", url, limit=MAX_URL_BYTES)
     if not text.lower().startswith(("http://", "https://")):
         raise validation.value_error("url", text.partition(":")[0], "must begin with http:// or https://")
     if not _URL.fullmatch(text):
@@ -49,7 +49,7 @@ def check_url(url: object) -> str:
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers that can be sent."""
-    validation.instance("headers", headers, Mapping)
+    validation.check_instance("headers", headers, Mapping)
     for name, value in headers.items():
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             raise validation.value_error("headers", name, "must have names that HTTP allows")

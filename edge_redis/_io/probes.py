@@ -200,4 +200,4 @@ def blocking_sink(sink: Callable[[T], object]) -> Callable[[T], object]:
 
 def async_sink(sink: Callable[[T], object]) -> Callable[[T], Awaitable[object]]:
     """Return the sink of an asyncio relay as a function to await."""
-    return in_a_thread(validation.function("sink", sink))
+    return in_a_thread(validation.check_callable("sink", sink))

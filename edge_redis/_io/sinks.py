@@ -41,7 +41,7 @@ class WebhookSink:
 
     def __init__(self, url: str, *, timeout: float = 5.0, headers: Mapping[str, str] | None = None) -> None:
         self._url = check_url(url)
-        self._timeout = validation.positive("timeout", timeout)
+        self._timeout = validation.check_positive("timeout", timeout)
         self._headers = {"Content-Type": "application/json", **check_headers(headers or {})}
 
     def __call__(self, change: Transition) -> None:
@@ -69,8 +69,8 @@ class ExecSink:
     def __init__(self, command: Sequence[str], *, timeout: float = 10.0) -> None:
         if isinstance(command, str) or not command:
             raise validation.type_error("command", command, "a sequence of words")
-        self._command = [validation.identifier("command", word, limit=1 << 17) for word in command]
-        self._timeout = validation.positive("timeout", timeout)
+        self._command = [validation.check_identifier("command", word, limit=1 << 17) for word in command]
+        self._timeout = validation.check_positive("timeout", timeout)
 
     def __call__(self, change: Transition) -> None:
         """Run the command for one transition."""

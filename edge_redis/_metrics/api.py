@@ -87,7 +87,7 @@ class Metrics(Component):
 
     async def percentile(self, q: float, function_id: str | None = None, node_id: str | None = None) -> float:
         """Return the ``q``-th percentile of the durations in milliseconds."""
-        validation.number("q", q)
+        validation.check_number("q", q)
         if not 0 <= q <= 100:  # noqa: PLR2004 -- it is a percentage
             raise validation.value_error("q", q, "must be from 0 to 100")
         return (await self._reader.read_series(series_name(function_id, node_id), buckets=True)).percentile(q)
@@ -100,7 +100,7 @@ class Metrics(Component):
         self, latency_ms: float, function_id: str | None = None, node_id: str | None = None
     ) -> float:
         """Return the share of invocations that took ``latency_ms`` or less, 0 to 100."""
-        validation.non_negative("latency_ms", latency_ms)
+        validation.check_non_negative("latency_ms", latency_ms)
         series = await self._reader.read_series(series_name(function_id, node_id), buckets=True)
         return series.fraction_below(latency_ms)
 
@@ -109,7 +109,7 @@ class Metrics(Component):
     ) -> list[dict[str, Any]]:
         """Return a row for each of the last ``minutes`` minutes."""
         series = series_name(function_id, node_id)
-        validation.integer("minutes", minutes, least=1, most=self.config.timeline_minutes)
+        validation.check_integer("minutes", minutes, least=1, most=self.config.timeline_minutes)
         cells = await self._reader.read_minutes(series, minutes)
         return [timeline_row(minute, cell) for minute, cell in cells]
 
@@ -121,7 +121,7 @@ class Metrics(Component):
         windows: Sequence[int] = (5, 60),
     ) -> dict[str, Any]:
         """Return how a service level objective was kept."""
-        if not 0 < validation.number("objective", objective) < 100:  # noqa: PLR2004 -- a percentage
+        if not 0 < validation.check_number("objective", objective) < 100:  # noqa: PLR2004 -- a percentage
             raise validation.value_error("objective", objective, "must be above 0 and under 100")
         series = series_name(function_id, node_id)
         checked = self._validate_windows(windows)
@@ -133,13 +133,13 @@ class Metrics(Component):
         if isinstance(windows, (str, bytes)) or not isinstance(windows, Sequence) or not windows:
             raise validation.type_error("windows", windows, "a sequence of minutes, not empty")
         most = self.config.timeline_minutes
-        return [validation.integer("windows", window, least=1, most=most) for window in windows]
+        return [validation.check_integer("windows", window, least=1, most=most) for window in windows]
 
     async def top(self, by: str = "total", limit: int = 10, *, group_by: str = "function") -> list[dict[str, Any]]:
         """Return the rows of the groups with the largest figures."""
         _validate_choice("by", by, RANKINGS)
         _validate_choice("group_by", group_by, GROUPINGS)
-        validation.integer("limit", limit, least=0)
+        validation.check_integer("limit", limit, least=0)
         pairs = await self._reader.list_pairs()
         found = await self._reader.read_groups(group_pairs(pairs, group_by), buckets=by in NEED_BUCKETS)
         largest = select_largest(found, by, limit)
@@ -154,12 +154,12 @@ class Metrics(Component):
 
     async def recent(self, limit: int = 100) -> list[InvocationRecord]:
         """Return the latest records, oldest first."""
-        validation.integer("limit", limit, least=0)
+        validation.check_integer("limit", limit, least=0)
         return await self._reader.read_records("recent", limit)
 
     async def errors(self, limit: int = 100) -> list[InvocationRecord]:
         """Return the latest failed records, oldest first."""
-        validation.integer("limit", limit, least=0)
+        validation.check_integer("limit", limit, least=0)
         return await self._reader.read_records("errors", limit)
 
     async def series(self) -> list[tuple[str, str]]:
@@ -206,5 +206,5 @@ def _matches(pair: tuple[str, str], function_id: str | None, node_id: str | None
 
 
 def _validate_choice(name: str, value: object, choices: Collection[str]) -> None:
-    if validation.identifier(name, value) not in choices:
+    if validation.check_identifier(name, value) not in choices:
         raise validation.value_error(name, value, f"must be one of {', '.join(choices)}")

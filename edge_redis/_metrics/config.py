@@ -33,16 +33,16 @@ class MetricsConfig:
 
     def __post_init__(self) -> None:
         namespace_name(self.namespace)
-        if validation.positive("flush_interval", self.flush_interval) > MAX_FLUSH_INTERVAL_SECONDS:
+        if validation.check_positive("flush_interval", self.flush_interval) > MAX_FLUSH_INTERVAL_SECONDS:
             raise validation.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
-        validation.integer("flush_every", self.flush_every, least=1, most=_MAX_COUNT)
-        validation.integer("max_recent", self.max_recent, least=0, most=_MAX_COUNT)
-        validation.integer("max_errors", self.max_errors, least=0, most=_MAX_COUNT)
-        validation.integer("max_series", self.max_series, least=1, most=_MAX_COUNT)
-        validation.integer("timeline_minutes", self.timeline_minutes, least=1, most=MAX_TIMELINE_MINUTES)
-        validation.identifier("node_id", self.node_id)
+        validation.check_integer("flush_every", self.flush_every, least=1, most=_MAX_COUNT)
+        validation.check_integer("max_recent", self.max_recent, least=0, most=_MAX_COUNT)
+        validation.check_integer("max_errors", self.max_errors, least=0, most=_MAX_COUNT)
+        validation.check_integer("max_series", self.max_series, least=1, most=_MAX_COUNT)
+        validation.check_integer("timeline_minutes", self.timeline_minutes, least=1, most=MAX_TIMELINE_MINUTES)
+        validation.check_identifier("node_id", self.node_id)
         if self.slow_ms is not None:
-            validation.positive("slow_ms", self.slow_ms)
+            validation.check_positive("slow_ms", self.slow_ms)
 
     @property
     def slow_limit_ms(self) -> float:

@@ -78,8 +78,8 @@ def parse_pair(name: bytes) -> tuple[str, str]:
 
 def series_name(function_id: str | None, node_id: str | None) -> str:
     """Return the name of the series that these filters select; None selects all."""
-    function = None if function_id is None else validation.identifier("function_id", function_id)
-    node = None if node_id is None else validation.identifier("node_id", node_id)
+    function = None if function_id is None else validation.check_identifier("function_id", function_id)
+    node = None if node_id is None else validation.check_identifier("node_id", node_id)
     if function is None:
         return "all" if node is None else f"n:{node}"
     return f"f:{function}" if node is None else f"p:{pair_name(function, node)}"

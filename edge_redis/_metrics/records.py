@@ -44,20 +44,20 @@ def is_plain(error: str) -> bool:
 
 def validate_record(record: InvocationRecord) -> InvocationRecord:
     """Return a valid record, every field checked; see ``RecordValidator.validate``."""
-    validation.instance("record", record, InvocationRecord)
+    validation.check_instance("record", record, InvocationRecord)
     return InvocationRecord(
-        validation.identifier("function_id", record.function_id),
-        validation.identifier("node_id", record.node_id),
+        validation.check_identifier("function_id", record.function_id),
+        validation.check_identifier("node_id", record.node_id),
         validate_duration(record.duration_ms),
-        validation.instance("success", record.success, bool),
+        validation.check_instance("success", record.success, bool),
         normalize_time(record.timestamp),
-        validation.text("error", record.error)[:MAX_ERROR_CHARS],
+        validation.check_text("error", record.error)[:MAX_ERROR_CHARS],
     )
 
 
 def validate_duration(value: object) -> float:
     """Return a duration in milliseconds that can be counted."""
-    duration = float(validation.non_negative("duration_ms", value))
+    duration = float(validation.check_non_negative("duration_ms", value))
     if duration > MAX_DURATION_MS:
         raise validation.value_error("duration_ms", value, f"must be at most {MAX_DURATION_MS:.0f} ms")
     return duration
@@ -65,7 +65,7 @@ def validate_duration(value: object) -> float:
 
 def normalize_time(value: object) -> datetime:
     """Return a time in UTC; a naive one is taken as UTC."""
-    time: datetime = validation.instance("timestamp", value, datetime)
+    time: datetime = validation.check_instance("timestamp", value, datetime)
     if time.tzinfo is None:
         return time.replace(tzinfo=UTC)
     try:

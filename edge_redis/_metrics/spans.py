@@ -22,8 +22,8 @@ class Stopwatch:
     __slots__ = ("_clock", "_function_id", "_node_id")
 
     def __init__(self, function_id: str, node_id: str, clock: Callable[[], float]) -> None:
-        self._function_id = validation.identifier("function_id", function_id)
-        self._node_id = validation.identifier("node_id", node_id)
+        self._function_id = validation.check_identifier("function_id", function_id)
+        self._node_id = validation.check_identifier("node_id", node_id)
         self._clock = clock
 
     def start(self) -> float:

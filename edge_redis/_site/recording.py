@@ -127,7 +127,9 @@ def _readings(rows: Iterator[list[str]]) -> Iterator[Reading]:
             raise ValueError(f"{len(row)} values, where the header names {len(header)} columns")
         fields = {name: _parse_value(row[index]) for index, name in names.items() if row[index].strip()}
         yield Reading(
-            parse_time(row[time]), validation.identifier("node id", row[node].strip(), limit=MAX_NODE_BYTES), fields
+            parse_time(row[time]),
+            validation.check_identifier("node id", row[node].strip(), limit=MAX_NODE_BYTES),
+            fields,
         )
 
 

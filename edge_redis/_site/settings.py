@@ -44,10 +44,10 @@ class Settings:
     def __post_init__(self) -> None:
         """Validate everything before anything is started."""
         namespace_name(self.namespace)
-        validation.integer("nodes", self.nodes, least=1, most=MAX_NODES)
+        validation.check_integer("nodes", self.nodes, least=1, most=MAX_NODES)
         for name in ("interval", "check_interval", "heartbeat_timeout", "speed"):
-            validation.positive(name, getattr(self, name))
+            validation.check_positive(name, getattr(self, name))
         if self.duration is not None:
-            validation.positive("duration", self.duration)
+            validation.check_positive("duration", self.duration)
         if self.url is not None and self.data_dir is not None:
             raise InvalidArgumentError("data_dir is for a server started here: give data_dir or url, not both")

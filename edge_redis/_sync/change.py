@@ -128,11 +128,11 @@ def from_state(state: SyncState, limits: WriteLimits = UNLIMITED) -> Change:
         ChecksumMismatchError: the state does not match its own checksum.
 
     """
-    version = validation.integer("version", state.version, least=0, most=MAX_GIVEN_VERSION)
+    version = validation.check_integer("version", state.version, least=0, most=MAX_GIVEN_VERSION)
     body = encode_data(state.data, limits)
     origin = check_given_origin("origin", state.origin)
-    moment = clock.from_datetime(validation.instance("updated_at", state.updated_at, datetime))
-    checksum = validation.text("checksum", state.checksum)
+    moment = clock.from_datetime(validation.check_instance("updated_at", state.updated_at, datetime))
+    checksum = validation.check_text("checksum", state.checksum)
     change = Change(version, moment, origin, checksum, "", body)
     change.verify()
     return change
@@ -150,5 +150,5 @@ def encode_data(data: dict[str, Any], limits: WriteLimits = UNLIMITED) -> bytes:
         if not isinstance(key, str):
             raise validation.type_error("a key of data", key, "a str")
         if len(key) > _MAX_NAME_CHARS:
-            validation.identifier("a key of data", key)
+            validation.check_identifier("a key of data", key)
     return limits.encode(data)

@@ -42,26 +42,26 @@ class Cloud(Component):
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
-        return await self._replica.state(validation.identifier("scope", scope))
+        return await self._replica.state(validation.check_identifier("scope", scope))
 
     async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
         """Write a scope's next version in the cloud; return it."""
         if type(is_delta) is not bool:
             raise validation.type_error("is_delta", is_delta, "a bool")
-        return await self._writer.write(validation.identifier("scope", scope), data, is_delta=is_delta)
+        return await self._writer.write(validation.check_identifier("scope", scope), data, is_delta=is_delta)
 
     async def delete_fields(self, scope: str, *names: str) -> SyncState:
         """Write a scope's next version without these top-level fields; return it."""
-        validation.identifier("scope", scope)
+        validation.check_identifier("scope", scope)
         return await self._writer.write(scope, {}, is_delta=True, without=check_field_names(names))
 
     async def delete(self, scope: str) -> bool:
         """Delete a scope as its next version; return whether it had a state."""
-        return await self._writer.delete(validation.identifier("scope", scope))
+        return await self._writer.delete(validation.check_identifier("scope", scope))
 
     async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
         """Apply an edge's changes by its strategy, in their order; return the outcome of each."""
-        validation.identifier("scope", scope)
+        validation.check_identifier("scope", scope)
         for each in changes:
             each.verify()
         if strategy is ConflictStrategy.MERGE:
@@ -75,26 +75,28 @@ class Cloud(Component):
 
     async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
-        text = validation.text("cursor", cursor)
-        return await scripts.read_feed(self._replica, text, validation.integer("limit", limit, least=1, most=MAX_PAGE))
+        text = validation.check_text("cursor", cursor)
+        return await scripts.read_feed(
+            self._replica, text, validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
+        )
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""
-        return await self._replica.release_authority(validation.identifier("scope", scope))
+        return await self._replica.release_authority(validation.check_identifier("scope", scope))
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes that were deleted longer ago than this, with their history; return how many."""
-        return await purge(self._replica, validation.non_negative("older_than_seconds", older_than_seconds))
+        return await purge(self._replica, validation.check_non_negative("older_than_seconds", older_than_seconds))
 
     async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` changes that edges pushed to a scope, oldest first."""
-        validation.identifier("scope", scope)
-        return await self._replica.history(scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+        validation.check_identifier("scope", scope)
+        return await self._replica.history(scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
 
     async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
-        validation.identifier("scope", scope)
-        return await self._replica.conflicts(scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+        validation.check_identifier("scope", scope)
+        return await self._replica.conflicts(scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
 
 
 def _calls(changes: Sequence[Change]) -> list[list[Change]]:

@@ -57,9 +57,9 @@ class EndConfig:
     """role, proposed replica id and settings as ``lua/update.lua`` reads them."""
 
     def __post_init__(self) -> None:
-        validation.integer("max_pending", self.max_pending, least=1, most=MAX_PENDING)
-        validation.integer("max_history", self.max_history, least=1, most=MAX_KEPT)
-        validation.integer("max_conflicts", self.max_conflicts, least=1, most=MAX_KEPT)
+        validation.check_integer("max_pending", self.max_pending, least=1, most=MAX_PENDING)
+        validation.check_integer("max_history", self.max_history, least=1, most=MAX_KEPT)
+        validation.check_integer("max_conflicts", self.max_conflicts, least=1, most=MAX_KEPT)
         if self.overflow not in ("coalesce", "reject"):
             raise validation.value_error("overflow", self.overflow, 'must be "coalesce" or "reject"')
         settings = f"{self.strategy.value} {self.max_pending} {self.overflow} {self.origin}"
@@ -108,11 +108,11 @@ class WorkerConfig:
     ) -> Self:
         """Return the options, validated; the claim time in whole milliseconds."""
         return cls(
-            validation.identifier("group", group),
-            f"{validation.identifier('consumer', consumer)}#{secrets.token_hex(6)}",
-            validation.integer("batch_size", batch_size, least=1, most=MAX_BATCH),
-            round(validation.positive("claim_idle_seconds", claim_idle_seconds) * 1000),
-            validation.integer("max_deliveries", max_deliveries, least=1, most=1_000_000),
+            validation.check_identifier("group", group),
+            f"{validation.check_identifier('consumer', consumer)}#{secrets.token_hex(6)}",
+            validation.check_integer("batch_size", batch_size, least=1, most=MAX_BATCH),
+            round(validation.check_positive("claim_idle_seconds", claim_idle_seconds) * 1000),
+            validation.check_integer("max_deliveries", max_deliveries, least=1, most=1_000_000),
         )
 
     @property

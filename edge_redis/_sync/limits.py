@@ -36,8 +36,8 @@ class WriteLimits:
     max_fields: int = MAX_FIELDS
 
     def __post_init__(self) -> None:
-        validation.integer("max_bytes", self.max_bytes, least=1, most=MAX_BYTES)
-        validation.integer("max_fields", self.max_fields, least=1, most=_MOST_FIELDS)
+        validation.check_integer("max_bytes", self.max_bytes, least=1, most=MAX_BYTES)
+        validation.check_integer("max_fields", self.max_fields, least=1, most=_MOST_FIELDS)
 
     def encode(self, data: Mapping[str, Any]) -> bytes:
         """Return the canonical encoding of data that are within the limits.

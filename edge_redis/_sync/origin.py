@@ -34,12 +34,12 @@ def check_origin_name(name: str, value: object) -> str:
         InvalidTypeError, InvalidKeyError: it cannot be one.
 
     """
-    return _check_characters(name, validation.identifier(name, value, limit=MAX_NAME_BYTES))
+    return _check_characters(name, validation.check_identifier(name, value, limit=MAX_NAME_BYTES))
 
 
 def check_given_origin(name: str, value: object) -> str:
     """Return the origin in a state given by a user; it may be empty."""
-    return _check_characters(name, validation.text(name, value))
+    return _check_characters(name, validation.check_text(name, value))
 
 
 def _check_characters(name: str, value: str) -> str:

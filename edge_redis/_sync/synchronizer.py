@@ -41,7 +41,7 @@ class Synchronizer(Component):
         max_fields: int = MAX_FIELDS,
         signing_key: bytes | None = None,
     ) -> None:
-        self.scope = validation.identifier("scope", scope)
+        self.scope = validation.check_identifier("scope", scope)
         config = EndConfig.of_edge(
             conflict_strategy,
             max_pending,
@@ -112,7 +112,7 @@ class Synchronizer(Component):
 
     async def apply_remote(self, state: SyncState) -> bool:
         """Apply a state of the other end by the strategy; return whether it was accepted."""
-        validation.instance("state", state, SyncState)
+        validation.check_instance("state", state, SyncState)
         replica, scope = self._replica, self.scope
         try:
             incoming = change.from_state(state, self._limits)
@@ -134,21 +134,23 @@ class Synchronizer(Component):
 
     async def confirm_sync(self, up_to_version: int) -> int:
         """Remove changes up to and including a version from the outbox; return how many were removed."""
-        version = validation.integer("up_to_version", up_to_version, least=0, most=MAX_VERSION)
+        version = validation.check_integer("up_to_version", up_to_version, least=0, most=MAX_VERSION)
         with self._idempotency.acquire() as key:
             return await scripts.confirm(self._replica, self.scope, version, key=key)
 
     async def sync_history(self, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` exchanges with the other end, oldest first."""
-        return await self._replica.history(self.scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.history(self.scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
 
     async def conflicts(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first."""
-        return await self._replica.conflicts(self.scope, validation.integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.conflicts(
+            self.scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
+        )
 
     async def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> SyncState:
         """Write the chosen state of a conflict as the next version and remove the conflict from the list."""
-        if _CONFLICT_ID.fullmatch(validation.identifier("conflict_id", conflict_id)) is None:
+        if _CONFLICT_ID.fullmatch(validation.check_identifier("conflict_id", conflict_id)) is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict")
         found = await self._replica.conflict(self.scope, conflict_id)
         if not found:

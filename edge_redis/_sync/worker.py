@@ -101,25 +101,25 @@ class Worker(Component):
 
     async def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return the oldest ``limit`` changes that were given up."""
-        letters = await self._dead_letters.read(validation.integer("limit", limit, least=1, most=MAX_READ))
+        letters = await self._dead_letters.read(validation.check_integer("limit", limit, least=1, most=MAX_READ))
         return [letter.describe() for letter in letters]
 
     async def replay_dead_letters(self, limit: int = 100) -> int:
         """Push the oldest ``limit`` dead letters once more; return how many the cloud now has."""
-        return await self._dead_letters.replay(validation.integer("limit", limit, least=1, most=MAX_READ))
+        return await self._dead_letters.replay(validation.check_integer("limit", limit, least=1, most=MAX_READ))
 
     async def discard_dead_letters(self, ids: Sequence[str]) -> int:
         """Remove dead letters by their ids; return how many there were."""
         if isinstance(ids, (str, bytes)) or not isinstance(ids, Sequence):
             raise validation.type_error("ids", ids, "a list of ids")
         for each in ids:
-            if _ENTRY_ID.fullmatch(validation.identifier("an id", each)) is None:
+            if _ENTRY_ID.fullmatch(validation.check_identifier("an id", each)) is None:
                 raise validation.value_error("an id", each, "must be the id of a dead letter")
         return await self._dead_letters.discard(ids)
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes of this edge that were deleted longer ago than this; return how many."""
-        return await purge(self._edge, validation.non_negative("older_than_seconds", older_than_seconds))
+        return await purge(self._edge, validation.check_non_negative("older_than_seconds", older_than_seconds))
 
 
 def _first_score(reply: Any) -> float | None:

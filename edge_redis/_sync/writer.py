@@ -124,7 +124,7 @@ def check_field_names(names: Sequence[object]) -> tuple[str, ...]:
     """
     if not names:
         raise validation.value_error("names", names, "must name at least one field")
-    return tuple(validation.instance("a name", name, str) for name in names)
+    return tuple(validation.check_instance("a name", name, str) for name in names)
 
 
 def _fields(current: CurrentState) -> fields.Fields:

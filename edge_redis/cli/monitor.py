@@ -91,7 +91,7 @@ def monitor(
     from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
     from edge_redis.cli.watching import Watching
 
-    until = None if duration is None else validation.positive("duration", duration)
+    until = None if duration is None else validation.check_positive("duration", duration)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(Server(url, password_file, namespace)))
         health = stack.enter_context(HealthMonitor(client, heartbeat_timeout, namespace=namespace))

@@ -67,7 +67,7 @@ def status(
     """
     from edge_redis._core import validation
 
-    validation.positive("--seconds", seconds)
+    validation.check_positive("--seconds", seconds)
 
     def show() -> int:
         found = _measure(worker, seconds)

@@ -73,8 +73,8 @@ class SqlCloudStore:
         max_fields: int = MAX_FIELDS,
     ) -> None:
         self._namespace = _name("namespace", namespace_name(namespace))
-        self._max_history = validation.integer("max_history", max_history, least=1, most=MAX_KEPT)
-        self._max_conflicts = validation.integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
+        self._max_history = validation.check_integer("max_history", max_history, least=1, most=MAX_KEPT)
+        self._max_conflicts = validation.check_integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
         self._limits = WriteLimits(max_bytes, max_fields)
         self._open_database = Database(engine_or_url)
         self.scopes_at_once = 1 if self._open_database.is_sqlite else SCOPES_AT_ONCE
@@ -117,7 +117,7 @@ class SqlCloudStore:
             ChecksumMismatchError: the state that the delta applies to is damaged; nothing was written.
 
         """
-        validation.instance("is_delta", is_delta, bool)
+        validation.check_instance("is_delta", is_delta, bool)
         encode_data(data, self._limits)
         return self._update(scope, data, is_delta=is_delta)
 
@@ -158,8 +158,8 @@ class SqlCloudStore:
 
     def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
-        validation.integer("limit", limit, least=1, most=MAX_PAGE)
-        return read_feed(self._database, self._namespace, validation.text("cursor", cursor), limit)
+        validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
+        return read_feed(self._database, self._namespace, validation.check_text("cursor", cursor), limit)
 
     def release_authority(self, scope: str) -> bool:
         """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""
@@ -173,7 +173,7 @@ class SqlCloudStore:
         An edge that was disconnected for longer does not receive their deletion and keeps them; a write there
         restores them. By default ten days.
         """
-        seconds = validation.non_negative("older_than_seconds", older_than_seconds)
+        seconds = validation.check_non_negative("older_than_seconds", older_than_seconds)
         return purge(self._database, self._namespace, seconds)
 
     def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
@@ -202,7 +202,7 @@ class SqlCloudStore:
         return (table.c.namespace == self._namespace) & (table.c.scope == _scope(scope))
 
     def _newest(self, action: str, table: sa.Table, scope: str, limit: int) -> list[Any]:
-        validation.integer("limit", limit, least=1, most=MAX_KEPT)
+        validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
         query = (
             sa.select(*map(readable, table.c))
             .where(self._of(table, scope))
@@ -256,9 +256,9 @@ def _name(name: str, value: str) -> str:
 
 
 def _scope(scope: object) -> str:
-    return _name("scope", validation.identifier("scope", scope))
+    return _name("scope", validation.check_identifier("scope", scope))
 
 
 def _origin(origin: str) -> None:
     if origin:
-        _name("origin", validation.identifier("origin", origin, limit=MAX_ORIGIN_BYTES))
+        _name("origin", validation.check_identifier("origin", origin, limit=MAX_ORIGIN_BYTES))

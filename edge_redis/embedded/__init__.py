@@ -149,7 +149,7 @@ class EmbeddedServer:
         with self._turn:
             self._check_ours()
             self._engine.end(kill=False)
-            self._engine.start(self._timeout if timeout is None else validation.positive("timeout", timeout))
+            self._engine.start(self._timeout if timeout is None else validation.check_positive("timeout", timeout))
 
     def _check_ours(self) -> None:
         if self._is_stopped:
@@ -203,13 +203,13 @@ def start(
         InvalidTypeError: An argument has the wrong type; nothing was started.
         EmbeddedServerError: No server, or it did not start. The message has the end of its log.
     """
-    validation.integer("port", port, least=0, most=_LAST_PORT)
-    validation.positive("timeout", timeout)
+    validation.check_integer("port", port, least=0, most=_LAST_PORT)
+    validation.check_positive("timeout", timeout)
     options = {**embedded_options.DEFAULTS}
-    if not validation.instance("sentinel", sentinel, bool):
+    if not validation.check_instance("sentinel", sentinel, bool):
         options |= {**embedded_options.SERVER_DEFAULTS, "appendfsync": embedded_options.fsync(appendfsync)}
     if password is not None:
-        word = embedded_options.quoted(validation.identifier("password", password))
+        word = embedded_options.quoted(validation.check_identifier("password", password))
         options |= {"requirepass": word} if sentinel else {"requirepass": word, "masterauth": word}
     options |= embedded_options.options(config)
     host = embedded_options.loopback(host)

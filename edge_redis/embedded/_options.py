@@ -53,7 +53,7 @@ def options(config: Mapping[str, str] | None) -> dict[str, str]:
         InvalidTypeError: A name or value that is no str.
     """
     checked: dict[str, str] = {}
-    for name, value in validation.instance("config", {} if config is None else config, Mapping).items():
+    for name, value in validation.check_instance("config", {} if config is None else config, Mapping).items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise validation.type_error("config", {name: value}, "a mapping of str to str")
         if not _NAME.fullmatch(name):
@@ -72,7 +72,7 @@ def loopback(host: str) -> str:
     Raises:
         InvalidArgumentError: It is another address or name.
     """
-    if validation.identifier("host", host) == "localhost":
+    if validation.check_identifier("host", host) == "localhost":
         return "127.0.0.1"
     try:
         address = ipaddress.ip_address(host)

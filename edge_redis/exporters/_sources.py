@@ -57,7 +57,7 @@ class Sources:
         _check("worker", self.worker, CloudWorker)
         _check("watch", self.watch, HealthWatch)
         for name, kind in (("synchronizers", EdgeSynchronizer), ("relays", TransitionRelay)):
-            services = validation.instance(name, getattr(self, name), Mapping)
+            services = validation.check_instance(name, getattr(self, name), Mapping)
             for service in services.values():
                 _check(f"each of {name}", service, kind)
 

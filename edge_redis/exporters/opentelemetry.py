@@ -95,7 +95,7 @@ class EdgeExporter(sdk.MetricExporter):
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)  # noqa: SLF001 -- as wrapped
         self._exporter = exporter
         sources = Sources(metrics, cache, health, synchronizers or {}, edge, worker, watch, relays or {})
-        self._timeout_seconds = validation.positive("timeout_seconds", timeout_seconds)
+        self._timeout_seconds = validation.check_positive("timeout_seconds", timeout_seconds)
         self._read = TimedRead(sources.read)
         self._found: list[Reading] = []
 

@@ -109,7 +109,7 @@ class EdgeCollector(Collector):
         sources = Sources(metrics, cache, health, synchronizers or {}, edge, worker, watch, relays or {})
         self._bounds_ms = [bound * 1000.0 for bound in _validate_bounds(bounds_seconds)]
         self._labels = [repr(float(bound)) for bound in bounds_seconds]
-        self._timeout_seconds = validation.positive("timeout_seconds", timeout_seconds)
+        self._timeout_seconds = validation.check_positive("timeout_seconds", timeout_seconds)
         self._read = TimedRead(sources.read)
 
     def describe(self) -> Iterable[Metric]:
@@ -151,7 +151,7 @@ class EdgeCollector(Collector):
 def _validate_bounds(bounds: object) -> Sequence[float]:
     if isinstance(bounds, (str, bytes)) or not isinstance(bounds, Sequence) or not bounds:
         raise validation.type_error("bounds_seconds", bounds, "a sequence of seconds, not empty")
-    checked = [validation.positive("bounds_seconds", bound) for bound in bounds]
+    checked = [validation.check_positive("bounds_seconds", bound) for bound in bounds]
     if any(later <= earlier for earlier, later in pairwise(checked)):
         raise validation.value_error("bounds_seconds", bounds, "must ascend")
     return checked
@@ -202,7 +202,7 @@ class Endpoint:
     """
 
     def __init__(self, collector: EdgeCollector, *, port: int = 9464, host: str = "127.0.0.1") -> None:
-        validation.integer("port", port, least=0, most=65_535)
+        validation.check_integer("port", port, least=0, most=65_535)
 
         def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             scrape = _Scrape(collector, _scrape_timeout(environ.get(_HEADER, "")))

@@ -45,7 +45,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\bTaskListener\b", "ThreadListener"),
     (r"\bconnect_async\b", "connect"),
     (r"\basync_(sink|drop)\b", r"blocking_\1"),
-    (r"\b_io\.asyncio_runner\b", "_io.blocking_runner"),
+    (r"\b_io\.asyncio_(listener|runner)\b", r"_io.blocking_\1"),
     (r"\b_services\.aio\b", "_services.blocking"),
     (r"\ban asyncio client\b", "a blocking client"),
 )

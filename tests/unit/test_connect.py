@@ -210,13 +210,13 @@ class TestRetries:
         monkeypatch.setattr(connect_retry, "_backoff", NoBackoff)
         failing = Failing()
         with pytest.raises(redis.ConnectionError):
-            connect_retry.blocking().call_with_retry(failing, lambda _: None)
+            connect_retry.make_retry().call_with_retry(failing, lambda _: None)
         assert failing.calls == connect_retry.RETRIES + 1
 
     def test_share_one_budget_however_they_nest(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect_retry, "_backoff", NoBackoff)
         monkeypatch.setattr(connect_retry, "BUDGET_SECONDS", 0.05)
-        retry, failing = connect_retry.blocking(), Failing(0.02)
+        retry, failing = connect_retry.make_retry(), Failing(0.02)
         with pytest.raises(redis.ConnectionError):
             retry.call_with_retry(lambda: retry.call_with_retry(failing, lambda _: None), lambda _: None)
         assert failing.calls == 3
@@ -226,7 +226,7 @@ class TestRetries:
         assert failing.calls == 3
 
     async def _awaited(self) -> int:
-        retry, failing = connect_retry.awaited(), Failing(0.02)
+        retry, failing = connect_retry.make_async_retry(), Failing(0.02)
 
         async def fail() -> None:
             failing()

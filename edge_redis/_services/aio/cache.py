@@ -13,9 +13,9 @@ from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
 from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._core import codec
+from edge_redis._io.asyncio_listener import TaskListener
 from edge_redis._io.asyncio_runner import yield_to_loop  # asyncio only
 from edge_redis._io.clients import AsyncClient
-from edge_redis._io.listener import TaskListener
 
 # blocking only: from edge_redis._io.probes import refuse_coroutines
 from edge_redis._io.service import AsyncService

@@ -90,7 +90,7 @@ class HealthWatch(AsyncLoopService[Leader]):
             suspicion_seconds=suspicion_seconds,
             mass_outage_seconds=mass_outage_seconds,
         )
-        probe = None if confirm is None else AsyncProbe(validation.function("confirm", confirm))
+        probe = None if confirm is None else AsyncProbe(validation.check_callable("confirm", confirm))
         component = Leader(config, watch, namespace=namespace, probe=probe)
         super().__init__(client, component, every(watch.interval))
 

@@ -14,8 +14,8 @@ from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
 from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._core import codec
+from edge_redis._io.blocking_listener import ThreadListener
 from edge_redis._io.clients import BlockingClient
-from edge_redis._io.listener import ThreadListener
 from edge_redis._io.probes import refuse_coroutines
 from edge_redis._io.service import BlockingService
 from edge_redis._services.components import default_shards, make_cache

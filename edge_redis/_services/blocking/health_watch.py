@@ -91,7 +91,7 @@ class HealthWatch(BlockingLoopService[Leader]):
             suspicion_seconds=suspicion_seconds,
             mass_outage_seconds=mass_outage_seconds,
         )
-        probe = None if confirm is None else BlockingProbe(validation.function("confirm", confirm))
+        probe = None if confirm is None else BlockingProbe(validation.check_callable("confirm", confirm))
         component = Leader(config, watch, namespace=namespace, probe=probe)
         super().__init__(client, component, every(watch.interval))
 

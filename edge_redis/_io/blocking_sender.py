@@ -3,71 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import FunctionType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import redis
 from redis import exceptions as redis_errors
 
-from edge_redis._io.call_pool import BorrowedPool, CallPool, Lease, find_call_pool
+from edge_redis._io.call_pool import BorrowedConnection, CallPool, UnknownPool, find_call_pool
+from edge_redis._io.command_sender import Args, FinalError
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
 
 T = TypeVar("T")
 
-Args = tuple[Any, ...]
 
-
-class Calls(Protocol):
-    """Sends commands for a runner."""
-
-    def send(self, args: Args) -> Any:
-        """Send one command and return its reply."""
-
-    def send_many(self, commands: Sequence[Args]) -> list[Any]:
-        """Send commands in one round trip and return their replies, error replies among them."""
-
-
-class _FinalError(Exception):
-    """Carries an error past redis-py's retry, which would repeat the call."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-def call_on(pool: CallPool | BorrowedPool, exchange: Callable[[Any], T]) -> T:
+def call_on(pool: CallPool | UnknownPool, exchange: Callable[[Any], T]) -> T:
     """Call ``exchange`` with a connection of its own, repeated as the client's retry says."""
-    lease = Lease()
+    borrowed = BorrowedConnection()
     has_failed = False
 
     def attempt() -> T:
         try:
             if has_failed:  # a Sentinel connection asks for the master here, and not where it reconnects to write
-                lease.connection.connect()
-            return exchange(lease.connection)
+                borrowed.connection.connect()
+            return exchange(borrowed.connection)
         except redis_errors.AuthenticationError as error:  # to redis-py a ConnectionError, which it would retry
-            raise _FinalError(error) from error
+            raise FinalError(error) from error
 
     def fail(_: Exception) -> None:
         nonlocal has_failed
         has_failed = True
-        lease.connection.disconnect()
+        borrowed.connection.disconnect()
 
     try:
-        pool.open(lease)
-        result: T = lease.connection.retry.call_with_retry(attempt, fail)
-        lease.is_clean = True
+        pool.open(borrowed)
+        result: T = borrowed.connection.retry.call_with_retry(attempt, fail)
+        borrowed.is_clean = True
     except redis_errors.ResponseError:
-        lease.is_clean = True
+        borrowed.is_clean = True
         raise
-    except _FinalError as final:
+    except FinalError as final:
         raise final.error from None
     finally:
-        pool.close(lease)
+        pool.close(borrowed)
     return result
 
 
-class OwnedCalls:
+class OwnedSender:
     """Sends commands on connections of a ``redis.Redis`` that it manages itself (``call_pool``)."""
 
     def __init__(self, client: Any) -> None:
@@ -104,7 +83,7 @@ def _read(client: Any, connection: Any, args: Args) -> Any:
         return error
 
 
-class ClientCalls:
+class ClientSender:
     """Sends commands through the client's own methods, where its class or an instrumentation overrides redis-py's."""
 
     def __init__(self, client: Any) -> None:
@@ -138,19 +117,3 @@ class ClientCalls:
         pool = getattr(self._client, "connection_pool", None)
         if pool is not None:
             pool.disconnect(inuse_connections=False)
-
-
-_OWN_MODULES: Final = ("redis.client", "edge_redis._io.connect_clients")
-
-
-def replaces_methods(client: Any) -> bool:
-    """Return whether ``client`` overrides the methods that send commands, as instrumented clients do."""
-    if "execute_command" in vars(client) or "pipeline" in vars(client) or not hasattr(client, "connection_pool"):
-        return True
-    methods = (type(client).execute_command, type(client).pipeline)
-    return not all(isinstance(method, FunctionType) and method.__module__ in _OWN_MODULES for method in methods)
-
-
-def calls_of(client: redis.Redis) -> Calls:
-    """Return the object that sends commands on ``client``, which is not a cluster's."""
-    return ClientCalls(client) if replaces_methods(client) else OwnedCalls(client)

@@ -8,14 +8,14 @@ with the reply unread, and its pipelines refuse EVALSHA.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
 from redis import exceptions as redis_errors
 
-from edge_redis._io.blocking_calls import Args, call_on
+from edge_redis._io.blocking_sender import call_on
 from edge_redis._io.call_pool import find_call_pool
+from edge_redis._io.command_sender import Args
 from edge_redis._io.error_mapping import is_pool_full
 
 _ATTEMPTS: Final = 6
@@ -23,7 +23,7 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.8
 
 
-class ClusterCalls:
+class ClusterSender:
     """Sends commands on a ``redis.RedisCluster``."""
 
     def __init__(self, client: redis.RedisCluster) -> None:
@@ -55,10 +55,6 @@ class ClusterCalls:
             if attempt == _ATTEMPTS - 1:
                 raise failure
         raise redis_errors.ClusterError("too many redirections")
-
-    def send_many(self, commands: Sequence[Args]) -> list[Any]:
-        """Not supported: a redirection inside a pipeline would reorder commands. The runner sends them singly."""
-        raise NotImplementedError
 
     def _master_of(self, args: Args) -> Any:
         key = args[3] if args[0] in {"EVALSHA", "EVAL"} else args[1] if len(args) > 1 else None

@@ -12,44 +12,23 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from types import FunctionType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import ref
 
 import redis.asyncio
 from redis import exceptions as redis_errors
 
 from edge_redis._io.call_pool import WAIT_SECONDS
-from edge_redis._io.clients import AsyncClient
+from edge_redis._io.command_sender import Args, FinalError
 from edge_redis._io.error_mapping import is_pool_full
 from edge_redis.errors import ClientConfigurationError, ConnectionPoolFullError
 
 T = TypeVar("T")
 
-Args = tuple[Any, ...]
-
 _LOOP: Final = "_edge_redis_loop"
 _WAITERS: Final = "_edge_redis_waiters"
-_LEASE: Final = "_edge_redis_lease"
+_BORROWER: Final = "_edge_redis_borrower"
 _POLL_SECONDS: Final = 0.25
-
-
-class AsyncCalls(Protocol):
-    """Sends commands for a runner."""
-
-    async def send(self, args: Args) -> Any:
-        """Send one command and return its reply."""
-
-    async def send_many(self, commands: Sequence[Args]) -> list[Any]:
-        """Send commands in one round trip and return their replies, error replies among them."""
-
-
-class _FinalError(Exception):
-    """Carries an error past redis-py's retry, which would repeat the call."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 def enter_loop(owner: Any) -> None:
@@ -73,7 +52,7 @@ def enter_loop(owner: Any) -> None:
     owner.__dict__[_LOOP] = loop
 
 
-class _Lease:
+class _Borrower:
     """Referenced by one call only: once it is collected, the call has ended, in whatever way."""
 
     __slots__ = ("__weakref__",)
@@ -89,22 +68,22 @@ def _has_known_code(pool: Any) -> bool:
     )
 
 
-def _take(pool: Any, lease: _Lease) -> Any:
+def _take(pool: Any, borrower: _Borrower) -> Any:
     connection = pool.get_available_connection()
-    connection.__dict__[_LEASE] = ref(lease)
+    connection.__dict__[_BORROWER] = ref(borrower)
     return connection
 
 
 def _free_lost_places(pool: Any) -> bool:
     """Free the places of calls that ended without giving their connection back; return whether there were any."""
     in_use = pool._in_use_connections  # noqa: SLF001 -- see _has_known_code
-    lost = [each for each in in_use if (found := each.__dict__.get(_LEASE)) is not None and found() is None]
+    lost = [each for each in in_use if (found := each.__dict__.get(_BORROWER)) is not None and found() is None]
     for connection in lost:
         in_use.discard(connection)
     return bool(lost)
 
 
-async def take_connection(pool: Any, lease: _Lease) -> Any:
+async def take_connection(pool: Any, borrower: _Borrower) -> Any:
     """Return a connection of ``pool``, which may not be connected yet; wait while all are in use.
 
     Raises:
@@ -115,7 +94,7 @@ async def take_connection(pool: Any, lease: _Lease) -> Any:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            return _take(pool, lease) if is_known else await pool.get_connection()
+            return _take(pool, borrower) if is_known else await pool.get_connection()
         except redis_errors.ConnectionError as error:
             if not is_pool_full(error):
                 raise
@@ -147,7 +126,7 @@ async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
         if not is_clean or must_reconnect():
             await connection.disconnect(nowait=True)
         if _has_known_code(pool):
-            connection.__dict__.pop(_LEASE, None)
+            connection.__dict__.pop(_BORROWER, None)
             pool._in_use_connections.discard(connection)  # noqa: SLF001 -- see _has_known_code
             pool._available_connections.append(connection)  # noqa: SLF001
         else:
@@ -161,8 +140,8 @@ async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
 async def call_on(pool: Any, exchange: Callable[[Any], Awaitable[T]]) -> T:
     """Await ``exchange`` with a connection of its own, repeated as the client's retry says."""
     enter_loop(pool)
-    lease = _Lease()
-    connection = await take_connection(pool, lease)
+    borrower = _Borrower()
+    connection = await take_connection(pool, borrower)
     is_clean = has_failed = False
 
     async def attempt() -> T:
@@ -171,7 +150,7 @@ async def call_on(pool: Any, exchange: Callable[[Any], Awaitable[T]]) -> T:
                 await connection.connect()
             return await exchange(connection)
         except redis_errors.AuthenticationError as error:  # to redis-py a ConnectionError, which it would retry
-            raise _FinalError(error) from error
+            raise FinalError(error) from error
 
     async def fail(_: Exception) -> None:
         nonlocal has_failed
@@ -186,14 +165,14 @@ async def call_on(pool: Any, exchange: Callable[[Any], Awaitable[T]]) -> T:
     except redis_errors.ResponseError:
         is_clean = True
         raise
-    except _FinalError as final:
+    except FinalError as final:
         raise final.error from None
     finally:
         await give_back(pool, connection, is_clean=is_clean)
     return result
 
 
-class OwnedAsyncCalls:
+class AsyncOwnedSender:
     """Sends commands on connections that it takes from the pool of a ``redis.asyncio.Redis`` itself."""
 
     def __init__(self, client: Any) -> None:
@@ -229,8 +208,8 @@ async def _read(client: Any, connection: Any, args: Args) -> Any:
         return error
 
 
-class ClientAsyncCalls:
-    """Sends commands through the client's own methods: for cluster clients, and classes that override redis-py's."""
+class AsyncClientSender:
+    """Sends commands through the client's own methods, where its class or an instrumentation overrides redis-py's."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -239,10 +218,7 @@ class ClientAsyncCalls:
     async def send(self, args: Args) -> Any:
         """Send one command and return its reply."""
         enter_loop(self._owner)
-        try:
-            return await self._client.execute_command(*args)
-        except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
-            raise redis_errors.ConnectionError("the connection was closed under this command") from error
+        return await self._client.execute_command(*args)
 
     async def send_many(self, commands: Sequence[Args]) -> list[Any]:
         """Send commands in one round trip and return their replies, error replies among them."""
@@ -252,18 +228,16 @@ class ClientAsyncCalls:
             return list(await pipeline.execute(raise_on_error=False))
 
 
-def _replaces_methods(client: Any) -> bool:
-    if {"execute_command", "pipeline"} & vars(client).keys() or client.single_connection_client:
-        return True
-    methods = (type(client).execute_command, type(client).pipeline)
-    return not all(isinstance(method, FunctionType) and method.__module__ in _OWN_MODULES for method in methods)
+class AsyncClusterSender:
+    """Sends commands through the methods of a ``redis.asyncio.RedisCluster``."""
 
+    def __init__(self, client: Any) -> None:
+        self._client = client
 
-_OWN_MODULES: Final = ("redis.asyncio.client", "edge_redis._io.connect_clients")
-
-
-def find_async_calls(client: AsyncClient) -> AsyncCalls:
-    """Return the object that sends commands on ``client``."""
-    if isinstance(client, redis.asyncio.RedisCluster) or _replaces_methods(client):
-        return ClientAsyncCalls(client)
-    return OwnedAsyncCalls(client)
+    async def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+        enter_loop(self._client)
+        try:
+            return await self._client.execute_command(*args)
+        except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
+            raise redis_errors.ConnectionError("the connection was closed under this command") from error

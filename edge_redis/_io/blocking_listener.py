@@ -1,0 +1,161 @@
+"""Listens for invalidation messages in daemon threads."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from edge_redis._core.session import Send, Session, SessionStep
+from edge_redis._io.clients import BlockingClient, is_cluster
+from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.listener import (
+    TOPOLOGY_SECONDS,
+    InvalidationListener,
+    ReconnectPause,
+    find_master_names,
+    find_master_pools,
+    make_connection,
+    translating_errors,
+)
+from edge_redis.errors import StoreUnavailableError
+
+_SLICE_SECONDS: Final = 0.1
+"""How long to wait at a time for a message of an in-process server, which cannot be interrupted."""
+
+
+def _can_be_shut(connection: Any) -> bool:
+    return isinstance(connection._sock, socket.socket)  # noqa: SLF001 -- an in-process server has none
+
+
+class _ThreadSession:
+    """A session on a blocking client: a connection to each master, until one fails."""
+
+    def __init__(self, client: BlockingClient, new_session: Callable[[], Session]) -> None:
+        self._client = client
+        self._new_session = new_session
+        self._names = find_master_names(client)
+        self._connections = [make_connection(pool, Retry(NoBackoff(), 0)) for pool in find_master_pools(client)]
+        self._ended = threading.Event()
+        self._failures: list[Exception] = []
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def run(self) -> None:
+        """Run the session. It ends by raising an error, in any case."""
+        if not is_cluster(self._client):
+            self._read_one(self._connections[0])
+        else:
+            self._read_all()
+        raise self._failures[0] if self._failures else StoreUnavailableError("the masters of the cluster have changed")
+
+    def end(self) -> None:
+        """Wake the threads that read. A socket that a thread reads from can be shut down safely, but not closed."""
+        self._ended.set()
+        for connection in self._connections:
+            if _can_be_shut(connection):
+                with contextlib.suppress(OSError):
+                    connection._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001 -- the library has no other way
+
+    def _read_all(self) -> None:
+        threads = [threading.Thread(target=self._read_one, args=(each,), daemon=True) for each in self._connections]
+        for thread in threads:
+            thread.start()
+        while not self._ended.wait(TOPOLOGY_SECONDS) and find_master_names(self._client) == self._names:
+            pass
+        self.end()
+        for thread in threads:
+            thread.join()
+
+    def _read_one(self, connection: Any) -> None:
+        try:
+            connection.connect()
+            session = self._new_session()
+            step = session.send(None)
+            while not self._ended.is_set():
+                try:
+                    answer = self._perform(connection, step)
+                except LIBRARY_ERRORS as error:
+                    step = session.throw(translate(error, "listening"))
+                else:
+                    step = session.send(answer)
+        except Exception as error:  # noqa: BLE001 -- raised again by run, in the thread that began the session
+            self._failures.append(error)
+        finally:
+            self._ended.set()
+            connection.disconnect()
+
+    def _perform(self, connection: Any, step: SessionStep) -> Any:
+        if isinstance(step, Send):
+            return connection.send_command(*step.args, check_health=False)
+        return self._receive(connection, step.seconds)
+
+    def _receive(self, connection: Any, seconds: float) -> Any:
+        """Return the server's next message, or None when none comes in time."""
+        deadline = time.monotonic() + seconds
+        while not self._ended.is_set() and (left := deadline - time.monotonic()) > 0:
+            if connection.can_read(timeout=left if _can_be_shut(connection) else min(left, _SLICE_SECONDS)):
+                return connection.read_response()
+        return None
+
+
+class ThreadListener:
+    """Runs sessions in daemon threads, from the first ``ensure`` until ``stop``."""
+
+    def __init__(
+        self, client: BlockingClient, new_session: Callable[[], Session], listener: InvalidationListener
+    ) -> None:
+        self._client = client
+        self._new_session = new_session
+        self._listener = listener
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Reset state in a forked child, where no thread runs; it can be started again."""
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stopped = threading.Event()
+        self._session: _ThreadSession | None = None
+
+    def ensure(self) -> None:
+        """Start, unless it runs already."""
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None and not self._stopped.is_set():
+                    self._thread = threading.Thread(target=self._run, name="edge-redis-listener", daemon=True)
+                    self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and wait until the thread has ended."""
+        self._stopped.set()
+        session, thread = self._session, self._thread
+        if session is not None:
+            session.end()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        pause = ReconnectPause()
+        while not self._stopped.is_set():
+            began = time.monotonic()
+            try:
+                with translating_errors():
+                    self._run_session()
+            except Exception as error:  # noqa: BLE001 -- after any error, the near cache must serve nothing
+                self._listener.on_disconnected()
+                if not self._stopped.is_set():
+                    self._stopped.wait(pause.after(error, time.monotonic() - began))
+        self._listener.on_disconnected()
+
+    def _run_session(self) -> None:
+        self._session = session = _ThreadSession(self._client, self._new_session)
+        if not self._stopped.is_set():  # stopped meanwhile: stop() did not see this session
+            self._listener.reset(len(session))
+            session.run()

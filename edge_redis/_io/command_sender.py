@@ -1,0 +1,51 @@
+"""What runners use to send commands.
+
+Every sender sends single commands. One on a single server also sends several in one round trip; on a
+cluster a redirection within a pipeline would reorder commands, so the runners send those singly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+Args: TypeAlias = tuple[Any, ...]
+"""A command's name and arguments."""
+
+
+class CommandSender(Protocol):
+    """Sends commands for a blocking runner."""
+
+    def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+
+
+@runtime_checkable
+class BatchSender(CommandSender, Protocol):
+    """Sends commands for a blocking runner, also several in one round trip."""
+
+    def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+
+
+class AsyncCommandSender(Protocol):
+    """Sends commands for an asyncio runner."""
+
+    async def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+
+
+@runtime_checkable
+class AsyncBatchSender(AsyncCommandSender, Protocol):
+    """Sends commands for an asyncio runner, also several in one round trip."""
+
+    async def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+
+
+class FinalError(Exception):
+    """Carries an error past redis-py's retry, which would repeat the call."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
