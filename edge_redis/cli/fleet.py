@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 HEADER: Final = ("node", "verdict", "heartbeat", "timeout", "status", "flapping", "name", "location")
+_MAX_TRANSITIONS: Final = 1000
 
 
 def read_nodes(health: Any) -> list[dict[str, Any]]:
     """Return every registered node with its verdict, in the order of their ids."""
-    return [_describe_node(health, each) for each in health.snapshot()]
+    from edge_redis._site.state_rows import decide_verdict
+
+    latest = {change.node_id: change for change in health.transitions(_MAX_TRANSITIONS)}
+    now = datetime.now(UTC)
+    return [_describe_node(found, decide_verdict(found, latest.get(found.node_id), now)) for found in health.snapshot()]
 
 
-def _describe_node(health: Any, found: Any) -> dict[str, Any]:
+def _describe_node(found: Any, verdict: str) -> dict[str, Any]:
     node = found.node
     return {
         "id": found.node_id,
         "name": node.name if node else "",
         "location": node.location if node else "",
-        "verdict": _verdict(health, found),
+        "verdict": verdict,
         "status": str(found.status),
         "heartbeat_age_seconds": round(found.heartbeat_age_seconds, 3),
         "timeout_seconds": found.timeout_seconds,
         "in_maintenance": found.in_maintenance,
         "flapping": found.flapping,
     }
-
-
-def _verdict(health: Any, found: Any) -> str:
-    """Return the verdict: unhealthy also when the latest check says so and no heartbeat has followed it."""
-    if found.in_maintenance:
-        return "maintenance"
-    if not found.healthy:
-        return "unhealthy"
-    latest = health.get_history(found.node_id, 1)
-    if latest and not latest[0].healthy:
-        heartbeat_at = datetime.now(UTC) - timedelta(seconds=found.heartbeat_age_seconds)
-        if latest[0].checked_at > heartbeat_at:
-            return "unhealthy"
-    return "healthy"
 
 
 def node_row(node: Mapping[str, Any]) -> Sequence[object]:
