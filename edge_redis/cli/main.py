@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if _COMPLETION_VARIABLE in os.environ:
         import_module("typer.completion").completion_init()
     try:
-        code = app(args=None if argv is None else list(argv), prog_name="edge-redis", standalone_mode=False)
+        code = _command()(args=None if argv is None else list(argv), prog_name="edge-redis", standalone_mode=False)
         sys.stdout.flush()
     except _USAGE_ERROR as error:
         return _fail_usage(error)
@@ -110,6 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(failures.describe(error), failures.exit_code(error))
     return code if isinstance(code, int) else exit_codes.OK
+
+
+@functools.cache
+def _command() -> Any:
+    """Return the tree of commands, which takes longer to build than most of them run."""
+    return import_module("typer.main").get_command(app)
 
 
 def _fail_usage(error: Any) -> int:

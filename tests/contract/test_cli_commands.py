@@ -1,11 +1,12 @@
-"""The commands as a user runs them: the real executable, a real server, exit codes, and JSON for scripts."""
+"""The commands as a user runs them, on a real server: exit codes, and JSON for scripts.
+
+Most run in this process; the executable is started once for each exit code and signal.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -28,12 +29,11 @@ from edge_redis import (
 )
 from edge_redis.cli.main import main
 from edge_redis.cloudstores.sql import SqlCloudStore
+from support.checked import present
 from support.deadline import eventually
 from support.servers import Backend
+from support.shell import Shell
 
-pytestmark = pytest.mark.timeout(240)  # a command takes seconds to start on a busy machine
-
-COMMAND = (sys.executable, "-m", "edge_redis")
 COMMANDS = (
     *("up", "worker", "agent", "monitor", "status", "nodes", "node", "maintenance", "events", "doctor", "completion"),
     *("cache stats", "cache get", "cache put", "cache delete", "cache keys", "cache purge", "cache clear"),
@@ -53,57 +53,9 @@ COMMANDS = (
 )
 
 
-class Shell:
-    """Runs `edge-redis` on one server and namespace, with nothing else of the caller's environment or home."""
-
-    def __init__(self, url: str, home: Path) -> None:
-        self.url = url
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("EDGE_REDIS_")}
-        self.environment = {
-            **kept,
-            "HOME": str(home),
-            "XDG_CONFIG_HOME": str(home / "config"),
-            "EDGE_REDIS_URL": url,
-            "EDGE_REDIS_NAMESPACE": "shop",
-            "COLUMNS": "200",
-        }
-
-    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
-        """Return exit code, output and errors."""
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            env=self.environment | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stdout, done.stderr
-
-    def json(self, *arguments: str) -> tuple[int, Any]:
-        """Return exit code and the JSON that is printed."""
-        code, out, err = self.run(*arguments, "--json")
-        assert err == ""
-        return code, json.loads(out)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command that runs until it is stopped."""
-        return subprocess.Popen(
-            [*COMMAND, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-
 @pytest.fixture
-def shell(valkey: Backend, tmp_path: Path) -> Shell:
-    assert valkey.url is not None
-    return Shell(valkey.url, tmp_path)
+def shell(valkey: Backend, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(present(valkey.url), tmp_path, capfd)
 
 
 @pytest.fixture
@@ -309,12 +261,14 @@ def test_a_settings_file_gives_defaults_that_the_environment_and_options_overrid
     assert "there is no command 'polka'" in shell.run("nodes")[2]
 
 
-def test_a_password_comes_from_a_file_or_the_environment_and_is_never_shown(tmp_path: Path) -> None:
+def test_a_password_comes_from_a_file_or_the_environment_and_is_never_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with embedded.start() as server:
         with server.client() as client:
             client.config_set("requirepass", "s3cret-word")
         port = server.url.rpartition(":")[2]
-        shell = Shell(f"redis://127.0.0.1:{port}", tmp_path)
+        shell = Shell(f"redis://127.0.0.1:{port}", tmp_path, capfd)
         code, _, err = shell.run("doctor")
         assert code == 3
         assert err.startswith("edge-redis: the server needs a password: name a file with --password-file")
@@ -348,21 +302,37 @@ def test_completion_is_a_script_of_the_shell(shell: Shell, name: str) -> None:
 
 
 def test_commands_are_completed(shell: Shell) -> None:
-    _, out, _ = shell.run(_EDGE_REDIS_COMPLETE="complete_bash", COMP_WORDS="edge-redis na", COMP_CWORD="1")
+    _, out, _ = shell.execute(_EDGE_REDIS_COMPLETE="complete_bash", COMP_WORDS="edge-redis na", COMP_CWORD="1")
     assert out.split() == ["namespace"]
 
 
 def test_up_removes_its_own_namespace_from_a_server_that_was_given(shell: Shell, client: Any) -> None:
     client.set("others", "stay")
-    code, out, err = shell.run("up", "--url", shell.url, "--nodes", "1", "--duration", "2", "--json")
+    code, out, err = shell.execute("up", "--url", shell.url, "--nodes", "1", "--duration", "1", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["run"]["ended_by"] == "duration"
     assert client.keys() == [b"others"]
 
 
-def test_up_without_psutil_says_what_to_install_before_anything_is_started(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "psutil.py").write_text("raise ImportError('hidden')\n")
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    code, out, err = shell.run("up", PYTHONPATH=path)
+def test_up_without_psutil_says_what_to_install_before_anything_is_started(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    monkeypatch.delitem(sys.modules, "edge_redis._site.telemetry", raising=False)
+    code, out, err = shell.run("up", "--duration", "0.1")
     assert (code, out) == (1, "")
     assert "pip install 'edge-redis[agent]'" in err
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (0, "nodes"),
+        (1, "node nobody"),
+        (2, "nodes --polka"),
+        (3, "nodes --url redis://127.0.0.1:1"),
+        (130, "cache clear"),
+    ],
+)
+def test_the_executable_ends_with_the_exit_code(shell: Shell, code: int, arguments: str) -> None:
+    assert shell.execute(*arguments.split())[0] == code

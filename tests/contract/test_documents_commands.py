@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from edge_redis.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -30,21 +28,18 @@ def _shown() -> dict[str, set[str]]:
 SHOWN = _shown()
 
 
-@functools.cache
-def _help(words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "edge_redis", *words.split(), "--help"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
-    )
-    assert done.returncode == 0, f"edge-redis {words}: {done.stderr}"
-    return done.stdout
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
 
 
 @pytest.mark.parametrize("words", sorted(SHOWN))
-def test_a_command_that_the_documents_show_exists_with_its_options(words: str) -> None:
-    text = _help(words)
+def test_a_command_that_the_documents_show_exists_with_its_options(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main([*words.split(), "--help"])
+    text, errors = capsys.readouterr()
+    assert code == 0, f"edge-redis {words}: {errors}"
     for option in SHOWN[words]:
         assert option in text, f"edge-redis {words} has no {option}"
