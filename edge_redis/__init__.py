@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge_redis._cache.arguments import NO_EXPIRY
     from edge_redis._cache.computation import NoStore
     from edge_redis._cache.config import NearCache
+    from edge_redis._core.codec import TypeCodec
     from edge_redis._health.flapping import FlapRate, FlapThresholds
     from edge_redis._io.connect import connect, connect_async
     from edge_redis._io.sinks import ExecSink, WebhookSink
@@ -148,6 +149,7 @@ __all__ = [
     "TooManyFieldsError",
     "Transition",
     "TransitionRelay",
+    "TypeCodec",
     "UnknownNodeError",
     "UnsupportedTypeError",
     "ValueTooLargeError",
@@ -165,6 +167,7 @@ _NAMES: Final = {
     "_cache.arguments": ("NO_EXPIRY",),
     "_cache.computation": ("NoStore",),
     "_cache.config": ("NearCache",),
+    "_core.codec": ("TypeCodec",),
     "_health.flapping": ("FlapRate", "FlapThresholds"),
     "_io.connect": ("connect", "connect_async"),
     "_io.sinks": ("ExecSink", "WebhookSink"),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-from edge_redis._core import codec, validation
+from edge_redis._core import codec, extension_types, validation
 from edge_redis._core.public import publish
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 
@@ -36,6 +36,9 @@ class EdgeNodeStatus(StrEnum):
     DEGRADED = "degraded"
     SYNCING = "syncing"
     MAINTENANCE = "maintenance"
+
+
+extension_types.add_text_enum(extension_types.NODE_STATUS, EdgeNodeStatus)
 
 
 class ConflictStrategy(StrEnum):

@@ -91,6 +91,7 @@ class Computation:
         flights: of the shard in this process.
         near: of this process, None without one.
         clock: seconds, monotonic.
+        decode: of the codec of the cache.
 
     """
 
@@ -103,6 +104,7 @@ class Computation:
         flights: Flights,
         near: Near | None,
         clock: Callable[[], float],
+        decode: Callable[[bytes], Any],
     ) -> None:
         self._scripts = scripts
         self._reader = reader
@@ -111,6 +113,7 @@ class Computation:
         self.flights = flights
         self._near = near
         self._clock = clock
+        self._decode = decode
 
     async def get_or_compute(self, request: ComputeRequest) -> Any:
         """Return the value of a key, which one caller computes where it is missing or stale."""
@@ -147,7 +150,7 @@ class Computation:
             if flight.future.done():
                 outcome: Outcome = flight.future.result()
                 if not outcome.is_abandoned:
-                    return outcome.for_waiter(request.key)
+                    return outcome.for_waiter(request.key, self._decode)
                 flight, is_leader = self.flights.enter(request.key)
                 continue
             # Its leader may be blocked by this very thread: take over if its lease was not renewed.

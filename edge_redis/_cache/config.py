@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from edge_redis._cache.arguments import ttl_ms
-from edge_redis._core import codec, validation
+from edge_redis._core import validation
+from edge_redis._core.codec import DEFAULT, MAX_VALUE_BYTES, Codec
 
 EVICTIONS: Final = ("least_accessed", "lru", "adaptive")
 ON_ERROR: Final = ("raise", "miss")
@@ -73,12 +74,13 @@ class CacheConfig:
     eviction: str = "least_accessed"
     flush_every: int = 4096
     flush_interval: float = 0.2
-    max_value_bytes: int = codec.MAX_VALUE_BYTES
+    max_value_bytes: int = MAX_VALUE_BYTES
     max_bytes: int | None = None
     ttl_jitter: float = 0.0
     shards: int = 1
     near: NearCache | None = None
     on_error: str = "raise"
+    codec: Codec = DEFAULT
     default_ttl_ms: int = field(init=False)
     """TTL of an entry that is put without one, before jitter."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from edge_redis._cache.entry import DecodedEntry, decode_entry
 from edge_redis._cache.scripts import Scripts
 from edge_redis._core.idempotency import IdempotencyKeys
@@ -11,15 +14,16 @@ from edge_redis.errors import CorruptDataError
 class CorruptEntries:
     """Decodes entries of one shard; those that do not decode are removed and counted in the statistics."""
 
-    def __init__(self, scripts: Scripts, idempotency: IdempotencyKeys) -> None:
+    def __init__(self, scripts: Scripts, idempotency: IdempotencyKeys, decode: Callable[[bytes], Any]) -> None:
         self._scripts = scripts
         self._idempotency = idempotency
+        self._decode = decode
 
     async def decode(self, key: str, raw: bytes | None) -> DecodedEntry | None:
         """Return the entry of ``raw``, or None where there is none or it was removed."""
         if raw is not None:
             try:
-                return decode_entry(raw)
+                return decode_entry(raw, self._decode)
             except CorruptDataError:
                 await self.discard(key, raw)
         return None

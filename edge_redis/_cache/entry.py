@@ -8,6 +8,7 @@ the part of its TTL during which it is stale (6 bytes).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core import codec
@@ -32,8 +33,8 @@ A plain tuple, because every read makes one.
 """
 
 
-def decode_entry(raw: bytes) -> DecodedEntry:
-    """Return the entry that ``raw`` holds.
+def decode_entry(raw: bytes, decode: Callable[[bytes], Any] = codec.decode) -> DecodedEntry:
+    """Return the entry that ``raw`` holds; ``decode`` is that of the cache's codec.
 
     Raises:
         CorruptDataError: the cache did not write these bytes.
@@ -44,19 +45,19 @@ def decode_entry(raw: bytes) -> DecodedEntry:
         raise CorruptDataError(f"not an entry of a cache: {header!r}")
     generation = int(header[:_GENERATION_DIGITS])
     if body[0] != _COMPUTED_MARK:
-        return generation, codec.decode(body), None, 0
+        return generation, decode(body), None, 0
     cost_ms, stale_ms = body[1:_COST_BYTES], body[_COST_BYTES:_COMPUTED_BYTES]
     return (
         generation,
-        codec.decode(body[_COMPUTED_BYTES:]),
+        decode(body[_COMPUTED_BYTES:]),
         int.from_bytes(cost_ms, "big"),
         int.from_bytes(stale_ms, "big"),
     )
 
 
-def decode_body(body: bytes) -> Any:
+def decode_body(body: bytes, decode: Callable[[bytes], Any] = codec.decode) -> Any:
     """Return the value in the bytes after the header of a valid entry."""
-    return codec.decode(body[_COMPUTED_BYTES:] if body[0] == _COMPUTED_MARK else body)
+    return decode(body[_COMPUTED_BYTES:] if body[0] == _COMPUTED_MARK else body)
 
 
 def add_computed(body: bytes, cost_ms: float, stale_ms: int) -> bytes:

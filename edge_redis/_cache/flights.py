@@ -31,10 +31,10 @@ class Outcome:
         """Whether another caller must take over."""
         return not self.has_value and self.error is None
 
-    def for_waiter(self, key: str) -> Any:
+    def for_waiter(self, key: str, decode: Callable[[bytes], Any]) -> Any:
         """Return a copy of the value, or raise the error of the caller that computed."""
         if self.error is None:
-            return self.value if self.body is None else decode_body(self.body)
+            return self.value if self.body is None else decode_body(self.body, decode)
         if self.is_from_compute:
             text = f"{type(self.error).__name__}: {self.error}"
             raise ComputeFailedError(f"computing {key!r} has failed: {text}") from self.error

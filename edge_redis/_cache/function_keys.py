@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from edge_redis._core import codec, validation
+from edge_redis._core import validation
+from edge_redis._core.codec import DEFAULT, Codec
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError, UnsupportedTypeError
 
 KeyOf: TypeAlias = str | Callable[..., str] | None
@@ -43,7 +44,8 @@ class FunctionKeys:
 
     """
 
-    def __init__(self, function: Callable[..., Any], key: KeyOf) -> None:
+    def __init__(self, function: Callable[..., Any], key: KeyOf, codec: Codec = DEFAULT) -> None:
+        self._codec = codec
         _check_kind(function)
         self._make = key if callable(key) else None
         self._signature = _find_signature(function)
@@ -65,14 +67,14 @@ class FunctionKeys:
         if not named:
             return self._name
         try:
-            return f"{self._name}:{codec.checksum([list(args), dict(kwargs)])}"
+            return f"{self._name}:{self._codec.checksum([list(args), dict(kwargs)])}"
         except (UnsupportedTypeError, InvalidArgumentError) as error:
             raise self._argument_error(named, error) from error
 
     def _argument_error(self, named: Mapping[str, Any], error: Exception) -> Exception:
         for name, value in named.items():
             try:
-                codec.checksum(value)
+                self._codec.checksum(value)
             except (UnsupportedTypeError, InvalidArgumentError) as cause:
                 return type(cause)(f"no key can be made of argument {name!r} of {self._name}: {cause}; {_HINT}")
         return error

@@ -22,6 +22,7 @@ from edge_redis._cache.access_buffer import Access
 from edge_redis._cache.config import NearCache
 from edge_redis._cache.entry import HEADER_BYTES, DecodedEntry, is_older
 from edge_redis._cache.near_entry import MISSING, FoundEntry, NearEntry, PendingFill, snapshot
+from edge_redis._core import codec
 
 _MAX_SPARED: Final = 16
 """Entries that were read and that one eviction passes over, at most (second chance)."""
@@ -35,10 +36,12 @@ class Near:
         config: NearCache,
         clock: Callable[[], float],
         new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext,
+        decode: Callable[[bytes], Any] = codec.decode,
     ) -> None:
         self._config = config
         self._clock = clock
         self._new_mutex = new_mutex
+        self._decode = decode
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -133,7 +136,7 @@ class Near:
         """Return the entry of ``raw``, decoded already, whose TTL in Redis is up at ``redis_expires``."""
         entry = NearEntry()
         entry.generation, value, entry.cost_ms, entry.stale_ms = decoded
-        entry.value, entry.copy = snapshot(value, raw[HEADER_BYTES:])
+        entry.value, entry.copy = snapshot(value, raw[HEADER_BYTES:], self._decode)
         entry.redis_expires = redis_expires
         entry.expires = min(redis_expires, self._clock() + self._config.ttl)
         entry.access, entry.record, entry.is_used = (key, entry.generation), record, False

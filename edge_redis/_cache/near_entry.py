@@ -79,7 +79,7 @@ def _is_flat(values: Any) -> bool:
     return all(type(value) in _IMMUTABLE for value in values)
 
 
-def snapshot(value: Any, body: bytes) -> tuple[Any, Callable[[], Any] | None]:
+def snapshot(value: Any, body: bytes, decode: Callable[[bytes], Any]) -> tuple[Any, Callable[[], Any] | None]:
     """Return the value to keep of ``value``, which a caller may change, and the function that copies it.
 
     ``body`` is its encoding, which nested values are decoded from anew.
@@ -90,4 +90,4 @@ def snapshot(value: Any, body: bytes) -> tuple[Any, Callable[[], Any] | None]:
     if (kind is dict and _is_flat(value.values())) or (kind in (list, set) and _is_flat(value)):
         own = value.copy()
         return own, own.copy
-    return None, partial(decode_body, body)
+    return None, partial(decode_body, body, decode)

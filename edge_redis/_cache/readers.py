@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, Protocol
 
@@ -41,11 +41,14 @@ class Reader(Protocol):
 class PlainReader:
     """Reads by GET and MGET."""
 
-    def __init__(self, scripts: Scripts, accesses: Accesses, corrupt: CorruptEntries) -> None:
+    def __init__(
+        self, scripts: Scripts, accesses: Accesses, corrupt: CorruptEntries, decode: Callable[[bytes], Any]
+    ) -> None:
         self._scripts = scripts
         self._values = scripts.keys.values
         self._accesses = accesses
         self._corrupt = corrupt
+        self._decode = decode
 
     async def get(self, key: str, default: Any) -> Any:
         """Return the value of ``key``, or ``default``."""
@@ -53,7 +56,7 @@ class PlainReader:
         value, generation = default, None
         if raw is not None:
             try:
-                generation, value, _, _ = decode_entry(raw)
+                generation, value, _, _ = decode_entry(raw, self._decode)
             except CorruptDataError:
                 await self._corrupt.discard(key, raw)
         accesses = self._accesses.buffer.accesses
@@ -72,7 +75,7 @@ class PlainReader:
             generation = None
             if raw is not None:
                 try:
-                    generation, values[key], _, _ = decode_entry(raw)
+                    generation, values[key], _, _ = decode_entry(raw, self._decode)
                 except CorruptDataError:
                     await self._corrupt.discard(key, raw)
             accesses.append((key, generation))
@@ -94,10 +97,17 @@ class PlainReader:
 class ExactReader:
     """Reads by a script that counts each access in Redis at once."""
 
-    def __init__(self, scripts: Scripts, idempotency: IdempotencyKeys, corrupt: CorruptEntries) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        idempotency: IdempotencyKeys,
+        corrupt: CorruptEntries,
+        decode: Callable[[bytes], Any],
+    ) -> None:
         self._scripts = scripts
         self._idempotency = idempotency
         self._corrupt = corrupt
+        self._decode = decode
 
     async def get(self, key: str, default: Any) -> Any:
         """Return the value of ``key``, or ``default``."""
@@ -111,7 +121,7 @@ class ExactReader:
             if raw is None:
                 continue
             try:
-                found[key] = decode_entry(raw)[1]
+                found[key] = decode_entry(raw, self._decode)[1]
             except CorruptDataError:
                 await self._corrupt.discard(key, raw, was_counted=True)
         return found

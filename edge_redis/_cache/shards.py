@@ -54,18 +54,18 @@ class Shard:
         near: Near | None,
         clock: Callable[[], float],
     ) -> None:
-        idempotency = IdempotencyKeys()
+        idempotency, decode = IdempotencyKeys(), config.codec.decode
         flights = state.flights_of(scripts.keys.prefix)
-        corrupt = CorruptEntries(scripts, idempotency)
+        corrupt = CorruptEntries(scripts, idempotency, decode)
         self.scripts = scripts
         self.accesses = Accesses(scripts, state.buffer_of(scripts.keys.prefix), config.flush_every)
         self.reader: Reader
         if config.is_exact:
-            self.reader = ExactReader(scripts, idempotency, corrupt)
+            self.reader = ExactReader(scripts, idempotency, corrupt, decode)
         elif near is not None:
             self.reader = NearReader(scripts, self.accesses, corrupt, near, clock)
         else:
-            self.reader = PlainReader(scripts, self.accesses, corrupt)
+            self.reader = PlainReader(scripts, self.accesses, corrupt, decode)
         self.inspector = Inspector(scripts, self.accesses, corrupt, near)
         self.writer = Writer(
             config,
@@ -77,7 +77,7 @@ class Shard:
             state.near_caches,
             flights,
         )
-        self.computation = Computation(scripts, self.reader, self.inspector, self.writer, flights, near, clock)
+        self.computation = Computation(scripts, self.reader, self.inspector, self.writer, flights, near, clock, decode)
 
 
 class Shards:

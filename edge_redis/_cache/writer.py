@@ -62,6 +62,7 @@ class Writer:
         flights: Flights,
     ) -> None:
         self._config = config
+        self._codec = config.codec
         self._max_bytes = bounds.max_bytes
         self._scripts = scripts
         self._config_scripts = config_scripts
@@ -91,7 +92,7 @@ class Writer:
 
     def entry_for_ms(self, key: str, value: object, lifetime_ms: int) -> Entry:
         """Return the entry to store under a valid key for so many milliseconds."""
-        body = codec.encode(value, limit=self._config.max_value_bytes)
+        body = self._codec.encode(value, limit=self._config.max_value_bytes)
         budget = self._max_bytes
         if budget is not None and (size := len(key.encode()) + HEADER_BYTES + len(body)) > budget:
             raise ValueTooLargeError(f"the entry has {size} bytes with its key; max_bytes leaves {budget} for all")
@@ -99,7 +100,7 @@ class Writer:
 
     def canonical(self, value: object) -> bytes:
         """Return the canonical encoding of a value, for comparison."""
-        return codec.canonical(value, limit=self._config.max_value_bytes)
+        return self._codec.canonical(value, limit=self._config.max_value_bytes)
 
     def ttl_ms(self, ttl: Ttl) -> int:
         """Return a TTL in seconds as milliseconds: the default for None, shortened at random where configured."""

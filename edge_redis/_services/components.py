@@ -45,7 +45,7 @@ def default_shards(client: object, max_size: Any) -> int:
 
 def make_cache(client: Any, namespace: str, config: CacheConfig) -> Cache:
     """Return a cache that shares its access buffers, and is known to the near caches of its process."""
-    near = None if config.near is None else Near(config.near, time.monotonic, new_mutex)
+    near = None if config.near is None else Near(config.near, time.monotonic, new_mutex, config.codec.decode)
     state = ProcessState(
         partial(_access_buffers.get, client), _near_caches.get(client, namespace), partial(_flights.get, client)
     )

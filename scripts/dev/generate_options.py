@@ -33,7 +33,11 @@ GROUPS: dict[str, list[tuple[str, Callable[..., Any]]]] = {
         ("connect", edge_redis.connect),
         ("embedded.start", edge_redis.embedded.start),
     ],
-    "Cache": [("EdgeCache", edge_redis.EdgeCache), ("NearCache", edge_redis.NearCache)],
+    "Cache": [
+        ("EdgeCache", edge_redis.EdgeCache),
+        ("NearCache", edge_redis.NearCache),
+        ("TypeCodec", edge_redis.TypeCodec),
+    ],
     "Health": [
         ("HealthMonitor", edge_redis.HealthMonitor),
         ("HealthWatch", edge_redis.HealthWatch),
@@ -86,6 +90,7 @@ UNITS = {
     "port": "port",
     "shards": "shards",
     "timeout": "seconds",
+    "TypeCodec.code": "code",
     "ttl_jitter": "share, 0 to 1",
 }
 ENDINGS = {"_seconds": "seconds", "_ms": "ms", "_bytes": "bytes", "_minutes": "minutes", "_percent": "percent"}

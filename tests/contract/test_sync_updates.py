@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Maker
 
-from edge_redis import InvalidArgumentError, PendingFullError
+from edge_redis import ConflictStrategy, EdgeNodeStatus, InvalidArgumentError, PendingFullError
 from support.servers import Backend
 from support.sync import EDGE, dump, remote
 
@@ -36,6 +36,20 @@ def test_before_the_first_update(sync: Any) -> None:
         "sync_events": 0,
         "conflict_strategy": "remote_wins",
     }
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_node_status_is_a_value_like_any_other(make: Maker, strategy: ConflictStrategy) -> None:
+    data = {"status": EdgeNodeStatus.DEGRADED, "before": [(EdgeNodeStatus.ONLINE, {EdgeNodeStatus.OFFLINE})]}
+    edge = make("EdgeSynchronizer", strategy, scope="statuses")
+    edge.update_local({"status": EdgeNodeStatus.SYNCING})
+    edge.update_local(data, is_delta=True)
+    for found in (edge.get_local_state().data, edge.get_pending_changes()[-1]["data"]):
+        assert found == data
+        assert type(found["status"]) is EdgeNodeStatus
+    cloud = make("RedisCloudStore")
+    cloud.update("statuses", data)
+    assert type(cloud.get("statuses").data["status"]) is EdgeNodeStatus
 
 
 def test_an_update_is_the_next_version_and_one_pending_change(sync: Any) -> None:

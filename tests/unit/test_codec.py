@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_redis import EdgeNodeStatus
 from edge_redis._core import codec
 from edge_redis.errors import CorruptDataError, InvalidArgumentError, UnsupportedTypeError, ValueTooLargeError
 
@@ -86,6 +87,18 @@ def test_a_named_zone_and_a_fold_survive() -> None:
     berlin = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=ZoneInfo("Europe/Berlin"))
     back = codec.decode(codec.encode(berlin))
     assert (back.tzinfo.key, back.fold, back) == ("Europe/Berlin", 1, berlin)
+
+
+@pytest.mark.parametrize("status", EdgeNodeStatus)
+def test_a_node_status_is_carried_as_what_it_is(status: EdgeNodeStatus) -> None:
+    value = {"status": status, status: [(status, {status})]}
+    assert shape(codec.decode(codec.canonical(value))) == shape(value)
+    assert codec.checksum(status) != codec.checksum(status.value)
+
+
+def test_a_status_of_a_later_release_does_not_decode() -> None:
+    with pytest.raises(CorruptDataError):
+        codec.decode(codec.encode(EdgeNodeStatus.ONLINE).replace(b"online", b"asleep"))
 
 
 class Colour(enum.IntEnum):

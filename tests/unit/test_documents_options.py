@@ -32,7 +32,9 @@ _ELSEWHERE: dict[str, Callable[..., Any]] = {
     "embedded.start": edge_redis.embedded.start,
 }
 CLASSES = [name for name in edge_redis.__all__ if inspect.isclass(getattr(edge_redis, name))]
-SERVICES = sorted({"NearCache", "FlapThresholds", "WebhookSink", "ExecSink"} | ({*edge_redis.aio.__all__} & {*CLASSES}))
+SERVICES = sorted(
+    {"NearCache", "TypeCodec", "FlapThresholds", "WebhookSink", "ExecSink"} | ({*edge_redis.aio.__all__} & {*CLASSES})
+)
 
 
 def _documented(name: str) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from edge_redis._cache.compute_options import LEASE_SECONDS, ResultTags, ResultT
 from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
 from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
 from edge_redis._cache.near_entry import MISSING
-from edge_redis._core import codec
+from edge_redis._core.codec import MAX_VALUE_BYTES, TypeCodec, make_codec
 from edge_redis._io.blocking_listener import ThreadListener
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.probes import refuse_coroutines
@@ -77,6 +77,9 @@ class EdgeCache(BlockingService[Cache]):
             keys that were not written are removed before anything else is read; after some failures
             in a row the server is not called for a while. ``clear``, ``invalidate_tag``,
             ``purge_expired`` and statistics raise all the same.
+        codec: how values of your own types are stored: a mapping of each type to a TypeCodec. All caches
+            of a namespace must have the same one: an entry with a type that a cache does not know
+            is corrupt to it, and is removed when it is read.
 
     """
 
@@ -90,12 +93,13 @@ class EdgeCache(BlockingService[Cache]):
         eviction: Eviction = "least_accessed",
         flush_every: int = 4096,
         flush_interval: float = 0.2,
-        max_value_bytes: int = codec.MAX_VALUE_BYTES,
+        max_value_bytes: int = MAX_VALUE_BYTES,
         max_bytes: int | None = None,
         ttl_jitter: float = 0.0,
         near_cache: NearCache | Mapping[str, Any] | bool = False,
         shards: int | None = None,
         on_error: OnError = "raise",
+        codec: Mapping[type, TypeCodec] | None = None,
     ) -> None:
         config = CacheConfig(
             max_size=max_size,
@@ -109,6 +113,7 @@ class EdgeCache(BlockingService[Cache]):
             near=near_cache_config(near_cache),
             shards=default_shards(client, max_size) if shards is None else shards,
             on_error=on_error,
+            codec=make_codec(codec),
         )
         component = make_cache(client, namespace, config)
         self._near = component.near
@@ -421,7 +426,7 @@ class EdgeCache(BlockingService[Cache]):
 
         def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
             refuse_coroutines("function", function)
-            keys = FunctionKeys(function, key)
+            keys = FunctionKeys(function, key, self._component.config.codec)
 
             @wraps(function)
             def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
