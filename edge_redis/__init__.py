@@ -1,7 +1,8 @@
 """A Redis-backed service layer for the processes of an edge site: cache, health, metrics, state sync.
 
 The names users import. ``edge_redis.aio`` has the same services for asyncio clients.
-A name is loaded when it is first used, so that a process loads what it needs and no more.
+The errors are loaded with the package; a service or a model is loaded when its name is first used, so that a process
+loads what it needs and no more.
 """
 
 import sys
@@ -9,6 +10,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from edge_redis._core.public import publish
+from edge_redis.errors import (
+    AuthorityConflictError,
+    ChecksumMismatchError,
+    ClientConfigurationError,
+    CloudMismatchError,
+    ComputeFailedError,
+    ConnectionPoolFullError,
+    CorruptDataError,
+    DeliveryError,
+    EdgeRedisError,
+    EmbeddedServerError,
+    InvalidArgumentError,
+    InvalidKeyError,
+    InvalidTypeError,
+    LayoutVersionError,
+    MissingExtraError,
+    PendingFullError,
+    RecursiveComputeError,
+    ServiceClosedError,
+    SignatureError,
+    StoreError,
+    StoreLoadingError,
+    StoreOutOfMemoryError,
+    StoreReadOnlyError,
+    StoreRefusedError,
+    StoreReplyError,
+    StoreTimeoutError,
+    StoreUnavailableError,
+    StrategyMismatchError,
+    TooManyFieldsError,
+    UnknownNodeError,
+    UnsupportedTypeError,
+    ValueTooLargeError,
+    WrongKeyTypeError,
+)
 
 if TYPE_CHECKING:
     from edge_redis import embedded
@@ -35,41 +71,6 @@ if TYPE_CHECKING:
         SynchronizerOptions,
         WatchOptions,
         WorkerOptions,
-    )
-    from edge_redis.errors import (
-        AuthorityConflictError,
-        ChecksumMismatchError,
-        ClientConfigurationError,
-        CloudMismatchError,
-        ComputeFailedError,
-        ConnectionPoolFullError,
-        CorruptDataError,
-        DeliveryError,
-        EdgeRedisError,
-        EmbeddedServerError,
-        InvalidArgumentError,
-        InvalidKeyError,
-        InvalidTypeError,
-        LayoutVersionError,
-        MissingExtraError,
-        PendingFullError,
-        RecursiveComputeError,
-        ServiceClosedError,
-        SignatureError,
-        StoreError,
-        StoreLoadingError,
-        StoreOutOfMemoryError,
-        StoreReadOnlyError,
-        StoreRefusedError,
-        StoreReplyError,
-        StoreTimeoutError,
-        StoreUnavailableError,
-        StrategyMismatchError,
-        TooManyFieldsError,
-        UnknownNodeError,
-        UnsupportedTypeError,
-        ValueTooLargeError,
-        WrongKeyTypeError,
     )
     from edge_redis.models import (
         CacheEntry,
@@ -188,41 +189,6 @@ _NAMES: Final = {
         "WatchOptions",
         "WorkerOptions",
     ),
-    "errors": (
-        "AuthorityConflictError",
-        "ChecksumMismatchError",
-        "ClientConfigurationError",
-        "CloudMismatchError",
-        "ComputeFailedError",
-        "ConnectionPoolFullError",
-        "CorruptDataError",
-        "DeliveryError",
-        "EdgeRedisError",
-        "EmbeddedServerError",
-        "InvalidArgumentError",
-        "InvalidKeyError",
-        "InvalidTypeError",
-        "LayoutVersionError",
-        "MissingExtraError",
-        "PendingFullError",
-        "RecursiveComputeError",
-        "ServiceClosedError",
-        "SignatureError",
-        "StoreError",
-        "StoreLoadingError",
-        "StoreOutOfMemoryError",
-        "StoreReadOnlyError",
-        "StoreRefusedError",
-        "StoreReplyError",
-        "StoreTimeoutError",
-        "StoreUnavailableError",
-        "StrategyMismatchError",
-        "TooManyFieldsError",
-        "UnknownNodeError",
-        "UnsupportedTypeError",
-        "ValueTooLargeError",
-        "WrongKeyTypeError",
-    ),
     "models": (
         "CacheEntry",
         "ConflictStrategy",
@@ -239,6 +205,8 @@ _NAMES: Final = {
     ),
 }
 """The modules of this package, each with the names that users import from here."""
+
+publish(__name__, globals(), [name for name in __all__ if name in globals()])
 
 _MODULE_OF: Final = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
 _SUBMODULES: Final = frozenset({"aio", "cloudstores", "embedded", "errors", "exporters", "models", "types"})

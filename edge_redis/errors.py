@@ -180,8 +180,3 @@ class CorruptDataError(StoreError):
 
 class StoreReplyError(StoreError):
     """The server answered with an error that has no class of its own."""
-
-
-for _class in tuple(globals().values()):
-    if isinstance(_class, type) and issubclass(_class, EdgeRedisError):
-        _class.__module__ = "edge_redis"  # where users import it from: tracebacks name it so
