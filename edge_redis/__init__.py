@@ -49,7 +49,7 @@ from edge_redis.errors import (
 if TYPE_CHECKING:
     from edge_redis import embedded
     from edge_redis._cache.arguments import NO_EXPIRY
-    from edge_redis._cache.computation import NoStore
+    from edge_redis._cache.compute_request import NoStore
     from edge_redis._cache.config import NearCache
     from edge_redis._core.codec import TypeCodec
     from edge_redis._health.flapping import FlapRate, FlapThresholds
@@ -166,7 +166,7 @@ __all__ = [
 
 _NAMES: Final = {
     "_cache.arguments": ("NO_EXPIRY",),
-    "_cache.computation": ("NoStore",),
+    "_cache.compute_request": ("NoStore",),
     "_cache.config": ("NearCache",),
     "_core.codec": ("TypeCodec",),
     "_health.flapping": ("FlapRate", "FlapThresholds"),

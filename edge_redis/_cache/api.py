@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from edge_redis._cache.announcements import Announcements
 from edge_redis._cache.arguments import Ttl, pack_tags, unique_keys
-from edge_redis._cache.computation import ComputeRequest
 from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
+from edge_redis._cache.compute_request import ComputeRequest
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.invalidation_protocol import session
 from edge_redis._cache.near import Near
@@ -142,7 +142,7 @@ class Cache(Component):
     def add(self, key: str, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
         """Store ``value`` under ``key`` if there is no such entry; return whether it was stored."""
         writer = self.shards.of(validation.check_identifier("key", key)).writer
-        return writer.put_if(writer.entry(key, value, ttl), ABSENT)
+        return writer.put_if(writer.entry(key, value, ttl), writer.options(condition=ABSENT))
 
     def incr(self, key: str, delta: int = 1, ttl: Ttl = None) -> Awaitable[int]:
         """Add ``delta`` to the int under ``key``, or store it; the new int."""
@@ -153,7 +153,8 @@ class Cache(Component):
     def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
         """Store ``value`` under ``key`` if the entry has the value ``expected``; return whether it was stored."""
         writer = self.shards.of(validation.check_identifier("key", key)).writer
-        return writer.put_if(writer.entry(key, value, ttl), equal_condition(writer.canonical(expected)))
+        options = writer.options(condition=equal_condition(writer.canonical(expected)))
+        return writer.put_if(writer.entry(key, value, ttl), options)
 
     def compare_and_delete(self, key: str, expected: Any) -> Awaitable[bool]:
         """Remove ``key`` if the entry has the value ``expected``; return whether it was removed."""

@@ -15,8 +15,8 @@ from typing import Any, Final, Generic, TypeVar
 from edge_redis._cache.api import Cache
 from edge_redis._cache.arguments import Ttl, unique_keys
 from edge_redis._cache.circuit import CircuitBreaker
-from edge_redis._cache.computation import ComputeRaisedError
 from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
+from edge_redis._cache.compute_request import ComputeRaisedError
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.near import Near
 from edge_redis._cache.near_entry import MISSING

@@ -23,6 +23,10 @@ class Outcome:
     """The encoded value, from which each waiter decodes a copy; None if it cannot be encoded."""
     has_value: bool = False
     error: Exception | None = None
+    newer: bytes | None = None
+    """The encoded value that another caller has written meanwhile: it wins, so the waiters get it."""
+    is_outdated: bool = False
+    """Whether the entry was removed meanwhile, so that callers who came later need a newer value."""
     is_from_compute: bool = False
     """Whether the error is that of the user's function."""
 
@@ -33,6 +37,8 @@ class Outcome:
 
     def for_waiter(self, key: str, decode: Callable[[bytes], Any]) -> Any:
         """Return a copy of the value, or raise the error of the caller that computed."""
+        if self.newer is not None:
+            return decode_body(self.newer, decode)
         if self.error is None:
             return self.value if self.body is None else decode_body(self.body, decode)
         if self.is_from_compute:

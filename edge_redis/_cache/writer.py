@@ -150,9 +150,8 @@ class Writer:
             ]
             return await self._accesses.run_after_flush(puts)
 
-    async def put_if(self, entry: Entry, condition: str | bytes) -> bool:
-        """Store an entry if the condition is met; return whether it was stored."""
-        options = self.options(condition=condition)
+    async def put_if(self, entry: Entry, options: PutOptions) -> bool:
+        """Store an entry if the condition of ``options`` is met; return whether it was stored."""
         result = await self._repeat_put(
             entry, lambda bounds, call: self._scripts.put((entry,), options._replace(bounds=bounds), call)
         )

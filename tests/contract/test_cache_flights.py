@@ -15,7 +15,7 @@ import edge_redis.aio
 from edge_redis import ComputeFailedError, EdgeCache, NoStore, RecursiveComputeError
 from support.cache import TAG
 from support.deadline import eventually
-from support.near import as_in_another_process
+from support.near import as_in_another_process, component_of
 from support.servers import Backend
 
 
@@ -230,6 +230,103 @@ def test_who_asks_after_a_delete_does_not_get_what_was_computed_before(cache: Ed
 
     assert in_threads(lambda: cache.get_or_compute("k", slow), later) == ["old", "new"]
     assert cache.get("k") == "new"
+
+
+WRITES: dict[str, Callable[[Any], object]] = {
+    "put": lambda cache: cache.put("k", ["written"]),
+    "put_many": lambda cache: cache.put_many({"k": ["written"]}),
+    "add": lambda cache: cache.add("k", ["written"]),
+    "get_or_compute after a delete": lambda cache: (
+        cache.delete("k"),
+        cache.get_or_compute("k", lambda: ["written"]),
+    ),
+}
+RESULTS: dict[str, Callable[[], Any]] = {
+    "a value": lambda: "computed",
+    "a value that is not stored": lambda: NoStore("computed"),
+    "an error": lambda: fail(ValueError("no")),
+}
+
+
+class Race:
+    """One caller computes and another waits for it, while a third writes in another process."""
+
+    def __init__(self, cache: EdgeCache, elsewhere: EdgeCache) -> None:
+        self.cache, self.elsewhere = cache, elsewhere
+        self.computes: list[str] = []
+
+    def run(self, write: Callable[[Any], object], result: Callable[[], Any], **options: Any) -> list[Any]:
+        """Return the outcomes of the caller that computes and of the one that waits."""
+        started, is_joined = threading.Event(), threading.Event()
+        flights = component_of(self.cache).shards.of("k").computation.flights
+        enter = flights.enter
+
+        def joining(key: str) -> Any:
+            joined = enter(key)
+            if not joined[1]:
+                is_joined.set()
+            return joined
+
+        def compute() -> Any:
+            self.computes.append("first")
+            started.set()
+            assert is_joined.wait(10)
+            write(self.elsewhere)
+            return result()
+
+        def compute_anew() -> Any:
+            self.computes.append("second")
+            return "anew"
+
+        def later() -> Any:
+            started.wait(10)
+            return self.cache.get_or_compute("k", compute_anew, **options)
+
+        flights.enter = joining  # type: ignore[method-assign] # tells when the second caller has joined
+        try:
+            return in_threads(lambda: self.cache.get_or_compute("k", compute, **options), later)
+        finally:
+            flights.enter = enter  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("write", WRITES)
+def test_what_another_process_writes_meanwhile_wins(
+    cache: EdgeCache, elsewhere: EdgeCache, write: str, result: str
+) -> None:
+    race = Race(cache, elsewhere)
+    computed, waited = race.run(WRITES[write], RESULTS[result])
+    assert str(computed) == ("no" if result == "an error" else "computed")
+    assert waited == cache.get("k") == ["written"]
+    assert race.computes == ["first"]
+
+
+REMOVALS = [(name, "a value") for name in OVERTAKING]
+REMOVALS += [(name, result) for name in ("delete", "FLUSHALL") for result in RESULTS if result != "a value"]
+
+
+@pytest.mark.parametrize(("name", "result"), REMOVALS)
+def test_who_waited_for_what_another_process_removes_computes_anew(
+    backend: Backend, cache: EdgeCache, elsewhere: EdgeCache, name: str, result: str
+) -> None:
+    race = Race(cache, elsewhere)
+    with backend.client() as client:
+        computed, waited = race.run(lambda there: OVERTAKING[name](client, there), RESULTS[result], tags=["mine"])
+    assert str(computed) == ("no" if result == "an error" else "computed")
+    assert (waited, cache.get("k")) == ("anew", "anew")
+    assert race.computes == ["first", "second"]
+
+
+def test_a_stale_value_gives_way_to_what_another_process_writes(cache: EdgeCache, elsewhere: EdgeCache) -> None:
+    cache.get_or_compute("k", lambda: "stale", 0.001, stale_ttl=60)
+
+    def compute() -> str:
+        assert elsewhere.get_or_compute("k", pytest.fail, 60, stale_ttl=60) == "stale"
+        elsewhere.put("k", "written")
+        raise ValueError("no")
+
+    eventually(lambda: cache.get_or_compute("k", compute, 60, stale_ttl=60) == "written")
+    assert cache.get("k") == "written"
 
 
 def test_a_value_that_is_not_to_be_stored_goes_to_those_who_waited(cache: EdgeCache) -> None:

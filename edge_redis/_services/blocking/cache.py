@@ -282,8 +282,10 @@ class EdgeCache(BlockingService[Cache]):
         its caller gets it, nothing is stored, and the callers that waited get a ComputeFailedError.
         None is a value like any other; a ``NoStore(value)`` is returned as ``value`` and not stored.
 
-        A computed value is returned but not stored if meanwhile the key was put or deleted, the
-        cache was cleared or flushed, or one of its tags or a prefix of its key was invalidated.
+        If any process writes the key while its value is computed, the write wins: the computed value
+        is returned to the caller that computed it and not stored, and those that waited get the value
+        that was written. If meanwhile the key was deleted, the cache cleared or flushed, or one of the
+        tags or a prefix of the key invalidated, it is not stored either, and one of them computes anew.
 
         Args:
             key: of the entry.

@@ -26,16 +26,20 @@ local function answer(stored, has_more_due)
   return reply
 end
 
+local function refuse()
+  remember(REPEATS, now, ARGV[1], ARGV[2], 'refused')
+  return 'refused'
+end
+
 if condition == 'lease' then
   local token, cleared, invalidated = string.match(rest, '^(%S+) (%S+) (%S+)$')
   if is_outdated(ARGV[FIRST], tag_names, token, cleared, invalidated) then
     if is_held_by(redis.call('GET', lease_of(ARGV[FIRST])), token) then redis.call('DEL', lease_of(ARGV[FIRST])) end
-    return answer(1, false)
+    return refuse()
   end
 elseif (condition == 'absent' and has_value(ARGV[FIRST]))
   or (condition == 'equal' and not has_equal_value(ARGV[FIRST], rest)) then
-  remember(REPEATS, now, ARGV[1], ARGV[2], 'refused')
-  return 'refused'
+  return refuse()
 end
 if not SEQUENCE then
   -- Starts at the time, so that entries which outlive a lost sequence are older than new ones.

@@ -1,0 +1,39 @@
+"""From what a function returned to the entry that is stored."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from edge_redis._cache.arguments import NEVER_MS, pack_tags
+from edge_redis._cache.compute_request import ComputeRequest, NoStore
+from edge_redis._cache.entry import add_computed
+from edge_redis._cache.scripts import Entry
+from edge_redis._cache.writer import Writer
+
+
+class ComputedResult(NamedTuple):
+    """The result of a function, checked and encoded."""
+
+    value: Any
+    entry: Entry | None
+    """What to store; None for a result that is not stored."""
+    tags: str = ""
+    """Packed."""
+
+
+def prepare_result(writer: Writer, request: ComputeRequest, result: Any, cost_ms: float) -> ComputedResult:
+    """Return the value and the entry of what the function of ``request`` returned after ``cost_ms``."""
+    if isinstance(result, NoStore):
+        return ComputedResult(result.value, None)
+    options = request.options
+    stale_ms = options.stale_ms
+    if result is None and options.negative_ttl is not None:
+        lifetime_ms, stale_ms = writer.ttl_ms(options.negative_ttl), 0
+    else:
+        lifetime_ms = writer.ttl_ms(request.ttl(result) if callable(request.ttl) else request.ttl)
+    if lifetime_ms != NEVER_MS:
+        lifetime_ms += stale_ms
+    entry = writer.entry_for_ms(request.key, result, lifetime_ms)
+    if not options.accepts_stale:
+        entry = entry._replace(body=add_computed(entry.body, cost_ms, stale_ms))
+    return ComputedResult(result, entry, pack_tags(options.tags(result)) if callable(options.tags) else options.tags)
