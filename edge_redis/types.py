@@ -258,6 +258,7 @@ class WorkerStatus(WorkerLag):
     changes_waiting: int
     dead_letters: int
     pushed_total: int
+    clone_seen_seconds: float | None
 
 
 class DeadLetter(TypedDict):

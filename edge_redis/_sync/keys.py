@@ -1,6 +1,6 @@
 """Every key of syncing. An edge has the tag ``er:{<namespace>:sync0}``, the cloud ``er:{<namespace>:cloud0}``.
 
-So one Redis can be an edge and its cloud at once. Nothing here expires but ``repeats``: all of it is state.
+So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`` expire: all else is state.
 
 | key                    | type   | at    | holds                                                           |
 |------------------------|--------|-------|-----------------------------------------------------------------|
@@ -24,13 +24,17 @@ So one Redis can be an edge and its cloud at once. Nothing here expires but ``re
 |                        |        |       | that is created begins above them                               |
 | <tag>:replica_id       | string | both  | a random id made with the first write; another one after the    |
 |                        |        |       | store was wiped, so it names one incarnation of the store       |
+| <tag>:server           | string | edge  | the run of the server under which replica_id is used, the time  |
+|                        |        |       | of its last save, and when this was read                        |
+| <tag>:clone            | string | edge  | the origin of a clone of this edge, and when it was seen;       |
+|                        |        |       | expires a day after that                                        |
 | <tag>:repeats:<hour>   | hash   | both  | the last call of each client id; expires after two hours        |
 
 The fields of a document: ``version``; ``clock``; ``origin``; ``checksum``; ``parent`` (the stamp of the foreign state
 that it was made of); ``data`` (codec); ``signature`` (where its writer signs); ``merged`` (1 where data are fields to
 merge); ``peer_version`` (the newest version known of the other end); ``latest_clock`` (the latest clock seen);
 ``seen:<origin>`` (version, checksum and clock of the newest state had of it); ``restored_at:<origin>`` (the clock since
-which it counts on from older data it was restored to); in the cloud ``authority`` (the name of the edge that is
+which it counts on from older data it was restored to); in the cloud ``authority`` (the origin of the edge that is
 LOCAL_WINS) and ``strategy`` (the one by which edges push).
 """
 
@@ -62,6 +66,8 @@ class SyncKeys:
         self.gc_watermark = space.key("gc_watermark")
         self.high_water = space.key("high_water")
         self.replica_id = space.key("replica_id")
+        self.server = space.key("server")
+        self.clone = space.key("clone")
         self.repeats = space.key("repeats")
 
     def doc(self, scope: str) -> str:

@@ -6,11 +6,17 @@ once an edge has read its feed. What is written under a name travels as ``<name>
 as the replica id alone. So version numbers that a later incarnation uses again belong to another origin. Clocks alone
 could not tell them apart, since those of the later incarnation may be behind.
 
+Another run of an edge's server is another incarnation too, for each copy of a disk image is run by a server of its own:
+an edge's id ends with ``\x02`` and the suffix of the run, which the next write or pull replaces
+(``lua/include/server_run.lua``). The rest of such origins, their *lineage*, is the same. So a clone and its original
+never write under one origin.
+
 Users see the name. Signing keys, the authority of LOCAL_WINS and the cloud's right to win belong to a name.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from edge_redis._core import validation
@@ -25,6 +31,11 @@ MAX_ORIGIN_BYTES: Final = 1024
 
 _SEPARATOR: Final = "\x01"
 """Below all that a name may contain, so origins sort by their names first."""
+
+_RUN: Final = "\x02"
+"""Between the id of a store and the suffix of a run of its server."""
+
+_BEGAN: Final = re.compile(r"-(\d{1,18})\x02?$", re.ASCII)
 
 
 def check_origin_name(name: str, value: object) -> str:
@@ -43,8 +54,8 @@ def check_given_origin(name: str, value: object) -> str:
 
 
 def _check_characters(name: str, value: str) -> str:
-    if min(value, default=" ") <= _SEPARATOR:
-        raise validation.key_error(name, value, "must not contain the characters U+0000 and U+0001")
+    if min(value, default=" ") <= _RUN:
+        raise validation.key_error(name, value, "must not contain the characters U+0000 to U+0002")
     return value
 
 
@@ -54,10 +65,27 @@ def qualified_origin(name: str, incarnation: str) -> str:
 
 
 def name_of(origin: str) -> str:
-    """Return the name of an origin; without a name the incarnation."""
-    return origin.partition(_SEPARATOR)[0]
+    """Return the name of an origin; without a name the id of the store."""
+    return origin.partition(_SEPARATOR)[0].partition(_RUN)[0]
 
 
 def incarnation_of(origin: str) -> str:
     """Return the incarnation behind an origin's name; "" of a name alone."""
     return origin.partition(_SEPARATOR)[2]
+
+
+def store_of(origin: str) -> str:
+    """Return the id of the store in an origin, with the suffix of the run; "" of a name alone."""
+    name, separator, incarnation = origin.partition(_SEPARATOR)
+    return incarnation if separator else name
+
+
+def lineage_of(origin: str) -> str:
+    """Return the name and the store of an origin, without the run of the store's server."""
+    return origin.partition(_RUN)[0]
+
+
+def began_at(origin: str) -> str:
+    """Return the clock of the moment when the incarnation in an origin began; as long ago as can be without one."""
+    found = _BEGAN.search(origin)
+    return (found[1] if found else "").rjust(18, "0")

@@ -15,6 +15,7 @@ from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Invoke
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.clones import Clones
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
@@ -44,6 +45,7 @@ class Puller:
         self._batch_size = batch_size
         self._evidence = evidence
         self._reoffer = Reoffer(edge, cloud, keyring)
+        self._clones = Clones(edge)
         self._idempotency = IdempotencyKeys()
         self._cloud_id = ""
 
@@ -63,6 +65,8 @@ class Puller:
         replica_id, cursor, offer = await scripts.read_cursor(self._edge)
         feed = await self._read(cursor.decode(errors="replace"))
         readable = (await self._readable(feed)) if feed.changes or feed.damaged else []
+        if readable:
+            await self._clones.look_for(replica_id, readable)
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0
         is_saved = False
         if feed.cursor.encode() != cursor:

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from edge_redis._sync import wire
 from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, visible_data
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.origin import lineage_of
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import (
     AuthorityConflictError,
@@ -81,6 +82,14 @@ def authority_conflict(holder: str) -> AuthorityConflictError:
     )
 
 
+def clone_conflict(name: str) -> AuthorityConflictError:
+    """Return the error for an edge whose LOCAL_WINS scope belongs to a later copy of the edge."""
+    return AuthorityConflictError(
+        f"another edge with the identity of this one, {name!r}, is LOCAL_WINS: one is a clone of the other, so give it "
+        "an identity of its own (new_identity) and another strategy, or stop it and release_authority()"
+    )
+
+
 _REFUSALS: Final[dict[str, tuple[type[EdgeRedisError], str]]] = {
     "STALE": (StoreTimeoutError, "the call was given up before it arrived; nothing was written"),
     "FULL": (PendingFullError, "the outbox is full: confirm changes, or let old ones coalesce"),
@@ -105,6 +114,8 @@ def refusal(reply: bytes) -> EdgeRedisError:
     word, _, rest = reply.decode(errors="replace").partition(" ")
     if word == "AUTHORITY":
         return authority_conflict(rest)
+    if word == "CLONE":
+        return clone_conflict(rest)
     if word not in _REFUSALS:
         return CorruptDataError(f"unexpected reply {reply!r}")
     kind, message = _REFUSALS[word]
@@ -175,6 +186,11 @@ def from_feed(reply: list[Any]) -> Feed:
         if found[-1]:
             feed.strategies[scope] = found[-1].decode(errors="replace")
     return feed
+
+
+def from_id(reply: bytes) -> str:
+    """Return the id of a store, as users see it."""
+    return lineage_of(reply.decode())
 
 
 def from_cursor(reply: list[bytes]) -> tuple[str, bytes, bytes]:

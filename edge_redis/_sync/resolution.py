@@ -18,8 +18,8 @@ from edge_redis._sync import clock, fields
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.limits import MAX_VERSION
 from edge_redis._sync.merge import merge_changes
-from edge_redis._sync.origin import CLOUD_ORIGIN
-from edge_redis._sync.replies import authority_conflict
+from edge_redis._sync.origin import CLOUD_ORIGIN, began_at, lineage_of, name_of
+from edge_redis._sync.replies import authority_conflict, clone_conflict
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import ConflictStrategy
 
@@ -62,7 +62,7 @@ class Document:
     """A scope as the cloud holds it.
 
     ``latest_clock`` is the latest clock seen, ``peer_version`` the highest version that an edge has pushed,
-    ``authority`` the name of the edge that is LOCAL_WINS, None while there is none, and ``strategy`` the one by which
+    ``authority`` the origin of the edge that is LOCAL_WINS, None while there is none, and ``strategy`` the one by which
     edges push (for ``Feed.strategies``), None while none has pushed.
     """
 
@@ -144,14 +144,18 @@ def _check(changes: Sequence[Change]) -> None:
 
 
 def _authority(document: Document | None, changes: Sequence[Change], strategy: ConflictStrategy) -> str | None:
-    """Return the name of the edge that is LOCAL_WINS: the first that ever pushed so."""
+    """Return the origin of the edge that is LOCAL_WINS: the first that ever pushed so, in its latest incarnation."""
     holder = None if document is None else document.authority
     if strategy is not ConflictStrategy.LOCAL_WINS:
         return holder
-    claimant = changes[-1].name
-    if holder is not None and holder != claimant:
-        raise authority_conflict(holder)
-    return None if claimant == CLOUD_ORIGIN else claimant
+    claimant = changes[-1]
+    if holder is not None and name_of(holder) != claimant.name:
+        raise authority_conflict(name_of(holder))
+    began, holder_began = began_at(claimant.origin), began_at(holder or "")
+    if began < holder_began < claimant.clock:
+        raise clone_conflict(claimant.name)
+    is_later = holder is None or holder_began < began
+    return claimant.origin if is_later and claimant.name != CLOUD_ORIGIN else holder
 
 
 def _merge(document: Document | None, changes: Sequence[Change]) -> Decision:
@@ -267,7 +271,18 @@ def _is_related(state: Change, mine: Change, restored_at: str) -> bool:
     """Return whether one state descends from the other or equals it, so that the loser is not a conflict."""
     if _is_of_one_incarnation(state, mine, restored_at) or state.stamp == mine.stamp:
         return True
-    return (state.parent != "" and state.parent == mine.stamp) or (mine.parent != "" and mine.parent == state.stamp)
+    return _has_ancestor(state, mine) or _has_ancestor(mine, state)
+
+
+def _has_ancestor(state: Change, other: Change) -> bool:
+    parent, _, earlier_run = state.parent.partition("+")
+    if parent != "" and parent == other.stamp:
+        return True
+    return (
+        other.clock <= earlier_run
+        and state.origin != other.origin
+        and lineage_of(state.origin) == lineage_of(other.origin)
+    )
 
 
 def _is_of_one_incarnation(state: Change, mine: Change, restored_at: str) -> bool:

@@ -42,6 +42,7 @@ SAVE_CURSOR: Final = load(__package__, "save_cursor")
 COUNTS: Final = load(__package__, "counts")
 RECORD_EVENT: Final = load(__package__, "record_event")
 PURGE_TOMBSTONE: Final = load(__package__, "purge_tombstone")
+NEW_IDENTITY: Final = load(__package__, "new_identity")
 
 
 def update(
@@ -77,6 +78,7 @@ def apply(
     """
     keys, config = replica.keys, replica.config
     names = [*keys.of_scope(scope), keys.work, keys.scopes, keys.feed, keys.feed_number, keys.replica_id, keys.repeats]
+    names.append(keys.server)
     args: list[Argument] = [scope, config.role, settings, config.proposed_replica_id]
     args += [config.max_history, config.max_conflicts, *key, *map(wire.format_change, changes)]
     return APPLY(names, args, replies.from_apply)
@@ -169,7 +171,9 @@ def read_cursor(replica: Replica) -> Operation[tuple[str, bytes, bytes]]:
     """Read this edge's replica id, its cursor in the cloud's feed, and the position of an offer under way."""
     keys = replica.keys
     return READ_CURSOR(
-        [keys.replica_id, keys.cursor, keys.reoffer], [replica.config.proposed_replica_id], replies.from_cursor
+        [keys.replica_id, keys.cursor, keys.reoffer, keys.server],
+        [replica.config.proposed_replica_id],
+        replies.from_cursor,
     )
 
 
@@ -196,3 +200,9 @@ def purge_tombstone(replica: Replica, scope: str, stamp: str) -> Operation[int]:
     keys = replica.keys
     names = [*keys.of_scope(scope), keys.scopes, keys.feed, keys.gc_watermark]
     return PURGE_TOMBSTONE(names, [scope, stamp], replies.from_integer)
+
+
+def new_identity(replica: Replica) -> Operation[str]:
+    """Give an edge's store another id; return it."""
+    keys = replica.keys
+    return NEW_IDENTITY([keys.replica_id, keys.clone], [secrets.token_hex(8)], replies.from_id)

@@ -14,6 +14,8 @@ from typing import Any, Final
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.operation import command
+from edge_redis._sync import scripts
+from edge_redis._sync.clones import seconds_since_clone
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import EndConfig, WorkerConfig
 from edge_redis._sync.dead_letters import MAX_READ, DeadLetters
@@ -83,13 +85,14 @@ class Worker(Component):
         return {"scopes_waiting": waiting, "oldest_seconds": age}
 
     async def status(self) -> dict[str, Any]:
-        """Return what ``lag`` does, and scopes, changes_waiting, dead_letters and pushed_total."""
+        """Return what ``lag`` does, and scopes, changes_waiting, dead_letters, pushed_total and clone_seen_seconds."""
         keys = self._edge.keys
         found = await self.lag()
         found["scopes"] = await command(int, "HLEN", keys.scopes)
         found["changes_waiting"] = await self._changes_waiting()
         found["dead_letters"] = await command(int, "XLEN", keys.dead_letters)
         found["pushed_total"] = await command(lambda reply: int(reply or 0), "HGET", keys.totals, "pushed")
+        found["clone_seen_seconds"] = await seconds_since_clone(self._edge)
         return found
 
     async def _changes_waiting(self) -> int:
@@ -116,6 +119,10 @@ class Worker(Component):
             if _ENTRY_ID.fullmatch(validation.check_identifier("an id", each)) is None:
                 raise validation.value_error("an id", each, "must be the id of a dead letter")
         return await self._dead_letters.discard(ids)
+
+    async def new_identity(self) -> str:
+        """Give this edge's store another id; return it."""
+        return await scripts.new_identity(self._edge)
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes of this edge that were deleted longer ago than this; return how many."""

@@ -33,6 +33,8 @@ def add_to(app: typer.Typer) -> None:
         resolve,
         dead_letters,
         replay,
+        discard,
+        new_identity,
         purge_tombstones,
         release_authority,
     ):
@@ -94,6 +96,8 @@ def _print_status(found: Mapping[str, Any]) -> None:
     print(f"oldest pending change: {output.duration(found['oldest_seconds'])}")
     print(f"pushed: {found['pushed_total']:,} in all, {found['pushed_per_second']:,.1f} a second now")
     print(f"dead letters: {found['dead_letters']:,}")
+    if found["clone_seen_seconds"] is not None:
+        print(f"a clone of this edge wrote {output.duration(found['clone_seen_seconds'])} ago: see `sync new-identity`")
 
 
 def scopes(
@@ -363,6 +367,45 @@ def replay(
     Exit code 1: some are left.
     """
     return dead_letters(limit, True, cloud_url, cloud_sql, url, password_file, namespace, as_json)  # noqa: FBT003
+
+
+def discard(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `sync dead-letters` lists them.")],
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """Remove dead letters for good.
+
+    Exit code 1: some of them were not there.
+    """
+    with _open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
+        removed = worker.discard_dead_letters(ids)
+    if as_json:
+        output.print_json({"discarded": removed})
+    else:
+        print(f"discarded: {removed:,}")
+    return exit_codes.OK if removed == len(set(ids)) else exit_codes.FINDING
+
+
+def new_identity(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+) -> int:
+    """Give this edge an identity of its own: at an edge that was started from the disk image of another one.
+
+    Pending changes are kept.
+    """
+    with _open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
+        replica_id = worker.new_identity()
+    if as_json:
+        output.print_json({"replica_id": replica_id})
+    else:
+        print(f"this edge is now {replica_id}")
+    return exit_codes.OK
 
 
 def purge_tombstones(

@@ -49,7 +49,7 @@ COMMANDS = (
         "sync history",
     ),
     *("sync conflicts", "sync resolve", "sync dead-letters", "sync replay", "sync purge-tombstones"),
-    *("sync release-authority", "namespace list", "namespace drop"),
+    *("sync discard", "sync new-identity", "sync release-authority", "namespace list", "namespace drop"),
 )
 
 

@@ -73,6 +73,28 @@ def test_dead_letters_are_listed_and_replayed(edge: Any, valkey: Backend, capsys
     assert present(RedisCloudStore(edge, namespace="site").get("room")).data == {"n": 1}
 
 
+def test_dead_letters_are_discarded_by_their_ids(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give_up(edge)
+    found = json.loads(run(capsys, valkey, "dead-letters", "--json")[1])
+    assert run(capsys, valkey, "discard", found[0]["id"]) == (0, "discarded: 1\n")
+    assert run(capsys, valkey, "discard", found[0]["id"], "--json") == (1, '{"discarded": 0}\n')
+    assert run(capsys, valkey, "dead-letters") == (0, "no dead letters\n")
+
+
+def test_a_clone_gets_an_identity_of_its_own_and_its_report_ends(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edge.set("er:{site:sync0}:clone", "seen", ex=86400)
+    assert "a clone of this edge wrote" in run(capsys, valkey, "status", "--seconds", "0.01")[1]
+    code, out = run(capsys, valkey, "new-identity", "--json")
+    assert code == 0
+    assert edge.get("er:{site:sync0}:replica_id").decode().startswith(json.loads(out)["replica_id"])
+    assert "clone" not in run(capsys, valkey, "status", "--seconds", "0.01")[1]
+    assert run(capsys, valkey, "new-identity")[1].startswith("this edge is now ")
+
+
 def test_dead_letters_are_replayed_into_an_sql_database(
     edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

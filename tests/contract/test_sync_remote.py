@@ -69,7 +69,7 @@ def test_equal_versions_and_origins_are_decided_by_checksum(make: Maker) -> None
 
 def test_origins_are_compared_bytewise(make: Maker) -> None:
     # By the rules of most languages "ä" stands before "z", and "a" before "B".
-    for scope, low, high in (("x", "z", "ä"), ("y", "B", "a"), ("z", "a", "a\x02")):
+    for scope, low, high in (("x", "z", "ä"), ("y", "B", "a"), ("z", "a", "a\x03")):
         sync = make("EdgeSynchronizer", scope=scope, origin=low)
         sync.update_local({"n": 1})
         assert sync.apply_remote(remote({"r": 1}, 1, origin=high)) is True

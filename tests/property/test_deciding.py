@@ -34,6 +34,10 @@ _names = count()
 BODIES = [encode_data({"a": 1}), encode_data({"a": 2, "b": 1}), encode_data({}), TOMBSTONE]
 CLOCKS = [f"{(NOW + seconds) * 1_000_000:018d}" for seconds in (-2, -1, 0, 1, 2)]
 INCARNATIONS = [qualified_origin("one", incarnation) for incarnation in "ab"]
+RUNS = [
+    qualified_origin("one", f"a-1\x02{run}") for run in ("", f"b-{CLOCKS[1].lstrip('0')}", f"c-{CLOCKS[3].lstrip('0')}")
+]
+"""Incarnations of one store, each by another run of its server."""
 ORIGINS = ["one", "two", "zoé", "", "cloud", *INCARNATIONS, qualified_origin("cloud", "a")]
 POOLS = [
     ["one"],
@@ -41,6 +45,7 @@ POOLS = [
     ["", "one"],
     [""],
     INCARNATIONS,
+    RUNS,
     [*INCARNATIONS, qualified_origin("cloud", "a")],
     ORIGINS,
 ]
@@ -67,7 +72,8 @@ def changes(draw: Any, origins: list[str], *, with_fields: bool) -> Change:
     """Draw a state of an edge, from few values of each kind, so that equal ones meet."""
     body = draw(fields() if with_fields and draw(st.booleans()) else st.sampled_from(BODIES))
     checksum = hashlib.sha256(body).hexdigest()
-    base = draw(st.sampled_from(["", "", f"{CLOCKS[2]}-{hashlib.sha256(BODIES[0]).hexdigest()[:16]}"]))
+    stamp = f"{CLOCKS[2]}-{hashlib.sha256(BODIES[0]).hexdigest()[:16]}"
+    base = draw(st.sampled_from(["", "", stamp, f"{stamp}+{CLOCKS[1]}"]))
     version, clock, origin = draw(st.integers(1, 4)), draw(st.sampled_from(CLOCKS)), draw(st.sampled_from(origins))
     return Change(version, clock, origin, checksum, base, body, draw(st.booleans()))
 

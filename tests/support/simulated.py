@@ -202,6 +202,11 @@ class SimulatedServer:
         self.now += round(seconds * 1_000_000)
         self._number = None
 
+    def copy_from(self, other: SimulatedServer) -> None:
+        """Take over another server's contents, as a copy of its disk image would."""
+        self._keep()
+        self._contents, self._number = other._kept(), None
+
     @property
     def state(self) -> int:
         """The number of its contents and its time: equal for equal ones."""

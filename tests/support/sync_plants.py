@@ -119,6 +119,12 @@ BY_SEQUENCE: Rewrites = (
     ("  if (state.version < current.version) ~= earlier(state.clock, current.clock) then", "  if false then"),
 )
 
+RUNS: Rewrites = (
+    ("redis.pcall('LASTSAVE')", "tonumber(redis.call('GET', '{run}'))"),
+    ("redis.pcall('INFO', 'server')", "'run_id:' .. redis.call('GET', '{run}')"),
+)
+"""No mistake: a simulated server tells its run, the number in a key."""
+
 PLANTS: dict[str, Plant] = {
     "acknowledge before apply": Plant(ACKNOWLEDGE_FIRST),
     "no tie-break": Plant(NO_TIE_BREAK),

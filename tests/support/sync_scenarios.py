@@ -12,7 +12,7 @@ from edge_redis import ConflictStrategy
 from edge_redis._core.operation import Sleep
 from support.checked import present
 from support.simulation import Actor, Scenario
-from support.sync_plants import Plant
+from support.sync_plants import RUNS, Plant
 from support.sync_world import FAULTS, SCOPE, World
 
 Make = Callable[[], Scenario]
@@ -41,6 +41,31 @@ def _successor(world: World) -> Actor:
         return await successor.pusher.push()
 
     return world.actor("successor", 0, wait_and_push)
+
+
+def cloned_edge(
+    strategy: ConflictStrategy, faults: int = 0, plant: Plant | None = None, *, carried: bool = True
+) -> Make:
+    """An edge and its clone, started from one disk image, write and push at once.
+
+    ``carried``: the state in the image had gone up; else both find it in their outbox.
+    """
+
+    def make() -> Scenario:
+        world = World(strategy, 2, plant or Plant(RUNS))
+        world.client(0).execute_command("SET", "{run}", 1)
+        _write(world, "first")
+        if carried:
+            world.carry()
+        world.clone(1)
+        actors = [actor for edge in range(2) for actor in (world.writer(edge, 2 - edge), _carrier(world, edge))]
+        return _scenario(world, actors, faults)
+
+    return make
+
+
+def _carrier(world: World, edge: int) -> Actor:
+    return world.delivery(f"worker {edge}", edge, 2)
 
 
 def two_writers(

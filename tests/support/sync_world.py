@@ -208,6 +208,12 @@ class World:
 
         return self.actor("editor", -1, edit, faults)
 
+    def clone(self, edge: int, original: int = 0) -> None:
+        """Start an edge from a copy of another one's data, each on a server of its own."""
+        self.client(original).execute_command("SET", "{run}", 1)
+        self.servers[edge].copy_from(self.servers[original])
+        self.client(edge).execute_command("SET", "{run}", 2)
+
     def wiper(self, edge: int = 0, updates: int = 1) -> Actor:
         """Return an actor that takes all from an edge, which then begins to write anew."""
         writer = self.writer(edge, updates, faults=())

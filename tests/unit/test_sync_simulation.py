@@ -16,7 +16,7 @@ from support.exploration import survey
 from support.simulated import remembering
 from support.simulation import LOSSES, Actor, Scenario, explore, replay, seeds
 from support.sync_plants import Plant
-from support.sync_scenarios import pull_and_edit, two_writers, worker_and_successor, writer_and_worker
+from support.sync_scenarios import cloned_edge, pull_and_edit, two_writers, worker_and_successor, writer_and_worker
 from support.sync_world import World, crowd
 
 REMOTE, LOCAL, LATEST, MERGE = (
@@ -168,6 +168,24 @@ def test_a_wiped_edge_by_seeds() -> None:
         return Scenario(actors, world.check, max_faults=0)
 
     seeds(make, count=25)
+
+
+@pytest.mark.parametrize("carried", [True, False])
+@pytest.mark.parametrize("strategy", [REMOTE, LATEST, MERGE])
+def test_a_cloned_edge_and_its_original_lose_nothing_by_seeds(strategy: ConflictStrategy, *, carried: bool) -> None:
+    seeds(cloned_edge(strategy, carried=carried), count=3)
+
+
+@pytest.mark.exploration
+@pytest.mark.parametrize("strategy", [REMOTE, LATEST, MERGE])
+def test_a_cloned_edge_and_its_original_lose_nothing_under_faults(strategy: ConflictStrategy) -> None:
+    seeds(cloned_edge(strategy, faults=2), count=25)
+
+
+@pytest.mark.parametrize("strategy", [REMOTE, LATEST])
+def test_clones_under_one_origin_would_lose_a_write(strategy: ConflictStrategy) -> None:
+    with pytest.raises(AssertionError, match=r"acknowledged and is lost|and the cloud's"):
+        seeds(cloned_edge(strategy, plant=Plant()), count=60)
 
 
 @pytest.mark.parametrize("strategy", [REMOTE, LATEST, MERGE])

@@ -91,10 +91,12 @@ class CloudWorker(BlockingLoopService[Worker]):
         return cast("WorkerLag", self._run(self._component.lag()))
 
     def status(self) -> WorkerStatus:
-        """Return the fields of ``lag``, and scopes, changes_waiting, dead_letters and pushed_total.
+        """Return the fields of ``lag``, and scopes, changes_waiting, dead_letters, pushed_total and clone_seen_seconds.
 
         ``pushed_total`` counts all changes that workers ever brought to the cloud: two readings give the
-        throughput. Reads the length of each outbox, a few hundred in a round trip.
+        throughput. ``clone_seen_seconds`` is how long ago a state was pulled that a clone of this edge wrote (see
+        ``new_identity``), None if none was within the last day.
+        Reads the length of each outbox, a few hundred in a round trip.
         """
         return cast("WorkerStatus", self._run(self._component.status()))
 
@@ -129,6 +131,16 @@ class CloudWorker(BlockingLoopService[Worker]):
 
         """
         return self._run(self._component.discard_dead_letters(ids))
+
+    def new_identity(self) -> str:
+        """Give this edge an identity of its own, and forget the clone that was seen; return the edge's new id.
+
+        Two edges that were started from one disk image, or a restored copy beside its original, have one identity.
+        Nothing is lost meanwhile: each run of a server writes under an origin of its own, and what loses is kept among
+        the conflicts. But each reports the other as its clone, and a LOCAL_WINS scope is held up at one of them. Call
+        this once at the clone. Pending changes are kept, and go to the cloud as before.
+        """
+        return self._run(self._component.new_identity())
 
     def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove the scopes of this edge that were deleted at least ``older_than_seconds`` ago; return how many.

@@ -9,6 +9,7 @@
 -- KEYS[8] feed_number    string  the feed's last number (cloud)
 -- KEYS[9] replica_id     string  the random id of this store
 -- KEYS[10] repeats       hash    prefix; the last call of each client id
+-- KEYS[11] server        string  the run of the server (edge)
 -- ARGV[1] scope
 -- ARGV[2] role           edge or cloud
 -- ARGV[3] settings       strategy, max_pending, overflow and origin; `?` for those the scope has here, and after it
@@ -20,9 +21,10 @@
 -- ARGV[8] call           integer, the number of the client's call
 -- ARGV[9..] changes      see include/wire.lua
 -- Reply: 'accepted*' | 'duplicate*' | 'rejected*' | 'MERGE' | 'TOO_HIGH *' | 'AUTHORITY *' | 'STRATEGY *'
---   | 'CORRUPT *' | 'STALE': the outcome of each state, a space between each; the scope's fields are to be merged
---   (commit_merge.lua); a version is too high to go on from; the scope is LOCAL_WINS at that other edge; a synchronizer
---   has set another strategy; the document is damaged; the call was given up
+--   | 'CLONE *' | 'CORRUPT *' | 'STALE': the outcome of each state, a space between each; the scope's fields are to be
+--   merged (commit_merge.lua); a version is too high to go on from; the scope is LOCAL_WINS at that other edge; a
+--   synchronizer has set another strategy; a later incarnation of that edge is LOCAL_WINS; the document is damaged; the
+--   call was given up
 -- Invariant: the result is that of any order and any repetition of the same states (LOCAL_WINS excepted)
 -- Repeat: remembered with a client id, else idempotent: what was accepted is already there
 -- include: clock
@@ -33,6 +35,7 @@
 -- include: history
 -- include: settings
 -- include: replica_id
+-- include: server_run
 -- include: origins
 -- include: order
 -- include: ancestry
@@ -82,16 +85,23 @@ if strategy == 'merge' or (current and current.merged) then return 'MERGE' end
 for _, state in ipairs(states) do
   if string.byte(state.data, 1) == 146 then return 'MERGE' end
 end
-local replica_id, is_stored = read_replica_id(id_key, ARGV[4])
+local stored_id, is_stored = read_replica_id(id_key, ARGV[4], is_edge)
+local replica_id, server_record = stored_id, nil
+if is_edge and strategy == 'local_wins' then -- which may write
+  replica_id, server_record = read_run_id(stored_id, KEYS[11], ARGV[4], redis.call('TIME'))
+end
 local own = qualified_origin(own_name, replica_id)
 
 -- One edge has the LOCAL_WINS authority: two would overwrite each other's state without end.
 local authority
 local new_strategy = not is_edge and strategy ~= redis.call('HGET', doc, 'strategy') and strategy or nil
 if not is_edge and strategy == 'local_wins' then
-  local claimant, holder = name_of(states[#states].origin), redis.call('HGET', doc, 'authority')
-  if holder and holder ~= claimant then return 'AUTHORITY ' .. holder end
-  if not holder and claimant ~= 'cloud' then authority = claimant end
+  local claimant, clock = states[#states].origin, states[#states].clock
+  local name, holder = name_of(claimant), redis.call('HGET', doc, 'authority')
+  if holder and name_of(holder) ~= name then return 'AUTHORITY ' .. name_of(holder) end
+  local began, holder_began = began_at(claimant), began_at(holder or '')
+  if earlier(began, holder_began) and earlier(holder_began, clock) then return 'CLONE ' .. name end
+  if name ~= 'cloud' and (not holder or earlier(holder_began, began)) then authority = claimant end
   strategy = 'remote_wins'
 end
 
@@ -197,7 +207,8 @@ if new_strategy then set('strategy', new_strategy) end
 if #fields > 2 then redis.call(unpack(fields)) end
 if has_new_origin then trim_origins(doc) end
 write_document(doc, current)
-if not is_stored then redis.call('SET', id_key, replica_id) end
+if not is_stored or replica_id ~= stored_id then redis.call('SET', id_key, replica_id) end
+if server_record then redis.call('SET', KEYS[11], server_record) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif not before or current.version ~= before.version or current.stamp ~= before.stamp

@@ -55,7 +55,7 @@ else
   redis.call('ZSCORE', feed, scope)
   redis.call('GET', feed_number)
 end
-local replica_id, is_stored = read_replica_id(id_key, ARGV[5])
+local replica_id, is_stored = read_replica_id(id_key, ARGV[5], is_edge)
 local state = parse_head(ARGV[10], ARGV[11])
 state.latest_clock, state.peer_version, state.was_signed = state.clock, 0, current and current.was_signed
 if current then

@@ -1,7 +1,7 @@
 -- Write a scope's next version, into the outbox at an edge or onto the feed in the cloud.
 -- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
 --                                pending, work and scopes at an edge, feed and feed_number in the cloud, replica_id,
---                                gc_watermark, repeats. Few words are few microseconds, and applications wait for this.
+--                                gc_watermark, server, repeats. Few words are few microseconds, and applications wait for this.
 -- ARGV[1] end            role (edge or cloud), proposed replica id, strategy, max_pending, overflow (coalesce or reject)
 --                        and origin ('' for the replica id), a space between each
 -- ARGV[2] call           client_id, its call number, is_delta (1 or 0), the stamp of the state this is made of (`-` for
@@ -21,6 +21,8 @@
 -- include: outbox
 -- include: settings
 -- include: replica_id
+-- include: server_run
+-- include: ancestry
 local doc, data = KEYS[1], ARGV[3]
 local tag = string.match(doc, '^[^}]*}')
 local scope = string.sub(doc, #tag + 6)
@@ -75,7 +77,9 @@ else
   redis.call('ZSCORE', tag .. ':feed', scope)
   redis.call('GET', tag .. ':feed_number')
 end
-local replica_id, is_stored = read_replica_id(tag .. ':replica_id', proposed)
+local stored_id, is_stored = read_replica_id(tag .. ':replica_id', proposed, is_edge)
+local replica_id, server_record = stored_id, nil
+if is_edge then replica_id, server_record = read_run_id(stored_id, tag .. ':server', proposed, time) end
 origin = qualified_origin(origin, replica_id)
 
 if clock == '-' then clock = next_clock(latest, time) end
@@ -85,7 +89,7 @@ local state = {
   merged = current and current.merged, signature = signature, was_signed = current and current.was_signed,
 }
 if current and earlier(clock, latest) then state.latest_clock = latest end
-if current then state.parent = current.origin == origin and current.parent or current.stamp end
+if current then state.parent = current.origin == origin and current.parent or parent_of(current, origin, is_waiting) end
 
 if is_edge then
   append_entry(pending, state, is_delta, max_pending)
@@ -94,7 +98,8 @@ if is_edge then
 else
   publish(tag .. ':feed', tag .. ':feed_number', scope)
 end
-if not is_stored then redis.call('SET', tag .. ':replica_id', replica_id) end
+if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
+if server_record then redis.call('SET', tag .. ':server', server_record) end
 write_document(doc, state, true)
 local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin
 remember(repeats, at, client_id, call, reply)

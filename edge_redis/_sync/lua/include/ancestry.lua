@@ -47,9 +47,38 @@ local function is_of_one_incarnation(state, current)
   return restored_at == NEVER_RESTORED or earlier(state.clock, restored_at) == earlier(current.clock, restored_at)
 end
 
+-- The name and the store of an origin, without the run of the store's server.
+local function lineage_of(origin)
+  return string.match(origin, '^[^\2]*')
+end
+
+-- The clock of the moment when the incarnation in an origin began; as long ago as can be where it has none.
+local function began_at(origin)
+  local micros = string.match(origin, '-(%d+)\2?$') or ''
+  return string.rep('0', 18 - #micros) .. micros
+end
+
+local STAMP_LENGTH = 35
+
+-- The parent of a state that is made of a state of another origin: the stamp of that. If an earlier run of this store's
+-- server wrote that, all its states up to a clock are ancestors, which is added; while changes wait that the other end
+-- may not have had, it is the clock up to which an even earlier run wrote.
+local function parent_of(current, origin, is_waiting)
+  if lineage_of(current.origin) ~= lineage_of(origin) then return current.stamp end
+  local earlier_run = is_waiting and string.match(current.parent, '%+(%d+)$')
+  return current.stamp .. '+' .. (earlier_run or current.clock)
+end
+
+local function has_ancestor(state, other)
+  if state.parent == '' then return false end
+  if string.sub(state.parent, 1, STAMP_LENGTH) == other.stamp then return true end
+  local clock = string.match(state.parent, '%+(%d+)$')
+  return clock ~= nil and state.origin ~= other.origin and lineage_of(state.origin) == lineage_of(other.origin)
+    and not earlier(clock, other.clock)
+end
+
 -- Whether one state descends from the other or equals it, so that the loser is not a conflict.
 local function is_related(state, current)
   if is_of_one_incarnation(state, current) or state.stamp == current.stamp then return true end
-  if state.parent ~= '' and state.parent == current.stamp then return true end
-  return current.parent ~= '' and current.parent == state.stamp
+  return has_ancestor(state, current) or has_ancestor(current, state)
 end

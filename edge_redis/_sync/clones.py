@@ -1,0 +1,80 @@
+"""Finds a clone of an edge: a copy of its disk image, or of its data, that writes beside it.
+
+Clones write under origins of one lineage (``origin.py``), each under one of its own. A state of this edge's lineage
+that another incarnation wrote is a clone's if it was written after this incarnation began, and this edge never had it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.operation import command
+from edge_redis._sync import scripts
+from edge_redis._sync.change import Change
+from edge_redis._sync.failures import OUTAGE, perform_each
+from edge_redis._sync.origin import began_at, lineage_of, store_of
+from edge_redis._sync.replica import Replica
+from edge_redis.errors import EdgeRedisError
+from edge_redis.models import SyncEvent
+
+_log = logging.getLogger("edge_redis")
+
+REMEMBERED_SECONDS: Final = 86_400
+
+
+class Clones:
+    """Looks for states of clones in what one worker pulls."""
+
+    def __init__(self, edge: Replica) -> None:
+        self._edge = edge
+        self._reported: set[str] = set()
+        self._idempotency = IdempotencyKeys()
+
+    async def look_for(self, replica_id: str, changes: Sequence[tuple[str, Change]]) -> None:
+        """Report a clone if it wrote one of the changes."""
+        lineage, began = lineage_of(replica_id), began_at(replica_id)
+        suspects = [
+            (scope, change)
+            for scope, change in changes
+            if lineage in change.origin
+            and store_of(change.origin) != replica_id
+            and lineage_of(store_of(change.origin)) == lineage
+            and change.clock > began
+        ]
+        if not suspects:
+            return
+        known = await perform_each(
+            [command(_clock, "HGET", self._edge.keys.doc(scope), f"seen:{change.origin}") for scope, change in suspects]
+        )
+        for (scope, change), clock in zip(suspects, known, strict=True):
+            if change.clock > (clock or ""):  # else an earlier run of this edge's own server wrote it
+                await self._report(scope, change)
+
+    async def _report(self, scope: str, change: Change) -> None:
+        await command(bool, "SET", self._edge.keys.clone, change.origin, "EX", REMEMBERED_SECONDS)
+        if change.origin in self._reported:
+            return
+        self._reported.add(change.origin)
+        text = "a clone of this edge writes: give one of the two an identity of its own (new_identity)"
+        _log.error("%r: %s", scope, text)
+        event = SyncEvent("pull", change.version, success=False, error=text)
+        try:
+            with self._idempotency.acquire() as key:
+                await scripts.record_event(self._edge, scope, event, key)
+        except OUTAGE:
+            raise
+        except EdgeRedisError as error:
+            _log.error("the event could not be added to the history of %r: %s", scope, error)
+
+
+async def seconds_since_clone(edge: Replica) -> float | None:
+    """Return how long ago a state of a clone was last pulled, None if none was within the last day."""
+    left: int = await command(int, "PTTL", edge.keys.clone)
+    return None if left < 0 else max(0.0, REMEMBERED_SECONDS - left / 1000)
+
+
+def _clock(reply: Any) -> str:
+    return (reply or b"").decode(errors="replace").rpartition(":")[2]
