@@ -137,6 +137,8 @@ class Buffer:
         """Whether this process may have left something in its write-ahead log."""
         self.latest = State(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
         """A recent state; ``state`` is the current one."""
+        self.unacknowledged = 0
+        """``unacknowledged`` of a recent state, which is read for each record."""
 
     @property
     def state(self) -> State:
@@ -145,12 +147,14 @@ class Buffer:
         while (newer := state.successor.get(_NEXT)) is not None:
             state = newer
         self.latest = state
+        self.unacknowledged = state.unacknowledged
         return state
 
     def _succeed(self, old: State, new: State) -> bool:
         """Make ``new`` the successor of ``old``, in one atomic step; return False where ``old`` has one already."""
         won = old.successor.setdefault(_NEXT, new) is new
-        self.latest = old.successor[_NEXT]
+        self.latest = latest = old.successor[_NEXT]
+        self.unacknowledged = latest.unacknowledged
         return won
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,13 +16,40 @@ MAX_ERROR_CHARS: Final = 1000
 _MAX_KNOWN_PAIRS: Final = 20_000
 
 
+_new: Final = object.__new__
+_set_function_id, _set_node_id, _set_duration_ms, _set_success, _set_timestamp, _set_error = (
+    getattr(InvocationRecord, each.name).__set__ for each in fields(InvocationRecord)
+)
+
+
+def make_record(
+    function_id: str,
+    node_id: str,
+    duration_ms: float,
+    success: bool,  # noqa: FBT001 -- as in InvocationRecord
+    timestamp: datetime,
+    error: str,
+) -> InvocationRecord:
+    """Return a record in half of the time of its constructor, which sets each field of a frozen dataclass by name."""
+    record = _new(InvocationRecord)
+    _set_function_id(record, function_id)
+    _set_node_id(record, node_id)
+    _set_duration_ms(record, duration_ms)
+    _set_success(record, success)
+    _set_timestamp(record, timestamp)
+    _set_error(record, error)
+    return record
+
+
 class RecordValidator:
     """Validates records, and remembers the (function, node) pairs of valid ones."""
 
-    __slots__ = ("known_pairs",)
+    __slots__ = ("_known", "known_nodes")
 
     def __init__(self) -> None:
-        self.known_pairs: set[tuple[str, str]] = set()
+        self.known_nodes: dict[str, set[str]] = {}
+        """The nodes of the known pairs, by function: looking up both takes less time than making a tuple of them."""
+        self._known = 0
 
     def validate(self, record: InvocationRecord) -> InvocationRecord:
         """Return the record with its time in UTC and its error cut to length.
@@ -31,9 +59,13 @@ class RecordValidator:
 
         """
         valid = validate_record(record)
-        if len(self.known_pairs) >= _MAX_KNOWN_PAIRS:
-            self.known_pairs.clear()
-        self.known_pairs.add((valid.function_id, valid.node_id))
+        if self._known >= _MAX_KNOWN_PAIRS:
+            self.known_nodes.clear()
+            self._known = 0
+        nodes = self.known_nodes.setdefault(valid.function_id, set())
+        if valid.node_id not in nodes:
+            self._known += 1
+            nodes.add(valid.node_id)
         return valid
 
 

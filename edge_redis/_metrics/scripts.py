@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from edge_redis._core.operation import Argument, Operation
@@ -91,14 +91,21 @@ def _decode_series(words: Sequence[bytes]) -> Series:
     count, errors, slow, ms, ns = (_parse_int(fields.pop(name, b"0")) for name in SUM_FIELDS)
     started = fields.pop(b"b", None)
     longest = fields.pop(b"x", None)
+    try:
+        buckets = _decode_buckets(fields)
+        max_ms = None if longest is None else float(longest)
+    except ValueError:
+        raise_corrupt(fields)
+    return Series(count, errors, slow, ms, ns, buckets, None if started is None else _parse_int(started), max_ms)
+
+
+def _decode_buckets(groups: Mapping[bytes, bytes]) -> dict[int, int]:
     buckets: dict[int, int] = {}
-    for group, counts in fields.items():
-        first = GROUP * _parse_int(group)
-        for index, number in enumerate(counts.split(b","), first):
+    for group, counts in groups.items():
+        for index, number in enumerate(counts.split(b","), GROUP * int(group)):
             if number != b"0":
-                buckets[index] = _parse_int(number)
-    started_ms = None if started is None else _parse_int(started)
-    return Series(count, errors, slow, ms, ns, buckets, started_ms, None if longest is None else float(longest))
+                buckets[index] = int(number)
+    return buckets
 
 
 def _decode_sums(text: bytes) -> Series:

@@ -72,14 +72,15 @@ class Series:
 
     def summarize(self) -> dict[str, Any]:
         """Return the figures of ``EdgeMetrics.summary``."""
+        p50, p95, p99 = sketch.percentiles((50, 95, 99), self.buckets)
         return {
             "total": self.count,
             "success_rate": self.success_rate,
             "avg_latency": self.avg_latency_ms,
             "error_count": self.errors,
-            "p50": self.percentile(50),
-            "p95": self.percentile(95),
-            "p99": self.percentile(99),
+            "p50": p50,
+            "p95": p95,
+            "p99": p99,
         }
 
 

@@ -13,8 +13,11 @@ whole range of durations; in Redis ``GROUP`` of them share a field, which keeps 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
 BUCKETS_PER_DOUBLING: Final = 32
@@ -52,23 +55,26 @@ def bucket_value(index: int) -> float:
     return 2.0 * math.exp2((index + 1) / BUCKETS_PER_DOUBLING) / (_GAMMA + 1.0)
 
 
-def rank_of(q: float, count: int) -> int:
-    """Return which of ``count`` sorted values the ``q``-th percentile is, from 1: the nearest rank.
+@lru_cache(maxsize=128)
+def _exact_fraction(q: float) -> Fraction:
+    """Return ``q`` percent, by the decimal digits of ``q``: 99.9 / 100 * 1000 would be 999.0000000000001."""
+    return Fraction(repr(float(q))) / 100
 
-    Worked out on the decimal digits of ``q``, since 99.9 / 100 * 1000 is 999.0000000000001.
-    """
-    return max(1, math.ceil(Fraction(repr(float(q))) * count / 100))
+
+def rank_of(q: float, count: int) -> int:
+    """Return which of ``count`` sorted values the ``q``-th percentile is, from 1: the nearest rank."""
+    return max(1, math.ceil(_exact_fraction(q) * count))
+
+
+def percentiles(qs: Sequence[float], buckets: Mapping[int, int]) -> list[float]:
+    """Return the percentiles ``qs`` (0 to 100, ascending) of the counted durations; 0.0 where there are none."""
+    indexes = sorted(buckets)
+    totals = list(accumulate(map(buckets.__getitem__, indexes)))
+    if not totals or totals[-1] <= 0:
+        return [0.0] * len(qs)
+    return [bucket_value(indexes[bisect_left(totals, rank_of(q, totals[-1]))]) for q in qs]
 
 
 def percentile(q: float, buckets: Mapping[int, int]) -> float:
-    """Return the ``q``-th percentile (0 to 100) of the counted durations; 0.0 where there are none."""
-    total = sum(buckets.values())
-    if total <= 0:
-        return 0.0
-    rank = rank_of(q, total)
-    seen = 0
-    for index in sorted(buckets):
-        seen += buckets[index]
-        if seen >= rank:
-            return bucket_value(index)
-    raise AssertionError("a rank is never above the count")  # pragma: no cover
+    """Return the ``q``-th percentile of the counted durations; 0.0 where there are none."""
+    return percentiles([q], buckets)[0]

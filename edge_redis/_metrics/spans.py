@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from types import FrameType
+from datetime import UTC, datetime
 from typing import Final
 
 from edge_redis._core import validation
-from edge_redis._metrics.records import MAX_ERROR_CHARS
+from edge_redis._metrics.records import MAX_ERROR_CHARS, make_record
 from edge_redis.models import InvocationRecord
 
 _CANCELLATIONS: Final = frozenset({"CancelledError", "Cancelled"})
@@ -19,24 +18,20 @@ _CANCELLATIONS: Final = frozenset({"CancelledError", "Cancelled"})
 class Stopwatch:
     """Times invocations of a function on a node."""
 
-    __slots__ = ("_clock", "_function_id", "_node_id")
+    __slots__ = ("_function_id", "_node_id", "start")
 
     def __init__(self, function_id: str, node_id: str, clock: Callable[[], float]) -> None:
         self._function_id = validation.check_identifier("function_id", function_id)
         self._node_id = validation.check_identifier("node_id", node_id)
-        self._clock = clock
-
-    def start(self) -> float:
-        """Return the time to hand to ``stop``."""
-        return self._clock()
+        self.start = clock
+        """Returns the time to hand to ``stop``."""
 
     def stop(self, started: float, error: BaseException | None) -> InvocationRecord:
         """Return the record of an invocation that ended now, by ``error`` unless that is None."""
-        elapsed_ms = max(0.0, self._clock() - started) * 1000.0
-        if error is None or is_regular_end(error):
-            return InvocationRecord(self._function_id, self._node_id, elapsed_ms, success=True)
-        text = describe_error(error)
-        return InvocationRecord(self._function_id, self._node_id, elapsed_ms, success=False, error=text)
+        elapsed_ms = max(0.0, self.start() - started) * 1000.0
+        success = error is None or is_regular_end(error)
+        text = "" if error is None or success else describe_error(error)
+        return make_record(self._function_id, self._node_id, elapsed_ms, success, datetime.now(UTC), text)
 
 
 def is_regular_end(error: BaseException) -> bool:
@@ -61,49 +56,89 @@ def describe_error(error: BaseException) -> str:
     return (f"{kind}: {text}" if text else kind)[:MAX_ERROR_CHARS].encode(errors="backslashreplace").decode()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Span:
-    frame_id: int
-    started: float
+    """One timed block, in two linked lists: of its frame and of its context, each with the latest block first."""
+
+    __slots__ = ("enclosing", "frame_id", "outer", "owner", "started")
+
+    def __init__(
+        self, owner: OpenSpans, started: float, frame_id: int, enclosing: _Span | None, outer: _Span | None
+    ) -> None:
+        self.owner = owner
+        self.started: float | None = started
+        """None once the block has ended."""
+        self.frame_id = frame_id
+        self.enclosing = enclosing
+        """The block of the same owner that was entered before from the same frame."""
+        self.outer = outer
+        """The block of any owner that was entered before in the same context (thread or task)."""
 
 
-_spans_of_context: Final[ContextVar[tuple[_Span, ...]]] = ContextVar("edge_redis_spans", default=())
+_latest_of_context: Final[ContextVar[_Span | None]] = ContextVar("edge_redis_span", default=None)
 
 
-class OpenSpans:
+class OpenSpans(dict[int, _Span]):
     """The blocks that one tracking object times at this moment, in any number of threads and tasks.
+
+    Maps the id of a frame to the block that was entered last from it.
 
     A ``with`` statement enters and exits from one frame, which identifies its block even where
     generators interleave. An ``ExitStack`` exits from another frame than it enters from; then the
     block is the one that was entered last in the same context (thread or task).
     """
 
-    __slots__ = ("_spans",)
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self._spans: dict[_Span, None] = {}
+    def begin(self, frame_id: int, started: float) -> None:
+        """Add a block that is entered from the frame with this id."""
+        outer = _latest_of_context.get()
+        if outer is not None:  # unlinks ended blocks, so that the list does not grow
+            outer.outer = outer.outer and _skip_ended(outer.outer)
+            if outer.started is None:
+                outer = outer.outer
+        span = _Span(self, started, frame_id, self.get(frame_id), outer)
+        self[frame_id] = span
+        _latest_of_context.set(span)
 
-    def begin(self, frame: FrameType, started: float) -> None:
-        """Add a block that is entered from ``frame``."""
-        span = _Span(id(frame), started)
-        self._spans[span] = None
-        _spans_of_context.set((*_spans_of_context.get(), span))
-
-    def end(self, frame: FrameType) -> float | None:
-        """Remove the block that is left from ``frame``; return when it was entered, None where there is none."""
-        span = self._find(id(frame))
+    def end(self, frame_id: int) -> float | None:
+        """Remove the block that is left from the frame with this id; return when it was entered, None without one."""
+        span = self.get(frame_id)
         if span is None:
-            return None
-        self._spans.pop(span, None)
-        in_context = _spans_of_context.get()
-        if span in in_context:
-            _spans_of_context.set(tuple(each for each in in_context if each is not span))
-        return span.started
+            span = self._find_in_context() or self._find_latest()
+            if span is None:
+                return None
+            self._unlink(span)
+        elif span.enclosing is None:
+            self.pop(frame_id, None)
+        else:
+            self[frame_id] = span.enclosing
+        started, span.started = span.started, None
+        return started
 
-    def _find(self, frame_id: int) -> _Span | None:
-        latest = list(self._spans)[::-1]
-        of_frame = next((span for span in latest if span.frame_id == frame_id), None)
-        if of_frame is not None:
-            return of_frame
-        of_context = next((span for span in reversed(_spans_of_context.get()) if span in self._spans), None)
-        return of_context or next(iter(latest), None)
+    def _unlink(self, span: _Span) -> None:
+        latest = self.get(span.frame_id)
+        if latest is span:
+            if span.enclosing is None:
+                self.pop(span.frame_id, None)
+            else:
+                self[span.frame_id] = span.enclosing
+        while latest is not None:
+            if latest.enclosing is span:
+                latest.enclosing = span.enclosing
+            latest = latest.enclosing
+
+    def _find_in_context(self) -> _Span | None:
+        span = _latest_of_context.get()
+        while span is not None and (span.owner is not self or span.started is None):
+            span = span.outer
+        return span
+
+    def _find_latest(self) -> _Span | None:
+        return next(iter(list(self.values())[::-1]), None)
+
+
+def _skip_ended(span: _Span | None) -> _Span | None:
+    """Return the first block of a context's list that has not ended."""
+    while span is not None and span.started is None:
+        span = span.outer
+    return span

@@ -71,10 +71,11 @@ class PairTotals:
 
     def add(self, minute: int, durations: Sequence[float], failed: int, slow: int) -> None:
         """Add invocations of one minute: their durations, how many failed, and how many were slow."""
-        ns = _sum_nanoseconds(durations)
+        longest = max(durations)
+        ns = _sum_nanoseconds(durations, longest)
         self._count_buckets(_bucket_indexes(durations))
         self.ns += ns
-        self.max_ms = max(self.max_ms, *durations)
+        self.max_ms = max(self.max_ms, longest)
         self.errors += failed
         self.slow += slow
         self._add_minute(minute, (len(durations), failed, slow, ns))
@@ -120,9 +121,9 @@ class PairTotals:
             sums, buckets, counts, fields = (0, 0, 0, 0), [], [], 0
 
 
-def _sum_nanoseconds(durations: Sequence[float]) -> int:
+def _sum_nanoseconds(durations: Sequence[float], longest: float) -> int:
     """Return the sum of durations in ms, each rounded to whole nanoseconds."""
-    if max(durations) * len(durations) * NS_PER_MS < _ROUNDS_UNDER:
+    if longest * len(durations) * NS_PER_MS < _ROUNDS_UNDER:
         # Adding and subtracting 1.5 * 2^52 leaves no bits for a fraction: it rounds, in a third of the time of
         # round(). All is below 2^51 here, so every sum of these whole numbers is exact.
         return int(sum([duration * NS_PER_MS + _ROUNDER - _ROUNDER for duration in durations]))
@@ -206,7 +207,7 @@ def _add_minute(
 
 
 def _count_slow(columns: Columns, slow_ms: float) -> Counter[int]:
-    if max(columns.durations) <= slow_ms:
+    if slow_ms == math.inf or max(columns.durations) <= slow_ms:
         return Counter()
     return Counter(
         [

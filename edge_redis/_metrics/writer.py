@@ -52,7 +52,7 @@ class Writer:
         self._thread_id = thread_id
         self._blocks_thread = blocks_thread
         self._validator = RecordValidator()
-        self._known_pairs = self._validator.known_pairs
+        self._known_nodes = self._validator.known_nodes
         self._flush_every = config.flush_every
 
     def append(self, record: InvocationRecord, into: dict[int, InvocationRecord] | None = None) -> bool:
@@ -62,7 +62,7 @@ class Writer:
         pair whose fields are all of the exact types is valid as it is, any other is validated.
         """
         try:
-            is_valid = (
+            if not (
                 type(record) is InvocationRecord
                 and type(record.duration_ms) is float
                 and 0.0 <= record.duration_ms <= MAX_DURATION_MS
@@ -70,14 +70,15 @@ class Writer:
                 and type(record.timestamp) is datetime
                 and record.timestamp.tzinfo is UTC
                 and (record.error == "" or is_plain(record.error))
-                and (record.function_id, record.node_id) in self._known_pairs
-            )
-        except TypeError:  # an id that is not hashable
-            is_valid = False
+                and record.node_id in self._known_nodes[record.function_id]
+            ):
+                record = self._validator.validate(record)
+        except (LookupError, TypeError):  # an unknown function, or an id that is not hashable
+            record = self._validator.validate(record)
         buffer = self.buffer
         records = buffer.records if into is None else into
-        records[buffer.take_number()] = record if is_valid else self._validator.validate(record)
-        return len(records) + buffer.latest.unacknowledged >= self._flush_every
+        records[buffer.take_number()] = record
+        return len(records) + buffer.unacknowledged >= self._flush_every
 
     def append_many(self, records: Iterable[InvocationRecord]) -> bool:
         """Validate all records, then buffer them; return whether ``flush_if_due`` is to be called."""

@@ -77,13 +77,13 @@ class _Tracker:
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
-        self._open.begin(sys._getframe(1), self._stopwatch.start())  # noqa: SLF001 -- the frame identifies the block
+        self._open.begin(id(sys._getframe(1)), self._stopwatch.start())  # noqa: SLF001 -- the frame identifies the block
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        started = self._open.end(sys._getframe(1))  # noqa: SLF001 -- see above
+        started = self._open.end(id(sys._getframe(1)))  # noqa: SLF001 -- see above
         if started is not None:
             await self._deliver(started, error)
 
@@ -142,13 +142,13 @@ class Track(_Tracker):
     _metrics: _Blocking
 
     def __enter__(self) -> Self:
-        self._open.begin(sys._getframe(1), self._stopwatch.start())  # noqa: SLF001 -- the frame identifies the block
+        self._open.begin(id(sys._getframe(1)), self._stopwatch.start())  # noqa: SLF001 -- the frame identifies the block
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        started = self._open.end(sys._getframe(1))  # noqa: SLF001 -- see above
+        started = self._open.end(id(sys._getframe(1)))  # noqa: SLF001 -- see above
         if started is not None:
             self._record(started, error)
 
