@@ -27,6 +27,7 @@ EdgeRedisError
     │   ├── StoreLoadingError       still loading its data set; nothing was written
     │   ├── StoreOutOfMemoryError   maxmemory reached; nothing was written
     │   └── EmbeddedServerError     an embedded server did not start or stop
+    ├── NotReplicatedError          applied, but too few replicas acknowledged it in time
     ├── ConnectionPoolFullError     no connection of the client became free in time; nothing was sent
     ├── StoreRefusedError           authentication failed, or the ACL forbids it; nothing was written
     ├── LayoutVersionError          the keys were written by a release with another layout; nothing was written
@@ -156,6 +157,10 @@ class StoreOutOfMemoryError(StoreUnavailableError):
 
 class EmbeddedServerError(StoreUnavailableError):
     """An embedded server did not start, or ended by itself."""
+
+
+class NotReplicatedError(StoreError):
+    """A write was applied, but in the stated time too few replicas acknowledged it, or it did not reach the disk."""
 
 
 class ConnectionPoolFullError(StoreError):

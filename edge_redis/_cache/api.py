@@ -20,6 +20,7 @@ from edge_redis._cache.shards import ProcessState, Shard, Shards
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.operation import gather
+from edge_redis._core.replication import Replication
 from edge_redis._core.session import Session
 from edge_redis.models import CacheEntry
 
@@ -112,13 +113,29 @@ class Cache(Component):
         following = position.shard + 1
         return KeysPage(page.keys, PagePosition(following) if following < len(self.shards.all) else None)
 
-    def put(self, key: str, value: Any, ttl: Ttl = None, *, tags: Iterable[str] = ()) -> Awaitable[None]:
+    def put(
+        self,
+        key: str,
+        value: Any,
+        ttl: Ttl = None,
+        *,
+        tags: Iterable[str] = (),
+        replication: Replication | None = None,
+    ) -> Awaitable[None]:
         """Store ``value`` under ``key``, evicting where the cache is full."""
         writer = self.shards.of(validation.check_identifier("key", key)).writer
         options = writer.options(pack_tags(tags)) if tags != () else writer.default_options
-        return writer.put(writer.entry(key, value, ttl), options)
+        entry = writer.entry(key, value, ttl)
+        return writer.put(entry, options) if replication is None else writer.put_many([entry], options, replication)
 
-    def put_many(self, mapping: Mapping[str, Any], ttl: Ttl = None, *, tags: Iterable[str] = ()) -> Awaitable[None]:
+    def put_many(
+        self,
+        mapping: Mapping[str, Any],
+        ttl: Ttl = None,
+        *,
+        tags: Iterable[str] = (),
+        replication: Replication | None = None,
+    ) -> Awaitable[None]:
         """Store every value of ``mapping`` under its key, in one round trip."""
         if not isinstance(mapping, Mapping):
             raise validation.type_error("mapping", mapping, "a mapping of str to values")
@@ -128,11 +145,14 @@ class Cache(Component):
             [
                 (shard, [shard.writer.entry(key, values[key], ttl) for key in part], shard.writer.options(packed))
                 for shard, part in self.shards.split(values)
-            ]
+            ],
+            replication,
         )
 
-    async def _put_parts(self, parts: Sequence[tuple[Shard, Sequence[Entry], PutOptions]]) -> None:
-        await gather([shard.writer.put_many(entries, options) for shard, entries, options in parts])
+    async def _put_parts(
+        self, parts: Sequence[tuple[Shard, Sequence[Entry], PutOptions]], replication: Replication | None
+    ) -> None:
+        await gather([shard.writer.put_many(entries, options, replication) for shard, entries, options in parts])
 
     def touch(self, key: str, ttl: Ttl = None) -> Awaitable[bool]:
         """Let ``key`` expire ``ttl`` seconds from now; return whether it exists."""

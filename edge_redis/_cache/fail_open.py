@@ -24,6 +24,7 @@ from edge_redis._cache.pending import PendingInvalidations
 from edge_redis._cache.scripts import Entry, PutOptions
 from edge_redis._cache.shards import ProcessState, Shard
 from edge_redis._core.operation import Batch, Operation, Step, stepper
+from edge_redis._core.replication import Replication
 from edge_redis.errors import StoreOutOfMemoryError, StoreReadOnlyError, StoreUnavailableError
 from edge_redis.models import CacheEntry
 
@@ -115,14 +116,33 @@ class FailOpenCache(Cache):
         entry = await self._attempt([key], super().entry(key))
         return self._fall_back(None) if entry is UNANSWERED else entry
 
-    async def put(self, key: str, value: Any, ttl: Ttl = None, *, tags: Iterable[str] = ()) -> None:
-        """Store ``value`` under ``key``, or drop it."""
-        if await self._attempt([key], super().put(key, value, ttl, tags=tags)) is UNANSWERED:
+    async def put(
+        self,
+        key: str,
+        value: Any,
+        ttl: Ttl = None,
+        *,
+        tags: Iterable[str] = (),
+        replication: Replication | None = None,
+    ) -> None:
+        """Store ``value`` under ``key``, or drop it; raises without the server where it is to be replicated."""
+        if replication is not None:
+            await self._require([key], super().put(key, value, ttl, tags=tags, replication=replication))
+        elif await self._attempt([key], super().put(key, value, ttl, tags=tags)) is UNANSWERED:
             self._drop_write([key])
 
-    async def put_many(self, mapping: Mapping[str, Any], ttl: Ttl = None, *, tags: Iterable[str] = ()) -> None:
-        """Store every value of ``mapping`` under its key, or drop them."""
-        if await self._attempt(list(mapping), super().put_many(mapping, ttl, tags=tags)) is UNANSWERED:
+    async def put_many(
+        self,
+        mapping: Mapping[str, Any],
+        ttl: Ttl = None,
+        *,
+        tags: Iterable[str] = (),
+        replication: Replication | None = None,
+    ) -> None:
+        """Store every value of ``mapping`` under its key, or drop them; see ``put``."""
+        if replication is not None:
+            await self._require(list(mapping), super().put_many(mapping, ttl, tags=tags, replication=replication))
+        elif await self._attempt(list(mapping), super().put_many(mapping, ttl, tags=tags)) is UNANSWERED:
             self._drop_write(list(mapping))
 
     async def touch(self, key: str, ttl: Ttl = None) -> bool:

@@ -27,6 +27,7 @@ from edge_redis._cache.scripts import (
 from edge_redis._core import codec
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Operation
+from edge_redis._core.replication import Acknowledged, ReplicatedOperation, Replication
 from edge_redis.errors import ValueTooLargeError
 
 _INDEXES = (1, 2)
@@ -126,12 +127,21 @@ class Writer:
             if self.flights.by_key:
                 self.flights.detach((entry.key,))
 
-    async def put_many(self, entries: Sequence[Entry], options: PutOptions) -> None:
-        """Store entries. Accesses are delivered first, because they decide which entries are evicted."""
+    async def put_many(
+        self, entries: Sequence[Entry], options: PutOptions, replication: Replication | None = None
+    ) -> None:
+        """Store entries. Accesses are delivered first, because they decide which entries are evicted.
+
+        Raises:
+            NotReplicatedError: all were stored, and fewer replicas than ``replication`` asks for acknowledged some.
+
+        """
         try:
-            waiting, has_more_due = chunks(entries), False
+            waiting, has_more_due, unreplicated = chunks(entries), False, None
             while waiting:
-                results = await self._put_chunks(waiting, options)
+                outcomes = await self._put_chunks(waiting, options, replication)
+                unreplicated = next((each for each in outcomes if each.shortfall and each.result.done), unreplicated)
+                results = [each.result for each in outcomes]
                 if any(result.must_verify_config for result in results):
                     await self._config_scripts.verify_config(self._fingerprint)
                     options = options._replace(bounds=self._verified_bounds)
@@ -142,13 +152,19 @@ class Writer:
             self._invalidate_process([entry.key for entry in entries])
         if has_more_due:
             await self._purge()
+        if unreplicated is not None:
+            unreplicated.check()
 
-    async def _put_chunks(self, waiting: Sequence[Sequence[Entry]], options: PutOptions) -> list[PutResult]:
+    async def _put_chunks(
+        self, waiting: Sequence[Sequence[Entry]], options: PutOptions, replication: Replication | None
+    ) -> list[Acknowledged[PutResult]]:
         with ExitStack() as calls:
             puts = [
                 self._scripts.put(chunk, options, calls.enter_context(self._idempotency.acquire())) for chunk in waiting
             ]
-            return await self._accesses.run_after_flush(puts)
+            if replication is None:
+                return [Acknowledged(result, "") for result in await self._accesses.run_after_flush(puts)]
+            return await self._accesses.run_after_flush([ReplicatedOperation(put, replication) for put in puts])
 
     async def put_if(self, entry: Entry, options: PutOptions) -> bool:
         """Store an entry if the condition of ``options`` is met; return whether it was stored."""

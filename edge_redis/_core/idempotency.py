@@ -48,6 +48,14 @@ class IdempotencyKey:
         self._key = key
         self._pid = os.getpid()
 
+    def keep(self) -> None:
+        """Do not free the client id at the end of the context: the call is to be repeated under the same key."""
+        self._pid = 0
+
+    def resume(self) -> None:
+        """Undo ``keep``: the next context of this key is its last one."""
+        self._pid = os.getpid()
+
     def __enter__(self) -> tuple[str, int]:
         return self._key
 

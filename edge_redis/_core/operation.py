@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 from edge_redis.errors import EdgeRedisError
 
 if TYPE_CHECKING:
+    from edge_redis._core.replication import Replication
     from edge_redis._core.script import Script
 
 T = TypeVar("T")
@@ -39,6 +40,9 @@ class Operation(Generic[T]):
     """
 
     __slots__ = ("args", "decode", "script")
+
+    replication: Replication | None = None
+    """What ``ReplicatedOperation`` waits for after the write."""
 
     def __init__(
         self,

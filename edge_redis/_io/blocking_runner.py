@@ -16,6 +16,7 @@ from edge_redis._io.command_sender import BatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
+from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 from edge_redis._io.senders import find_sender
 from edge_redis._io.threads import wait_for
@@ -89,6 +90,9 @@ class BlockingRunner:
             return error
 
     def _operation(self, operation: Operation[T]) -> T:
+        if operation.replication is not None:
+            [acknowledged] = self._batch(Batch([operation]))
+            return acknowledged
         if self._layouts.is_due(operation):
             self._check_layouts([operation])
         try:
@@ -114,22 +118,26 @@ class BlockingRunner:
 
     def _batch(self, batch: Batch[T]) -> list[T]:
         operations = batch.operations
+        waits = find_waits(self.client, operations)
         self._check_layouts(operations)
         sender = self._batch_sender
         if sender is None:
             return decode_batch(batch, self._send_by_tag(operations))
         try:
-            replies = sender.send_many([operation.args for operation in operations])
+            replies = sender.send_many([*(operation.args for operation in operations), *waits])
+            acknowledgements = pop_acknowledgements(replies, waits)
             resends = find_resends(batch, replies)
             if resends:
                 self._layouts.clear()
                 self._check_layouts([operations[place] for place in resends])
-                again = sender.send_many([args_with_source(operations[place]) for place in resends])
+                again = sender.send_many([*(args_with_source(operations[place]) for place in resends), *waits])
+                acknowledgements = pop_acknowledgements(again, waits)
                 for place, reply in zip(resends, again, strict=True):
                     replies[place] = reply
         except LIBRARY_ERRORS as error:
             raise translate(error, f"batch of {len(operations)}") from error
-        return decode_batch(batch, replies)
+        results = decode_batch(batch, replies)
+        return add_acknowledgements(operations, results, acknowledgements) if waits else results
 
     def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         groups = group_by_tag(operations)

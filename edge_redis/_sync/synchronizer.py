@@ -9,6 +9,7 @@ from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
+from edge_redis._core.replication import Replication
 from edge_redis._sync import change, scripts
 from edge_redis._sync.config import MAX_KEPT, EndConfig, Overflow, check_strategy
 from edge_redis._sync.keys import SyncKeys
@@ -96,11 +97,17 @@ class Synchronizer(Component):
         await replica.set_settings(self.scope)
         self._use(replica)
 
-    async def update_local(self, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+    async def update_local(
+        self,
+        data: dict[str, Any],
+        is_delta: bool = False,  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+        *,
+        replication: Replication | None = None,
+    ) -> SyncState:
         """Write the next version and put it in the outbox; return it."""
         if type(is_delta) is not bool:
             raise validation.type_error("is_delta", is_delta, "a bool")
-        return await self._writer.write(self.scope, data, is_delta=is_delta)
+        return await self._writer.write(self.scope, data, is_delta=is_delta, replication=replication)
 
     async def delete_fields(self, *names: str) -> SyncState:
         """Write the next version without these top-level fields; return it."""

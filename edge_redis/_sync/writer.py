@@ -9,12 +9,15 @@ from typing import Any, Final, TypeAlias
 from edge_redis._core import validation
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
+from edge_redis._core.replication import Acknowledged, ReplicatedOperation, Replication
 from edge_redis._sync import clock, fields, scripts
 from edge_redis._sync.change import TOMBSTONE, Change, decode_data, encode_data, visible_data
 from edge_redis._sync.limits import UNLIMITED, WriteLimits
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import CurrentState, Written, current_state
 from edge_redis._sync.signing import Signer
+from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
+from edge_redis.errors import StoreError
 from edge_redis.models import ConflictStrategy, SyncState
 
 _EMPTY: Final = CurrentState("", b"\x80")  # an empty dict
@@ -33,9 +36,16 @@ class Writer:
         self._idempotency = IdempotencyKeys()
         self._merges = replica.config.strategy is ConflictStrategy.MERGE
         self._latest: dict[str, CurrentState] = {}
+        self._unreplicated = UnreplicatedWrites()
 
     async def write(
-        self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()
+        self,
+        scope: str,
+        data: dict[str, Any],
+        *,
+        is_delta: bool,
+        without: Sequence[str] = (),
+        replication: Replication | None = None,
     ) -> SyncState:
         """Write ``data``, or the present data with ``data`` merged into its top level, as the next version.
 
@@ -57,8 +67,11 @@ class Writer:
             merged = {**decode_data(current.body), **data} if current.body else data
             return limits.encode({key: value for key, value in merged.items() if key not in without})
 
+        call = (scope, body, is_delta)
+        if replication is not None and (known := await self._repeat(call, replication)) is not None:
+            return known.state
         current = self._latest.get(scope, _EMPTY)
-        written = await self._put(scope, current, make, is_delta=is_delta)
+        written = await self._put(scope, current, make, is_delta=is_delta, replication=replication, call=call)
         assert written is not None, "every update has a body"
         return written.state
 
@@ -77,10 +90,39 @@ class Writer:
             return False
         return (await self._put(scope, current_state(present), make, is_delta=False)) is not None
 
-    async def _put(self, scope: str, current: CurrentState, make: MakeBody, *, is_delta: bool) -> Change | None:
+    async def _repeat(self, call: Call, replication: Replication) -> Change | None:
+        """Wait for the replicas of a version that this call has written already, if it is still the scope's newest.
+
+        The script recognises its idempotency key and writes no version. None: there is no such version.
+        """
+        write = self._unreplicated.take(call)
+        if write is None:
+            return None
+        with write.key:
+            try:
+                present = await self._replica.document(call[0])
+                if present is None or present.stamp != write.change.stamp:
+                    return None
+                result, shortfall = await ReplicatedOperation(write.operation, replication)
+                return Acknowledged(write.change, shortfall).check() if isinstance(result, Written) else None
+            except StoreError:
+                self._unreplicated.add(call, write)
+                raise
+
+    async def _put(
+        self,
+        scope: str,
+        current: CurrentState,
+        make: MakeBody,
+        *,
+        is_delta: bool,
+        replication: Replication | None = None,
+        call: Call = ("", b"", False),
+    ) -> Change | None:
         """Write the body made of the present state as the next version, None where there is no body."""
         signer = self._signer
-        with self._idempotency.acquire() as key:
+        acquired = self._idempotency.acquire()
+        with acquired as key:
             while True:
                 has_clock = signer is not None or self._merges or current.body[:1] == fields.ARRAY_OF_TWO
                 moment = (await self._moment(current)) if has_clock else ""
@@ -88,7 +130,7 @@ class Writer:
                 if body is None:
                     return None
                 checksum = hashlib.sha256(body).hexdigest()
-                result = await scripts.update(
+                operation = scripts.update(
                     self._replica,
                     scope,
                     body,
@@ -99,10 +141,18 @@ class Writer:
                     clock=moment,
                     signature=signer.sign(scope, current.version + 1, moment, checksum) if signer else "",
                 )
+                shortfall = ""
+                if replication is None:
+                    result = await operation
+                else:
+                    result, shortfall = await ReplicatedOperation(operation, replication)
                 if isinstance(result, Written):
                     stamp = f"{result.clock}-{checksum[:16]}"
                     self._latest = {scope: CurrentState(stamp, body, result.version, result.clock, result.origin)}
-                    return Change(result.version, result.clock, result.origin, checksum, "", body)
+                    change = Change(result.version, result.clock, result.origin, checksum, "", body)
+                    if shortfall:
+                        self._unreplicated.add(call, UnreplicatedWrite(acquired, operation, change))
+                    return Acknowledged(change, shortfall).check()
                 current = result
 
     async def _moment(self, current: CurrentState) -> str:

@@ -6,16 +6,22 @@ local function repeats_key(prefix, bucket)
 end
 
 -- Return the reply of this call if it ran before, else nil. A sequence below the last one belongs to a call
--- that its caller has given up: it must not run, and gets STALE.
+-- that its caller has given up: it must not run, and gets STALE. A repeat writes an expiry, which keeps the record
+-- longer: WAIT covers the writes of its own connection alone, and a repeat may come on another one.
 local function recall(prefix, at_ms, client_id, sequence)
   local bucket = math.floor(at_ms / REPEATS_BUCKET_MS)
-  local seen = redis.call('HGET', repeats_key(prefix, bucket), client_id)
-    or redis.call('HGET', repeats_key(prefix, bucket - 1), client_id)
+  local key = repeats_key(prefix, bucket)
+  local seen = redis.call('HGET', key, client_id)
+  if not seen then
+    key = repeats_key(prefix, bucket - 1)
+    seen = redis.call('HGET', key, client_id)
+  end
   if not seen then return nil end
   local colon = string.find(seen, ':', 1, true)
   local last = tonumber(string.sub(seen, 1, colon - 1))
   if last < tonumber(sequence) then return nil end
   if last > tonumber(sequence) then return 'STALE' end
+  redis.call('PEXPIRE', key, 2 * REPEATS_BUCKET_MS)
   return string.sub(seen, colon + 1)
 end
 

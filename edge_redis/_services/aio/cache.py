@@ -13,6 +13,7 @@ from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
 from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._core.codec import MAX_VALUE_BYTES, TypeCodec, make_codec
+from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
 from edge_redis._io.asyncio_listener import TaskListener
 from edge_redis._io.asyncio_runner import yield_to_loop  # asyncio only
 from edge_redis._io.clients import AsyncClient
@@ -153,6 +154,8 @@ class EdgeCache(AsyncService[Cache]):
         ttl: Ttl = None,
         *,
         tags: Iterable[str] = (),
+        replicas: int = 0,
+        replication_timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         """Store ``value`` under ``key`` for ``ttl``: seconds, a timedelta, NO_EXPIRY, or None for ``default_ttl``.
 
@@ -161,7 +164,13 @@ class EdgeCache(AsyncService[Cache]):
         evicts nothing (unless the entry outgrows ``max_bytes``). A value that ``get_or_compute`` is
         computing for the key meanwhile does not replace it.
 
+        With ``replicas=1`` it also waits, for ``replication_timeout`` seconds at most, until one replica has
+        the entry (WAIT) and, where the server has WAITAOF and an append-only file, until it is on the server's
+        disk. It raises without the server then, also with ``on_error="miss"``. Not on a cluster client.
+
         Raises:
+            NotReplicatedError: it was stored, but too few replicas acknowledged it in time; store it again.
+            ClientConfigurationError: ``replication_timeout`` is not below the client's ``socket_timeout``.
             InvalidKeyError: the key or a tag is empty, over 1,024 bytes in UTF-8, or not encodable.
             InvalidArgumentError: the TTL is not finite, under a millisecond or over a hundred years;
                 or the cache has entries that were put with another ``eviction``, number of shards or
@@ -171,14 +180,24 @@ class EdgeCache(AsyncService[Cache]):
             StoreUnavailableError: the server is unavailable or out of memory (not with ``on_error="miss"``).
 
         """
-        await self._run(self._component.put(key, value, ttl, tags=tags))
+        replication = check_replication(replicas, replication_timeout) if replicas else None
+        await self._run(self._component.put(key, value, ttl, tags=tags, replication=replication))
 
-    async def put_many(self, mapping: Mapping[str, Any], ttl: Ttl = None, *, tags: Iterable[str] = ()) -> None:
+    async def put_many(
+        self,
+        mapping: Mapping[str, Any],
+        ttl: Ttl = None,
+        *,
+        tags: Iterable[str] = (),
+        replicas: int = 0,
+        replication_timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
         """Store every value of ``mapping`` under its key, in one round trip, each as in ``put``.
 
         All values are checked before any is sent. They are stored in chunks of 100, each chunk atomic.
         """
-        await self._run(self._component.put_many(mapping, ttl, tags=tags))
+        replication = check_replication(replicas, replication_timeout)
+        await self._run(self._component.put_many(mapping, ttl, tags=tags, replication=replication))
 
     async def add(self, key: str, value: Any, ttl: Ttl = None) -> bool:
         """Store ``value`` under ``key`` if there is no such entry; return whether it was stored.

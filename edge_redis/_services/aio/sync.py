@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
@@ -109,12 +110,22 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         """
         await self._run(self._component.change_strategy(conflict_strategy))
 
-    async def update_local(self, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the documented signature
+    async def update_local(
+        self,
+        data: dict[str, Any],
+        is_delta: bool = False,  # noqa: FBT001, FBT002 -- the documented signature
+        *,
+        replicas: int = 0,
+        replication_timeout: float = TIMEOUT_SECONDS,
+    ) -> SyncState:
         """Write the next version and put it in the outbox; return it.
 
         Args:
             data: a dict with str keys and values that the codec carries.
             is_delta: merge ``data`` into the top level of the local state instead of replacing it.
+            replicas: wait until so many replicas have the version (WAIT) and, where the server has WAITAOF and an
+                append-only file, until it is on the server's disk. Not on a cluster client.
+            replication_timeout: seconds to wait for that, below the client's ``socket_timeout``.
 
         However many processes write at once, versions are distinct and without gaps, and no
         delta is lost.
@@ -126,9 +137,12 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
             ChecksumMismatchError: the local state that the delta applies to is damaged; nothing was written.
             PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
             StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
+            NotReplicatedError: it was written, but too few replicas acknowledged it in time. The same call again,
+                by this synchronizer and before another version is written, writes none: it waits again.
 
         """
-        return await self._run(self._component.update_local(data, is_delta))
+        replication = check_replication(replicas, replication_timeout)
+        return await self._run(self._component.update_local(data, is_delta, replication=replication))
 
     async def delete_fields(self, *names: str) -> SyncState:
         """Write the next version without these top-level fields; return it. Missing fields are ignored.

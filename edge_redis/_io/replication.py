@@ -1,0 +1,65 @@
+"""WAIT and WAITAOF after writes that replicas must acknowledge, on the connection of those writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edge_redis._core.operation import Operation
+from edge_redis._core.replication import Acknowledged, Replication
+from edge_redis._io.clients import is_cluster
+from edge_redis._io.command_sender import Args
+from edge_redis._io.error_mapping import LIBRARY_ERRORS
+from edge_redis.errors import ClientConfigurationError
+
+
+def find_waits(client: Any, operations: Sequence[Operation[Any]]) -> list[Args]:
+    """Return the commands to send after a batch; none where no operation is to be replicated.
+
+    Raises:
+        ClientConfigurationError: the client cannot wait for replicas, or not for so long.
+
+    """
+    replication = _find_replication(operations)
+    if replication is None:
+        return []
+    if is_cluster(client):
+        raise ClientConfigurationError("replicas= is not available on a cluster client")
+    limit = client.connection_pool.connection_kwargs.get("socket_timeout")
+    if limit is not None and limit <= replication.seconds:
+        raise ClientConfigurationError(
+            f"replication_timeout ({replication.seconds} s) must be below the client's socket_timeout ({limit} s)"
+        )
+    return replication.commands
+
+
+def _find_replication(operations: Sequence[Operation[Any]]) -> Replication | None:
+    return max((each.replication for each in operations if each.replication is not None), default=None)
+
+
+def pop_acknowledgements(replies: list[Any], waits: Sequence[Args]) -> list[Any]:
+    """Remove the replies to ``waits`` from the end of ``replies``, and return them."""
+    if not waits:
+        return []
+    found = replies[-len(waits) :]
+    del replies[-len(waits) :]
+    return found
+
+
+def add_acknowledgements(operations: Sequence[Operation[Any]], results: Sequence[Any], replies: list[Any]) -> list[Any]:
+    """Put into the results of replicated operations what is missing of their replication."""
+    replication = _find_replication(operations)
+    assert replication is not None, "the batch waited for replicas"
+    shortfall = _describe_shortfall(replication, *replies)
+    return [each._replace(shortfall=shortfall) if isinstance(each, Acknowledged) else each for each in results]
+
+
+def _describe_shortfall(replication: Replication, acknowledged: Any, synced: Any) -> str:
+    if isinstance(acknowledged, LIBRARY_ERRORS):
+        return f"the server refuses WAIT: {acknowledged}"
+    if acknowledged < replication.replicas:
+        return f"{acknowledged} of {replication.replicas} replicas acknowledged it within {replication.seconds} s"
+    # An error reply: the server is older than WAITAOF, or has no append-only file.
+    if not isinstance(synced, LIBRARY_ERRORS) and synced[0] < 1:
+        return f"the server's append-only file was not synced within {replication.seconds} s"
+    return ""
