@@ -18,6 +18,7 @@
 | <tag>:flapping        | set    | none        | ids of the nodes that a HealthWatch found flapping            |
 | <tag>:suspects        | hash   | none        | node id -> suspected since, in ms of the server's clock       |
 | <tag>:relay:<name>    | hash   | none        | a TransitionRelay's position and lease (``relay_lease.lua``)  |
+| <tag>:relays          | set    | none        | the names of all relays that have begun                       |
 | <tag>:totals          | hash   | none        | total_checks; transitions: the number of the newest           |
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each client id (``_core/lua/idempotency``)   |
 
@@ -53,6 +54,7 @@ class HealthKeys:
         self.flapping = space.key("flapping")
         self.suspects = space.key("suspects")
         self.relays = space.key("relay")
+        self.relay_names = space.key("relays")
         self.totals = space.key("totals")
         self.repeats = space.key("repeats")
 

@@ -148,7 +148,7 @@ class Relay(Component):
         """Take or keep the lease; return what is due, nothing for a stand-by."""
         if self._is_released:
             return Turn()
-        held = await scripts.relay_lease(self._keys, self._relay, self._holder, self._lease_ms)
+        held = await scripts.relay_lease(self._keys, self._config.position_name, self._holder, self._lease_ms)
         if not held:
             return Turn()
         position, attempts, now_ms, number = (word.decode() for word in held)

@@ -303,9 +303,9 @@ def record_flapping(
     )
 
 
-def relay_lease(keys: HealthKeys, relay: str, holder: str, lease_ms: int) -> Operation[list[bytes]]:
+def relay_lease(keys: HealthKeys, name: str, holder: str, lease_ms: int) -> Operation[list[bytes]]:
     """Take or keep a relay's lease; its position and attempts where a transition may be due."""
-    return _RELAY_LEASE([relay, keys.transitions], [holder, lease_ms], list[bytes])
+    return _RELAY_LEASE([keys.relay(name), keys.transitions, keys.relay_names], [holder, lease_ms, name], list[bytes])
 
 
 def record_delivery(relay: str, holder: str, delivery: Delivery, lease_ms: int) -> Operation[bool]:

@@ -206,4 +206,4 @@ def _error_text(error: Exception, options: Mapping[str, Any]) -> str:
 
 
 def _unknown_option_text(name: str) -> str:
-    return f"{name} is no option of it (neither in the URL's query nor as an argument)"
+    return f"{name} is not a connection option, neither in the URL's query nor as an argument"

@@ -17,6 +17,7 @@ Level: TypeAlias = Literal["ok", "warn", "fail"]
 
 OLDEST_VERSION: Final = (7, 0)
 SKEW_SECONDS: Final = 1.0
+_TAG: Final = "er:{doctor}"
 _SCRIPT: Final = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', 1000) and redis.call('GET', KEYS[1])"
 
 
@@ -53,20 +54,20 @@ def examine(url: str | None = None) -> list[Finding]:
         return examine_client(client)
 
 
-def examine_client(client: Any) -> list[Finding]:
-    """Check the server of a client, as ``examine`` does.
+def examine_client(client: Any, tag: str = _TAG) -> list[Finding]:
+    """Check the server of a client, as ``examine`` does, with keys under ``tag``.
 
     Raises:
         StoreError: the server cannot be reached, or refuses.
 
     """
     try:
-        return list(_findings(client))
+        return list(_findings(client, tag))
     except LIBRARY_ERRORS as error:
         raise translate(error, "doctor") from error
 
 
-def _findings(client: Any) -> Iterator[Finding]:
+def _findings(client: Any, tag: str) -> Iterator[Finding]:
     begun = time.perf_counter()
     client.ping()
     yield Finding("ok", "ping", f"{(time.perf_counter() - begun) * 1000:.2f} ms")
@@ -79,8 +80,8 @@ def _findings(client: Any) -> Iterator[Finding]:
         yield _persistence(info)
         yield _eviction(info)
         yield _replication(client, info)
-    yield _script(client)
-    yield _permissions(client)
+    yield _script(client, tag)
+    yield _permissions(client, tag)
     yield _clock(client)
 
 
@@ -103,10 +104,10 @@ def _replication(client: Any, info: dict[str, Any]) -> Finding:
     )
 
 
-def _permissions(client: Any) -> Finding:
+def _permissions(client: Any, tag: str) -> Finding:
     commands = find_all_commands()
     try:
-        refused = client.eval(_RIGHTS, 1, "er:{doctor}:rights", *commands)
+        refused = client.eval(_RIGHTS, 1, f"{tag}:rights", *commands)
     except ResponseError as error:
         return Finding("warn", "permissions", f"cannot be checked on this server: {error}")
     if refused:
@@ -137,8 +138,8 @@ def _eviction(info: dict[str, Any]) -> Finding:
     return Finding("fail", "eviction", f"{policy} removes pending changes too: CONFIG SET maxmemory-policy noeviction")
 
 
-def _script(client: Any) -> Finding:
-    key, value = f"er:{{doctor}}:{secrets.token_hex(8)}", secrets.token_bytes(8)
+def _script(client: Any, tag: str) -> Finding:
+    key, value = f"{tag}:{secrets.token_hex(8)}", secrets.token_bytes(8)
     found = client.eval(_SCRIPT, 1, key, value)
     client.delete(key)
     if found != value:

@@ -96,7 +96,7 @@ def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise InvalidArgumentError(f"the value is no JSON ({error}): quote it, or add --text") from error
+        raise InvalidArgumentError(f"the value is not valid JSON ({error}): quote it, or add --text") from error
 
 
 def delete(
@@ -134,7 +134,7 @@ def keys(
     """List the keys of live entries, in no order."""
     with open_services(Server(url, password_file, namespace)) as edge:
         found: list[str] = []
-        for key in edge.cache.keys():  # noqa: SIM118 -- the cache is no dict  # noqa: SIM118 -- the cache is no dict
+        for key in edge.cache.keys():  # noqa: SIM118 -- the cache is not a dict
             if key.startswith(prefix):
                 found.append(key)
             if len(found) == limit:

@@ -1,6 +1,9 @@
-"""edge-redis doctor: whether a server is fit for use."""
+"""edge-redis doctor: whether a server is fit for use, and whether a namespace on it is in order."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -16,19 +19,39 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     url: options.Url = None,
     password_file: options.PasswordFile = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EDGE_REDIS_NAMESPACE", metavar="NS", help="Check this namespace too, with its own keys alone."
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Check whether a server is fit for use; nothing is left on it.
 
+    With --namespace, also check its layout version, whether a monitor leads and a worker carries the changes, the
+    relays, and dead letters.
+
     Exit code 1: something must be changed.
     """
-    from edge_redis._io.doctor import examine_client
-
     with open_client(Server(url, password_file)) as client:
-        findings = examine_client(client)
+        findings = _examine(client, namespace)
     if as_json:
         output.print_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
-            print(f"{output.styled(finding.level, f'{finding.level:<5}')} {finding.topic}: {finding.text}")
+            level = output.styled(finding.level, f"{finding.level:<5}")
+            print(f"{level} {finding.topic}: {output.printable(finding.text)}")
     return exit_codes.FINDING if any(finding.level == "fail" for finding in findings) else exit_codes.OK
+
+
+def _examine(client: Any, namespace: str | None) -> Sequence[Any]:
+    from edge_redis._io.doctor import examine_client
+
+    if namespace is None:
+        return examine_client(client)
+    from edge_redis import EdgeRedis
+    from edge_redis._site.namespace_check import doctor_tag, examine_namespace
+
+    with EdgeRedis(client, namespace=namespace) as edge:
+        return [*examine_client(client, doctor_tag(namespace)), *examine_namespace(edge)]

@@ -18,7 +18,9 @@ _RANKINGS: Final = ("total", "errors", "avg_latency", "p50", "p95", "p99")
 
 Function = Annotated[str | None, typer.Option("--function", metavar="ID", help="Only this function.")]
 Node = Annotated[str | None, typer.Option("--node", metavar="ID", help="Only this node.")]
-Scopes = Annotated[list[str] | None, typer.Option("--scope", help="A scope whose sync is exported; may be repeated.")]
+Scopes = Annotated[
+    list[str] | None, typer.Option("--scope", help="Export the remote version of this scope too; may be repeated.")
+]
 CacheSize = Annotated[int, typer.Option("--cache-size", metavar="N", help="max_size of the site's cache.")]
 
 
@@ -96,7 +98,7 @@ def _print_ranking(rows: Sequence[Mapping[str, Any]]) -> None:
 def timeline(
     function: Function = None,
     node: Node = None,
-    minutes: Annotated[int, typer.Option(min=1, metavar="N", help="The last so many minutes.")] = 60,
+    minutes: Annotated[int, typer.Option(min=1, metavar="N", help="Number of minutes, up to now.")] = 60,
     url: options.Url = None,
     password_file: options.PasswordFile = None,
     namespace: options.Namespace = "default",
@@ -190,7 +192,15 @@ def _collector(server: Server, scopes: Sequence[str], cache_size: int, heartbeat
 
     with open_services(server, cache_size=cache_size, heartbeat_timeout=heartbeat_timeout) as edge:
         synchronizers = {scope: edge.synchronizer(scope) for scope in scopes}
-        yield EdgeCollector(metrics=edge.metrics, cache=edge.cache, health=edge.health, synchronizers=synchronizers)
+        worker = edge.worker(edge.client)  # which counts what is pending at the edge, and needs no cloud for that
+        yield EdgeCollector(
+            metrics=edge.metrics,
+            cache=edge.cache,
+            health=edge.health,
+            synchronizers=synchronizers,
+            edge=edge,
+            worker=worker,
+        )
 
 
 def show(

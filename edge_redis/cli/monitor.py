@@ -49,13 +49,14 @@ def monitor(
         float | None, _seconds("--interval", "Pause between two rounds. Default: 5, or a quarter of the timeout.")
     ] = None,
     lease: Annotated[
-        float | None, _seconds("--lease", "A monitor that dies keeps the lead for so long. Default: three intervals.")
+        float | None,
+        _seconds("--lease", "Time after which another monitor replaces one that died. Default: three intervals."),
     ] = None,
     retention: Annotated[
-        float | None, _seconds("--retention", "Remove nodes without a heartbeat for so long. Default: never.")
+        float | None, _seconds("--retention", "Remove nodes whose last heartbeat is older than this. Default: never.")
     ] = None,
     suspicion: Annotated[
-        float, _seconds("--suspicion", "A node is suspected for so long before it is unhealthy. Default: 0.")
+        float, _seconds("--suspicion", "Time for which a node is suspected before it counts as unhealthy. Default: 0.")
     ] = 0.0,
     confirm: Annotated[
         str | None,
@@ -76,7 +77,7 @@ def monitor(
     since: Annotated[
         str | None, typer.Option(metavar="POSITION", help="Begin after this transition; 0: with all that are kept.")
     ] = None,
-    duration: Annotated[float | None, _seconds("--duration", "End after so long.")] = None,
+    duration: Annotated[float | None, _seconds("--duration", "End after this time.")] = None,
     as_json: options.Json = False,
 ) -> int:
     """Watch the nodes of a namespace: one monitor of any number leads, the others stand by and take over.

@@ -31,7 +31,7 @@ HeartbeatTimeout = Annotated[
     typer.Option(
         envvar="EDGE_REDIS_HEARTBEAT_TIMEOUT",
         metavar="SECONDS",
-        help="A node without a heartbeat for so long is unhealthy, unless it has a timeout of its own.",
+        help="A node is unhealthy when its last heartbeat is older, unless it has a timeout of its own.",
     ),
 ]
 CloudUrl = Annotated[
@@ -52,9 +52,17 @@ CloudSql = Annotated[
         show_default=False,
     ),
 ]
+KeysFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EDGE_REDIS_KEYS_FILE",
+        metavar="FILE",
+        help='TOML file of signing keys, a line for each origin: till-1 = "key". Only signed changes are accepted.',
+    ),
+]
 Limit = Annotated[int, typer.Option(metavar="N", min=1, help="Entries at most.")]
 Repeat = Annotated[
     float | None,
-    typer.Option("--watch", metavar="SECONDS", min=0.1, help="Repeat every so many seconds, until Ctrl-C."),
+    typer.Option("--watch", metavar="SECONDS", min=0.1, help="Repeat at this interval, until Ctrl-C."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]

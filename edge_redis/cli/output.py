@@ -124,7 +124,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds of a duration such as ``90``, ``30s``, ``15m``, ``2h`` or ``3d``.
 
     Raises:
-        InvalidArgumentError: the text is no duration.
+        InvalidArgumentError: the text is not a duration.
 
     """
     from edge_redis.errors import InvalidArgumentError
@@ -136,12 +136,12 @@ def parse_duration(text: str) -> float:
     except ValueError:
         seconds = float("nan")
     if not 0 < seconds < float("inf"):
-        raise InvalidArgumentError(f"{text!r} is no duration: write a number and s, m, h or d, such as 30m")
+        raise InvalidArgumentError(f"{text!r} is not a duration: write a number and s, m, h or d, such as 30m")
     return seconds
 
 
 def repeat(show: Callable[[], int], every: float | None) -> int:
-    """Run a command's display once, or every so many seconds until Ctrl-C; return the last exit code."""
+    """Run a command's display once, or every ``every`` seconds until Ctrl-C; return the last exit code."""
     code = show()
     while every is not None:
         time.sleep(every)

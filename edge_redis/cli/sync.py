@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -43,14 +44,17 @@ def add_to(app: typer.Typer) -> None:
 
 
 @contextmanager
-def _open_worker(server: Server, cloud_url: str | None, cloud_sql: str | None) -> Iterator[tuple[Any, Any]]:
+def _open_worker(
+    server: Server, cloud_url: str | None, cloud_sql: str | None, keys_file: Path | None = None
+) -> Iterator[tuple[Any, Any]]:
     """Open a worker between the edge and its cloud, and the cloud's store."""
     from edge_redis import CloudWorker
+    from edge_redis.cli.keys_file import read_keys
 
     with (
         open_client(server) as edge,
         open_cloud(server, cloud_url, cloud_sql) as cloud,
-        CloudWorker(edge, cloud, namespace=server.namespace) as worker,
+        CloudWorker(edge, cloud, namespace=server.namespace, keys=read_keys(keys_file)) as worker,
     ):
         yield worker, cloud
 
@@ -59,7 +63,7 @@ def status(
     url: options.Url = None,
     password_file: options.PasswordFile = None,
     namespace: options.Namespace = "default",
-    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Measure the rate for so long.")] = 1.0,
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Time over which the rate is measured.")] = 1.0,
     as_json: options.Json = False,
     watch: options.Repeat = None,
 ) -> int:
@@ -307,7 +311,7 @@ def _parse_object(text: str | None) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise InvalidArgumentError(f"--data is no JSON: {error}") from error
+        raise InvalidArgumentError(f"--data is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidArgumentError("--data must be a JSON object")
     return value
@@ -318,6 +322,7 @@ def dead_letters(
     replay: Annotated[bool, typer.Option("--replay", help="Try them once more first, as `sync replay` does.")] = False,
     cloud_url: options.CloudUrl = None,
     cloud_sql: options.CloudSql = None,
+    keys_file: options.KeysFile = None,
     url: options.Url = None,
     password_file: options.PasswordFile = None,
     namespace: options.Namespace = "default",
@@ -328,7 +333,8 @@ def dead_letters(
     Exit code 1: there are some.
     """
     server = Server(url, password_file, namespace)
-    with _open_worker(server, cloud_url if replay else None, cloud_sql if replay else None) as (worker, _):
+    clouds = (cloud_url, cloud_sql, keys_file) if replay else (None, None, None)
+    with _open_worker(server, *clouds) as (worker, _):
         replayed = worker.replay_dead_letters(limit) if replay else None
         found = worker.dead_letters(limit)
     if as_json:
@@ -357,6 +363,7 @@ def replay(
     limit: options.Limit = 100,
     cloud_url: options.CloudUrl = None,
     cloud_sql: options.CloudSql = None,
+    keys_file: options.KeysFile = None,
     url: options.Url = None,
     password_file: options.PasswordFile = None,
     namespace: options.Namespace = "default",
@@ -366,7 +373,7 @@ def replay(
 
     Exit code 1: some are left.
     """
-    return dead_letters(limit, True, cloud_url, cloud_sql, url, password_file, namespace, as_json)  # noqa: FBT003
+    return dead_letters(limit, True, cloud_url, cloud_sql, keys_file, url, password_file, namespace, as_json)  # noqa: FBT003
 
 
 def discard(
@@ -409,7 +416,7 @@ def new_identity(
 
 
 def purge_tombstones(
-    days: Annotated[float, typer.Option(min=0.0, help="Of scopes that were deleted so many days ago or more.")] = 10.0,
+    days: Annotated[float, typer.Option(min=0.0, help="Minimum age of a deletion, in days.")] = 10.0,
     cloud_url: options.CloudUrl = None,
     cloud_sql: options.CloudSql = None,
     url: options.Url = None,

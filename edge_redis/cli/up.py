@@ -29,9 +29,9 @@ def up(
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Replay a recording, one process a node.")] = None,
     speed: Annotated[float, typer.Option(help="Recorded seconds replayed in a second.")] = 1.0,
     heartbeat_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="A node without a heartbeat for so long is unhealthy.")
+        float, typer.Option(metavar="SECONDS", help="A node is unhealthy when its last heartbeat is older.")
     ] = 5.0,
-    duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="End after so long.")] = None,
+    duration: Annotated[float | None, typer.Option(metavar="SECONDS", help="End after this time.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JSON.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the new namespace on the server.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "--no-view", help="Show the report alone.")] = False,

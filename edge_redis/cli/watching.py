@@ -42,7 +42,9 @@ def describe_round(done: Any) -> str:
     if done.mass_outage:
         return f"{about}: mass outage, verdicts on the nodes without heartbeats are deferred"
     if done.grace:
-        return f"{about}: the server was away or no monitor ran, every node has a timeout to send a heartbeat"
+        return (
+            f"{about}: the server could not be reached or no monitor ran; each node has one timeout to send a heartbeat"
+        )
     return f"{about}: {done.checked} nodes checked, {done.unhealthy} unhealthy, {done.suspected} suspected"
 
 
@@ -58,12 +60,12 @@ class Watching:
         self._monitor, self._watch, self._as_json = monitor, watch, as_json
         self._position = since
         if since is not None:
-            monitor.watch(since)  # which refuses what is no position
+            monitor.watch(since)  # which refuses what is not a position
         self._logged_role: object = None
-        self._is_away = False
+        self._is_unreachable = False
 
     def run(self, stop: Any, duration: float | None) -> None:
-        """Run until a stop is requested, or for so many seconds."""
+        """Run until a stop is requested, or for ``duration`` seconds."""
         if self._position is None:
             newest = self._monitor.transitions(1)
             self._position = newest[0].position if newest else "0"
@@ -82,13 +84,13 @@ class Watching:
         except StoreError as error:
             from edge_redis.cli.failures import describe
 
-            if not self._is_away:
-                log(f"will go on when the server is back: {describe(error)}")
-            self._is_away = True
+            if not self._is_unreachable:
+                log(f"continues when the server can be reached again: {describe(error)}")
+            self._is_unreachable = True
             return
-        if self._is_away:
-            log("the server is back")
-        self._is_away = False
+        if self._is_unreachable:
+            log("the server can be reached again")
+        self._is_unreachable = False
         self._log_role()
 
     def _log_role(self) -> None:

@@ -25,6 +25,7 @@ def worker(
     cloud_url: options.CloudUrl = None,
     cloud_sql: options.CloudSql = None,
     namespace: options.Namespace = "default",
+    keys_file: options.KeysFile = None,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Consumer name; one that restarts under its name continues its work."),
@@ -40,12 +41,14 @@ def worker(
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.INFO)
     from edge_redis import CloudWorker
     from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
+    from edge_redis.cli.keys_file import read_keys
 
+    keys = read_keys(keys_file)
     server = Server(url, password_file, namespace)
     with (
         open_client(server) as edge,
         open_cloud(server, cloud_url, cloud_sql) as cloud,
-        CloudWorker(edge, cloud, namespace=namespace, consumer=name, batch_size=batch_size) as made,
+        CloudWorker(edge, cloud, namespace=namespace, consumer=name, batch_size=batch_size, keys=keys) as made,
         StopRequest(TERMINAL_SIGNALS) as stop,
     ):
         made.status()  # fails here when the edge is unreachable or refuses

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core import validation
+from edge_redis._health.duty import read_relays, read_watch
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor
@@ -80,19 +83,18 @@ class Sources:
         return [*found, failed] if failed.samples else found
 
     def _readers(self) -> Iterator[tuple[str, Callable[[], Readings]]]:
-        if (metrics := self.metrics) is not None:
-            yield "metrics", lambda: _read_metrics(metrics)
-        if (cache := self.cache) is not None:
-            yield "cache", lambda: _read_cache(cache)
-        if (health := self.health) is not None:
-            yield "health", lambda: _read_health(health)
+        services: list[tuple[str, Any, Callable[[Any], Readings]]] = [
+            ("metrics", self.metrics, _read_metrics),
+            ("cache", self.cache, _read_cache),
+            ("health", self.health, _read_health),
+            ("worker", self.worker, _read_worker),
+            ("watch", self.watch, _read_watch),
+            ("duty", self.edge, self._read_duty),
+        ]
+        yield from ((name, partial(read, service)) for name, service, read in services if service is not None)
         if self.synchronizers or self.edge is not None:
             yield "sync", self._read_sync
-        if (worker := self.worker) is not None:
-            yield "worker", lambda: _read_worker(worker)
-        if (watch := self.watch) is not None:
-            yield "watch", lambda: _read_watch(watch)
-        if self.relays:
+        if self.relays or self.edge is not None:
             yield "relays", self._read_relays
 
     def _read_sync(self) -> Readings:
@@ -115,17 +117,39 @@ class Sources:
                     gauges["pending_changes"].add(scope_summary["pending"], labels)
         yield from (reading for reading in (*gauges.values(), synced) if reading.samples)
 
+    def _read_duty(self, edge: EdgeRedis) -> Readings:
+        """Read which watch leads the namespace, of all processes."""
+        known = BlockingRunner(edge.client).run(read_watch(edge.namespace))
+        labels = {"namespace": edge.namespace}
+        led = gauge("edge_watch_led", "1 where a watch leads the namespace, in any process.")
+        led.add(float(known.is_led), labels)
+        age = gauge("edge_watch_round_age_seconds", "Age of the last round of checks, by the server's clock.")
+        if known.round_age_seconds is not None:
+            age.add(known.round_age_seconds, labels)
+        outage = gauge("edge_watch_mass_outage", "1 while the heartbeats of most nodes are missing.")
+        if self.watch is None:  # whose own reading has it
+            outage.add(float(known.mass_outage), labels)
+        yield from (reading for reading in (led, age, outage) if reading.samples)
+
     def _read_relays(self) -> Readings:
-        delivered = counter("edge_relay_delivered", "Transitions delivered, by all relays of the name.")
-        dropped = counter("edge_relay_dropped", "Transitions given up, by all relays of the name.")
-        attempts = gauge("edge_relay_attempts", "Failed attempts at the transition that is due.")
+        readings = {
+            "delivered": counter("edge_relay_delivered", "Transitions delivered, by all relays of the name."),
+            "dropped": counter("edge_relay_dropped", "Transitions given up, by all relays of the name."),
+            "lost": counter("edge_relay_lost", "Transitions that the stream's cap removed before they were delivered."),
+            "attempts": gauge("edge_relay_attempts", "Failed attempts at the transition that is due."),
+        }
+        for namespace, name, known in self._relay_counts():
+            for key, reading in readings.items():
+                reading.add(known[key], {"namespace": namespace, "relay": name})
+        yield from (reading for reading in readings.values() if reading.samples)
+
+    def _relay_counts(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        """Yield namespace, name and counts of the relays given, else of all relays of the bundle's namespace."""
         for name, relay in self.relays.items():
-            known = relay.stats()
-            labels = {"namespace": relay.namespace, "relay": name}
-            delivered.add(known["delivered"], labels)
-            dropped.add(known["dropped"], labels)
-            attempts.add(known["attempts"], labels)
-        yield from (delivered, dropped, attempts)
+            yield relay.namespace, name, relay.stats()
+        if not self.relays and (edge := self.edge) is not None:
+            for duty in BlockingRunner(edge.client).run(read_relays(edge.namespace)):
+                yield edge.namespace, duty.name, asdict(duty)
 
 
 def _check(name: str, service: object, kind: type) -> None:

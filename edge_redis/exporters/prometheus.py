@@ -79,7 +79,8 @@ class EdgeCollector(Collector):
         cache: its counts.
         health: the state of every node, and its heartbeat's age by the server's clock.
         synchronizers: by their scopes.
-        edge: a bundle whose scopes are exported: the 1,000 with the most pending changes.
+        edge: a bundle whose scopes are exported, the 1,000 with the most pending changes, and of whose namespace the
+            leading watch and, where no ``relays`` are given, all relays.
         worker: lag, waiting changes and dead letters of the namespace.
         watch: whether this process's watch leads.
         relays: deliveries and drops, by the relays' names.

@@ -25,6 +25,7 @@ from edge_redis import (
     HealthMonitor,
     InvocationRecord,
     RedisCloudStore,
+    TransitionRelay,
     embedded,
 )
 from edge_redis.cli.main import main
@@ -177,6 +178,58 @@ def test_metrics_are_summed_up_and_ranked(shell: Shell, client: Any) -> None:
     assert shell.run("metrics", "top", "--by", "beauty")[0] == 2
 
 
+def test_the_metrics_shown_say_whether_the_site_s_work_is_done(shell: Shell, client: Any) -> None:
+    with EdgeRedis(client, namespace="shop") as edge:
+        edge.synchronizer("till-1").update_local({"n": 1})
+        with edge.watch() as watch, TransitionRelay(client, print, namespace="shop", name="mail") as relay:
+            watch.run_once()
+            relay.run_once()
+            code, text, _ = shell.run("metrics", "show")
+    assert code == 0
+    for line in (
+        'edge_sync_pending_changes{namespace="shop",scope="till-1"} 1.0',
+        'edge_sync_changes_waiting{namespace="shop"} 1.0',
+        'edge_sync_dead_letters{namespace="shop"} 0.0',
+        'edge_watch_led{namespace="shop"} 1.0',
+        'edge_relay_dropped_total{namespace="shop",relay="mail"} 0.0',
+    ):
+        assert line in text
+    assert 'edge_sync_lag_seconds{namespace="shop"}' in text
+
+
+def test_doctor_examines_a_namespace(shell: Shell, client: Any) -> None:
+    def found() -> tuple[int, dict[str, tuple[str, str]]]:
+        code, findings = shell.json("doctor")
+        return code, {each["topic"]: (each["level"], each["text"]) for each in findings}
+
+    code, topics = found()
+    assert (code, topics["layout"]) == (0, ("ok", "nothing was written yet"))
+    with EdgeRedis(client, namespace="shop") as edge:
+        edge.health.register(EdgeNode("till-1", "Till 1"))
+        assert found()[1]["monitor"][0] == "warn", "a node is registered and nothing watches it"
+        edge.synchronizer("till-1").update_local({"n": 1})
+        with TransitionRelay(client, print, namespace="shop", name="mail") as relay, edge.watch() as watch:
+            watch.run_once()
+            relay.run_once()
+            code, topics = found()
+    assert code == 0
+    assert (topics["monitor"][0], topics["relay"], topics["worker"]) == (
+        "ok",
+        ("ok", "mail: 0 delivered"),
+        ("ok", "1 changes wait"),
+    )
+    client.zadd("er:{shop:sync0}:work", {"till-1": 1.0})  # since 1970
+    client.hset("er:{shop:health0}:relay:mail", mapping={"attempts": 5, "last_error": "timed out"})
+    topics = found()[1]
+    assert "does a worker run" in topics["worker"][1]
+    assert topics["relay"] == ("warn", "mail: 5 failed attempts at one transition: timed out")
+    client.set("er:{shop:cache0}:layout", "99")
+    client.xadd("er:{shop:sync0}:dead", {"scope": "x"})
+    code, topics = found()
+    assert (code, topics["layout"][0], topics["dead letters"][0]) == (1, "fail", "fail")
+    assert "cache has 99" in topics["layout"][1]
+
+
 def test_a_worker_carries_changes_until_sigterm(shell: Shell, client: Any) -> None:
     with shell.start("worker", "--idle", "0.05") as process:
         try:
@@ -187,6 +240,37 @@ def test_a_worker_carries_changes_until_sigterm(shell: Shell, client: Any) -> No
             assert process.wait(30) == 0
         finally:
             process.kill()
+
+
+def test_a_worker_with_a_keys_file_carries_signed_changes_alone(shell: Shell, client: Any, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text('till-1 = ["hex:' + "ab" * 16 + '", "the key of till-1"]\n')
+    keys.chmod(0o600)
+    for scope, key in (("signed", b"the key of till-1"), ("unsigned", None)):
+        edge = EdgeSynchronizer(client, scope=scope, namespace="shop", origin="till-1", signing_key=key)
+        edge.update_local({"n": 1})
+    assert shell.run("worker", "--once", "--keys-file", str(keys))[0] == 0
+    cloud = RedisCloudStore(client, namespace="shop")
+    assert present(cloud.get("signed")).data == {"n": 1}
+    code, letters = shell.json("sync", "dead-letters")
+    assert (code, [letter["scope"] for letter in letters]) == (1, ["unsigned"])
+    assert shell.json("sync", "replay", "--keys-file", str(keys))[1]["replayed"] == 0, "it is still unsigned"
+    assert cloud.get("unsigned") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["till-1 = 7\n", "till-1 = []\n", 'till-1 = "hex:zz"\n', "till-1 = the secret\n", None]
+)
+def test_a_keys_file_that_cannot_be_used_is_refused_without_showing_a_key(
+    shell: Shell, tmp_path: Path, text: str | None
+) -> None:
+    keys = tmp_path / "keys.toml"
+    if text is not None:
+        keys.write_text(text)
+    code, _, err = shell.run("worker", "--once", "--keys-file", str(keys))
+    assert code == 2
+    assert "keys file" in err
+    assert "secret" not in err
 
 
 def test_a_worker_carries_what_is_pending_into_an_sql_database_and_ends(

@@ -282,6 +282,24 @@ def test_every_scope_of_a_bundle_is_exported_without_naming_it(make: Maker) -> N
         assert (found["edge_sync_pending_changes", labels], found["edge_sync_conflicts", labels]) == (1, 0)
 
 
+def test_the_watch_and_relays_of_other_processes_are_exported_with_a_bundle(make: Maker) -> None:
+    with make.backend.client() as client, EdgeRedis(client, namespace="site") as edge:
+        labels = (("namespace", "site"),)
+        collector = EdgeCollector(edge=edge)
+        found = exposed(collector)
+        assert (found["edge_watch_led", labels], found["edge_watch_mass_outage", labels]) == (0, 0)
+        assert ("edge_watch_round_age_seconds", labels) not in found
+        relay = TransitionRelay(client, lambda _: None, name="mail", namespace="site", states=["unhealthy"])
+        with edge.watch() as watch, relay:
+            watch.run_once()
+            relay.run_once()
+            found = exposed(collector)
+        assert found["edge_watch_led", labels] == 1
+        assert 0 <= found["edge_watch_round_age_seconds", labels] < 60
+        assert found["edge_relay_delivered_total", (*labels, ("relay", "mail|unhealthy"))] == 0
+        assert exposed(collector)["edge_watch_led", labels] == 0, "the watch is closed"
+
+
 def test_workers_watches_and_relays_are_exported(make: Maker) -> None:
     with make.backend.client() as client:
         edge = make("EdgeSynchronizer", scope="s")

@@ -74,7 +74,7 @@ def test_changes_go_to_output_and_the_rest_to_errors(capsys: pytest.CaptureFixtu
         '"n\\u001b[2J1"  unhealthy  (was healthy)  status is offline, heartbeat 0.0 s old, timeout 60 s',
     ]
     assert err.count("\n") == 1
-    assert "leading, term 1: the server was away or no monitor ran" in err
+    assert "leading, term 1: the server could not be reached or no monitor ran" in err
 
 
 def test_json_from_a_position(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,8 +102,8 @@ def test_a_server_that_goes_away_is_waited_for(capsys: pytest.CaptureFixture[str
     site.run(away, lambda: None, back)
     out, err = capsys.readouterr()
     assert out.count("unhealthy") == 1
-    assert err.count("will go on when the server is back") == 1
-    assert err.count("the server is back\n") == 1
+    assert err.count("continues when the server can be reached again") == 1
+    assert err.count("  the server can be reached again\n") == 1
 
 
 def test_a_server_that_is_not_there_at_the_beginning_is_an_error() -> None:
@@ -136,7 +136,10 @@ def test_a_line_of_the_fleet() -> None:
         ),
         (
             WatchRound(leader=True, term=1, grace=True),
-            "leading, term 1: the server was away or no monitor ran, every node has a timeout to send a heartbeat",
+            (
+                "leading, term 1: the server could not be reached or no monitor ran; "
+                "each node has one timeout to send a heartbeat"
+            ),
         ),
     ],
 )

@@ -1,14 +1,16 @@
 -- Take or keep a relay's lease, and return where it stands.
 -- KEYS[1] relay        hash     holder, until_ms, position, number, attempts, due_ms, delivered, dropped, lost, last_error
 -- KEYS[2] transitions  stream   state changes
+-- KEYS[3] relays       set      the names of all relays that have begun
 -- ARGV[1] holder       string
 -- ARGV[2] lease_ms     integer, the lease lasts this long from now
+-- ARGV[3] name         string, the relay's
 -- Reply: [string, number, number, number | ''] | []: position, attempts made at the next transition, now in server ms, and
 --        the number of the transition at the position where it is known; none for a stand-by, or where none is due yet
 -- Invariant: one holder at a time; a relay begins with what comes after its first call
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
-local relay, transitions, holder = KEYS[1], KEYS[2], ARGV[1]
+local relay, transitions, relays, holder = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 
 -- Return the number of an entry, as append_transition writes it.
 local function number_of(entry)
@@ -26,6 +28,7 @@ if not position then
   local newest = redis.call('XREVRANGE', transitions, '+', '-', 'COUNT', 1)
   position = newest[1] and newest[1][1] or '0-0'
   number = newest[1] and number_of(newest[1]) or '0'
+  redis.call('SADD', relays, ARGV[3])
 end
 redis.call('HSET', relay, 'holder', holder, 'until_ms', string.format('%.0f', now + tonumber(ARGV[2])),
   'position', position, 'number', number)
