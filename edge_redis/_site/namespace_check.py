@@ -10,7 +10,7 @@ from edge_redis._core.keys import KeySpace
 from edge_redis._core.layout import layout_key
 from edge_redis._core.operation import Batch, command
 from edge_redis._health import keys as health_keys
-from edge_redis._health.duty import RelayDuty, WatchDuty, read_relays, read_watch
+from edge_redis._health.leader_state import LeaderState, RelayState, read_leader, read_relays
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.doctor import Finding
 from edge_redis._metrics import keys as metrics_keys
@@ -48,7 +48,7 @@ def examine_namespace(edge: EdgeRedis) -> list[Finding]:
         sync = worker.status()
     return [
         _check_layout(runner.run(_read_layouts(edge.namespace))),
-        _check_watch(runner.run(read_watch(edge.namespace)), nodes),
+        _check_watch(runner.run(read_leader(edge.namespace)), nodes),
         *_check_relays(runner.run(read_relays(edge.namespace))),
         _check_worker(sync),
         _check_dead_letters(sync["dead_letters"]),
@@ -78,7 +78,7 @@ def _check_layout(found: dict[str, bytes | None]) -> Finding:
     return Finding("ok", "layout", f"in use: {', '.join(used)}" if used else "nothing was written yet")
 
 
-def _check_watch(watch: WatchDuty, nodes: int) -> Finding:
+def _check_watch(watch: LeaderState, nodes: int) -> Finding:
     if watch.is_led:
         return Finding("ok", "monitor", f"one leads, term {watch.term}, last round {watch.round_age_seconds:.1f} s ago")
     if not nodes:
@@ -88,7 +88,7 @@ def _check_watch(watch: WatchDuty, nodes: int) -> Finding:
     )
 
 
-def _check_relays(relays: list[RelayDuty]) -> Iterator[Finding]:
+def _check_relays(relays: list[RelayState]) -> Iterator[Finding]:
     for relay in relays:
         undelivered = relay.dropped + relay.lost
         if relay.attempts >= MANY_ATTEMPTS:

@@ -15,7 +15,7 @@ from edge_redis.cli.connection import Server, open_services
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("agent", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})(agent)
+    app.command("agent", context_settings={"allow_interspersed_args": False})(agent)
 
 
 def agent(
@@ -39,6 +39,7 @@ def agent(
     Needs psutil, which the extra `agent` of edge-redis installs.
     """
     from edge_redis import EdgeNode
+    from edge_redis._site import telemetry  # noqa: F401 -- without psutil this fails before the node is registered
 
     node_id = node or os.uname().nodename
     described = EdgeNode(node_id, name or node_id, location, capabilities=list(capability or ()))

@@ -14,6 +14,7 @@ import typer
 
 from edge_redis.cli import (
     agent,
+    bench,
     cache,
     completion,
     doctor,
@@ -82,6 +83,7 @@ for _module in (
     sync,
     namespace,
     doctor,
+    bench,
     completion,
 ):
     _module.add_to(app)

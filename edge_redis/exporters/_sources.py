@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core import validation
-from edge_redis._health.duty import read_relays, read_watch
+from edge_redis._health.leader_state import read_leader, read_relays
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._services.blocking.cache import EdgeCache
@@ -88,8 +88,8 @@ class Sources:
             ("cache", self.cache, _read_cache),
             ("health", self.health, _read_health),
             ("worker", self.worker, _read_worker),
-            ("watch", self.watch, _read_watch),
-            ("duty", self.edge, self._read_duty),
+            ("watch", self.watch, _read_leader),
+            ("leader", self.edge, self._read_leader),
         ]
         yield from ((name, partial(read, service)) for name, service, read in services if service is not None)
         if self.synchronizers or self.edge is not None:
@@ -117,9 +117,9 @@ class Sources:
                     gauges["pending_changes"].add(scope_summary["pending"], labels)
         yield from (reading for reading in (*gauges.values(), synced) if reading.samples)
 
-    def _read_duty(self, edge: EdgeRedis) -> Readings:
+    def _read_leader(self, edge: EdgeRedis) -> Readings:
         """Read which watch leads the namespace, of all processes."""
-        known = BlockingRunner(edge.client).run(read_watch(edge.namespace))
+        known = BlockingRunner(edge.client).run(read_leader(edge.namespace))
         labels = {"namespace": edge.namespace}
         led = gauge("edge_watch_led", "1 where a watch leads the namespace, in any process.")
         led.add(float(known.is_led), labels)
@@ -148,8 +148,8 @@ class Sources:
         for name, relay in self.relays.items():
             yield relay.namespace, name, relay.stats()
         if not self.relays and (edge := self.edge) is not None:
-            for duty in BlockingRunner(edge.client).run(read_relays(edge.namespace)):
-                yield edge.namespace, duty.name, asdict(duty)
+            for relay_state in BlockingRunner(edge.client).run(read_relays(edge.namespace)):
+                yield edge.namespace, relay_state.name, asdict(relay_state)
 
 
 def _check(name: str, service: object, kind: type) -> None:
@@ -222,7 +222,7 @@ def _read_worker(worker: CloudWorker) -> Readings:
         yield reading
 
 
-def _read_watch(watch: HealthWatch) -> Readings:
+def _read_leader(watch: HealthWatch) -> Readings:
     latest = watch.latest
     labels = {"namespace": watch.namespace}
     leader = gauge("edge_watch_leader", "1 where this process's watch leads.")

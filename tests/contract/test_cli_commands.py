@@ -35,23 +35,51 @@ from support.deadline import eventually
 from support.servers import Backend
 from support.shell import Shell
 
-COMMANDS = (
-    *("up", "worker", "agent", "monitor", "status", "nodes", "node", "maintenance", "events", "doctor", "completion"),
-    *("cache stats", "cache get", "cache put", "cache delete", "cache keys", "cache purge", "cache clear"),
-    *("cache invalidate-tag", "metrics summary", "metrics top", "metrics timeline", "metrics errors", "metrics slo"),
-    *(
-        "metrics serve",
-        "metrics show",
-        "sync status",
-        "sync scopes",
-        "sync get",
-        "sync diff",
-        "sync pending",
-        "sync history",
-    ),
-    *("sync conflicts", "sync resolve", "sync dead-letters", "sync replay", "sync purge-tombstones"),
-    *("sync discard", "sync new-identity", "sync release-authority", "namespace list", "namespace drop"),
-)
+COMMANDS = {
+    "up": "",
+    "worker": "--once",
+    "agent": "--node n",
+    "monitor": "",
+    "status": "",
+    "nodes": "",
+    "node": "n",
+    "maintenance": "n",
+    "events": "",
+    "doctor": "",
+    "bench": "",
+    "cache stats": "",
+    "cache get": "k",
+    "cache put": "k 1",
+    "cache delete": "k",
+    "cache keys": "",
+    "cache purge": "",
+    "cache clear": "--yes",
+    "cache invalidate-tag": "t",
+    "metrics summary": "",
+    "metrics top": "",
+    "metrics timeline": "",
+    "metrics errors": "",
+    "metrics slo": "",
+    "metrics show": "",
+    "sync status": "",
+    "sync scopes": "",
+    "sync get": "s",
+    "sync diff": "s",
+    "sync pending": "s",
+    "sync history": "s",
+    "sync conflicts": "s",
+    "sync resolve": "s 1-0",
+    "sync dead-letters": "",
+    "sync replay": "",
+    "sync purge-tombstones": "",
+    "sync discard": "1-0",
+    "sync new-identity": "",
+    "sync release-authority": "s",
+    "namespace list": "",
+    "namespace drop": "ns --yes",
+}
+"""Every command that talks to a server, with arguments that are enough for it."""
+LOCAL_COMMANDS = ("metrics serve", "completion")
 
 
 @pytest.fixture
@@ -66,10 +94,29 @@ def client(valkey: Backend) -> Iterator[Any]:
 
 
 def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in COMMANDS:
+    for command in (*COMMANDS, *LOCAL_COMMANDS):
         assert main([*command.split(), "--help"]) == 0, command
         out = capsys.readouterr().out
         assert f"edge-redis {command}" in " ".join(out.split()), command
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_without_its_server_is_one_line_and_exit_code_3(shell: Shell, command: str) -> None:
+    words = [*command.split(), *COMMANDS[command].split()]
+    code, out, err = shell.run(*words, "--url", "redis://127.0.0.1:1")
+    assert code == 3
+    if command == "metrics show":
+        assert "edge_redis_up 0.0" in out, "a scrape says it in its own words"
+    else:
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith("edge-redis: cannot reach 127.0.0.1:1: Connection refused")
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *LOCAL_COMMANDS])
+def test_a_command_with_an_unknown_option_is_one_line_and_exit_code_2(shell: Shell, command: str) -> None:
+    code, out, err = shell.run(*command.split(), "--zzzzz")
+    assert (code, out) == (2, "")
+    assert err == f"edge-redis: No such option: --zzzzz. See 'edge-redis {command} --help'.\n"
 
 
 def test_status_is_a_finding_when_a_node_is_unhealthy(shell: Shell, client: Any) -> None:
@@ -376,6 +423,22 @@ def test_a_database_that_is_not_there_is_one_sentence(shell: Shell) -> None:
     code, _, err = shell.run("doctor", "--url", f"{base}/99")
     assert code == 3
     assert "no database of this number" in err
+
+
+def test_bench_compares_the_services_with_plain_commands_and_leaves_nothing(shell: Shell, client: Any) -> None:
+    client.set("others", "stay")
+    code, rows = shell.json("bench", "--seconds", "0.01")
+    assert code == 0
+    assert {"cache get", "cache put", "heartbeat", "record a call", "update a scope"} <= {
+        row["operation"] for row in rows
+    }
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["service_us"] / row["command_us"], rel=0.05)
+        assert row["calls"] >= 1
+    assert client.keys() == [b"others"]
+    code, out, _ = shell.run("bench", "--seconds", "0.01", "--max-ratio", "0.1")
+    assert code == 1, "nothing is ten times as fast as a plain command"
+    assert "HINCRBY" in out
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

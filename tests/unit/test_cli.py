@@ -129,19 +129,6 @@ def test_alone_it_shows_its_help_and_a_group_shows_the_groups(capsys: pytest.Cap
     assert "invalidate-tag" in err
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["up", "worker", "monitor", "status", "nodes", "events", "doctor", "sync status", "cache stats", "namespace list"],
-)
-def test_a_server_that_is_not_there_is_one_line_and_exit_code_3(
-    capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    code, out, err = run(capsys, *command.split(), "--url", DEAD_PORT)
-    assert (code, out) == (3, "")
-    assert err.startswith("edge-redis: cannot reach 127.0.0.1:1: Connection refused")
-    assert err.count("\n") == 1
-
-
 def test_a_report_that_cannot_be_written_is_an_error_before_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "up", "--duration", "1", "--report", "/nowhere/at/all.json")
     assert (code, out) == (1, "")

@@ -1,4 +1,4 @@
-"""The watches and relays on duty in a namespace, read from Redis by processes that take no part in their work."""
+"""The leading watch and the relays of a namespace, read from Redis by processes that take no part in their work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RELAY_FIELDS: Final = ("delivered", "dropped", "lost", "attempts", "last_error"
 
 
 @dataclass(frozen=True, slots=True)
-class WatchDuty:
+class LeaderState:
     """The watch that leads a namespace, as its lease says."""
 
     is_led: bool
@@ -27,7 +27,7 @@ class WatchDuty:
 
 
 @dataclass(frozen=True, slots=True)
-class RelayDuty:
+class RelayState:
     """The counts of all relays of one name and the same states."""
 
     name: str
@@ -39,8 +39,8 @@ class RelayDuty:
     last_error: str
 
 
-async def read_watch(namespace: str) -> WatchDuty:
-    """Return which watch leads."""
+async def read_leader(namespace: str) -> LeaderState:
+    """Return whether a watch leads, and its last round."""
     keys = HealthKeys(namespace)
     fields, now_ms = await Batch[Any](
         [command(list[bytes | None], "HMGET", keys.leader, *_LEADER_FIELDS), command(_milliseconds, "TIME")]
@@ -49,10 +49,10 @@ async def read_watch(namespace: str) -> WatchDuty:
     term, until_ms, round_ms, mass_outage = map(_integer, words)
     is_led = holder is not None and until_ms > now_ms
     age = max(0, now_ms - round_ms) / 1000 if round_ms else None
-    return WatchDuty(is_led, term, age, mass_outage == 1)
+    return LeaderState(is_led, term, age, mass_outage == 1)
 
 
-async def read_relays(namespace: str) -> list[RelayDuty]:
+async def read_relays(namespace: str) -> list[RelayState]:
     """Return the relays that have ever begun in this namespace, sorted by name."""
     keys = HealthKeys(namespace)
     names = sorted(await command(list[bytes], "SMEMBERS", keys.relay_names))
@@ -63,9 +63,9 @@ async def read_relays(namespace: str) -> list[RelayDuty]:
     return [_describe_relay(*found) for found in zip(texts, await Batch(reads), strict=True)] if reads else []
 
 
-def _describe_relay(name: str, fields: Sequence[bytes | None]) -> RelayDuty:
+def _describe_relay(name: str, fields: Sequence[bytes | None]) -> RelayState:
     delivered, dropped, lost, attempts = map(_integer, fields[:4])
-    return RelayDuty(name, delivered, dropped, lost, attempts, (fields[4] or b"").decode("utf-8", "replace"))
+    return RelayState(name, delivered, dropped, lost, attempts, (fields[4] or b"").decode("utf-8", "replace"))
 
 
 def _integer(word: bytes | None) -> int:
