@@ -34,6 +34,11 @@ from support.near import (
 )
 from support.servers import Backend, Servers
 
+ONE_SERVER = pytest.mark.parametrize(
+    "backend", ["fakeredis", "valkey", pytest.param("redis", marks=pytest.mark.exploration)], indirect=True
+)
+"""For what this process does by itself: no server does it otherwise."""
+
 LONG = NearCache(size=100, ttl=600.0)
 """What goes before its time went because of a word."""
 
@@ -220,6 +225,7 @@ class TestWithoutTracking:
         assert mute.clear() == 1
 
 
+@ONE_SERVER
 class TestReads:
     def test_what_is_at_hand_asks_nothing(self, make: Maker, near: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         near.put_many({"a": 1, "b": [2]})
@@ -292,6 +298,7 @@ class TestReads:
             make("EdgeCache", near_cache=True, flush_every=1)
 
 
+@ONE_SERVER
 class TestTime:
     def test_an_entry_never_outlives_its_time_in_redis(self, near: Any) -> None:
         near.put("k", 1, ttl=0.4)
@@ -325,6 +332,7 @@ class TestTime:
         assert near.stats()["near_size"] == 3
 
 
+@ONE_SERVER
 class TestOwnWrites:
     def test_are_seen_at_once(self, near: Any) -> None:
         for number in range(100):
@@ -390,17 +398,20 @@ BAD: list[tuple[Any, type[Exception]]] = [
 ]
 
 
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # nothing is sent
 @pytest.mark.parametrize(("given", "error"), BAD, ids=repr)
 def test_bad_settings_are_refused(make: Maker, given: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="near_cache"):
         make("EdgeCache", near_cache=given)
 
 
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # nothing is sent
 @pytest.mark.parametrize("given", [True, {}, {"size": 5}, NearCache(), {"ttl": 1, "size": 2}], ids=repr)
 def test_settings_in_every_form(make: Maker, given: Any) -> None:
     assert "near_size" in make("EdgeCache", near_cache=given).stats()
 
 
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)  # nothing is sent
 def test_off_by_default(make: Maker) -> None:
     assert "near_size" not in make("EdgeCache").stats()
     assert "near_size" not in make("EdgeCache", near_cache=False).stats()
@@ -414,6 +425,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@ONE_SERVER
 @pytest.mark.parametrize("name", READS)
 def test_hits_in_a_tight_loop_keep_no_other_task_waiting(backend: Backend, name: str) -> None:
     read = READS[name]

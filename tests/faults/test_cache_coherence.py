@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import time
@@ -27,11 +26,15 @@ from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreRefusedError
 from support.cache import TAG
 from support.coherence import BUGS, Report, run
+from support.forked import fork_server
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Fault, Scenario, explore, seeds
 
 SECONDS = float(os.environ.get("EDGE_REDIS_COHERENCE_SECONDS", "30"))
 PROCESSES = 8
+SHORT_SECONDS = 3.0
+SHORT_PROCESSES = ["", "", "", "ignores its own writes"]
+"""The bugs of the processes of the short run: one has a bug that shows at once."""
 
 
 def others(client: redis.Redis, kind: str) -> list[str]:
@@ -58,7 +61,7 @@ def kill_at_random(client: redis.Redis, seconds: float, *, seed: int) -> int:
 def reports_of(backend: Backend, bugs: Sequence[str], seconds: float) -> tuple[list[Report], int]:
     """Have processes, each with its bug, read and write while connections are cut; return what they report."""
     backend.flush()
-    context = multiprocessing.get_context("spawn")
+    context = fork_server()
     barrier, reports = context.Barrier(len(bugs) + 1), context.Queue()
     workers = [
         context.Process(target=run, args=(backend.url, number, seconds, bug, barrier, reports))
@@ -81,6 +84,16 @@ def reports_of(backend: Backend, bugs: Sequence[str], seconds: float) -> tuple[l
     return found, killed
 
 
+def test_in_a_short_run_the_process_with_a_bug_alone_goes_back_in_time(valkey: Backend) -> None:
+    reports, killed = reports_of(valkey, SHORT_PROCESSES, SHORT_SECONDS)
+    assert [bool(report.went_back or report.stale) for report in reports] == [bool(bug) for bug in SHORT_PROCESSES]
+    assert killed > 5 * SHORT_SECONDS
+    for report in reports:
+        assert report.reads > report.writes > 20
+        assert report.held > 3
+
+
+@pytest.mark.exploration
 def test_no_process_goes_back_in_time_or_stays_behind(valkey: Backend) -> None:
     reports, killed = reports_of(valkey, [""] * PROCESSES, SECONDS)
     assert [report.went_back for report in reports] == [[]] * PROCESSES
@@ -95,6 +108,7 @@ def test_no_process_goes_back_in_time_or_stays_behind(valkey: Backend) -> None:
         assert report.held > 10
 
 
+@pytest.mark.exploration
 def test_the_checker_notices_every_bug(valkey: Backend) -> None:
     missing = {bug for bug in BUGS if bug}
     for _ in range(5):  # each is a matter of chance
@@ -251,9 +265,10 @@ def test_words_may_arrive_at_any_later_time(name: str) -> None:
     assert set(kept) == {True, False}
 
 
-def test_in_many_orders_with_replies_lost() -> None:
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.exploration)])
+def test_in_many_orders_with_replies_lost(count: int) -> None:
     readers = ["A twice", "A once", "A otherwise", "B twice"]
-    seeds(lambda: scenario(readers, [2, 3, GONE], LOSSES, words=3), count=100)
+    seeds(lambda: scenario(readers, [2, 3, GONE], LOSSES, words=3), count=count)
 
 
 def keeps_what_was_overtaken(near: Near, key: str) -> None:

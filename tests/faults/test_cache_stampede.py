@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -15,11 +14,10 @@ import redis
 from edge_redis import EdgeCache
 from support.checked import present
 from support.deadline import eventually
+from support.forked import fork_server
 from support.servers import Backend
 
-PROCESSES = 16
-THREADS = 1000
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 1.0
 
 
 def ask(url: str, results: Any, barrier: Any, *, killed: bool) -> None:
@@ -38,12 +36,13 @@ def ask(url: str, results: Any, barrier: Any, *, killed: bool) -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_one_of_many_processes_computes(valkey: Backend, *, killed: bool) -> None:
-    context = multiprocessing.get_context("spawn")
-    results, barrier = context.Queue(), context.Barrier(PROCESSES)
+@pytest.mark.parametrize("processes", [4, pytest.param(16, marks=pytest.mark.exploration)])
+def test_one_of_many_processes_computes(valkey: Backend, processes: int, *, killed: bool) -> None:
+    context = fork_server()
+    results, barrier = context.Queue(), context.Barrier(processes)
     workers = [
         context.Process(target=ask, args=(valkey.url, results, barrier), kwargs={"killed": killed})
-        for _ in range(PROCESSES)
+        for _ in range(processes)
     ]
     for worker in workers:
         worker.start()
@@ -52,18 +51,19 @@ def test_one_of_many_processes_computes(valkey: Backend, *, killed: bool) -> Non
             holder = int(eventually(lambda: client.get("holder"), seconds=60))
             began = time.monotonic()
             os.kill(holder, signal.SIGKILL)
-        found = [results.get(timeout=60) for _ in range(PROCESSES - killed)]
+        found = [results.get(timeout=60) for _ in range(processes - killed)]
         if killed:
             assert time.monotonic() - began < LEASE_SECONDS + 1.5
         for worker in workers:
             worker.join(10)
         assert int(client.get("computations")) == 1 + killed
-    assert found == [1 + killed] * (PROCESSES - killed)
+    assert found == [1 + killed] * (processes - killed)
     if killed:
-        assert sorted(present(worker.exitcode) for worker in workers) == [-signal.SIGKILL] + [0] * (PROCESSES - 1)
+        assert sorted(present(worker.exitcode) for worker in workers) == [-signal.SIGKILL] + [0] * (processes - 1)
 
 
-def test_one_of_many_threads_computes(valkey: Backend) -> None:
+@pytest.mark.parametrize("threads", [200, pytest.param(1000, marks=pytest.mark.exploration)])
+def test_one_of_many_threads_computes(valkey: Backend, threads: int) -> None:
     calls: list[int] = []
     found: list[int] = []
 
@@ -74,16 +74,16 @@ def test_one_of_many_threads_computes(valkey: Backend) -> None:
 
     pool = redis.BlockingConnectionPool.from_url(present(valkey.url), max_connections=100, timeout=60)
     with redis.Redis(connection_pool=pool) as client, EdgeCache(client) as cache:
-        barrier = threading.Barrier(THREADS)
+        barrier = threading.Barrier(threads)
 
         def ask() -> None:
             barrier.wait()
             found.append(cache.get_or_compute("k", compute, lease_seconds=60))
 
-        threads = [threading.Thread(target=ask) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        callers = [threading.Thread(target=ask) for _ in range(threads)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
     pool.disconnect()
-    assert (len(calls), found) == (1, [7] * THREADS)
+    assert (len(calls), found) == (1, [7] * threads)

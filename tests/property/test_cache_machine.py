@@ -237,16 +237,16 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "examples"),
     [
-        pytest.param("fakeredis", marks=pytest.mark.exploration),
-        "valkey",
-        pytest.param("redis", marks=pytest.mark.exploration),
+        pytest.param("fakeredis", 25, marks=pytest.mark.exploration),
+        pytest.param("valkey", 20),
+        pytest.param("valkey", 100, marks=pytest.mark.exploration),
+        pytest.param("redis", 60, marks=pytest.mark.exploration),
     ],
 )
-def test_a_cache_does_what_its_model_does(name: str, servers: Servers) -> None:
+def test_a_cache_does_what_its_model_does(name: str, examples: int, servers: Servers) -> None:
     class Machine(CacheMachine):
         backend = servers.backend(name)
 
-    examples = 25 if name == "fakeredis" else 60
     run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None))

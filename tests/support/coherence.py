@@ -90,8 +90,8 @@ class Checker:
         decode_entry, get_with_ttl = _CORRUPT.decode_entry, Scripts.get_with_ttl
         put, on_connected = near.Near.put, near.Near.on_connected
 
-        def decoding(raw: bytes) -> Any:
-            entry = decode_entry(raw)
+        def decoding(raw: bytes, decode: Callable[[bytes], Any]) -> Any:
+            entry = decode_entry(raw, decode)
             self.generations[tuple(entry[1])] = entry[0]
             return entry
 
