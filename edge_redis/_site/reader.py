@@ -19,6 +19,7 @@ from edge_redis._services.aio.cloud import RedisCloudStore
 from edge_redis._site import reader_details
 from edge_redis._site.action_log import ActionLog
 from edge_redis._site.state import (
+    BriefState,
     CacheSample,
     CacheState,
     Event,
@@ -36,7 +37,8 @@ from edge_redis._site.state import (
 from edge_redis._site.state_rows import to_event, to_function_state, to_node_state
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.keys import SyncKeys
-from edge_redis.models import Transition, utc_now
+from edge_redis.errors import InvalidArgumentError, InvalidTypeError
+from edge_redis.models import CacheEntry, Transition, utc_now
 from edge_redis.types import Availability, DeadLetter
 
 T = TypeVar("T")
@@ -63,6 +65,7 @@ _KEPT: Final[Mapping[str, float]] = {
     "scope": 1.0,
     "dead_letters": 1.0,
     "pairs": 10.0,
+    "keys": 5.0,
     "availability": 60.0,
 }
 """For how many seconds each reading is used again."""
@@ -130,6 +133,10 @@ class SiteReader:
             events=await self.events(),
             read_at=utc_now(),
         )
+
+    async def brief(self) -> BriefState:
+        """Return the nodes and the progress of syncing, for a list of sites."""
+        return BriefState(fleet=await self.fleet(), sync=await self.sync())
 
     async def transitions(self) -> list[Transition]:
         """Return the newest transitions of all nodes, oldest first."""
@@ -212,6 +219,26 @@ class SiteReader:
     async def _read_cache(self) -> CacheState:
         self._cache_samples.append(CacheSample(at=utc_now(), stats=await self.edge.cache.stats()))
         return CacheState(samples=tuple(self._cache_samples))
+
+    async def cache_keys(self, limit: int) -> list[str]:
+        """Return some keys of the cache, sorted."""
+        return await self.keep(lambda: self._read_keys(limit), "keys")
+
+    async def _read_keys(self, limit: int) -> list[str]:
+        found: set[str] = set()
+        keys = self.edge.cache.keys()
+        async for key in keys:
+            found.add(key)
+            if len(found) >= limit:
+                break
+        return sorted(found)
+
+    async def cache_entry(self, key: str) -> CacheEntry | None:
+        """Return an entry of the cache; None where there is none, or where the key cannot be one."""
+        try:
+            return await self.edge.cache.entry(key)
+        except (InvalidArgumentError, InvalidTypeError):
+            return None
 
     async def sync(self) -> SyncOverview:
         """Return the scopes and the progress of syncing."""

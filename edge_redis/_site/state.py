@@ -279,3 +279,11 @@ class SiteState:
     sync: SyncOverview
     events: tuple[Event, ...]
     """Newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BriefState:
+    """A site in a list of sites."""
+
+    fleet: Fleet
+    sync: SyncOverview

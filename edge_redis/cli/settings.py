@@ -79,7 +79,9 @@ def _options_of(
         raise InvalidArgumentError(f"{path}: {command.name} has no option {unknown[0]!r}")
     found = {key: value for key, value in common.items() if key in names} | own
     used.update(key for key in common if key in names)
-    return {by_option.get(key, key): value for key, value in found.items()}
+    multiple = {parameter.name for parameter in command.params if getattr(parameter, "multiple", False)}
+    by_name = {by_option.get(key, key): value for key, value in found.items()}
+    return {name: [value] if name in multiple and isinstance(value, str) else value for name, value in by_name.items()}
 
 
 def _option_names(parameter: Any) -> list[str]:

@@ -21,6 +21,7 @@ MODULES = (
     "edge_redis.aio",
     "edge_redis.cloudstores",
     "edge_redis.cloudstores.sql",
+    "edge_redis.dashboard",
     "edge_redis.embedded",
     "edge_redis.errors",
     "edge_redis.exporters.opentelemetry",

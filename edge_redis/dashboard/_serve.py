@@ -1,0 +1,184 @@
+"""Serves the page with uvicorn, until a signal ends it: the command `edge-redis dashboard`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from edge_redis._io.connect import connect_async
+from edge_redis._services.aio.bundle import EdgeRedis
+from edge_redis.dashboard._app import Dashboard, dashboard
+from edge_redis.errors import EdgeRedisError, InvalidArgumentError, MissingExtraError
+
+try:
+    import uvicorn
+except ImportError as error:
+    raise MissingExtraError("the page needs uvicorn: pip install 'edge-redis[dashboard]'") from error
+
+_SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
+_LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]", "::1", "[")
+_GRACE_SECONDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What is served, and where."""
+
+    url: str | None
+    namespaces: Sequence[str]
+    host: str
+    port: int
+    password: str | None = None
+    cloud_url: str | None = None
+    heartbeat_timeout: float = 60.0
+    operators: Mapping[str, str] = field(default_factory=dict)
+    viewers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse to show a site to everybody on the network."""
+        if len(set(self.namespaces)) < len(self.namespaces):
+            raise InvalidArgumentError("a namespace is named twice")
+        if not is_loopback(self.host) and not self.operators and not self.viewers:
+            raise InvalidArgumentError(
+                f"{self.host} can be reached by others: name a file of tokens with --token-file or "
+                "--viewer-token-file, or listen on 127.0.0.1"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host's address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_tokens(path: Path | None, default_name: str) -> dict[str, str]:
+    """Return name -> token of a file with a line ``name:token``, or the token alone, for each.
+
+    Raises:
+        InvalidArgumentError: the file cannot be read, or holds no token.
+
+    """
+    if path is None:
+        return {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"the file of tokens cannot be read: {error}") from error
+    found: dict[str, str] = {}
+    for line in lines:
+        text = line.strip()
+        if text and not text.startswith("#"):
+            name, colon, token = text.partition(":")
+            found[name.strip() if colon else default_name] = token.strip() if colon else text
+    if not found:
+        raise InvalidArgumentError(f"{path} holds no token: write a line `name:token` for each")
+    return found
+
+
+def serve(options: ServeOptions, on_ready: Callable[[str], None]) -> None:
+    """Serve the page until SIGINT or SIGTERM. ``on_ready`` receives its URL once it can be asked for.
+
+    Raises:
+        StoreError: the server cannot be reached at the start; later outages are shown on the page.
+        EdgeRedisError: the port cannot be used.
+
+    """
+    asyncio.run(_serve(options, on_ready))
+
+
+async def _serve(options: ServeOptions, on_ready: Callable[[str], None]) -> None:
+    async with AsyncExitStack() as stack:
+        password: dict[str, Any] = {} if options.password is None else {"password": options.password}
+        client = connect_async(options.url, **password)
+        stack.push_async_callback(client.aclose)
+        sites: dict[str, EdgeRedis] = {}
+        for namespace in options.namespaces:
+            health = {"heartbeat_timeout_seconds": options.heartbeat_timeout}
+            edge = EdgeRedis(client, namespace=namespace, health=health)  # type: ignore[arg-type]
+            sites[namespace] = await stack.enter_async_context(edge)
+            await edge.health.summary()  # fails here, before anything is served
+        page = dashboard(
+            sites,
+            clouds={name: await _open_cloud(stack, options.cloud_url, name) for name in sites if options.cloud_url},
+            operators=options.operators,
+            viewers=options.viewers,
+            require_sign_in=not is_loopback(options.host),
+            allowed_hosts=_LOCAL_HOSTS if is_loopback(options.host) else ("*",),
+        )
+        with _listen(options.host, options.port) as listening:
+            await _Server(page, lambda: on_ready(_url(options.host, listening.getsockname()[1]))).serve([listening])
+
+
+async def _open_cloud(stack: AsyncExitStack, url: str | None, namespace: str) -> Any:
+    assert url is not None
+    if url.startswith(_SQL_SCHEMES):
+        from edge_redis.cloudstores.sql import AsyncSqlCloudStore  # noqa: PLC0415 -- needs an extra of its own
+
+        return await stack.enter_async_context(AsyncSqlCloudStore(url, namespace=namespace))
+    client = connect_async(url)
+    stack.push_async_callback(client.aclose)
+    return client
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise EdgeRedisError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from error
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with signals that end the command with success, and streams that end before it waits for them."""
+
+    def __init__(self, page: Dashboard, on_ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            page,
+            lifespan="off",
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        super().__init__(config)
+        self._page = page
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._page.close()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        ending = (signal.SIGINT, signal.SIGTERM)
+        for number in ending:
+            loop.add_signal_handler(number, self._stop)
+        try:
+            yield
+        finally:
+            for number in ending:
+                loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        self.force_exit = self.should_exit  # a second signal waits for nothing
+        self.should_exit = True
