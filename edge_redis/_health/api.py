@@ -11,7 +11,7 @@ from edge_redis._core.operation import Batch
 from edge_redis._health import recommendation
 from edge_redis._health.checker import Checker
 from edge_redis._health.config import HealthConfig
-from edge_redis._health.flapping import FLAPPING_WINDOW, FlapThresholds
+from edge_redis._health.flapping import FLAPPING_WINDOW
 from edge_redis._health.history import History
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.maintenance import Maintenance
@@ -98,12 +98,12 @@ class Health(Component):
     async def detect_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> bool:
         """Return whether a node flaps."""
         validation.check_integer("window", window, least=1)
-        limit = None if isinstance(self._config.flap_detector, FlapThresholds) else window
-        return self._flap_detector.is_flapping(await self._history.read(node_id, limit), window)
+        history = await self._history.read_for_flapping(node_id, window)
+        return self._flap_detector.is_flapping(history, window)
 
     async def get_recovery_recommendation(self, node_id: str) -> str:
         """Return the recommendation for a node."""
-        history = await self._history.read(node_id)
+        history = await self._history.read_for_flapping(node_id)
         return recommendation.recommend(history.checks, flapping=self._flap_detector.is_flapping(history))
 
     async def heartbeat_age(self, node_id: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class FlappingWatch:
         """Record what changed, for the nodes whose verdict changed and those that were flapping."""
         known, elsewhere = await self._read(term)
         for some in sliced(sorted(({*changed, *known} | elsewhere) - {""}), SLICE):
-            histories = await Batch([self._history.read(node_id) for node_id in some])
+            histories = await Batch([self._history.read_for_flapping(node_id) for node_id in some])
             changes = [
                 found
                 for node_id, history in zip(some, histories, strict=True)

@@ -9,6 +9,7 @@ from edge_redis._core import validation
 from edge_redis._core.operation import Operation, command
 from edge_redis._health import age_statistics, scripts, spells, verdicts
 from edge_redis._health.config import MAX_HISTORY, HealthConfig
+from edge_redis._health.flapping import FLAPPING_WINDOW, FlapThresholds
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.spells import NodeHistory
 from edge_redis._health.transition_entry import Entry, from_entry
@@ -37,16 +38,23 @@ class History:
             min(last, MAX_HISTORY),
         )
 
-    def read(self, node_id: str, limit: int | None = None) -> Operation[NodeHistory]:
-        """Return a node's newest ``limit`` checks, or all, and its changes of verdict."""
+    def read(self, node_id: str, limit: int, *, with_state: bool = False) -> Operation[NodeHistory]:
+        """Return a node's newest checks and its changes of verdict; ``with_state``, what a watch found as well."""
         name = validation.check_identifier("node id", node_id)
         return scripts.node_history(
             self._keys,
             self._config,
             name,
-            min(limit or self._config.max_history, MAX_HISTORY),
+            min(limit, MAX_HISTORY),
             lambda reply: spells.to_history(name, reply),
+            with_state=with_state,
         )
+
+    def read_for_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> Operation[NodeHistory]:
+        """Return what the rules of flapping need: a window of checks, or by thresholds all that are kept."""
+        if isinstance(self._config.flap_detector, FlapThresholds):
+            return self.read(node_id, self._config.max_history, with_state=True)
+        return self.read(node_id, window)
 
     async def availability(self, node_id: str, seconds: float) -> dict[str, Any]:
         """Return a node's availability over the last ``seconds``."""

@@ -165,12 +165,12 @@ def snapshot(keys: HealthKeys, config: HealthConfig, ids: Sequence[str], decode:
 
 
 def node_history(
-    keys: HealthKeys, config: HealthConfig, node_id: str, limit: int, decode: Callable[[Any], T]
+    keys: HealthKeys, config: HealthConfig, node_id: str, limit: int, decode: Callable[[Any], T], *, with_state: bool
 ) -> Operation[T]:
-    """Read a node's newest checks and its changes of verdict."""
+    """Read a node's newest checks and its changes of verdict; with ``with_state``, also what a watch found."""
     return _NODE_HISTORY(
         [keys.history(node_id), keys.spells_of(node_id), keys.flapping, keys.leader],
-        [node_id, limit, config.now_arg()],
+        [node_id if with_state else "", limit, config.now_arg()],
         decode,
     )
 

@@ -40,6 +40,8 @@
 -- include: maintenance
 -- include: transition
 -- include: leading
+-- include: spells
+-- include: verdict_reason
 local heartbeats, node_prefix, history_prefix, spells_prefix = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local transitions, totals, repeats, leader, suspects, flapping = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local client_id, sequence = ARGV[1], ARGV[2]
@@ -47,15 +49,14 @@ local timeout_ms, max_history, max_transitions, orphan_ms = tonumber(ARGV[3]), t
 local form, term, threshold = ARGV[7], ARGV[9], tonumber(ARGV[10])
 local overdue_share, overdue_phi, note = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
 local FIRST_NODE = 14
-local MAX_SPELLS = 1000
-local HELD_TIMEOUTS = 10 -- a verdict holds until the next check, for this many timeouts at most
+local max, format, sub = math.max, string.format, string.sub
 local SLOW_TIMEOUTS = 20 -- four gaps within this many timeouts are slow rounds, not outages of the server
 
 local server_now = now_ms()
 local now = ARGV[8] ~= '' and tonumber(ARGV[8]) or server_now
 local before = recall(repeats, server_now, client_id, sequence)
 if before then return before end
-local now_text = string.format('%.0f', now)
+local now_text = format('%.0f', now)
 
 -- A term ends when another watch leads. A round ends when the server was down since its last step, since the nodes
 -- could not send heartbeats either. Before since_ms no heartbeat could arrive. Each step of a round renews the lease.
@@ -68,120 +69,104 @@ if term ~= '' then
   if step > tonumber(known[3]) and now - bound > SLOW_TIMEOUTS * timeout_ms then return 'FENCED' end
   since = tonumber(known[4])
   redis.call('HSET', leader, 'round_ms', now_text, 'seen_ms', now_text,
-    'until_ms', string.format('%.0f', now + tonumber(known[5])))
+    'until_ms', format('%.0f', now + tonumber(known[5])))
 else
   local leading_ms, leading_threshold = leading_options(leader, server_now)
   if leading_ms then
-    if leading_ms ~= timeout_ms then prefix = string.format('@%.17g\n', leading_ms) end
+    if leading_ms ~= timeout_ms then prefix = format('@%.17g\n', leading_ms) end
     timeout_ms, threshold = leading_ms, leading_threshold
   end
 end
 
 -- Return what is known of a node: by the registry's record or the caller's, whichever has the later heartbeat; the
 -- caller's if they are equal. A heartbeat in the future counts as now.
+local NO_RECORD = {}
 local function find(id, given)
   local registered = redis.call('ZSCORE', heartbeats, id)
-  local heartbeat = registered and tonumber(registered)
-  if not heartbeat and given == '' then return nil end
-  local record = {}
-  if heartbeat then
-    record = redis.call('HMGET', node_prefix .. ':' .. id, 'status', 'location', 'skew_ms', 'timeout_ms', 'maintenance')
-  end
-  local found = {
-    id = id, registered = registered, heartbeat = heartbeat, status = record[1] or 'online', location = record[2] or '',
-    skew = record[3] or '0', timeout_ms = tonumber(record[4] or nil) or timeout_ms, operator = record[5],
-  }
+  if not registered and given == '' then return nil end
+  local record = registered and redis.call('HMGET', node_prefix .. ':' .. id, 'status', 'location', 'skew_ms',
+    'timeout_ms', 'maintenance') or NO_RECORD
+  local heartbeat, status, location, skew = tonumber(registered or nil), record[1], record[2], record[3]
   if given ~= '' then
-    local claimed, status, location = string.match(given, '^(%-?%d+) (%l+) (.*)$')
+    local claimed, claimed_status, claimed_location = string.match(given, '^(%-?%d+) (%l+) (.*)$')
     claimed = tonumber(claimed)
     if not heartbeat or math.min(claimed, now) >= heartbeat then
-      found.heartbeat, found.status, found.location = claimed, status, location
-      found.skew = string.format('%.0f', math.max(0, claimed - now))
+      heartbeat, status, location = claimed, claimed_status, claimed_location
+      skew = format('%.0f', max(0, claimed - now))
     end
   end
-  return found
+  local own_timeout = record[4] and tonumber(record[4]) or timeout_ms
+  return heartbeat, status or 'online', location or '', skew or '0', registered, own_timeout, record[5]
 end
 
 -- Return from when heartbeats count as missing: from the end of the last gap, but for a node that sent none since the
 -- bound (see leader_lease.lua). A heartbeat later than now was written before the server's clock was set back, so its
 -- age is not known.
-local function missing_since(node)
-  local was_down = node.previous == '0'
-  if term == '' or node.heartbeat <= now then
-    return was_down and node.heartbeat or math.max(node.heartbeat, node.heartbeat < bound and bound or since)
+local function missing_since(heartbeat, was_down, own_timeout)
+  if term == '' or heartbeat <= now then
+    return was_down and heartbeat or max(heartbeat, heartbeat < bound and bound or since)
   end
-  return was_down and now - node.timeout_ms or since
+  return was_down and now - own_timeout or since
 end
 
 -- Everything is read first, so that a key of another type fails before anything is written.
 local latest = {}
 local some_suspected = redis.call('HLEN', suspects) > 0
 
--- Add the verdict to what is known of a node.
-local function decide(node)
-  node.before = latest[node.id] or redis.call('LINDEX', history_prefix .. ':' .. node.id, 0) or ''
-  node.previous = string.sub(node.before, 1, 1)
-  node.suspected = some_suspected and tonumber(redis.call('HGET', suspects, node.id) or nil)
-  node.maintained = node.status == 'maintenance' or is_maintained(node.operator, now)
-  node.missing = math.max(0, now - missing_since(node))
-  node.phi = threshold and phi(node_prefix .. ':' .. node.id, node.missing)
-  local fresh = node.missing < node.timeout_ms and not (node.phi and node.phi >= threshold)
-  node.up = node.previous ~= '0' and node.status ~= 'offline' and not node.maintained
-  node.turning = node.up and not fresh
-  node.deferred = form == 'watch' and node.turning
-  node.age = math.max(0, now - node.heartbeat)
-  node.flag = fresh and node.status ~= 'offline' and '1' or '0'
-  node.mark = node.flag .. (node.maintained and 'm' or '')
-  node.line = node.mark .. ' ' .. string.format('%.0f', node.age) .. ' ' .. now_text .. ' ' .. node.skew .. ' '
-    .. node.status .. ' ' .. node.location
-  if not node.deferred then latest[node.id] = node.line end
-end
-
--- Find where the verdict changed, and where it was not known: from some timeouts after a check until the next.
-local function find_spell(node)
-  local mark, at = string.match(node.before, '^(%d%l?) %d+ (%d+)')
-  local held_until = at and tonumber(at) + HELD_TIMEOUTS * node.timeout_ms
-  local is_known = held_until and held_until >= now
-  if is_known and mark == node.mark then return end
-  node.spells = spells_prefix .. ':' .. node.id
-  node.unknown_from = held_until and not is_known and string.format('%.0f', held_until)
-  redis.call('LLEN', node.spells)
-end
-
-local function word(node)
-  local text = (node.deferred and '?' or node.flag) .. string.format('%.0f', node.age)
-  if VERDICTS[node.previous] and not node.deferred and node.flag ~= node.previous then text = text .. '!' end
-  if form ~= 'watch' or not node.up then return text end
-  local overdue = node.missing >= node.timeout_ms * overdue_share or (node.phi and overdue_phi and node.phi >= overdue_phi)
-  return text .. '^' .. (overdue and '~' or '') .. (node.suspected and '%' or '')
-end
-
-local checked, words = {}, {}
-for index = FIRST_NODE, #ARGV, 2 do
-  local node = find(ARGV[index], ARGV[index + 1])
-  if node then
-    decide(node)
-    if not node.deferred then
-      find_spell(node)
-      checked[#checked + 1] = node
+-- Return the node with its verdict, the word for it in the reply, and whether the verdict is deferred.
+local function decide(id, given)
+  local heartbeat, status, location, skew, registered, own_timeout, operator = find(id, given)
+  if not heartbeat then return nil, '-', true end
+  local before = latest[id] or redis.call('LINDEX', history_prefix .. ':' .. id, 0) or ''
+  local previous = sub(before, 1, 1)
+  local suspected = some_suspected and tonumber(redis.call('HGET', suspects, id) or nil)
+  local maintained = status == 'maintenance' or operator and is_maintained(operator, now)
+  local missing = max(0, now - missing_since(heartbeat, previous == '0', own_timeout))
+  local doubt = threshold and phi(node_prefix .. ':' .. id, missing)
+  local fresh = missing < own_timeout and not (doubt and doubt >= threshold)
+  local up = previous ~= '0' and status ~= 'offline' and not maintained
+  local deferred = form == 'watch' and up and not fresh
+  local flag = fresh and status ~= 'offline' and '1' or '0'
+  local mark = maintained and flag .. 'm' or flag
+  local age = max(0, now - heartbeat)
+  local age_text = format('%.0f', age)
+  local line = mark .. ' ' .. age_text .. ' ' .. now_text .. ' ' .. skew .. ' ' .. status .. ' ' .. location
+  local word = line
+  if form ~= 'full' then
+    word = (deferred and '?' or flag) .. age_text
+    if VERDICTS[previous] and not deferred and flag ~= previous then word = word .. '!' end
+    if form == 'watch' and up then
+      local overdue = missing >= own_timeout * overdue_share or (doubt and overdue_phi and doubt >= overdue_phi)
+      word = word .. '^' .. (overdue and '~' or '') .. (suspected and '%' or '')
     end
   end
-  words[#words + 1] = node and (form == 'full' and node.line or word(node)) or '-'
+  if not deferred then latest[id] = line end
+  return {
+    id = id, registered = registered, status = status, operator = operator, timeout_ms = own_timeout, before = before,
+    suspected = suspected, maintained = maintained, phi = doubt, turning = up and not fresh, age = age, flag = flag,
+    mark = mark, line = line, spell = nil, may_change = false,
+  }, word, deferred
+end
+
+local checked, words, some_may_change = {}, {}, false
+for index = FIRST_NODE, #ARGV, 2 do
+  local node, word, deferred = decide(ARGV[index], ARGV[index + 1])
+  if not deferred then
+    local mark_before
+    mark_before, node.spell = find_spell(node.before, node.mark, now, node.timeout_ms)
+    if node.spell then redis.call('LLEN', spells_prefix .. ':' .. node.id) end
+    -- A suspicion and a maintenance that an operator set are newer than the last line.
+    node.may_change = node.mark ~= mark_before or node.suspected or node.operator
+    some_may_change = some_may_change or node.may_change
+    checked[#checked + 1] = node
+  end
+  words[#words + 1] = word
 end
 local reply = prefix .. table.concat(words, ' ')
 if #checked == 0 then return reply end
-redis.call('XLEN', transitions)
-redis.call('SCARD', flapping)
-
-local function reason(node)
-  local text = string.format('heartbeat %.1f s old, timeout %g s', node.age / 1000, node.timeout_ms / 1000)
-  if node.phi then text = text .. string.format(', phi %.1f, threshold %g', node.phi, threshold) end
-  if node.suspected then
-    text = text .. string.format(', suspected for %.1f s', math.max(0, now - node.suspected) / 1000)
-  end
-  if node.turning then text = text .. note end
-  if node.status ~= 'offline' and node.status ~= 'maintenance' then return text end
-  return 'status is ' .. node.status .. ', ' .. text
+if some_may_change then
+  redis.call('XLEN', transitions)
+  redis.call('SCARD', flapping)
 end
 
 -- A first verdict is written to the stream only where it is not healthy.
@@ -189,25 +174,16 @@ local written = {}
 local function write_transition(node)
   local suspected = not written[node.id] and node.suspected
   local operator = not written[node.id] and node.operator
-  if node.mark == string.match(node.before, '^%S+') and not suspected and not operator then return end
   local was = last_state(node.before, operator, suspected)
   local is = node.maintained and 'maintenance' or VERDICTS[node.flag]
   if operator and not is_maintained(operator, now) then redis.call('HDEL', node_prefix .. ':' .. node.id, 'maintenance') end
   if was == is or (was == 'unknown' and is == 'healthy') then return end
   append_transition(totals, transitions, max_transitions, {
     node = node.id, state = was == 'unhealthy' and is == 'healthy' and 'recovered' or is, previous = was, at = now_text,
-    reason = reason(node), flapping = redis.call('SISMEMBER', flapping, node.id) == 1,
+    reason = verdict_reason(node, now, threshold, note), flapping = redis.call('SISMEMBER', flapping, node.id) == 1,
   })
   if suspected then redis.call('HDEL', suspects, node.id) end
   written[node.id] = true
-end
-
-local function write_spell(node)
-  if node.unknown_from then redis.call('LPUSH', node.spells, node.unknown_from .. ' ?') end
-  if redis.call('LPUSH', node.spells, now_text .. ' ' .. node.mark) > MAX_SPELLS then
-    redis.call('LTRIM', node.spells, 0, MAX_SPELLS - 1)
-  end
-  if not node.registered then redis.call('PEXPIRE', node.spells, orphan_ms) end
 end
 
 redis.call('HINCRBY', totals, 'total_checks', #checked)
@@ -217,8 +193,12 @@ for _, node in ipairs(checked) do
     redis.call('LTRIM', history, 0, max_history - 1)
   end
   if not node.registered then redis.call('PEXPIRE', history, orphan_ms) end
-  if node.spells then write_spell(node) end
-  write_transition(node)
+  if node.spell then
+    local spells = spells_prefix .. ':' .. node.id
+    write_spell(spells, node.spell)
+    if not node.registered then redis.call('PEXPIRE', spells, orphan_ms) end
+  end
+  if node.may_change then write_transition(node) end
 end
 remember(repeats, server_now, client_id, sequence, reply)
 return reply
