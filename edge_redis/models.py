@@ -197,6 +197,9 @@ class Transition:
 
     ``previous`` is the state before, "unknown" where there was none. ``position`` is the entry's
     place in the stream. ``flapping``: the node was flapping at the time.
+
+    A TransitionRelay also fills in ``namespace``, ``node_name`` and ``location`` (as registered when it delivers, empty
+    where the node is gone), and ``event_id``, which differs from that of any other transition at any site.
     """
 
     node_id: str
@@ -206,6 +209,10 @@ class Transition:
     reason: str
     position: str
     flapping: bool = False
+    namespace: str = ""
+    node_name: str = ""
+    location: str = ""
+    event_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

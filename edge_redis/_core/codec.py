@@ -25,6 +25,13 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 MAX_NESTED: Final = 32
 """Nesting depth of extension types, such as a tuple in a set: each level is a recursive call of the C decoder."""
 
+MAX_COLLISIONS: Final = 64
+"""Different values of extension types with one hash. Hashes of int, tuple and the like are no secret: a map or a set of
+many that collide would take quadratic time to decode."""
+
+_FEW_BYTES: Final = 4096
+"""Bodies up to this size cannot hold enough values for that."""
+
 MIN_TYPE_CODE: Final = 32
 MAX_TYPE_CODE: Final = 127
 """The codes of users' types: msgpack leaves 0 to 127 to applications, and this package has the lower ones."""
@@ -53,6 +60,17 @@ def _deeper(depth: int) -> int:
     if depth >= MAX_NESTED:
         raise ValueError(f"tuples, sets and the like nest deeper than {MAX_NESTED} levels")
     return depth + 1
+
+
+def _check_collisions(value: object, seen: dict[int, set[object]]) -> None:
+    """Raise ValueError where too many different values have the hash of this one."""
+    try:
+        known = seen.setdefault(hash(value), set())
+    except TypeError:  # a value that cannot be hashed is no key
+        return
+    known.add(value)
+    if len(known) > MAX_COLLISIONS:
+        raise ValueError(f"more than {MAX_COLLISIONS} values have one hash")
 
 
 def _decode_user_type(decode: Callable[[Any], Any], body: bytes, unpack: Callable[[bytes], Any]) -> Any:
@@ -103,11 +121,14 @@ class Codec:
             raise InvalidArgumentError(f"the codec of {kind.__name__} raised {error!r}") from error
         return pack(self._sorted_maps(inner))  # canonical, so that equal values have equal bytes
 
-    def _ext_hook(self, code: int, body: bytes, depth: int) -> object:
+    def _ext_hook(self, code: int, body: bytes, depth: int, seen: dict[int, set[object]] | None = None) -> object:
         decode = self._decoders.get(code)
         if decode is None:
             raise ValueError(f"unknown extension type {code}")
-        return decode(body, partial(self._unpack, depth=_deeper(depth)))
+        value = decode(body, partial(self._unpack, depth=_deeper(depth), seen=seen))
+        if seen is not None and code < MIN_TYPE_CODE:
+            _check_collisions(value, seen)
+        return value
 
     def _pack(self, value: object, depth: int = 0) -> bytes:
         # strict_types: a subclass (IntEnum, namedtuple, OrderedDict) would come back as its base, so it is refused.
@@ -116,8 +137,8 @@ class Codec:
         )
         return packed
 
-    def _unpack(self, body: bytes, depth: int) -> Any:
-        return _unpackb(body, ext_hook=partial(self._ext_hook, depth=depth))
+    def _unpack(self, body: bytes, depth: int, seen: dict[int, set[object]] | None = None) -> Any:
+        return _unpackb(body, ext_hook=partial(self._ext_hook, depth=depth, seen=seen))
 
     def encode(self, value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
         """Return ``value`` as bytes.
@@ -150,7 +171,7 @@ class Codec:
 
         """
         try:
-            return self._unpack_outermost(body)
+            return self._unpack_outermost(body) if len(body) <= _FEW_BYTES else self._unpack(body, 0, {})
         except (
             ValueError,
             TypeError,

@@ -19,7 +19,8 @@
 | <tag>:suspects        | hash   | none        | node id -> suspected since, in ms of the server's clock       |
 | <tag>:relay:<name>    | hash   | none        | a TransitionRelay's position and lease (``relay_lease.lua``)  |
 | <tag>:relays          | set    | none        | the names of all relays that have begun                       |
-| <tag>:totals          | hash   | none        | total_checks; transitions: the number of the newest           |
+| <tag>:totals          | hash   | none        | total_checks; transitions: the number of the newest;          |
+|                       |        |             | stream_id: names the stream, and no other at any site         |
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each client id (``_core/lua/idempotency``)   |
 
 A registered node's history and spells live as long as the node. Those of a node that is only checked and

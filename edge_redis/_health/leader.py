@@ -143,10 +143,7 @@ class Leader(Component):
 
     async def _confirm(self, term: Term, deferred: Sequence[Verdict]) -> list[str]:
         # Probing must be over well before the pause counts as an absence of the server.
-        limit = f"timeout {self._config.heartbeat_timeout_seconds:g} s"
-        if self._config.uses_phi:
-            limit += f", phi threshold {self._config.phi_threshold:g}"
-        return await self._suspicion.confirm(term.number, term.now_ms, deferred, limit, self._watch.gap / 2)
+        return await self._suspicion.confirm(term.number, term.now_ms, deferred, self._watch.gap / 2)
 
     async def _finish(self, term: Term, checked: Sequence[Verdict], *, deferred: int, mass_outage: bool) -> WatchRound:
         grace = term.now_ms - term.since_ms < self._config.timeout_ms and not term.is_slow

@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from edge_redis._core import validation
@@ -14,6 +15,7 @@ from edge_redis._core.operation import Invoke, Operation, command
 from edge_redis._health import scripts
 from edge_redis._health.config import RelayConfig
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.node_label import read_label
 from edge_redis._health.scripts import Delivery
 from edge_redis._health.transition_entry import Entry, from_entry, number_of
 from edge_redis.errors import StoreError
@@ -42,6 +44,7 @@ class Turn(NamedTuple):
     attempts: int = 0
     now_ms: int = 0
     number: int | None = None
+    stream_id: str = ""
     entries: list[Entry] = []  # noqa: RUF012 -- never changed
 
 
@@ -91,7 +94,8 @@ class Relay(Component):
         before, attempts, number = turn.position, turn.attempts, turn.number
         for entry in turn.entries:
             lost = self._count_lost(entry, number, attempts)
-            delivery = await self._deliver(Delivery(before, attempts, entry[0].decode(), "skipped"), entry, turn.now_ms)
+            delivery = Delivery(before, attempts, entry[0].decode(), "skipped")
+            delivery = await self._deliver(delivery, entry, turn.now_ms, turn.stream_id)
             number = number_of(entry)
             delivery = delivery._replace(number="" if number is None else number, lost=lost)
             goes_on = await scripts.record_delivery(self._relay, self._holder, delivery, self._lease_ms)
@@ -108,11 +112,19 @@ class Relay(Component):
             _log.warning("%d transitions were removed from the stream before they were delivered", lost)
         return lost
 
-    async def _deliver(self, delivery: Delivery, entry: Entry, now_ms: int) -> Delivery:
+    async def _deliver(self, delivery: Delivery, entry: Entry, now_ms: int, stream_id: str) -> Delivery:
         """Return the delivery with its outcome."""
         change = from_entry(entry)
         if change is None or not self._is_wanted(change):
             return delivery
+        name, location = await read_label(self._keys, change.node_id)
+        change = replace(
+            change,
+            namespace=self.namespace,
+            node_name=name,
+            location=location,
+            event_id=f"{self.namespace}/{stream_id}/{change.position}",
+        )
         try:
             await Invoke(self._sink, change)
         except Exception as error:  # noqa: BLE001 -- any error of a sink is a failed delivery
@@ -148,12 +160,14 @@ class Relay(Component):
         """Take or keep the lease; return what is due, nothing for a stand-by."""
         if self._is_released:
             return Turn()
-        held = await scripts.relay_lease(self._keys, self._config.position_name, self._holder, self._lease_ms)
+        name, new_id = self._config.position_name, secrets.token_hex(8)
+        held = await scripts.relay_lease(self._keys, name, self._holder, self._lease_ms, new_id)
         if not held:
             return Turn()
-        position, attempts, now_ms, number = (word.decode() for word in held)
+        position, attempts, now_ms, number, stream_id = (word.decode() for word in held)
         entries = await self._entries_after(position)
-        return Turn(position, int(attempts), int(now_ms), int(number) if number.isdigit() else None, entries)
+        number_at = int(number) if number.isdigit() else None
+        return Turn(position, int(attempts), int(now_ms), number_at, stream_id, entries)
 
     def _entries_after(self, position: str) -> Operation[list[Entry]]:
         return command(list[Entry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE)

@@ -276,16 +276,19 @@ def record_mass_outage(
 
 
 def record_suspicion(
-    keys: HealthKeys, config: HealthConfig, term: int, nodes: Iterable[tuple[str, str]], *, restart: bool
+    keys: HealthKeys, config: HealthConfig, term: int, nodes: Iterable[tuple[str, float]], plan: str, *, restart: bool
 ) -> Operation[int]:
-    """Mark nodes, given as ids and reasons, as suspected; with ``restart``, from now where they are suspected."""
-    args: list[Argument] = [term, config.max_transitions, int(restart)]
+    """Mark nodes, given as ids and heartbeat ages in ms, as suspected; with ``restart``, from now if they are already.
+
+    ``plan`` is added to the reason.
+    """
+    args: list[Argument] = [term, config.max_transitions, int(restart), config.timeout_ms, plan]
     for node in nodes:
         args += node
     return _RECORD_SUSPICION(
         [
             *(keys.leader, keys.suspects, keys.heartbeats, keys.histories),
-            *(keys.transitions, keys.totals, keys.flapping),
+            *(keys.transitions, keys.totals, keys.flapping, keys.nodes),
         ],
         args,
         int,
@@ -303,9 +306,13 @@ def record_flapping(
     )
 
 
-def relay_lease(keys: HealthKeys, name: str, holder: str, lease_ms: int) -> Operation[list[bytes]]:
-    """Take or keep a relay's lease; its position and attempts where a transition may be due."""
-    return _RELAY_LEASE([keys.relay(name), keys.transitions, keys.relay_names], [holder, lease_ms, name], list[bytes])
+def relay_lease(keys: HealthKeys, name: str, holder: str, lease_ms: int, new_id: str) -> Operation[list[bytes]]:
+    """Take or keep a relay's lease; its position and attempts where a transition may be due, and the stream's id."""
+    return _RELAY_LEASE(
+        [keys.relay(name), keys.transitions, keys.relay_names, keys.totals],
+        [holder, lease_ms, name, new_id],
+        list[bytes],
+    )
 
 
 def record_delivery(relay: str, holder: str, delivery: Delivery, lease_ms: int) -> Operation[bool]:

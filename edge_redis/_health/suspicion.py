@@ -52,24 +52,19 @@ class Suspicion:
         if self._probe is not None:
             self._probe.close()
 
-    async def confirm(
-        self, term: int, now_ms: int, deferred: Sequence[Verdict], limit: str, seconds: float
-    ) -> list[str]:
-        """Return which of these nodes are confirmed as dead; suspect the others.
-
-        ``limit`` is the exceeded limit as text; probing takes at most ``seconds``.
-        """
+    async def confirm(self, term: int, now_ms: int, deferred: Sequence[Verdict], seconds: float) -> list[str]:
+        """Return which of these nodes are confirmed as dead; suspect the others. Probing takes at most ``seconds``."""
         if not deferred or (self._ms == 0 and self._probe is None):
             return [verdict.node_id for verdict in deferred]
         since = await self._since([verdict.node_id for verdict in deferred])
         new = [verdict for verdict in deferred if verdict.node_id not in since]
-        await self._suspect(term, [(verdict.node_id, self._reason(verdict, limit)) for verdict in new], restart=False)
+        await self._suspect(term, [(verdict.node_id, verdict.latency_ms) for verdict in new], restart=False)
         due = [verdict.node_id for verdict in deferred if now_ms - since.get(verdict.node_id, now_ms) >= self._ms]
         if self._probe is None or not due:
             return due
         due.sort(key=lambda node_id: since.get(node_id, now_ms))  # a node that answers goes to the end
         answers = await Invoke(self._probe, due[:PROBED_AT_ONCE], seconds)
-        await self._suspect(term, [(node_id, "") for node_id, answered in answers.items() if answered], restart=True)
+        await self._suspect(term, [(node_id, 0.0) for node_id, answered in answers.items() if answered], restart=True)
         return [node_id for node_id, answered in answers.items() if not answered]
 
     async def _since(self, ids: Collection[str]) -> dict[str, int]:
@@ -83,16 +78,17 @@ class Suspicion:
             found.update({name: _moment(at) for name, at in zip(some, moments, strict=True) if at is not None})
         return found
 
-    async def _suspect(self, term: int, nodes: Sequence[tuple[str, str]], *, restart: bool) -> None:
+    async def _suspect(self, term: int, nodes: Sequence[tuple[str, float]], *, restart: bool) -> None:
         for some in sliced(nodes, AT_ONCE):
             await Batch([self._record(term, part, restart=restart) for part in sliced(some, SLICE)])
 
-    def _record(self, term: int, nodes: Iterable[tuple[str, str]], *, restart: bool) -> Operation[int]:
-        return scripts.record_suspicion(self._keys, self._config, term, nodes, restart=restart)
+    def _record(self, term: int, nodes: Iterable[tuple[str, float]], *, restart: bool) -> Operation[int]:
+        return scripts.record_suspicion(self._keys, self._config, term, nodes, self._plan, restart=restart)
 
-    def _reason(self, verdict: Verdict, limit: str) -> str:
-        then = f"to be confirmed after {self._ms / 1000:g} s" if self._ms else "to be confirmed"
-        return f"heartbeat {verdict.latency_ms / 1000:.1f} s old, {limit}, {then}"
+    @property
+    def _plan(self) -> str:
+        limit = f", phi threshold {self._config.phi_threshold:g}" if self._config.uses_phi else ""
+        return f"{limit}, to be confirmed after {self._ms / 1000:g} s" if self._ms else f"{limit}, to be confirmed"
 
 
 def _moment(word: bytes) -> int:

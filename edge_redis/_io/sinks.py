@@ -15,12 +15,16 @@ def as_json(change: Transition) -> bytes:
     """Return a transition as JSON: its fields, the time in ISO 8601."""
     return json.dumps(
         {
+            "namespace": change.namespace,
             "node_id": change.node_id,
+            "name": change.node_name,
+            "location": change.location,
             "state": change.state,
             "previous": change.previous,
             "at": change.at.isoformat(),
             "reason": change.reason,
             "position": change.position,
+            "event_id": change.event_id,
         }
     ).encode()
 
@@ -28,9 +32,10 @@ def as_json(change: Transition) -> bytes:
 class WebhookSink:
     """Post each transition as JSON to a URL.
 
-    The header ``Idempotency-Key`` is the transition's position: the same when it is sent again. Any answer
-    but a 2xx status is a failure. Redirects are not followed, since they would turn the request into an empty one, or
-    send its headers to another host. The pause that ``Retry-After`` asks for is observed.
+    The header ``Idempotency-Key`` is the transition's ``event_id``: the same when it is sent again, another for every
+    other transition, at other sites too. Any answer but a 2xx status is a failure. Redirects are not followed, since
+    they would turn the request into an empty one, or send its headers to another host. The pause that ``Retry-After``
+    asks for is observed.
 
     Args:
         url: begins with http:// or https://.
@@ -51,7 +56,7 @@ class WebhookSink:
             DeliveryError: it was not accepted, or not in time.
 
         """
-        headers = {**self._headers, "Idempotency-Key": change.position}
+        headers = {**self._headers, "Idempotency-Key": change.event_id or change.position}
         Post(self._url, as_json(change), headers, self._timeout).send()
 
 

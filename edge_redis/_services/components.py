@@ -24,6 +24,7 @@ from edge_redis._io.threads import current_thread_id, new_future
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.buffer import Buffer
 from edge_redis._metrics.config import MetricsConfig
+from edge_redis._sync.write_queue import WriteQueue
 
 _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
 """One buffer of accesses for all caches of this process, server and shard."""
@@ -33,6 +34,9 @@ _near_caches: Final[Shared[NearCaches]] = Shared(lambda: NearCaches(new_mutex))
 
 _flights: Final[Shared[Flights]] = Shared(lambda: Flights(new_future))
 """Computations under way of all caches of this process, server and shard."""
+
+_write_queues: Final[Shared[WriteQueue]] = Shared(lambda: WriteQueue(new_future))
+"""One queue of writers for all synchronizers of this process, server and namespace."""
 
 _record_buffers: Final[Shared[Buffer]] = Shared(Buffer)
 """One buffer of records for all metrics of this process, server and namespace."""
@@ -56,6 +60,11 @@ def make_metrics(client: Any, config: MetricsConfig) -> Metrics:
     """Return metrics that share their buffer of records."""
     buffer = _record_buffers.get(client, config.namespace)
     return Metrics(config, buffer, thread_id=current_thread_id, blocks_thread=not is_asyncio(client))
+
+
+def write_queue(client: Any, namespace: str) -> WriteQueue:
+    """Return the queue of writers of a namespace at an edge."""
+    return _write_queues.get(client, f"{namespace}:edge")
 
 
 def consumer_name() -> str:

@@ -39,8 +39,7 @@ class Clones:
         suspects = [
             (scope, change)
             for scope, change in changes
-            if lineage in change.origin
-            and store_of(change.origin) != replica_id
+            if store_of(change.origin) != replica_id
             and lineage_of(store_of(change.origin)) == lineage
             and change.clock > began
         ]

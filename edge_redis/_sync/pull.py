@@ -21,6 +21,7 @@ from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.merge import merge_into
+from edge_redis._sync.origin import lineage_of
 from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
@@ -64,9 +65,7 @@ class Puller:
     async def _apply_page(self) -> tuple[int, bool]:
         replica_id, cursor, offer = await scripts.read_cursor(self._edge)
         feed = await self._read(cursor.decode(errors="replace"))
-        readable = (await self._readable(feed)) if feed.changes or feed.damaged else []
-        if readable:
-            await self._clones.look_for(replica_id, readable)
+        readable = (await self._readable(feed, replica_id)) if feed.changes or feed.damaged else []
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0
         is_saved = False
         if feed.cursor.encode() != cursor:
@@ -118,9 +117,10 @@ class Puller:
             accepted += (await self._merge(scope, change) if outcomes == [] else outcomes) == ["accepted"]
         return accepted
 
-    async def _readable(self, feed: Feed) -> list[tuple[str, Change]]:
+    async def _readable(self, feed: Feed, replica_id: str) -> list[tuple[str, Change]]:
         """Return the states of a page that may be applied. Damaged ones are logged, recorded and skipped."""
-        readable = []
+        lineage = lineage_of(replica_id)
+        readable, suspects = [], []
         for scope, reason in feed.damaged:
             await self._skip(scope, 0, reason)
         for scope, change in feed.changes:
@@ -130,6 +130,10 @@ class Puller:
                 await self._skip(scope, change.version, str(error))
             else:
                 readable.append((scope, self._keyring.countersigned(scope, change) if self._keyring else change))
+                if lineage in change.origin and replica_id not in change.origin:
+                    suspects.append((scope, change))
+        if suspects:
+            await self._clones.look_for(replica_id, suspects)
         return readable
 
     async def _skip(self, scope: str, version: int, reason: str) -> None:

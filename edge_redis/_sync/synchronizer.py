@@ -17,6 +17,7 @@ from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLim
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
+from edge_redis._sync.write_queue import WriteQueue
 from edge_redis._sync.writer import Writer, check_field_names
 from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
@@ -41,6 +42,7 @@ class Synchronizer(Component):
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
         signing_key: bytes | None = None,
+        queue: WriteQueue | None = None,
     ) -> None:
         self.scope = validation.check_identifier("scope", scope)
         config = EndConfig.of_edge(
@@ -53,13 +55,14 @@ class Synchronizer(Component):
         )
         self.namespace = namespace
         self._signing_key = signing_key
+        self._queue = queue
         self._limits = WriteLimits(max_bytes, max_fields)
         self._idempotency = IdempotencyKeys()
         self._use(Replica(SyncKeys(namespace, "sync"), config))
 
     def _use(self, replica: Replica) -> None:
         self._replica = replica
-        self._writer = Writer(replica, self._limits, self._signer(replica.config))
+        self._writer = Writer(replica, self._limits, self._signer(replica.config), self._queue)
 
     def _signer(self, config: EndConfig) -> Signer | None:
         if self._signing_key is None:

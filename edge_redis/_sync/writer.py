@@ -17,6 +17,7 @@ from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import CurrentState, Written, current_state
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
+from edge_redis._sync.write_queue import WriteQueue
 from edge_redis.errors import StoreError
 from edge_redis.models import ConflictStrategy, SyncState
 
@@ -29,10 +30,13 @@ MakeBody: TypeAlias = Callable[[CurrentState, str], bytes | None]
 class Writer:
     """Writes versions through compare-and-set, so that neither merging nor signing needs code on the server."""
 
-    def __init__(self, replica: Replica, limits: WriteLimits, signer: Signer | None = None) -> None:
+    def __init__(
+        self, replica: Replica, limits: WriteLimits, signer: Signer | None = None, queue: WriteQueue | None = None
+    ) -> None:
         self._replica = replica
         self._limits = limits
         self._signer = signer
+        self._queue = queue
         self._idempotency = IdempotencyKeys()
         self._merges = replica.config.strategy is ConflictStrategy.MERGE
         self._latest: dict[str, CurrentState] = {}
@@ -70,8 +74,16 @@ class Writer:
         call = (scope, body, is_delta)
         if replication is not None and (known := await self._repeat(call, replication)) is not None:
             return known.state
-        current = self._latest.get(scope, _EMPTY)
-        written = await self._put(scope, current, make, is_delta=is_delta, replication=replication, call=call)
+        queue = self._queue if is_delta or self._merges or self._signer else None
+        turn = None if queue is None else queue.enter(scope)
+        try:
+            if queue is not None and turn is not None and turn.before is not None:
+                await queue.wait(turn)
+            current = self._latest.get(scope, _EMPTY)
+            written = await self._put(scope, current, make, is_delta=is_delta, replication=replication, call=call)
+        finally:
+            if queue is not None and turn is not None:
+                queue.leave(scope, turn)
         assert written is not None, "every update has a body"
         return written.state
 

@@ -38,12 +38,16 @@ from support.site import Site
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CHANGE = Transition("n1", "unhealthy", "healthy", AT, "heartbeat 75.2 s old, timeout 60 s", "5-1")
 AS_JSON = {
+    "namespace": "",
     "node_id": "n1",
+    "name": "",
+    "location": "",
     "state": "unhealthy",
     "previous": "healthy",
     "at": "2026-03-01T12:00:00+00:00",
     "reason": "heartbeat 75.2 s old, timeout 60 s",
     "position": "5-1",
+    "event_id": "",
 }
 
 
@@ -286,6 +290,43 @@ def test_a_webhook_posts_json_under_the_transition_s_position(receiver: tuple[st
         WebhookSink(f"{url}/fail")(CHANGE)
     with pytest.raises(DeliveryError, match="refused"):
         WebhookSink("http://127.0.0.1:1")(CHANGE)
+
+
+def test_a_webhook_names_namespace_node_and_location_under_a_key_of_its_own_at_each_site(
+    receiver: tuple[str, list[Any]],
+) -> None:
+    url, got = receiver
+    till = EdgeNode("till-1", "Till 1", location="front")
+    for _ in range(2):  # two shops
+        with fakeredis.FakeRedis() as client, HealthMonitor(client, namespace="shop") as monitor:
+            monitor.register(till)
+            with TransitionRelay(client, WebhookSink(url), namespace="shop") as relay:
+                relay.run_once()
+                monitor.set_maintenance("till-1", reason="new scales")
+                assert relay.run_once() == 1
+    (first_key, first), (second_key, second) = got
+    assert [first[name] for name in ("namespace", "node_id", "name", "location")] == [
+        *("shop", "till-1", "Till 1", "front"),
+    ]
+    assert first["event_id"] == first_key
+    assert first["position"] in first_key
+    assert first_key.removesuffix(first["position"]) != second_key.removesuffix(second["position"])
+    assert second["name"] == "Till 1"
+
+
+def test_a_transition_of_a_node_that_is_gone_or_damaged_is_delivered_without_a_name(client: Any) -> None:
+    got: list[Transition] = []
+    with TransitionRelay(client, got.append) as relay, HealthMonitor(client) as monitor:
+        relay.run_once()
+        for name in ("gone", "damaged"):
+            monitor.register(EdgeNode(name, "Till", location="front"))
+            monitor.set_maintenance(name)
+        monitor.deregister("gone")
+        client.hset("er:{default:health0}:node:damaged", "profile", b"\xc1")
+        assert relay.run_once() == 3
+    assert [(change.node_id, change.node_name, change.location) for change in got] == [
+        *(("gone", "", ""), ("damaged", "", "front"), ("gone", "", "")),
+    ]
 
 
 class Server:

@@ -60,6 +60,15 @@ def test_a_silent_node_is_suspected_first_and_unhealthy_when_it_stays_silent(sit
     assert not site.make.backend.client().exists(f"{TAG}:suspects")
 
 
+def test_a_suspicion_names_the_timeout_that_the_node_has_of_its_own(site: Site) -> None:
+    watch = watched(site, suspicion_seconds=20)
+    site.monitor.register(site.node("b"), heartbeat_timeout_seconds=15)
+    site.rounds(15, watch)
+    assert [change.reason for change in site.monitor.transitions(node_id="b")] == [
+        "heartbeat 15.0 s old, timeout 15 s, to be confirmed after 20 s"
+    ]
+
+
 def test_a_suspect_that_is_heard_of_is_healthy_and_was_never_unhealthy(site: Site) -> None:
     watch = watched(site, suspicion_seconds=20)
     site.rounds(75, watch)

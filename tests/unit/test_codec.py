@@ -203,3 +203,26 @@ def test_examples_of_every_type_named() -> None:
         "none": None,
     }
     assert shape(codec.decode(codec.encode(value))) == shape(value)
+
+
+MERSENNE = 2**61 - 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {number * MERSENNE: 0 for number in range(2**70, 2**70 + 400)},
+        {number * MERSENNE for number in range(2**70, 2**70 + 400)},
+        [[{(number * MERSENNE,): 0 for number in range(2**70, 2**70 + 400)}]],
+        {Decimal(number * MERSENNE): 0 for number in range(400)},
+    ],
+    ids=["map", "set", "tuples", "decimals"],
+)
+def test_many_keys_with_one_hash_are_refused_before_they_take_quadratic_time(value: object) -> None:
+    with pytest.raises(CorruptDataError, match="have one hash"):
+        codec.decode(codec.encode(value))
+
+
+def test_many_different_or_equal_values_are_decoded() -> None:
+    value = [*range(2**70, 2**70 + 1000), *[(1, 2)] * 1000, {(number,): [number] for number in range(1000)}]
+    assert codec.decode(codec.encode(value)) == value

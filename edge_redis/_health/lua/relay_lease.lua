@@ -2,15 +2,18 @@
 -- KEYS[1] relay        hash     holder, until_ms, position, number, attempts, due_ms, delivered, dropped, lost, last_error
 -- KEYS[2] transitions  stream   state changes
 -- KEYS[3] relays       set      the names of all relays that have begun
+-- KEYS[4] totals       hash     stream_id: names the stream, and no other at any site
 -- ARGV[1] holder       string
 -- ARGV[2] lease_ms     integer, the lease lasts this long from now
 -- ARGV[3] name         string, the relay's
--- Reply: [string, number, number, number | ''] | []: position, attempts made at the next transition, now in server ms, and
---        the number of the transition at the position where it is known; none for a stand-by, or where none is due yet
+-- ARGV[4] new_id       string, becomes the stream's id where it has none
+-- Reply: [string, number, number, number | '', string] | []: position, attempts made at the next transition, now in
+--        server ms, the number of the transition at the position where it is known, and the stream's id; none for a
+--        stand-by, or where none is due yet
 -- Invariant: one holder at a time; a relay begins with what comes after its first call
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
-local relay, transitions, relays, holder = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local relay, transitions, relays, totals, holder = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
 
 -- Return the number of an entry, as append_transition writes it.
 local function number_of(entry)
@@ -24,6 +27,7 @@ local now = now_ms()
 local known = redis.call('HMGET', relay, 'holder', 'until_ms', 'position', 'attempts', 'due_ms', 'number')
 if known[1] and known[1] ~= holder and now < tonumber(known[2]) then return {} end
 local position, number = known[3], known[6] or ''
+local stream_id = redis.call('HGET', totals, 'stream_id')
 if not position then
   local newest = redis.call('XREVRANGE', transitions, '+', '-', 'COUNT', 1)
   position = newest[1] and newest[1][1] or '0-0'
@@ -32,5 +36,9 @@ if not position then
 end
 redis.call('HSET', relay, 'holder', holder, 'until_ms', string.format('%.0f', now + tonumber(ARGV[2])),
   'position', position, 'number', number)
+if not stream_id then
+  stream_id = ARGV[4]
+  redis.call('HSET', totals, 'stream_id', stream_id)
+end
 if now < tonumber(known[5] or 0) then return {} end
-return { position, known[4] or '0', string.format('%.0f', now), number }
+return { position, known[4] or '0', string.format('%.0f', now), number, stream_id }

@@ -7,6 +7,7 @@ from typing import Any, cast
 from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
+from edge_redis._services.components import write_queue
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
@@ -62,6 +63,7 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
             max_bytes=max_bytes,
             max_fields=max_fields,
             signing_key=signing_key,
+            queue=write_queue(client, namespace),
         )
         super().__init__(client, component)
 

@@ -1,0 +1,70 @@
+"""Lets the threads and tasks of a process write to one scope in turn.
+
+A write that is made of the present state is a compare-and-set: of many at once one succeeds, and the others read the
+new state and try again. In a queue each tries once. The queue is fair, and a wait in it is bounded: after that the
+writer tries beside the others, which is slower and no less right.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from edge_redis._core.operation import Future, Wait
+
+MAX_WAIT_SECONDS: Final = 5.0
+"""How long a writer waits for the one before it, which may hang on a connection."""
+
+
+class Turn:
+    """The place of one writer in the queue of a scope."""
+
+    __slots__ = ("before", "future", "is_done")
+
+    def __init__(self, before: Turn | None) -> None:
+        self.before = before
+        self.future: Future | None = None
+        self.is_done = False
+
+
+class WriteQueue:
+    """The queues of a namespace's scopes in this process. Safe for threads, tasks and forks."""
+
+    def __init__(self, new_future: Callable[[], Future]) -> None:
+        self._new_future = new_future
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._mutex = threading.Lock()
+        self._last: dict[str, Turn] = {}
+
+    def enter(self, scope: str) -> Turn:
+        """Return a place at the end of the scope's queue."""
+        if self._pid != os.getpid():  # the writers of the parent are not here
+            self._reset()
+        with self._mutex:
+            turn = self._last[scope] = Turn(self._last.get(scope))
+        return turn
+
+    async def wait(self, turn: Turn) -> None:
+        """Wait until the writer before has left, for a few seconds at most."""
+        before, turn.before = turn.before, None
+        if before is None:
+            return
+        with self._mutex:
+            if before.is_done:
+                return
+            before.future = before.future or self._new_future()
+        await Wait(before.future, MAX_WAIT_SECONDS)
+
+    def leave(self, scope: str, turn: Turn) -> None:
+        """Let the next writer go on."""
+        with self._mutex:
+            turn.is_done = True
+            if self._last.get(scope) is turn:
+                del self._last[scope]
+        if turn.future is not None:
+            turn.future.set_result(None)
