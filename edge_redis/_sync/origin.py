@@ -32,7 +32,7 @@ MAX_ORIGIN_BYTES: Final = 1024
 _SEPARATOR: Final = "\x01"
 """Below all that a name may contain, so origins sort by their names first."""
 
-_RUN: Final = "\x02"
+RUN: Final = "\x02"
 """Between the id of a store and the suffix of a run of its server."""
 
 _BEGAN: Final = re.compile(r"-(\d{1,18})\x02?$", re.ASCII)
@@ -54,7 +54,7 @@ def check_given_origin(name: str, value: object) -> str:
 
 
 def _check_characters(name: str, value: str) -> str:
-    if min(value, default=" ") <= _RUN:
+    if min(value, default=" ") <= RUN:
         raise validation.key_error(name, value, "must not contain the characters U+0000 to U+0002")
     return value
 
@@ -66,7 +66,7 @@ def qualified_origin(name: str, incarnation: str) -> str:
 
 def name_of(origin: str) -> str:
     """Return the name of an origin; without a name the id of the store."""
-    return origin.partition(_SEPARATOR)[0].partition(_RUN)[0]
+    return origin.partition(_SEPARATOR)[0].partition(RUN)[0]
 
 
 def incarnation_of(origin: str) -> str:
@@ -82,7 +82,7 @@ def store_of(origin: str) -> str:
 
 def lineage_of(origin: str) -> str:
     """Return the name and the store of an origin, without the run of the store's server."""
-    return origin.partition(_RUN)[0]
+    return origin.partition(RUN)[0]
 
 
 def began_at(origin: str) -> str:

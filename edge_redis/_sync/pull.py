@@ -21,7 +21,7 @@ from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.merge import merge_into
-from edge_redis._sync.origin import lineage_of
+from edge_redis._sync.origin import RUN
 from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
@@ -119,8 +119,8 @@ class Puller:
 
     async def _readable(self, feed: Feed, replica_id: str) -> list[tuple[str, Change]]:
         """Return the states of a page that may be applied. Damaged ones are logged, recorded and skipped."""
-        lineage = lineage_of(replica_id)
         readable, suspects = [], []
+        lineage = replica_id.partition(RUN)[0]
         for scope, reason in feed.damaged:
             await self._skip(scope, 0, reason)
         for scope, change in feed.changes:
