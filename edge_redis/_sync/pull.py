@@ -130,7 +130,7 @@ class Puller:
                 await self._skip(scope, change.version, str(error))
             else:
                 readable.append((scope, self._keyring.countersigned(scope, change) if self._keyring else change))
-                if lineage in change.origin and replica_id not in change.origin:
+                if lineage in change.origin and not change.origin.endswith(replica_id):
                     suspects.append((scope, change))
         if suspects:
             await self._clones.look_for(replica_id, suspects)
