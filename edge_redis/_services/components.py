@@ -35,7 +35,7 @@ _near_caches: Final[Shared[NearCaches]] = Shared(lambda: NearCaches(new_mutex))
 _flights: Final[Shared[Flights]] = Shared(lambda: Flights(new_future))
 """Computations under way of all caches of this process, server and shard."""
 
-_write_queues: Final[Shared[WriteQueue]] = Shared(lambda: WriteQueue(new_future))
+_write_queues: Final[Shared[WriteQueue]] = Shared(lambda: WriteQueue(new_mutex, new_future))
 """One queue of writers for all synchronizers of this process, server and namespace."""
 
 _record_buffers: Final[Shared[Buffer]] = Shared(Buffer)

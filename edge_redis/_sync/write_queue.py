@@ -8,8 +8,8 @@ writer tries beside the others, which is slower and no less right.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 from edge_redis._core.operation import Future, Wait
@@ -32,13 +32,16 @@ class Turn:
 class WriteQueue:
     """The queues of a namespace's scopes in this process. Safe for threads, tasks and forks."""
 
-    def __init__(self, new_future: Callable[[], Future]) -> None:
+    def __init__(
+        self, new_mutex: Callable[[], AbstractContextManager[object]], new_future: Callable[[], Future]
+    ) -> None:
+        self._new_mutex = new_mutex
         self._new_future = new_future
         self._reset()
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._mutex = threading.Lock()
+        self._mutex = self._new_mutex()
         self._last: dict[str, Turn] = {}
 
     def enter(self, scope: str) -> Turn:

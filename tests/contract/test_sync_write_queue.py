@@ -13,6 +13,7 @@ import pytest
 import edge_redis.aio
 from edge_redis import ConflictStrategy, EdgeSynchronizer
 from edge_redis._core.operation import Wait
+from edge_redis._io.shutdown import new_mutex
 from edge_redis._io.threads import new_future
 from edge_redis._sync import write_queue
 from edge_redis._sync.write_queue import WriteQueue
@@ -77,7 +78,7 @@ def waits(queue: WriteQueue, turn: write_queue.Turn) -> bool:
 
 
 def test_writers_have_their_turn_in_the_order_of_their_calls() -> None:
-    queue = WriteQueue(new_future)
+    queue = WriteQueue(new_mutex, new_future)
     first, second, third = (queue.enter("room") for _ in range(3))
     assert not waits(queue, first)
     assert waits(queue, third)
@@ -89,13 +90,13 @@ def test_writers_have_their_turn_in_the_order_of_their_calls() -> None:
 
 
 def test_writers_of_other_scopes_do_not_wait() -> None:
-    queue = WriteQueue(new_future)
+    queue = WriteQueue(new_mutex, new_future)
     queue.enter("room")
     assert not waits(queue, queue.enter("hall"))
 
 
 def test_a_forked_child_does_not_wait_for_the_writers_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = WriteQueue(new_future)
+    queue = WriteQueue(new_mutex, new_future)
     queue.enter("room")
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert not waits(queue, queue.enter("room"))
