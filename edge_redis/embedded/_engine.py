@@ -38,6 +38,8 @@ class ServerSpec:
     is_sentinel: bool
     timeout: float
     """Seconds for a start, and again for an end before SIGKILL."""
+    password: str = ""
+    """What clients must say; empty: nothing, or something in ``options`` that this package does not know."""
 
 
 class Engine:
@@ -87,6 +89,11 @@ class Engine:
     def data_dir(self) -> Path:
         """Where its append-only file and its log are."""
         return self._folder.path
+
+    @property
+    def password_file(self) -> Path | None:
+        """File of the random password, if there is one."""
+        return self._folder.password_file
 
     @property
     def is_durable(self) -> bool:
@@ -179,7 +186,7 @@ class Engine:
             self._exit = util.Finalize(None, self.close, exitpriority=_EXIT_PRIORITY)
             self._supervised = SupervisedServer(self._plan())
         pid = self._supervised.start()
-        while not answers(self.host, self.port, pid):
+        while not answers(self.host, self.port, pid, self._spec.password):
             if self._supervised.pid is None:
                 raise EmbeddedServerError(f"the embedded server ended at its start:\n{self._folder.log_tail()}")
             if time.monotonic() > end:

@@ -22,6 +22,7 @@ class FakeEngine:
     kind: Final = "fakeredis"
     pid: Final = None
     data_dir: Final = None
+    password_file: Final = None
     is_durable: Final = False
 
     def __init__(self, host: str, port: int) -> None:

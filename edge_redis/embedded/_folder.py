@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -16,8 +18,12 @@ from edge_redis.errors import EmbeddedServerError
 
 CONFIGURATION: Final = "edge-redis.conf"
 LOG: Final = "server.log"
+PASSWORD_FILE: Final = "edge-redis.password"  # noqa: S105 -- the name of a file
 _LOCK: Final = "edge-redis.lock"
 _PREFIX: Final = "edge-redis-"
+_PASSWORD_BYTES: Final = 24
+_MAX_PASSWORD_BYTES: Final = 200
+_PASSWORD_TEXT: Final = re.compile(r"[\w-]{32,}", re.ASCII)
 _TAIL_BYTES: Final = 2_000
 _LOOK_SECONDS: Final = 0.01
 
@@ -42,6 +48,19 @@ def _refuse_unsafe(path: Path) -> None:
             raise EmbeddedServerError(f"data_dir {path} has a symbolic link, {entry.name}: remove it")
 
 
+def _read_password(path: Path) -> str:
+    """Return the password in a file that no other user could read or write; empty where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        text = file.read(_MAX_PASSWORD_BYTES).decode("ascii", "replace")
+    is_safe = found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    return text if is_safe and _PASSWORD_TEXT.fullmatch(text) else ""
+
+
 class Folder:
     """A data folder, locked: two servers in one would destroy each other's append-only file."""
 
@@ -54,6 +73,7 @@ class Folder:
         """
         self._lock: BinaryIO | None = None
         self._seen = 0
+        self._has_password = False
         self.is_private = False
         if not isinstance(path, (str, Path, type(None))):
             raise validation.type_error("data_dir", path, "a str, a Path or None")
@@ -87,6 +107,30 @@ class Folder:
     def lock_descriptor(self) -> int:
         """What watchdog and server keep open, so that the folder is in use until both have ended."""
         return self._lock.fileno() if self._lock else -1
+
+    @property
+    def password_file(self) -> Path | None:
+        """File of the random password, if this folder's server has one."""
+        return self.path / PASSWORD_FILE if self._has_password else None
+
+    def create_password(self) -> str:
+        """Return the password in the folder's file, made where there is none that only this user could read.
+
+        Raises:
+            EmbeddedServerError: It cannot be written.
+        """
+        path = self.path / PASSWORD_FILE
+        self._has_password = True
+        try:
+            password = _read_password(path)
+            if not password:
+                path.unlink(missing_ok=True)
+                password = secrets.token_urlsafe(_PASSWORD_BYTES)
+                with open_private(path) as file:
+                    file.write(password.encode())
+        except OSError as error:
+            raise EmbeddedServerError(f"{path} cannot be used: {error.strerror}") from error
+        return password
 
     def mark(self) -> None:
         """Let ``log_tail`` begin at the present end of the log."""

@@ -66,8 +66,21 @@ def options(config: Mapping[str, str] | None) -> dict[str, str]:
     return checked
 
 
+def has_users(chosen: Mapping[str, str]) -> bool:
+    """Return whether the options of the caller say who may connect."""
+    return any(name.split()[0] in ("requirepass", "aclfile", "user") for name in chosen)
+
+
+def authentication(password: str | None, *, is_sentinel: bool) -> dict[str, str]:
+    """Return the options by which clients, and a replica, must say this password; none without one."""
+    if not password:
+        return {}
+    word = quoted(password)
+    return {"requirepass": word} if is_sentinel else {"requirepass": word, "masterauth": word}
+
+
 def loopback(host: str) -> str:
-    """Return the loopback address that ``host`` is: an embedded server has no password.
+    """Return the loopback address that ``host`` is: an embedded server is not for other machines.
 
     Raises:
         InvalidArgumentError: It is another address or name.

@@ -78,15 +78,19 @@ def was_taken(log: str) -> bool:
     return os.strerror(errno.EADDRINUSE) in log
 
 
-def answers(host: str, port: int, pid: int) -> bool:
+def answers(host: str, port: int, pid: int, password: str = "") -> bool:
     """Return whether the server with this process id answers PING there and has loaded its data.
 
-    A server that wants a password first does answer; it cannot be asked for its process id.
+    A server that wants another password does answer; it cannot be asked for its process id.
     """
+    secret = password.encode()
+    login = b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n" % (len(secret), secret) if secret else b""
     try:
         with socket.create_connection((host, port), timeout=_ANSWER_SECONDS) as connection:
-            connection.sendall(b"PING\r\nINFO server\r\n")
+            connection.sendall(login + b"PING\r\nINFO server\r\n")
             with connection.makefile("rb") as replies:
+                if secret and not replies.readline().startswith(b"+"):  # another server has the port
+                    return False
                 pong, size = replies.readline(), replies.readline()
                 facts = replies.read(int(size[1:])) if size.startswith(b"$") else b""
     except (OSError, ValueError):

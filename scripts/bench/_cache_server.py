@@ -120,7 +120,7 @@ def memory() -> Iterator[Line]:
 
 def _memory(program: Path | None) -> Line:
     names = [f"key:{number:016}" for number in range(ENTRIES)]
-    server = embedded.start(prefer=program, config={"appendonly": "no", "slowlog-log-slower-than": "-1"})
+    server = embedded.start(prefer=program, password="", config={"appendonly": "no", "slowlog-log-slower-than": "-1"})
     try:
         with server.client() as client, EdgeCache(client, ENTRIES, namespace="memory") as cache:
             empty = _bytes(client)

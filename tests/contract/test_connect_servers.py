@@ -50,7 +50,7 @@ def api(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def start() -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
-        yield lambda **kwargs: stack.enter_context(embedded.start(**{"config": FAST, **kwargs}))
+        yield lambda **kwargs: stack.enter_context(embedded.start(**{"config": FAST, "password": "", **kwargs}))
 
 
 class TestOneServer:

