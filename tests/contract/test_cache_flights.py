@@ -98,14 +98,14 @@ def test_a_lease_is_renewed_while_its_holder_computes(cache: EdgeCache, elsewher
     def compute() -> str:
         calls.append(1)
         started.set()
-        time.sleep(0.4)
+        time.sleep(0.6)
         return "value"
 
     def later() -> Any:
         started.wait(10)
-        return elsewhere.get_or_compute("k", compute, lease_seconds=0.1)
+        return elsewhere.get_or_compute("k", compute, lease_seconds=0.25)
 
-    first = lambda: cache.get_or_compute("k", compute, lease_seconds=0.1)  # noqa: E731
+    first = lambda: cache.get_or_compute("k", compute, lease_seconds=0.25)  # noqa: E731
     assert in_threads(first, later) == ["value"] * 2
     assert calls == [1]
     assert cache.get("k") == "value"
@@ -119,10 +119,10 @@ def test_tasks_of_one_loop_compute_once_and_the_lease_is_renewed(backend: Backen
             async def compute() -> list[int]:
                 nonlocal calls
                 calls += 1
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.9)
                 return [1]
 
-            ask = [cache.get_or_compute("k", compute, lease_seconds=0.15) for _ in range(50)]
+            ask = [cache.get_or_compute("k", compute, lease_seconds=0.4) for _ in range(50)]
             values = await asyncio.gather(*ask)
             assert values == [[1]] * 50
             assert len({id(value) for value in values}) == 50  # each caller has a copy
