@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.shards import Shards
 from edge_redis._core.operation import gather
 from edge_redis.errors import StoreError
@@ -19,7 +19,7 @@ RENEW_SECONDS: Final = 2.0
 class Announcements:
     """Keeps writers publishing while the near cache needs it."""
 
-    def __init__(self, near: Near, shards: Shards, clock: Callable[[], float]) -> None:
+    def __init__(self, near: NearEntries, shards: Shards, clock: Callable[[], float]) -> None:
         self._near = near
         self._shards = shards
         self._clock = clock

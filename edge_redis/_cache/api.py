@@ -14,8 +14,8 @@ from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.compute_request import ComputeRequest
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.invalidation_protocol import session
-from edge_redis._cache.near import Near
-from edge_redis._cache.scripts import ABSENT, Entry, PutOptions, equal_condition
+from edge_redis._cache.near_entries import NearEntries
+from edge_redis._cache.scripts import ABSENT, EncodedEntry, PutOptions, equal_condition
 from edge_redis._cache.shards import ProcessState, Shard, Shards
 from edge_redis._core import validation
 from edge_redis._core.component import Component
@@ -57,7 +57,7 @@ class Cache(Component):
         namespace: str,
         config: CacheConfig,
         clock: Callable[[], float],
-        near: Near | None = None,
+        near: NearEntries | None = None,
         state: ProcessState | None = None,
     ) -> None:
         state = ProcessState() if state is None else state
@@ -150,7 +150,7 @@ class Cache(Component):
         )
 
     async def _put_parts(
-        self, parts: Sequence[tuple[Shard, Sequence[Entry], PutOptions]], replication: Replication | None
+        self, parts: Sequence[tuple[Shard, Sequence[EncodedEntry], PutOptions]], replication: Replication | None
     ) -> None:
         await gather([shard.writer.put_many(entries, options, replication) for shard, entries, options in parts])
 
@@ -245,7 +245,7 @@ class Cache(Component):
             await self._store(shard, entry, options)
         return value
 
-    async def _store(self, shard: Shard, entry: Entry, options: PutOptions) -> None:
+    async def _store(self, shard: Shard, entry: EncodedEntry, options: PutOptions) -> None:
         await shard.writer.put(entry, options)
 
     def _compute_request(

@@ -10,13 +10,13 @@ from typing import Any
 
 from edge_redis._cache.compute_lease import LeasedComputation
 from edge_redis._cache.compute_request import ComputeRaisedError, ComputeRequest
+from edge_redis._cache.entry_readers import EntryReader
+from edge_redis._cache.entry_writer import EntryWriter
 from edge_redis._cache.flights import Flights, Outcome, run_within
 from edge_redis._cache.inspector import Inspector
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, FoundEntry
-from edge_redis._cache.readers import Reader
-from edge_redis._cache.scripts import ANY_ENTRY, Entry, PutOptions, Scripts
-from edge_redis._cache.writer import Writer
+from edge_redis._cache.scripts import ANY_ENTRY, EncodedEntry, PutOptions, Scripts
 from edge_redis._core.operation import Wait
 
 
@@ -38,11 +38,11 @@ class Computation:
     def __init__(
         self,
         scripts: Scripts,
-        reader: Reader,
+        reader: EntryReader,
         inspector: Inspector,
-        writer: Writer,
+        writer: EntryWriter,
         flights: Flights,
-        near: Near | None,
+        near: NearEntries | None,
         clock: Callable[[], float],
         decode: Callable[[bytes], Any],
     ) -> None:
@@ -70,7 +70,7 @@ class Computation:
         """Return the result of the function, called by one caller of this process at a time; store nothing."""
         return await self._compute_once(request, None, None)
 
-    async def compute(self, request: ComputeRequest) -> tuple[Any, Entry | None, PutOptions]:
+    async def compute(self, request: ComputeRequest) -> tuple[Any, EncodedEntry | None, PutOptions]:
         """Call the function; return its value, the entry to store (None for none), and how to store it."""
         computed = await self._leased.invoke(request)
         return computed.value, computed.entry, self._writer.options(computed.tags)

@@ -18,10 +18,10 @@ from typing import Any, Final
 from edge_redis._cache.compute_request import ComputeRequest
 from edge_redis._cache.compute_result import ComputedResult, prepare_result
 from edge_redis._cache.entry import HEADER_BYTES
+from edge_redis._cache.entry_writer import EntryWriter
 from edge_redis._cache.flights import Outcome
 from edge_redis._cache.inspector import Inspector
-from edge_redis._cache.scripts import LeaseReply, LeaseRequest, Scripts, lease_condition
-from edge_redis._cache.writer import Writer
+from edge_redis._cache.scripts import ComputeLeaseReply, ComputeLeaseRequest, Scripts, compute_lease_condition
 from edge_redis._core.operation import Invoke, Renewal, Sleep
 from edge_redis.errors import ComputeFailedError, EdgeRedisError, StoreError, StoreUnavailableError
 
@@ -58,7 +58,7 @@ class LeasedComputation:
 
     """
 
-    def __init__(self, scripts: Scripts, inspector: Inspector, writer: Writer, clock: Callable[[], float]) -> None:
+    def __init__(self, scripts: Scripts, inspector: Inspector, writer: EntryWriter, clock: Callable[[], float]) -> None:
         self._scripts = scripts
         self._inspector = inspector
         self._writer = writer
@@ -74,7 +74,7 @@ class LeasedComputation:
             if ahead_ms is None:
                 outcome, _ = await self._invoke(request, Invoke(request.compute))
                 return outcome
-            lease = LeaseRequest(token, request.options.lease_ms, ahead_ms)
+            lease = ComputeLeaseRequest(token, request.options.lease_ms, ahead_ms)
             return await self._compute_or_poll(request, lease, attempts)
         except EdgeRedisError as error:
             return Outcome(error=error)
@@ -91,7 +91,7 @@ class LeasedComputation:
         result = await Invoke(request.compute)
         return prepare_result(self._writer, request, result, (self._clock() - started) * 1000)
 
-    async def _compute_or_poll(self, request: ComputeRequest, lease: LeaseRequest, attempts: int) -> Outcome:
+    async def _compute_or_poll(self, request: ComputeRequest, lease: ComputeLeaseRequest, attempts: int) -> Outcome:
         pauses = _pauses()
         for attempt in count(1):
             reply = await self._scripts.acquire_lease(request.key, lease)
@@ -112,7 +112,9 @@ class LeasedComputation:
             await next(pauses)
         return Outcome()
 
-    async def _compute(self, request: ComputeRequest, token: str, reply: LeaseReply, stale: Outcome | None) -> Outcome:
+    async def _compute(
+        self, request: ComputeRequest, token: str, reply: ComputeLeaseReply, stale: Outcome | None
+    ) -> Outcome:
         """Compute under the lease and store the value; a stale value stands in for an error."""
         lease_ms = request.options.lease_ms
         renewal = Renewal(
@@ -146,7 +148,7 @@ class LeasedComputation:
     async def _store(self, request: ComputeRequest, token: str, computed: ComputedResult, epoch: bytes) -> bool:
         """Store a computed value; return whether the lease still counted."""
         assert computed.entry is not None
-        options = self._writer.options(computed.tags, lease_condition(token, epoch))
+        options = self._writer.options(computed.tags, compute_lease_condition(token, epoch))
         try:
             return await self._writer.put_if(computed.entry, options)
         except StoreUnavailableError:

@@ -7,21 +7,21 @@ from typing import Any, NamedTuple
 from edge_redis._cache.arguments import NEVER_MS, pack_tags
 from edge_redis._cache.compute_request import ComputeRequest, NoStore
 from edge_redis._cache.entry import add_computed
-from edge_redis._cache.scripts import Entry
-from edge_redis._cache.writer import Writer
+from edge_redis._cache.entry_writer import EntryWriter
+from edge_redis._cache.scripts import EncodedEntry
 
 
 class ComputedResult(NamedTuple):
     """The result of a function, checked and encoded."""
 
     value: Any
-    entry: Entry | None
+    entry: EncodedEntry | None
     """What to store; None for a result that is not stored."""
     tags: str = ""
     """Packed."""
 
 
-def prepare_result(writer: Writer, request: ComputeRequest, result: Any, cost_ms: float) -> ComputedResult:
+def prepare_result(writer: EntryWriter, request: ComputeRequest, result: Any, cost_ms: float) -> ComputedResult:
     """Return the value and the entry of what the function of ``request`` returned after ``cost_ms``."""
     if isinstance(result, NoStore):
         return ComputedResult(result.value, None)

@@ -18,10 +18,10 @@ from edge_redis._cache.circuit import CircuitBreaker
 from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.compute_request import ComputeRaisedError
 from edge_redis._cache.config import CacheConfig
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._cache.pending import PendingInvalidations
-from edge_redis._cache.scripts import Entry, PutOptions
+from edge_redis._cache.scripts import EncodedEntry, PutOptions
 from edge_redis._cache.shards import ProcessState, Shard
 from edge_redis._core.operation import Batch, Operation, Step, stepper
 from edge_redis._core.replication import Replication
@@ -80,7 +80,7 @@ class FailOpenCache(Cache):
         namespace: str,
         config: CacheConfig,
         clock: Callable[[], float],
-        near: Near | None = None,
+        near: NearEntries | None = None,
         state: ProcessState | None = None,
     ) -> None:
         super().__init__(namespace, config, clock, near, state)
@@ -175,7 +175,7 @@ class FailOpenCache(Cache):
         except ComputeRaisedError as raised:
             raise raised.error from raised.error.__cause__
 
-    async def _store(self, shard: Shard, entry: Entry, options: PutOptions) -> None:
+    async def _store(self, shard: Shard, entry: EncodedEntry, options: PutOptions) -> None:
         if await self._attempt([entry.key], shard.writer.put(entry, options)) is UNANSWERED:
             self._drop_write([entry.key])
 
@@ -308,7 +308,7 @@ def make_cache(
     namespace: str,
     config: CacheConfig,
     clock: Callable[[], float],
-    near: Near | None = None,
+    near: NearEntries | None = None,
     state: ProcessState | None = None,
 ) -> Cache:
     """Return the cache that ``config.on_error`` asks for."""

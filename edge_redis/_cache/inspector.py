@@ -8,7 +8,7 @@ from typing import Final
 from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.corrupt import CorruptEntries
 from edge_redis._cache.entry import NEVER, DecodedEntry, created_ms
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.scripts import KeyPage, Scripts
 from edge_redis._core.operation import Operation, command
 from edge_redis.models import CacheEntry, from_timestamp
@@ -19,7 +19,7 @@ _PAGE_SIZE: Final = 500
 class Inspector:
     """Reads entries and statistics of one shard without counting an access."""
 
-    def __init__(self, scripts: Scripts, accesses: Accesses, corrupt: CorruptEntries, near: Near | None) -> None:
+    def __init__(self, scripts: Scripts, accesses: Accesses, corrupt: CorruptEntries, near: NearEntries | None) -> None:
         self._scripts = scripts
         self._accesses = accesses
         self._corrupt = corrupt

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from edge_redis._cache.keys import CacheKeys
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._core.session import Receive, Send, Session
 from edge_redis.errors import StoreError, StoreTimeoutError, StoreUnavailableError
 
@@ -26,7 +26,7 @@ _VALUES: Final = b"}:v:"
 class InvalidationProtocol:
     """Passes messages about writes on to one near cache, from one node of its server."""
 
-    def __init__(self, near: Near, shards: Sequence[CacheKeys]) -> None:
+    def __init__(self, near: NearEntries, shards: Sequence[CacheKeys]) -> None:
         self._near = near
         self._prefixes = [keys.values for keys in shards]
         self._channels = [keys.written for keys in shards]
@@ -76,7 +76,7 @@ class InvalidationProtocol:
             self._near.invalidate(None)
 
 
-def session(near: Near, shards: Sequence[CacheKeys]) -> Session:
+def session(near: NearEntries, shards: Sequence[CacheKeys]) -> Session:
     """Return a session of the protocol, to be run on a connection to one node."""
     return InvalidationProtocol(near, shards).run()
 

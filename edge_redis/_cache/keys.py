@@ -1,17 +1,21 @@
 """Every key of a shard of a cache. All carry one hash tag, so that one script may touch them all.
 
-| key                          | type   | expiry     | contents                                            |
-|------------------------------|--------|------------|-----------------------------------------------------|
-| er:{<ns>:cache0}:v:<key>     | string | the TTL    | an entry: generation, creation time, value          |
-| er:{<ns>:cache0}:expiry      | zset   | none       | entry key -> expiry, Unix ms by the server's clock  |
-| er:{<ns>:cache0}:counts      | zset   | none       | entry key -> access count and eviction order        |
-| er:{<ns>:cache0}:stats       | hash   | none       | see below                                           |
-| er:{<ns>:cache0}:sizes       | hash   | none       | entry key -> its bytes (with max_bytes)             |
-| er:{<ns>:cache0}:ghosts      | zset   | none       | evicted keys, by last access (adaptive)             |
-| er:{<ns>:cache0}:tagged      | hash   | none       | entry key -> its tags, a JSON array                 |
-| er:{<ns>:cache0}:tag:<tag>   | set    | none       | keys of the entries that carry the tag              |
-| er:{<ns>:cache0}:lease:<key> | string | the lease  | token of the caller that computes the entry         |
-| er:{<ns>:cache0}:repeats:<n> | hash   | 2 hours    | last sequence and reply of each client_id, by hour  |
+| key                                   | type   | expiry    | contents                                              |
+|---------------------------------------|--------|-----------|-------------------------------------------------------|
+| er:{<ns>:cache0}:v:<key>              | string | the TTL   | an entry: generation, creation time, value            |
+| er:{<ns>:cache0}:expiry               | zset   | none      | entry key -> expiry, Unix ms by the server's clock    |
+| er:{<ns>:cache0}:counts               | zset   | none      | entry key -> access count and eviction order          |
+| er:{<ns>:cache0}:stats                | hash   | none      | see below                                             |
+| er:{<ns>:cache0}:sizes                | hash   | none      | entry key -> its bytes (with max_bytes)               |
+| er:{<ns>:cache0}:ghosts               | zset   | none      | evicted keys, by last access (adaptive)               |
+| er:{<ns>:cache0}:tagged               | hash   | none      | entry key -> its tags, a JSON array                   |
+| er:{<ns>:cache0}:tag:<tag>            | set    | none      | keys of the entries that carry the tag                |
+| er:{<ns>:cache0}:lease:<key>          | string | the lease | token of the caller that computes the entry           |
+| er:{<ns>:cache0}:invalidated          | zset   | a day     | tag -> epoch of its last invalidation, 10,000 at most |
+| er:{<ns>:cache0}:invalidated-prefixes | zset   | a day     | the same for prefixes of keys, 100 at most            |
+| er:{<ns>:cache0}:popped:<client_id>   | string | a minute  | what a client_id's last pop removed, for a repeat     |
+| er:{<ns>:cache0}:repeats:<n>          | hash   | 2 hours   | last sequence and reply of each client_id, by hour    |
+| er:{<ns>:cache0}:layout               | string | none      | the layout version of the shard                       |
 
 Fields of ``stats``: hits, misses, evictions, expirations, corrupt, repaired (statistics); config
 (the fingerprint of the options that all caches of the namespace share); sequence (of

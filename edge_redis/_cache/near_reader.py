@@ -10,7 +10,7 @@ from typing import Any
 from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.corrupt import CorruptEntries
 from edge_redis._cache.entry import DecodedEntry
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, FoundEntry, PendingFill
 from edge_redis._cache.scripts import RawEntry, Scripts, chunks, run_together
 
@@ -28,7 +28,12 @@ class NearReader:
     """
 
     def __init__(
-        self, scripts: Scripts, accesses: Accesses, corrupt: CorruptEntries, near: Near, clock: Callable[[], float]
+        self,
+        scripts: Scripts,
+        accesses: Accesses,
+        corrupt: CorruptEntries,
+        near: NearEntries,
+        clock: Callable[[], float],
     ) -> None:
         self._scripts = scripts
         self._accesses = accesses

@@ -57,7 +57,7 @@ CallId: TypeAlias = tuple[str, int]
 """Idempotency key of a call: client_id and sequence."""
 
 
-class Entry(NamedTuple):
+class EncodedEntry(NamedTuple):
     """An entry to store: its key, its TTL in ms, and its encoded value."""
 
     key: str
@@ -72,14 +72,14 @@ class PutOptions(NamedTuple):
     tags: str = ""
     """A JSON array, the empty string for no tags."""
     condition: str | bytes = ""
-    """When the one entry is stored: see ``lease_condition``, ``ABSENT`` and ``equal_condition``."""
+    """When the one entry is stored: see ``compute_lease_condition``, ``ABSENT`` and ``equal_condition``."""
 
 
 ABSENT: Final = "absent"
 """Condition: there is no such entry."""
 
 
-def lease_condition(token: str, epoch: bytes) -> str:
+def compute_lease_condition(token: str, epoch: bytes) -> str:
     """Return the condition that the lease under which a value was computed still counts."""
     return f"lease {token} {epoch.decode()}"
 
@@ -104,7 +104,7 @@ class PutResult(NamedTuple):
     """The encoded new value of an incremented entry."""
 
 
-class LeaseRequest(NamedTuple):
+class ComputeLeaseRequest(NamedTuple):
     """A request for the lease to compute an entry: arguments of acquire_lease."""
 
     token: str
@@ -115,7 +115,7 @@ class LeaseRequest(NamedTuple):
     """Token of the lease that the caller has waited for."""
 
 
-class LeaseReply(NamedTuple):
+class ComputeLeaseReply(NamedTuple):
     """The state of an entry that was missed."""
 
     raw: bytes | None
@@ -196,8 +196,8 @@ def _decode_removal(reply: bytes) -> Removal:
     return Removal(int(removed), more == b"1")
 
 
-def _decode_lease(reply: Sequence[Any]) -> LeaseReply:
-    return LeaseReply(reply[0], reply[1] == 1, reply[2], reply[3], reply[4])
+def _decode_lease(reply: Sequence[Any]) -> ComputeLeaseReply:
+    return ComputeLeaseReply(reply[0], reply[1] == 1, reply[2], reply[3], reply[4])
 
 
 def _decode_raw_entries(reply: Sequence[Any]) -> list[RawEntry]:
@@ -273,14 +273,14 @@ class Scripts:
         arguments: list[Argument] = [batch.client_id, batch.sequence, batch.hits, batch.misses, *encoded]
         return _record_accesses(self._prefix, arguments, int)
 
-    def put(self, entries: Sequence[Entry], options: PutOptions, call: CallId) -> Operation[PutResult]:
+    def put(self, entries: Sequence[EncodedEntry], options: PutOptions, call: CallId) -> Operation[PutResult]:
         """Store entries, evicting where the cache is full."""
         arguments: list[Argument] = [*call, *options]
         for entry in entries:
             arguments.extend(entry)
         return _put(self._prefix, arguments, _decode_put)
 
-    def incr(self, entry: Entry, bounds: str, delta: int, call: CallId) -> Operation[PutResult]:
+    def incr(self, entry: EncodedEntry, bounds: str, delta: int, call: CallId) -> Operation[PutResult]:
         """Add ``delta`` to the integer of an entry, or store ``entry``, which holds it."""
         high, low = divmod(delta, 1 << 32)
         return _incr(self._prefix, [*call, bounds, "", f"incr {high} {low}", *entry], _decode_incr)
@@ -301,7 +301,7 @@ class Scripts:
         """Remove the entries of a part of the index that begin with a prefix; how many, and the next cursor."""
         return _invalidate_prefix(self._prefix, [*call, prefix, cursor], _decode_prefix_removal)
 
-    def acquire_lease(self, key: str, request: LeaseRequest) -> Operation[LeaseReply]:
+    def acquire_lease(self, key: str, request: ComputeLeaseRequest) -> Operation[ComputeLeaseReply]:
         """Read an entry that was missed, or take the lease to compute it."""
         return _acquire_lease(self._prefix, [key, *request], _decode_lease)
 

@@ -11,15 +11,15 @@ from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.computation import Computation
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.corrupt import CorruptEntries
+from edge_redis._cache.entry_readers import EntryReader, ExactReader, PlainReader
+from edge_redis._cache.entry_writer import EntryWriter
 from edge_redis._cache.flights import Flights, SimpleFuture
 from edge_redis._cache.inspector import Inspector
 from edge_redis._cache.keys import CacheKeys, shard_names
-from edge_redis._cache.near import Near
-from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.near_cache_group import NearCacheGroup
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_reader import NearReader
-from edge_redis._cache.readers import ExactReader, PlainReader, Reader
 from edge_redis._cache.scripts import Scripts
-from edge_redis._cache.writer import Writer
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.keys import namespace_name
 from edge_redis._core.operation import gather
@@ -31,14 +31,14 @@ class ProcessState:
     def __init__(
         self,
         buffer_of: Callable[[str], AccessBuffer] = lambda _prefix: AccessBuffer(),
-        near_caches: NearCaches | None = None,
+        near_caches: NearCacheGroup | None = None,
         flights_of: Callable[[str], Flights] = lambda _prefix: Flights(SimpleFuture),
     ) -> None:
         self.flights_of = flights_of
         """Returns the computations under way of a shard, named by the prefix of its keys."""
         self.buffer_of = buffer_of
         """Returns the access buffer of a shard, named by the prefix of its keys."""
-        self.near_caches = NearCaches() if near_caches is None else near_caches
+        self.near_caches = NearCacheGroup() if near_caches is None else near_caches
 
 
 class Shard:
@@ -51,7 +51,7 @@ class Shard:
         scripts: Scripts,
         config_scripts: Scripts,
         state: ProcessState,
-        near: Near | None,
+        near: NearEntries | None,
         clock: Callable[[], float],
     ) -> None:
         idempotency, decode = IdempotencyKeys(), config.codec.decode
@@ -59,7 +59,7 @@ class Shard:
         corrupt = CorruptEntries(scripts, idempotency, decode)
         self.scripts = scripts
         self.accesses = Accesses(scripts, state.buffer_of(scripts.keys.prefix), config.flush_every)
-        self.reader: Reader
+        self.reader: EntryReader
         if config.is_exact:
             self.reader = ExactReader(scripts, idempotency, corrupt, decode)
         elif near is not None:
@@ -67,7 +67,7 @@ class Shard:
         else:
             self.reader = PlainReader(scripts, self.accesses, corrupt, decode)
         self.inspector = Inspector(scripts, self.accesses, corrupt, near)
-        self.writer = Writer(
+        self.writer = EntryWriter(
             config,
             config.shard_bounds(number),
             scripts,
@@ -88,7 +88,12 @@ class Shards:
     """
 
     def __init__(
-        self, namespace: str, config: CacheConfig, state: ProcessState, near: Near | None, clock: Callable[[], float]
+        self,
+        namespace: str,
+        config: CacheConfig,
+        state: ProcessState,
+        near: NearEntries | None,
+        clock: Callable[[], float],
     ) -> None:
         self._config = config
         self.state = state

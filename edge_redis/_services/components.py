@@ -14,8 +14,8 @@ from edge_redis._cache.access_buffer import AccessBuffer
 from edge_redis._cache.api import Cache
 from edge_redis._cache.config import CLUSTER_SHARDS, CacheConfig
 from edge_redis._cache.flights import Flights
-from edge_redis._cache.near import Near
-from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.near_cache_group import NearCacheGroup
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.shards import ProcessState
 from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
@@ -29,7 +29,7 @@ from edge_redis._sync.write_queue import WriteQueue
 _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
 """One buffer of accesses for all caches of this process, server and shard."""
 
-_near_caches: Final[Shared[NearCaches]] = Shared(lambda: NearCaches(new_mutex))
+_near_caches: Final[Shared[NearCacheGroup]] = Shared(lambda: NearCacheGroup(new_mutex))
 """All near caches of this process, server and namespace."""
 
 _flights: Final[Shared[Flights]] = Shared(lambda: Flights(new_future))
@@ -49,7 +49,7 @@ def default_shards(client: object, max_size: Any) -> int:
 
 def make_cache(client: Any, namespace: str, config: CacheConfig) -> Cache:
     """Return a cache that shares its access buffers, and is known to the near caches of its process."""
-    near = None if config.near is None else Near(config.near, time.monotonic, new_mutex, config.codec.decode)
+    near = None if config.near is None else NearEntries(config.near, time.monotonic, new_mutex, config.codec.decode)
     state = ProcessState(
         partial(_access_buffers.get, client), _near_caches.get(client, namespace), partial(_flights.get, client)
     )

@@ -19,7 +19,7 @@ from edge_redis._cache.compute_options import compute_options
 from edge_redis._cache.config import CacheConfig, NearCache
 from edge_redis._cache.invalidation_protocol import session
 from edge_redis._cache.keys import CacheKeys
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, PendingFill
 from edge_redis._core.operation import Sleep, stepper
 from edge_redis._io.blocking_runner import BlockingRunner
@@ -148,7 +148,7 @@ class Site:
 
     def __init__(self, server: fakeredis.FakeServer) -> None:
         self.client = fakeredis.FakeRedis(server=server)
-        self.near = Near(NearCache(10, 600.0), time.monotonic)
+        self.near = NearEntries(NearCache(10, 600.0), time.monotonic)
         self.cache = Cache("default", CacheConfig(near=NearCache(10, 600.0)), time.monotonic, self.near)
         self._words: Any = self.client.pubsub(  # type: ignore[no-untyped-call] # redis-py's
             ignore_subscribe_messages=True
@@ -271,13 +271,13 @@ def test_in_many_orders_with_replies_lost(count: int) -> None:
     seeds(lambda: scenario(readers, [2, 3, GONE], LOSSES, words=3), count=count)
 
 
-def keeps_what_was_overtaken(near: Near, key: str) -> None:
+def keeps_what_was_overtaken(near: NearEntries, key: str) -> None:
     near._fills.pop(key, None)
 
 
 BROKEN: dict[str, tuple[type, str, Callable[..., Any]]] = {
     "which of two reads is newer": (PendingFill, "is_outdated", lambda *_: False),
-    "that a read was overtaken": (Near, "_invalidate_fill", keeps_what_was_overtaken),
+    "that a read was overtaken": (NearEntries, "_invalidate_fill", keeps_what_was_overtaken),
 }
 
 

@@ -27,13 +27,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import EdgeCache, StoreError
-from edge_redis._cache import corrupt, invalidation_protocol, near, near_caches, near_entry
+from edge_redis._cache import corrupt, invalidation_protocol, near_cache_group, near_entries, near_entry
 from edge_redis._cache.scripts import Scripts
 from support.cache import STATS
 from support.deadline import eventually
 
 _CORRUPT: Any = corrupt
-_NEAR: Any = near
+_NEAR: Any = near_entries
 _SCRIPTS: Any = Scripts
 """Patched: names and methods are replaced in these."""
 
@@ -88,7 +88,7 @@ class Checker:
     def spy(self) -> None:
         """Note the generation of every value that is read, and what the near cache does."""
         decode_entry, get_with_ttl = _CORRUPT.decode_entry, Scripts.get_with_ttl
-        put, on_connected = near.Near.put, near.Near.on_connected
+        put, on_connected = near_entries.NearEntries.put, near_entries.NearEntries.on_connected
 
         def decoding(raw: bytes, decode: Callable[[bytes], Any]) -> Any:
             entry = decode_entry(raw, decode)
@@ -99,16 +99,18 @@ class Checker:
             self.report.asked += len(keys)
             return get_with_ttl(scripts, keys)
 
-        def putting(kept: near.Near, key: str, fill: near_entry.PendingFill, entry: near_entry.NearEntry) -> None:
+        def putting(
+            kept: near_entries.NearEntries, key: str, fill: near_entry.PendingFill, entry: near_entry.NearEntry
+        ) -> None:
             self.report.overtaken += not fill.is_valid and kept.is_listening
             put(kept, key, fill, entry)
 
-        def connecting(kept: near.Near) -> None:
+        def connecting(kept: near_entries.NearEntries) -> None:
             self.report.sessions += 1
             on_connected(kept)
 
         _CORRUPT.decode_entry, _SCRIPTS.get_with_ttl = decoding, asking
-        _NEAR.Near.put, _NEAR.Near.on_connected = putting, connecting
+        _NEAR.NearEntries.put, _NEAR.NearEntries.on_connected = putting, connecting
 
     def value(self) -> list[int]:
         """Return one that was never written."""
@@ -191,7 +193,7 @@ class Checker:
         self.report.held = len(near_of(self._cache))
 
 
-def near_of(cache: EdgeCache) -> near.Near:
+def near_of(cache: EdgeCache) -> near_entries.NearEntries:
     found = cache._component.near
     assert found is not None
     return found
@@ -211,7 +213,7 @@ def _keep_what_was_overtaken() -> None:
 
 
 def _keep_all_when_the_connection_is_lost() -> None:
-    _NEAR.Near._drop_entries = lambda _: None
+    _NEAR.NearEntries._drop_entries = lambda _: None
 
 
 def _miss_some_messages() -> None:
@@ -226,7 +228,7 @@ def _miss_some_messages() -> None:
 
 
 def _ignore_own_writes() -> None:
-    near_caches.NearCaches.invalidate = lambda *_: None  # type: ignore[method-assign]
+    near_cache_group.NearCacheGroup.invalidate = lambda *_: None  # type: ignore[method-assign]
 
 
 BUGS: dict[str, Callable[[], None]] = {

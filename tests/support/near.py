@@ -12,8 +12,8 @@ import pytest
 
 from edge_redis._cache.api import Cache
 from edge_redis._cache.flights import Flights
-from edge_redis._cache.near import Near
-from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.near_cache_group import NearCacheGroup
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._cache.scripts import Scripts
 from edge_redis._io.threads import new_future
@@ -29,7 +29,7 @@ def component_of(cache: Any) -> Cache:
     return component
 
 
-def near_of(cache: Any) -> Near:
+def near_of(cache: Any) -> NearEntries:
     near = component_of(cache).near
     assert near is not None
     return near
@@ -92,7 +92,7 @@ def read_until_held(cache: Any, *keys: str) -> int:
 def as_in_another_process(cache: Any) -> Any:
     """Make ``cache`` share no near cache and no computation with others of this process; return it."""
     for shard in component_of(cache).shards.all:
-        shard.writer.near_caches = NearCaches()
+        shard.writer.near_caches = NearCacheGroup()
         shard.writer.flights = shard.computation.flights = Flights(new_future)
     return cache
 

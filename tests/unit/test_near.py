@@ -13,8 +13,8 @@ from edge_redis._cache.config import NearCache
 from edge_redis._cache.entry import GENERATIONS, add_computed, decode_entry
 from edge_redis._cache.invalidation_protocol import PING_SECONDS, session
 from edge_redis._cache.keys import CacheKeys
-from edge_redis._cache.near import Near
-from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.near_cache_group import NearCacheGroup
+from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, FoundEntry
 from edge_redis._core import codec
 from edge_redis._core.session import Receive, Send, SessionStep
@@ -51,7 +51,7 @@ class Hand:
     """A near cache that listens, and reads that are steered by hand."""
 
     def __init__(self, clock: Clock, notes: list[Any], size: int = 10, ttl: float = 30.0) -> None:
-        self.near = Near(NearCache(size, ttl), clock)
+        self.near = NearEntries(NearCache(size, ttl), clock)
         self.near.reset(1)
         self.near.on_connected()
         self._clock = clock
@@ -425,7 +425,7 @@ class TestStaleGet:
 class TestCopies:
     def test_all_of_them_forget(self, clock: Clock, notes: list[Any]) -> None:
         hands = [Hand(clock, notes) for _ in range(3)]
-        copies = NearCaches()
+        copies = NearCacheGroup()
         for hand in hands:
             copies.add(hand.near)
             hand.fill("k", "v")
@@ -445,7 +445,7 @@ TRACKED = b"__redis__:invalidate"
 class Running:
     """A session driven step by step."""
 
-    def __init__(self, near: Near, *shards: str) -> None:
+    def __init__(self, near: NearEntries, *shards: str) -> None:
         self._session = session(near, [CacheKeys("default", shard) for shard in shards or ("0",)])
         self.step: SessionStep = self._session.send(None)
 

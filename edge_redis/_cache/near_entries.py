@@ -28,7 +28,7 @@ _MAX_SPARED: Final = 16
 """Entries that were read and that one eviction passes over, at most (second chance)."""
 
 
-class Near:
+class NearEntries:
     """The near cache of one process for one cache. Safe for threads and tasks."""
 
     def __init__(

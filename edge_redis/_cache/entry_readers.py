@@ -25,7 +25,7 @@ from edge_redis.errors import CorruptDataError
 _MGET_CHUNK: Final = 500
 
 
-class Reader(Protocol):
+class EntryReader(Protocol):
     """Reads entries of one shard and counts the accesses."""
 
     async def get(self, key: str, default: Any) -> Any:

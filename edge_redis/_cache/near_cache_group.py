@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from weakref import ReferenceType, ref
 
-from edge_redis._cache.near import Near
+from edge_redis._cache.near_entries import NearEntries
 
 
-class NearCaches:
+class NearCacheGroup:
     """The near caches of one namespace in this process. A write by this process invalidates all of them."""
 
     def __init__(self, new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
         self._mutex = new_mutex()
-        self._members: tuple[ReferenceType[Near], ...] = ()
+        self._members: tuple[ReferenceType[NearEntries], ...] = ()
 
-    def add(self, near: Near) -> None:
+    def add(self, near: NearEntries) -> None:
         """Add a near cache, for as long as it is referenced elsewhere."""
         with self._mutex:
             self._members = (*(member for member in self._members if member() is not None), ref(near))

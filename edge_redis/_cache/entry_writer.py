@@ -12,11 +12,11 @@ from edge_redis._cache.arguments import NEVER_MS, Ttl, ttl_ms
 from edge_redis._cache.config import Bounds, CacheConfig
 from edge_redis._cache.entry import HEADER_BYTES
 from edge_redis._cache.flights import Flights
-from edge_redis._cache.near_caches import NearCaches
+from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.scripts import (
     PURGE_CHUNK,
     CallId,
-    Entry,
+    EncodedEntry,
     PutOptions,
     PutResult,
     Removal,
@@ -33,7 +33,7 @@ from edge_redis.errors import ValueTooLargeError
 _INDEXES = (1, 2)
 
 
-class Writer:
+class EntryWriter:
     """Stores and removes entries of one shard.
 
     Afterwards, however the write ended, the near caches of this process drop the written keys, because
@@ -59,7 +59,7 @@ class Writer:
         config_scripts: Scripts,
         accesses: Accesses,
         idempotency: IdempotencyKeys,
-        near_caches: NearCaches,
+        near_caches: NearCacheGroup,
         flights: Flights,
     ) -> None:
         self._config = config
@@ -87,17 +87,17 @@ class Writer:
         """Return the options of a put, with tags that are packed."""
         return PutOptions(self._bounds, tags, condition)
 
-    def entry(self, key: str, value: object, ttl: Ttl) -> Entry:
+    def entry(self, key: str, value: object, ttl: Ttl) -> EncodedEntry:
         """Return the entry to store under a valid key."""
         return self.entry_for_ms(key, value, self.ttl_ms(ttl))
 
-    def entry_for_ms(self, key: str, value: object, lifetime_ms: int) -> Entry:
+    def entry_for_ms(self, key: str, value: object, lifetime_ms: int) -> EncodedEntry:
         """Return the entry to store under a valid key for so many milliseconds."""
         body = self._codec.encode(value, limit=self._config.max_value_bytes)
         budget = self._max_bytes
         if budget is not None and (size := len(key.encode()) + HEADER_BYTES + len(body)) > budget:
             raise ValueTooLargeError(f"the entry has {size} bytes with its key; max_bytes leaves {budget} for all")
-        return Entry(key, lifetime_ms, body)
+        return EncodedEntry(key, lifetime_ms, body)
 
     def canonical(self, value: object) -> bytes:
         """Return the canonical encoding of a value, for comparison."""
@@ -109,7 +109,7 @@ class Writer:
         jitter = self._config.ttl_jitter if whole != NEVER_MS else 0.0
         return max(1, round(whole * random.uniform(1 - jitter, 1))) if jitter else whole  # noqa: S311 -- no secret
 
-    async def put(self, entry: Entry, options: PutOptions) -> None:
+    async def put(self, entry: EncodedEntry, options: PutOptions) -> None:
         """Store an entry, nearly always in one call."""
         try:
             with self._idempotency.acquire() as call:
@@ -128,7 +128,7 @@ class Writer:
                 self.flights.detach((entry.key,))
 
     async def put_many(
-        self, entries: Sequence[Entry], options: PutOptions, replication: Replication | None = None
+        self, entries: Sequence[EncodedEntry], options: PutOptions, replication: Replication | None = None
     ) -> None:
         """Store entries. Accesses are delivered first, because they decide which entries are evicted.
 
@@ -156,7 +156,7 @@ class Writer:
             unreplicated.check()
 
     async def _put_chunks(
-        self, waiting: Sequence[Sequence[Entry]], options: PutOptions, replication: Replication | None
+        self, waiting: Sequence[Sequence[EncodedEntry]], options: PutOptions, replication: Replication | None
     ) -> list[Acknowledged[PutResult]]:
         with ExitStack() as calls:
             puts = [
@@ -166,19 +166,19 @@ class Writer:
                 return [Acknowledged(result, "") for result in await self._accesses.run_after_flush(puts)]
             return await self._accesses.run_after_flush([ReplicatedOperation(put, replication) for put in puts])
 
-    async def put_if(self, entry: Entry, options: PutOptions) -> bool:
+    async def put_if(self, entry: EncodedEntry, options: PutOptions) -> bool:
         """Store an entry if the condition of ``options`` is met; return whether it was stored."""
         result = await self._repeat_put(
             entry, lambda bounds, call: self._scripts.put((entry,), options._replace(bounds=bounds), call)
         )
         return not result.is_refused
 
-    async def incr(self, entry: Entry, delta: int) -> int:
+    async def incr(self, entry: EncodedEntry, delta: int) -> int:
         """Add ``delta`` to the integer of an entry, or store ``entry``, which holds it; the new integer."""
         result = await self._repeat_put(entry, lambda bounds, call: self._scripts.incr(entry, bounds, delta, call))
         return delta if result.body is None else int(codec.decode(result.body))
 
-    async def _repeat_put(self, entry: Entry, build: Callable[[str, CallId], Operation[PutResult]]) -> PutResult:
+    async def _repeat_put(self, entry: EncodedEntry, build: Callable[[str, CallId], Operation[PutResult]]) -> PutResult:
         """Send a put of one entry until it is handled: the bound of one call or the config may require several."""
         bounds = self._bounds
         try:
