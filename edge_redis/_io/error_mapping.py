@@ -80,4 +80,11 @@ def translate(error: BaseException, action: str) -> errors.StoreError:
         kind = errors.StoreRefusedError
     if kind is None:
         kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.StoreReplyError)
-    return kind(f"{action}: {text}")
+    return kind(f"{action}: {_explain(text)}")
+
+
+def _explain(text: str) -> str:
+    """Return a server's message, with what to do where it has no scripts, as fakeredis without its extra."""
+    if "unknown command" in text and "evalsha" in text.lower():
+        return f"this server runs no Lua scripts; fakeredis needs pip install 'edge-redis[fake]' ({text.rstrip(' :')})"
+    return text

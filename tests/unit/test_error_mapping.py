@@ -36,3 +36,10 @@ def test_each_library_error_is_translated(error: Exception, expected: type[Excep
     translated = translate(error, "doing this")
     assert type(translated) is expected
     assert str(translated) == f"doing this: {error}"
+
+
+def test_a_server_without_scripts_is_an_error_that_says_what_to_install() -> None:
+    error = theirs.ResponseError("unknown command 'evalsha', with args beginning with: ")
+    assert "this server runs no Lua scripts; fakeredis needs pip install 'edge-redis[fake]'" in str(
+        translate(error, "put")
+    )
