@@ -17,7 +17,7 @@ from support.metrics import buffer_of, made, use_separate_buffer
 from support.servers import Backend
 
 FILES = ("_metrics/", "_services/blocking/metrics.py", "_core/operation.py")
-STRIDES = [pytest.param(61, id="some points"), pytest.param(1, id="every point", marks=pytest.mark.exploration)]
+STRIDES = [pytest.param(61, id="some points"), pytest.param(7, id="many points", marks=pytest.mark.exploration)]
 
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 
