@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from edge_redis._core.operation import command
@@ -26,6 +27,7 @@ from edge_redis._site.state import (
     Fleet,
     FunctionDetail,
     Functions,
+    FunctionState,
     Minute,
     NodeDetail,
     ScopeDetail,
@@ -38,7 +40,7 @@ from edge_redis._site.state_rows import to_event, to_function_state, to_node_sta
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.keys import SyncKeys
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError
-from edge_redis.models import CacheEntry, Transition, utc_now
+from edge_redis.models import CacheEntry, NodeHealth, Transition, utc_now
 from edge_redis.types import Availability, DeadLetter
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ MAX_FUNCTIONS: Final = 500
 """Functions that are listed: those with the most invocations."""
 MAX_EVENTS: Final = 1000
 """Transitions that are read: verdicts, bars and the list of events are made of them."""
+MAX_STALE: Final = 10_000
 MAX_WAITING: Final = 1000
 """Scopes whose lag is read: those that wait longest."""
 MAX_DEAD_LETTERS: Final = 100
@@ -54,6 +57,8 @@ MAX_SAMPLES: Final = 300
 MINUTES: Final = 60
 _KEPT: Final[Mapping[str, float]] = {
     "fleet": 0.5,
+    "snapshot": 0.5,
+    "summary": 0.5,
     "transitions": 0.5,
     "actions": 0.5,
     "cache": 0.5,
@@ -70,6 +75,11 @@ _KEPT: Final[Mapping[str, float]] = {
 }
 """For how many seconds each reading is used again."""
 _MAX_KEPT: Final = 2000
+_MAX_SHARE: Final = 0.008
+"""A costly reading takes about this share of a CPU: one that takes 16 ms is kept for two seconds."""
+_COSTLY: Final[Mapping[str, float]] = {"snapshot": 8.0, "functions": 12.0, "sync": 3.0, "function": 5.0, "pairs": 60.0}
+"""The readings that grow with the site, and for how many seconds each is kept at most."""
+_MIN_SNAPSHOT_SECONDS: Final = 1.5
 
 
 class SiteReader:
@@ -79,6 +89,7 @@ class SiteReader:
         edge: the services of the namespace.
         cloud: the cloud's store, or a client of its Redis; None: the edge's own server.
         clock: a monotonic clock in seconds.
+        cpu_clock: the CPU time of this process in seconds.
 
     """
 
@@ -88,6 +99,7 @@ class SiteReader:
         cloud: AsyncCloudStore | CloudStore | AsyncClient | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.process_time,
     ) -> None:
         self.edge = edge
         self.actions = ActionLog(edge.client, edge.namespace)
@@ -100,21 +112,35 @@ class SiteReader:
         self.worker = edge.worker(self.cloud)
         self.runner = AsyncRunner(edge.client)
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self._kept: dict[tuple[str, ...], tuple[float, Any]] = {}
+        self._transitions: list[Transition] = []
+        self._fleet = Fleet()
+        self._fleet_source: object = None
+        self._fleet_signs: tuple[object, ...] = ()
+        self._snapshot_at = float("-inf")
         self._cache_samples: deque[CacheSample] = deque(maxlen=MAX_SAMPLES)
         self._sync_samples: deque[SyncSample] = deque(maxlen=MAX_SAMPLES)
 
     async def keep(self, read: Callable[[], Awaitable[T]], *name: str) -> T:
-        """Return a reading that is young enough, or a new one."""
+        """Return a reading that is young enough, or a new one.
+
+        What takes long to read is kept for longer, so that large sites do not cost more CPU than small ones.
+        """
         now = self._clock()
         found = self._kept.get(name)
-        if found is not None and now - found[0] < _KEPT[name[0]]:
+        if found is not None and now < found[0]:
             kept: T = found[1]
             return kept
+        before = self._cpu_clock()
         made = await read()
+        cost = self._cpu_clock() - before
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
-        self._kept[name] = (now, made)
+        seconds = _KEPT[name[0]]
+        if name[0] in _COSTLY:
+            seconds = max(seconds, min(cost / _MAX_SHARE, _COSTLY[name[0]]))
+        self._kept[name] = (now + seconds, made)
         return made
 
     def refresh(self) -> None:
@@ -140,20 +166,34 @@ class SiteReader:
 
     async def transitions(self) -> list[Transition]:
         """Return the newest transitions of all nodes, oldest first."""
-        return await self.keep(lambda: self.edge.health.transitions(MAX_EVENTS), "transitions")
+        return await self.keep(self._read_transitions, "transitions")
+
+    async def _read_transitions(self) -> list[Transition]:
+        newest = await self.edge.health.transitions(1)
+        if not newest or not self._transitions or newest[-1].position != self._transitions[-1].position:
+            self._transitions = await self.edge.health.transitions(MAX_EVENTS) if newest else []
+        return self._transitions
 
     async def fleet(self) -> Fleet:
         """Return every registered node with its verdict."""
         return await self.keep(self._read_fleet, "fleet")
 
     async def _read_fleet(self) -> Fleet:
-        latest = {change.node_id: change for change in await self.transitions()}
-        now = utc_now()
-        return Fleet(
-            nodes=tuple(
-                to_node_state(found, latest.get(found.node_id), now) for found in await self.edge.health.snapshot()
-            )
-        )
+        changes = await self.transitions()
+        signs = (changes[-1].position if changes else "", tuple(await self.edge.health.stale(limit=MAX_STALE)))
+        if signs != self._fleet_signs and self._clock() - self._snapshot_at >= _MIN_SNAPSHOT_SECONDS:
+            self._kept.pop(("snapshot",), None)  # a verdict has changed
+        found = await self.keep(self._read_snapshot, "snapshot")
+        if self._fleet_source is not found or signs != self._fleet_signs:
+            latest = {change.node_id: change for change in changes}
+            now = utc_now()
+            self._fleet = Fleet(nodes=tuple(to_node_state(each, latest.get(each.node_id), now) for each in found))
+            self._fleet_source, self._fleet_signs = found, signs
+        return self._fleet
+
+    async def _read_snapshot(self) -> list[NodeHealth]:
+        self._snapshot_at = self._clock()
+        return await self.edge.health.snapshot()
 
     async def availability(self, node_id: str, hours: int = 24) -> Availability:
         """Return a node's availability over so many hours, kept for a minute."""
@@ -171,14 +211,18 @@ class SiteReader:
 
     async def functions(self) -> Functions:
         """Return all functions, the most invoked first."""
-        return await self.keep(self._read_functions, "functions")
+        found = await self.keep(self._read_functions, "functions")
+        return replace(found, all=await self.keep(self._read_summary, "summary"))
+
+    async def _read_summary(self) -> FunctionState:
+        return to_function_state("", await self.edge.metrics.summary())
 
     async def _read_functions(self) -> Functions:
         metrics = self.edge.metrics
         rows = await metrics.top("total", MAX_FUNCTIONS)
         stats = await metrics.stats()
         return Functions(
-            all=to_function_state("", await metrics.summary()),
+            all=await self.keep(self._read_summary, "summary"),
             functions=tuple(to_function_state(row["function_id"] or "", row) for row in rows),
             series=stats["series"],
             max_series=stats["max_series"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -16,7 +17,7 @@ from edge_redis.errors import (
 
 _PREFIX: Final = re.compile(r"^<Operation [^>]*>: ")
 _URL_SECRET: Final = re.compile(r"(\w+://[^:/@\s]*):[^@\s]+@")
-_CONNECTION: Final = re.compile(r"\bError \d+ connecting to (?P<server>\S+?)\. (?P<reason>.*?)\.?$")
+_CONNECTION: Final = re.compile(r"\bError (?P<number>\d+) connecting to (?P<server>\S+?)\. (?P<reason>.*?)\.?$")
 
 _ADVICE: Final = (
     ("HELLO must be called", "the server needs a password: name a file with --password-file, or put it in the URL"),
@@ -47,7 +48,10 @@ def describe(error: BaseException) -> str:
             return sentence
     connection = _CONNECTION.search(text)
     if connection:
-        return f"cannot reach {connection['server']}: {connection['reason']}; is the server running, and --url right?"
+        # asyncio says "Connect call failed" of every error.
+        is_vague = connection["reason"].startswith("Connect call failed")
+        reason = os.strerror(int(connection["number"])) if is_vague else connection["reason"]
+        return f"cannot reach {connection['server']}: {reason}; is the server running, and --url right?"
     return _URL_SECRET.sub(r"\1:***@", text)
 
 

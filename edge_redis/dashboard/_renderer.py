@@ -137,7 +137,7 @@ class Renderer:
         site = self._sites[key.slug]
         shown_name = key.query.get(view.parameter) if view.parameter else ""
         if key.name == "conflict":
-            shown_name = key.query.get("name")
+            shown_name = f"of {key.query.get('name')}"
         heading = f"{view.title} {shown_name}".strip() if shown_name else view.title
         template = self._environment.get_template(f"{key.name}.html")
         controls = Markup()

@@ -148,7 +148,7 @@ async def read_functions(reader: SiteReader, query: Query) -> Context:
     return {
         "functions": found,
         "table": table,
-        "sparks": {name: charts.sparkline([each.total for each in rows[-30:]]) for name, rows in minutes.items()},
+        "sparks": {name: charts.sparkline([each.total for each in rows[-31:-1]]) for name, rows in minutes.items()},
         "rates": {name: rows[-2].total for name, rows in minutes.items()},
         **_minutes(await reader.minutes()),
     }

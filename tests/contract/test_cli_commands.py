@@ -45,6 +45,7 @@ COMMANDS = {
     "node": "n",
     "maintenance": "n",
     "events": "",
+    "dashboard": "--port 0",
     "doctor": "",
     "bench": "",
     "cache stats": "",

@@ -36,7 +36,7 @@ def run(body: Callable[[EdgeRedis, SiteReader, Ticks], Awaitable[None]], cloud: 
         client = fakeredis.FakeAsyncRedis()
         clock = Ticks()
         async with EdgeRedis(client, namespace="shop", metrics={"flush_every": 1}) as edge:
-            reader = SiteReader(edge, cloud, clock=clock)
+            reader = SiteReader(edge, cloud, clock=clock, cpu_clock=lambda: 0.0)
             await body(edge, reader, clock)
             await reader.close()
         await client.aclose()
@@ -193,6 +193,25 @@ def test_fake_readings_are_shared_for_a_time_and_made_anew_after_it() -> None:
         await edge.health.deregister("till-1")
         reader.refresh()
         assert not (await reader.fleet()).nodes
+
+    run(body)
+
+
+def test_a_fake_reading_that_costs_much_is_kept_for_longer() -> None:
+    async def body(edge: EdgeRedis, _: SiteReader, clock: Ticks) -> None:
+        cpu = iter(float(number) for number in range(1000))  # each reading seems to take a second of CPU
+        reader = SiteReader(edge, clock=clock, cpu_clock=lambda: next(cpu))
+        await reader.fleet()
+        await edge.health.register(EdgeNode("till-1", "Till 1"))
+        clock.now += 4.0
+        assert not (await reader.fleet()).nodes
+        clock.now += 4.0
+        assert [node.verdict for node in (await reader.fleet()).nodes] == ["healthy"]
+        await edge.health.heartbeat("till-1", status=EdgeNodeStatus.OFFLINE)
+        await edge.health.check_cluster()
+        clock.now += 2.0  # a transition is no reason to wait
+        assert [node.verdict for node in (await reader.fleet()).nodes] == ["unhealthy"]
+        await reader.close()
 
     run(body)
 
