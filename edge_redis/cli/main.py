@@ -29,6 +29,7 @@ from edge_redis.cli import (
     nodes,
     status,
     sync,
+    top,
     up,
     worker,
 )
@@ -76,6 +77,7 @@ for _module in (
     agent,
     monitor,
     status,
+    top,
     nodes,
     maintenance,
     events,

@@ -48,6 +48,7 @@ COMMANDS = {
     "dashboard": "--port 0",
     "doctor": "",
     "bench": "",
+    "top": "",
     "cache stats": "",
     "cache get": "k",
     "cache put": "k 1",
@@ -80,7 +81,7 @@ COMMANDS = {
     "namespace drop": "ns --yes",
 }
 """Every command that talks to a server, with arguments that are enough for it."""
-LOCAL_COMMANDS = ("metrics serve", "completion")
+LOCAL_COMMANDS = ("metrics serve", "dashboard", "completion")
 
 
 @pytest.fixture
