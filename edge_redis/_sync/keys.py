@@ -22,6 +22,8 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 | <tag>:high_water       | string | cloud | the highest number of the feed that an edge was given           |
 | <tag>:gc_watermark     | hash   | both  | version and clock of the newest delete that was purged: a scope |
 |                        |        |       | that is created begins above them                               |
+| <tag>:purged           | zset   | cloud | scope -> the latest clock it had when its delete was purged, of |
+|                        |        |       | 100,000 scopes: no older state brings the scope back            |
 | <tag>:replica_id       | string | both  | a random id made with the first write; another one after the    |
 |                        |        |       | store was wiped, so it names one incarnation of the store       |
 | <tag>:server           | string | edge  | the run of the server under which replica_id is used, the time  |
@@ -67,6 +69,7 @@ class SyncKeys:
         self.high_water = space.key("high_water")
         self.replica_id = space.key("replica_id")
         self.server = space.key("server")
+        self.purged = space.key("purged")
         self.clone = space.key("clone")
         self.repeats = space.key("repeats")
 

@@ -66,6 +66,9 @@ async def merge_into(
     With a keyring the result is countersigned, where the state before is.
     """
     committed: list[Outcome] = []
+    purged = await replica.purged_clock(scope)
+    older = [each.clock <= purged for each in changes]
+    changes = [each for each, is_older in zip(changes, older, strict=True) if not is_older]
     while changes and not committed:
         present = await replica.document(scope)
         if present is not None:
@@ -74,4 +77,5 @@ async def merge_into(
         if keyring and (present is None or keyring.is_renewable(scope, present)):
             merged = keyring.countersigned(scope, merged)
         committed = await scripts.commit_merge(replica, scope, present, merged, changes, outcomes, settings, key)
-    return committed
+    found = iter(committed)
+    return ["rejected" if is_older else next(found) for is_older in older]

@@ -31,7 +31,7 @@ SCOPES_A_PAGE: Final = 32
 LEASE_BYTES: Final = 8 * 1024 * 1024
 """Bytes of all leases of a page of scopes together; each lease may have one entry whatever its size."""
 
-_MIN_RENEWED_MS: Final = 500
+MIN_RENEWED_MS: Final = 500
 """Shorter claim times are not renewed: a renewal would come too late."""
 
 _ENTRY_ID: Final = attrgetter("id")
@@ -53,7 +53,7 @@ class Pusher:
         self._unhandled: dict[str, Lease] = {}
         self._evidence = Evidence(cloud)
         seconds = config.claim_idle_ms / 3000
-        self._renewal = Renewal(seconds, self._renew) if config.claim_idle_ms >= _MIN_RENEWED_MS else None
+        self._renewal = Renewal(seconds, self._renew) if config.claim_idle_ms >= MIN_RENEWED_MS else None
 
     @property
     def evidence(self) -> Evidence:

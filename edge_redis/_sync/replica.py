@@ -14,7 +14,8 @@ from edge_redis._sync.records import from_conflict, from_event, from_pending
 from edge_redis._sync.wire import DOCUMENT_FIELDS
 from edge_redis.models import SyncEvent, SyncState
 
-_PAGE: Final = 500
+PENDING_PAGE: Final = 500
+"""Entries of an outbox that are read in one round trip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,21 @@ class Replica:
         """Read a scope's present state as it is sent."""
         return command(replies.from_document, "HMGET", self.keys.doc(scope), *DOCUMENT_FIELDS)
 
+    async def purged_clock(self, scope: str) -> str:
+        """Return the latest clock that a scope had when its delete was purged in the cloud, "" if none was."""
+        if self.config.role == "edge":
+            return ""
+        return await command(_clock_of_score, "ZSCORE", self.keys.purged, scope)
+
     async def pending(self, scope: str) -> list[dict[str, Any]]:
         """Read an outbox, oldest first, a page at a time."""
         changes: list[dict[str, Any]] = []
         page: list[dict[str, Any]] | None = None
-        while page is None or len(page) == _PAGE:
+        while page is None or len(page) == PENDING_PAGE:
             start = f"({changes[-1]['version']}-0" if changes else "-"
             page = await command(
                 lambda found: [from_pending(*entry) for entry in found],
-                "XRANGE", self.keys.pending(scope), start, "+", "COUNT", _PAGE,
+                "XRANGE", self.keys.pending(scope), start, "+", "COUNT", PENDING_PAGE,
             )  # fmt: skip
             changes += page
         return changes
@@ -83,3 +90,7 @@ class Replica:
     def remove_conflict(self, scope: str, entry_id: str) -> Operation[int]:
         """Remove one conflict."""
         return command(int, "XDEL", self.keys.conflicts(scope), entry_id)
+
+
+def _clock_of_score(reply: Any) -> str:
+    return "" if reply is None else f"{int(float(reply)):018d}"

@@ -78,7 +78,7 @@ def apply(
     """
     keys, config = replica.keys, replica.config
     names = [*keys.of_scope(scope), keys.work, keys.scopes, keys.feed, keys.feed_number, keys.replica_id, keys.repeats]
-    names.append(keys.server)
+    names += [keys.server, keys.purged]
     args: list[Argument] = [scope, config.role, settings, config.proposed_replica_id]
     args += [config.max_history, config.max_conflicts, *key, *map(wire.format_change, changes)]
     return APPLY(names, args, replies.from_apply)
@@ -198,7 +198,7 @@ def record_event(replica: Replica, scope: str, event: SyncEvent, key: CallKey) -
 def purge_tombstone(replica: Replica, scope: str, stamp: str) -> Operation[int]:
     """Remove a scope whose delete has this stamp; return 1, or 0 where it is not there or changes wait to go up."""
     keys = replica.keys
-    names = [*keys.of_scope(scope), keys.scopes, keys.feed, keys.gc_watermark]
+    names = [*keys.of_scope(scope), keys.scopes, keys.feed, keys.gc_watermark, keys.purged]
     return PURGE_TOMBSTONE(names, [scope, stamp], replies.from_integer)
 
 

@@ -16,7 +16,7 @@ from edge_redis._sync.origin import CLOUD_ORIGIN, qualified_origin
 from edge_redis._sync.resolution import Conflict, Decision, Document, Event, Seen
 from edge_redis._sync.write_context import GcWatermark, WriteContext
 from edge_redis.cloudstores._database import Database
-from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
+from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, PURGED, SEEN, STORES, readable
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 
@@ -101,6 +101,11 @@ class Scope:
                 from_head(row.head, row.body), row.latest_clock, row.peer_version, row.authority, row.strategy
             )
         return Locked(document, row.events, row.losses)
+
+    def purged_clock(self) -> str:
+        """Return the latest clock that the scope had when its delete was purged, "" if none was."""
+        query = select(PURGED.c.clock).where(self._of(PURGED))
+        return str(self._connection.execute(query).scalar_one_or_none() or "")
 
     def seen(self, origins: Iterable[str]) -> dict[str, Seen]:
         """Return the states seen of these origins."""

@@ -149,12 +149,21 @@ class SqlCloudStore:
             _origin(each.origin)
         if not changes:
             return []
-        origins = [each.origin for each in changes]
-        decision = self._change(
-            "apply", scope, lambda rows, document, _: resolve(document, rows.seen(origins), changes, strategy)
-        )
-        assert decision is not None
-        return [*decision.outcomes]
+        later: list[Change] = []
+
+        def has_later(rows: Scope) -> bool:
+            """Return whether a change is later than the scope's purged delete, if it has one."""
+            purged = rows.purged_clock()
+            later[:] = [each for each in changes if each.clock > purged]
+            return bool(later)
+
+        def decide(rows: Scope, document: Document | None, _: int) -> Decision:
+            return resolve(document, rows.seen(each.origin for each in later), later, strategy)
+
+        decision = self._change("apply", scope, decide, condition=has_later)
+        outcomes = iter(() if decision is None else decision.outcomes)
+        kept = {id(each) for each in later}
+        return [next(outcomes) if id(each) in kept else "rejected" for each in changes]
 
     def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
@@ -229,13 +238,23 @@ class SqlCloudStore:
             action, scope, lambda rows, document, now: edit(rows.write_context(document, now)), create=create
         )
 
-    def _change(self, action: str, scope: str, decide_on: _Decide, *, create: bool = True) -> Decision | None:
-        """Decide and write in one transaction that locks the scope."""
+    def _change(
+        self,
+        action: str,
+        scope: str,
+        decide_on: _Decide,
+        *,
+        create: bool = True,
+        condition: Callable[[Scope], bool] = lambda _: True,
+    ) -> Decision | None:
+        """Decide and write in one transaction that locks the scope; None where the condition is not met."""
         _scope(scope)
         database = self._database
 
         def work(connection: sa.Connection) -> Decision | None:
             rows = Scope(database, connection, self._namespace, scope)
+            if not condition(rows):
+                return None
             locked = rows.lock(create=create)
             if locked is None:
                 return None

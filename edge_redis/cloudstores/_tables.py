@@ -11,6 +11,8 @@
 |                      |                          | number (its position in the feed); events and losses (how many |
 |                      |                          | there ever were)                                               |
 | edge_redis_seen      | scope and origin         | the newest state had of the origin (``resolution.Seen``)       |
+| edge_redis_purged    | scope that was purged    | clock (the latest that the scope had): no older state brings   |
+|                      |                          | the scope back; of the newest 100,000                          |
 | edge_redis_history   | change pushed to a scope | version, success, error and at; the newest ``max_history``     |
 | edge_redis_conflicts | losing side of a scope   | lost, loser (JSON), body, winner (JSON) and at; the newest     |
 |                      |                          | ``max_conflicts``                                              |
@@ -71,6 +73,14 @@ SEEN: Final = Table(
     Column("checksum", Text, nullable=False),
     Column("clock", Text, nullable=False),
     Column("restored_at", Text, nullable=False),
+)
+
+PURGED: Final = Table(
+    "edge_redis_purged",
+    METADATA,
+    _key("namespace"),
+    _key("scope"),
+    Column("clock", Text, nullable=False),
 )
 
 HISTORY: Final = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -13,10 +13,13 @@ from edge_redis._sync import fields
 from edge_redis._sync.change import visible_data
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._rows import from_head
-from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, SEEN, STORES, readable
+from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, PURGED, SEEN, STORES, readable
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError
 
 _PAGE: Final = 200
+_MAX_PURGED: Final = 100_000
+"""Scopes whose purged delete is remembered; as in ``_sync/lua/purge_tombstone.lua``."""
+
 _ROWS: Final = 10_000
 """Rows of history and conflicts that one transaction removes, about; those of one scope at least."""
 
@@ -41,7 +44,9 @@ def purge(database: Database, namespace: str, seconds: float) -> int:
     while True:
         rows = database.read("purge_tombstones", partial(_page, namespace, after))
         deletes = [each for row in rows if (each := _deleted(database, namespace, row, cutoff)) is not None]
-        purged += sum(database.write("purge_tombstones", partial(_remove, namespace, part)) for part in _parts(deletes))
+        purged += sum(
+            database.write("purge_tombstones", partial(_remove, database, namespace, part)) for part in _parts(deletes)
+        )
         if len(rows) < _PAGE:
             return purged
         after = rows[-1].scope
@@ -95,7 +100,7 @@ def _parts(deletes: Sequence[_Delete]) -> Iterator[list[_Delete]]:
         yield part
 
 
-def _remove(namespace: str, deletes: Sequence[_Delete], connection: Connection) -> int:
+def _remove(database: Database, namespace: str, deletes: Sequence[_Delete], connection: Connection) -> int:
     """Remove the scopes whose delete is still their newest state."""
     columns = DOCUMENTS.c
     stamps = {each.scope: each.stamp for each in deletes}
@@ -108,11 +113,25 @@ def _remove(namespace: str, deletes: Sequence[_Delete], connection: Connection) 
     for table in (SEEN, HISTORY, CONFLICTS, DOCUMENTS):
         names = table.c.scope.in_([row.scope for row, _ in gone])
         connection.execute(delete(table).where(table.c.namespace == namespace, names))
+    _remember(database, connection, namespace, {row.scope: row.latest_clock for row, _ in gone})
     # Last, like the feed's number: its row stays locked until the commit, and no other scope can change.
     _raise_gc_watermark(
         connection, namespace, max(state.version for _, state in gone), max(row.latest_clock for row, _ in gone)
     )
     return len(gone)
+
+
+def _remember(database: Database, connection: Connection, namespace: str, clocks: Mapping[str, str]) -> None:
+    """Remember the latest clocks of scopes that are purged."""
+    rows = [{"namespace": namespace, "scope": scope, "clock": clock} for scope, clock in sorted(clocks.items())]
+    write = database.insert(PURGED)
+    newer = {"clock": write.excluded.clock}
+    connection.execute(write.on_conflict_do_update(index_elements=["namespace", "scope"], set_=newer), rows)
+    columns = PURGED.c
+    ordered = select(columns.clock).where(columns.namespace == namespace).order_by(columns.clock.desc())
+    oldest = connection.execute(ordered.offset(_MAX_PURGED).limit(1)).scalar_one_or_none()
+    if oldest is not None:
+        connection.execute(delete(PURGED).where(columns.namespace == namespace, columns.clock <= oldest))
 
 
 def _raise_gc_watermark(connection: Connection, namespace: str, version: int, clock: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from conftest import Maker
 
 from edge_redis import ConflictStrategy, InvalidArgumentError, InvalidTypeError, PendingFullError
+from edge_redis._sync.change import from_state
 from support.servers import Backend
 from support.sync import dump, remote
 
@@ -194,3 +196,23 @@ class TestCollecting:
         for end in (cloud, worker):
             with pytest.raises(InvalidArgumentError):
                 end.purge_tombstones(seconds)
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_a_change_from_before_a_purged_delete_does_not_bring_the_scope_back(
+    make: Maker, cloud: Any, worker: Any, strategy: ConflictStrategy
+) -> None:
+    sync = make("EdgeSynchronizer", strategy, scope="room", origin="site")
+    state = sync.update_local({"a": 1})
+    change = from_state(replace(state, origin="site"))
+    carry(worker)
+    sync.delete()
+    carry(worker)
+    assert worker.purge_tombstones(0) == cloud.purge_tombstones(0) == 1
+    assert cloud.apply("room", [change, change], strategy) == ["rejected", "rejected"]
+    assert cloud.get("room") is None
+    assert cloud.changes_since("", 10).changes == []
+    sync.update_local({"b": 2})  # later than the delete
+    carry(worker)
+    assert cloud.apply("room", [change], strategy) == ["rejected"]
+    assert cloud.get("room").data == sync.get_local_state().data == {"b": 2}

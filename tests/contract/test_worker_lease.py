@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, aio
+from edge_redis._sync import push
 from edge_redis.cloudstores import Change, Feed
 from support.servers import Backend
 
-CLAIM_SECONDS = 0.5
-UNRENEWED_SECONDS = 0.4
-"""Shorter claim times than 0.5 s are not renewed."""
+CLAIM_SECONDS = 0.25
+UNRENEWED_SECONDS = 0.2
+"""Shorter claim times than CLAIM_SECONDS are not renewed here."""
 
 PAUSE = 0.02
 """Seconds between two tries of another worker to claim the changes."""
@@ -103,9 +104,14 @@ async def deliver_awaited(backend: Backend, seconds: float, most: int) -> tuple[
     return store, other
 
 
+SERVERS = pytest.mark.parametrize("backend", ["fakeredis", "valkey"], indirect=True)
+"""The renewal of one entry shows what servers do differently; these tests show what a worker renews."""
+
+
 @pytest.fixture(params=["blocking", "awaited"])
-def deliver(request: pytest.FixtureRequest, backend: Backend) -> Deliver:
-    """Deliver in both APIs."""
+def deliver(request: pytest.FixtureRequest, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Deliver:
+    """Deliver in both APIs, with half of the shortest claim time that is renewed."""
+    monkeypatch.setattr(push, "MIN_RENEWED_MS", CLAIM_SECONDS * 1000)
     if request.param == "blocking":
         return lambda seconds, most: deliver_blocking(backend, seconds, most)
     return lambda seconds, most: asyncio.run(deliver_awaited(backend, seconds, most))
@@ -125,6 +131,7 @@ def test_no_other_worker_gets_changes_that_a_slow_cloud_applies(backend: Backend
     assert other.kept == []
 
 
+@SERVERS
 def test_scopes_that_wait_for_a_slow_cloud_stay_leased(backend: Backend, deliver: Deliver) -> None:
     write(backend, "kitchen", "hall")
     store, other = deliver(CLAIM_SECONDS, 100)
@@ -132,6 +139,7 @@ def test_scopes_that_wait_for_a_slow_cloud_stay_leased(backend: Backend, deliver
     assert other.kept == []
 
 
+@SERVERS
 def test_a_change_that_is_tried_alone_stays_leased(backend: Backend, deliver: Deliver) -> None:
     write(backend, "kitchen")
     store, other = deliver(CLAIM_SECONDS, 1)
@@ -139,6 +147,7 @@ def test_a_change_that_is_tried_alone_stays_leased(backend: Backend, deliver: De
     assert other.kept == []
 
 
+@SERVERS
 def test_a_claim_time_below_half_a_second_is_not_renewed(backend: Backend, deliver: Deliver) -> None:
     write(backend, "kitchen")
     _, other = deliver(UNRENEWED_SECONDS, 100)

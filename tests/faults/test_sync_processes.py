@@ -21,6 +21,8 @@ from support.deadline import eventually
 from support.servers import Backend, Servers
 from support.sync import EDGE
 
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["pytest", "fakeredis", "edge_redis.embedded", "edge_redis.cloudstores.sql"])
 spawn = multiprocessing.get_context("spawn")
 WRITERS, DELTAS = 8, 25
 
@@ -33,8 +35,8 @@ def write(url: str, name: int, go: Any) -> None:
 
 
 def test_no_delta_of_eight_processes_is_lost(real: Backend) -> None:
-    go = spawn.Event()
-    writers = [spawn.Process(target=write, args=(real.url, name, go), daemon=True) for name in range(WRITERS)]
+    go = processes.Event()
+    writers = [processes.Process(target=write, args=(real.url, name, go), daemon=True) for name in range(WRITERS)]
     for writer in writers:
         writer.start()
     go.set()
@@ -126,8 +128,8 @@ def test_a_worker_killed_anywhere_leaves_each_change_to_take_effect_once(ends: A
         for number in range(10):
             for sync in syncs:
                 sync.update_local({f"n{number}": number}, is_delta=True)
-        reached = spawn.Event()
-        victim = spawn.Process(target=work, args=(edge.url, cloud_url, point, reached), daemon=True)
+        reached = processes.Event()
+        victim = processes.Process(target=work, args=(edge.url, cloud_url, point, reached), daemon=True)
         victim.start()
         assert reached.wait(30)
         os.kill(present(victim.pid), signal.SIGKILL)

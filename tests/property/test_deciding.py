@@ -196,7 +196,19 @@ STRATEGIES = {
 def test_redis_and_sql_resolve_the_same_calls_to_the_same_state(
     redis_and_sql: Make, strategies: list[ConflictStrategy]
 ) -> None:
-    @settings(max_examples=25)
+    compare(redis_and_sql, strategies, examples=8)
+
+
+@pytest.mark.exploration
+@pytest.mark.parametrize("strategies", STRATEGIES.values(), ids=STRATEGIES)
+def test_redis_and_sql_resolve_many_more_calls_to_the_same_state(
+    redis_and_sql: Make, strategies: list[ConflictStrategy]
+) -> None:
+    compare(redis_and_sql, strategies, examples=50)
+
+
+def compare(redis_and_sql: Make, strategies: list[ConflictStrategy], *, examples: int) -> None:
+    @settings(max_examples=examples)
     @given(calls=calls_of(st.sampled_from(strategies)))
     def check(calls: list[Call]) -> None:
         one, other = redis_and_sql()

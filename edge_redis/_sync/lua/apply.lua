@@ -10,6 +10,7 @@
 -- KEYS[9] replica_id     string  the random id of this store
 -- KEYS[10] repeats       hash    prefix; the last call of each client id
 -- KEYS[11] server        string  the run of the server (edge)
+-- KEYS[12] purged        zset    scope -> the latest clock that it had when it was purged (cloud)
 -- ARGV[1] scope
 -- ARGV[2] role           edge or cloud
 -- ARGV[3] settings       strategy, max_pending, overflow and origin; `?` for those the scope has here, and after it
@@ -25,7 +26,8 @@
 --   merged (commit_merge.lua); a version is too high to go on from; the scope is LOCAL_WINS at that other edge; a
 --   synchronizer has set another strategy; a later incarnation of that edge is LOCAL_WINS; the document is damaged; the
 --   call was given up
--- Invariant: the result is that of any order and any repetition of the same states (LOCAL_WINS excepted)
+-- Invariant: the result is that of any order and any repetition of the same states (LOCAL_WINS excepted); no state from
+--   before the delete of a scope that was purged brings the scope back
 -- Repeat: remembered with a client id, else idempotent: what was accepted is already there
 -- include: clock
 -- include: idempotency
@@ -52,12 +54,16 @@ if client_id ~= '' then
   local before = recall(repeats, at, client_id, ARGV[8])
   if before then return before end
 end
-local states = {}
+local purged_at = not is_edge and tonumber(redis.call('ZSCORE', KEYS[12], scope) or nil)
+local states, later = {}, 0
 for i = 9, #ARGV do
   local state = parse_change(ARGV[i])
   if state.version >= MAX_VERSION then return 'TOO_HIGH ' .. integer(state.version) end
+  state.is_purged = purged_at and tonumber(state.clock) <= purged_at
+  if not state.is_purged then later = later + 1 end
   states[#states + 1] = state
 end
+if later == 0 then return string.rep('rejected ', #states - 1) .. 'rejected' end
 
 -- Every key is read before any is written: one of another type stops the script here.
 local current, damage = read_document(doc)
@@ -83,7 +89,7 @@ local strategy, max_pending, overflow, own_name = string.match(settings, '^%??(%
 -- A body of merged fields is enough for MERGE: this end may not know the scope's strategy yet.
 if strategy == 'merge' or (current and current.merged) then return 'MERGE' end
 for _, state in ipairs(states) do
-  if string.byte(state.data, 1) == 146 then return 'MERGE' end
+  if not state.is_purged and string.byte(state.data, 1) == 146 then return 'MERGE' end
 end
 local stored_id, is_stored = read_replica_id(id_key, ARGV[4], is_edge)
 local replica_id, server_record = stored_id, nil
@@ -179,7 +185,7 @@ local before = current and {version = current.version, stamp = current.stamp, or
 local outcomes, newest, has_new_origin = {}, {}, false
 for _, state in ipairs(states) do
   if is_edge then state.origin = with_incarnation(state) end
-  local name, shown = state.origin, nil
+  local name, shown = state.is_purged and '' or state.origin, nil
   if name ~= '' then
     state.seen = newest[name] or read_seen(doc, name)
     has_new_origin = has_new_origin or not state.seen
@@ -188,9 +194,12 @@ for _, state in ipairs(states) do
     local is_news = restored or (not was_seen(state) and not earlier(state.clock, state.restored_at))
     shown = is_news and seen_of(state, state.restored_at) or nil
   end
-  local version, outcome = state.version, outcome_of(state, current, strategy)
-  effects[outcome](state)
-  current.peer_version = math.max(current.peer_version, version)
+  local version, outcome = state.version, 'rejected'
+  if not state.is_purged then
+    outcome = outcome_of(state, current, strategy)
+    effects[outcome](state)
+    current.peer_version = math.max(current.peer_version, version)
+  end
   if shown then newest[name] = shown end
   if reasserted then newest[own] = reasserted end
   outcomes[#outcomes + 1] = outcome
