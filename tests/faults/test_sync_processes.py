@@ -24,7 +24,7 @@ from support.sync import EDGE
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["pytest", "fakeredis", "edge_redis.embedded", "edge_redis.cloudstores.sql"])
 spawn = multiprocessing.get_context("spawn")
-WRITERS, DELTAS = 8, 25
+WRITERS, DELTAS = 8, 10
 
 
 def write(url: str, name: int, go: Any) -> None:
@@ -169,7 +169,7 @@ def test_three_workers_share_the_load_while_they_are_killed(ends: Any) -> None:
                 sync.update_local({f"n{number}": number}, is_delta=True)
             if number in (20, 40):
                 os.kill(present(workers.pop(0).pid), signal.SIGKILL)
-        eventually(lambda: all(sync.is_synced for sync in syncs))
+        eventually(lambda: all(sync.is_synced for sync in syncs), seconds=30)
         for worker in workers:
             worker.terminate()
             worker.join(10)
