@@ -27,17 +27,18 @@ Outcome: TypeAlias = Literal["accepted", "duplicate", "rejected"]
 class Change:
     """One state of a scope: its full data and what orders it among all states of the scope.
 
-    ``body`` is the canonical encoding of the data, empty for a deleted scope, and ``checksum`` its SHA-256. ``parent``
-    is the stamp of the foreign state that it was made of, ``clock`` its hybrid logical clock, ``origin`` its writer's
-    name and incarnation (``origin.py``). ``signature`` proves the writer (``signing.py``), "" where nobody signs; a
-    store keeps it with the rest.
+    ``body`` is the canonical encoding of the data, empty for a deleted scope, and ``checksum`` its SHA-256.
+    ``ancestor`` is the stamp of the state of another origin that it was made of; after ``+`` follows the clock up to
+    which this store's states under earlier origins are ancestors too (``lua/include/ancestry.lua``). ``clock`` is its
+    hybrid logical clock, ``origin`` its writer's name and incarnation (``origin.py``). ``signature`` proves the writer
+    (``signing.py``), "" where nobody signs; a store keeps it with the rest.
     """
 
     version: int
     clock: str
     origin: str
     checksum: str
-    parent: str
+    ancestor: str
     body: bytes
     is_delta: bool = False
     signature: str = ""

@@ -16,7 +16,7 @@ from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
-from edge_redis._sync.writer import Writer, check_field_names
+from edge_redis._sync.writer import VersionWriter, check_field_names
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
 MAX_PAGE: Final = 1000
@@ -38,7 +38,7 @@ class Cloud(Component):
         max_fields: int = MAX_FIELDS,
     ) -> None:
         self._replica = Replica(SyncKeys(namespace, "cloud"), EndConfig.of_cloud(max_history, max_conflicts))
-        self._writer = Writer(self._replica, WriteLimits(max_bytes, max_fields))
+        self._writer = VersionWriter(self._replica, WriteLimits(max_bytes, max_fields))
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""

@@ -26,7 +26,7 @@ _PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetterEntry:
     """A change that was given up."""
 
     entry_id: bytes
@@ -58,18 +58,18 @@ class DeadLetter:
         }
 
 
-def _dead_letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter | None:
+def _dead_letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetterEntry | None:
     """Return the dead letter in an entry, None of an entry that is damaged or foreign."""
     try:
         scope, version, deliveries, _ = (fields[name] for name in (b"scope", b"version", b"deliveries", b"error"))
         at = from_timestamp(int(entry_id.partition(b"-")[0]) / 1000)
-        return DeadLetter(entry_id, scope.decode(), int(version), int(deliveries), at, fields)
+        return DeadLetterEntry(entry_id, scope.decode(), int(version), int(deliveries), at, fields)
     except (KeyError, ValueError, OverflowError) as error:
         _log.error("dead letter %r is damaged and left out: %r", entry_id, error)
         return None
 
 
-def _dead_letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[DeadLetter]:
+def _dead_letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[DeadLetterEntry]:
     return [letter for entry in found if (letter := _dead_letter(*entry)) is not None]
 
 
@@ -82,7 +82,7 @@ class DeadLetters:
         self._keyring = keyring
         self._keys = edge.keys.dead_letters
 
-    async def read(self, limit: int) -> list[DeadLetter]:
+    async def read(self, limit: int) -> list[DeadLetterEntry]:
         """Return the oldest ``limit``, without damaged entries."""
         return await command(_dead_letters, "XRANGE", self._keys, "-", "+", "COUNT", limit)
 
@@ -92,7 +92,7 @@ class DeadLetters:
         After a scope's letter has failed, its other letters wait until those of the other scopes were tried, so that
         letters that always fail do not hold up others.
         """
-        pushed, deferred, failed, start = 0, list[DeadLetter](), set[str](), "-"
+        pushed, deferred, failed, start = 0, list[DeadLetterEntry](), set[str](), "-"
         while limit and (page := await command(list, "XRANGE", self._keys, start, "+", "COUNT", _PAGE)):
             start = f"({page[-1][0].decode()}"
             for letter in _dead_letters(page):
@@ -107,7 +107,7 @@ class DeadLetters:
             pushed += await self._try(letter)
         return pushed
 
-    async def _try(self, letter: DeadLetter) -> bool:
+    async def _try(self, letter: DeadLetterEntry) -> bool:
         try:
             await self._push(letter)
         except OUTAGE as error:
@@ -124,7 +124,7 @@ class DeadLetters:
             removed += await command(int, "XDEL", self._keys, *ids[start : start + _PAGE])
         return removed
 
-    async def _push(self, letter: DeadLetter) -> None:
+    async def _push(self, letter: DeadLetterEntry) -> None:
         """Apply, confirm and remove in this order, so that an interrupted call is repeated as a duplicate."""
         scope, change = letter.scope, letter.change
         verify(self._keyring, scope, change)

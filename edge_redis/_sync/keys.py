@@ -32,7 +32,7 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 |                        |        |       | expires a day after that                                        |
 | <tag>:repeats:<hour>   | hash   | both  | the last call of each client id; expires after two hours        |
 
-The fields of a document: ``version``; ``clock``; ``origin``; ``checksum``; ``parent`` (the stamp of the foreign state
+The fields of a document: ``version``; ``clock``; ``origin``; ``checksum``; ``ancestor`` (the stamp of the foreign state
 that it was made of); ``data`` (codec); ``signature`` (where its writer signs); ``merged`` (1 where data are fields to
 merge); ``peer_version`` (the newest version known of the other end); ``latest_clock`` (the latest clock seen);
 ``seen:<origin>`` (version, checksum and clock of the newest state had of it); ``restored_at:<origin>`` (the clock since

@@ -16,8 +16,8 @@ from edge_redis._core.operation import Invoke
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.clones import Clones
+from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
-from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.merge import merge_into
@@ -38,13 +38,13 @@ class Puller:
     """Reads the cloud's feed for one edge."""
 
     def __init__(
-        self, edge: Replica, cloud: AnyCloudStore, batch_size: int, keyring: Keyring | None, evidence: Evidence
+        self, edge: Replica, cloud: AnyCloudStore, batch_size: int, keyring: Keyring | None, cloud_health: CloudHealth
     ) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
         self._batch_size = batch_size
-        self._evidence = evidence
+        self._cloud_health = cloud_health
         self._reoffer = Reoffer(edge, cloud, keyring)
         self._clones = Clones(edge)
         self._idempotency = IdempotencyKeys()
@@ -81,12 +81,12 @@ class Puller:
         except OUTAGE as error:
             raise unavailable(error) from error
         except EdgeRedisError:
-            self._evidence.feed_fails = True
+            self._cloud_health.feed_fails = True
             raise
         except Exception as error:  # a store may raise anything; `run` waits out errors of this package
-            self._evidence.feed_fails = True
+            self._cloud_health.feed_fails = True
             raise StoreReplyError(f"the cloud store: {error!r}") from error
-        self._evidence.feed_fails = False
+        self._cloud_health.feed_fails = False
         cloud_id = feed.cursor.rpartition(":")[0]
         if feed.restarted:
             self._check_cloud(cursor, cloud_id)

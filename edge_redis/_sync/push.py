@@ -14,12 +14,12 @@ from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Renewal, command
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change
+from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import WorkerConfig, strategy_of
-from edge_redis._sync.evidence import Evidence
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.replica import Replica
-from edge_redis._sync.replies import Lease
+from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
@@ -50,15 +50,15 @@ class Pusher:
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
         self._idempotency = IdempotencyKeys()
         self._held_up: set[str] = set()
-        self._unhandled: dict[str, Lease] = {}
-        self._evidence = Evidence(cloud)
+        self._unhandled: dict[str, OutboxLease] = {}
+        self._cloud_health = CloudHealth(cloud)
         seconds = config.claim_idle_ms / 3000
         self._renewal = Renewal(seconds, self._renew) if config.claim_idle_ms >= MIN_RENEWED_MS else None
 
     @property
-    def evidence(self) -> Evidence:
+    def cloud_health(self) -> CloudHealth:
         """What is known of whether the cloud works."""
-        return self._evidence
+        return self._cloud_health
 
     def _renew(self) -> Batch[int]:
         """Renew the leases that are not handled yet: a cloud may take longer than the claim time."""
@@ -86,13 +86,13 @@ class Pusher:
         """Read the names of scopes with changes in their outbox, the one that waits longest first."""
         return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
 
-    def _lease(self, scope: str, scopes: int) -> Operation[Lease]:
+    def _lease(self, scope: str, scopes: int) -> Operation[OutboxLease]:
         config, max_bytes = self._config, min(_MAX_SCOPE_BYTES, LEASE_BYTES // scopes)
         return scripts.lease_entries(
             self._edge, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, max_bytes
         )
 
-    async def _deliver(self, leases: Mapping[str, Lease]) -> int:
+    async def _deliver(self, leases: Mapping[str, OutboxLease]) -> int:
         """Deliver what was leased; return how many changes were handled.
 
         Changes that have failed before go one by one, after the others. After an outage the leases that were not
@@ -112,7 +112,7 @@ class Pusher:
             self._unhandled = {}
         return handled
 
-    async def _deliver_batches(self, unhandled: dict[str, Lease]) -> int:
+    async def _deliver_batches(self, unhandled: dict[str, OutboxLease]) -> int:
         """Deliver whole leases concurrently, and remove those from ``unhandled`` that need no further try now."""
         most = self._config.tries_together
         outcomes = await self._apply({scope: lease for scope, lease in unhandled.items() if lease.deliveries <= most})
@@ -130,7 +130,7 @@ class Pusher:
                 _log.warning("%d changes of %r failed together and will be tried singly: %s", count, scope, outcome)
         return handled
 
-    async def _apply(self, leases: Mapping[str, Lease]) -> dict[str, Exception | None]:
+    async def _apply(self, leases: Mapping[str, OutboxLease]) -> dict[str, Exception | None]:
         """Let the cloud apply leases concurrently; return each scope's error, or None."""
         outcomes: dict[str, Exception | None] = {}
         calls: dict[str, Invoke[object]] = {}
@@ -143,7 +143,7 @@ class Pusher:
         for scope, result in zip(calls, results, strict=True):
             outcomes[scope] = result if isinstance(result, Exception) else None
             if not isinstance(result, Exception):
-                self._evidence.add_success(scope)
+                self._cloud_health.add_success(scope)
         return outcomes
 
     def _call(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> Invoke[object]:
@@ -166,7 +166,7 @@ class Pusher:
             changes.append(change)
         return changes
 
-    async def _deliver_singly(self, scope: str, lease: Lease) -> int:
+    async def _deliver_singly(self, scope: str, lease: OutboxLease) -> int:
         """Deliver one by one the changes of a batch that failed, or whose worker died.
 
         Only the count of the failing change may rise. If this worker dies, its successor adds one to every count. So
@@ -204,17 +204,17 @@ class Pusher:
             return 0
         except Exception as error:  # noqa: BLE001 -- any error counts against the change
             return await self._count_failure(scope, entry, error)
-        self._evidence.add_success(scope)
+        self._cloud_health.add_success(scope)
         return await self._confirm({scope: [entry]})
 
     async def _count_failure(self, scope: str, entry: LeasedEntry, error: Exception) -> int:
         """Count a failed try; give the change up at its last one. Return 1 where it was given up."""
         text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
         tries, most = entry.deliveries, self._config.max_deliveries
-        self._evidence.add_failure(scope)
+        self._cloud_health.add_failure(scope)
         if isinstance(error, SignatureError):  # no further try changes it
             return await self._give_up(scope, entry, tries, text)
-        if tries >= most and await self._evidence.cloud_works(scope):
+        if tries >= most and await self._cloud_health.cloud_works(scope):
             return await self._give_up(scope, entry, tries, text)
         _log.warning("change %r of %r failed, %d of %d: %s", entry.id, scope, tries, most, text)
         await self._set_deliveries(scope, [entry], change=int(tries < most))
@@ -259,7 +259,7 @@ class Pusher:
         config = self._config
         return await scripts.set_deliveries(self._edge, scope, config.group, config.consumer, idle_ms, counts)
 
-    async def _give_back(self, scope: str, lease: Lease) -> None:
+    async def _give_back(self, scope: str, lease: OutboxLease) -> None:
         """Give a lease to any worker at once. The next worker adds one to the counts, so this lowers them by one."""
         try:
             await self._set_deliveries(scope, lease.entries, change=-1, idle_ms=self._config.claim_idle_ms)

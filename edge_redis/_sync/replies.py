@@ -61,7 +61,7 @@ def current_state(state: Change) -> CurrentState:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class OutboxLease:
     """Entries leased to a worker, oldest first, and the settings of their scope."""
 
     settings: str
@@ -166,9 +166,9 @@ def from_record_event(reply: bytes) -> None:
         raise refusal(reply)
 
 
-def from_lease(reply: list[Any]) -> Lease:
+def from_lease(reply: list[Any]) -> OutboxLease:
     """Return the leased entries."""
-    return Lease(reply[0].decode(errors="replace"), list(map(wire.parse_leased, reply[1:])))
+    return OutboxLease(reply[0].decode(errors="replace"), list(map(wire.parse_leased, reply[1:])))
 
 
 def from_feed(reply: list[Any]) -> Feed:

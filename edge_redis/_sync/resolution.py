@@ -58,7 +58,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ScopeDocument:
     """A scope as the cloud holds it.
 
     ``latest_clock`` is the latest clock seen, ``peer_version`` the highest version that an edge has pushed,
@@ -74,7 +74,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class PushEvent:
     """A pushed change, for the history: the direction is always "push"."""
 
     version: int
@@ -83,7 +83,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class LostState:
     """The losing side of a conflict, and the winner. ``lost`` says which side lost: "local" is the cloud's."""
 
     lost: Literal["local", "remote"]
@@ -99,16 +99,16 @@ class Decision:
     ``is_changed``, the scope moves to the end of the feed.
     """
 
-    document: Document
+    document: ScopeDocument
     outcomes: Sequence[Outcome] = ()
     seen: Mapping[str, Seen] = field(default_factory=dict)
-    events: Sequence[Event] = ()
-    conflicts: Sequence[Conflict] = ()
+    events: Sequence[PushEvent] = ()
+    conflicts: Sequence[LostState] = ()
     is_changed: bool = True
 
 
 def resolve(
-    document: Document | None, seen: Mapping[str, Seen], changes: Sequence[Change], strategy: ConflictStrategy
+    document: ScopeDocument | None, seen: Mapping[str, Seen], changes: Sequence[Change], strategy: ConflictStrategy
 ) -> Decision:
     """Resolve an edge's changes, at least one, against a scope's document, in their order.
 
@@ -143,7 +143,7 @@ def _check(changes: Sequence[Change]) -> None:
         clock.verify(state.clock)
 
 
-def _authority(document: Document | None, changes: Sequence[Change], strategy: ConflictStrategy) -> str | None:
+def _authority(document: ScopeDocument | None, changes: Sequence[Change], strategy: ConflictStrategy) -> str | None:
     """Return the origin of the edge that is LOCAL_WINS: the first that ever pushed so, in its latest incarnation."""
     holder = None if document is None else document.authority
     if strategy is not ConflictStrategy.LOCAL_WINS:
@@ -158,14 +158,14 @@ def _authority(document: Document | None, changes: Sequence[Change], strategy: C
     return claimant.origin if is_later and claimant.name != CLOUD_ORIGIN else holder
 
 
-def _merge(document: Document | None, changes: Sequence[Change]) -> Decision:
+def _merge(document: ScopeDocument | None, changes: Sequence[Change]) -> Decision:
     """Return the result of MERGE: each field goes to its later change."""
     present = None if document is None else document.state
     if present is not None:
         present.verify()  # else damaged fields would get a valid checksum
     state, outcomes = merge_changes(present, changes)
     state = replace(state, is_delta=False)
-    before = Document(state, state.clock) if document is None else document
+    before = ScopeDocument(state, state.clock) if document is None else document
     state = replace(state, version=max(state.version, before.state.version))
     latest_clock = max(state.clock, before.latest_clock)
     peer_version = max(before.peer_version, *(each.version for each in changes))
@@ -173,7 +173,7 @@ def _merge(document: Document | None, changes: Sequence[Change]) -> Decision:
         replace(before, state=state, latest_clock=latest_clock, peer_version=peer_version),
         outcomes,
         events=[
-            Event(each.version, success=True)
+            PushEvent(each.version, success=True)
             for each, outcome in zip(changes, outcomes, strict=True)
             if outcome == "accepted"
         ],
@@ -191,7 +191,7 @@ def _is_changed(before: Change | None, after: Change) -> bool:
 class _Resolution:
     """Applies one change after the other."""
 
-    def __init__(self, document: Document | None, seen: Mapping[str, Seen], *, by_clock: bool) -> None:
+    def __init__(self, document: ScopeDocument | None, seen: Mapping[str, Seen], *, by_clock: bool) -> None:
         self._before = self._state = None if document is None else document.state
         self._latest_clock, self._peer_version = (
             ("", 0) if document is None else (document.latest_clock, document.peer_version)
@@ -199,12 +199,12 @@ class _Resolution:
         self._seen = seen
         self._newly_seen: dict[str, Seen] = {}
         self._by_clock = by_clock
-        self._events: list[Event] = []
-        self._conflicts: list[Conflict] = []
+        self._events: list[PushEvent] = []
+        self._conflicts: list[LostState] = []
 
     def decision(self, outcomes: Sequence[Outcome], authority: str | None, strategy: str) -> Decision:
         assert self._state is not None
-        document = Document(self._state, self._latest_clock, self._peer_version, authority, strategy)
+        document = ScopeDocument(self._state, self._latest_clock, self._peer_version, authority, strategy)
         is_changed = _is_changed(self._before, self._state)
         return Decision(document, outcomes, self._newly_seen, self._events, self._conflicts, is_changed)
 
@@ -253,18 +253,18 @@ class _Resolution:
         version = state.version
         if self._state is not None:
             if not _is_related(state, self._state, restored_at):
-                self._conflicts.append(Conflict("local", self._state, state))
+                self._conflicts.append(LostState("local", self._state, state))
             version = max(version, self._state.version)
         self._state = replace(state, version=version, is_delta=False)
         self._latest_clock = max(self._latest_clock, state.clock)
-        self._events.append(Event(version, success=True))
+        self._events.append(PushEvent(version, success=True))
 
     def _reject(self, state: Change, mine: Change, restored_at: str, *, is_known: bool) -> None:
         if is_known or _is_related(state, mine, restored_at):
             return
-        self._conflicts.append(Conflict("remote", state, mine))
+        self._conflicts.append(LostState("remote", state, mine))
         rule = ConflictStrategy.LATEST_WINS if self._by_clock else ConflictStrategy.REMOTE_WINS
-        self._events.append(Event(state.version, success=False, error=f"refused by {rule.value}"))
+        self._events.append(PushEvent(state.version, success=False, error=f"refused by {rule.value}"))
 
 
 def _is_related(state: Change, mine: Change, restored_at: str) -> bool:
@@ -275,8 +275,8 @@ def _is_related(state: Change, mine: Change, restored_at: str) -> bool:
 
 
 def _has_ancestor(state: Change, other: Change) -> bool:
-    parent, _, earlier_run = state.parent.partition("+")
-    if parent != "" and parent == other.stamp:
+    ancestor, _, earlier_run = state.ancestor.partition("+")
+    if ancestor != "" and ancestor == other.stamp:
         return True
     return (
         other.clock <= earlier_run

@@ -11,7 +11,7 @@ from edge_redis._core.script import load
 from edge_redis._sync import replies, wire
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.feed import Feed
-from edge_redis._sync.replies import CurrentState, Lease, Written
+from edge_redis._sync.replies import CurrentState, OutboxLease, Written
 from edge_redis.models import SyncEvent
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def confirm(
 
 def lease_entries(
     replica: Replica, scope: str, group: str, consumer: str, count: int, claim_idle_ms: int, max_bytes: int
-) -> Operation[Lease]:
+) -> Operation[OutboxLease]:
     """Lease the oldest entries of an outbox to one worker."""
     keys = replica.keys
     names = [keys.pending(scope), keys.work, keys.scopes]

@@ -2,7 +2,7 @@
 
 A signature covers the namespace, the scope, the version, the clock, the origin's name and the checksum, each after
 its length, so that no two changes give one text. It is written as ``<version>:<clock>:<hex>`` and travels beside the
-change. What it does not cover lets nobody write under another name: ``parent`` says which foreign state a change was
+change. What it does not cover lets nobody write under another name: ``ancestor`` says which foreign state a change was
 made of, ``is_delta`` how it was given, the origin's incarnation which of two changes is a redelivery.
 
 A LOCAL_WINS edge signs for another purpose than all others: a script at the edge writes its state again above the

@@ -18,7 +18,7 @@ from edge_redis._sync.merge import merge_into
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.write_queue import WriteQueue
-from edge_redis._sync.writer import Writer, check_field_names
+from edge_redis._sync.writer import VersionWriter, check_field_names
 from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
@@ -62,7 +62,7 @@ class Synchronizer(Component):
 
     def _use(self, replica: Replica) -> None:
         self._replica = replica
-        self._writer = Writer(replica, self._limits, self._signer(replica.config), self._queue)
+        self._writer = VersionWriter(replica, self._limits, self._signer(replica.config), self._queue)
 
     def _signer(self, config: EndConfig) -> Signer | None:
         if self._signing_key is None:

@@ -1,7 +1,7 @@
 """The format of a change on the wire, in an outbox and in a document, as in ``lua/include/wire.lua``.
 
 change    <length of head>:<head><data>
-head      version clock checksum parent signature origin, a space between each
+head      version clock checksum ancestor signature origin, a space between each
 leased    a change whose head begins with: id deliveries is_delta
 outbox    a stream entry ``<version>-0`` of OUTBOX_FIELDS; signature only where the change is signed
 document  a hash with DOCUMENT_FIELDS, see ``keys.py`` for its other fields
@@ -16,8 +16,8 @@ from typing import Final
 from edge_redis._sync.change import Change
 from edge_redis.errors import CorruptDataError
 
-OUTBOX_FIELDS: Final = ("data", "checksum", "clock", "origin", "parent", "is_delta", "signature")
-DOCUMENT_FIELDS: Final = ("version", "clock", "origin", "checksum", "parent", "data", "signature")
+OUTBOX_FIELDS: Final = ("data", "checksum", "clock", "origin", "ancestor", "is_delta", "signature")
+DOCUMENT_FIELDS: Final = ("version", "clock", "origin", "checksum", "ancestor", "data", "signature")
 
 NONE: Final = "-"
 """In the arguments of scripts: no state, no clock, no signature."""
@@ -51,15 +51,15 @@ class LeasedEntry:
 
         """
         try:
-            is_delta, version, clock, checksum, parent, signature, origin = self.head.decode().split(" ", 6)
-            return Change(int(version), clock, origin, checksum, parent, self.body, is_delta == "1", signature)
+            is_delta, version, clock, checksum, ancestor, signature, origin = self.head.decode().split(" ", 6)
+            return Change(int(version), clock, origin, checksum, ancestor, self.body, is_delta == "1", signature)
         except ValueError as error:
             raise CorruptDataError(f"entry {self.id!r} of an outbox is damaged: {error!r}") from error
 
 
 def format_head(change: Change) -> str:
     """Return all of a change but its data."""
-    return f"{change.version} {change.clock} {change.checksum} {change.parent} {change.signature} {change.origin}"
+    return f"{change.version} {change.clock} {change.checksum} {change.ancestor} {change.signature} {change.origin}"
 
 
 def format_change(change: Change) -> bytes:
@@ -80,8 +80,8 @@ def from_outbox(version: bytes, fields: Mapping[bytes, bytes]) -> Change:
     """Return the change in the stream fields of an outbox, as a dead letter keeps them; a missing one is empty."""
     try:
         found = [fields.get(name.encode(), b"") for name in OUTBOX_FIELDS]
-        body, (checksum, clock, origin, parent, is_delta, signature) = found[0], [each.decode() for each in found[1:]]
-        return Change(_version(version), clock, origin, checksum, parent, body, is_delta == "1", signature)
+        body, (checksum, clock, origin, ancestor, is_delta, signature) = found[0], [each.decode() for each in found[1:]]
+        return Change(_version(version), clock, origin, checksum, ancestor, body, is_delta == "1", signature)
     except ValueError as error:
         raise CorruptDataError(f"version {version!r} in an outbox is damaged: {error!r}") from error
 
@@ -93,12 +93,12 @@ def from_document(values: Sequence[bytes | None]) -> Change:
         CorruptDataError: a field is missing or damaged.
 
     """
-    version, clock, origin, checksum, parent, body, signature = values
-    if version is None or clock is None or origin is None or checksum is None or parent is None or body is None:
+    version, clock, origin, checksum, ancestor, body, signature = values
+    if version is None or clock is None or origin is None or checksum is None or ancestor is None or body is None:
         raise CorruptDataError("a document is damaged: a field is missing")
     try:
         return Change(
-            _version(version), clock.decode(), origin.decode(), checksum.decode(), parent.decode(), body,
+            _version(version), clock.decode(), origin.decode(), checksum.decode(), ancestor.decode(), body,
             signature=(signature or b"").decode(),
         )  # fmt: skip
     except ValueError as error:

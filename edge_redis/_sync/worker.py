@@ -52,7 +52,7 @@ class Worker(Component):
         keyring = None if keys is None else Keyring(namespace, keys)
         self._edge = Replica(SyncKeys(namespace, "sync"), EndConfig("edge"))
         self.pusher = Pusher(self._edge, cloud, config, keyring)
-        self.puller = Puller(self._edge, cloud, config.batch_size, keyring, self.pusher.evidence)
+        self.puller = Puller(self._edge, cloud, config.batch_size, keyring, self.pusher.cloud_health)
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self._pushes_first = False
 

@@ -12,7 +12,7 @@ from edge_redis._sync.change import TOMBSTONE, Change, check_body, encode_data, 
 from edge_redis._sync.limits import MAX_VERSION, UNLIMITED, WriteLimits
 from edge_redis._sync.merge import fields_of
 from edge_redis._sync.origin import CLOUD_ORIGIN
-from edge_redis._sync.resolution import NEVER_RESTORED, Decision, Document, Seen
+from edge_redis._sync.resolution import NEVER_RESTORED, Decision, ScopeDocument, Seen
 from edge_redis.errors import InvalidArgumentError
 
 
@@ -32,7 +32,7 @@ NOTHING_PURGED: Final = GcWatermark(0, "")
 class WriteContext:
     """The input of a write in the cloud."""
 
-    document: Document | None
+    document: ScopeDocument | None
     origin: str
     """The origin of the written state: the cloud's name and incarnation (``origin.py``)."""
     seen: Seen | None
@@ -77,17 +77,17 @@ class WriteContext:
 
     def write(self, body: bytes, moment: str) -> Decision:
         """Return the next version with this body."""
-        version, parent = self.gc_watermark.version + 1, ""
+        version, ancestor = self.gc_watermark.version + 1, ""
         if self.present is not None:
             before = self.present
             if before.version >= MAX_VERSION:
                 raise InvalidArgumentError("the scope is at the last version there is")
-            version, parent = before.version + 1, before.parent if before.origin == self.origin else before.stamp
+            version, ancestor = before.version + 1, before.ancestor if before.origin == self.origin else before.stamp
         checksum = hashlib.sha256(body).hexdigest()
-        state = Change(version, moment, self.origin, checksum, parent, body)
+        state = Change(version, moment, self.origin, checksum, ancestor, body)
         restored_at = NEVER_RESTORED if self.seen is None else self.seen.restored_at
         if self.document is None:
-            after = Document(state, moment)
+            after = ScopeDocument(state, moment)
         else:
             after = replace(self.document, state=state, latest_clock=max(moment, self.document.latest_clock))
         return Decision(after, seen={self.origin: Seen.of(state, restored_at)})

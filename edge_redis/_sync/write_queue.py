@@ -46,7 +46,7 @@ class WriteQueue:
 
     def enter(self, scope: str) -> Turn:
         """Return a place at the end of the scope's queue."""
-        if self._pid != os.getpid():  # the writers of the parent are not here
+        if self._pid != os.getpid():  # a forked child has none of its parent's writers
             self._reset()
         with self._mutex:
             turn = self._last[scope] = Turn(self._last.get(scope))

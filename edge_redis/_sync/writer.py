@@ -27,7 +27,7 @@ MakeBody: TypeAlias = Callable[[CurrentState, str], bytes | None]
 """Makes the next body from the present state and the clock of the write ("": the server's); None: do not write."""
 
 
-class Writer:
+class VersionWriter:
     """Writes versions through compare-and-set, so that neither merging nor signing needs code on the server."""
 
     def __init__(

@@ -17,7 +17,7 @@ from edge_redis._sync.fields import is_merged
 from edge_redis._sync.limits import WriteLimits
 from edge_redis._sync.merge import merge_states
 from edge_redis._sync.origin import CLOUD_ORIGIN, MAX_ORIGIN_BYTES, qualified_origin
-from edge_redis._sync.resolution import Conflict, Decision, Document, Event, Seen, resolve
+from edge_redis._sync.resolution import Decision, LostState, PushEvent, ScopeDocument, Seen, resolve
 from edge_redis._sync.write_context import GcWatermark, WriteContext, write_delete, write_update
 
 __all__ = [
@@ -27,13 +27,13 @@ __all__ = [
     "AsyncCloudStore",
     "Change",
     "CloudStore",
-    "Conflict",
     "Decision",
-    "Document",
-    "Event",
     "Feed",
     "GcWatermark",
+    "LostState",
     "Outcome",
+    "PushEvent",
+    "ScopeDocument",
     "Seen",
     "WriteContext",
     "WriteLimits",
@@ -50,8 +50,8 @@ __all__ = [
 ]
 
 _CLASSES: tuple[type, ...] = (
-    AsyncCloudStore, Change, CloudStore, Conflict, Decision, Document, Event, Feed, GcWatermark, Seen, WriteContext,
-    WriteLimits,
+    AsyncCloudStore, Change, CloudStore, Decision, Feed, GcWatermark, LostState, PushEvent, ScopeDocument, Seen,
+    WriteContext, WriteLimits,
 )  # fmt: skip
 for _class in _CLASSES:
     _class.__module__ = __name__

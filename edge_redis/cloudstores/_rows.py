@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from edge_redis._sync import clock
 from edge_redis._sync.change import Change, check_body, visible_data
 from edge_redis._sync.origin import CLOUD_ORIGIN, qualified_origin
-from edge_redis._sync.resolution import Conflict, Decision, Document, Event, Seen
+from edge_redis._sync.resolution import Decision, LostState, PushEvent, ScopeDocument, Seen
 from edge_redis._sync.write_context import GcWatermark, WriteContext
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, PURGED, SEEN, STORES, readable
@@ -53,7 +53,7 @@ def from_head(head: str, body: bytes) -> Change:
 class Locked:
     """A scope's row, locked until the transaction ends."""
 
-    document: Document | None
+    document: ScopeDocument | None
     events: int
     losses: int
 
@@ -97,7 +97,7 @@ class Scope:
             return None
         document = None
         if row.head is not None:
-            document = Document(
+            document = ScopeDocument(
                 from_head(row.head, row.body), row.latest_clock, row.peer_version, row.authority, row.strategy
             )
         return Locked(document, row.events, row.losses)
@@ -116,7 +116,7 @@ class Scope:
         self._known |= found.keys()
         return found
 
-    def write_context(self, document: Document | None, now: int) -> WriteContext:
+    def write_context(self, document: ScopeDocument | None, now: int) -> WriteContext:
         """Return the context of a write in the cloud."""
         columns = STORES.c
         query = select(columns.replica_id, columns.gc_version, columns.gc_clock)
@@ -191,7 +191,7 @@ class Scope:
         return int(number)
 
 
-def _changed(before: Document | None, after: Document) -> dict[str, Any]:
+def _changed(before: ScopeDocument | None, after: ScopeDocument) -> dict[str, Any]:
     """Return the columns that differ, so that an unchanged body, which may be large, is not written again."""
     values: dict[str, Any] = {}
     if before is None or before.state.body != after.state.body:
@@ -216,11 +216,11 @@ def new_replica_id() -> str:
     return secrets.token_hex(8)
 
 
-def _event(event: Event, at: int) -> dict[str, Any]:
+def _event(event: PushEvent, at: int) -> dict[str, Any]:
     return {"version": event.version, "success": event.success, "error": event.error, "at": at}
 
 
-def _conflict(conflict: Conflict, at: int) -> dict[str, Any]:
+def _conflict(conflict: LostState, at: int) -> dict[str, Any]:
     return {
         "lost": conflict.lost,
         "loser": to_head(conflict.loser),

@@ -21,7 +21,7 @@ from edge_redis._sync.config import MAX_KEPT
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.origin import MAX_ORIGIN_BYTES
-from edge_redis._sync.resolution import Decision, Document, resolve
+from edge_redis._sync.resolution import Decision, ScopeDocument, resolve
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis._sync.write_context import WriteContext, write_delete, write_update
 from edge_redis._sync.writer import check_field_names
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SCOPES_AT_ONCE: Final = 4
-_Decide = Callable[[Scope, Document | None, int], Decision | None]
+_Decide = Callable[[Scope, ScopeDocument | None, int], Decision | None]
 
 
 class SqlCloudStore:
@@ -157,7 +157,7 @@ class SqlCloudStore:
             later[:] = [each for each in changes if each.clock > purged]
             return bool(later)
 
-        def decide(rows: Scope, document: Document | None, _: int) -> Decision:
+        def decide(rows: Scope, document: ScopeDocument | None, _: int) -> Decision:
             return resolve(document, rows.seen(each.origin for each in later), later, strategy)
 
         decision = self._change("apply", scope, decide, condition=has_later)

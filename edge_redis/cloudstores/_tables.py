@@ -7,7 +7,7 @@
 |                      |                          | gc_version and gc_clock (those of the newest delete that was   |
 |                      |                          | purged: a scope that is created begins above them)             |
 | edge_redis_documents | scope                    | the present state: head (JSON) and body; latest_clock,         |
-|                      |                          | peer_version, authority and strategy (``resolution.Document``);|
+|                      |                          | peer_version, authority and strategy (``ScopeDocument``);      |
 |                      |                          | number (its position in the feed); events and losses (how many |
 |                      |                          | there ever were)                                               |
 | edge_redis_seen      | scope and origin         | the newest state had of the origin (``resolution.Seen``)       |

@@ -120,7 +120,7 @@ class TestCollecting:
 
 HARM = {
     "no version": {"head": {"clock": "0" * 18}},
-    "another type": {"head": {"version": "1", "clock": "", "origin": "", "checksum": "", "parent": ""}},
+    "another type": {"head": {"version": "1", "clock": "", "origin": "", "checksum": "", "ancestor": ""}},
     "no dict": {"head": ["version"]},
     "no body": {"body": None},
 }

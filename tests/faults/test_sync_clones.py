@@ -135,7 +135,8 @@ def test_a_new_identity_ends_the_reports_and_keeps_pending_changes(edges: Any) -
 
 def test_an_asyncio_worker_gives_a_new_identity_too(edges: Any) -> None:
     async def give() -> tuple[str, str]:
-        async with redis.asyncio.Redis(port=edges[1].connection_pool.connection_kwargs["port"]) as client:
+        known = edges[1].connection_pool.connection_kwargs
+        async with redis.asyncio.Redis(**{n: known.get(n) for n in ("host", "port", "username", "password")}) as client:
             each = edge_redis.aio.CloudWorker(client, client, namespace="default")
             found = await each.new_identity(), await each.new_identity()
             await each.close()

@@ -124,8 +124,8 @@ end
 local function accept(state)
   local message = ''
   if is_edge and name_of(state.origin) == name_of(own) then
-    -- Written by this edge, which has lost it since. It becomes the parent of the next write, as a foreign state would.
-    message, state.parent = 'this edge had lost it', state.stamp
+    -- Written by this edge, which has lost it since. It becomes the ancestor of the next write, as a foreign state would.
+    message, state.ancestor = 'this edge had lost it', state.stamp
   end
   if current then
     state.peer_version, state.latest_clock = current.peer_version, current.latest_clock
@@ -151,7 +151,7 @@ local function reassert(state)
   current.version = state.version + 1
   local latest = earlier(current.latest_clock, state.clock) and state.clock or current.latest_clock
   current.latest_clock = next_clock(latest)
-  current.clock, current.origin, current.parent = current.latest_clock, own, state.stamp
+  current.clock, current.origin, current.ancestor = current.latest_clock, own, state.stamp
   current.stamp = stamp(current.clock, current.checksum)
   current.data = redis.call('HGET', doc, 'data')
   if overflow == 'reject' and waiting >= tonumber(max_pending) then

@@ -10,7 +10,7 @@
 -- ARGV[4] max_bytes      integer, after which no further scope is added
 -- ARGV[5] proposed_id    the id that the store gets where it has none, or must change it
 -- Reply: [string, number, number, any...]: replica_id, number, restarted (1 or 0), and for each scope its name and a list
---   of version, clock, origin, checksum, parent, data, signature and strategy; of a key of another type an empty list
+--   of version, clock, origin, checksum, ancestor, data, signature and strategy; of a key of another type an empty list
 -- Invariant: a position of another store, or one that this store never gave out, is the beginning: nothing is left out
 -- Repeat: idempotent, reads, and names the store once
 local feed, feed_number, id_key, docs, high_water = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -38,7 +38,7 @@ local page = redis.call('ZRANGEBYSCORE', feed, '(' .. string.format('%.0f', numb
   'WITHSCORES', 'LIMIT', 0, limit)
 local reply, bytes = {id, string.format('%.0f', number), (is_known or ARGV[1] == '') and '0' or '1'}, 0
 for i = 1, #page, 2 do
-  local found = redis.pcall('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'parent', 'data',
+  local found = redis.pcall('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'ancestor', 'data',
     'signature', 'strategy')
   local is_other = found.err ~= nil
   if is_other then found = {} end

@@ -85,11 +85,11 @@ origin = qualified_origin(origin, replica_id)
 if clock == '-' then clock = next_clock(latest, time) end
 local state = {
   version = version, peer_version = current and current.peer_version or 0,
-  clock = clock, latest_clock = clock, origin = origin, checksum = checksum, data = data, parent = '',
+  clock = clock, latest_clock = clock, origin = origin, checksum = checksum, data = data, ancestor = '',
   merged = current and current.merged, signature = signature, was_signed = current and current.was_signed,
 }
 if current and earlier(clock, latest) then state.latest_clock = latest end
-if current then state.parent = current.origin == origin and current.parent or parent_of(current, origin, is_waiting) end
+if current then state.ancestor = current.origin == origin and current.ancestor or ancestor_of(current, origin, is_waiting) end
 
 if is_edge then
   append_entry(pending, state, is_delta, max_pending)

@@ -160,7 +160,7 @@ class End:
 
     def _written(self, scope: Scope, fields: dict[bytes, bytes], *, is_call: bool, queued: bool) -> Step:
         before = self.docs.get(scope)
-        names = (b"clock", b"latest_clock", b"origin", b"checksum", b"parent")
+        names = (b"clock", b"latest_clock", b"origin", b"checksum", b"ancestor")
         clock, tick, origin, checksum, base = (fields[name].decode() for name in names)
         body = fields.get(b"data", before.body if before else b"")
         after = Doc(int(fields[b"version"]), clock, tick, origin, checksum, base, body)

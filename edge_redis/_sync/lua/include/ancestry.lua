@@ -60,19 +60,19 @@ end
 
 local STAMP_LENGTH = 35
 
--- The parent of a state that is made of a state of another origin: the stamp of that. If an earlier run of this store's
+-- The ancestor of a state that is made of a state of another origin: the stamp of that. If an earlier run of this store's
 -- server wrote that, all its states up to a clock are ancestors, which is added; while changes wait that the other end
 -- may not have had, it is the clock up to which an even earlier run wrote.
-local function parent_of(current, origin, is_waiting)
+local function ancestor_of(current, origin, is_waiting)
   if lineage_of(current.origin) ~= lineage_of(origin) then return current.stamp end
-  local earlier_run = is_waiting and string.match(current.parent, '%+(%d+)$')
+  local earlier_run = is_waiting and string.match(current.ancestor, '%+(%d+)$')
   return current.stamp .. '+' .. (earlier_run or current.clock)
 end
 
 local function has_ancestor(state, other)
-  if state.parent == '' then return false end
-  if string.sub(state.parent, 1, STAMP_LENGTH) == other.stamp then return true end
-  local clock = string.match(state.parent, '%+(%d+)$')
+  if state.ancestor == '' then return false end
+  if string.sub(state.ancestor, 1, STAMP_LENGTH) == other.stamp then return true end
+  local clock = string.match(state.ancestor, '%+(%d+)$')
   return clock ~= nil and state.origin ~= other.origin and lineage_of(state.origin) == lineage_of(other.origin)
     and not earlier(clock, other.clock)
 end

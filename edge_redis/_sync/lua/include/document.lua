@@ -51,7 +51,7 @@ end
 -- document, nil and the error reply; the next write repairs a damaged clock or peer version.
 local function read_document(key)
   local found = redis.call('HMGET', key, 'version', 'peer_version', 'clock', 'latest_clock', 'origin', 'checksum',
-    'parent', 'merged', 'signature')
+    'ancestor', 'merged', 'signature')
   if not found[1] and not found[3] and redis.call('EXISTS', key) == 0 then return nil end
   if not (is_version(found[1]) and found[3] and found[5] and found[6] and found[7]) then
     return nil, 'CORRUPT the document is damaged'
@@ -59,7 +59,7 @@ local function read_document(key)
   return {
     version = tonumber(found[1]), peer_version = is_version(found[2]) and tonumber(found[2]) or 0,
     clock = found[3], latest_clock = is_clock(found[4]) and found[4] or is_clock(found[3]) and found[3] or '',
-    origin = found[5], checksum = found[6], parent = found[7], merged = found[8] == '1',
+    origin = found[5], checksum = found[6], ancestor = found[7], merged = found[8] == '1',
     stamp = stamp(found[3], found[6]), signature = found[9] or nil, was_signed = found[9] and true,
   }
 end
@@ -74,7 +74,7 @@ end
 local function write_document(key, state, is_newest_of_origin)
   local words = {'HSET', key, 'version', integer(state.version), 'peer_version', integer(state.peer_version),
     'clock', state.clock, 'latest_clock', state.latest_clock, 'origin', state.origin, 'checksum', state.checksum,
-    'parent', state.parent}
+    'ancestor', state.ancestor}
   if state.data then
     words[#words + 1], words[#words + 2] = 'data', state.data
     local merged = string.byte(state.data, 1) == 146 -- an array of two, where all other bodies are maps (fields.py)

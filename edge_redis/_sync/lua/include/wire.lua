@@ -1,9 +1,9 @@
 -- The format of a change on the wire and in the outbox, as in wire.py.
 --
 --   change   <length of head>:<head><data>
---   head     version clock checksum parent signature origin, a space between each; parent, signature and origin may be ''
+--   head     version clock checksum ancestor signature origin, a space between each; ancestor, signature and origin may be ''
 --   leased   a change whose head begins with: id deliveries is_delta
---   outbox   a stream entry `<version>-0` of the fields data, checksum, clock, origin, parent, is_delta, and signature
+--   outbox   a stream entry `<version>-0` of the fields data, checksum, clock, origin, ancestor, is_delta, and signature
 --            where the change is signed
 -- Needs: stamp
 
@@ -11,9 +11,9 @@ local HEAD = '^(%d+) (%S*) (%S*) (%S*) (%S*) (.*)$'
 
 -- The change of a head and its data.
 local function parse_head(head, data)
-  local version, clock, checksum, parent, signature, origin = string.match(head, HEAD)
+  local version, clock, checksum, ancestor, signature, origin = string.match(head, HEAD)
   return {
-    version = tonumber(version), clock = clock, checksum = checksum, parent = parent, origin = origin, data = data,
+    version = tonumber(version), clock = clock, checksum = checksum, ancestor = ancestor, origin = origin, data = data,
     stamp = stamp(clock, checksum), signature = signature ~= '' and signature or nil,
   }
 end
@@ -29,7 +29,7 @@ local function format_leased(id, deliveries, fields)
   local value = {}
   for i = 1, #fields, 2 do value[fields[i]] = fields[i + 1] end
   local head = table.concat({id, deliveries, value.is_delta or '', string.match(id, '^%d+'), value.clock or '',
-    value.checksum or '', value.parent or '', value.signature or '', value.origin or ''}, ' ')
+    value.checksum or '', value.ancestor or '', value.signature or '', value.origin or ''}, ' ')
   return #head .. ':' .. head .. (value.data or '')
 end
 
@@ -38,6 +38,6 @@ local UNSIGNED = {}
 -- Append a change to the outbox. When it is over its bound, the oldest are removed: later ones hold their effect.
 local function append_entry(pending, state, is_delta, max_pending)
   redis.call('XADD', pending, 'MAXLEN', max_pending, string.format('%.0f', state.version) .. '-0', 'data', state.data,
-    'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'parent', state.parent,
+    'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'ancestor', state.ancestor,
     'is_delta', is_delta, unpack(state.signature and {'signature', state.signature} or UNSIGNED))
 end

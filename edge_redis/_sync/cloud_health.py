@@ -10,7 +10,7 @@ from edge_redis._sync.cloud_store import AnyCloudStore
 _log = logging.getLogger("edge_redis")
 
 
-class Evidence:
+class CloudHealth:
     """What one worker knows of the cloud: successes since a scope began to fail, and whether the feed can be read."""
 
     def __init__(self, cloud: AnyCloudStore) -> None:
