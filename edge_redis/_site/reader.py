@@ -65,6 +65,7 @@ _KEPT: Final[Mapping[str, float]] = {
     "sync": 0.5,
     "functions": 2.0,
     "minutes": 5.0,
+    "function minutes": 15.0,
     "function": 2.0,
     "node": 1.0,
     "scope": 1.0,
@@ -231,9 +232,9 @@ class SiteReader:
 
     async def minutes(self, function_id: str | None = None) -> tuple[Minute, ...]:
         """Return the last hour of a function, or of all, minute by minute, oldest first."""
-        return await self.keep(
-            lambda: self._read_minutes(function_id), "minutes", *([function_id] if function_id else [])
-        )
+        if function_id is None:
+            return await self.keep(lambda: self._read_minutes(None), "minutes")
+        return await self.keep(lambda: self._read_minutes(function_id), "function minutes", function_id)
 
     async def _read_minutes(self, function_id: str | None) -> tuple[Minute, ...]:
         rows = await self.edge.metrics.timeline(function_id, minutes=MINUTES)
