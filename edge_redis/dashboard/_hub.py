@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import time
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from typing import Final
 
 from edge_redis.dashboard._fragments import Change, Fragment, list_changes
 
+_log: Final = logging.getLogger("edge_redis")
 _MAX_VIEWS: Final = 64
 _FRAMES_A_VIEW: Final = 3
 _MAX_SHARE: Final = 5
@@ -174,7 +176,10 @@ class Hub:
         """Render every view that has a stream, and wake the streams."""
         for name, known in list(self._views.items()):
             if known.followers:
-                await self.frame(name)
+                try:
+                    await self.frame(name)
+                except Exception:  # noqa: BLE001 -- whatever it is, the other views go on
+                    _log.exception("a view of the dashboard cannot be rendered")
         self.ticks += 1
         if self._ticked is not None:
             ticked, self._ticked = self._ticked, asyncio.Event()
