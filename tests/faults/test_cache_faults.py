@@ -319,6 +319,17 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     "clear": (lambda cache: cache.clear(), 2),
     "exact get": (lambda cache: cache.get("k"), 1),
     "put": (lambda cache: cache.put("n", 1), None),
+    "put_many": (lambda cache: cache.put_many({"n": 1, "m": 2}), None),
+    "touch": (lambda cache: cache.touch("k", 5), True),
+    "add": (lambda cache: cache.add("n", 1), True),
+    "add of an entry that exists": (lambda cache: cache.add("k", 1), False),
+    "incr": (lambda cache: cache.incr("k", 5), 6),
+    "incr of a new entry": (lambda cache: cache.incr("n", 5), 5),
+    "compare_and_set": (lambda cache: cache.compare_and_set("k", 1, 2), True),
+    "compare_and_delete": (lambda cache: cache.compare_and_delete("k", 1), True),
+    "pop": (lambda cache: cache.pop("k"), 1),
+    "pop of nothing": (lambda cache: cache.pop("n", "default"), "default"),
+    "invalidate_prefix": (lambda cache: cache.invalidate_prefix("k"), 1),
 }
 
 
@@ -344,7 +355,8 @@ def test_a_call_that_is_sent_twice_happens_once(name: str) -> None:
 
     def snapshot_of(runner: BlockingRunner, cache: Cache) -> dict[str, Any]:
         counts = {key: getattr(runner.run(cache.entry(key)), "access_count", None) for key in "klmn"}
-        return {**runner.run(cache.stats()), **counts}
+        values = {key: getattr(runner.run(cache.entry(key)), "value", None) for key in "klmn"}
+        return {**runner.run(cache.stats()), "counts": counts, "values": values}
 
     assert explore(make) >= 2
 
