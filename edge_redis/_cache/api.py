@@ -63,7 +63,6 @@ class Cache(Component):
         state = ProcessState() if state is None else state
         self.namespace = namespace
         self.config = config
-        self.namespace = namespace
         self.near = near
         self.shards = Shards(namespace, config, state, near, clock)
         self._announcements: Announcements | None = None
@@ -229,28 +228,26 @@ class Cache(Component):
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Awaitable[Any]:
         """Return the value of ``key``, or compute and store it, one caller of all processes at a time."""
-        request = self._compute_request(key, compute, ttl, options)
+        request = self.compute_request(key, compute, ttl, options)
         return self.shards.of(key).computation.get_or_compute(request)
 
     def refresh(
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Awaitable[Any]:
         """Compute the value of ``key`` and store it, whether or not there is one."""
-        return self._refresh(self._compute_request(key, compute, ttl, options))
+        return self._refresh(self.compute_request(key, compute, ttl, options))
 
     async def _refresh(self, request: ComputeRequest) -> Any:
         shard = self.shards.of(request.key)
         value, entry, options = await shard.computation.compute(request)
         if entry is not None:
-            await self._store(shard, entry, options)
+            await shard.writer.put(entry, options)
         return value
 
-    async def _store(self, shard: Shard, entry: EncodedEntry, options: PutOptions) -> None:
-        await shard.writer.put(entry, options)
-
-    def _compute_request(
+    def compute_request(
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl, options: ComputeOptions
     ) -> ComputeRequest:
+        """Return a checked call of ``get_or_compute``."""
         validation.check_identifier("key", key)
         validation.check_callable("compute", compute)
         if not callable(ttl):
@@ -293,9 +290,13 @@ class Cache(Component):
 
     async def tick(self) -> None:
         """Deliver accesses, and keep writers publishing where the near cache needs it."""
+        await self.renew_announcements()
+        await self.flush()
+
+    async def renew_announcements(self) -> None:
+        """Keep writers publishing where the near cache needs it."""
         if self._announcements is not None:
             await self._announcements.renew()
-        await self.flush()
 
     async def closing(self) -> None:
         """Deliver the last accesses."""

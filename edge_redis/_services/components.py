@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from edge_redis._cache import fail_open
 from edge_redis._cache.access_buffer import AccessBuffer
-from edge_redis._cache.api import Cache
 from edge_redis._cache.config import CLUSTER_SHARDS, CacheConfig
 from edge_redis._cache.flights import Flights
 from edge_redis._cache.near_cache_group import NearCacheGroup
@@ -47,7 +46,7 @@ def default_shards(client: object, max_size: Any) -> int:
     return min(CLUSTER_SHARDS, max_size) if is_cluster(client) and isinstance(max_size, int) else 1
 
 
-def make_cache(client: Any, namespace: str, config: CacheConfig) -> Cache:
+def make_cache(client: Any, namespace: str, config: CacheConfig) -> fail_open.AnyCache:
     """Return a cache that shares its access buffers, and is known to the near caches of its process."""
     near = None if config.near is None else NearEntries(config.near, time.monotonic, new_mutex, config.codec.decode)
     state = ProcessState(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from edge_redis._cache.api import Cache, PagePosition
+from edge_redis._cache.api import PagePosition
 from edge_redis._cache.arguments import Ttl
 from edge_redis._cache.compute_options import LEASE_SECONDS, ResultTags, ResultTtl, compute_options
 from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
+from edge_redis._cache.fail_open import AnyCache
 from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._core.codec import MAX_VALUE_BYTES, TypeCodec, make_codec
@@ -44,7 +45,7 @@ class CachedFunction(Protocol[P, T]):
         """Return the function bound to an object, as a method is."""
 
 
-class EdgeCache(BlockingService[Cache]):
+class EdgeCache(BlockingService[AnyCache]):
     """A cache that many processes share: at most ``max_size`` values, each with a TTL.
 
     A read is one GET. Accesses are counted in the process and delivered to Redis every
