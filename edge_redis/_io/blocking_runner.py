@@ -28,6 +28,14 @@ MAX_NODES_AT_ONCE: Final = 16
 """Nodes of a cluster that one batch is sent to concurrently."""
 
 
+class StopIterationRaisedError(Exception):
+    """Carries a StopIteration of a user's function, which cannot pass through a coroutine."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__(*error.args)
+        self.error = error
+
+
 class BlockingRunner:
     """Performs the steps of coroutines on a blocking client."""
 
@@ -57,6 +65,8 @@ class BlockingRunner:
         except StopIteration as end:
             returned: T = end.value
             return returned
+        except StopIterationRaisedError as carrier:
+            raise carrier.error from None
         finally:
             steps.close()
 
@@ -68,9 +78,9 @@ class BlockingRunner:
             return _pause(step)
         if isinstance(step, Invoke):
             if step.renewal is None:
-                return _refuse_awaitable(step.function(*step.args))
+                return _call_function(step)
             with self._renewer.during(step.renewal, self.perform):
-                return _refuse_awaitable(step.function(*step.args))
+                return _call_function(step)
         if isinstance(step, InvokeAll):
             with self._renewer.during(step.renewal, self.perform):
                 return self._invoke_all(step)
@@ -162,6 +172,13 @@ def _pause(step: Sleep | Wait) -> None:
         time.sleep(step.seconds)
     else:
         wait_for(step.future, step.seconds)
+
+
+def _call_function(step: Invoke[Any]) -> Any:
+    try:
+        return _refuse_awaitable(step.function(*step.args))
+    except StopIteration as error:
+        raise StopIterationRaisedError(error) from error
 
 
 def _refuse_awaitable(result: Any) -> Any:

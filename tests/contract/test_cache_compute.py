@@ -14,6 +14,7 @@ from edge_redis import EdgeCache, InvalidArgumentError, InvalidKeyError, Invalid
 from support.cache import TAG, assert_index_is_exact, snapshot
 from support.deadline import eventually
 from support.near import as_in_another_process
+from support.servers import Backend
 
 
 class Compute:
@@ -286,3 +287,15 @@ def test_cached_refuses_what_it_cannot_use(make: Maker) -> None:
         decorated(make, cache, lambda thing: thing, key="thing")(object())
     with pytest.raises(InvalidTypeError):
         decorated(make, cache, lambda thing: thing, key=lambda thing: thing)(5)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "miss"])
+def test_a_stop_iteration_of_a_blocking_computation_is_raised_as_it_is(backend: Backend, on_error: Any) -> None:
+    with backend.client() as client, EdgeCache(client, on_error=on_error) as cache:
+        nothing: list[int] = []
+        cached = cache.cached(key="first")(lambda: next(iter(nothing)))
+        for compute in (cached, cached.refresh, lambda: cache.get_or_compute("k", lambda: next(iter(nothing)))):
+            with pytest.raises(StopIteration):
+                compute()
+        nothing.append(1)
+        assert (cached(), cache.size) == (1, 1)
