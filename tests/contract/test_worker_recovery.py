@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -141,6 +142,45 @@ def test_a_new_cloud_is_offered_every_scope_over_several_rounds(
             pass
     assert all(second.get(f"s{number}") is not None for number in range(30))
     assert not edge.exists(f"{EDGE}:reoffer")
+
+
+class DyingStore:
+    """A cloud that counts what it is offered, and whose worker dies at one of the offers."""
+
+    def __init__(self, dies_at: int) -> None:
+        self.offers: Counter[str] = Counter()
+        self.dies_at = dies_at
+
+    def get(self, _scope: str) -> None:
+        return None
+
+    def apply(self, scope: str, _changes: object, _strategy: object) -> None:
+        self.offers[scope] += 1
+        if self.offers.total() == self.dies_at:
+            raise SystemExit
+
+    def changes_since(self, cursor: str, _limit: int) -> Feed:
+        return Feed("new:0", [], restarted=not cursor.startswith("new:"))
+
+
+def test_an_offer_whose_worker_was_killed_goes_on_where_it_was(
+    edge: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reoffer, "_SCOPES_A_PAGE", 4)
+    for number in range(40):
+        EdgeSynchronizer(edge, scope=f"s{number}").update_local({"n": number})
+    with CloudWorker(edge, RedisCloudStore(fakeredis.FakeRedis())) as worker:
+        while worker.run_once():
+            pass
+    store = DyingStore(dies_at=22)
+    with CloudWorker(edge, store) as worker, pytest.raises(SystemExit):
+        worker.run_once()
+    with CloudWorker(edge, store) as successor:
+        while successor.run_once():
+            pass
+    assert len(store.offers) == 40
+    again = [scope for scope, offers in store.offers.items() if offers > 1]
+    assert len(again) <= 8  # the page under way, and not those before it
 
 
 def test_a_second_cloud_is_refused(edge: fakeredis.FakeRedis) -> None:
