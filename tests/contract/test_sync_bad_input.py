@@ -181,7 +181,7 @@ def test_bad_arguments_of_the_cloud_are_refused(cloud: Any, backend: Backend, ca
 UPDATE_KEYS = ["doc:room", "pending:room", "work", "scopes", "replica_id"]
 APPLY_KEYS = [*UPDATE_KEYS, "history:room", "conflicts:room"]
 WRONG = [
-    *((f"update, {key}", key, lambda s: s.update_local({"n": 2})) for key in UPDATE_KEYS),
+    *((f"update, {key}", key, lambda s: s.update_local({"n": 2})) for key in [*UPDATE_KEYS, "server"]),
     *((f"delta, {key}", key, lambda s: s.update_local({"n": 2}, is_delta=True)) for key in UPDATE_KEYS),
     *((f"apply, {key}", key, lambda s: s.apply_remote(remote({"r": 1}, 9))) for key in APPLY_KEYS),
     *(

@@ -209,8 +209,10 @@ DAMAGE = [b"", b"\xff", b"nan", b"-1", b"9" * 40, b"x y z", b"1e5"]
 
 
 @pytest.mark.parametrize("value", DAMAGE)
-@pytest.mark.parametrize("key", [f"{EDGE}:replica_id", f"{EDGE}:cursor", f"{CLOUD}:high_water", f"{CLOUD}:feed_number",
-                                 f"{CLOUD}:replica_id"])  # fmt: skip
+@pytest.mark.parametrize("key", [
+    *(f"{EDGE}:{name}" for name in ("replica_id", "cursor", "server", "clone", "reoffer")),
+    *(f"{CLOUD}:{name}" for name in ("high_water", "feed_number", "replica_id")),
+])  # fmt: skip
 def test_a_damaged_key_ends_in_an_error_or_is_repaired(edge: fakeredis.FakeRedis, key: str, value: bytes) -> None:
     sync, cloud = EdgeSynchronizer(edge, scope="s"), RedisCloudStore(edge)
     sync.update_local({"a": 1})
