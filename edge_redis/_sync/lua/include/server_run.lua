@@ -18,9 +18,9 @@ end
 
 -- The id under which this run of an edge's server writes.
 local function read_run_id(id, key, proposed, time)
-  local run, known, record = read_run(redis.call('GET', key), time)
+  local run, known, to_store = read_run(redis.call('GET', key), time)
   if run and known and run ~= known then
     id = string.match(id, '^[^\2]*') .. RUN .. new_replica_id(string.sub(proposed, 1, 8), time)
   end
-  return id, record
+  return id, to_store
 end
