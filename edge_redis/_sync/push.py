@@ -35,7 +35,8 @@ MIN_RENEWED_MS: Final = 500
 """Shorter claim times are not renewed: a renewal would come too late."""
 
 _ENTRY_ID: Final = attrgetter("id")
-_MAX_SCOPE_BYTES: Final = 1024 * 1024
+MAX_SCOPE_BYTES: Final = 1024 * 1024
+"""Bytes of one lease; it may have one entry whatever its size."""
 _MAX_ERROR_CHARS: Final = 500
 
 
@@ -74,7 +75,7 @@ class Pusher:
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
         handled = offset = 0
-        while not handled and (scopes := await self.waiting(offset)):
+        while not handled and (scopes := await self.waiting(offset, SCOPES_A_PAGE)):
             found = await perform_each([self._lease(scope, len(scopes)) for scope in scopes])
             leases = {scope: lease for scope, lease in zip(scopes, found, strict=True) if lease and lease.entries}
             if leases:
@@ -82,12 +83,12 @@ class Pusher:
             offset += len(scopes)
         return handled
 
-    def waiting(self, offset: int, count: int = SCOPES_A_PAGE) -> Operation[list[str]]:
+    def waiting(self, offset: int, count: int) -> Operation[list[str]]:
         """Read the names of scopes with changes in their outbox, the one that waits longest first."""
         return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
 
     def _lease(self, scope: str, scopes: int) -> Operation[OutboxLease]:
-        config, max_bytes = self._config, min(_MAX_SCOPE_BYTES, LEASE_BYTES // scopes)
+        config, max_bytes = self._config, min(MAX_SCOPE_BYTES, LEASE_BYTES // scopes)
         return scripts.lease_entries(
             self._edge, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, max_bytes
         )

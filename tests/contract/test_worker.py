@@ -15,6 +15,7 @@ from edge_redis import (
     EdgeSynchronizer,
     StoreUnavailableError,
 )
+from edge_redis._sync import push
 from edge_redis.cloudstores import Change, encode_data
 from support.clouds import back_up, wipe
 from support.servers import Backend, Servers
@@ -62,12 +63,13 @@ def test_batches(make: Maker, sync: Any, cloud: Any) -> None:
     assert pushed(cloud) == [(version, True) for version in range(1, 6)]
 
 
-def test_many_scopes_in_one_round(make: Maker, cloud: Any, worker: Any) -> None:
-    for number in range(40):
+def test_many_scopes_in_one_round(make: Maker, cloud: Any, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "SCOPES_A_PAGE", 5)
+    for number in range(7):
         make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
     handled = [worker.run_once() for _ in range(3)]
-    assert handled == [32, 8, 0]
-    assert all(cloud.get(f"s{number}").data == {"n": number} for number in range(40))
+    assert handled == [5, 2, 0]
+    assert all(cloud.get(f"s{number}").data == {"n": number} for number in range(7))
 
 
 def test_updates_of_the_cloud(cloud: Any) -> None:
@@ -457,11 +459,14 @@ def test_what_the_edge_pushed_itself_does_not_stand_before_what_is_new(make: Mak
     assert sync.get_local_state() == state
 
 
-def test_large_states_are_taken_few_at_a_time(make: Maker, sync: Any, cloud: Any, worker: Any) -> None:
+def test_large_states_are_taken_few_at_a_time(
+    sync: Any, cloud: Any, worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "MAX_SCOPE_BYTES", 10_400)
     for number in range(4):
-        sync.update_local({"n": number, "blob": b"x" * 500_000})
+        sync.update_local({"n": number, "blob": b"x" * 5_000})
     assert [worker.run_once() for _ in range(3)] == [2, 2, 0]
-    sync.update_local({"blob": b"x" * 3_000_000})
+    sync.update_local({"blob": b"x" * 30_000})
     assert worker.run_once() == 1
     assert cloud.get("room") == sync.get_local_state()
 
