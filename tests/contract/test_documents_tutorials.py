@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_redis.cli.main import main
 from support.deadline import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -62,12 +63,23 @@ class Shop:
 
     def run_here(self, program: str, *arguments: str) -> str:
         """Run a program that ends by itself in this process, which is faster; return its output."""
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
+        with self._here() as out, pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", [program, *arguments])
             runpy.run_path(str(self.folder / program), run_name="__main__")
         return out.getvalue()
+
+    def run_command(self, *arguments: str) -> str:
+        """Run `edge-redis` in this process; return its output."""
+        with self._here() as out:
+            assert main(arguments) == 0
+        return out.getvalue()
+
+    @contextlib.contextmanager
+    def _here(self) -> Iterator[io.StringIO]:
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            yield out
 
     def log(self, *words: str) -> str:
         return (self.folder / f"{'-'.join(words)}.log").read_text()
@@ -92,13 +104,11 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     made.end()
 
 
-def test_the_tests_of_the_web_application_pass(tmp_path: Path) -> None:
-    assert write_programs("web-application.md", tmp_path)
-    assert "3 passed" in Shop(tmp_path).run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "test_app.py")
-
-
-def test_the_tests_of_the_shop_chain_pass(shop: Shop) -> None:
-    assert "3 passed" in shop.run("-m", "pytest", "-p", "no:cacheprovider", "test_till.py")
+def test_the_tests_of_both_tutorials_pass(shop: Shop) -> None:
+    assert write_programs("web-application.md", shop.folder)
+    printed = shop.run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-v", "test_app.py", "test_till.py")
+    assert printed.count("test_app.py::") == printed.count("test_till.py::") == 3
+    assert "6 passed" in printed
 
 
 def test_the_shop_chain_sells_synchronizes_and_notices_a_dead_till(shop: Shop) -> None:
@@ -108,7 +118,7 @@ def test_the_shop_chain_sells_synchronizes_and_notices_a_dead_till(shop: Shop) -
     worker = shop.start("worker.py")
     shop.start("monitor.py")
     wait_for_line(lambda: shop.run_here("office.py"), r"till 1: \d+.*\ntill 2: \d+")
-    assert shop.run("-m", "edge_redis", "status", "--namespace", "shop")
+    assert "namespace shop: 2 nodes, 0 unhealthy" in shop.run_command("status", "--namespace", "shop")
 
     shop.run_here("office.py", "milk", "135000")  # one sale at this price shows in the takings
     wait_for_line(lambda: shop.run_here("office.py"), r"till 1: \d{4,}\.\d\d EUR")
