@@ -48,6 +48,18 @@ class CircuitBreaker:
             return
         self._open_until = self._clock() + self._pause
 
+    def record_listener_failure(self, *, is_hung: bool) -> None:
+        """Record a failure that the listener of a near cache saw.
+
+        A server that accepts a connection and does not answer opens the circuit at once: each call would wait
+        for its whole timeout. While the circuit is open, trial calls alone decide.
+        """
+        if self.is_open:
+            return
+        if is_hung:
+            self._failures = FAILURE_THRESHOLD - 1
+        self.record_failure()
+
     def record_success(self) -> None:
         """Record a call that was answered: the circuit closes."""
         self._failures, self._pause, self._is_trying = 0, FIRST_PAUSE_SECONDS, False

@@ -76,6 +76,8 @@ class GuardedCalls:
         self._near = near
         self._near_caches = shards.state.near_caches
         self.circuit = CircuitBreaker(clock)
+        if near is not None:
+            near.circuit = self.circuit
         self.pending = PendingInvalidations(clock)
         self.fallbacks = 0
         """Calls that were answered without the server."""

@@ -19,10 +19,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from edge_redis._cache.access_buffer import Access
+from edge_redis._cache.circuit import CircuitBreaker
 from edge_redis._cache.config import NearCache
 from edge_redis._cache.entry import HEADER_BYTES, DecodedEntry, is_older
 from edge_redis._cache.near_entry import MISSING, FoundEntry, NearEntry, PendingFill, snapshot
 from edge_redis._core import codec
+from edge_redis.errors import StoreTimeoutError, StoreUnavailableError
 
 _MAX_SPARED: Final = 16
 """Entries that were read and that one eviction passes over, at most (second chance)."""
@@ -42,6 +44,8 @@ class NearEntries:
         self._clock = clock
         self._new_mutex = new_mutex
         self._decode = decode
+        self.circuit: CircuitBreaker | None = None
+        """The circuit of a fail-open cache, which the failures of the listener open as well."""
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -181,11 +185,17 @@ class NearEntries:
         with self._mutex:
             self._connections += 1
             self._start_empty()
+        self._record_answer()
 
     def on_announcements_needed(self) -> None:
         """Count one more connection, on which writes are reported once writers are asked to publish them."""
         with self._mutex:
             self.needs_announcements, self.announced_since = True, None
+        self._record_answer()
+
+    def _record_answer(self) -> None:
+        if self.circuit is not None:
+            self.circuit.record_success()
 
     def on_announced(self, since: Sequence[int]) -> None:
         """Accept since when writers publish. A time other than before means that some writes were not published."""
@@ -201,8 +211,10 @@ class NearEntries:
             self._connections, self.announced_since = 0, None
             self._drop_entries()
 
-    def on_disconnected(self) -> None:
+    def on_disconnected(self, error: Exception | None = None) -> None:
         """Connection lost: stop serving entries, keep them for ``stale_get``."""
+        if self.circuit is not None and isinstance(error, StoreUnavailableError):
+            self.circuit.record_listener_failure(is_hung=isinstance(error, StoreTimeoutError))
         with self._mutex:
             if self.is_listening:
                 self._stale = dict(self._entries)

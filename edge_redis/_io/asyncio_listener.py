@@ -63,7 +63,7 @@ class TaskListener:
                 with translating_errors():
                     await self._session()
             except Exception as error:  # noqa: BLE001 -- as above
-                self._listener.on_disconnected()
+                self._listener.on_disconnected(error)
                 await asyncio.sleep(pause.after(error, time.monotonic() - began))
             finally:
                 self._listener.on_disconnected()

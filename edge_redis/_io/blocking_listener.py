@@ -149,7 +149,7 @@ class ThreadListener:
                 with translating_errors():
                     self._run_session()
             except Exception as error:  # noqa: BLE001 -- after any error, the near cache must serve nothing
-                self._listener.on_disconnected()
+                self._listener.on_disconnected(None if self._stopped.is_set() else error)
                 if not self._stopped.is_set():
                     self._stopped.wait(pause.after(error, time.monotonic() - began))
         self._listener.on_disconnected()

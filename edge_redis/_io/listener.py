@@ -32,8 +32,8 @@ class InvalidationListener(Protocol):
     def reset(self, connections: int) -> None:
         """Expect this number of connections, which are about to be made."""
 
-    def on_disconnected(self) -> None:
-        """Handle the loss of a connection; the others are closed."""
+    def on_disconnected(self, error: Exception | None = None) -> None:
+        """Handle the loss of a connection, or that none was made; the others are closed. None: it was stopped."""
 
 
 def find_master_names(client: Any) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +18,7 @@ from redis.retry import Retry
 
 from edge_redis import InvalidArgumentError, InvalidTypeError, StoreReadOnlyError, StoreUnavailableError, embedded
 from edge_redis._cache import circuit as circuits
+from edge_redis._cache import invalidation_protocol
 from edge_redis._cache import pending as pendings
 from edge_redis._cache.circuit import FAILURE_THRESHOLD, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, CircuitBreaker
 from edge_redis._cache.pending import PendingInvalidations
@@ -28,6 +32,7 @@ from support.near import (
     is_held,
     let_it_listen,
     listening,
+    near_of,
     read_until_held,
 )
 from support.servers import Backend
@@ -98,6 +103,23 @@ class TestCircuit:
             circuit.record_failure()
         clock.now += FIRST_PAUSE_SECONDS
         assert circuit.allow_call()
+
+
+def test_a_hung_server_opens_the_circuit_at_once(circuit: Any, clock: Clock) -> None:
+    circuit.record_listener_failure(is_hung=True)
+    assert circuit.is_open
+    assert not circuit.allow_call()
+    circuit.record_listener_failure(is_hung=True)  # no longer pause: no trial call failed
+    clock.now += FIRST_PAUSE_SECONDS
+    assert circuit.allow_call()
+
+
+def test_connections_that_the_listener_loses_count_as_failures(circuit: Any) -> None:
+    for _ in range(FAILURE_THRESHOLD - 1):
+        circuit.record_listener_failure(is_hung=False)
+    assert circuit.allow_call()
+    circuit.record_listener_failure(is_hung=False)
+    assert not circuit.allow_call()
 
 
 class TestPendingInvalidations:
@@ -537,3 +559,37 @@ def test_other_ways_are_refused(given: Any) -> None:
     with pytest.raises((InvalidArgumentError, InvalidTypeError), match="on_error"):
         maker("EdgeCache", on_error=given)
     maker.close()
+
+
+class TestHung:
+    """A server that accepts connections and answers nothing, as on a machine that is stuck."""
+
+    @pytest.fixture(autouse=True)
+    def _quick_pings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(invalidation_protocol, "PING_SECONDS", 0.1)
+
+    def test_values_of_the_near_cache_are_answered_without_waiting(self, site: Any) -> None:
+        cache = listening(site.cache(near_cache={"ttl": 300}))
+        cache.put("k", "kept")
+        read_until_held(cache, "k")
+        os.kill(site.server.pid, signal.SIGSTOP)
+        try:
+            eventually_received(cache, lambda: site.facts(cache)["circuit"] == "open", seconds=3)
+            begun = time.monotonic()
+            assert [cache.get("k") for _ in range(20)] == ["kept"] * 20
+            assert time.monotonic() - begun < 1.0
+            assert site.facts(cache)["fallbacks"] == 20
+        finally:
+            os.kill(site.server.pid, signal.SIGCONT)
+        eventually_received(cache, lambda: site.facts(cache)["circuit"] == "closed")
+        assert cache.get("k") == "kept"
+
+    def test_a_connection_that_is_lost_alone_opens_nothing(self, site: Any) -> None:
+        cache = listening(site.cache(near_cache=True))
+        cache.put("k", 1)
+        with site.raw() as raw:
+            raw.client_kill_filter(_type="pubsub")
+        eventually_received(cache, lambda: not near_of(cache).is_listening)
+        listening(cache)
+        assert site.facts(cache)["circuit"] == "closed"
+        assert cache.get("k") == 1
