@@ -30,6 +30,9 @@ _WAITERS: Final = "_edge_redis_waiters"
 _BORROWER: Final = "_edge_redis_borrower"
 _POLL_SECONDS: Final = 0.25
 
+_finishing: set[asyncio.Future[object]] = set()
+"""Steps of ``give_back`` under way: an event loop itself refers to its tasks weakly."""
+
 
 def enter_loop(owner: Any) -> None:
     """Bind a client's pool, or a cluster client, to the running event loop.
@@ -120,21 +123,41 @@ async def _wait_for_a_place(pool: Any) -> None:
 
 
 async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
-    """Give a connection back, closed unless its reply was read, and wake one call that waits for it."""
+    """Give a connection back, closed unless its reply was read, and wake one call that waits for it.
+
+    A second cancellation interrupts this without leaving the connection open or its place taken.
+    """
+    is_known, is_reusable = _has_known_code(pool), False
     try:
         must_reconnect = getattr(connection, "should_reconnect", bool)  # older releases of redis-py have none
         if not is_clean or must_reconnect():
-            await connection.disconnect(nowait=True)
-        if _has_known_code(pool):
-            connection.__dict__.pop(_BORROWER, None)
-            pool._in_use_connections.discard(connection)  # noqa: SLF001 -- see _has_known_code
-            pool._available_connections.append(connection)  # noqa: SLF001
-        else:
-            await pool.release(connection)
+            await _finish(connection.disconnect(nowait=True))
+        is_reusable = True
     finally:
-        waiters = pool.__dict__.get(_WAITERS)
-        if waiters:
-            waiters.popleft().set_result(None)
+        try:
+            if is_known:
+                connection.__dict__.pop(_BORROWER, None)
+                pool._in_use_connections.discard(connection)  # noqa: SLF001 -- see _has_known_code
+                if is_reusable:  # else it may still have a reply to read, and is garbage
+                    pool._available_connections.append(connection)  # noqa: SLF001
+            else:
+                await _finish(pool.release(connection))
+        finally:
+            _wake_waiter(pool)
+
+
+async def _finish(awaitable: Awaitable[object]) -> None:
+    """Await something that goes on to its end even if this is cancelled."""
+    task = asyncio.ensure_future(awaitable)
+    _finishing.add(task)
+    task.add_done_callback(_finishing.discard)
+    await asyncio.shield(task)
+
+
+def _wake_waiter(pool: Any) -> None:
+    waiters = pool.__dict__.get(_WAITERS)
+    if waiters:
+        waiters.popleft().set_result(None)
 
 
 async def call_on(pool: Any, exchange: Callable[[Any], Awaitable[T]]) -> T:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -112,12 +113,21 @@ class CallPool:
 
     def close(self, borrowed: BorrowedConnection) -> None:
         """Take the connection back where its reply was read, close it otherwise, and free the place."""
-        connection = borrowed.connection
-        if connection is not None:
-            if borrowed.is_clean and self._is_current(connection):
-                self._idle.append(connection)
-            else:
-                connection.disconnect()
+        try:
+            connection = borrowed.connection
+            if connection is not None:
+                if borrowed.is_clean and self._is_current(connection):
+                    self._idle.append(connection)
+                else:
+                    _disconnect(connection)
+            self._free_place(borrowed)
+        except BaseException:  # an interruption, whose traceback would keep the connection open and the place taken
+            self._free_place(borrowed)
+            if borrowed.connection is not None:
+                _disconnect(borrowed.connection)
+            raise
+
+    def _free_place(self, borrowed: BorrowedConnection) -> None:
         if borrowed.place is not None:
             self._in_use.discard(borrowed.place)
         if self._waiting:
@@ -179,9 +189,11 @@ class UnknownPool:
     def close(self, borrowed: BorrowedConnection) -> None:
         """Give the connection back, closed unless its reply was read."""
         if borrowed.connection is not None:
-            if not borrowed.is_clean:
-                borrowed.connection.disconnect()
-            self._pool.release(borrowed.connection)
+            try:
+                if not borrowed.is_clean:
+                    _disconnect(borrowed.connection)
+            finally:
+                self._pool.release(borrowed.connection)
 
 
 def find_call_pool(pool: Any) -> CallPool | UnknownPool:
@@ -203,6 +215,16 @@ def find_call_pool(pool: Any) -> CallPool | UnknownPool:
 def _make_connection(pool: Any) -> Any:
     options = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith("maint_")}
     return pool.connection_class(**options)
+
+
+def _disconnect(connection: Any) -> None:
+    """Close a connection; its socket is closed even if this is interrupted."""
+    found = getattr(connection, "_sock", None)  # a connection to an in-process server has none
+    try:
+        connection.disconnect()
+    finally:
+        if isinstance(found, socket.socket):
+            found.close()
 
 
 def _prepare(connection: Any) -> None:

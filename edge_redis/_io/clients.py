@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Final, TypeAlias
 
 import redis
 import redis.asyncio
 
-from edge_redis.errors import ClientConfigurationError, InvalidTypeError
+from edge_redis.errors import ClientConfigurationError, InvalidTypeError, MissingExtraError
 
 BlockingClient: TypeAlias = redis.Redis | redis.RedisCluster
 AsyncClient: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
@@ -36,6 +37,7 @@ def check_blocking_client(client: object) -> None:
     if not isinstance(client, _BLOCKING):
         raise InvalidTypeError(f"client must be a redis.Redis or redis.RedisCluster, not {type(client).__name__}")
     _refuse_decoding(client)
+    _require_lua(client)
 
 
 def check_asyncio_client(client: object) -> None:
@@ -45,6 +47,13 @@ def check_asyncio_client(client: object) -> None:
     if not isinstance(client, _ASYNC):
         raise InvalidTypeError(f"client must be a redis.asyncio.Redis or RedisCluster, not {type(client).__name__}")
     _refuse_decoding(client)
+    _require_lua(client)
+
+
+def _require_lua(client: object) -> None:
+    """Raise an error for a fakeredis client where Lua is not installed: nearly every call is a script."""
+    if type(client).__module__.startswith("fakeredis") and find_spec("lupa") is None:
+        raise MissingExtraError("this fakeredis has no Lua: pip install 'edge-redis[fake]'")
 
 
 def _refuse_decoding(client: Any) -> None:

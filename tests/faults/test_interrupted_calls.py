@@ -139,6 +139,119 @@ def test_an_awaited_call_interrupted_at_any_line_leaves_no_reply_for_another(val
     gc.collect()
 
 
+def interrupt_release(call: Callable[[], object], at_line: int) -> tuple[bool, BaseException | None]:
+    """Run ``call``, and raise at a line of what gives its connection back; whether it came so far, and the error."""
+    lines, depth = 0, 0
+
+    def on_line(_frame: FrameType, event: str, _arg: object) -> Any:
+        nonlocal lines, depth
+        if event == "return":
+            depth -= 1
+        elif event == "line":
+            lines += 1
+            if lines == at_line:
+                sys.settrace(None)
+                raise Interruption
+        return on_line
+
+    def on_call(frame: FrameType, _event: str, _arg: object) -> Any:
+        nonlocal depth
+        code = frame.f_code
+        if depth or (code.co_name == "close" and code.co_filename.endswith("call_pool.py")):
+            depth += 1
+            return on_line
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(on_call)
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001 -- kept, so that its traceback keeps the frames alive
+        return lines >= at_line, error
+    finally:
+        sys.settrace(before)
+    return False, None
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["after an interruption", "after a reply"])
+def test_a_second_exception_during_the_release_frees_place_and_connection(
+    client: Any, monkeypatch: pytest.MonkeyPatch, *, is_first: bool
+) -> None:
+    cache = EdgeCache(client, flush_interval=3600)
+    cache.put_many({"a": "of a", "b": "of b"})
+    pool = find_call_pool(client.connection_pool)
+    sockets_before = len(client.client_list())
+    parse, kept = client.parse_response, []
+
+    def interrupt(connection: Any, command: Any, **options: Any) -> Any:
+        if is_first:
+            raise KeyboardInterrupt
+        return parse(connection, command, **options)
+
+    at_line = 2  # at the first line nothing can catch it: the place is free when the error is gone
+    while True:
+        monkeypatch.setattr(client, "parse_response", interrupt)
+        has_come, error = interrupt_release(lambda: cache.get("a"), at_line)
+        monkeypatch.undo()
+        kept.append(error)
+        assert pool.in_use == 0, f"at line {at_line}"
+        assert cache.get("b") == "of b"
+        if not has_come:
+            break
+        at_line += 1
+    assert at_line > 5
+    assert len(client.client_list()) <= sockets_before + 1
+
+
+class UnknownPool(redis.asyncio.ConnectionPool):
+    """A pool whose release takes several turns of the event loop."""
+
+    async def release(self, connection: Any) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await super().release(connection)
+
+
+@pytest.mark.parametrize("kind", [redis.asyncio.ConnectionPool, UnknownPool])
+@pytest.mark.parametrize("turns", range(6))
+def test_a_second_cancellation_during_the_release_frees_place_and_connection(
+    valkey: Backend, monkeypatch: pytest.MonkeyPatch, kind: Any, turns: int
+) -> None:
+    disconnect = redis.asyncio.Connection.disconnect
+
+    async def disconnect_slowly(self: Any, *args: Any, **kwargs: Any) -> None:
+        for _ in range(2):
+            await asyncio.sleep(0)
+        await disconnect(self, *args, **kwargs)
+
+    async def scenario() -> None:
+        pool = kind.from_url(valkey.url, max_connections=1)
+        async with redis.asyncio.Redis(connection_pool=pool) as client, edge_redis.aio.EdgeCache(client) as cache:
+            await cache.put_many({"a": "of a", "b": "of b"})
+            with monkeypatch.context() as patch:
+                patch.setattr(redis.asyncio.Connection, "disconnect", disconnect_slowly)
+                reached = asyncio.Event()
+
+                async def wait_for_ever(*_: Any, **__: Any) -> Any:
+                    reached.set()
+                    await asyncio.Event().wait()
+
+                patch.setattr(client, "parse_response", wait_for_ever)
+                task = asyncio.ensure_future(cache.get("a"))
+                await reached.wait()
+                task.cancel()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            async with asyncio.timeout(5):
+                assert await cache.get("b") == "of b"
+        await pool.disconnect()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_exception_between_writing_and_reading_closes_the_connection(
     client: Any, monkeypatch: pytest.MonkeyPatch
