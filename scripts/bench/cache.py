@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="PART", help="near, reads, writes, cpu, memory")
     options = parser.parse_args()
     met = True
-    server = embedded.start(appendfsync="no")
+    server = embedded.start(appendfsync="no", password="")  # the peers get its port alone
     try:
         print(
             f"{server.kind} {server.version}, redis-py {redis.__version__}, Python {sys.version.split()[0]},"
