@@ -453,7 +453,9 @@ def test_an_unexpected_error_is_raised_by_run(api: str) -> None:
 def test_a_process_ends_although_a_round_does_not() -> None:
     program = """
         import threading, fakeredis
-        from edge_redis import EdgeNode, HealthMonitor, TransitionRelay, HealthWatch
+        from edge_redis import EdgeNode, HealthMonitor, TransitionRelay
+        from edge_redis._io import service
+        service._LAST_ROUND_SECONDS = 0.2
         client, inside = fakeredis.FakeRedis(), threading.Event()
         def sink(change):
             inside.set()
