@@ -1,8 +1,13 @@
 """Every error of the client library is translated to an error of this package."""
 
+import sys
+from typing import Any
+
+import fakeredis
 import pytest
 from redis import exceptions as theirs
 
+import edge_redis.aio
 from edge_redis import errors
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 
@@ -43,3 +48,15 @@ def test_a_server_without_scripts_is_an_error_that_says_what_to_install() -> Non
     assert "this server runs no Lua scripts; fakeredis needs pip install 'edge-redis[fake]'" in str(
         translate(error, "put")
     )
+
+
+@pytest.mark.parametrize(
+    ("service", "client"),
+    [(edge_redis.EdgeCache, fakeredis.FakeRedis), (edge_redis.aio.EdgeCache, fakeredis.FakeAsyncRedis)],
+)
+def test_a_service_on_fakeredis_without_lua_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, service: Any, client: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "lupa", None)
+    with pytest.raises(errors.MissingExtraError, match=r"pip install 'edge-redis\[fake\]'"):
+        service(client())
