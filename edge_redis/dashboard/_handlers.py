@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Final
 
 from starlette.requests import Request
@@ -83,14 +84,15 @@ class Handlers:
 
     async def _messages(self, key: ViewKey, after: str) -> AsyncIterator[str]:
         yield "retry: 1000\n\n"
-        async for number, changes in self._hub.follow(key, after):
-            if not changes:
-                yield ": no change\n\n"
-                continue
-            now_ms = self._renderer.now_ms
-            swaps = [[change.id, fill_ages(change.html, now_ms)] for change in changes]
-            data = json.dumps({"now": round(now_ms), "swaps": swaps}, ensure_ascii=False, separators=(",", ":"))
-            yield f"id: {number}\ndata: {data}\n\n"
+        async with aclosing(self._hub.follow(key, after)) as frames:  # closed with the connection, not later
+            async for number, changes in frames:
+                if not changes:
+                    yield ": no change\n\n"
+                    continue
+                now_ms = self._renderer.now_ms
+                swaps = [[change.id, fill_ages(change.html, now_ms)] for change in changes]
+                data = json.dumps({"now": round(now_ms), "swaps": swaps}, ensure_ascii=False, separators=(",", ":"))
+                yield f"id: {number}\ndata: {data}\n\n"
 
     async def act(self, request: Request) -> Response:
         """Perform an operator's action."""

@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -129,7 +129,7 @@ class Hub:
             return made
         return latest
 
-    async def follow(self, view: Hashable, after: str) -> AsyncIterator[tuple[str, list[Change]]]:
+    async def follow(self, view: Hashable, after: str) -> AsyncGenerator[tuple[str, list[Change]], None]:
         """Yield a frame's number and the changes since the frame ``after``, or since the one yielded before.
 
         Yields no changes where there are none for an interval, as a sign of life.
