@@ -6,13 +6,13 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from edge_redis._core.operation import Batch, Operation, command
-from edge_redis._health import scripts
+from edge_redis._health import watch_scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.history import History
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.scripts import Term
 from edge_redis._health.slices import SLICE, sliced
 from edge_redis._health.spells import NodeHistory
+from edge_redis._health.watch_scripts import Term
 
 _PAGE: Final = 500
 _LOOKBACK_MS: Final = 3_600_000
@@ -70,7 +70,7 @@ class FlappingWatch:
             return None
         verdict = "healthy" if newest and newest.healthy else "unhealthy"
         reason = self._detector.reason(history)
-        return scripts.record_flapping(self._keys, self._config, term, node_id, verdict, reason, flaps=flaps)
+        return watch_scripts.record_flapping(self._keys, self._config, term, node_id, verdict, reason, flaps=flaps)
 
 
 def _text(word: bytes) -> str:

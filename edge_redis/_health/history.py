@@ -12,7 +12,7 @@ from edge_redis._health.config import MAX_HISTORY, HealthConfig
 from edge_redis._health.flapping import FLAPPING_WINDOW, FlapThresholds
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.spells import NodeHistory
-from edge_redis._health.transition_entry import Entry, from_entry
+from edge_redis._health.transition_entry import StreamEntry, from_entry
 from edge_redis.models import HealthCheck, Transition
 
 MAX_TRANSITIONS_READ: Final = 100_000
@@ -84,10 +84,10 @@ class History:
                 return found[:limit][::-1]
             end = "(" + page[-1][0].decode()
 
-    def _transitions_before(self, end: str) -> Operation[Sequence[Entry]]:
-        return command(list[Entry], "XREVRANGE", self._keys.transitions, end, "-", "COUNT", _PAGE)
+    def _transitions_before(self, end: str) -> Operation[Sequence[StreamEntry]]:
+        return command(list[StreamEntry], "XREVRANGE", self._keys.transitions, end, "-", "COUNT", _PAGE)
 
 
-def _matching(entries: Iterable[Entry], node_id: str | None) -> list[Transition]:
+def _matching(entries: Iterable[StreamEntry], node_id: str | None) -> list[Transition]:
     decoded = (from_entry(entry) for entry in entries)
     return [change for change in decoded if change is not None and node_id in (None, change.node_id)]

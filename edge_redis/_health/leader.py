@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import Final
 
 from edge_redis._core.component import Component
-from edge_redis._health import scripts
+from edge_redis._health import watch_scripts
 from edge_redis._health.checker import Checker
 from edge_redis._health.config import HealthConfig, WatchConfig
 from edge_redis._health.flapping_watch import FlappingWatch
@@ -33,9 +33,10 @@ from edge_redis._health.history import History
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.mass_outage import MassOutage
 from edge_redis._health.registry import Registry
-from edge_redis._health.scripts import CheckCall, Claim, Term
+from edge_redis._health.scripts import CheckCall, Claim
 from edge_redis._health.suspicion import Probe, Suspicion
 from edge_redis._health.verdicts import Verdict
+from edge_redis._health.watch_scripts import Term
 from edge_redis.errors import StoreError
 from edge_redis.models import WatchRound
 
@@ -44,7 +45,7 @@ _log: Final = logging.getLogger("edge_redis")
 STAND_BY: Final = WatchRound(leader=False)
 
 
-class Lease:
+class Leadership:
     """A watch's claim to lead its namespace."""
 
     def __init__(self, keys: HealthKeys, config: HealthConfig, watch: WatchConfig) -> None:
@@ -63,14 +64,14 @@ class Lease:
         """Take or keep the lease and begin a round; the term's number is 0 where another watch leads."""
         if self.is_released:
             return Term(0, 0, 0, 0, 0, 0)
-        return await scripts.leader_lease(
+        return await watch_scripts.leader_lease(
             self._keys, self._config, self._holder, lease_ms=self._lease_ms, gap_ms=self._gap_ms
         )
 
     async def release(self) -> None:
         """Release the lease for good."""
         self.is_released = True  # a round in the background must not take it again
-        await scripts.release_lease(self._keys.leader, self._holder)
+        await watch_scripts.release_lease(self._keys.leader, self._holder)
 
 
 class Leader(Component):
@@ -85,7 +86,7 @@ class Leader(Component):
         self._watch = watch
         self._registry = Registry(keys, config)
         self._checker = Checker(keys, config, self._registry)
-        self._lease = Lease(keys, config, watch)
+        self._leadership = Leadership(keys, config, watch)
         self._mass_outage = MassOutage(keys, config, watch.mass_outage_limit)
         self._suspicion = Suspicion(keys, config, watch.suspicion_seconds, probe)
         self._flapping = FlappingWatch(keys, config, History(keys, config))
@@ -94,13 +95,13 @@ class Leader(Component):
 
     def after_fork(self) -> None:
         """Reset state in a forked child, which is another watch."""
-        self._lease.renew_identity()
+        self._leadership.renew_identity()
 
     async def closing(self) -> None:
         """Release the lease, so that another watch takes it at once. If the server cannot be reached, it expires."""
         with self.mutex, suppress(StoreError):
             self._suspicion.close()
-            await self._lease.release()
+            await self._leadership.release()
 
     async def run_once(self) -> WatchRound:
         """Take or keep the lease and check every registered node, or stand by where another watch leads."""
@@ -109,7 +110,7 @@ class Leader(Component):
             return self.latest
 
     async def _round(self) -> WatchRound | None:
-        term = await self._lease.take()
+        term = await self._leadership.take()
         self._warn_of_difference(term)
         if term.number == 0:
             return replace(STAND_BY, config_differs=bool(term.differs))

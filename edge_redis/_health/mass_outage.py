@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from edge_redis._health import scripts
+from edge_redis._health import watch_scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.scripts import OVERDUE, Term
+from edge_redis._health.scripts import OVERDUE
 from edge_redis._health.verdicts import Verdict
+from edge_redis._health.watch_scripts import Term
 
 LEAST_NODES: Final = 3
 """Fewer overdue nodes than this are never a mass outage."""
@@ -50,7 +51,7 @@ class MassOutage:
             reason = self._reason(overdue, len(counted))
             if has_expired:
                 reason += f", which has lasted for {self._limit:g} s: each is unhealthy by itself"
-            await scripts.record_mass_outage(self._keys, self._config, term.number, reason, begins=now)
+            await watch_scripts.record_mass_outage(self._keys, self._config, term.number, reason, begins=now)
         return now
 
     def _reason(self, overdue: int, up: int) -> str:

@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.operation import Invoke, Operation, command
-from edge_redis._health import scripts
+from edge_redis._health import watch_scripts
 from edge_redis._health.config import RelayConfig
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.node_label import read_label
-from edge_redis._health.scripts import Delivery
-from edge_redis._health.transition_entry import Entry, from_entry, number_of
+from edge_redis._health.transition_entry import StreamEntry, from_entry, number_of
+from edge_redis._health.watch_scripts import Delivery
 from edge_redis.errors import StoreError
 from edge_redis.models import Transition, timestamp_ms
 
@@ -45,7 +45,7 @@ class Turn(NamedTuple):
     now_ms: int = 0
     number: int | None = None
     stream_id: str = ""
-    entries: list[Entry] = []  # noqa: RUF012 -- never changed
+    entries: list[StreamEntry] = []  # noqa: RUF012 -- never changed
 
 
 class Relay(Component):
@@ -75,7 +75,7 @@ class Relay(Component):
         """Release the lease, so that the next relay of this name continues at once."""
         with self.mutex, suppress(StoreError):  # without the server, the lease expires
             self._is_released = True  # a round in the background must not take it again
-            await scripts.release_lease(self._relay, self._holder)
+            await watch_scripts.release_lease(self._relay, self._holder)
 
     async def run_once(self) -> int:
         """Deliver what is due, where this relay holds the lease; return how many were delivered."""
@@ -98,21 +98,21 @@ class Relay(Component):
             delivery = await self._deliver(delivery, entry, turn.now_ms, turn.stream_id)
             number = number_of(entry)
             delivery = delivery._replace(number="" if number is None else number, lost=lost)
-            goes_on = await scripts.record_delivery(self._relay, self._holder, delivery, self._lease_ms)
+            goes_on = await watch_scripts.record_delivery(self._relay, self._holder, delivery, self._lease_ms)
             delivered += delivery.outcome == "delivered"
             if not goes_on:
                 break
             before, attempts = delivery.position, 0
         return delivered
 
-    def _count_lost(self, entry: Entry, before: int | None, attempts: int) -> int:
+    def _count_lost(self, entry: StreamEntry, before: int | None, attempts: int) -> int:
         number = number_of(entry)
         lost = 0 if number is None or before is None else max(0, number - before - 1)
         if lost and attempts == 0:
             _log.warning("%d transitions were removed from the stream before they were delivered", lost)
         return lost
 
-    async def _deliver(self, delivery: Delivery, entry: Entry, now_ms: int, stream_id: str) -> Delivery:
+    async def _deliver(self, delivery: Delivery, entry: StreamEntry, now_ms: int, stream_id: str) -> Delivery:
         """Return the delivery with its outcome."""
         change = from_entry(entry)
         if change is None or not self._is_wanted(change):
@@ -161,7 +161,7 @@ class Relay(Component):
         if self._is_released:
             return Turn()
         name, new_id = self._config.position_name, secrets.token_hex(8)
-        held = await scripts.relay_lease(self._keys, name, self._holder, self._lease_ms, new_id)
+        held = await watch_scripts.relay_lease(self._keys, name, self._holder, self._lease_ms, new_id)
         if not held:
             return Turn()
         position, attempts, now_ms, number, stream_id = (word.decode() for word in held)
@@ -169,8 +169,8 @@ class Relay(Component):
         number_at = int(number) if number.isdigit() else None
         return Turn(position, int(attempts), int(now_ms), number_at, stream_id, entries)
 
-    def _entries_after(self, position: str) -> Operation[list[Entry]]:
-        return command(list[Entry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE)
+    def _entries_after(self, position: str) -> Operation[list[StreamEntry]]:
+        return command(list[StreamEntry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE)
 
     async def stats(self) -> dict[str, Any]:
         """Return the counts of all relays of this name and these states, and the last error."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Final, Protocol
 
 from edge_redis._core.operation import Batch, Invoke, Operation, command
-from edge_redis._health import scripts
+from edge_redis._health import watch_scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.slices import AT_ONCE, SLICE, sliced
@@ -83,7 +83,7 @@ class Suspicion:
             await Batch([self._record(term, part, restart=restart) for part in sliced(some, SLICE)])
 
     def _record(self, term: int, nodes: Iterable[tuple[str, float]], *, restart: bool) -> Operation[int]:
-        return scripts.record_suspicion(self._keys, self._config, term, nodes, self._plan, restart=restart)
+        return watch_scripts.record_suspicion(self._keys, self._config, term, nodes, self._plan, restart=restart)
 
     @property
     def _plan(self) -> str:

@@ -9,10 +9,10 @@ from edge_redis.models import Transition, from_timestamp
 
 _LAST_OF_A_MILLISECOND: Final = (1 << 64) - 1
 
-Entry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
+StreamEntry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
 
 
-def from_entry(entry: Entry) -> Transition | None:
+def from_entry(entry: StreamEntry) -> Transition | None:
     """Return the transition of an entry, or None where it does not decode."""
     position, fields = entry
     try:
@@ -30,13 +30,13 @@ def from_entry(entry: Entry) -> Transition | None:
         return None
 
 
-def number_of(entry: Entry) -> int | None:
+def number_of(entry: StreamEntry) -> int | None:
     """Return the number of an entry, one higher than that of the entry before it; None where it does not decode."""
     number = (entry[1] or {}).get(b"number", b"")
     return int(number) if number.isdigit() else None
 
 
-def position_before(entry: Entry) -> str:
+def position_before(entry: StreamEntry) -> str:
     """Return the position just before that of an entry."""
     milliseconds, _, place = entry[0].decode().partition("-")
     if int(place or 0) > 0:
@@ -44,7 +44,7 @@ def position_before(entry: Entry) -> str:
     return f"{max(0, int(milliseconds) - 1)}-{_LAST_OF_A_MILLISECOND}"
 
 
-def lost(following: Entry, count: int) -> Transition:
+def lost(following: StreamEntry, count: int) -> Transition:
     """Return what a reader sees in place of ``count`` transitions that the stream's cap removed."""
     change = from_entry(following)
     return Transition(

@@ -9,7 +9,7 @@ from typing import Final
 from edge_redis._core import validation
 from edge_redis._core.operation import Batch, Operation, Sleep, command
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.transition_entry import Entry, from_entry, lost, number_of, position_before
+from edge_redis._health.transition_entry import StreamEntry, from_entry, lost, number_of, position_before
 from edge_redis.models import Transition
 
 PAGE: Final = 200
@@ -47,7 +47,7 @@ class TransitionReader:
     async def start(self) -> None:
         """Set the cursor to the end of the stream, where no position was given."""
         if self._cursor is None:
-            newest = await command(list[Entry], "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
+            newest = await command(list[StreamEntry], "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
             self._cursor = newest[0][0].decode() if newest else "0"
             self._number = number_of(newest[0]) if newest else None
         elif self._is_resuming:
@@ -58,8 +58,8 @@ class TransitionReader:
         self._is_resuming = False
         at, following = await Batch(
             [
-                command(list[Entry], "XRANGE", self._stream, position, position, "COUNT", 1),
-                command(list[Entry], "XRANGE", self._stream, "-", "+", "COUNT", 1),
+                command(list[StreamEntry], "XRANGE", self._stream, position, position, "COUNT", 1),
+                command(list[StreamEntry], "XRANGE", self._stream, "-", "+", "COUNT", 1),
             ]
         )
         if at:
@@ -79,7 +79,7 @@ class TransitionReader:
             self._idle += self._poll
         return changes
 
-    def _wanted(self, entries: list[Entry]) -> Iterator[Transition]:
+    def _wanted(self, entries: list[StreamEntry]) -> Iterator[Transition]:
         for entry in entries:
             number = number_of(entry)
             if number is not None and self._number is not None and number > self._number + 1:
@@ -90,5 +90,5 @@ class TransitionReader:
             if change is not None and self._node_id in (None, change.node_id):
                 yield change
 
-    def _read(self) -> Operation[list[Entry]]:
-        return command(list[Entry], "XRANGE", self._stream, f"({self._cursor}", "+", "COUNT", PAGE)
+    def _read(self) -> Operation[list[StreamEntry]]:
+        return command(list[StreamEntry], "XRANGE", self._stream, f"({self._cursor}", "+", "COUNT", PAGE)

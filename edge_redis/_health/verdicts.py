@@ -1,7 +1,23 @@
 """Verdicts of checks, decoded from what ``check_nodes.lua`` writes.
 
-A line of the history is ``<1|0>[m] <age_ms> <at_ms> <skew_ms> <status> <location>``. The location comes last, since it
-may hold spaces. ``m`` stands for maintenance.
+A line of the history, which is also the *full* reply, is ``<1|0>[m] <age_ms> <at_ms> <skew_ms> <status> <location>``.
+The location comes last, since it may hold spaces. ``m`` stands for maintenance.
+
+A *brief* reply has a word for each node, with a space between: ``<1|0|?><age_ms>`` and marks, or ``-`` alone.
+
+| mark | place     | meaning                                                                              |
+|------|-----------|--------------------------------------------------------------------------------------|
+| 1    | first     | healthy                                                                              |
+| 0    | first     | unhealthy                                                                            |
+| ?    | first     | deferred: missing heartbeats would turn the node unhealthy, and nothing was written  |
+| !    | after age | the verdict differs from the one before                                              |
+| ^    | after age | the node was up: neither unhealthy before, OFFLINE nor in maintenance                |
+| ~    | after age | it was up and is overdue: its heartbeat is missing for longer than usual             |
+| %    | after age | it was up and is suspected already                                                   |
+| -    | alone     | not checked: neither registered nor described by the caller                          |
+| @    | reply     | ``@<timeout_ms>`` and a newline before all: the watch that leads has another timeout |
+
+``?``, ``^``, ``~`` and ``%`` come in the form *watch* alone. The reply ``FENCED`` says that the leader's term is over.
 """
 
 from __future__ import annotations
@@ -49,10 +65,7 @@ def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
 class Verdict:
     """A verdict without its details.
 
-    ``changed``: it differs from the one before. ``deferred``: missing heartbeats would turn the node
-    unhealthy, and nothing was written yet. ``up``: the node was neither unhealthy before nor in maintenance.
-    ``overdue``: it was up, and its heartbeat is missing for longer than usual. ``suspected``: it was up, and is
-    suspected already.
+    The fields after ``latency_ms`` are the marks ``!``, ``?``, ``^``, ``~`` and ``%`` of the table above.
     """
 
     node_id: str

@@ -187,7 +187,10 @@ def rows(name: str, streams: Sequence[Stream], observed: Sequence[Sequence[Strea
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
-    print("| heartbeats | mean detection | timeout | phi | suspicion, waiting | suspicion, asking | 2 of 3 observers |")
+    print(
+        "| heartbeats arrive | time to find a death (mean) | false alarms: timeout | phi detector "
+        "| timeout + 4 s wait | timeout + probe | 2 of 3 watching sites |"
+    )
     print("|---|---|---|---|---|---|---|")
     if arguments:
         print(*rows("four real sensors", real(Path(arguments[0]))), sep="\n")

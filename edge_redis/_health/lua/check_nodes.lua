@@ -24,11 +24,9 @@
 -- ARGV[12] overdue_phi     number, for 'watch': so is a node of this phi; or ''
 -- ARGV[13] note            string, added to the reason where missing heartbeats turn a node unhealthy
 -- ARGV[14..] nodes         pairs: id, and '' or the caller's own record: '<heartbeat_ms> <status> <location>'
--- Reply: string: full: '<1|0>[m] <age_ms> <at_ms> <skew_ms> <status> <location>', with m in maintenance; brief:
---        '<1|0><age_ms>' and '!' where the verdict differs from the one before, separated by spaces; watch: the same with
---        '?' for a verdict that is deferred, '^' for a node that was up, '~' for an overdue one of these, '%' for a
---        suspected one; any: '-' for a node that is neither registered nor described; '@<timeout_ms>' and a newline
---        before all where the watch that leads has another timeout; 'FENCED' where the term or its round is over
+-- Reply: string: full: the history's line; brief and watch: a word a node with marks (! ? ^ ~ % -), separated by
+--        spaces; before all '@<timeout_ms>' and a newline where the watch that leads has another timeout; 'FENCED' where
+--        the term or its round is over. The table in verdicts.py says what each mark means
 -- Invariant: one line in the history a node and call; a transition only where the state differs from the one before;
 --            a node that has a verdict is not suspected
 -- Repeat: remembered
