@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from edge_redis._health.keys import HealthKeys
 from edge_redis._health.node_label import read_label
 from edge_redis._health.transition_entry import StreamEntry, from_entry, number_of
 from edge_redis._health.watch_scripts import Delivery
-from edge_redis.errors import StoreError
+from edge_redis.errors import CorruptDataError, StoreError
 from edge_redis.models import Transition, timestamp_ms
 
 _log: Final = logging.getLogger("edge_redis")
@@ -32,6 +33,7 @@ LONGEST_RETRY_AFTER: Final = 3600.0
 REFUSED_ATTEMPTS: Final = 8
 """Attempts at a transition that the receiver refuses: few, since the other transitions wait behind it."""
 
+_POSITION: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 _MAX_ERROR: Final = 200
 _COUNTS: Final = ("delivered", "dropped", "lost", "attempts")
 _ONCE_WHILE_FLAPPING: Final = ("suspected", "unhealthy", "recovered", "healthy")
@@ -164,7 +166,9 @@ class Relay(Component):
         held = await watch_scripts.relay_lease(self._keys, name, self._holder, self._lease_ms, new_id)
         if not held:
             return Turn()
-        position, attempts, now_ms, number, stream_id = (word.decode() for word in held)
+        position, attempts, now_ms, number, stream_id = (word.decode("utf-8", "replace") for word in held)
+        if not _POSITION.fullmatch(position):
+            raise CorruptDataError(f"the position in {self._relay} is {position!r}; delete the key to begin anew")
         entries = await self._entries_after(position)
         number_at = int(number) if number.isdigit() else None
         return Turn(position, int(attempts), int(now_ms), number_at, stream_id, entries)
@@ -175,5 +179,10 @@ class Relay(Component):
     async def stats(self) -> dict[str, Any]:
         """Return the counts of all relays of this name and these states, and the last error."""
         *counts, error = await command(list[bytes | None], "HMGET", self._relay, *_COUNTS, "last_error")
-        found: dict[str, Any] = {name: int(count or 0) for name, count in zip(_COUNTS, counts, strict=True)}
+        found: dict[str, Any] = {name: _to_count(count) for name, count in zip(_COUNTS, counts, strict=True)}
         return {**found, "last_error": (error or b"").decode("utf-8", "replace")}
+
+
+def _to_count(word: bytes | None) -> int:
+    """Return a stored count; a damaged one counts as 0."""
+    return int(word) if word is not None and word.isdigit() else 0

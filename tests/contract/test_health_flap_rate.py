@@ -12,13 +12,13 @@ from edge_redis._health.spells import Spell
 from support.site import Site
 
 
-def slow_flapping(site: Site, watch: Any, seconds: int, period: int) -> list[bool]:
+def slow_flapping(site: Site, watch: Any, seconds: int, period: int, *, every: int = 10) -> list[bool]:
     """Let "a" send a heartbeat every ``period`` seconds; return whether it flaps, at each round."""
     found = []
-    for second in range(0, seconds, 10):
-        site.clock.now += 10
+    for second in range(0, seconds, every):
+        site.clock.now += every
         site.beat()
-        if second % period < 10:
+        if second % period < every:
             site.monitor.heartbeat("a")
         watch.run_once()
         found.append(site.monitor.detect_flapping("a"))
@@ -32,13 +32,13 @@ def slow_flapping(site: Site, watch: Any, seconds: int, period: int) -> list[boo
 def test_flapping_slower_than_the_window_is_found_by_default(site: Site, period: int, options: dict[str, Any]) -> None:
     site.watch.close()
     site.monitor = site.make("HealthMonitor", **options)
-    watch = site.another(**options)
+    watch = site.another(interval_seconds=30, **options)
     site.monitor.register(EdgeNode("a", "a"))
     site.join("b", "c", "d", "e")
     assert True in slow_flapping(site, watch, 4 * period, period)
     assert site.monitor.get_recovery_recommendation("a") == "Reboot node (flapping detected)"
     site.alive.add("a")
-    site.rounds(1900, watch)
+    site.rounds(1900, watch, every=30)
     assert site.monitor.detect_flapping("a") is False
     assert site.changes()[-1][1:] == ("healthy", "flapping")
 
@@ -46,7 +46,9 @@ def test_flapping_slower_than_the_window_is_found_by_default(site: Site, period:
 def test_two_failures_in_half_an_hour_are_not_flapping(site: Site) -> None:
     site.monitor.register(EdgeNode("a", "a"))
     site.join("b", "c", "d", "e")
-    assert True not in slow_flapping(site, site.watch, 1500, 700)
+    site.watch.close()
+    watch = site.another(interval_seconds=30)
+    assert True not in slow_flapping(site, watch, 1500, 700, every=25)
 
 
 def test_a_change_that_another_monitor_found_counts_as_well(site: Site) -> None:

@@ -93,8 +93,8 @@ local function find(id, given)
       skew = format('%.0f', max(0, claimed - now))
     end
   end
-  local own_timeout = record[4] and tonumber(record[4]) or timeout_ms
-  return heartbeat, status or 'online', location or '', skew or '0', registered, own_timeout, record[5]
+  return heartbeat, status or 'online', location or '', skew or '0', registered, to_timeout(record[4]) or timeout_ms,
+    record[5]
 end
 
 -- Return from when heartbeats count as missing: from the end of the last gap, but for a node that sent none since the
@@ -184,7 +184,9 @@ local function write_transition(node)
   written[node.id] = true
 end
 
-redis.call('HINCRBY', totals, 'total_checks', #checked)
+if redis.pcall('HINCRBY', totals, 'total_checks', #checked).err then
+  redis.call('HSET', totals, 'total_checks', #checked) -- a damaged count must not end all checks
+end
 for _, node in ipairs(checked) do
   local history = history_prefix .. ':' .. node.id
   if redis.call('LPUSH', history, node.line) > max_history then

@@ -25,8 +25,9 @@ end
 
 local now = now_ms()
 local known = redis.call('HMGET', relay, 'holder', 'until_ms', 'position', 'attempts', 'due_ms', 'number')
-if known[1] and known[1] ~= holder and now < tonumber(known[2]) then return {} end
+if known[1] and known[1] ~= holder and now < (tonumber(known[2] or nil) or 0) then return {} end
 local position, number = known[3], known[6] or ''
+local attempts = string.match(known[4] or '', '^%d+$') or '0'
 local stream_id = redis.call('HGET', totals, 'stream_id')
 if not position then
   local newest = redis.call('XREVRANGE', transitions, '+', '-', 'COUNT', 1)
@@ -35,10 +36,10 @@ if not position then
   redis.call('SADD', relays, ARGV[3])
 end
 redis.call('HSET', relay, 'holder', holder, 'until_ms', string.format('%.0f', now + tonumber(ARGV[2])),
-  'position', position, 'number', number)
+  'position', position, 'number', number, 'attempts', attempts)
 if not stream_id then
   stream_id = ARGV[4]
   redis.call('HSET', totals, 'stream_id', stream_id)
 end
-if now < tonumber(known[5] or 0) then return {} end
-return { position, known[4] or '0', string.format('%.0f', now), number, stream_id }
+if now < (tonumber(known[5] or nil) or 0) then return {} end
+return { position, attempts, string.format('%.0f', now), number, stream_id }

@@ -28,7 +28,7 @@ for index = 3, #ARGV do
   if heartbeat then
     reply[#reply + 1] = {
       id, string.format('%.0f', math.max(0, now - tonumber(heartbeat))),
-      string.format('%.17g', tonumber(record[5] or nil) or timeout_ms), is_maintained(record[6], now) and '1' or '0',
+      string.format('%.17g', to_timeout(record[5]) or timeout_ms), is_maintained(record[6], now) and '1' or '0',
       redis.call('SISMEMBER', flapping, id) == 1 and '1' or '0', heartbeat, record[1] or 'online', record[2] or '',
       record[3] or '', record[4] or '',
     }
