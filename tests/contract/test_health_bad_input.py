@@ -21,7 +21,6 @@ from edge_redis import (
     InvalidTypeError,
     ResourceUsage,
     ServiceClosedError,
-    StoreReplyError,
     StoreUnavailableError,
     UnsupportedTypeError,
     WrongKeyTypeError,
@@ -214,13 +213,28 @@ def test_a_key_of_another_kind_is_an_error_with_nothing_half_written(
     call(monitor)
 
 
-def test_a_count_that_is_no_number_is_an_error_with_nothing_half_written(monitor: Any, backend: Backend) -> None:
+def test_a_count_that_is_no_number_is_named_and_begins_anew_with_the_next_check(monitor: Any, backend: Backend) -> None:
     with backend.client() as client:
         client.hset(f"{TAG}:totals", "total_checks", "many")
-        before = dump(backend)
-        with pytest.raises(StoreReplyError, match="integer"):
-            monitor.check_node("n1")
-        assert dump(backend) == before
+    with pytest.raises(CorruptDataError, match="many"):
+        monitor.summary()
+    assert monitor.check_node("n1").healthy is True
+    assert monitor.summary()["total_checks"] == 1
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-1", "0", "soon", ""])
+def test_a_timeout_that_is_damaged_decides_nothing(make: Any, backend: Backend, word: str) -> None:
+    monitor = make("HealthMonitor")
+    for name, age in (("old", 100.0), ("new", 1.0)):
+        register_past(make, EdgeNode(name, "x"), age)
+    make("HealthWatch").run_once()
+    with backend.client() as client:
+        client.hset(f"{TAG}:leader", "timeout_ms", word)
+        for name in ("old", "new"):
+            client.hset(f"{TAG}:node:{name}", "timeout_ms", word)
+    assert (monitor.check_node("old").healthy, monitor.check_node("new").healthy) == (False, True)
+    assert [health.healthy for health in monitor.snapshot()] == [True, False]
+    assert monitor.stale() == ["old"]
 
 
 def test_broken_lines_and_entries_are_skipped(monitor: Any, backend: Backend) -> None:

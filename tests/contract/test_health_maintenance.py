@@ -55,7 +55,7 @@ def test_a_node_in_maintenance_is_not_removed_nor_in_a_mass_outage(site: Site) -
     for name in names[:4]:
         site.monitor.set_maintenance(name)
         site.alive.remove(name)
-    assert site.rounds(600, watch).mass_outage is False
+    assert site.rounds(600, watch, every=10).mass_outage is False
     assert set(states(site)) == {"maintenance"}
     assert len(site.monitor.nodes()) == 6
 

@@ -18,6 +18,7 @@ import fakeredis
 import pytest
 
 from edge_redis import (
+    CorruptDataError,
     DeliveryError,
     EdgeNode,
     EdgeNodeStatus,
@@ -327,6 +328,25 @@ def test_a_transition_of_a_node_that_is_gone_or_damaged_is_delivered_without_a_n
     assert [(change.node_id, change.node_name, change.location) for change in got] == [
         *(("gone", "", ""), ("damaged", "", "front"), ("gone", "", "")),
     ]
+
+
+def test_a_relay_goes_on_with_damaged_counts_and_names_a_damaged_position(client: Any) -> None:
+    sink = Sink()
+    key = "er:{default:health0}:relay:default"
+    with TransitionRelay(client, sink) as relay:
+        relay.run_once()
+        flap(client, "a")
+        client.hset(key, mapping={"attempts": "x", "due_ms": "soon", "until_ms": "", "delivered": "?", "lost": "-1"})
+        client.hset("er:{default:health0}:totals", "stream_id", b"\xff")
+        assert relay.stats() == stats_of()
+        client.hset(key, "delivered", 0)
+        assert relay.run_once() == 2
+        assert sink.got == both("a")
+        client.hset(key, "position", "damaged")
+        with pytest.raises(CorruptDataError, match=r"relay:default is 'damaged'; delete the key"):
+            relay.run_once()
+        client.delete(key)
+        assert relay.run_once() == 0
 
 
 class Server:

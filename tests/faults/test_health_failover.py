@@ -54,16 +54,6 @@ watch = HealthWatch(client, {TIMEOUT}, interval_seconds={INTERVAL}, lease_second
 print("leader", watch.run_once().leader, flush=True)
 time.sleep(60)
 """
-BEAT = f"""
-import sys, time
-import redis
-from edge_redis import EdgeNode, HealthMonitor
-monitor = HealthMonitor(redis.Redis.from_url(sys.argv[1], socket_timeout=30), {TIMEOUT})
-nodes = [EdgeNode(name, name) for name in sys.argv[2:]]
-while True:
-    monitor.heartbeat_many(nodes)
-    time.sleep(0.05)
-"""
 LEADER = "er:{default:health0}:leader"
 
 
@@ -84,6 +74,40 @@ class Processes:
         for process in self.running:
             process.kill()
             process.wait()
+
+
+class Fleet:
+    """Nodes that send heartbeats from a thread, each until it falls silent."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._alive: frozenset[str] = frozenset()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self, *names: str) -> None:
+        self._alive = frozenset(names)
+        self._thread.start()
+
+    def silence(self, name: str) -> None:
+        self._alive -= {name}
+
+    def end(self) -> None:
+        self._ended.set()
+        if self._thread.ident:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with self._backend.client(socket_timeout=30) as client, HealthMonitor(client, TIMEOUT) as monitor:
+            while not self._ended.wait(0.05):
+                monitor.heartbeat_many([EdgeNode(name, name) for name in self._alive])
+
+
+@pytest.fixture
+def fleet(valkey: Backend) -> Iterator[Fleet]:
+    made = Fleet(valkey)
+    yield made
+    made.end()
 
 
 @pytest.fixture
@@ -135,15 +159,14 @@ def in_judgement(monitor: HealthMonitor, names: list[str]) -> None:
     eventually(lambda: time.monotonic() - begun > 2 * TIMEOUT and all(monitor.get_history(name) for name in names))
 
 
-def test_a_standby_takes_over_from_a_killed_watch(monitor: HealthMonitor, processes: Processes) -> None:
-    processes.start(BEAT, "a")
-    dying = processes.start(BEAT, "b")
+def test_a_standby_takes_over_from_a_killed_watch(monitor: HealthMonitor, processes: Processes, fleet: Fleet) -> None:
+    fleet.start("a", "b")
     first = processes.start(WATCH)
     eventually(lambda: holder(monitor), seconds=30)
     processes.start(WATCH)
     in_judgement(monitor, ["a", "b"])
     leader = holder(monitor)
-    dying.kill()
+    fleet.silence("b")
     first.kill()
     begun = time.monotonic()
     eventually(lambda: holder(monitor) != leader, seconds=30)
@@ -181,8 +204,10 @@ def test_a_killed_watch_leaves_no_transition_twice_and_none_missed(
     assert len(monitor.transitions(1000)) == 8
 
 
-def test_a_watch_that_was_paused_past_its_lease_stands_by(monitor: HealthMonitor, processes: Processes) -> None:
-    processes.start(BEAT, "a")
+def test_a_watch_that_was_paused_past_its_lease_stands_by(
+    monitor: HealthMonitor, processes: Processes, fleet: Fleet
+) -> None:
+    fleet.start("a")
     first = processes.start(WATCH)
     eventually(lambda: holder(monitor), seconds=30)
     processes.start(WATCH)
@@ -199,10 +224,10 @@ def test_a_watch_that_was_paused_past_its_lease_stands_by(monitor: HealthMonitor
 
 
 def test_what_a_watch_writes_after_a_pause_past_its_lease_is_refused(
-    monitor: HealthMonitor, processes: Processes, tmp_path: Path
+    monitor: HealthMonitor, processes: Processes, fleet: Fleet, tmp_path: Path
 ) -> None:
     monitor.register(EdgeNode("gone", "gone"))
-    processes.start(BEAT, "a")
+    fleet.start("a")
     output = tmp_path / "rounds"
     first = processes.start(STOPPED_IN_A_ROUND, output=output)
     eventually(lambda: b"stopping" in output.read_bytes(), seconds=30)
@@ -218,11 +243,10 @@ def test_what_a_watch_writes_after_a_pause_past_its_lease_is_refused(
 
 
 def test_a_server_that_was_paused_makes_no_node_unhealthy(
-    servers: Servers, monitor: HealthMonitor, processes: Processes
+    servers: Servers, monitor: HealthMonitor, processes: Processes, fleet: Fleet
 ) -> None:
     names = ["a", "b", "c", "d"]
-    for name in names:
-        processes.start(BEAT, name)
+    fleet.start(*names)
     processes.start(WATCH)
     in_judgement(monitor, names)
     server = present(servers._running["valkey"].pid)

@@ -162,10 +162,8 @@ for index = FIRST_NODE, #ARGV, 2 do
 end
 local reply = prefix .. table.concat(words, ' ')
 if #checked == 0 then return reply end
-if some_may_change then
-  redis.call('XLEN', transitions)
-  redis.call('SCARD', flapping)
-end
+redis.call('XLEN', transitions)
+if some_may_change then redis.call('SCARD', flapping) end
 
 -- A first verdict is written to the stream only where it is not healthy.
 local written = {}
@@ -184,7 +182,7 @@ local function write_transition(node)
   written[node.id] = true
 end
 
-if redis.pcall('HINCRBY', totals, 'total_checks', #checked).err then
+if type(redis.pcall('HINCRBY', totals, 'total_checks', #checked)) ~= 'number' then
   redis.call('HSET', totals, 'total_checks', #checked) -- a damaged count must not end all checks
 end
 for _, node in ipairs(checked) do
