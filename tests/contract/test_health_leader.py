@@ -23,7 +23,7 @@ from edge_redis._io.blocking_runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
 from support.health import make_health, make_leader
-from support.simulation import CRASHES, LOSSES, Actor, Fault, Scenario
+from support.simulation import CRASHES, LOSSES, SOME_OR_ALL, Actor, Scenario
 from support.site import STAND_BY, START, Site
 
 TAG = "er:{default:health0}"
@@ -301,16 +301,9 @@ def finish(runner: BlockingRunner, flow: Any, step: Any) -> Any:
         return end.value
 
 
-@pytest.mark.parametrize(
-    ("first_faults", "second_faults"),
-    [
-        ((Fault.REPLY_LOST, Fault.CRASH_AFTER), ()),
-        pytest.param((*LOSSES, *CRASHES), (*LOSSES, *CRASHES), marks=pytest.mark.exploration),
-    ],
-    ids=["one loses", "either loses"],
-)
+@SOME_OR_ALL
 def test_two_watches_record_each_change_once_whatever_is_lost(
-    monkeypatch: pytest.MonkeyPatch, first_faults: Sequence[Fault], second_faults: Sequence[Fault]
+    monkeypatch: pytest.MonkeyPatch, count: int | None
 ) -> None:
     clock = stop_the_clock(monkeypatch, START.timestamp())
 
@@ -335,12 +328,12 @@ def test_two_watches_record_each_change_once_whatever_is_lost(
             assert found == [("a", "unhealthy")]
 
         actors = [
-            Actor("first", client, first.run_once, first_faults),
-            Actor("second", client, second.run_once, second_faults),
+            Actor("first", client, first.run_once, (*LOSSES, *CRASHES)),
+            Actor("second", client, second.run_once, (*LOSSES, *CRASHES)),
         ]
         return Scenario(actors, check, max_faults=1)
 
-    assert simulation.explore(scenario) > 50
+    simulation.sample_or_explore(scenario, count)
 
 
 def test_a_watch_does_ten_rounds_while_the_fleet_changes() -> None:

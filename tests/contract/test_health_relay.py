@@ -522,7 +522,7 @@ def test_a_flapping_node_is_delivered_once_where_that_is_chosen(site: Site, stat
     for index in range(8):
         site.monitor.heartbeat("a", EdgeNodeStatus.OFFLINE if index % 2 == 0 else EdgeNodeStatus.ONLINE)
         site.watch.run_once()
-    site.rounds(120)
+    site.rounds(60)
     relay.run_once()
     delivered = [state for _, state in sink.got]
     if states is not None and "flapping" not in states:

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import pytest
+
 from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.errors import EdgeRedisError, StoreUnavailableError
@@ -265,6 +267,20 @@ def _next_prefix(run: Run) -> list[int] | None:
         if run.choices[depth] + 1 < run.widths[depth]:
             return [*run.choices[:depth], run.choices[depth] + 1]
     return None
+
+
+SOME_OR_ALL = pytest.mark.parametrize(
+    "count", [20, pytest.param(None, marks=pytest.mark.exploration)], ids=["some schedules", "all schedules"]
+)
+"""For tests that end with ``sample_or_explore``: a sample of the schedules each time, all of them in an exploration."""
+
+
+def sample_or_explore(make: Callable[[], Scenario], count: int | None, *, least: int = 100) -> None:
+    """Run ``count`` random sequences of choices; all of them, at least ``least``, where it is None."""
+    if count is not None:
+        seeds(make, count=count)
+    elif (found := explore(make)) <= least:
+        raise AssertionError(f"{found} schedules, which are too few")
 
 
 def seeds(make: Callable[[], Scenario], *, count: int, start: int = 0) -> None:
