@@ -307,16 +307,19 @@ def test_a_cluster_may_be_given_as_objects_and_ids(monitor: Any) -> None:
     assert monitor.summary()["monitored_nodes"] == 1
 
 
-def test_more_nodes_than_a_slice_and_a_page(make: Any, monitor: Any) -> None:
-    names = [f"n{number:04d}" for number in range(1, 613)]
+def test_more_nodes_than_a_slice_and_a_page(make: Any, monitor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_redis._health.registry.PAGE", 50)
+    for module in ("registry", "checker"):
+        monkeypatch.setattr(f"edge_redis._health.{module}.SLICE", 20)
+    names = [f"n{number:04d}" for number in range(1, 154)]  # a server pages a sorted set of more than 128 members only
     past = make("HealthMonitor", clock=lambda: ago(61.0))
     for name in names:
         (past if name.endswith("7") else monitor).register(node(name))
     report = monitor.check_cluster()
     assert [found["node_id"] for found in report["checks"]] == names
-    assert (report["total_nodes"], report["unhealthy_nodes"]) == (612, 61)
+    assert (report["total_nodes"], report["unhealthy_nodes"]) == (153, 15)
     assert [found.id for found in monitor.nodes()] == names
-    assert len(monitor.transitions(limit=1000)) == 61
+    assert len(monitor.transitions(limit=1000)) == 15
 
 
 def test_every_transition_says_what_when_and_why(clock: ServerClock, timed: Any) -> None:
@@ -359,18 +362,21 @@ def test_transitions_are_the_newest_oldest_first_and_of_one_node(monitor: Any) -
     assert monitor.transitions(node_id="nobody") == []
 
 
-def test_the_stream_of_transitions_is_read_in_pages_and_capped(make: Any, backend: Backend) -> None:
-    monitor = make("HealthMonitor", max_transitions=700)
+def test_the_stream_of_transitions_is_read_in_pages_and_capped(
+    make: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_redis._health.history._PAGE", 100)
+    monitor = make("HealthMonitor", max_transitions=300)
     monitor.check_node(node("first", age=61))
     for _ in range(4):
-        monitor.check_cluster([node("x", age=age) for age in (1, 61) * 125])
+        monitor.check_cluster([node("x", age=age) for age in (1, 61) * 63])
     assert len(monitor.transitions(limit=5000)) == len(monitor.transitions(limit=5000, node_id="x"))
     kept = len(monitor.transitions(limit=5000))
     with backend.client() as client:
         assert kept == client.xlen(f"{TAG}:transitions")
-    assert 700 <= kept < 900
+    assert 300 <= kept < 500
     assert monitor.transitions(node_id="first") == []
-    assert len(monitor.transitions(limit=650)) == 650
+    assert len(monitor.transitions(limit=250)) == 250
 
 
 def test_namespaces_know_nothing_of_each_other(make: Any) -> None:
