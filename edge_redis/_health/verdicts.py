@@ -23,8 +23,7 @@ A *brief* reply has a word for each node, with a space between: ``<1|0|?><age_ms
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from edge_redis.models import HealthCheck, from_timestamp
 
@@ -61,8 +60,7 @@ def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
     return [check for line in reversed(lines) if (check := from_line(node_id, line)) is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A verdict without its details.
 
     The fields after ``latency_ms`` are the marks ``!``, ``?``, ``^``, ``~`` and ``%`` of the table above.
@@ -81,19 +79,24 @@ class Verdict:
 def from_words(node_ids: Iterable[str], reply: bytes) -> list[Verdict]:
     """Return the verdicts of a brief reply; nodes that were not checked are left out."""
     return [
-        Verdict(
-            node_id,
-            word.startswith(b"1"),
-            float(word[1:].rstrip(b"!^~%")),
-            b"!" in word,
-            word.startswith(b"?"),
-            b"^" in word,
-            b"~" in word,
-            b"%" in word,
-        )
-        for node_id, word in zip(node_ids, reply.split(b" "), strict=True)
-        if word != _UNKNOWN
+        _from_word(node_id, word) for node_id, word in zip(node_ids, reply.split(b" "), strict=True) if word != _UNKNOWN
     ]
+
+
+def _from_word(node_id: str, word: bytes) -> Verdict:
+    age = word[1:]
+    if age.isdigit():  # without marks, as most are
+        return Verdict(node_id, word.startswith(b"1"), float(age), changed=False, deferred=word.startswith(b"?"))
+    return Verdict(
+        node_id,
+        word.startswith(b"1"),
+        float(age.rstrip(b"!^~%")),
+        b"!" in word,
+        word.startswith(b"?"),
+        b"^" in word,
+        b"~" in word,
+        b"%" in word,
+    )
 
 
 def report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
