@@ -17,6 +17,9 @@ from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 OVERLOAD_PERCENT: Final = 90.0
 """Above this share of CPU or memory a node counts as overloaded."""
 
+HEALTHY_SECONDS: Final = 60.0
+"""A node whose last heartbeat is younger may be healthy, as it sees itself."""
+
 
 def aware(moment: datetime) -> datetime:
     """Return a datetime with its timezone; a naive one is taken as UTC."""
@@ -70,6 +73,21 @@ class ResourceUsage:
         """Whether CPU or memory is over 90%."""
         return self.cpu_percent > OVERLOAD_PERCENT or self.memory_percent > OVERLOAD_PERCENT
 
+    def update_usage(self, cpu: float, mem: float, disk: float | None = None) -> None:
+        """Set CPU in percent, memory and disk in MB; a disk of None leaves it as it is.
+
+        CPU is clamped to 0 to 100, memory to 0 to ``memory_max_mb``, disk to 0 and more.
+
+        Raises:
+            InvalidTypeError, InvalidArgumentError: one is not a finite number; nothing was changed.
+
+        """
+        cpu, mem = validation.check_number("cpu", cpu), validation.check_number("mem", mem)
+        disk = self.disk_mb if disk is None else validation.check_number("disk", disk)
+        self.cpu_percent = min(max(cpu, 0.0), 100.0)
+        self.memory_mb = min(max(mem, 0.0), self.memory_max_mb)
+        self.disk_mb = max(disk, 0.0)
+
 
 @dataclass(slots=True)
 class EdgeNode:
@@ -107,15 +125,21 @@ class EdgeNode:
         """Age of the last heartbeat in seconds, by this process's clock; never negative."""
         return max(0.0, (utc_now() - aware(self.last_heartbeat)).total_seconds())
 
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the node is ONLINE and its last heartbeat is less than 60 seconds old, by this process's clock."""
+        return self.status == EdgeNodeStatus.ONLINE and self.seconds_since_heartbeat < HEALTHY_SECONDS
+
     def has_capability(self, name: str) -> bool:
         """Return whether the node lists this capability."""
         return name in self.capabilities
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the node as plain JSON-ready data; times in ISO 8601."""
+        """Return the node as plain JSON-ready data, times in ISO 8601, and ``healthy`` for ``is_healthy``."""
         facts = asdict(self)
         facts["status"] = str(self.status)
         facts["last_heartbeat"] = self.last_heartbeat.isoformat()
+        facts["healthy"] = self.is_healthy
         return facts
 
 

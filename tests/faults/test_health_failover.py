@@ -89,7 +89,7 @@ class Fleet:
         self._alive = frozenset(names)
         self._thread.start()
 
-    def silence(self, name: str) -> None:
+    def stop(self, name: str) -> None:
         self._alive -= {name}
 
     def end(self) -> None:
@@ -166,7 +166,7 @@ def test_a_standby_takes_over_from_a_killed_watch(monitor: HealthMonitor, proces
     processes.start(WATCH)
     in_judgement(monitor, ["a", "b"])
     leader = holder(monitor)
-    fleet.silence("b")
+    fleet.stop("b")
     first.kill()
     begun = time.monotonic()
     eventually(lambda: holder(monitor) != leader, seconds=30)

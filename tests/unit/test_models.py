@@ -65,6 +65,26 @@ def test_a_node_as_plain_data() -> None:
     assert not EdgeNode("n", "N").has_capability("gpu")
 
 
+def test_a_node_is_healthy_while_it_is_online_and_its_heartbeat_is_young() -> None:
+    now = datetime.now(UTC)
+    assert EdgeNode("n", "N").is_healthy
+    assert EdgeNode("n", "N").to_dict()["healthy"] is True
+    assert not EdgeNode("n", "N", last_heartbeat=now - timedelta(seconds=61)).is_healthy
+    assert not EdgeNode("n", "N", status=EdgeNodeStatus.DEGRADED).is_healthy
+    assert EdgeNode("n", "N", last_heartbeat=now - timedelta(seconds=61)).to_dict()["healthy"] is False
+
+
+def test_usage_is_clamped_to_what_can_be() -> None:
+    usage = ResourceUsage(memory_max_mb=512.0, disk_mb=7.0)
+    usage.update_usage(140.0, 600)
+    assert (usage.cpu_percent, usage.memory_mb, usage.disk_mb) == (100.0, 512.0, 7.0)
+    usage.update_usage(-1.0, -5.0, -2.0)
+    assert (usage.cpu_percent, usage.memory_mb, usage.disk_mb) == (0.0, 0.0, 0.0)
+    with pytest.raises(InvalidArgumentError):
+        usage.update_usage(50.0, float("nan"), 3.0)
+    assert (usage.cpu_percent, usage.disk_mb) == (0.0, 0.0), "nothing was changed"
+
+
 def test_a_state_verifies_until_it_is_changed() -> None:
     state = SyncState.from_data({"a": {"y": 1, "x": 2}}, 3)
     assert state.verify()
