@@ -65,17 +65,17 @@ async def merge_into(
 
     With a keyring the result is countersigned, where the state before is.
     """
-    committed: list[Outcome] = []
-    purged = await replica.purged_clock(scope)
-    older = [each.clock <= purged for each in changes]
-    changes = [each for each, is_older in zip(changes, older, strict=True) if not is_older]
-    while changes and not committed:
-        present = await replica.document(scope)
+    while True:
+        present, purged = await replica.document_and_purged_clock(scope)
+        later = [each for each in changes if each.clock > purged]
+        if not later:
+            return ["rejected" for _ in changes]
         if present is not None:
             present.verify()  # else damaged fields would get a valid checksum
-        merged, outcomes = merge_changes(present, changes)
+        merged, outcomes = merge_changes(present, later)
         if keyring and (present is None or keyring.is_renewable(scope, present)):
             merged = keyring.countersigned(scope, merged)
-        committed = await scripts.commit_merge(replica, scope, present, merged, changes, outcomes, settings, key)
-    found = iter(committed)
-    return ["rejected" if is_older else next(found) for is_older in older]
+        committed = await scripts.commit_merge(replica, scope, present, merged, later, outcomes, settings, key)
+        if committed:
+            found = iter(committed)
+            return [next(found) if each.clock > purged else "rejected" for each in changes]

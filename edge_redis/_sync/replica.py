@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge_redis._core.operation import Operation, command
+from edge_redis._core.operation import Batch, Operation, command
 from edge_redis._sync import replies
 from edge_redis._sync.change import Change
 from edge_redis._sync.config import EndConfig
@@ -47,11 +47,19 @@ class Replica:
         """Read a scope's present state as it is sent."""
         return command(replies.from_document, "HMGET", self.keys.doc(scope), *DOCUMENT_FIELDS)
 
-    async def purged_clock(self, scope: str) -> str:
-        """Return the latest clock that a scope had when its delete was purged in the cloud, "" if none was."""
+    async def document_and_purged_clock(self, scope: str) -> tuple[Change | None, str]:
+        """Read a scope's present state, and in the cloud the latest clock that it had when its delete was purged.
+
+        The clock is "" if none was.
+        """
         if self.config.role == "edge":
-            return ""
-        return await command(_clock_of_score, "ZSCORE", self.keys.purged, scope)
+            return await self.document(scope), ""
+        read: list[Operation[Any]] = [
+            self.document(scope),
+            command(_clock_of_score, "ZSCORE", self.keys.purged, scope),
+        ]
+        present, clock = await Batch(read)
+        return present, clock
 
     async def pending(self, scope: str) -> list[dict[str, Any]]:
         """Read an outbox, oldest first, a page at a time."""
