@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from decimal import InvalidOperation
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_type_hints
 
 import msgpack
 
@@ -54,6 +54,10 @@ class TypeCodec(NamedTuple):
     code: int
     encode: Callable[[Any], object]
     decode: Callable[[Any], Any]
+
+
+# Resolved here: the module that the class reports as its own, edge_redis, does not have these names.
+TypeCodec.__annotations__.update(get_type_hints(TypeCodec))
 
 
 def _deeper(depth: int) -> int:
