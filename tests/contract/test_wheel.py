@@ -44,7 +44,7 @@ def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
     present = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "edge_redis").rglob("*")
-        if path.is_file() and path.suffix in {".py", ".lua", ".typed", ".html", ".css", ".js"}
+        if path.is_file() and path.suffix in {".py", ".lua", ".typed", ".html", ".css", ".js", ".svg"}
     }
     assert packed == present
     assert "edge_redis/_core/lua/idempotency.lua" in packed
