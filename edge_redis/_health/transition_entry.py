@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from edge_redis.models import Transition, from_timestamp
 
 _LAST_OF_A_MILLISECOND: Final = (1 << 64) - 1
+_MAX_DIGITS: Final = 19
 
 StreamEntry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
 
@@ -33,7 +34,7 @@ def from_entry(entry: StreamEntry) -> Transition | None:
 def number_of(entry: StreamEntry) -> int | None:
     """Return the number of an entry, one higher than that of the entry before it; None where it does not decode."""
     number = (entry[1] or {}).get(b"number", b"")
-    return int(number) if number.isdigit() else None
+    return int(number) if number.isdigit() and len(number) <= _MAX_DIGITS else None
 
 
 def position_before(entry: StreamEntry) -> str:

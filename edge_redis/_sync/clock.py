@@ -36,8 +36,16 @@ def from_datetime(moment: datetime) -> str:
 
 
 def after(seconds: int, microseconds: int, latest: str) -> str:
-    """Return the clock of a write now, by the server's time, and after the latest clock seen."""
-    return f"{max(seconds * 1_000_000 + microseconds, int(latest or 0) + 1):018d}"
+    """Return the clock of a write now, by the server's time, and after the latest clock seen.
+
+    Raises:
+        CorruptDataError: the latest clock is not one.
+
+    """
+    try:
+        return f"{max(seconds * 1_000_000 + microseconds, int(latest or 0) + 1):018d}"
+    except ValueError as error:
+        raise CorruptDataError(f"a clock does not decode: {latest!r}") from error
 
 
 def to_datetime(clock: str | bytes) -> datetime:
