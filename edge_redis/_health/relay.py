@@ -35,6 +35,7 @@ REFUSED_ATTEMPTS: Final = 8
 
 _POSITION: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 _MAX_ERROR: Final = 200
+_MAX_DIGITS: Final = 19
 _COUNTS: Final = ("delivered", "dropped", "lost", "attempts")
 _ONCE_WHILE_FLAPPING: Final = ("suspected", "unhealthy", "recovered", "healthy")
 
@@ -166,12 +167,12 @@ class Relay(Component):
         held = await watch_scripts.relay_lease(self._keys, name, self._holder, self._lease_ms, new_id)
         if not held:
             return Turn()
-        position, attempts, now_ms, number, stream_id = (word.decode("utf-8", "replace") for word in held)
+        position, _, now_ms, number, stream_id = (word.decode("utf-8", "replace") for word in held)
         if not _POSITION.fullmatch(position):
             raise CorruptDataError(f"the position in {self._relay} is {position!r}; delete the key to begin anew")
         entries = await self._entries_after(position)
-        number_at = int(number) if number.isdigit() else None
-        return Turn(position, int(attempts), int(now_ms), number_at, stream_id, entries)
+        number_at = _to_count(held[3]) if number.isdigit() else None
+        return Turn(position, _to_count(held[1]), int(now_ms), number_at, stream_id, entries)
 
     def _entries_after(self, position: str) -> Operation[list[StreamEntry]]:
         return command(list[StreamEntry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE)
@@ -185,4 +186,4 @@ class Relay(Component):
 
 def _to_count(word: bytes | None) -> int:
     """Return a stored count; a damaged one counts as 0."""
-    return int(word) if word is not None and word.isdigit() else 0
+    return int(word) if word is not None and word.isdigit() and len(word) <= _MAX_DIGITS else 0

@@ -8,7 +8,7 @@ import pytest
 from conftest import Maker
 
 from edge_redis import CorruptDataError
-from support.metrics import TAG, assert_series, component_of, made, use_separate_buffer
+from support.metrics import TAG, assert_series, made, use_separate_buffer
 
 WRITERS = f"{TAG}:e:0:writers"
 
@@ -57,33 +57,6 @@ def test_the_log_is_bounded(make: Maker, writer: Any) -> None:
         assert count_bodies(client) == 0
         assert not client.exists(WRITERS)
     assert_series(writer, None, None, records)
-
-
-def read_fields(client: Any) -> set[tuple[bytes, bytes, bytes]]:
-    """Return the fields of all series, with their values."""
-    keys = [key for kind in "st" for key in client.scan_iter(match=f"{TAG}:e:0:{kind}*", count=1000)]
-    return {(key, *field) for key in keys for field in client.hgetall(key).items()}
-
-
-def test_a_call_that_compacts_adds_to_a_bounded_number_of_fields(make: Maker) -> None:
-    metrics = make("EdgeMetrics", flush_every=100, flush_interval=3600.0)
-    records = [made(f"f{at % 50}", f"n{at % 70}", 1.1 ** (at % 97)) for at in range(1200)]
-    for at in range(0, 1200, 100):
-        metrics.record_many(records[at : at + 100])
-    scripts = component_of(metrics).scripts
-    runner = metrics._target._runner if make.api == "awaited" else metrics._runner
-    counts = []
-    with make.backend.client() as client:
-        (writer,) = client.smembers(WRITERS)
-        has_more = True
-        while has_more:
-            before = read_fields(client)
-            run = runner.run(scripts.compact(writer.decode()))
-            has_more = (metrics._portal.run(run) if make.api == "awaited" else run) > 0
-            counts.append(len(read_fields(client) - before))
-    assert len(counts) > 2
-    assert max(counts) <= 2000
-    assert_series(metrics, None, None, records)
 
 
 def test_a_pair_has_its_series_from_the_time_it_is_logged(make: Maker) -> None:

@@ -4,7 +4,7 @@
 local GROUP = 4 -- of sketch.py
 local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
-local MAX_WORK = 2000 -- about as many fields as take 5 ms; one body has no more, see totals.py
+local MAX_WORK = 3600 -- about as many fields as take 5 ms
 local OTHER = '6:_other_other'
 
 local function add_sums(to, count, errors, slow, ms, ns)
