@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from edge_redis._cache.access_buffer import AccessBatch
@@ -13,7 +14,7 @@ from edge_redis._cache.keys import CacheKeys
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Argument, Batch, Operation, command, identity
 from edge_redis._core.script import load
-from edge_redis.errors import InvalidArgumentError, InvalidTypeError
+from edge_redis.errors import CorruptDataError, InvalidArgumentError, InvalidTypeError
 
 T = TypeVar("T")
 
@@ -233,6 +234,12 @@ async def run_chunks(
         return await run_together(operations)
 
 
+def _decode_stats(fields: Sequence[str], reply: list[int]) -> list[int]:
+    if len(reply) != len(fields) + 2:  # it ends at the first that is no number
+        raise CorruptDataError("a statistic of the cache is no number")
+    return reply
+
+
 class Scripts:
     """Builds the operations of one shard."""
 
@@ -354,4 +361,4 @@ class Scripts:
 
     def stats(self, fields: Sequence[str]) -> Operation[list[int]]:
         """Read the numbers of live and expired entries, then these statistics."""
-        return _stats([self.keys.expiry, self.keys.stats], fields, list)
+        return _stats([self.keys.expiry, self.keys.stats], fields, partial(_decode_stats, fields))

@@ -16,6 +16,7 @@ from edge_redis._health.registry import Registry, unknown_error
 from edge_redis._health.scripts import CheckCall, Claim
 from edge_redis._health.slices import AT_ONCE, SLICE, sliced
 from edge_redis._health.verdicts import Verdict
+from edge_redis.errors import CorruptDataError
 from edge_redis.models import EdgeNode, HealthCheck
 
 _log: Final = logging.getLogger("edge_redis")
@@ -45,9 +46,11 @@ class Checker:
         with self._idempotency.acquire() as key:
             reply = await scripts.check_nodes(self._keys, self._options, key, _FULL, now, [claim])
         found = verdicts.from_line(claim.node_id, self._take_timeout(reply) if reply[:1] == b"@" else reply)
-        if found is None:
+        if found is not None:
+            return found
+        if reply.rpartition(b"\n")[2] == verdicts.UNKNOWN:
             raise unknown_error([claim.node_id])
-        return found
+        raise CorruptDataError(f"the record of node {claim.node_id!r} does not decode: {reply[:200]!r}")
 
     async def check_cluster(self, nodes: Iterable[EdgeNode | str] | None) -> dict[str, Any]:
         """Check many nodes: these, or all that are registered."""

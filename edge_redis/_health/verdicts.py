@@ -30,7 +30,7 @@ from edge_redis.models import HealthCheck, from_timestamp
 NOTABLE_SKEW_MS: Final = 1000
 """The details mention the clock of a node that was further ahead of the server's than this."""
 
-_UNKNOWN: Final = b"-"
+UNKNOWN: Final = b"-"
 _FIELDS: Final = 6
 _MARKS: Final = (b"1", b"0", b"1m", b"0m")
 
@@ -42,17 +42,18 @@ def from_line(node_id: str, line: bytes) -> HealthCheck | None:
         age_ms, at_ms, skew_ms = map(int, fields[1:4])
         status, location = fields[4].decode("utf-8", "replace"), fields[5].decode("utf-8", "replace")
         checked_at = from_timestamp(at_ms / 1000)
+        latency_ms, age_seconds, skew_seconds = float(age_ms), age_ms / 1000, skew_ms / 1000
     except (ValueError, IndexError, OverflowError, OSError):
         return None
     mark = fields[0]
     if mark not in _MARKS:
         return None
-    details: dict[str, Any] = {"status": status, "heartbeat_age_seconds": age_ms / 1000, "location": location}
+    details: dict[str, Any] = {"status": status, "heartbeat_age_seconds": age_seconds, "location": location}
     if skew_ms > NOTABLE_SKEW_MS:
-        details["clock_skew_seconds"] = skew_ms / 1000
+        details["clock_skew_seconds"] = skew_seconds
     if mark.endswith(b"m"):
         details["maintenance"] = True
-    return HealthCheck(node_id, mark.startswith(b"1"), float(age_ms), checked_at, details)
+    return HealthCheck(node_id, mark.startswith(b"1"), latency_ms, checked_at, details)
 
 
 def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
@@ -79,7 +80,7 @@ class Verdict(NamedTuple):
 def from_words(node_ids: Iterable[str], reply: bytes) -> list[Verdict]:
     """Return the verdicts of a brief reply; nodes that were not checked are left out."""
     return [
-        _from_word(node_id, word) for node_id, word in zip(node_ids, reply.split(b" "), strict=True) if word != _UNKNOWN
+        _from_word(node_id, word) for node_id, word in zip(node_ids, reply.split(b" "), strict=True) if word != UNKNOWN
     ]
 
 

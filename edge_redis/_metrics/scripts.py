@@ -11,7 +11,7 @@ from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.keys import MetricsKeys, parse_pair
 from edge_redis._metrics.series import SUM_FIELDS, Minutes, Series
-from edge_redis._metrics.sketch import GROUP
+from edge_redis._metrics.sketch import GROUP, MAX_DURATION_MS, MAX_INDEX, ZERO_INDEX
 from edge_redis.errors import CorruptDataError
 
 PURGED_PAIRS: Final = 10
@@ -21,6 +21,8 @@ FORGOTTEN_PAIRS: Final = 10
 """Pairs whose series one call of forget removes."""
 
 LISTED_PAIRS: Final = 500
+
+_MAX_COUNT: Final = 1 << 63
 
 MAX_WAL_BODIES: Final = 16
 """Bodies in a writer's log, at most, as the flush script has it."""
@@ -70,9 +72,12 @@ def raise_corrupt(found: object) -> NoReturn:
 
 def _parse_int(text: bytes) -> int:
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise_corrupt(text)
+    if not 0 <= number < _MAX_COUNT:
+        raise_corrupt(text)
+    return number
 
 
 def _decode_epoch(reply: Any) -> str | None:
@@ -96,6 +101,8 @@ def _decode_series(words: Sequence[bytes]) -> Series:
         max_ms = None if longest is None else float(longest)
     except ValueError:
         raise_corrupt(fields)
+    if max_ms is not None and not 0.0 <= max_ms <= MAX_DURATION_MS:
+        raise_corrupt(longest)
     return Series(count, errors, slow, ms, ns, buckets, None if started is None else _parse_int(started), max_ms)
 
 
@@ -105,6 +112,12 @@ def _decode_buckets(groups: Mapping[bytes, bytes]) -> dict[int, int]:
         for index, number in enumerate(counts.split(b","), GROUP * int(group)):
             if number != b"0":
                 buckets[index] = int(number)
+    if buckets and not (
+        min(buckets) >= ZERO_INDEX
+        and max(buckets) <= MAX_INDEX
+        and 0 <= min(buckets.values()) <= max(buckets.values()) < _MAX_COUNT
+    ):
+        raise ValueError("a bucket or its count is out of range")
     return buckets
 
 
@@ -112,6 +125,8 @@ def _decode_sums(text: bytes) -> Series:
     try:
         count, errors, slow, ms, ns = map(int, text.split(b" "))
     except ValueError:
+        raise_corrupt(text)
+    if not 0 <= min(count, errors, slow, ms, ns) <= max(count, errors, slow, ms, ns) < _MAX_COUNT:
         raise_corrupt(text)
     return Series(count, errors, slow, ms, ns)
 

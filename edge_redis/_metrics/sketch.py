@@ -43,6 +43,10 @@ def bucket_index(duration_ms: float) -> int:
     return math.ceil(math.log2(duration_ms) * BUCKETS_PER_DOUBLING) - 1
 
 
+MAX_INDEX: Final = bucket_index(MAX_DURATION_MS)
+"""The bucket of the longest duration."""
+
+
 def nearest_bound(duration_ms: float) -> int:
     """Return the bucket whose upper bound is nearest to a duration."""
     return max(ZERO_INDEX, round(math.log2(duration_ms) * BUCKETS_PER_DOUBLING) - 1)

@@ -12,7 +12,7 @@ SCORES: Final = (float("inf"), float("-inf"), -1.0, 1e300, 0.5)
 
 def damage_bytes(value: bytes, choose: random.Random) -> bytes:
     """Return other bytes than ``value``."""
-    kind = choose.randrange(6)
+    kind = 4 if value.isdigit() and choose.random() < 0.5 else choose.randrange(6)
     if kind == 0 and value:
         at = choose.randrange(len(value))
         return value[:at] + bytes([value[at] ^ 1 << choose.randrange(8)]) + value[at + 1 :]
