@@ -115,8 +115,8 @@ local some_suspected = redis.call('HLEN', suspects) > 0
 local function decide(id, given)
   local heartbeat, status, location, skew, registered, own_timeout, operator = find(id, given)
   if not heartbeat then return nil, '-', true end
-  local before = latest[id] or redis.call('LINDEX', history_prefix .. ':' .. id, 0) or ''
-  local previous = sub(before, 1, 1)
+  local last_line = latest[id] or redis.call('LINDEX', history_prefix .. ':' .. id, 0) or ''
+  local previous = sub(last_line, 1, 1)
   local suspected = some_suspected and tonumber(redis.call('HGET', suspects, id) or nil)
   local maintained = status == 'maintenance' or operator and is_maintained(operator, now)
   local missing = max(0, now - missing_since(heartbeat, previous == '0', own_timeout))
@@ -140,7 +140,7 @@ local function decide(id, given)
   end
   if not deferred then latest[id] = line end
   return {
-    id = id, registered = registered, status = status, operator = operator, timeout_ms = own_timeout, before = before,
+    id = id, registered = registered, status = status, operator = operator, timeout_ms = own_timeout, before = last_line,
     suspected = suspected, maintained = maintained, phi = doubt, turning = up and not fresh, age = age, flag = flag,
     mark = mark, line = line, spell = nil, may_change = false,
   }, word, deferred
