@@ -136,7 +136,6 @@ def test_an_error_of_encode_is_raised_and_one_of_decode_is_a_corrupt_entry(make:
         ({tuple: TypeCodec(32, list, tuple)}, InvalidArgumentError),
         ({EdgeNodeStatus: TypeCodec(32, str, EdgeNodeStatus)}, InvalidArgumentError),
     ],
-    ids=repr,
 )
 def test_a_wrong_codec_is_refused(make: Maker, codec: object, error: type[Exception]) -> None:
     with pytest.raises(error):
