@@ -23,6 +23,8 @@ _log: Final = logging.getLogger("edge_redis")
 
 FENCED: Final = b"FENCED"
 """The reply of ``check_nodes.lua`` to a leader whose term or round is over."""
+STALE: Final = b"STALE"
+"""The reply to a call that its caller has given up: read by one that has not, it means a damaged record of calls."""
 
 _FULL: Final = CheckCall("full")
 _BRIEF: Final = CheckCall("brief")
@@ -69,6 +71,8 @@ class Checker:
             replies = await self._check_slices(parts, how)
             if FENCED in replies:
                 return None
+            if STALE in replies:
+                raise CorruptDataError(f"the record of this client's calls does not decode: {self._keys.repeats}:*")
             for part, reply in zip(parts, replies, strict=True):
                 words = self._take_timeout(reply) if reply[:1] == b"@" else reply
                 found.extend(verdicts.from_words((claim.node_id for claim in part), words))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -316,8 +316,8 @@ def run_round(backend: Backend, api: str, component: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("component", SITES)
-@pytest.mark.parametrize(("api", "seeds"), [("blocking", range(4)), ("awaited", range(4, 8))])
-def test_a_damaged_key_never_gives_a_raw_error(fake: Backend, api: str, component: str, seeds: range) -> None:
+@pytest.mark.parametrize(("api", "seeds"), [("blocking", (0, 1, 5009)), ("awaited", (4, 5, 5015))])
+def test_a_damaged_key_never_gives_a_raw_error(fake: Backend, api: str, component: str, seeds: Iterable[int]) -> None:
     for seed in seeds:
         run_round(fake, api, component, seed)
 
@@ -325,7 +325,7 @@ def test_a_damaged_key_never_gives_a_raw_error(fake: Backend, api: str, componen
 @pytest.mark.exploration
 @pytest.mark.parametrize("component", SITES)
 @pytest.mark.parametrize(("api", "seeds"), [("blocking", range(1000, 1030)), ("awaited", range(2000, 2030))])
-def test_many_damaged_keys_on_real_servers(real: Backend, api: str, component: str, seeds: range) -> None:
+def test_many_damaged_keys_on_real_servers(real: Backend, api: str, component: str, seeds: Iterable[int]) -> None:
     for seed in seeds:
         run_round(real, api, component, seed)
 

@@ -94,11 +94,13 @@ local function set_size(key, bytes)
 end
 
 local function untag(key)
-  local tags = has_tagged and redis.call('HGET', TAGGED, key)
-  if not tags then return end
+  local text = has_tagged and redis.call('HGET', TAGGED, key)
+  if not text then return end
   redis.call('HDEL', TAGGED, key)
-  for _, tag in ipairs(cjson.decode(tags)) do
-    redis.pcall('SREM', members_of(tag), key) -- a key of another type holds no tagged entries
+  local is_valid, tags = pcall(cjson.decode, text)
+  if not is_valid or type(tags) ~= 'table' then return end -- damaged, and removed
+  for _, tag in ipairs(tags) do
+    redis.pcall('SREM', members_of(tostring(tag)), key) -- a key of another type holds no tagged entries
   end
 end
 
