@@ -71,6 +71,7 @@ def end_services(servers: Servers) -> Iterator[None]:
         engine.stop()
     if servers.disconnect_clients():
         gc.collect()  # so that an unclosed connection is a failure of the test that left it
+        gc.freeze()  # what is left is the suite's own, and need not be gone through after each test
 
 
 def _is_chosen(metafunc: pytest.Metafunc, name: str) -> bool:
