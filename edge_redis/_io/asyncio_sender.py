@@ -20,6 +20,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._io.call_pool import WAIT_SECONDS
 from edge_redis._io.command_sender import Args, FinalError
+from edge_redis._io.connect_retry import begin_call
 from edge_redis._io.error_mapping import is_pool_full
 from edge_redis.errors import ClientConfigurationError, ConnectionPoolFullError
 
@@ -162,6 +163,7 @@ def _wake_waiter(pool: Any) -> None:
 
 async def call_on(pool: Any, exchange: Callable[[Any], Awaitable[T]]) -> T:
     """Await ``exchange`` with a connection of its own, repeated as the client's retry says."""
+    begin_call()
     enter_loop(pool)
     borrower = _Borrower()
     connection = await take_connection(pool, borrower)

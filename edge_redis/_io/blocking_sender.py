@@ -9,6 +9,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._io.call_pool import BorrowedConnection, CallPool, UnknownPool, find_call_pool
 from edge_redis._io.command_sender import Args, FinalError
+from edge_redis._io.connect_retry import begin_call
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
 
 T = TypeVar("T")
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 def call_on(pool: CallPool | UnknownPool, exchange: Callable[[Any], T]) -> T:
     """Call ``exchange`` with a connection of its own, repeated as the client's retry says."""
+    begin_call()
     borrowed = BorrowedConnection()
     has_failed = False
 

@@ -33,16 +33,21 @@ _LONGEST_PAUSE_SECONDS: Final = 1.0
 _end: ContextVar[float | None] = ContextVar("edge_redis_retries_end", default=None)
 
 
+def begin_call() -> None:
+    """Give a call of a service a budget of its own, also where an exception has interrupted the end of the last one."""
+    if _end.get() is not None:
+        _end.set(None)
+
+
 @contextmanager
 def _budget() -> Iterator[None]:
-    if _end.get() is not None:
-        yield
-        return
-    token = _end.set(time.monotonic() + BUDGET_SECONDS)
+    outer = _end.get()
     try:
+        if outer is None:
+            _end.set(time.monotonic() + BUDGET_SECONDS)
         yield
     finally:
-        _end.reset(token)
+        _end.set(outer)
 
 
 def _raise_if_final(error: Exception) -> None:

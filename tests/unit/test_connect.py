@@ -206,6 +206,18 @@ class Failing:
 
 
 class TestRetries:
+    @pytest.fixture(autouse=True)
+    def new_call(self) -> None:
+        connect_retry.begin_call()
+
+    def test_have_a_new_budget_in_each_call_although_the_end_of_the_last_was_interrupted(self) -> None:
+        connect_retry._end.set(0.0)
+        connect_retry.begin_call()
+        failing = Failing()
+        with pytest.raises(redis.ConnectionError):
+            connect_retry.BudgetedRetry(NoBackoff(), 2).call_with_retry(failing, lambda _: None)
+        assert failing.calls == 3
+
     def test_are_a_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect_retry, "_backoff", NoBackoff)
         failing = Failing()

@@ -45,6 +45,7 @@ def _type_text(name: str, annotation: Any) -> str:
     """Return an annotation as text, the values of a ``Literal`` in place of its name."""
     text = getattr(annotation, "__forward_arg__", annotation)
     text = text if isinstance(text, str) else inspect.formatannotation(text)
+    text = re.sub(r"\b(collections\.abc|typing)\.", "", text)  # of annotations that are resolved
     documented: Any = _documented(name)
     aliases = getattr(documented, "__globals__", None) or getattr(documented.__init__, "__globals__", {})
 
