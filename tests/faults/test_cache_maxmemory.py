@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
 from edge_redis import EdgeCache, StoreOutOfMemoryError
-from support.cache import COUNTS, EXPIRY, rows, stored
+from support.cache import COUNTS, EXPIRY, nothing_short_is_left, rows, stored
 from support.deadline import eventually
 from support.servers import Backend
 
@@ -24,11 +23,6 @@ def put_or_do_without(cache: EdgeCache, key: str, pick: random.Random) -> None:
         cache.put(key, bytes(pick.randrange(400)), pick.choice([0.05, 600]))
     except StoreOutOfMemoryError:
         """Redis found nothing to evict just then; a cache does without."""
-
-
-def nothing_short_is_left(client: Any, cache: EdgeCache) -> bool:
-    cache.purge_expired()
-    return not client.zcount(EXPIRY, "-inf", client.time()[0] * 1000 + 60_000)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
