@@ -119,6 +119,22 @@ def test_the_second_of_two_authorities_is_refused_and_keeps_its_changes(
     assert two.is_synced
 
 
+def test_an_edge_without_a_synchronizer_accepts_each_state_of_the_authority(
+    make: Maker, servers: Servers, cloud: Any
+) -> None:
+    far = servers.backend("fakeredis")
+    far_client = far.async_client() if make.api == "awaited" else far.client()
+    authority = make("EdgeSynchronizer", LOCAL, scope="room", origin="one")
+    workers = [make("CloudWorker", make.cloud()), make("CloudWorker", make.cloud(), client=far_client)]
+    for number in (1, 2, 3):
+        authority.update_local({"n": number})
+        for worker in [*workers, *workers]:
+            worker.run_once()
+    reader = make("EdgeSynchronizer", LOCAL, client=far_client, scope="room", origin="two")
+    assert reader.get_local_state().data == authority.get_local_state().data == cloud.get("room").data == {"n": 3}
+    assert (reader.pending_count, reader.conflicts()) == (0, [])
+
+
 def test_the_cloud_says_who_it_is(cloud: Any) -> None:
     body = encode_data({"n": 1})
     import hashlib  # noqa: PLC0415 -- of this example alone

@@ -17,8 +17,10 @@ local function other_strategy(known_settings, strategy)
 end
 
 -- The settings by which a worker applies states: those that a synchronizer has set, else by the strategy of the feed.
+-- LOCAL_WINS is not adopted: it is the authority of the edge that claimed it, whose states all other edges accept.
 local function adopt_settings(known_settings, feed_strategy)
   local is_set, known = read_strategy(known_settings)
   if is_set then return known_settings end
-  return '?' .. (STRATEGIES[feed_strategy] and feed_strategy or known or 'remote_wins') .. ' 100 coalesce '
+  local strategy = STRATEGIES[feed_strategy] and feed_strategy or known or 'remote_wins'
+  return '?' .. (strategy == 'local_wins' and 'remote_wins' or strategy) .. ' 100 coalesce '
 end
