@@ -312,21 +312,9 @@ def timestamp_ms(moment: datetime) -> int:
     return round(aware(moment).timestamp() * 1000)
 
 
+# Users import every class of this module from edge_redis.
 publish(
     "edge_redis",
     globals(),
-    (
-        "CacheEntry",
-        "ConflictStrategy",
-        "EdgeNode",
-        "EdgeNodeStatus",
-        "HealthCheck",
-        "InvocationRecord",
-        "NodeHealth",
-        "ResourceUsage",
-        "SyncEvent",
-        "SyncState",
-        "Transition",
-        "WatchRound",
-    ),
+    [name for name, value in globals().items() if isinstance(value, type) and value.__module__ == __name__],
 )

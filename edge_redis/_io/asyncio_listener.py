@@ -62,7 +62,7 @@ class TaskListener:
             try:
                 with translating_errors():
                     await self._session()
-            except Exception as error:  # noqa: BLE001 -- as above
+            except Exception as error:  # noqa: BLE001 -- the next session is due whatever it is
                 self._listener.on_disconnected(error)
                 await asyncio.sleep(pause.after(error, time.monotonic() - began))
             finally:

@@ -17,7 +17,7 @@ def find_waits(client: Any, operations: Sequence[Operation[Any]]) -> list[Args]:
     """Return the commands to send after a batch; none where no operation is to be replicated.
 
     Raises:
-        ClientConfigurationError: the client cannot wait for replicas, or not for so long.
+        ClientConfigurationError: the client is of a cluster, or its socket_timeout is not above replication_timeout.
 
     """
     replication = _find_replication(operations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from edge_redis._site.reader import SiteReader
@@ -99,11 +99,16 @@ async def read_nodes(reader: SiteReader, query: Query) -> Context:
     }
 
 
+def _end_of_minute() -> datetime:
+    """Return where the bars of states end: they move on once a minute, so that a page changes no more often."""
+    return utc_now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+
+
 async def _list_recent_spells(
     reader: SiteReader, nodes: Sequence[NodeState]
 ) -> tuple[dict[str, Sequence[Spell]], Any, Any]:
-    """Return each node's states of the last hours; the bar moves on once a minute, and at each transition."""
-    end = utc_now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+    """Return each node's states of the last hours, and the start and the end of these hours."""
+    end = _end_of_minute()
     start = end - timedelta(hours=_BAR_HOURS)
     changes = await reader.transitions()
     spells: dict[str, Sequence[Spell]] = {}
@@ -118,7 +123,7 @@ async def read_node(reader: SiteReader, query: Query) -> Context | None:
     found = await reader.node(query.get("id"))
     if found is None:
         return None
-    end = utc_now().replace(second=0, microsecond=0) + timedelta(minutes=1)
+    end = _end_of_minute()
     return {
         "node": found,
         "spell_bar": charts.spell_bar(found.spells, end - timedelta(days=1), end),
