@@ -38,7 +38,8 @@ def near_hits(server: EmbeddedServer) -> Iterator[Line]:
 
 
 def _in_the_process(client: redis.Redis, what: str, value: object) -> Iterator[Line]:
-    lock, ttl, tiny = Lock(), TTLCache(2 * KEYS, 3600), theine.Cache(2 * KEYS)
+    lock, tiny = Lock(), theine.Cache(2 * KEYS)
+    ttl: TTLCache[str, object] = TTLCache(2 * KEYS, 3600)
     for name in NAMES:
         ttl[name] = value
         tiny.set(name, value)
