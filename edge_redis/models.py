@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal, Self
 
-from edge_redis._core import codec, extension_types, validation
+from edge_redis._core import codec, extension_types, validation, wall_clock
 from edge_redis._core.public import publish
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError
 
@@ -28,7 +28,7 @@ def aware(moment: datetime) -> datetime:
 
 def utc_now() -> datetime:
     """Return this process's clock as a timezone-aware UTC datetime."""
-    return datetime.now(UTC)
+    return wall_clock.now()
 
 
 class EdgeNodeStatus(StrEnum):

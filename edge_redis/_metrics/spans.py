@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import Final
 
-from edge_redis._core import validation
+from edge_redis._core import validation, wall_clock
 from edge_redis._metrics.records import MAX_ERROR_CHARS, make_record
 from edge_redis.models import InvocationRecord
 
@@ -31,7 +30,7 @@ class Stopwatch:
         elapsed_ms = max(0.0, self.start() - started) * 1000.0
         success = error is None or is_regular_end(error)
         text = "" if error is None or success else describe_error(error)
-        return make_record(self._function_id, self._node_id, elapsed_ms, success, datetime.now(UTC), text)
+        return make_record(self._function_id, self._node_id, elapsed_ms, success, wall_clock.now(), text)
 
 
 def is_regular_end(error: BaseException) -> bool:

@@ -27,6 +27,7 @@ MODULES = (
     "edge_redis.exporters.opentelemetry",
     "edge_redis.exporters.prometheus",
     "edge_redis.models",
+    "edge_redis.testing",
     "edge_redis.types",
 )
 FIRST_LINE_CHARACTERS = 120

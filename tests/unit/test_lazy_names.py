@@ -19,6 +19,10 @@ with contextlib.redirect_stdout(io.StringIO()):
     assert main(["--help"]) == 0
 assert not {"redis", "asyncio", "sqlalchemy", "edge_redis._services"} & set(sys.modules), "the command's help"
 
+import pytest
+import edge_redis.testing
+assert not {"redis", "fakeredis", "msgpack", "edge_redis._services"} & set(sys.modules), "a run of tests"
+
 from edge_redis import EdgeCache
 assert "edge_redis._services.blocking.sync" not in sys.modules, "a cache alone"
 assert "edge_redis._services.aio" not in sys.modules, "a blocking service"

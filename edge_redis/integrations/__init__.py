@@ -1,0 +1,11 @@
+"""What other frameworks need to use this package, a module each. Each needs the extra of its name.
+
+| module | what it has |
+|---|---|
+| ``starlette`` | lifespan, health endpoint and response cache, for Starlette and FastAPI |
+| ``apscheduler`` | jobs that synchronize, purge and check |
+| ``django`` | a cache backend |
+| ``flask_caching`` | a cache backend |
+| ``dogpile`` | a region backend |
+| ``logging`` | set-up of the package's loggers |
+"""
