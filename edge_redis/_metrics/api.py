@@ -8,15 +8,15 @@ from typing import Any, Final
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._metrics.buffer import Buffer
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.keys import MetricsKeys, pair_name, series_name
+from edge_redis._metrics.metrics_reader import MetricsReader
 from edge_redis._metrics.objectives import report_objective
 from edge_redis._metrics.ranking import GROUPINGS, NEED_BUCKETS, RANKINGS, group_pairs, ranking_row, select_largest
-from edge_redis._metrics.reader import Reader
+from edge_redis._metrics.record_buffer import RecordBuffer
+from edge_redis._metrics.record_writer import RecordWriter
 from edge_redis._metrics.scripts import FORGOTTEN_PAIRS, MetricsScripts
 from edge_redis._metrics.series import Series, timeline_row
-from edge_redis._metrics.writer import Writer
 from edge_redis.errors import StoreError
 from edge_redis.models import InvocationRecord
 
@@ -33,7 +33,7 @@ class Metrics(Component):
     def __init__(
         self,
         config: MetricsConfig,
-        buffer: Buffer | None = None,
+        buffer: RecordBuffer | None = None,
         *,
         thread_id: Callable[[], int] = _no_thread,
         blocks_thread: bool = False,
@@ -42,14 +42,14 @@ class Metrics(Component):
         self.namespace = config.namespace
         self.tick_seconds = config.flush_interval
         self.scripts = MetricsScripts(MetricsKeys(config.namespace), config)
-        self.writer = Writer(
+        self.writer = RecordWriter(
             self.scripts,
             config,
-            Buffer() if buffer is None else buffer,
+            RecordBuffer() if buffer is None else buffer,
             thread_id=thread_id,
             blocks_thread=blocks_thread,
         )
-        self._reader = Reader(self.scripts, self.writer)
+        self._reader = MetricsReader(self.scripts, self.writer)
         self._idempotency_keys = IdempotencyKeys()
         self.append = self.writer.append
         self.append_many = self.writer.append_many

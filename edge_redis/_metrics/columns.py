@@ -15,7 +15,7 @@ Pair: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class RecordColumns:
     """Records by column, all in one order. Immutable."""
 
     records: list[InvocationRecord]
@@ -29,7 +29,7 @@ class Columns:
     """In seconds since 1970."""
 
     @classmethod
-    def of(cls, records: list[InvocationRecord]) -> Columns:
+    def of(cls, records: list[InvocationRecord]) -> RecordColumns:
         """Return valid records by column."""
         to_seconds = datetime.timestamp
         number_of: defaultdict[Pair, int] = defaultdict(count().__next__)
@@ -45,11 +45,11 @@ class Columns:
     def __len__(self) -> int:
         return len(self.records)
 
-    def select(self, places: Iterable[int]) -> Columns:
+    def select(self, places: Iterable[int]) -> RecordColumns:
         """Return the records in these places."""
         kept = list(places)
         records, numbers, durations, timestamps = self.records, self.numbers, self.durations, self.timestamps
-        return Columns(
+        return RecordColumns(
             [records[at] for at in kept],
             self.pairs,
             [numbers[at] for at in kept],
@@ -61,7 +61,7 @@ class Columns:
         """Return the places of the records that did not succeed."""
         return [at for at, record in enumerate(self.records) if not record.success]
 
-    def extend_within(self, more: Columns, limit: int) -> Columns:
+    def extend_within(self, more: RecordColumns, limit: int) -> RecordColumns:
         """Return these records followed by ``more``, the latest ``limit`` of them."""
         if not self.records and len(more) <= limit:
             return more
@@ -70,7 +70,7 @@ class Columns:
         own = self.slice(slice(max(0, len(self) + len(more) - limit), None))
         number_of: defaultdict[Pair, int] = defaultdict(count().__next__)
         numbers = [number_of[each.pairs[number]] for each in (own, more) for number in each.numbers]
-        return Columns(
+        return RecordColumns(
             own.records + more.records,
             list(number_of),
             numbers,
@@ -78,11 +78,13 @@ class Columns:
             own.timestamps + more.timestamps,
         )
 
-    def slice(self, part: slice) -> Columns:
+    def slice(self, part: slice) -> RecordColumns:
         """Return a contiguous part."""
-        return Columns(self.records[part], self.pairs, self.numbers[part], self.durations[part], self.timestamps[part])
+        return RecordColumns(
+            self.records[part], self.pairs, self.numbers[part], self.durations[part], self.timestamps[part]
+        )
 
-    def split(self, size: int) -> Iterator[Columns]:
+    def split(self, size: int) -> Iterator[RecordColumns]:
         """Yield all records, at most ``size`` at a time."""
         for at in range(0, len(self), size):
             yield self.slice(slice(at, at + size))
@@ -94,4 +96,4 @@ class Columns:
         return [self.pairs[number] for number in used], [new_numbers[number] for number in self.numbers]
 
 
-EMPTY = Columns([], [], [], [], [])
+EMPTY = RecordColumns([], [], [], [], [])

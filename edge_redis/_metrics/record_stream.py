@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgpack
 
-from edge_redis._metrics.columns import Columns
+from edge_redis._metrics.columns import RecordColumns
 from edge_redis._metrics.records import validate_record
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import InvocationRecord
@@ -27,13 +27,13 @@ _US_PER_SECOND: Final = 1_000_000
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
-def split_entries(columns: Columns) -> Iterator[tuple[int, bytes]]:
+def split_entries(columns: RecordColumns) -> Iterator[tuple[int, bytes]]:
     """Yield entries: how many records, and their bytes."""
     for some in columns.split(MAX_RECORDS):
         yield len(some), encode_entry(some)
 
 
-def encode_entry(columns: Columns) -> bytes:
+def encode_entry(columns: RecordColumns) -> bytes:
     """Return records as the bytes of one entry."""
     pairs, indexes = columns.number_used_pairs()
     details = [

@@ -10,7 +10,7 @@ from edge_redis._core.script import load
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.keys import MetricsKeys, parse_pair
-from edge_redis._metrics.series import SUM_FIELDS, Minutes, Series
+from edge_redis._metrics.series import SUM_FIELDS, MinutePage, Series
 from edge_redis._metrics.sketch import GROUP, MAX_DURATION_MS, MAX_INDEX, ZERO_INDEX
 from edge_redis.errors import CorruptDataError
 
@@ -149,11 +149,11 @@ def _decode_count(reply: Any) -> int:
     return int(reply)
 
 
-def _decode_minutes(reply: Sequence[Any]) -> Minutes | Uncompacted:
+def _decode_minutes(reply: Sequence[Any]) -> MinutePage | Uncompacted:
     if found := _decode_uncompacted(reply):
         return found
     hours = {_parse_int(hour): _decode_counts(fields) for hour, fields in reply[1:]}
-    return Minutes(_parse_int(reply[0]), hours)
+    return MinutePage(_parse_int(reply[0]), hours)
 
 
 def _decode_pairs(reply: Sequence[Any]) -> PairPage | Uncompacted:
@@ -191,10 +191,10 @@ class MetricsScripts:
             len(call.pair_names),
             *call.pair_names,
         ]
-        for stream, count, entry in call.chunks:
+        for stream, count, entry in call.entries:
             args += (stream, count, len(entry))
         # A client sends a long argument by itself, and each such write wakes the server up: hence one argument.
-        args.append(b"".join([body, *(entry for _, _, entry in call.chunks)]))
+        args.append(b"".join([body, *(entry for _, _, entry in call.entries)]))
         keys = self._keys
         return _flush([keys.epoch, keys.flushes, keys.root, keys.since], args, _decode_epoch)
 
@@ -211,7 +211,7 @@ class MetricsScripts:
 
     def read_minutes(
         self, series: str, last: int | None, minutes: int, *, compacted: bool = True
-    ) -> Operation[Minutes | Uncompacted]:
+    ) -> Operation[MinutePage | Uncompacted]:
         """Read minutes up to ``last``, or up to the current one."""
         args: list[Argument] = [series, "" if last is None else last, minutes, int(compacted)]
         return _read_minutes(self._data, args, _decode_minutes)

@@ -85,7 +85,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Minutes:
+class MinutePage:
     """Minutes of a series up to ``last``, as hours of fields."""
 
     last: int

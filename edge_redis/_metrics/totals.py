@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from edge_redis._metrics.columns import Columns, Pair
+from edge_redis._metrics.columns import Pair, RecordColumns
 from edge_redis._metrics.keys import OTHER
 from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, GROUP, SMALLEST_MS, ZERO_INDEX
 
@@ -35,7 +35,7 @@ _ROUNDS_UNDER: Final = 2.0**51
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Part(NamedTuple):
+class PairPart(NamedTuple):
     """The sums that one call adds to one pair; see the top of the file."""
 
     function_id: str
@@ -51,7 +51,7 @@ class Part(NamedTuple):
     max_ms: float
 
 
-def encode_body(overflow: int, parts: Sequence[Part]) -> str:
+def encode_body(overflow: int, parts: Sequence[PairPart]) -> str:
     """Return the body of a call; empty where it adds nothing."""
     return _encode([overflow, parts]) if parts or overflow else ""
 
@@ -109,7 +109,7 @@ class PairTotals:
             del total.minutes[minute]
         return total
 
-    def split(self, pair: Pair) -> Iterator[Part]:
+    def split(self, pair: Pair) -> Iterator[PairPart]:
         """Yield parts, none over ``MAX_UPDATES`` fields. The sums and the buckets go with the first."""
         sums = (self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
         buckets, counts = list(self.buckets), list(self.buckets.values())
@@ -117,7 +117,7 @@ class PairTotals:
         minutes = iter(self.minutes.items())
         while some := list(islice(minutes, (MAX_UPDATES - _SUMS - fields) // _SUMS)):
             cells = [number for minute, (*first, ns) in some for number in (minute, *first, *divmod(ns, NS_PER_MS))]
-            yield Part(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some), self.max_ms)
+            yield PairPart(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some), self.max_ms)
             sums, buckets, counts, fields = (0, 0, 0, 0), [], [], 0
 
 
@@ -164,7 +164,7 @@ class Totals:
             pairs[place] = added if known is None else known.merge(added, max_minutes)
         return Totals(pairs, overflow)
 
-    def split(self) -> Iterator[Part]:
+    def split(self) -> Iterator[PairPart]:
         """Yield the parts of every pair, in order: the first pairs get the series that are left."""
         for pair, totals in self.pairs.items():
             yield from totals.split(pair)
@@ -173,7 +173,7 @@ class Totals:
 NO_TOTALS: Final = Totals()
 
 
-def sum_records(columns: Columns, failures: Sequence[int], slow_ms: float) -> Totals:
+def sum_records(columns: RecordColumns, failures: Sequence[int], slow_ms: float) -> Totals:
     """Return the sums of these records, of which those in the places ``failures`` failed.
 
     A success that took longer than ``slow_ms`` was slow.
@@ -194,7 +194,7 @@ def sum_records(columns: Columns, failures: Sequence[int], slow_ms: float) -> To
 
 
 def _add_minute(
-    totals: Sequence[PairTotals], minute: int, columns: Columns, failures: Sequence[int], slow_ms: float
+    totals: Sequence[PairTotals], minute: int, columns: RecordColumns, failures: Sequence[int], slow_ms: float
 ) -> None:
     durations: list[list[float]] = [[] for _ in totals]
     for number, duration in zip(columns.numbers, columns.durations, strict=True):
@@ -206,7 +206,7 @@ def _add_minute(
             totals[number].add(minute, some, failed[number], slow[number])
 
 
-def _count_slow(columns: Columns, slow_ms: float) -> Counter[int]:
+def _count_slow(columns: RecordColumns, slow_ms: float) -> Counter[int]:
     if slow_ms == math.inf or max(columns.durations) <= slow_ms:
         return Counter()
     return Counter(

@@ -21,8 +21,8 @@ from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
 from edge_redis._io.threads import current_thread_id, new_future
 from edge_redis._metrics.api import Metrics
-from edge_redis._metrics.buffer import Buffer
 from edge_redis._metrics.config import MetricsConfig
+from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._sync.write_queue import WriteQueue
 
 _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
@@ -37,7 +37,7 @@ _flights: Final[Shared[Flights]] = Shared(lambda: Flights(new_future))
 _write_queues: Final[Shared[WriteQueue]] = Shared(lambda: WriteQueue(new_mutex, new_future))
 """One queue of writers for all synchronizers of this process, server and namespace."""
 
-_record_buffers: Final[Shared[Buffer]] = Shared(Buffer)
+_record_buffers: Final[Shared[RecordBuffer]] = Shared(RecordBuffer)
 """One buffer of records for all metrics of this process, server and namespace."""
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from edge_redis import InvocationRecord
 from edge_redis._metrics.api import Metrics
-from edge_redis._metrics.buffer import Buffer
+from edge_redis._metrics.record_buffer import RecordBuffer
 
 TAG = "er:{default:metrics0}"
 WITHIN = 0.011
@@ -47,14 +47,14 @@ def component_of(service: Any) -> Metrics:
     return component
 
 
-def buffer_of(service: Any) -> Buffer:
+def buffer_of(service: Any) -> RecordBuffer:
     """Return the buffer of a service."""
     return component_of(service).writer.buffer
 
 
 def use_separate_buffer(service: Any) -> Any:
     """Give ``service`` a buffer of its own, as it has in another process; return it."""
-    component_of(service).writer.buffer = Buffer()
+    component_of(service).writer.buffer = RecordBuffer()
     return service
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_redis._metrics.buffer import MAX_WAITING_PAIRS, Buffer
-from edge_redis._metrics.columns import Columns
+from edge_redis._metrics.columns import RecordColumns
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.flush_calls import MAX_CHUNKS, FlushCall
+from edge_redis._metrics.flush_calls import MAX_STREAM_ENTRIES, FlushCall
 from edge_redis._metrics.keys import OTHER, pair_name, parse_pair
+from edge_redis._metrics.record_buffer import MAX_WAITING_PAIRS, RecordBuffer
 from edge_redis._metrics.record_stream import decode_entry, encode_entry
-from edge_redis._metrics.totals import MAX_UPDATES, Part, Totals, sum_records
+from edge_redis._metrics.totals import MAX_UPDATES, PairPart, Totals, sum_records
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import InvocationRecord
 from support.checked import present
@@ -22,28 +22,28 @@ from support.metrics import START, made
 CONFIG = MetricsConfig(timeline_minutes=60, max_errors=100)
 
 
-def append(buffer: Buffer, records: list[InvocationRecord]) -> None:
+def append(buffer: RecordBuffer, records: list[InvocationRecord]) -> None:
     for record in records:
         buffer.records[buffer.take_number()] = record
 
 
 def totals_of(records: list[InvocationRecord]) -> Totals:
-    columns = Columns.of(records)
+    columns = RecordColumns.of(records)
     return sum_records(columns, columns.find_failures(), math.inf)
 
 
 def encoded(records: list[InvocationRecord]) -> bytes:
-    return encode_entry(Columns.of(records))
+    return encode_entry(RecordColumns.of(records))
 
 
-def filled(count: int) -> Buffer:
-    buffer = Buffer()
+def filled(count: int) -> RecordBuffer:
+    buffer = RecordBuffer()
     append(buffer, [made(timestamp=START) for _ in range(count)])
     return buffer
 
 
-def parts_of(call: FlushCall) -> list[Part]:
-    return [Part(*part) for part in json.loads(call.body)[1]] if call.body else []
+def parts_of(call: FlushCall) -> list[PairPart]:
+    return [PairPart(*part) for part in json.loads(call.body)[1]] if call.body else []
 
 
 def overflow_of(call: FlushCall) -> int:
@@ -54,7 +54,7 @@ def counted(call: FlushCall) -> int:
     return sum(sum(part.counts) for part in parts_of(call))
 
 
-def drained(buffer: Buffer) -> list[FlushCall]:
+def drained(buffer: RecordBuffer) -> list[FlushCall]:
     calls = []
     while (call := buffer.next_call()) is not None:
         calls.append(call)
@@ -63,7 +63,7 @@ def drained(buffer: Buffer) -> list[FlushCall]:
 
 
 def test_a_call_holds_the_sums_of_its_records() -> None:
-    buffer = Buffer()
+    buffer = RecordBuffer()
     append(
         buffer,
         [
@@ -81,7 +81,7 @@ def test_a_call_holds_the_sums_of_its_records() -> None:
     assert part.minutes == [minute, 2, 1, 0, 4, 0, minute + 1, 1, 0, 0, 1, 250000]
     assert (part.updates, part.max_ms) == (5 + 3 + 2 * 5, 2.0000005)
     assert call.pair_names == [pair_name("f", "n")]
-    assert [(stream, count) for stream, count, _ in call.chunks] == [("recent", 3), ("errors", 1)]
+    assert [(stream, count) for stream, count, _ in call.entries] == [("recent", 3), ("errors", 1)]
 
 
 def test_a_call_is_the_next_one_until_it_is_acknowledged() -> None:
@@ -102,7 +102,7 @@ def test_a_call_is_the_next_one_until_it_is_acknowledged() -> None:
 
 
 def test_a_batch_of_several_calls_keeps_the_epoch_of_the_first() -> None:
-    buffer = Buffer()
+    buffer = RecordBuffer()
     append(buffer, [made(f"f{at}", timestamp=START) for at in range(MAX_UPDATES)])
     buffer.aggregate(CONFIG)
     first = present(buffer.next_call())
@@ -119,7 +119,7 @@ def test_a_batch_of_several_calls_keeps_the_epoch_of_the_first() -> None:
 
 
 def test_large_batches_are_split_within_their_bounds_and_lose_nothing() -> None:
-    buffer = Buffer()
+    buffer = RecordBuffer()
     minutes = [START + timedelta(minutes=at) for at in range(700)]
     append(buffer, [made(f"f{at % 7}", ms=1.03**at, ok=at % 5 > 0, timestamp=minutes[at]) for at in range(700)])
     append(buffer, [made(f"g{at}", timestamp=START) for at in range(3000)])
@@ -127,10 +127,10 @@ def test_large_batches_are_split_within_their_bounds_and_lose_nothing() -> None:
     calls = drained(buffer)
     assert [call.sequence for call in calls] == list(range(1, len(calls) + 1))
     assert sum(map(counted, calls)) == 3700
-    assert sum(count for call in calls for _, count, _ in call.chunks) == 3700
+    assert sum(count for call in calls for _, count, _ in call.entries) == 3700
     parts = [part for call in calls for part in parts_of(call)]
     assert all(sum(part.updates for part in parts_of(call)) <= MAX_UPDATES for call in calls)
-    assert all(len(call.chunks) <= MAX_CHUNKS for call in calls)
+    assert all(len(call.entries) <= MAX_STREAM_ENTRIES for call in calls)
     assert sum(part.errors for part in parts) == 140
     assert sum(sum(part.minutes[1::6]) for part in parts) == 3700
 
@@ -145,7 +145,7 @@ def test_one_pair_with_more_than_a_call_takes_is_split_and_its_sums_sent_once() 
 
 
 def test_records_that_wait_for_the_server_are_bounded() -> None:
-    buffer = Buffer()
+    buffer = RecordBuffer()
     append(buffer, [made("first")])
     buffer.aggregate(CONFIG)
     stuck = present(buffer.next_call())
@@ -156,14 +156,14 @@ def test_records_that_wait_for_the_server_are_bounded() -> None:
     buffer.acknowledge(stuck, "0")
     calls = drained(buffer)
     assert sum(map(counted, calls)) == 10_000
-    assert sum(count for call in calls for _, count, _ in call.chunks) == 100
+    assert sum(count for call in calls for _, count, _ in call.entries) == 100
     kept = [minute for call in calls for part in parts_of(call) for minute in part.minutes[::6]]
     last = int(START.timestamp()) // 60 + 199
     assert sorted(kept) == list(range(last - 59, last + 1))
 
 
 def test_pairs_past_the_bound_wait_under_other() -> None:
-    buffer = Buffer()
+    buffer = RecordBuffer()
     for start in (0, MAX_WAITING_PAIRS):
         append(buffer, [made(f"f{at}", timestamp=START) for at in range(start, start + MAX_WAITING_PAIRS)])
         buffer.aggregate(MetricsConfig(max_recent=0, timeline_minutes=60))
@@ -174,7 +174,7 @@ def test_pairs_past_the_bound_wait_under_other() -> None:
 
 
 def test_threads_lose_no_record() -> None:
-    buffer = Buffer()
+    buffer = RecordBuffer()
     total = 0
     done = threading.Event()
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from itertools import count, repeat
 from typing import Final, NamedTuple
 
-from edge_redis._metrics.columns import EMPTY, Columns
+from edge_redis._metrics.columns import EMPTY, RecordColumns
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall, split_calls
 from edge_redis._metrics.totals import NO_TOTALS, Totals, sum_records
@@ -40,24 +40,24 @@ _NEXT: Final = "next"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class FlushBatch:
     """The calls of one batch that are not acknowledged, and how many records the batch holds."""
 
     records: int
     calls: tuple[FlushCall, ...]
 
-    def advance(self, epoch: str | None) -> Batch | None:
+    def advance(self, epoch: str | None) -> FlushBatch | None:
         """Return the batch without its first call, which belongs to ``epoch``; None when it was the last."""
         first, *rest = self.calls
         epoch = epoch or first.epoch
         if not rest:
             return None
-        return Batch(
+        return FlushBatch(
             self.records, tuple(rest if first.epoch == epoch else [replace(call, epoch=epoch) for call in rest])
         )
 
 
-class State(NamedTuple):
+class BufferState(NamedTuple):
     """The aggregated records that are not known to be in Redis. Immutable, but for ``consumed`` and ``successor``."""
 
     aggregated: int
@@ -67,17 +67,17 @@ class State(NamedTuple):
     consumed: list[int]
     """Numbers of the records that were aggregated last; cleared once they are removed."""
     waiting: Totals
-    recent: Columns
-    failed: Columns
-    batch: Batch | None
+    recent: RecordColumns
+    failed: RecordColumns
+    batch: FlushBatch | None
     sequence: int
     """Number of the last call that was made."""
     earliest: float
     """Time of the earliest waiting record, in seconds since 1970."""
-    successor: dict[str, State]
+    successor: dict[str, BufferState]
     """Holds the state that replaced this one."""
 
-    def add_records(self, columns: Columns, numbers: list[int], config: MetricsConfig) -> State:
+    def add_records(self, columns: RecordColumns, numbers: list[int], config: MetricsConfig) -> BufferState:
         """Return the state once these records are aggregated."""
         failures = columns.find_failures()
         added = sum_records(columns, failures, config.slow_limit_ms)
@@ -92,7 +92,7 @@ class State(NamedTuple):
             successor={},
         )
 
-    def freeze(self) -> State:
+    def freeze(self) -> BufferState:
         """Return the state once the waiting sums are a batch."""
         calls = split_calls(
             self.waiting,
@@ -106,19 +106,19 @@ class State(NamedTuple):
             earliest=math.inf,
             recent=EMPTY,
             failed=EMPTY,
-            batch=Batch(self.unacknowledged, calls),
+            batch=FlushBatch(self.unacknowledged, calls),
             sequence=self.sequence + len(calls),
             successor={},
         )
 
-    def acknowledge(self, batch: Batch, epoch: str | None) -> State:
+    def acknowledge(self, batch: FlushBatch, epoch: str | None) -> BufferState:
         """Return the state once the server has taken the first call of ``batch``."""
         rest = batch.advance(epoch)
         delivered = 0 if rest is not None else batch.records
         return self._replace(batch=rest, unacknowledged=self.unacknowledged - delivered, successor={})
 
 
-class Buffer:
+class RecordBuffer:
     """The records that this process has made and not yet delivered. Safe for threads, tasks and signal handlers."""
 
     def __init__(self) -> None:
@@ -135,13 +135,13 @@ class Buffer:
         """The calls under way, each with the thread that sends it."""
         self.has_uncompacted = False
         """Whether this process may have left something in its write-ahead log."""
-        self.latest = State(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
+        self.latest = BufferState(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
         """A recent state; ``state`` is the current one."""
         self.unacknowledged = 0
         """``unacknowledged`` of a recent state, which is read for each record."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> BufferState:
         """The current state."""
         state = self.latest
         while (newer := state.successor.get(_NEXT)) is not None:
@@ -150,7 +150,7 @@ class Buffer:
         self.unacknowledged = state.unacknowledged
         return state
 
-    def _succeed(self, old: State, new: State) -> bool:
+    def _succeed(self, old: BufferState, new: BufferState) -> bool:
         """Make ``new`` the successor of ``old``, in one atomic step; return False where ``old`` has one already."""
         won = old.successor.setdefault(_NEXT, new) is new
         self.latest = latest = old.successor[_NEXT]
@@ -175,7 +175,7 @@ class Buffer:
             stored = self.records.copy()
             if not stored:
                 return state.aggregated
-            new = state.add_records(Columns.of(list(stored.values())), list(stored), config)
+            new = state.add_records(RecordColumns.of(list(stored.values())), list(stored), config)
             if self._succeed(state, new):
                 self._remove(new.consumed)
                 return new.aggregated

@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 from edge_redis._core import validation
 from edge_redis._core.operation import Batch, Operation, Sleep
-from edge_redis._metrics.buffer import Buffer
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
+from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.records import RecordValidator, is_plain
 from edge_redis._metrics.scripts import MAX_WAL_BODIES, MetricsScripts, Uncompacted
 from edge_redis._metrics.sketch import MAX_DURATION_MS
@@ -24,14 +24,14 @@ _WAIT_SECONDS: Final = 0.001
 _MAX_WAITS: Final = 1000
 
 
-class Read(Protocol[T]):
+class ReadBuilder(Protocol[T]):
     """Builds a read; with ``compacted``, one that ignores what is left in write-ahead logs."""
 
     def __call__(self, *, compacted: bool) -> Operation[T | Uncompacted]:
         """Return the operation that reads."""
 
 
-class Writer:
+class RecordWriter:
     """Buffers the records of this process, and delivers them.
 
     ``thread_id`` identifies the calling thread; ``blocks_thread`` says that waiting blocks it.
@@ -41,7 +41,7 @@ class Writer:
         self,
         scripts: MetricsScripts,
         config: MetricsConfig,
-        buffer: Buffer,
+        buffer: RecordBuffer,
         *,
         thread_id: Callable[[], int],
         blocks_thread: bool,
@@ -158,14 +158,14 @@ class Writer:
             await self._send(call, ())
         return await operation
 
-    async def read(self, read: Read[T]) -> T:
+    async def read(self, build: ReadBuilder[T]) -> T:
         """Run a read after a flush, and again where write-ahead logs had to be compacted first."""
-        found = await self.run_after_flush(read(compacted=False))
+        found = await self.run_after_flush(build(compacted=False))
         if not isinstance(found, Uncompacted):
             return found
         for writer_id in found.writers:
             await self._compact(writer_id)
-        return cast("T", (await read(compacted=True)))
+        return cast("T", (await build(compacted=True)))
 
     async def _compact(self, writer_id: str) -> None:
         """Add up what a writer's log holds at this moment; the writer may append more meanwhile."""

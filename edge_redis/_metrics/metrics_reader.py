@@ -9,19 +9,19 @@ from typing import Final
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.keys import series_name
 from edge_redis._metrics.ranking import Group
+from edge_redis._metrics.record_writer import RecordWriter
 from edge_redis._metrics.scripts import MetricsScripts, PairPage
 from edge_redis._metrics.series import Series
-from edge_redis._metrics.writer import Writer
 from edge_redis.models import InvocationRecord
 
 _MINUTES_PER_CALL: Final = 360
 _SERIES_PER_CALL: Final = 30
 
 
-class Reader:
+class MetricsReader:
     """Reads the metrics of one namespace, each time after a flush of this process's records."""
 
-    def __init__(self, scripts: MetricsScripts, writer: Writer) -> None:
+    def __init__(self, scripts: MetricsScripts, writer: RecordWriter) -> None:
         self._scripts = scripts
         self._writer = writer
 
