@@ -1,1 +1,1 @@
-"""The demo site of `edge-redis up`: edge processes, a cloud worker and a monitor on one Redis, run as processes."""
+"""A site as its operators see it (``SiteReader``), and the processes of the demo site of `edge-redis up`."""

@@ -10,16 +10,10 @@ from edge_redis._core.operation import Invoke
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis._services.aio.metrics import EdgeMetrics
+from edge_redis._site.function_state import FunctionDetail, FunctionState, Minute
+from edge_redis._site.node_state import NodeDetail, NodeState
 from edge_redis._site.scope_settings import read_settings
-from edge_redis._site.state import (
-    FunctionDetail,
-    FunctionState,
-    Minute,
-    NodeDetail,
-    NodeState,
-    ScopeDetail,
-    ScopeState,
-)
+from edge_redis._site.scope_state import ScopeDetail, ScopeState
 from edge_redis._site.state_rows import bin_latencies, compare_fields, list_spells, to_function_state
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis.errors import EdgeRedisError

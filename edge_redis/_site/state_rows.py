@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from edge_redis._site.state import Event, Field, FunctionState, Latencies, NodeState, Spell, Verdict
+from edge_redis._site.function_state import FunctionState, Latencies
+from edge_redis._site.node_state import NodeState, Spell, Verdict
+from edge_redis._site.scope_state import FieldComparison
+from edge_redis._site.state import Event
 from edge_redis.models import InvocationRecord, NodeHealth, Transition
 from edge_redis.types import MetricsSummary
 
@@ -79,11 +82,11 @@ def to_event(change: Transition) -> Event:
     )
 
 
-def compare_fields(edge: Mapping[str, Any] | None, cloud: Mapping[str, Any] | None) -> tuple[Field, ...]:
+def compare_fields(edge: Mapping[str, Any] | None, cloud: Mapping[str, Any] | None) -> tuple[FieldComparison, ...]:
     """Return the fields of both ends, sorted, those that differ first."""
     here, there = edge or {}, cloud or {}
     fields = [
-        Field(
+        FieldComparison(
             name=name,
             edge=here.get(name),
             cloud=there.get(name),

@@ -8,7 +8,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from edge_redis._site.state import Spell
+from edge_redis._site.node_state import Spell
 
 WIDTH: Final = 600.0
 HEIGHT: Final = 120.0

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
+from edge_redis._site.function_state import FunctionState, Minute
+from edge_redis._site.node_state import NodeState, Spell
 from edge_redis._site.reader import SiteReader
-from edge_redis._site.state import Event, FunctionState, Minute, NodeState, ScopeState, Spell
+from edge_redis._site.scope_state import ScopeState
+from edge_redis._site.state import Event
 from edge_redis._site.state_rows import compare_fields, list_spells
 from edge_redis.dashboard import _charts as charts
 from edge_redis.dashboard._query import Query, make_table, matches

@@ -25,7 +25,7 @@ from edge_redis import (
     InvocationRecord,
     SyncState,
 )
-from edge_redis._site import reader as site_reader
+from edge_redis._site import reading_cache
 from edge_redis.dashboard import Visitor, dashboard
 
 HOSTILE = "<script>alert(1)</script>\"'&/☃"
@@ -113,8 +113,8 @@ def add_conflict(edge: EdgeRedis, scope: str = "prices") -> str:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A site whose page reads everything anew each time."""
-    monkeypatch.setattr(site_reader, "_KEPT", dict.fromkeys(site_reader._KEPT, 0.0))
-    monkeypatch.setattr(site_reader, "_COSTLY", {})
+    monkeypatch.setattr(reading_cache, "SECONDS", dict.fromkeys(reading_cache.SECONDS, 0.0))
+    monkeypatch.setattr(reading_cache, "MAX_SECONDS", {})
     made = World()
     yield made
     made.edge.close()

@@ -8,7 +8,9 @@ from typing import Any
 
 from rich.text import Text
 
-from edge_redis._site.state import Field, FunctionDetail, FunctionState, NodeDetail, ScopeDetail, Spell
+from edge_redis._site.function_state import FunctionDetail, FunctionState
+from edge_redis._site.node_state import NodeDetail, Spell
+from edge_redis._site.scope_state import FieldComparison, ScopeDetail
 from edge_redis.cli._top.charts import sparkline
 from edge_redis.cli._top.styles import (
     BAD,
@@ -194,7 +196,7 @@ def _scope_facts(detail: ScopeDetail) -> list[Text]:
     ]
 
 
-def _field_line(field: Field, column: int) -> Text:
+def _field_line(field: FieldComparison, column: int) -> Text:
     style = "" if field.is_equal else "yellow"
     ends = (_cell(_json(value), column, style) for value in (field.edge, field.cloud))
     return line(_cell(field.name, 20), *ends)

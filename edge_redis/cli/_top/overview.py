@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from edge_redis._site.state import Event, NodeState, SiteState
+from edge_redis._site.node_state import NodeState
+from edge_redis._site.state import Event, SiteState
 from edge_redis.cli._top.charts import meter, rates, sparkline
 from edge_redis.cli._top.styles import (
     BAD,

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from rich.text import Text
 
-from edge_redis._site.state import FunctionState, Minute, SiteState
+from edge_redis._site.function_state import FunctionState, Minute
+from edge_redis._site.state import SiteState
 from edge_redis.cli._top.charts import sparkline
 from edge_redis.cli._top.overview import urgency
 from edge_redis.cli._top.styles import CHART, DIM, alarming, clock, milliseconds, number, percent, word

@@ -1,0 +1,62 @@
+"""The progress of syncing at an edge: its scopes, and how long each has waited for the cloud."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from edge_redis._core.operation import command
+from edge_redis._io.asyncio_runner import AsyncRunner
+from edge_redis._services.aio.bundle import EdgeRedis
+from edge_redis._services.aio.worker import CloudWorker
+from edge_redis._site.scope_state import ScopeState, SyncOverview, SyncSample
+from edge_redis._sync.keys import SyncKeys
+from edge_redis.models import utc_now
+
+MAX_WAITING: Final = 1000
+"""Scopes whose lag is read: those that wait longest."""
+MAX_SAMPLES: Final = 300
+
+
+class SyncReader:
+    """Reads the progress of syncing, and keeps a sample of each reading."""
+
+    def __init__(self, edge: EdgeRedis, worker: CloudWorker, runner: AsyncRunner) -> None:
+        self._edge = edge
+        self._worker = worker
+        self._runner = runner
+        self._samples: deque[SyncSample] = deque(maxlen=MAX_SAMPLES)
+
+    async def read(self) -> SyncOverview:
+        """Return the scopes and the progress of syncing."""
+        status = await self._worker.status()
+        waiting = await self._read_waiting()
+        self._samples.append(
+            SyncSample(
+                at=utc_now(),
+                pending=status["changes_waiting"],
+                pushed_total=status["pushed_total"],
+                lag_seconds=status["oldest_seconds"],
+            )
+        )
+        scopes = await self._edge.scopes()
+        return SyncOverview(
+            scopes=tuple(ScopeState(**found, lag_seconds=waiting.get(found["scope"], 0.0)) for found in scopes),
+            pending=status["changes_waiting"],
+            lag_seconds=status["oldest_seconds"],
+            pushed_total=status["pushed_total"],
+            dead_letters=status["dead_letters"],
+            samples=tuple(self._samples),
+        )
+
+    async def _read_waiting(self) -> dict[str, float]:
+        """Return the lag of the scopes that wait longest, in seconds by the server's clock."""
+        now_ms = await self._runner.run(command(lambda reply: reply[0] * 1000 + reply[1] / 1000, "TIME"))
+        work = SyncKeys(self._edge.namespace, "sync").work
+        reply = await self._runner.run(command(list[Any], "ZRANGE", work, 0, MAX_WAITING - 1, "WITHSCORES"))
+        # RESP3 nests each member and its score, RESP2 does not.
+        flat = [item for pair in reply for item in (pair if isinstance(pair, (list, tuple)) else [pair])]
+        return {
+            name.decode(errors="replace"): max(0.0, now_ms - float(since)) / 1000
+            for name, since in zip(flat[::2], flat[1::2], strict=True)
+        }
