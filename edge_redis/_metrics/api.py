@@ -168,8 +168,8 @@ class Metrics(Component):
 
     async def stats(self) -> dict[str, int]:
         """Return the number of series, its bound, and the overflow."""
-        page = await self._reader.count_pairs()
-        return {"series": page.total, "max_series": self.config.max_series, "overflow": page.overflow}
+        counts = await self._reader.count_pairs()
+        return {"series": counts.pairs, "max_series": self.config.max_series, "overflow": counts.overflow}
 
     async def forget(self, function_id: str | None = None, node_id: str | None = None) -> int:
         """Remove the series of a function, of a node, or of a pair of both."""
@@ -186,7 +186,7 @@ class Metrics(Component):
 
     async def _forget(self, series: Sequence[str], pairs: Sequence[str]) -> None:
         for _ in range(_MAX_FORGET_ATTEMPTS):
-            await self._reader.count_pairs()  # which compacts the write-ahead logs
+            await self._reader.compact()
             with self._idempotency_keys.acquire() as (client_id, sequence):
                 if await self.scripts.forget(client_id, sequence, series, pairs):
                     return

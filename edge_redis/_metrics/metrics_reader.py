@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.keys import series_name
 from edge_redis._metrics.ranking import Group
 from edge_redis._metrics.record_writer import RecordWriter
-from edge_redis._metrics.scripts import MetricsScripts, PairPage
+from edge_redis._metrics.scripts import MetricsScripts
 from edge_redis._metrics.series import Series
 from edge_redis.models import InvocationRecord
 
 _MINUTES_PER_CALL: Final = 360
 _SERIES_PER_CALL: Final = 30
+
+
+class PairCounts(NamedTuple):
+    """How many (function, node) pairs have a series, and how many records are counted under ``_other``."""
+
+    pairs: int
+    overflow: int
 
 
 class MetricsReader:
@@ -30,7 +37,7 @@ class MetricsReader:
         return (await self._writer.read(partial(self._scripts.read_series, [name], buckets=buckets)))[0]
 
     async def read_groups(self, groups: Sequence[Group], *, buckets: bool) -> dict[Group, Series]:
-        """Return the series of each group. Each is read in one step, all of them are not."""
+        """Return the series of each group. A series is read atomically, several together are not."""
         found: dict[Group, Series] = {}
         for at in range(0, len(groups), _SERIES_PER_CALL):
             some = groups[at : at + _SERIES_PER_CALL]
@@ -74,6 +81,11 @@ class MetricsReader:
             cursor, has_more = page.cursor, page.cursor != 0
         return sorted(found)
 
-    async def count_pairs(self) -> PairPage:
-        """Return a page of one pair, with the number and the overflow of all."""
-        return await self._writer.read(partial(self._scripts.list_pairs, 0, 1))
+    async def count_pairs(self) -> PairCounts:
+        """Return the number of pairs, and how many records are counted under ``_other``."""
+        page = await self._writer.read(partial(self._scripts.list_pairs, 0, 1))
+        return PairCounts(page.total, page.overflow)
+
+    async def compact(self) -> None:
+        """Compact the write-ahead logs of all writers, as every query of figures does first."""
+        await self.count_pairs()

@@ -112,7 +112,7 @@ class BufferState(NamedTuple):
         )
 
     def acknowledge(self, batch: FlushBatch, epoch: str | None) -> BufferState:
-        """Return the state once the server has taken the first call of ``batch``."""
+        """Return the state once the server has applied the first call of ``batch``."""
         rest = batch.advance(epoch)
         delivered = 0 if rest is not None else batch.records
         return self._replace(batch=rest, unacknowledged=self.unacknowledged - delivered, successor={})
@@ -205,7 +205,7 @@ class RecordBuffer:
         return state.aggregated - state.unacknowledged + batch.records >= last
 
     def acknowledge(self, call: FlushCall, epoch: str | None) -> None:
-        """Drop a call that the server has taken; again for the same one changes nothing."""
+        """Drop a call that the server has applied. Dropping it again changes nothing."""
         while True:
             state = self.state
             batch = state.batch

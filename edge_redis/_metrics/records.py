@@ -1,4 +1,4 @@
-"""Validation of invocation records, when they are recorded: a batch then holds valid ones only."""
+"""Validation of invocation records at the time of recording, so that a batch holds valid records only."""
 
 from __future__ import annotations
 

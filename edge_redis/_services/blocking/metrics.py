@@ -15,7 +15,7 @@ from edge_redis._metrics.series import Series
 from edge_redis._services.components import make_metrics
 from edge_redis._services.track import Track
 from edge_redis.models import InvocationRecord
-from edge_redis.types import Grouping, MetricsRanking, MetricsSummary, Ranking, SloReport, TimelineMinute
+from edge_redis.types import Grouping, MetricsRanking, MetricsStats, MetricsSummary, Ranking, SloReport, TimelineMinute
 
 
 class EdgeMetrics(BlockingService[Metrics]):
@@ -225,13 +225,13 @@ class EdgeMetrics(BlockingService[Metrics]):
         """Return the (function, node) pairs that are counted, sorted."""
         return self._run(self._component.series())
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> MetricsStats:
         """Return how full the metrics are: series, max_series and overflow.
 
         ``series`` is the number of (function, node) pairs, ``overflow`` the number of invocations
         that were counted under ``_other`` because there were ``max_series`` pairs already.
         """
-        return self._run(self._component.stats())
+        return cast("MetricsStats", self._run(self._component.stats()))
 
     def forget(self, function_id: str | None = None, node_id: str | None = None) -> int:
         """Remove the series of a function, of a node, or of a pair of both; return how many pairs were removed.
