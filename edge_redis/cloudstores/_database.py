@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool, SingletonThreadPool
 from edge_redis._sync import clock
 from edge_redis.cloudstores import _error_mapping
 from edge_redis.cloudstores._tables import METADATA
-from edge_redis.errors import InvalidArgumentError, InvalidTypeError
+from edge_redis.errors import InvalidArgumentError, InvalidTypeError, ServiceClosedError
 
 T = TypeVar("T")
 
@@ -54,19 +54,19 @@ _OPTIONS: Final[dict[str, Callable[[URL], dict[str, Any]]]] = {
 }
 
 
-def _known(dialect: str) -> str:
+def _check_dialect(dialect: str) -> str:
     if dialect not in _OPTIONS:
         raise InvalidArgumentError(f"SqlCloudStore keeps its states in PostgreSQL or SQLite, not in {dialect}")
     return dialect
 
 
-def _engine(given: object) -> Engine:
+def _make_engine(given: object) -> Engine:
     """Return an engine for a URL, with this package's options."""
     if not isinstance(given, (str, URL)):
         raise InvalidTypeError(f"a URL or a sqlalchemy.Engine is needed, not {type(given).__name__}")
     try:
         url = make_url(given)
-        options = _OPTIONS[_known(url.get_backend_name())](url)
+        options = _OPTIONS[_check_dialect(url.get_backend_name())](url)
         return create_engine(url, **options)
     except ImportError as error:
         raise InvalidArgumentError(f"the driver that the URL names is not installed: {error}") from error
@@ -84,19 +84,21 @@ class Database:
 
     def __init__(self, engine_or_url: object) -> None:
         self._is_own = not isinstance(engine_or_url, Engine)
-        self.engine = engine_or_url if isinstance(engine_or_url, Engine) else _engine(engine_or_url)
-        self.is_sqlite = _known(self.engine.dialect.name) == "sqlite"
+        self.engine = engine_or_url if isinstance(engine_or_url, Engine) else _make_engine(engine_or_url)
+        self.is_sqlite = _check_dialect(self.engine.dialect.name) == "sqlite"
         if self.is_sqlite and isinstance(self.engine.pool, SingletonThreadPool):
             raise InvalidArgumentError(
                 "with this engine every thread has a database in memory of its own: give the URL, or a file"
             )
         self._pid = os.getpid()
         self._is_ready = False
+        self._is_closed = False
 
     def close(self) -> None:
-        """Close the connections of an engine that was made here; one that was given stays open."""
-        if self._is_own:
+        """Refuse further transactions, and close an engine that was made here; a given one stays open."""
+        if self._is_own and not self._is_closed:
             self.engine.dispose()
+        self._is_closed = True
 
     def read(self, action: str, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a reading transaction, and return its result."""
@@ -110,6 +112,8 @@ class Database:
         return self._run(action, "BEGIN IMMEDIATE", work)
 
     def _run(self, action: str, begin: str, work: Callable[[Connection], T]) -> T:
+        if self._is_closed:
+            raise ServiceClosedError("this SqlCloudStore is closed")
         self._after_fork()
         for tries in range(_TRIES):
             try:
@@ -118,11 +122,11 @@ class Database:
                     self._is_ready = True
                 return self._transaction(begin, work)
             except exc.SQLAlchemyError as error:
-                if tries == _TRIES - 1 or not self._may_help(error):
+                if tries == _TRIES - 1 or not self._is_retryable(error):
                     raise _error_mapping.translate(error, action) from error
         raise AssertionError("the last try returns or raises")
 
-    def _may_help(self, error: exc.SQLAlchemyError) -> bool:
+    def _is_retryable(self, error: exc.SQLAlchemyError) -> bool:
         """Return whether to try again: the transaction was rolled back, and a second try may succeed."""
         if not isinstance(error, exc.DBAPIError):
             return False

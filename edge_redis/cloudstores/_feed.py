@@ -12,7 +12,8 @@ from sqlalchemy import Connection, case, func, select, update
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.scripts import FEED_BYTES
 from edge_redis.cloudstores._database import Database
-from edge_redis.cloudstores._rows import create_store, from_head, new_replica_id
+from edge_redis.cloudstores._rows import from_head
+from edge_redis.cloudstores._stores import create_store, new_replica_id, read_store
 from edge_redis.cloudstores._tables import DOCUMENTS, STORES, readable
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
@@ -37,17 +38,17 @@ def read_feed(database: Database, namespace: str, cursor: str, limit: int) -> Fe
     if cursor and at[0] == "":
         at = ("-", 0)  # matches no position of this store, nor the beginning
     for _ in range(_TRIES):
-        page = database.read("changes_since", lambda connection: _read(connection, namespace, *at, limit))
+        page = database.read("changes_since", lambda connection: _read_page(connection, namespace, *at, limit))
         if page is None:
             database.write("changes_since", lambda connection: _change_replica_id(database, connection, namespace, *at))
         elif page.position <= page.high_water or database.write(
             "changes_since", partial(_raise_high_water, namespace, page)
         ):
-            return _feed(page)
+            return _to_feed(page)
     raise StoreUnavailableError("changes_since: the store changed its replica id again and again")
 
 
-def _feed(page: _Page) -> Feed:
+def _to_feed(page: _Page) -> Feed:
     """Return a page of the feed. Damaged states are listed in ``damaged`` and do not stop the others."""
     feed = Feed(f"{page.replica_id}:{page.position}", [], restarted=page.restarted)
     for row in page.rows:
@@ -61,14 +62,9 @@ def _feed(page: _Page) -> Feed:
     return feed
 
 
-def _store(connection: Connection, namespace: str, *, lock: bool = False) -> Any:
-    query = select(STORES.c.replica_id, STORES.c.high_water).where(STORES.c.namespace == namespace)
-    return connection.execute(query.with_for_update() if lock else query).one_or_none()
-
-
-def _read(connection: Connection, namespace: str, replica_id: str, number: int, limit: int) -> _Page | None:
+def _read_page(connection: Connection, namespace: str, replica_id: str, number: int, limit: int) -> _Page | None:
     """Return the page after a position, None where the store has no replica id, or must change it first."""
-    store = _store(connection, namespace)
+    store = read_store(connection, namespace)
     if store is None or (replica_id == store.replica_id and number > store.high_water):
         return None
     known = replica_id == store.replica_id
@@ -81,7 +77,7 @@ def _read(connection: Connection, namespace: str, replica_id: str, number: int, 
         .order_by(columns.number)
         .limit(limit)
     )
-    last = _last(start, connection.execute(sizes).all())
+    last = _find_last(start, connection.execute(sizes).all())
     # A scope that changed between the two reads has a later number now, and is in a later page.
     query = select(columns.scope, columns.strategy, readable(columns.head), readable(columns.body))
     query = query.where(after, columns.number <= last)
@@ -89,7 +85,7 @@ def _read(connection: Connection, namespace: str, replica_id: str, number: int, 
     return _Page(store.replica_id, store.high_water, last, rows, restarted=replica_id != "" and not known)
 
 
-def _last(start: int, sizes: Sequence[Any]) -> int:
+def _find_last(start: int, sizes: Sequence[Any]) -> int:
     """Return the last number of a page: as many scopes as fit, and one at least, if there is one."""
     position, total = start, 0
     for number, size in sizes:
@@ -106,7 +102,7 @@ def _change_replica_id(
 
     The new id shows that to every other edge, even once as many changes have come again.
     """
-    store = _store(connection, namespace, lock=True)
+    store = read_store(connection, namespace, lock=True)
     if store is None:
         create_store(database, connection, namespace)
     elif replica_id == store.replica_id and number > store.high_water:

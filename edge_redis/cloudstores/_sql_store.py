@@ -1,13 +1,12 @@
 """SqlCloudStore: the rules of ``_sync.resolution`` and ``_sync.write_context``, over tables of an SQL database.
 
 It has the rules, results and errors of RedisCloudStore. Each call is one transaction, and calls on one scope are
-serialized: PostgreSQL locks the scope's row, SQLite the database. The feed's number is taken last, from a locked row,
-so that numbers become visible in their order.
+serialized.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,21 +22,21 @@ from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.origin import MAX_ORIGIN_BYTES
 from edge_redis._sync.resolution import Decision, ScopeDocument, resolve
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
-from edge_redis._sync.write_context import WriteContext, write_delete, write_update
+from edge_redis._sync.write_context import write_delete, write_update
 from edge_redis._sync.writer import check_field_names
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._feed import read_feed
-from edge_redis.cloudstores._rows import Scope, conflict_of, event_of, from_head
-from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, readable
+from edge_redis.cloudstores._rows import to_conflict, to_event
+from edge_redis.cloudstores._scope_rows import ScopeRows
+from edge_redis.cloudstores._tables import CONFLICTS, HISTORY
 from edge_redis.cloudstores._tombstones import purge
-from edge_redis.errors import ServiceClosedError
+from edge_redis.cloudstores._transactions import ScopeTransactions, check_scope, check_text
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 SCOPES_AT_ONCE: Final = 4
-_Decide = Callable[[Scope, ScopeDocument | None, int], Decision | None]
 
 
 class SqlCloudStore:
@@ -72,19 +71,15 @@ class SqlCloudStore:
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
     ) -> None:
-        self._namespace = _name("namespace", namespace_name(namespace))
-        self._max_history = validation.check_integer("max_history", max_history, least=1, most=MAX_KEPT)
-        self._max_conflicts = validation.check_integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
+        self._namespace = check_text("namespace", namespace_name(namespace))
+        validation.check_integer("max_history", max_history, least=1, most=MAX_KEPT)
+        validation.check_integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
         self._limits = WriteLimits(max_bytes, max_fields)
-        self._open_database = Database(engine_or_url)
-        self.scopes_at_once = 1 if self._open_database.is_sqlite else SCOPES_AT_ONCE
-        self._closed = False
-
-    @property
-    def _database(self) -> Database:
-        if self._closed:
-            raise ServiceClosedError(f"this {type(self).__name__} is closed")
-        return self._open_database
+        self._database = Database(engine_or_url)
+        self._scopes = ScopeTransactions(
+            self._database, self._namespace, max_history=max_history, max_conflicts=max_conflicts
+        )
+        self.scopes_at_once = 1 if self._database.is_sqlite else SCOPES_AT_ONCE
 
     def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none.
@@ -94,14 +89,10 @@ class SqlCloudStore:
             ChecksumMismatchError: the data in the database do not match their checksum.
 
         """
-        columns = DOCUMENTS.c
-        query = sa.select(readable(columns.head), readable(columns.body))
-        query = query.where(self._of(DOCUMENTS, scope), columns.head.is_not(None))
-        row = self._database.read("get", lambda connection: connection.execute(query).one_or_none())
-        if row is None:
+        present = self._scopes.read_state("get", scope)
+        if present is None or visible_data(check_body(present.body, present.checksum, "the state")) is None:
             return None
-        present = from_head(row.head, row.body)
-        return None if visible_data(check_body(present.body, present.checksum, "the state")) is None else present.state
+        return present.state
 
     def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
         """Write a scope's next version in the cloud; every edge will get it. Return it.
@@ -130,7 +121,7 @@ class SqlCloudStore:
 
         A delete is a version like any other: a scope that is created again afterwards stays.
         """
-        return self._edit("delete", scope, write_delete, create=False) is not None
+        return self._scopes.edit("delete", scope, write_delete, create=False) is not None
 
     def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
         """Apply an edge's changes in their order; return "accepted", "duplicate" or "rejected" for each.
@@ -143,24 +134,24 @@ class SqlCloudStore:
             AuthorityConflictError: another edge, which came first, has the LOCAL_WINS authority of the scope.
 
         """
-        _scope(scope)
+        check_scope(scope)
         for each in changes:
             each.verify()
-            _origin(each.origin)
+            _check_origin(each.origin)
         if not changes:
             return []
         later: list[Change] = []
 
-        def has_later(rows: Scope) -> bool:
+        def has_later(rows: ScopeRows) -> bool:
             """Return whether a change is later than the scope's purged delete, if it has one."""
-            purged = rows.purged_clock()
+            purged = rows.read_purged_clock()
             later[:] = [each for each in changes if each.clock > purged]
             return bool(later)
 
-        def decide(rows: Scope, document: ScopeDocument | None, _: int) -> Decision:
-            return resolve(document, rows.seen(each.origin for each in later), later, strategy)
+        def decide(rows: ScopeRows, document: ScopeDocument | None, _: int) -> Decision:
+            return resolve(document, rows.read_seen(each.origin for each in later), later, strategy)
 
-        decision = self._change("apply", scope, decide, condition=has_later)
+        decision = self._scopes.decide("apply", scope, decide, condition=has_later)
         outcomes = iter(() if decision is None else decision.outcomes)
         kept = {id(each) for each in later}
         return [next(outcomes) if id(each) in kept else "rejected" for each in changes]
@@ -172,9 +163,7 @@ class SqlCloudStore:
 
     def release_authority(self, scope: str) -> bool:
         """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""
-        held = self._of(DOCUMENTS, scope) & DOCUMENTS.c.authority.is_not(None)
-        release = sa.update(DOCUMENTS).where(held).values(authority=None)
-        return self._database.write("release_authority", lambda connection: connection.execute(release).rowcount > 0)
+        return self._scopes.release_authority("release_authority", scope)
 
     def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove the scopes deleted at least ``older_than_seconds`` ago, with their history; return how many.
@@ -187,17 +176,15 @@ class SqlCloudStore:
 
     def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` changes that edges pushed to a scope, oldest first: one event a change."""
-        return [event_of(row) for row in self._newest("sync_history", HISTORY, scope, limit)]
+        return [to_event(row) for row in self._newest("sync_history", HISTORY, scope, limit)]
 
     def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
-        return [conflict_of(row) for row in self._newest("conflicts", CONFLICTS, scope, limit)]
+        return [to_conflict(row) for row in self._newest("conflicts", CONFLICTS, scope, limit)]
 
     def close(self) -> None:
         """Close the engine, where it was made here. Closing again does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._open_database.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -207,22 +194,12 @@ class SqlCloudStore:
     ) -> None:
         self.close()
 
-    def _of(self, table: Any, scope: str) -> Any:
-        return (table.c.namespace == self._namespace) & (table.c.scope == _scope(scope))
-
     def _newest(self, action: str, table: sa.Table, scope: str, limit: int) -> list[Any]:
         validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        query = (
-            sa.select(*map(readable, table.c))
-            .where(self._of(table, scope))
-            .order_by(table.c.number.desc())
-            .limit(limit)
-        )
-        rows = self._database.read(action, lambda connection: connection.execute(query).all())
-        return list(reversed(rows))
+        return self._scopes.read_newest(action, table, scope, limit)
 
     def _update(self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()) -> SyncState:
-        decision = self._edit(
+        decision = self._scopes.edit(
             "update",
             scope,
             lambda context: write_update(context, data, is_delta=is_delta, without=without, limits=self._limits),
@@ -230,54 +207,7 @@ class SqlCloudStore:
         assert decision is not None
         return decision.document.state.state
 
-    def _edit(
-        self, action: str, scope: str, edit: Callable[[WriteContext], Decision | None], *, create: bool = True
-    ) -> Decision | None:
-        """Write as the cloud itself."""
-        return self._change(
-            action, scope, lambda rows, document, now: edit(rows.write_context(document, now)), create=create
-        )
 
-    def _change(
-        self,
-        action: str,
-        scope: str,
-        decide_on: _Decide,
-        *,
-        create: bool = True,
-        condition: Callable[[Scope], bool] = lambda _: True,
-    ) -> Decision | None:
-        """Decide and write in one transaction that locks the scope; None where the condition is not met."""
-        _scope(scope)
-        database = self._database
-
-        def work(connection: sa.Connection) -> Decision | None:
-            rows = Scope(database, connection, self._namespace, scope)
-            if not condition(rows):
-                return None
-            locked = rows.lock(create=create)
-            if locked is None:
-                return None
-            at = database.now(connection)
-            decision = decide_on(rows, locked.document, at)
-            if decision is not None:
-                rows.write(locked, decision, at, max_history=self._max_history, max_conflicts=self._max_conflicts)
-            return decision
-
-        return database.write(action, work)
-
-
-def _name(name: str, value: str) -> str:
-    """Return a text that both databases can store."""
-    if "\0" in value:
-        raise validation.key_error(name, value, "must not contain the character NUL in an SQL store")
-    return value
-
-
-def _scope(scope: object) -> str:
-    return _name("scope", validation.check_identifier("scope", scope))
-
-
-def _origin(origin: str) -> None:
+def _check_origin(origin: str) -> None:
     if origin:
-        _name("origin", validation.check_identifier("origin", origin, limit=MAX_ORIGIN_BYTES))
+        check_text("origin", validation.check_identifier("origin", origin, limit=MAX_ORIGIN_BYTES))

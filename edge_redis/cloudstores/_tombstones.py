@@ -42,17 +42,18 @@ def purge(database: Database, namespace: str, seconds: float) -> int:
     cutoff = f"{max(0, now - round(seconds * 1e6)):018d}"
     purged, after = 0, ""
     while True:
-        rows = database.read("purge_tombstones", partial(_page, namespace, after))
-        deletes = [each for row in rows if (each := _deleted(database, namespace, row, cutoff)) is not None]
+        rows = database.read("purge_tombstones", partial(_read_page, namespace, after))
+        deletes = [each for row in rows if (each := _find_delete(database, namespace, row, cutoff)) is not None]
         purged += sum(
-            database.write("purge_tombstones", partial(_remove, database, namespace, part)) for part in _parts(deletes)
+            database.write("purge_tombstones", partial(_remove, database, namespace, part))
+            for part in _split_deletes(deletes)
         )
         if len(rows) < _PAGE:
             return purged
         after = rows[-1].scope
 
 
-def _page(namespace: str, after: str, connection: Connection) -> Sequence[Any]:
+def _read_page(namespace: str, after: str, connection: Connection) -> Sequence[Any]:
     """Return the next scopes that may be deleted: those without a body, and those of merged fields."""
     columns = DOCUMENTS.c
     empty = func.length(columns.body) == 0
@@ -64,14 +65,14 @@ def _page(namespace: str, after: str, connection: Connection) -> Sequence[Any]:
     return connection.execute(query.order_by(columns.scope).limit(_PAGE)).all()
 
 
-def _deleted(database: Database, namespace: str, row: Any, cutoff: str) -> _Delete | None:
+def _find_delete(database: Database, namespace: str, row: Any, cutoff: str) -> _Delete | None:
     """Return the delete that a row holds; None if it holds another state, a later delete, or damaged data."""
     try:
         state = from_head(row.head, b"")
         if state.clock > cutoff:
             return None
         if not row.is_empty:
-            state = from_head(*database.read("purge_tombstones", partial(_read, namespace, row.scope)))
+            state = from_head(*database.read("purge_tombstones", partial(_read_document, namespace, row.scope)))
         state.verify()  # else a body that was cut to nothing would pass for a delete
         is_old = state.clock <= cutoff and visible_data(state.body) is None
     except (CorruptDataError, ChecksumMismatchError):
@@ -79,14 +80,14 @@ def _deleted(database: Database, namespace: str, row: Any, cutoff: str) -> _Dele
     return _Delete(row.scope, state.stamp, row.rows) if is_old else None
 
 
-def _read(namespace: str, scope: str, connection: Connection) -> tuple[Any, Any]:
+def _read_document(namespace: str, scope: str, connection: Connection) -> tuple[Any, Any]:
     columns = DOCUMENTS.c
     query = select(readable(columns.head), readable(columns.body))
     row = connection.execute(query.where(columns.namespace == namespace, columns.scope == scope)).one_or_none()
     return ("", b"") if row is None else (row.head, row.body)  # removed meanwhile
 
 
-def _parts(deletes: Sequence[_Delete]) -> Iterator[list[_Delete]]:
+def _split_deletes(deletes: Sequence[_Delete]) -> Iterator[list[_Delete]]:
     """Yield the deletes in parts that are small enough for one transaction."""
     part: list[_Delete] = []
     rows = 0

@@ -60,7 +60,7 @@ class TestCollecting:
                 store.apply(scope, [change(version, {f"{version}": 1}, f"edge-{version}")], MERGE)
         for scope in ("s0", "s2", "s4", "s6", "merged"):
             assert store.delete(scope)
-        sa.event.listen(store._open_database.engine, "before_cursor_execute", lambda *call: removed.append(call[2]))
+        sa.event.listen(store._database.engine, "before_cursor_execute", lambda *call: removed.append(call[2]))
         assert store.purge_tombstones(3600) == 0
         assert store.purge_tombstones(0) == 5
         assert len([text for text in removed if text.startswith("DELETE FROM edge_redis_documents")]) == 5
@@ -81,7 +81,7 @@ class TestCollecting:
             store.delete(scope)
         assert store.purge_tombstones(0) == 1  # the clock of the other one runs ahead of the time
         assert store.update("new", {"n": 1}).version == 3
-        monkeypatch.setattr(store._open_database, "now", lambda _: 2 * 10**17)
+        monkeypatch.setattr(store._database, "now", lambda _: 2 * 10**17)
         assert store.purge_tombstones(0) == 1
         monkeypatch.undo()
         assert store.update("far", {"n": 1}).version == 2**33 + 2
@@ -99,13 +99,13 @@ class TestCollecting:
         for version in (1, 2):
             store.apply("room", [change(version)], strategy)
         store.delete("room")
-        write, created = store._open_database.write, []
+        write, created = store._database.write, []
 
         def late(action: Any, work: Any) -> Any:
             created.append(other.update("room", {"n": 2}))
             return write(action, work)
 
-        monkeypatch.setattr(store._open_database, "write", late)
+        monkeypatch.setattr(store._database, "write", late)
         assert store.purge_tombstones(0) == 0
         assert created == [store.get("room")]
 

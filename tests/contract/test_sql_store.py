@@ -38,7 +38,7 @@ from edge_redis import (
 )
 from edge_redis._sync.cloud import Cloud
 from edge_redis.cloudstores import Change, encode_data
-from edge_redis.cloudstores._rows import Scope
+from edge_redis.cloudstores._scope_rows import ScopeRows
 from edge_redis.cloudstores._tables import DOCUMENTS, METADATA, STORES
 from edge_redis.cloudstores.sql import AsyncSqlCloudStore, SqlCloudStore
 from support.checked import present
@@ -129,7 +129,7 @@ def test_a_number_of_the_feed_is_not_seen_before_a_lower_one(server: Any, monkey
     second.update("c", {})
     start = reader.changes_since().cursor
     numbered, go_on = threading.Event(), threading.Event()
-    write = Scope.write
+    write = ScopeRows.write
 
     def stop_after(self: Any, *args: Any, **kwargs: Any) -> None:
         write(self, *args, **kwargs)
@@ -137,7 +137,7 @@ def test_a_number_of_the_feed_is_not_seen_before_a_lower_one(server: Any, monkey
             numbered.set()
             assert go_on.wait(30)
 
-    monkeypatch.setattr(Scope, "write", stop_after)
+    monkeypatch.setattr(ScopeRows, "write", stop_after)
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(first.update, "a", {"n": 1})
         assert numbered.wait(30)
@@ -163,7 +163,7 @@ def test_cut_off_at_any_statement_nothing_is_half_applied(base: Base, strategy: 
         if len(statements) > allowed:
             raise ConnectionAbortedError("cut")
 
-    engine = store._open_database.engine
+    engine = store._database.engine
     for allowed in count():  # noqa: B007 -- ``cut`` reads it
         statements.clear()
         sa.event.listen(engine, "before_cursor_execute", cut)
@@ -319,10 +319,10 @@ def test_closed(base: Base, tmp_path: Path) -> None:
 def test_a_forked_child_does_not_use_its_parents_connections(base: Base) -> None:
     store = base.store()
     store.update("room", {"n": 1})
-    pool = store._open_database.engine.pool
-    store._open_database._pid = -1
+    pool = store._database.engine.pool
+    store._database._pid = -1
     assert present(store.get("room")).version == 1
-    assert store._open_database.engine.pool is not pool
+    assert store._database.engine.pool is not pool
     pool.dispose()
 
 
@@ -378,7 +378,7 @@ def test_a_server_that_refuses(server: Any, settings: Any, error: Any, monkeypat
     url = sa.make_url(server.url).update_query_dict({"options": settings})
     with SqlCloudStore(url, namespace=server.namespace) as store:
         if "timeout" in settings:
-            monkeypatch.setattr(store._open_database, "now", sleep)
+            monkeypatch.setattr(store._database, "now", sleep)
         with pytest.raises(error, match="update: "):
             store.update("room", {"n": 2})
     assert server.store().get("room").version == 1
@@ -400,7 +400,7 @@ def test_a_connection_that_ends_in_the_middle(server: Any) -> None:
             killed.append(connection.connection.dbapi_connection.info.backend_pid)
             server.execute("SELECT pg_terminate_backend(:pid, 5000)", pid=killed[0])
 
-    sa.event.listen(store._open_database.engine, "before_cursor_execute", kill)
+    sa.event.listen(store._database.engine, "before_cursor_execute", kill)
     with pytest.raises(StoreUnavailableError):
         store.update("room", {"n": 2})
     assert killed
@@ -421,7 +421,7 @@ def test_a_deadlock_is_tried_again(server: Any) -> None:
             left[0] -= 1
             raise sa.exc.OperationalError(statement, {}, DeadlockError())
 
-    sa.event.listen(store._open_database.engine, "before_cursor_execute", fail)
+    sa.event.listen(store._database.engine, "before_cursor_execute", fail)
     assert store.update("room", {"b": 2}, is_delta=True).data == {"n": 1, "b": 2}
     assert left == [0]
     left[0] = 99

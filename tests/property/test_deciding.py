@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 from edge_redis import ConflictStrategy, EdgeRedisError, RedisCloudStore
 from edge_redis._sync import fields as field_maps
 from edge_redis.cloudstores import TOMBSTONE, Change, encode_data, qualified_origin
-from edge_redis.cloudstores._rows import create_store
+from edge_redis.cloudstores._stores import create_store
 from edge_redis.cloudstores._tables import DOCUMENTS, STORES
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.checked import bytes_of
@@ -122,7 +122,7 @@ def hidden_of(store: Any, scope: str) -> list[str | None]:
         ]
     columns = [DOCUMENTS.c[name] for name in HIDDEN]
     query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
-    with store._open_database.engine.connect() as connection:
+    with store._database.engine.connect() as connection:
         row = connection.execute(query).one_or_none() or [None] * len(HIDDEN)
     return [value if value is None else str(value) for value in row]
 
@@ -152,10 +152,10 @@ def give_one_replica_id(one: RedisCloudStore, other: SqlCloudStore) -> None:
     query = select(STORES.c.replica_id).where(STORES.c.namespace == other._namespace)
 
     def create(connection: Connection) -> str:
-        create_store(other._open_database, connection, other._namespace)
+        create_store(other._database, connection, other._namespace)
         return str(connection.execute(query).scalar_one())
 
-    one._runner.client.set(one._component._replica.keys.replica_id, other._open_database.write("create", create))
+    one._runner.client.set(one._component._replica.keys.replica_id, other._database.write("create", create))
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def redis_and_sql() -> Any:
             namespace = f"n{next(_names)}"
             stores = (
                 RedisCloudStore(edge, namespace=namespace),
-                SqlCloudStore(first._open_database.engine, namespace=namespace),
+                SqlCloudStore(first._database.engine, namespace=namespace),
             )
             give_one_replica_id(*stores)
             return stores

@@ -90,7 +90,7 @@ class World:
             server.now += self.tick
             return server.now
 
-        store._open_database.now = now  # type: ignore[method-assign, assignment] # the simulation's clock
+        store._database.now = now  # type: ignore[method-assign, assignment] # the simulation's clock
         return store
 
     def client(self, server: int) -> Client:

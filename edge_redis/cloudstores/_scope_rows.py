@@ -1,0 +1,149 @@
+"""The rows of one scope, within one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from edge_redis._sync.origin import CLOUD_ORIGIN, qualified_origin
+from edge_redis._sync.resolution import Decision, ScopeDocument, Seen
+from edge_redis._sync.write_context import GcWatermark, WriteContext
+from edge_redis.cloudstores._database import Database
+from edge_redis.cloudstores._rows import from_head, from_lost_state, from_push_event, list_changes
+from edge_redis.cloudstores._stores import create_store, next_feed_number, read_store
+from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, PURGED, SEEN, readable
+
+MAX_ORIGINS: Final = 1000
+"""Origins of a scope whose newest states are kept; as in ``_sync/lua/include/origins.lua``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedScope:
+    """A scope's row, locked until the transaction ends."""
+
+    document: ScopeDocument | None
+    events: int
+    losses: int
+
+
+class ScopeRows:
+    """The rows of one scope, within one transaction."""
+
+    def __init__(self, database: Database, connection: Connection, namespace: str, scope: str) -> None:
+        self._database = database
+        self._connection = connection
+        self._namespace = namespace
+        self._scope = scope
+        self._known: set[str] = set()
+
+    def _of(self, table: Any) -> Any:
+        return (table.c.namespace == self._namespace) & (table.c.scope == self._scope)
+
+    @property
+    def _name(self) -> dict[str, Any]:
+        return {"namespace": self._namespace, "scope": self._scope}
+
+    def lock(self, *, create: bool = True) -> LockedScope | None:
+        """Lock the scope against other transactions, and read it. None where there is none and ``create`` is false."""
+        found = self._select_for_update()
+        while found is None and create:  # another transaction may create or purge the row meanwhile
+            empty = self._database.insert(DOCUMENTS).values(**self._name, events=0, losses=0)
+            self._connection.execute(empty.on_conflict_do_nothing())
+            found = self._select_for_update()
+        return found
+
+    def _select_for_update(self) -> LockedScope | None:
+        columns = DOCUMENTS.c
+        row = self._connection.execute(
+            select(
+                readable(columns.head), readable(columns.body),
+                columns.latest_clock, columns.peer_version, columns.authority, columns.strategy,
+                columns.events, columns.losses,
+            ).where(self._of(DOCUMENTS)).with_for_update()
+        ).one_or_none()  # fmt: skip
+        if row is None:
+            return None
+        document = None
+        if row.head is not None:
+            document = ScopeDocument(
+                from_head(row.head, row.body), row.latest_clock, row.peer_version, row.authority, row.strategy
+            )
+        return LockedScope(document, row.events, row.losses)
+
+    def read_purged_clock(self) -> str:
+        """Return the latest clock that the scope had when its delete was purged, "" if none was."""
+        query = select(PURGED.c.clock).where(self._of(PURGED))
+        return str(self._connection.execute(query).scalar_one_or_none() or "")
+
+    def read_seen(self, origins: Iterable[str]) -> dict[str, Seen]:
+        """Return the states seen of these origins."""
+        columns = SEEN.c
+        known = select(columns.origin, columns.version, columns.checksum, columns.clock, columns.restored_at)
+        rows = self._connection.execute(known.where(self._of(SEEN), columns.origin.in_(set(origins))))
+        found = {row.origin: Seen(row.version, row.checksum, row.clock, row.restored_at) for row in rows}
+        self._known |= found.keys()
+        return found
+
+    def read_write_context(self, document: ScopeDocument | None, now: int) -> WriteContext:
+        """Read the context of a write in the cloud."""
+        store = read_store(self._connection, self._namespace)
+        if store is None:
+            create_store(self._database, self._connection, self._namespace)
+            store = read_store(self._connection, self._namespace)
+        own = qualified_origin(CLOUD_ORIGIN, store.replica_id)
+        watermark = GcWatermark(store.gc_version, store.gc_clock)
+        return WriteContext(document, own, self.read_seen([own]).get(own), now, watermark)
+
+    def write(self, before: LockedScope, decision: Decision, at: int, *, max_history: int, max_conflicts: int) -> None:
+        """Write a decision. The feed's number is taken last, since its row stays locked until the commit."""
+        self._write_seen(decision)
+        events = self._append(
+            HISTORY, before.events, max_history, [from_push_event(each, at) for each in decision.events]
+        )
+        lost = [from_lost_state(each, at) for each in decision.conflicts]
+        losses = self._append(CONFLICTS, before.losses, max_conflicts, lost)
+        values: dict[str, Any] = {"events": events, "losses": losses} if decision.events or lost else {}
+        values |= list_changes(before.document, decision.document)
+        if decision.is_changed:
+            values["number"] = next_feed_number(self._database, self._connection, self._namespace)
+        if values:
+            self._connection.execute(update(DOCUMENTS).where(self._of(DOCUMENTS)).values(values))
+
+    def _write_seen(self, decision: Decision) -> None:
+        if not decision.seen:
+            return
+        rows = [
+            {**self._name, "origin": origin, "version": each.version, "checksum": each.checksum,
+             "clock": each.clock, "restored_at": each.restored_at}
+            for origin, each in sorted(decision.seen.items())
+        ]  # fmt: skip
+        write = self._database.insert(SEEN)
+        newer = {name: write.excluded[name] for name in ("version", "checksum", "clock", "restored_at")}
+        self._connection.execute(
+            write.on_conflict_do_update(index_elements=["namespace", "scope", "origin"], set_=newer), rows
+        )
+        if not decision.seen.keys() <= self._known:
+            self._trim_origins()
+
+    def _trim_origins(self) -> None:
+        """Remove the origins with the oldest clocks once there are too many."""
+        clocks = select(SEEN.c.clock).where(self._of(SEEN)).order_by(SEEN.c.clock.desc())
+        last = self._connection.execute(clocks.offset(MAX_ORIGINS).limit(1)).scalar_one_or_none()
+        if last is not None:
+            self._connection.execute(delete(SEEN).where(self._of(SEEN), SEEN.c.clock <= last))
+
+    def _append(self, table: Any, before: int, most: int, rows: list[dict[str, Any]]) -> int:
+        """Append to a log that keeps the newest ``most``; return how many there ever were."""
+        after = before + len(rows)
+        kept = rows[-most:]
+        if kept:
+            numbered = enumerate(kept, start=after - len(kept) + 1)
+            self._connection.execute(
+                insert(table), [{**self._name, "number": number, **row} for number, row in numbered]
+            )
+            if after > most:
+                self._connection.execute(delete(table).where(self._of(table), table.c.number <= after - most))
+        return after
