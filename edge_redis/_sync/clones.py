@@ -10,14 +10,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
-from edge_redis._sync import scripts
 from edge_redis._sync.change import Change
-from edge_redis._sync.failures import OUTAGE, perform_each
+from edge_redis._sync.event_recorder import EventRecorder
+from edge_redis._sync.failures import perform_each
 from edge_redis._sync.origin import began_at, lineage_of, store_of
 from edge_redis._sync.replica import Replica
-from edge_redis.errors import EdgeRedisError
 from edge_redis.models import SyncEvent
 
 _log = logging.getLogger("edge_redis")
@@ -26,12 +24,12 @@ REMEMBERED_SECONDS: Final = 86_400
 
 
 class Clones:
-    """Looks for states of clones in what one worker pulls."""
+    """Finds states of clones among the changes that one worker pulls."""
 
     def __init__(self, edge: Replica) -> None:
         self._edge = edge
         self._reported: set[str] = set()
-        self._idempotency = IdempotencyKeys()
+        self._events = EventRecorder(edge)
 
     async def look_for(self, replica_id: str, changes: Sequence[tuple[str, Change]]) -> None:
         """Report a clone if it wrote one of the changes."""
@@ -60,13 +58,7 @@ class Clones:
         text = "a clone of this edge writes: give one of the two an identity of its own (new_identity)"
         _log.error("%r: %s", scope, text)
         event = SyncEvent("pull", change.version, success=False, error=text)
-        try:
-            with self._idempotency.acquire() as key:
-                await scripts.record_event(self._edge, scope, event, key)
-        except OUTAGE:
-            raise
-        except EdgeRedisError as error:
-            _log.error("the event could not be added to the history of %r: %s", scope, error)
+        await self._events.try_record(scope, event)
 
 
 async def seconds_since_clone(edge: Replica) -> float | None:

@@ -73,8 +73,8 @@ async def merge_into(
         if present is not None:
             present.verify()  # else damaged fields would get a valid checksum
         merged, outcomes = merge_changes(present, later)
-        if keyring and (present is None or keyring.is_renewable(scope, present)):
-            merged = keyring.countersigned(scope, merged)
+        if keyring and (present is None or keyring.can_reoffer(scope, present)):
+            merged = keyring.countersign(scope, merged)
         committed = await scripts.commit_merge(replica, scope, present, merged, later, outcomes, settings, key)
         if committed:
             found = iter(committed)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Invoke
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.clones import Clones
 from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
+from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.merge import merge_into
@@ -47,7 +47,7 @@ class Puller:
         self._cloud_health = cloud_health
         self._reoffer = Reoffer(edge, cloud, keyring)
         self._clones = Clones(edge)
-        self._idempotency = IdempotencyKeys()
+        self._events = EventRecorder(edge)
         self._cloud_id = ""
 
     async def pull(self) -> int:
@@ -65,7 +65,7 @@ class Puller:
     async def _apply_page(self) -> tuple[int, bool]:
         replica_id, cursor, offer = await scripts.read_cursor(self._edge)
         feed = await self._read(cursor.decode(errors="replace"))
-        readable = (await self._readable(feed, replica_id)) if feed.changes or feed.damaged else []
+        readable = (await self._select_readable(feed, replica_id)) if feed.changes or feed.damaged else []
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0
         is_saved = False
         if feed.cursor.encode() != cursor:
@@ -117,7 +117,7 @@ class Puller:
             accepted += (await self._merge(scope, change) if outcomes == [] else outcomes) == ["accepted"]
         return accepted
 
-    async def _readable(self, feed: Feed, replica_id: str) -> list[tuple[str, Change]]:
+    async def _select_readable(self, feed: Feed, replica_id: str) -> list[tuple[str, Change]]:
         """Return the states of a page that may be applied. Damaged ones are logged, recorded and skipped."""
         readable, suspects = [], []
         lineage = replica_id.partition(RUN)[0]
@@ -129,7 +129,7 @@ class Puller:
             except EdgeRedisError as error:
                 await self._skip(scope, change.version, str(error))
             else:
-                readable.append((scope, self._keyring.countersigned(scope, change) if self._keyring else change))
+                readable.append((scope, self._keyring.countersign(scope, change) if self._keyring else change))
                 if lineage in change.origin and not change.origin.endswith(replica_id):
                     suspects.append((scope, change))
         if suspects:
@@ -138,7 +138,7 @@ class Puller:
 
     async def _skip(self, scope: str, version: int, reason: str) -> None:
         _log.error("the cloud's state of %r is left out: %s", scope, reason)
-        await self._record(scope, SyncEvent("pull", version, success=False, error=f"left out: {reason}"))
+        await self._events.try_record(scope, SyncEvent("pull", version, success=False, error=f"left out: {reason}"))
 
     async def _merge(self, scope: str, change: Change) -> list[Outcome]:
         try:
@@ -148,12 +148,3 @@ class Puller:
         except EdgeRedisError as error:  # damaged keys of this scope at the edge must not stop the others
             await self._skip(scope, change.version, str(error))
             return []
-
-    async def _record(self, scope: str, event: SyncEvent) -> None:
-        try:
-            with self._idempotency.acquire() as key:
-                await scripts.record_event(self._edge, scope, event, key)
-        except OUTAGE:
-            raise
-        except EdgeRedisError as error:
-            _log.error("the event could not be added to the history of %r: %s", scope, error)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Invoke, InvokeAll, command
-from edge_redis._sync import scripts
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import strategy_of
+from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
@@ -39,7 +38,7 @@ class Reoffer:
         self._cloud = cloud
         self._keyring = keyring
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
-        self._idempotency = IdempotencyKeys()
+        self._events = EventRecorder(edge)
 
     async def begin(self) -> None:
         """Begin to offer every scope, from the first one."""
@@ -48,14 +47,14 @@ class Reoffer:
 
     async def offer_pages(self, stored: bytes) -> int:
         """Offer the next scopes after the stored position; return how many, 0 where these were the last."""
-        run_id, position = _parse(stored)
+        run_id, position = _parse_position(stored)
         server = await self._server_id()
         if run_id != server:
             position = 0
         offered = 0
         for _ in range(_PAGES):
             position, scopes = await command(
-                _scanned, "HSCAN", self._edge.keys.scopes, position, "COUNT", _SCOPES_A_PAGE
+                _decode_scan, "HSCAN", self._edge.keys.scopes, position, "COUNT", _SCOPES_A_PAGE
             )
             await self._offer(scopes)
             offered += len(scopes)
@@ -68,7 +67,7 @@ class Reoffer:
     async def _server_id(self) -> str:
         """Return the run id of the edge's server, "-" where the server does not give it."""
         try:
-            return await command(_run_id, "INFO", "server")
+            return await command(_decode_run_id, "INFO", "server")
         except (StoreRefusedError, StoreReplyError):
             return "-"
 
@@ -76,7 +75,7 @@ class Reoffer:
         documents = await perform_each([self._edge.document(scope) for scope, _ in scopes])
         calls: dict[str, tuple[Change, Invoke[object]]] = {}
         for (scope, settings), present in zip(scopes, documents, strict=True):
-            if present is not None and (state := self._checked(scope, present)) is not None:
+            if present is not None and (state := self._prepare(scope, present)) is not None:
                 calls[scope] = state, Invoke(self._cloud.apply, scope, [state], strategy_of(settings))
         outcomes = (await InvokeAll([call for _, call in calls.values()], self._scopes_at_once)) if calls else []
         for (scope, (state, _)), outcome in zip(calls.items(), outcomes, strict=True):
@@ -87,11 +86,11 @@ class Reoffer:
             elif outcome != ["duplicate"]:
                 await self._record(scope, state.version)
 
-    def _checked(self, scope: str, present: Change) -> Change | None:
+    def _prepare(self, scope: str, present: Change) -> Change | None:
         """Return a state that may be offered, None of a damaged or unsigned one."""
         try:
             present.verify()
-            return self._keyring.reoffered(scope, present) if self._keyring else present
+            return self._keyring.prepare_reoffer(scope, present) if self._keyring else present
         except OUTAGE:
             raise
         except EdgeRedisError as error:
@@ -101,26 +100,21 @@ class Reoffer:
     async def _record(self, scope: str, version: int) -> None:
         event = SyncEvent("push", version, success=True, error="offered again: the cloud had lost data")
         try:
-            with self._idempotency.acquire() as key:
-                await scripts.record_event(self._edge, scope, event, key)
+            await self._events.try_record(scope, event)
         except StoreOutOfMemoryError as error:  # a full edge goes on without the entry
             _log.warning("the event could not be added to the history of %r: %s", scope, error)
-        except OUTAGE:
-            raise
-        except EdgeRedisError as error:
-            _log.error("the event could not be added to the history of %r: %s", scope, error)
 
 
-def _parse(found: bytes) -> tuple[str, int]:
+def _parse_position(found: bytes) -> tuple[str, int]:
     run_id, _, position = found.decode(errors="replace").partition(" ")
     return run_id, int(position) if position.isascii() and position.isdigit() else 0
 
 
-def _run_id(reply: Any) -> str:
+def _decode_run_id(reply: Any) -> str:
     return str(reply.get("run_id", "-")) if isinstance(reply, dict) else "-"
 
 
-def _scanned(reply: Any) -> tuple[int, list[tuple[str, str]]]:
+def _decode_scan(reply: Any) -> tuple[int, list[tuple[str, str]]]:
     position, found = reply
     return int(position), [
         (scope.decode(errors="replace"), settings.decode(errors="replace")) for scope, settings in found.items()

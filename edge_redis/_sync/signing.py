@@ -128,7 +128,7 @@ class Keyring:
         """Raise SignatureError where a pushed change is not signed by its origin, as it is now."""
         self._verify(scope, change, self._keys(change.name))
 
-    def reoffered(self, scope: str, change: Change) -> Change:
+    def prepare_reoffer(self, scope: str, change: Change) -> Change:
         """Return a document as it may be offered again: signed by its origin, or countersigned with the cloud's key.
 
         A version that rose without another state, as versions do where clocks or fields decide, is set back to the
@@ -144,18 +144,18 @@ class Keyring:
         self._verify(scope, change, (*self._keys(change.name), *self._keys(CLOUD_ORIGIN)))
         return change
 
-    def is_renewable(self, scope: str, change: Change) -> bool:
+    def can_reoffer(self, scope: str, change: Change) -> bool:
         """Return whether a document may be offered again."""
         try:
-            self.reoffered(scope, change)
+            self.prepare_reoffer(scope, change)
         except SignatureError:
             return False
         return True
 
-    def countersigned(self, scope: str, change: Change) -> Change:
+    def countersign(self, scope: str, change: Change) -> Change:
         """Return a change of the cloud, signed with the cloud's key unless its own signature suffices."""
         cloud = self._keys(CLOUD_ORIGIN)
-        if self.is_renewable(scope, change) or not cloud:
+        if self.can_reoffer(scope, change) or not cloud:
             return change
         text = self._text(scope, change, change.version, change.clock)
         return replace(change, signature=text.signature(cloud[0], _ONCE))

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from edge_redis._sync import clock, fields
 from edge_redis._sync.change import TOMBSTONE, Change, check_body, encode_data, visible_data
+from edge_redis._sync.decision import NEVER_RESTORED, Decision, ScopeDocument, Seen
 from edge_redis._sync.limits import MAX_VERSION, UNLIMITED, WriteLimits
 from edge_redis._sync.merge import fields_of
 from edge_redis._sync.origin import CLOUD_ORIGIN
-from edge_redis._sync.resolution import NEVER_RESTORED, Decision, ScopeDocument, Seen
 from edge_redis.errors import InvalidArgumentError
 
 

@@ -1,8 +1,8 @@
 """Lets the threads and tasks of a process write to one scope in turn.
 
-A write that is made of the present state is a compare-and-set: of many at once one succeeds, and the others read the
-new state and try again. In a queue each tries once. The queue is fair, and a wait in it is bounded: after that the
-writer tries beside the others, which is slower and no less right.
+A write that depends on the present state is a compare-and-set: of several writers at once one succeeds, and the others
+read the new state and try again. In the queue each writer tries once. The queue is fair, and waiting in it is bounded:
+a writer that has waited too long tries beside the others, which is slower and as correct.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ MAX_WAIT_SECONDS: Final = 5.0
 """How long a writer waits for the one before it, which may hang on a connection."""
 
 
-class Turn:
+class QueuePlace:
     """The place of one writer in the queue of a scope."""
 
     __slots__ = ("before", "future", "is_done")
 
-    def __init__(self, before: Turn | None) -> None:
+    def __init__(self, before: QueuePlace | None) -> None:
         self.before = before
         self.future: Future | None = None
         self.is_done = False
@@ -42,19 +42,19 @@ class WriteQueue:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._mutex = self._new_mutex()
-        self._last: dict[str, Turn] = {}
+        self._last: dict[str, QueuePlace] = {}
 
-    def enter(self, scope: str) -> Turn:
+    def enter(self, scope: str) -> QueuePlace:
         """Return a place at the end of the scope's queue."""
         if self._pid != os.getpid():  # a forked child has none of its parent's writers
             self._reset()
         with self._mutex:
-            turn = self._last[scope] = Turn(self._last.get(scope))
-        return turn
+            place = self._last[scope] = QueuePlace(self._last.get(scope))
+        return place
 
-    async def wait(self, turn: Turn) -> None:
+    async def wait(self, place: QueuePlace) -> None:
         """Wait until the writer before has left, for a few seconds at most."""
-        before, turn.before = turn.before, None
+        before, place.before = place.before, None
         if before is None:
             return
         with self._mutex:
@@ -63,11 +63,11 @@ class WriteQueue:
             before.future = before.future or self._new_future()
         await Wait(before.future, MAX_WAIT_SECONDS)
 
-    def leave(self, scope: str, turn: Turn) -> None:
+    def leave(self, scope: str, place: QueuePlace) -> None:
         """Let the next writer go on."""
         with self._mutex:
-            turn.is_done = True
-            if self._last.get(scope) is turn:
+            place.is_done = True
+            if self._last.get(scope) is place:
                 del self._last[scope]
-        if turn.future is not None:
-            turn.future.set_result(None)
+        if place.future is not None:
+            place.future.set_result(None)

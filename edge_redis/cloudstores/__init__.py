@@ -12,12 +12,13 @@ decide inside a transaction, ``resolve``, ``write_update`` and ``write_delete`` 
 
 from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, decode_data, encode_data, visible_data
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
+from edge_redis._sync.decision import Decision, LostState, PushEvent, ScopeDocument, Seen
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.fields import is_merged
 from edge_redis._sync.limits import WriteLimits
 from edge_redis._sync.merge import merge_states
 from edge_redis._sync.origin import CLOUD_ORIGIN, MAX_ORIGIN_BYTES, qualified_origin
-from edge_redis._sync.resolution import Decision, LostState, PushEvent, ScopeDocument, Seen, resolve
+from edge_redis._sync.resolution import resolve
 from edge_redis._sync.write_context import GcWatermark, WriteContext, write_delete, write_update
 
 __all__ = [

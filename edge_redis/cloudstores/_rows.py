@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edge_redis._sync import clock
 from edge_redis._sync.change import Change, check_body, visible_data
-from edge_redis._sync.resolution import LostState, PushEvent, ScopeDocument
+from edge_redis._sync.decision import LostState, PushEvent, ScopeDocument
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 

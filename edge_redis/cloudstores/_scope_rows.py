@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from edge_redis._sync.decision import Decision, ScopeDocument, Seen
 from edge_redis._sync.origin import CLOUD_ORIGIN, qualified_origin
-from edge_redis._sync.resolution import Decision, ScopeDocument, Seen
 from edge_redis._sync.write_context import GcWatermark, WriteContext
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._rows import from_head, from_lost_state, from_push_event, list_changes

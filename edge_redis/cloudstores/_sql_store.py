@@ -17,10 +17,11 @@ from edge_redis._core.keys import namespace_name
 from edge_redis._sync.change import Change, Outcome, check_body, encode_data, visible_data
 from edge_redis._sync.cloud import MAX_PAGE
 from edge_redis._sync.config import MAX_KEPT
+from edge_redis._sync.decision import Decision, ScopeDocument
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.origin import MAX_ORIGIN_BYTES
-from edge_redis._sync.resolution import Decision, ScopeDocument, resolve
+from edge_redis._sync.resolution import resolve
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis._sync.write_context import write_delete, write_update
 from edge_redis._sync.writer import check_field_names

@@ -10,7 +10,7 @@
 |                      |                          | peer_version, authority and strategy (``ScopeDocument``);      |
 |                      |                          | number (its position in the feed); events and losses (how many |
 |                      |                          | there ever were)                                               |
-| edge_redis_seen      | scope and origin         | the newest state had of the origin (``resolution.Seen``)       |
+| edge_redis_seen      | scope and origin         | the newest state had of the origin (``decision.Seen``)         |
 | edge_redis_purged    | scope that was purged    | clock (the latest that the scope had): no older state brings   |
 |                      |                          | the scope back; of the newest 100,000                          |
 | edge_redis_history   | change pushed to a scope | version, success, error and at; the newest ``max_history``     |

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from edge_redis._core import validation
 from edge_redis._sync.change import Change
-from edge_redis._sync.resolution import Decision, ScopeDocument
+from edge_redis._sync.decision import Decision, ScopeDocument
 from edge_redis._sync.write_context import WriteContext
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._rows import from_head

@@ -65,9 +65,9 @@ def test_tasks_that_write_one_scope_write_each_delta_once() -> None:
     assert asyncio.run(write()) == (list(range(1, WRITERS + 1)), WRITERS)
 
 
-def waits(queue: WriteQueue, turn: write_queue.Turn) -> bool:
+def waits(queue: WriteQueue, place: write_queue.QueuePlace) -> bool:
     """Return whether a writer has to wait for the one before."""
-    step = queue.wait(turn)
+    step = queue.wait(place)
     try:
         found = step.send(None)
     except StopIteration:

@@ -107,23 +107,23 @@ def test_a_function_that_fails_is_waited_for() -> None:
 
 def test_an_offer_at_the_version_that_was_signed() -> None:
     raised = replace(signed(), version=9)
-    assert ring().reoffered("room", raised) == signed()
+    assert ring().prepare_reoffer("room", raised) == signed()
     with pytest.raises(SignatureError):
         ring().check_change("room", raised)
     renewable = replace(signed(is_renewable=True), version=9, clock=LAST)
-    assert ring().reoffered("room", renewable) == renewable
+    assert ring().prepare_reoffer("room", renewable) == renewable
 
 
 def test_the_cloud_vouches_for_what_comes_down() -> None:
     bare = replace(signed(), signature="")
-    countersigned = ring().countersigned("room", bare)
-    assert ring().reoffered("room", replace(countersigned, version=9)) == countersigned
-    assert not ring().is_renewable("room", bare)
-    assert not ring({"cloud": OTHER}).is_renewable("room", countersigned)
+    countersigned = ring().countersign("room", bare)
+    assert ring().prepare_reoffer("room", replace(countersigned, version=9)) == countersigned
+    assert not ring().can_reoffer("room", bare)
+    assert not ring({"cloud": OTHER}).can_reoffer("room", countersigned)
     with pytest.raises(SignatureError):  # but nobody pushes in another's name by it
         ring().check_change("room", countersigned)
-    assert ring().countersigned("room", signed()) == signed()  # its origin's own does
-    assert ring({"till-1": TILL}).countersigned("room", bare) == bare
+    assert ring().countersign("room", signed()) == signed()  # its origin's own does
+    assert ring({"till-1": TILL}).countersign("room", bare) == bare
 
 
 @pytest.mark.parametrize(
