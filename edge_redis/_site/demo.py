@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from edge_redis import embedded
+from edge_redis._io.connect import connect
+from edge_redis._services.blocking.cloud import RedisCloudStore
+from edge_redis._site.cloud_link import CloudLink, can_relay
+from edge_redis._site.controls import SiteControls
 from edge_redis._site.observer import Observer
 from edge_redis._site.recording import Outline, outline
 from edge_redis._site.report import Report
 from edge_redis._site.services import open_services
 from edge_redis._site.settings import Settings
-from edge_redis._site.site_plan import cache_size, plan_site
-from edge_redis._site.stop_request import StopRequest
+from edge_redis._site.site_plan import SitePlan, cache_size, plan_site
+from edge_redis._site.stop_request import Stop
 from edge_redis._site.supervisor import Child, Supervisor
 from edge_redis.errors import StoreError
 
@@ -31,12 +37,32 @@ _REFRESH_SHARE: Final = 5
 """A report is read at most for one part in this many of the time, so that watching does not slow the site."""
 _GRACE_SECONDS: Final = 5.0
 """Time for a process to finish its current work."""
+_DOWN_TIMEOUTS: Final = 2.0
+"""How many heartbeat timeouts a node stays down that was killed on request."""
 _DRAIN_SECONDS: Final = 15.0
 """Time for the cloud worker to carry the pending changes to the cloud."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningSite:
+    """What a view needs to read and control a running site."""
+
+    url: str
+    namespace: str
+    cloud_url: str
+    heartbeat_timeout: float
+    clock: Callable[[], datetime] | None
+    """The recorded time, in a replay; None where the server's time counts."""
+    controls: SiteControls
+    page_url: str = ""
+    """The operator's page; empty where it is not served."""
+
+
 class View(Protocol):
     """Shows a running site."""
+
+    def attach(self, site: RunningSite) -> AbstractContextManager[object]:
+        """Return a context in which the view may read and control the site; it is left before the site ends."""
 
     def show(self, report: Report) -> None:
         """Show the current figures."""
@@ -48,7 +74,7 @@ class View(Protocol):
 class DemoSite:
     """One run of the demo site."""
 
-    def __init__(self, settings: Settings, view: View, stop: StopRequest) -> None:
+    def __init__(self, settings: Settings, view: View, stop: Stop) -> None:
         self._settings = settings
         self._view = view
         self._stop = stop
@@ -83,15 +109,47 @@ class DemoSite:
                 )
             )
             services.health.summary()  # fails here, before any process is started, when the server is unreachable
+            cloud_url = self._settings.cloud_url or url
+            cloud = stack.enter_context(_open_cloud(cloud_url, self._settings.namespace))
+            link = stack.enter_context(CloudLink(cloud_url)) if can_relay(cloud_url) else None
             supervisor = stack.enter_context(Supervisor(self._stop.pause, lambda: self._is_hurried))
-            site = plan_site(self._settings, self._recorded, url=url, run_id=self._run_id, now=time.time())
-            observer = stack.enter_context(Observer(services, site.node_ids, run_id=self._run_id))
+            site = plan_site(
+                self._settings,
+                self._recorded,
+                url=url,
+                cloud_url=cloud_url if link is None else link.url,
+                run_id=self._run_id,
+                now=time.time(),
+            )
+            observer = stack.enter_context(Observer(services, cloud, site.node_ids, run_id=self._run_id))
             others = [supervisor.start(plan) for plan in site.others if not self._stop.is_requested]
             edges = [supervisor.start(plan) for plan in site.edges if not self._stop.is_requested]
             self._begin()
-            self._watch(supervisor, observer, edges)
-            self._shut_down(supervisor, observer, edges, others)
-            return self._read_report(observer, supervisor.children)
+            controls = SiteControls(
+                edges, link, cloud, down_seconds=_DOWN_TIMEOUTS * self._real_timeout, log=self._view.log
+            )
+            with self._view.attach(self._describe(url, cloud_url, site, controls)):
+                self._watch(supervisor, observer, edges, controls)
+                if link is not None:
+                    link.restore()
+                self._shut_down(supervisor, observer, edges, others)
+                return self._read_report(observer, supervisor.children)
+
+    @property
+    def _real_timeout(self) -> float:
+        """The heartbeat timeout in real seconds."""
+        return self._settings.heartbeat_timeout / (self._settings.speed if self._recorded else 1.0)
+
+    def _describe(self, url: str, cloud_url: str, site: SitePlan, controls: SiteControls) -> RunningSite:
+        pace = site.edges[0].pace
+        return RunningSite(
+            url=url,
+            namespace=self._settings.namespace,
+            cloud_url=cloud_url,
+            heartbeat_timeout=self._settings.heartbeat_timeout,
+            clock=None if pace is None else lambda: pace.recorded_at(time.time()),
+            controls=controls,
+        )
 
     def _start_server(self, stack: ExitStack) -> str:
         self._server = stack.enter_context(embedded.start(self._settings.data_dir))
@@ -117,9 +175,12 @@ class DemoSite:
         if self._server is not None and self._server.password_file is not None:
             self._view.log(f"the password of the server is in {self._server.password_file}")
 
-    def _watch(self, supervisor: Supervisor, observer: Observer, edges: Sequence[Child]) -> None:
+    def _watch(
+        self, supervisor: Supervisor, observer: Observer, edges: Sequence[Child], controls: SiteControls
+    ) -> None:
         next_refresh = 0.0
         while not self._is_over(supervisor, edges):
+            controls.run_requested()
             supervisor.poll()
             self._restart_server()
             started = time.monotonic()
@@ -132,7 +193,7 @@ class DemoSite:
     def _is_over(self, supervisor: Supervisor, edges: Sequence[Child]) -> bool:
         duration = self._settings.duration
         reasons = (
-            (self._stop.is_requested, str(self._stop.first_signal and self._stop.first_signal.name)),
+            (self._stop.is_requested, self._stop.first_signal.name if self._stop.first_signal else "operator"),
             (any(child.is_given_up for child in supervisor.children), "failed process"),
             (all(child.is_finished for child in edges), "end of the recording"),
             (duration is not None and self._elapsed_seconds > duration, "duration"),
@@ -180,3 +241,16 @@ class DemoSite:
             supervisor.poll()
             self._stop.pause(_POLL_SECONDS)
         supervisor.stop(others, grace_seconds=_GRACE_SECONDS)
+
+
+@contextmanager
+def _open_cloud(url: str, namespace: str) -> Iterator[RedisCloudStore]:
+    """Open the store of the cloud.
+
+    Raises:
+        StoreError: its server cannot be reached; before any process is started.
+
+    """
+    with closing(connect(url)) as client, RedisCloudStore(client, namespace=namespace) as store:
+        store.changes_since(limit=1)
+        yield store

@@ -15,13 +15,13 @@ from edge_redis.models import EdgeNode, SyncState
 
 
 class Observer:
-    """Reads the state of one namespace. Writes nothing."""
+    """Reads the state of one namespace and of its cloud. Writes nothing."""
 
-    def __init__(self, services: EdgeRedis, node_ids: Sequence[str], *, run_id: str) -> None:
+    def __init__(self, services: EdgeRedis, cloud: RedisCloudStore, node_ids: Sequence[str], *, run_id: str) -> None:
         self._services = services
         self._run_id = run_id
         self._operations = open_operation_metrics(services)
-        self._cloud = RedisCloudStore(services.client, namespace=services.namespace)
+        self._cloud = cloud
         self._synchronizers = {name: services.synchronizer(name) for name in node_ids}
 
     def report(self, run: Mapping[str, Any], restarts: Mapping[str, int], failures: Mapping[str, str]) -> Report:
@@ -90,9 +90,8 @@ class Observer:
         )
 
     def close(self) -> None:
-        """Close the services that this object opened."""
+        """Close the service that this object opened."""
         self._operations.close()
-        self._cloud.close()
 
     def __enter__(self) -> Self:
         return self

@@ -39,6 +39,8 @@ class ProcessPlan:
     """Heartbeat timeout; in recorded seconds when a recording is replayed."""
     interval_seconds: float
     """Time between readings (edge), or between checks of the cluster (monitor)."""
+    cloud_url: str = ""
+    """The cloud's server, for its worker; empty: ``url``."""
     recording: str = ""
     pace: Pace | None = None
     end_us: int = 0

@@ -16,9 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from edge_redis._site.recording import Reading
+from edge_redis.models import from_timestamp
 
 SPELL_RULE: Final = (
     "an unhealthy spell is a gap longer than the heartbeat timeout between two consecutive readings of a node, "
@@ -66,3 +68,7 @@ class Pace:
     def due(self, at_us: int) -> float:
         """Return the real Unix time in seconds of a recorded moment."""
         return self.starts_at + (at_us - self.first_us) / 1e6 / self.speed
+
+    def recorded_at(self, now: float) -> datetime:
+        """Return the recorded moment that is replayed at a real Unix time in seconds."""
+        return from_timestamp(self.first_us / 1e6 + max(0.0, now - self.starts_at) * self.speed)

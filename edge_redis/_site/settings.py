@@ -25,6 +25,8 @@ class Settings:
 
     url: str | None = None
     """A running server; None starts one that ends with the site."""
+    cloud_url: str | None = None
+    """The cloud's server; None: the site's own."""
     data_dir: Path | None = None
     """Data folder of the started server; None uses a private folder that is removed at the end."""
     namespace: str = field(default_factory=_new_namespace)

@@ -41,7 +41,9 @@ def cache_size(recorded: Outline | None) -> int:
     return LIVE_CACHE_SIZE if recorded is None else recorded.total * len(FUNCTIONS) * WATCHED_FIELDS
 
 
-def plan_site(settings: Settings, recorded: Outline | None, *, url: str, run_id: str, now: float) -> SitePlan:
+def plan_site(
+    settings: Settings, recorded: Outline | None, *, url: str, cloud_url: str, run_id: str, now: float
+) -> SitePlan:
     """Return the plans of all processes. ``now`` is the Unix time in seconds at which they are started."""
     common: dict[str, Any] = {
         "url": url,
@@ -51,7 +53,7 @@ def plan_site(settings: Settings, recorded: Outline | None, *, url: str, run_id:
         "interval_seconds": settings.interval,
         "cache_size": cache_size(recorded),
     }
-    cloud = ProcessPlan(role=Role.CLOUD, name="cloud-worker", **common)
+    cloud = ProcessPlan(role=Role.CLOUD, name="cloud-worker", cloud_url=cloud_url, **common)
     if recorded is None:
         names = [f"edge-{number}" for number in range(1, settings.nodes + 1)]
         monitor_options = {**common, "interval_seconds": settings.check_interval}

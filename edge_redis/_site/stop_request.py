@@ -9,15 +9,73 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Iterable
 from types import FrameType, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 TERMINAL_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a command: Ctrl-C, kill, and the end of the terminal."""
 
 _IGNORED_HANGUP: Final = (signal.SIGHUP, signal.SIG_IGN)
+
+
+class Stop(Protocol):
+    """A request to stop that a loop looks at."""
+
+    @property
+    def signal_count(self) -> int:
+        """Number of signals received; more than one: wait for nothing."""
+
+    @property
+    def first_signal(self) -> signal.Signals | None:
+        """The first signal; None where a stop was requested by other means, or not at all."""
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether a stop was requested."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait up to ``seconds``, or until a stop is requested; return whether to continue."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait up to ``seconds``, or until another request, even when a stop was already requested."""
+
+
+class StopFlag:
+    """A stop that another thread of this process requests."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.signal_count = 0
+        """Number of requests."""
+        self.first_signal: signal.Signals | None = None
+
+    def request(self, number: signal.Signals | None = None) -> None:
+        """Request a stop, because of a signal where one is given."""
+        with self._changed:
+            if not self.signal_count:
+                self.first_signal = number
+            self.signal_count += 1
+            self._changed.notify_all()
+
+    @property
+    def is_requested(self) -> bool:
+        """Whether a stop was requested."""
+        return self.signal_count > 0
+
+    def wait(self, seconds: float) -> bool:
+        """Wait up to ``seconds``, or until a stop is requested; return whether to continue."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_requested, max(0.0, seconds))
+        return not self.is_requested
+
+    def pause(self, seconds: float) -> None:
+        """Wait up to ``seconds``, or until another request, even when a stop was already requested."""
+        with self._changed:
+            seen = self.signal_count
+            self._changed.wait_for(lambda: self.signal_count > seen, max(0.0, seconds))
 
 
 class StopRequest:

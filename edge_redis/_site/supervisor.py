@@ -45,6 +45,8 @@ class Child:
         self.failures = 0
         self.last_error = ""
         """Last line that the latest failed process wrote, or how it ended."""
+        self.is_paused = False
+        """Whether the process is stopped (see ``pause``)."""
         self._early_failures = 0
         self._restart_at = 0.0
         self._started_at = 0.0
@@ -109,6 +111,7 @@ class Child:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def _close(self) -> None:
+        self.is_paused = False
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._log is not None
@@ -117,9 +120,30 @@ class Child:
         self._log.close()
         self._process = self._log = None
 
+    def crash(self, down_seconds: float) -> None:
+        """Kill the process as an operator's experiment; it is restarted after ``down_seconds``."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._close()
+            self._restart_at = time.monotonic() + down_seconds
+
+    def pause(self) -> None:
+        """Stop the process by SIGSTOP, as a machine that hangs."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+            self.is_paused = True
+
+    def resume(self) -> None:
+        """Continue a paused process."""
+        if self._process is not None and self.is_paused:
+            self._process.send_signal(signal.SIGCONT)
+            self.is_paused = False
+
     def terminate(self) -> None:
         """Ask the process to finish its current work and exit; it is not restarted."""
         self.is_finished = True
+        self.resume()
         if self._process is not None:
             self._process.terminate()
 

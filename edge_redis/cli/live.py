@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
@@ -14,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edge_redis._site.demo import RunningSite
 from edge_redis._site.report import Report
 from edge_redis.cli import text
 
@@ -37,6 +39,10 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    def attach(self, site: RunningSite) -> AbstractContextManager[object]:
+        """Need no access to the site."""
+        return nullcontext(site)
 
     def show(self, report: Report) -> None:
         """Show the current figures."""

@@ -1,22 +1,30 @@
-"""Views of a running demo site: tables that are updated in place, plain lines, or nothing."""
+"""Views of a running demo site: tables that are updated in place, plain lines, or nothing; and a page beside them."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, Final
 
-from edge_redis._site.demo import View
+from edge_redis._site.demo import RunningSite, View
 from edge_redis._site.report import Report
 from edge_redis.cli import text
 
 _LINE_SECONDS: Final = 2.0
+DEFAULT_PORT: Final = 8321
+"""Port of the page."""
 
 
 class QuietView:
     """Shows nothing."""
+
+    def attach(self, site: RunningSite) -> AbstractContextManager[object]:
+        """Need no access to the site."""
+        return nullcontext(site)
 
     def show(self, report: Report) -> None:
         """Show nothing."""
@@ -30,6 +38,10 @@ class LineView:
 
     def __init__(self) -> None:
         self._next = 0.0
+
+    def attach(self, site: RunningSite) -> AbstractContextManager[object]:
+        """Need no access to the site."""
+        return nullcontext(site)
 
     def show(self, report: Report) -> None:
         """Print the current figures, at most every two seconds."""
@@ -46,11 +58,56 @@ class LineView:
         print(line, flush=True)
 
 
+class PagedView:
+    """A view of a site that is also served as a page in a browser.
+
+    Args:
+        view: the view.
+        port: of the page; None: the usual one, or a free one where that is taken.
+
+    """
+
+    def __init__(self, view: View, port: int | None) -> None:
+        self._view = view
+        self._port = port
+        self.show = view.show
+        self.log = view.log
+
+    @contextmanager
+    def attach(self, site: RunningSite) -> Iterator[None]:
+        """Serve the page while the site runs."""
+        with self._serve(site) as page:
+            self.log(f"the page is at {page.url}")
+            with self._view.attach(replace(site, page_url=page.url)):
+                yield
+
+    def _serve(self, site: RunningSite) -> Any:
+        from edge_redis.dashboard._serve import PageThread, ServeOptions, free_port
+
+        port = free_port(DEFAULT_PORT) if self._port is None else self._port
+        return PageThread(
+            ServeOptions(
+                url=site.url,
+                namespaces=[site.namespace],
+                host="127.0.0.1",
+                port=port,
+                cloud_url=None if site.cloud_url == site.url else site.cloud_url,
+                heartbeat_timeout=site.heartbeat_timeout,
+                clock=site.clock,
+            )
+        )
+
+
+def is_terminal() -> bool:
+    """Return whether output goes to a terminal that can be drawn on."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def choose_view(*, is_quiet: bool) -> AbstractContextManager[View]:
     """Return tables when output is a terminal and rich is installed, otherwise lines."""
     if is_quiet:
         return nullcontext(QuietView())
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if is_terminal():
         try:
             from edge_redis.cli.live import LiveView
         except ImportError:

@@ -7,11 +7,16 @@ import ipaddress
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from edge_redis._io.connect import connect_async
 from edge_redis._services.aio.bundle import EdgeRedis
@@ -26,6 +31,7 @@ except ImportError as error:
 _SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
 _LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]", "::1", "[")
 _GRACE_SECONDS: Final = 3
+_log: Final = logging.getLogger("edge_redis")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,8 @@ class ServeOptions:
     heartbeat_timeout: float = 60.0
     operators: Mapping[str, str] = field(default_factory=dict)
     viewers: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], datetime] | None = None
+    """The time by which nodes are judged; None: the server's."""
 
     def __post_init__(self) -> None:
         """Refuse to show a site to everybody on the network."""
@@ -93,17 +101,57 @@ def serve(options: ServeOptions, on_ready: Callable[[str], None]) -> None:
         EdgeRedisError: the port cannot be used.
 
     """
-    asyncio.run(_serve(options, on_ready))
+    asyncio.run(_serve(options, lambda url, _: on_ready(url), handles_signals=True))
 
 
-async def _serve(options: ServeOptions, on_ready: Callable[[str], None]) -> None:
+class PageThread:
+    """A context in which the page is served by a thread of this process; signals are left to the process.
+
+    Raises, on entry:
+        StoreError: the server cannot be reached.
+        EdgeRedisError: the port cannot be used.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        self._options = options
+        self._started: Future[tuple[str, Callable[[], object]]] = Future()
+        self._thread = threading.Thread(target=self._run, name="edge-redis-page", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.url, self._stop = self._started.result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(
+                _serve(self._options, lambda url, stop: self._started.set_result((url, stop)), handles_signals=False)
+            )
+        except BaseException as error:  # noqa: BLE001 -- raised again where the context is entered
+            if self._started.done():
+                _log.exception("the page has ended")
+            else:
+                self._started.set_exception(error)
+
+
+async def _serve(
+    options: ServeOptions, on_ready: Callable[[str, Callable[[], object]], None], *, handles_signals: bool
+) -> None:
+    """Serve until a signal, or a call of the function that ``on_ready`` receives with the URL; from any thread."""
+    loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         password: dict[str, Any] = {} if options.password is None else {"password": options.password}
         client = connect_async(options.url, **password)
         stack.push_async_callback(client.aclose)
         sites: dict[str, EdgeRedis] = {}
         for namespace in options.namespaces:
-            health = {"heartbeat_timeout_seconds": options.heartbeat_timeout}
+            health = {"heartbeat_timeout_seconds": options.heartbeat_timeout, "clock": options.clock}
             edge = EdgeRedis(client, namespace=namespace, health=health)  # type: ignore[arg-type]
             sites[namespace] = await stack.enter_async_context(edge)
             await edge.health.summary()  # fails here, before anything is served
@@ -116,7 +164,10 @@ async def _serve(options: ServeOptions, on_ready: Callable[[str], None]) -> None
             allowed_hosts=_LOCAL_HOSTS if is_loopback(options.host) else ("*",),
         )
         with _listen(options.host, options.port) as listening:
-            await _Server(page, lambda: on_ready(_url(options.host, listening.getsockname()[1]))).serve([listening])
+            server = _Server(page, handles_signals=handles_signals)
+            url = _url(options.host, listening.getsockname()[1])
+            server.on_started = lambda: on_ready(url, partial(loop.call_soon_threadsafe, server.stop))
+            await server.serve([listening])
 
 
 async def _open_cloud(stack: AsyncExitStack, url: str | None, namespace: str) -> Any:
@@ -139,6 +190,15 @@ def _listen(host: str, port: int) -> socket.socket:
         raise EdgeRedisError(f"cannot listen on {host} port {port}: {reason}; choose another with --port") from error
 
 
+def free_port(wanted: int) -> int:
+    """Return ``wanted`` where nothing listens on it at the loopback address, else 0: any free port."""
+    try:
+        with socket.create_server(("127.0.0.1", wanted)):
+            return wanted
+    except OSError:
+        return 0
+
+
 def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -146,7 +206,7 @@ def _url(host: str, port: int) -> str:
 class _Server(uvicorn.Server):
     """uvicorn, with signals that end the command with success, and streams that end before it waits for them."""
 
-    def __init__(self, page: Dashboard, on_ready: Callable[[], None]) -> None:
+    def __init__(self, page: Dashboard, *, handles_signals: bool) -> None:
         config = uvicorn.Config(
             page,
             lifespan="off",
@@ -157,11 +217,12 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self._page = page
-        self._on_ready = on_ready
+        self._handles_signals = handles_signals
+        self.on_started: Callable[[], None] = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._on_ready()
+        self.on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._page.close()
@@ -170,15 +231,16 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        ending = (signal.SIGINT, signal.SIGTERM)
+        ending = (signal.SIGINT, signal.SIGTERM) if self._handles_signals else ()
         for number in ending:
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:
             for number in ending:
                 loop.remove_signal_handler(number)
 
-    def _stop(self) -> None:
-        self.force_exit = self.should_exit  # a second signal waits for nothing
+    def stop(self) -> None:
+        """End the server; a second call waits for nothing."""
+        self.force_exit = self.should_exit
         self.should_exit = True

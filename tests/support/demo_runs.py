@@ -26,11 +26,16 @@ class DemoRun:
         self.temporary.mkdir()
         self.output = folder / f"out-{self.mark}"
         self.errors = folder / f"err-{self.mark}"
-        environment = {**os.environ, _MARK: self.mark, "TMPDIR": str(self.temporary)}
+        environment = {
+            **os.environ,
+            _MARK: self.mark,
+            "TMPDIR": str(self.temporary),
+            **options.pop("env_extra", {}),
+        }
         with self.output.open("wb") as output, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edge_redis", "up", *arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=options.pop("stdin", subprocess.DEVNULL),
                 stdout=options.pop("stdout", output),
                 stderr=options.pop("stderr", errors),
                 env=environment,

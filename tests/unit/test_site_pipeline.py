@@ -9,7 +9,7 @@ from typing import Any
 import fakeredis
 import pytest
 
-from edge_redis import EdgeNode, EdgeRedis, ResourceUsage
+from edge_redis import EdgeNode, EdgeRedis, RedisCloudStore, ResourceUsage
 from edge_redis._site.observer import Observer
 from edge_redis._site.pipeline import ReadingPipeline, cache_key
 
@@ -33,7 +33,10 @@ class Bench:
         return ReadingPipeline(self.services, EdgeNode("n1", "n1", last_heartbeat=START), run_id=run)
 
     def report(self, run: str = "run-1") -> Any:
-        with Observer(self.services, ["n1", "n2"], run_id=run) as observer:
+        with (
+            RedisCloudStore(self.client, namespace="ns") as cloud,
+            Observer(self.services, cloud, ["n1", "n2"], run_id=run) as observer,
+        ):
             return observer.report({}, {}, {})
 
 

@@ -20,7 +20,7 @@ URL = "redis://:secret@127.0.0.1:1/0"
 
 def test_a_live_site_has_edges_a_worker_and_a_monitor() -> None:
     settings = Settings(nodes=2, interval=0.25, check_interval=2.0, heartbeat_timeout=3.0, namespace="ns")
-    site = plan_site(settings, None, url=URL, run_id="r", now=100.0)
+    site = plan_site(settings, None, url=URL, cloud_url=URL, run_id="r", now=100.0)
     assert site.node_ids == ["edge-1", "edge-2"]
     assert {(plan.role, plan.interval_seconds) for plan in site.edges} == {(Role.EDGE, 0.25)}
     assert [(plan.role, plan.name, plan.interval_seconds) for plan in site.others] == [
@@ -35,7 +35,7 @@ def test_a_live_site_has_edges_a_worker_and_a_monitor() -> None:
 def test_a_replay_has_a_process_a_node_with_a_common_start_and_a_cache_that_holds_all() -> None:
     recorded = Outline({"b": 30, "a": 12}, first_us=5, last_us=9)
     settings = Settings(replay=Path("/data/feed.csv"), speed=120.0, nodes=7)
-    site = plan_site(settings, recorded, url=URL, run_id="r", now=100.0)
+    site = plan_site(settings, recorded, url=URL, cloud_url=URL, run_id="r", now=100.0)
     assert site.node_ids == ["a", "b"]
     assert {(plan.role, plan.pace, plan.end_us, plan.recording, plan.cache_size) for plan in site.edges} == {
         (Role.REPLAY, Pace(101.0, 5, 120.0), 9, "/data/feed.csv", 42 * 3 * 2)
@@ -46,7 +46,7 @@ def test_a_replay_has_a_process_a_node_with_a_common_start_and_a_cache_that_hold
 @pytest.mark.parametrize("recorded", [None, Outline({"a": 1}, 1, 2)])
 def test_a_plan_comes_through_a_pipe_as_it_was(recorded: Any) -> None:
     settings = Settings(replay=Path("feed.csv") if recorded else None)
-    plan = plan_site(settings, recorded, url=URL, run_id="r", now=1.5).edges[0]
+    plan = plan_site(settings, recorded, url=URL, cloud_url=URL, run_id="r", now=1.5).edges[0]
     reads, writes = os.pipe()
     os.write(writes, plan.to_line() + b"x")
     assert read_plan(reads) == plan
