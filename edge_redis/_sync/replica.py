@@ -95,10 +95,6 @@ class Replica:
             "XRANGE", self.keys.conflicts(scope), entry_id, entry_id,
         )  # fmt: skip
 
-    def remove_conflict(self, scope: str, entry_id: str) -> Operation[int]:
-        """Remove one conflict."""
-        return command(int, "XDEL", self.keys.conflicts(scope), entry_id)
-
 
 def _clock_of_score(reply: Any) -> str:
     return "" if reply is None else f"{int(float(reply)):018d}"

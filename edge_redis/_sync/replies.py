@@ -102,6 +102,10 @@ _REFUSALS: Final[dict[str, tuple[type[EdgeRedisError], str]]] = {
         "the edge has lost data since, and given this version out again: nothing is confirmed",
     ),
     "ABOVE": (InvalidArgumentError, "up_to_version is above the local version, which is {}"),
+    "RESOLVED": (
+        InvalidArgumentError,
+        "conflict_id must be the id of a conflict of this scope: it was resolved meanwhile",
+    ),
     "LAST": (InvalidArgumentError, "the scope is at the last version there is"),
     "TOO_HIGH": (CorruptDataError, "version {} is higher than any that is ever written"),
     "CORRUPT": (CorruptDataError, "{}"),

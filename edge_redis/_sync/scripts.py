@@ -56,14 +56,16 @@ def update(
     key: CallKey,
     clock: str = "",
     signature: str = "",
+    conflict_id: str = "",
 ) -> Operation[Written | CurrentState]:
     """Write a scope's next version, where ``expected`` is the stamp of the present state or ANY.
 
-    A signature names the version and the clock that it was made for: the update takes no other.
+    A signature names the version and the clock that it was made for: the update takes no other. The conflict that the
+    version resolves is removed with it.
     """
     call = (
         f"{key[0]} {key[1]} {is_delta:d} {expected or wire.NONE} {checksum} {clock or wire.NONE} "
-        f"{signature or wire.NONE}"
+        f"{signature or wire.NONE} {conflict_id or wire.NONE}"
     )
     return UPDATE([f"{replica.keys.tag}:doc:{scope}"], [replica.config.end, call, body], replies.from_update)
 

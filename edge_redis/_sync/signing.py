@@ -22,7 +22,6 @@ from typing import Final, TypeAlias
 from edge_redis._sync.change import Change
 from edge_redis._sync.origin import CLOUD_ORIGIN, check_origin_name
 from edge_redis.errors import (
-    EdgeRedisError,
     InvalidArgumentError,
     InvalidTypeError,
     SignatureError,
@@ -118,11 +117,11 @@ class Keyring:
     def _keys(self, origin: str) -> tuple[bytes, ...]:
         try:
             found = self._find(origin)
-        except EdgeRedisError:
+            return () if found is None else _check_keys(origin, found)
+        except StoreUnavailableError:
             raise
         except Exception as error:  # the user's function failed, not the change, which waits
             raise StoreUnavailableError(f"the function of keys failed for {origin!r}: {error!r}") from error
-        return () if found is None else _check_keys(origin, found)
 
     def check_change(self, scope: str, change: Change) -> None:
         """Raise SignatureError where a pushed change is not signed by its origin, as it is now."""

@@ -168,9 +168,7 @@ class Synchronizer(Component):
         chosen = found[0]["data"] if data is None else data
         if chosen is None:
             raise validation.value_error("data", data, "must be given: the losing side is a delete")
-        state = await self._writer.write(self.scope, chosen, is_delta=False)
-        await self._replica.remove_conflict(self.scope, conflict_id)
-        return state
+        return await self._writer.write(self.scope, chosen, is_delta=False, conflict_id=conflict_id)
 
     async def summary(self) -> dict[str, Any]:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""

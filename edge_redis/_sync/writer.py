@@ -50,12 +50,13 @@ class VersionWriter:
         is_delta: bool,
         without: Sequence[str] = (),
         replication: Replication | None = None,
+        conflict_id: str = "",
     ) -> SyncState:
         """Write ``data``, or the present data with ``data`` merged into its top level, as the next version.
 
         A delta starts from the state that this writer last wrote or read: right at once where it is the only
         writer, and otherwise the reply brings the present state and the delta is merged again. The fields named by
-        ``without`` are left out of the merged data.
+        ``without`` are left out of the merged data. A conflict that is resolved is removed with the write.
         """
         body = encode_data(data, self._limits)
         # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
@@ -80,7 +81,9 @@ class VersionWriter:
             if queue is not None and turn is not None and turn.before is not None:
                 await queue.wait(turn)
             current = self._latest.get(scope, _EMPTY)
-            written = await self._put(scope, current, make, is_delta=is_delta, replication=replication, call=call)
+            written = await self._put(
+                scope, current, make, is_delta=is_delta, replication=replication, call=call, conflict_id=conflict_id
+            )
         finally:
             if queue is not None and turn is not None:
                 queue.leave(scope, turn)
@@ -130,6 +133,7 @@ class VersionWriter:
         is_delta: bool,
         replication: Replication | None = None,
         call: Call = ("", b"", False),
+        conflict_id: str = "",
     ) -> Change | None:
         """Write the body made of the present state as the next version, None where there is no body."""
         signer = self._signer
@@ -152,6 +156,7 @@ class VersionWriter:
                     key=key,
                     clock=moment,
                     signature=signer.sign(scope, current.version + 1, moment, checksum) if signer else "",
+                    conflict_id=conflict_id,
                 )
                 shortfall = ""
                 if replication is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -25,6 +26,8 @@ _STYLES: Final = {
 }
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _GAP: Final = "  "
+_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""Control characters that JSON does not escape, and characters that hide or reorder text."""
 
 
 def jsonable(value: Any) -> Any:
@@ -52,9 +55,14 @@ def _jsonable_scalar(value: Any) -> Any:
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)
 
 
-def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    print(json.dumps(jsonable(value), ensure_ascii=False), flush=True)
+def print_json(value: Any, **options: Any) -> None:
+    """Print a value as JSON, on one line unless ``options`` of ``json.dumps`` say otherwise."""
+    print(escape_unprintable(json.dumps(jsonable(value), ensure_ascii=False, **options)), flush=True)
+
+
+def escape_unprintable(text: str) -> str:
+    """Return JSON with escapes for the characters that a terminal might obey, such as U+009B."""
+    return _UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def printable(text: str) -> str:

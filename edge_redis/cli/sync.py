@@ -147,7 +147,7 @@ def get(
     if as_json:
         output.print_json(state)
     elif state is not None:
-        print(json.dumps(output.jsonable(state.data), ensure_ascii=False, indent=2, sort_keys=True))
+        output.print_json(state.data, indent=2, sort_keys=True)
     return exit_codes.FINDING if state is None else exit_codes.OK
 
 
@@ -290,14 +290,24 @@ def resolve(
     data: Annotated[
         str | None, typer.Option(metavar="JSON", help="Write this. Default: the losing side again.")
     ] = None,
+    keys_file: options.KeysFile = None,
     url: options.Url = None,
     password_file: options.PasswordFile = None,
     namespace: options.Namespace = "default",
     as_json: options.Json = False,
 ) -> int:
-    """Resolve a conflict by a new change: the losing side, or data given."""
+    """Resolve a conflict by a new change: the losing side, or data given.
+
+    It is written with the settings of the scope at this edge, and signed where the keys file has the key of its origin.
+    """
+    from edge_redis._site.scope_settings import read_settings_blocking
+    from edge_redis.cli.keys_file import read_keys
+
+    keys = read_keys(keys_file) or {}
     with open_services(Server(url, password_file, namespace)) as edge:
-        state = edge.synchronizer(scope).resolve(conflict_id, _parse_object(data))
+        settings = read_settings_blocking(edge, scope)
+        key = keys.get(settings.get("origin") or "", (None,))[0]
+        state = edge.synchronizer(scope, **settings, signing_key=key).resolve(conflict_id, _parse_object(data))
     if as_json:
         output.print_json(state)
     else:
@@ -441,6 +451,7 @@ def release_authority(
     url: options.Url = None,
     password_file: options.PasswordFile = None,
     namespace: options.Namespace = "default",
+    as_json: options.Json = False,
 ) -> int:
     """Let another edge become the LOCAL_WINS authority of a scope.
 
@@ -448,7 +459,8 @@ def release_authority(
     """
     with open_cloud(Server(url, password_file, namespace), cloud_url, cloud_sql) as cloud:
         released = cloud.release_authority(scope)
-    print(
-        f"{output.printable(scope)}: authority released" if released else f"{output.printable(scope)}: had no authority"
-    )
+    if as_json:
+        output.print_json({"scope": scope, "released": released})
+    else:
+        print(f"{output.printable(scope)}: {'authority released' if released else 'had no authority'}")
     return exit_codes.OK if released else exit_codes.FINDING

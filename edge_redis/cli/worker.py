@@ -36,7 +36,8 @@ def worker(
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
 
-    While a server cannot be reached, the worker waits. Ends with 0 after SIGTERM; the round under way is finished.
+    While a server cannot be reached, or refuses after a round that succeeded, the worker waits. Ends with 0 after
+    SIGTERM; the round under way is finished.
     """
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.INFO)
     from edge_redis import CloudWorker
@@ -59,20 +60,21 @@ def worker(
 
 def _run(worker: Any, stop: Any, idle: float, *, once: bool) -> None:
     from edge_redis.cli.failures import describe
-    from edge_redis.errors import StoreUnavailableError
+    from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 
-    pause = _FIRST_PAUSE_SECONDS
+    pause, has_worked = _FIRST_PAUSE_SECONDS, False
     while stop.wait(0.0):
         try:
             handled = worker.run_once()
-        except StoreUnavailableError as error:
-            if once:
+        except EdgeRedisError as error:
+            # A refusal of the first round is most likely a mistake in the command line, a later one an outage.
+            if once or not (has_worked or isinstance(error, StoreUnavailableError)):
                 raise
             logging.getLogger("edge_redis").warning("will try again in %.1f s: %s", pause, describe(error))
             stop.wait(pause)
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
             continue
-        pause = _FIRST_PAUSE_SECONDS
+        pause, has_worked = _FIRST_PAUSE_SECONDS, True
         if not handled:
             if once:
                 return

@@ -291,6 +291,29 @@ def test_a_worker_carries_changes_until_sigterm(shell: Shell, client: Any) -> No
             process.kill()
 
 
+def test_a_worker_waits_for_a_cloud_that_begins_to_refuse_it(shell: Shell, client: Any) -> None:
+    def allow(*rules: str) -> None:
+        client.execute_command("ACL", "SETUSER", "carrier", "reset", "on", ">word", "~*", "&*", *rules)
+
+    allow("+@all")
+    cloud_url = shell.url.replace("://", "://carrier:word@")
+    sync = EdgeSynchronizer(client, scope="till-1", namespace="shop")
+    cloud = RedisCloudStore(client, namespace="shop")
+    sync.update_local({"n": 1})
+    with shell.start("worker", "--idle", "0.05", "--cloud-url", cloud_url) as process:
+        try:
+            eventually(lambda: cloud.get("till-1") is not None, seconds=30)
+            allow("+@all", "-@scripting")
+            sync.update_local({"n": 2})
+            assert any("will try again" in line for line in present(process.stderr))
+            allow("+@all")
+            eventually(lambda: present(cloud.get("till-1")).data == {"n": 2}, seconds=30)
+            assert process.poll() is None
+        finally:
+            process.kill()
+            client.acl_deluser("carrier")
+
+
 def test_a_worker_with_a_keys_file_carries_signed_changes_alone(shell: Shell, client: Any, tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     keys.write_text('till-1 = ["hex:' + "ab" * 16 + '", "the key of till-1"]\n')

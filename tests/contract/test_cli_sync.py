@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
+from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, RedisCloudStore
 from edge_redis.cli.main import main
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.checked import present
 from support.servers import Backend
-from support.sync import FailingStore
+from support.sync import NOON, FailingStore, remote
 
 
 @pytest.fixture
@@ -198,8 +198,67 @@ def test_a_conflict_is_listed_and_resolved(edge: Any, valkey: Backend, capsys: p
     assert run(capsys, valkey, "resolve", "room", conflict["id"], "--data", "[1]")[0] == 2
 
 
+def test_resolving_keeps_the_settings_of_the_scope_and_what_waits(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments: Any = {"scope": "room", "namespace": "site", "origin": "till", "max_pending": 500}
+    with EdgeSynchronizer(edge, ConflictStrategy.LATEST_WINS, **arguments) as sync:
+        sync.update_local({"n": "edge"})
+        sync.apply_remote(remote({"n": "elsewhere"}, 1, origin="other", at=NOON.replace(year=2999)))
+        for number in range(120):
+            sync.update_local({"n": number})
+        [conflict] = sync.conflicts()
+        assert run(capsys, valkey, "resolve", "room", conflict["id"])[0] == 0
+        state = present(sync.get_local_state())
+        assert (state.data, state.origin, sync.pending_count) == ({"n": "edge"}, "till", 122)
+        assert sync.update_local({"n": "again"}).version == state.version + 1
+
+
+def test_a_signed_scope_is_resolved_with_the_key_of_its_origin(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    key = b"the key of the till"
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'till = "{key.decode()}"\n')
+    keys.chmod(0o600)
+    with EdgeSynchronizer(edge, scope="room", namespace="site", origin="till", signing_key=key) as sync:
+        sync.update_local({"n": "edge"})
+        sync.apply_remote(remote({"n": "elsewhere"}, 4, origin="other"))
+        [conflict] = sync.conflicts()
+    assert run(capsys, valkey, "resolve", "room", conflict["id"], "--keys-file", str(keys))[0] == 0
+    with CloudWorker(edge, edge, namespace="site", keys={"till": key, "cloud": key}) as worker:
+        while worker.run_once():
+            pass
+        assert worker.dead_letters() == []
+    with RedisCloudStore(edge, namespace="site") as cloud:
+        assert present(cloud.get("room")).data == {"n": "edge"}
+
+
+@pytest.mark.parametrize("arguments", [["get", "room"], ["get", "room", "--json"], ["pending", "room", "--json"]])
+def test_data_send_no_command_to_the_terminal(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str], arguments: Any
+) -> None:
+    with EdgeSynchronizer(edge, scope="room", namespace="site") as sync:
+        sync.update_local({"\x9b2J\x7f": "\u202egnp.exe\x1b[0m", "name": "M\u00fcller"})
+    out = run(capsys, valkey, *arguments)[1]
+    assert out.replace("\n", "").isprintable()
+    assert "M\u00fcller" in out
+    assert '"\\u009b2J\\u007f": "\\u202egnp.exe\\u001b[0m"' in out
+
+
+def test_a_scope_that_cannot_be_one_is_refused_by_every_command(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edge.ping()
+    for command in ("get", "diff", "pending", "history", "conflicts", "release-authority"):
+        assert run(capsys, valkey, command, "\udcff")[0] == 2, command
+    assert run(capsys, valkey, "resolve", "\udcff", "1-0")[0] == 2
+
+
 def test_a_scope_without_authority_has_none_to_release(
     edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert edge.ping()
     assert run(capsys, valkey, "release-authority", "room") == (1, "room: had no authority\n")
+    code, out = run(capsys, valkey, "release-authority", "room", "--json")
+    assert (code, json.loads(out)) == (1, {"scope": "room", "released": False})

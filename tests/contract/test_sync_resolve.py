@@ -1,11 +1,15 @@
 """A person settles a conflict: the choice is the next version, at both ends."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
 from conftest import Maker
 
-from edge_redis import InvalidArgumentError, InvalidKeyError, InvalidTypeError
+import edge_redis.aio
+from edge_redis import EdgeSynchronizer, InvalidArgumentError, InvalidKeyError, InvalidTypeError
 from support.servers import Backend
 from support.sync import dump, remote
 
@@ -62,6 +66,43 @@ def test_a_choice_that_cannot_be_written_leaves_the_conflict(sync: Any, backend:
     with pytest.raises(InvalidTypeError):
         sync.resolve(sync.conflicts()[0]["id"], [])
     assert dump(backend) == before
+
+
+def make_conflict(backend: Backend) -> str:
+    """Write a state that loses to one from elsewhere; return the id of the conflict."""
+    with backend.client() as client, EdgeSynchronizer(client, scope="room") as sync:
+        sync.update_local({"mine": 1})
+        sync.apply_remote(remote({"theirs": 1}, 4, origin="cloud"))
+        return str(sync.conflicts()[0]["id"])
+
+
+def test_of_threads_that_resolve_one_conflict_at_once_a_single_one_succeeds(backend: Backend) -> None:
+    conflict, start = make_conflict(backend), Barrier(4)
+    with backend.client() as client, EdgeSynchronizer(client, scope="room") as sync:
+
+        def resolve(number: int) -> bool:
+            start.wait(10)
+            try:
+                return sync.resolve(conflict, {"choice": number}).data == {"choice": number}
+            except InvalidArgumentError:
+                return False
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(resolve, range(4))) == 1
+        assert (sync.local_version, sync.conflicts()) == (5, [])
+
+
+def test_of_tasks_that_resolve_one_conflict_at_once_a_single_one_succeeds(backend: Backend) -> None:
+    conflict = make_conflict(backend)
+
+    async def main() -> None:
+        async with backend.async_client() as client, edge_redis.aio.EdgeSynchronizer(client, scope="room") as sync:
+            calls = [sync.resolve(conflict, {"choice": number}) for number in range(4)]
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert sum(not isinstance(each, InvalidArgumentError) for each in outcomes) == 1
+            assert (await sync.local_version, await sync.conflicts()) == (5, [])
+
+    asyncio.run(main())
 
 
 def test_a_conflict_is_resolved_once(sync: Any) -> None:

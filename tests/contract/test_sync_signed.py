@@ -18,8 +18,10 @@ from edge_redis import (
     ConflictStrategy,
     EdgeSynchronizer,
     InvalidArgumentError,
+    InvalidKeyError,
     InvalidTypeError,
     RedisCloudStore,
+    StoreUnavailableError,
 )
 from edge_redis._sync import scripts
 from support.checked import present
@@ -221,6 +223,28 @@ def test_a_function_that_gives_the_keys_is_asked_by_one_thread_alone(make: Maker
         make("EdgeSynchronizer", scope=f"s{number}", origin="till-1", signing_key=TILL).update_local({"n": 1})
     assert make("CloudWorker", make.client(), keys=keys).run_once() == 8
     assert len(threads) == 1
+
+
+@two
+@pytest.mark.parametrize(
+    "found", ["text", b"short", [b"short"], {}, ValueError("no vault"), InvalidKeyError("no vault")], ids=repr
+)
+def test_changes_wait_where_the_function_of_keys_fails_or_gives_no_keys(
+    make: Maker, cloud: Any, till: Any, found: Any
+) -> None:
+    def keys(origin: Any) -> Any:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    till.update_local({"n": 1})
+    worker = make("CloudWorker", make.cloud(), keys=keys, max_deliveries=1)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailableError, match="the function of keys failed"):
+            worker.run_once()
+    assert (worker.status()["changes_waiting"], worker.dead_letters()) == (1, [])
+    carry(make("CloudWorker", make.cloud(), keys=KEYS))
+    assert cloud.get("room").data == {"n": 1}
 
 
 @fake

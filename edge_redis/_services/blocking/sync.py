@@ -228,11 +228,11 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
             conflict_id: the id of one of ``conflicts()``.
             data: the chosen state; by default the state that lost.
 
-        The new version is carried to the cloud like any update. If the call is interrupted between the two
-        steps, the version is written and the conflict is still listed.
+        The new version is carried to the cloud like any update. The write and the removal are one step, so that of
+        calls at once for one conflict a single one succeeds.
 
         Raises:
-            InvalidArgumentError: no conflict of this scope has this id; nothing was written.
+            InvalidArgumentError: no conflict of this scope has this id (any more); nothing was written.
 
         """
         return self._run(self._component.resolve(conflict_id, data))

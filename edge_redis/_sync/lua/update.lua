@@ -1,18 +1,20 @@
 -- Write a scope's next version, into the outbox at an edge or onto the feed in the cloud.
 -- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
---                                pending, work and scopes at an edge, feed and feed_number in the cloud, replica_id,
+--                                pending, work, scopes and conflicts at an edge, feed and feed_number in the cloud, replica_id,
 --                                gc_watermark, server, repeats. Few words are few microseconds, and applications wait for this.
 -- ARGV[1] end            role (edge or cloud), proposed replica id, strategy, max_pending, overflow (coalesce or reject)
 --                        and origin ('' for the replica id), a space between each
 -- ARGV[2] call           client_id, its call number, is_delta (1 or 0), the stamp of the state this is made of (`-` for
---                        none, `*` for any), the checksum of data, its clock (`-` for the server's), and its signature
---                        (`-` for none), which begins with the version it was made for, a space between each
+--                        none, `*` for any), the checksum of data, its clock (`-` for the server's), its signature
+--                        (`-` for none), which begins with the version it was made for, and the conflict that this
+--                        resolves (`-` for none), a space between each
 -- ARGV[3] data           opaque
--- Reply: 'OK *' | 'FULL' | 'LAST' | 'STRATEGY *' | 'CORRUPT *' | 'STALE' | [string, string, number, string, string]:
---   `OK <version> <clock> <origin>`; the outbox is full; no version comes after the present one; a synchronizer has set
---   another strategy; the document is damaged; the call was given up; or, where another state is there than the one this
---   is made of, or another version or a later clock than the one it was signed for: stamp, data, version, the latest
---   clock seen and origin
+-- Reply: 'OK *' | 'FULL' | 'LAST' | 'RESOLVED' | 'STRATEGY *' | 'CORRUPT *' | 'STALE'
+--   | [string, string, number, string, string]: `OK <version> <clock> <origin>`; the outbox is full; no version comes
+--   after the present one; the conflict is not in the list any more; a synchronizer has set another strategy; the
+--   document is damaged; the call was given up; or, where another state is there than the one this is made of, or
+--   another version or a later clock than the one it was signed for: stamp, data, version, the latest clock seen and
+--   origin
 -- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait
 -- Repeat: remembered
 -- include: idempotency
@@ -29,8 +31,8 @@ local scope = string.sub(doc, #tag + 6)
 local role, proposed, at_settings, strategy, max_pending, overflow, origin = string.match(ARGV[1],
   '^(%S+) (%S+) ()(%S+) (%d+) (%S+) (.*)$')
 local settings = string.sub(ARGV[1], at_settings)
-local client_id, call, is_delta, expected, checksum, clock, signature = string.match(ARGV[2],
-  '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+) (%S+)$')
+local client_id, call, is_delta, expected, checksum, clock, signature, conflict = string.match(ARGV[2],
+  '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+) (%S+) (%S+)$')
 local pending, repeats = tag .. ':pending:' .. scope, tag .. ':repeats'
 local is_edge = role == 'edge'
 local time = redis.call('TIME')
@@ -38,6 +40,11 @@ local at = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local before = recall(repeats, at, client_id, call)
 if before then return before end
+local conflicts
+if conflict ~= '-' then
+  conflicts = tag .. ':conflicts:' .. scope
+  if not redis.call('XRANGE', conflicts, conflict, conflict)[1] then return 'RESOLVED' end
+end
 
 local current, damage = read_document(doc)
 if damage then return damage end
@@ -101,6 +108,7 @@ end
 if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
 if server_record then redis.call('SET', tag .. ':server', server_record) end
 write_document(doc, state, true)
+if conflicts then redis.call('XDEL', conflicts, conflict) end
 local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin
 remember(repeats, at, client_id, call, reply)
 return reply
