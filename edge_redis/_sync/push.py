@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Final
 
-from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Renewal, command
-from edge_redis._sync import scripts
+from edge_redis._core.operation import Invoke, InvokeAll, Renewal
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import WorkerConfig, strategy_of
-from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
+from edge_redis._sync.event_recorder import EventRecorder
+from edge_redis._sync.failures import OUTAGE, unavailable
+from edge_redis._sync.outbox_leases import OutboxLeases
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
@@ -28,15 +27,6 @@ from edge_redis.models import SyncEvent
 _log = logging.getLogger("edge_redis")
 
 SCOPES_A_PAGE: Final = 32
-LEASE_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of all leases of a page of scopes together; each lease may have one entry whatever its size."""
-
-MIN_RENEWED_MS: Final = 500
-"""Shorter claim times are not renewed: a renewal would come too late."""
-
-_ENTRY_ID: Final = attrgetter("id")
-MAX_SCOPE_BYTES: Final = 1024 * 1024
-"""Bytes of one lease; it may have one entry whatever its size."""
 _MAX_ERROR_CHARS: Final = 500
 
 
@@ -44,54 +34,24 @@ class Pusher:
     """Pushes what one worker has leased."""
 
     def __init__(self, edge: Replica, cloud: AnyCloudStore, config: WorkerConfig, keyring: Keyring | None) -> None:
-        self._edge = edge
         self._cloud = cloud
         self._config = config
         self._keyring = keyring
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
-        self._idempotency = IdempotencyKeys()
+        self._events = EventRecorder(edge)
         self._held_up: set[str] = set()
-        self._unhandled: dict[str, OutboxLease] = {}
-        self._cloud_health = CloudHealth(cloud)
-        seconds = config.claim_idle_ms / 3000
-        self._renewal = Renewal(seconds, self._renew) if config.claim_idle_ms >= MIN_RENEWED_MS else None
-
-    @property
-    def cloud_health(self) -> CloudHealth:
-        """What is known of whether the cloud works."""
-        return self._cloud_health
-
-    def _renew(self) -> Batch[int]:
-        """Renew the leases that are not handled yet: a cloud may take longer than the claim time."""
-        config = self._config
-        return Batch(
-            [
-                scripts.renew_lease(self._edge, scope, config.group, config.consumer, config.batch_size)
-                for scope in self._unhandled.copy()
-            ],
-            return_exceptions=True,
-        )
+        self.cloud_health = CloudHealth(cloud)
+        self.leases = OutboxLeases(edge, config)
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
         handled = offset = 0
-        while not handled and (scopes := await self.waiting(offset, SCOPES_A_PAGE)):
-            found = await perform_each([self._lease(scope, len(scopes)) for scope in scopes])
-            leases = {scope: lease for scope, lease in zip(scopes, found, strict=True) if lease and lease.entries}
+        while not handled and (scopes := await self.leases.read_waiting(offset, SCOPES_A_PAGE)):
+            leases = await self.leases.take(scopes)
             if leases:
                 handled += await self._deliver(leases)
             offset += len(scopes)
         return handled
-
-    def waiting(self, offset: int, count: int) -> Operation[list[str]]:
-        """Read the names of scopes with changes in their outbox, the one that waits longest first."""
-        return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
-
-    def _lease(self, scope: str, scopes: int) -> Operation[OutboxLease]:
-        config, max_bytes = self._config, min(MAX_SCOPE_BYTES, LEASE_BYTES // scopes)
-        return scripts.lease_entries(
-            self._edge, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, max_bytes
-        )
 
     async def _deliver(self, leases: Mapping[str, OutboxLease]) -> int:
         """Deliver what was leased; return how many changes were handled.
@@ -99,7 +59,7 @@ class Pusher:
         Changes that have failed before go one by one, after the others. After an outage the leases that were not
         handled are given back, with their counts as they were.
         """
-        unhandled = self._unhandled = dict(leases)
+        unhandled = self.leases.unhandled = dict(leases)
         try:
             handled = await self._deliver_batches(unhandled)
             for scope in list(unhandled):
@@ -107,10 +67,10 @@ class Pusher:
                 del unhandled[scope]
         except OUTAGE as error:
             for scope, lease in unhandled.items():
-                await self._give_back(scope, lease)
+                await self.leases.give_back(scope, lease)
             raise unavailable(error) from error
         finally:
-            self._unhandled = {}
+            self.leases.unhandled = {}
         return handled
 
     async def _deliver_batches(self, unhandled: dict[str, OutboxLease]) -> int:
@@ -140,24 +100,24 @@ class Pusher:
                 calls[scope] = self._call(scope, lease.settings, lease.entries)
             except EdgeRedisError as error:
                 outcomes[scope] = error
-        results = await _invoke([*calls.values()], self._scopes_at_once, self._renewal)
+        results = await _invoke([*calls.values()], self._scopes_at_once, self.leases.renewal)
         for scope, result in zip(calls, results, strict=True):
             outcomes[scope] = result if isinstance(result, Exception) else None
             if not isinstance(result, Exception):
-                self._cloud_health.add_success(scope)
+                self.cloud_health.add_success(scope)
         return outcomes
 
     def _call(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> Invoke[object]:
         if self._keyring:  # a keyring may call the user's function: on this thread only, one call at a time
-            changes = self._changes(scope, entries)
+            changes = self._decode_changes(scope, entries)
             return Invoke(self._cloud.apply, scope, changes, strategy_of(settings))
         return Invoke(self._decode_and_apply, scope, settings, entries)
 
     def _decode_and_apply(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> object:
         """Decode entries and let the cloud apply them: on a thread, while the cloud works on other scopes."""
-        return self._cloud.apply(scope, self._changes(scope, entries), strategy_of(settings))
+        return self._cloud.apply(scope, self._decode_changes(scope, entries), strategy_of(settings))
 
-    def _changes(self, scope: str, entries: Sequence[LeasedEntry]) -> list[Change]:
+    def _decode_changes(self, scope: str, entries: Sequence[LeasedEntry]) -> list[Change]:
         changes = []
         for entry in entries:
             change = entry.change()
@@ -175,13 +135,13 @@ class Pusher:
         """
         handled = 0
         try:
-            await self._set_deliveries(scope, lease.entries, change=-1)
+            await self.leases.set_deliveries(scope, lease.entries, change=-1)
             for index, entry in enumerate(lease.entries):
-                if not (await self._set_deliveries(scope, [entry])):
+                if not (await self.leases.set_deliveries(scope, [entry])):
                     break  # another worker has claimed it
                 done = await self._try(scope, lease.settings, entry)
                 if not done:
-                    await self._set_deliveries(scope, lease.entries[index + 1 :])
+                    await self.leases.set_deliveries(scope, lease.entries[index + 1 :])
                     break
                 handled += done
         except OUTAGE:
@@ -196,7 +156,7 @@ class Pusher:
             return await self._give_up(scope, entry, entry.deliveries - 1, "every worker died while delivering it")
         try:
             call = self._call(scope, settings, [entry])
-            call.renewal = self._renewal
+            call.renewal = self.leases.renewal
             await call
         except OUTAGE:
             raise
@@ -205,20 +165,20 @@ class Pusher:
             return 0
         except Exception as error:  # noqa: BLE001 -- any error counts against the change
             return await self._count_failure(scope, entry, error)
-        self._cloud_health.add_success(scope)
+        self.cloud_health.add_success(scope)
         return await self._confirm({scope: [entry]})
 
     async def _count_failure(self, scope: str, entry: LeasedEntry, error: Exception) -> int:
         """Count a failed try; give the change up at its last one. Return 1 where it was given up."""
         text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
         tries, most = entry.deliveries, self._config.max_deliveries
-        self._cloud_health.add_failure(scope)
+        self.cloud_health.add_failure(scope)
         if isinstance(error, SignatureError):  # no further try changes it
             return await self._give_up(scope, entry, tries, text)
-        if tries >= most and await self._cloud_health.cloud_works(scope):
+        if tries >= most and await self.cloud_health.cloud_works(scope):
             return await self._give_up(scope, entry, tries, text)
         _log.warning("change %r of %r failed, %d of %d: %s", entry.id, scope, tries, most, text)
-        await self._set_deliveries(scope, [entry], change=int(tries < most))
+        await self.leases.set_deliveries(scope, [entry], change=int(tries < most))
         return 0
 
     async def _hold_up(self, scope: str, entries: Sequence[LeasedEntry], error: AuthorityConflictError) -> None:
@@ -227,50 +187,16 @@ class Pusher:
             self._held_up.add(scope)
             _log.error("%r is held up: %s", scope, error)
             event = SyncEvent("push", entries[-1].version, success=False, error=str(error))
-            with self._idempotency.acquire() as key:
-                await scripts.record_event(self._edge, scope, event, key)
+            await self._events.record(scope, event)
 
     async def _confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
-        """Confirm entries of several scopes in one batch; return how many were confirmed."""
-        confirmations = [self._confirmation(scope, entries) for scope, entries in delivered.items()]
+        """Confirm entries of several scopes; return how many were confirmed."""
         self._held_up.difference_update(delivered)
-        removed = await perform_each(confirmations)
-        confirmed = 0
-        for entries, count in zip(delivered.values(), removed, strict=True):
-            confirmed += 0 if count is None else len(entries)
-        return confirmed
-
-    def _confirmation(self, scope: str, entries: Sequence[LeasedEntry]) -> Operation[int]:
-        last = entries[-1]
-        ids = [*map(_ENTRY_ID, entries)]
-        return scripts.confirm(self._edge, scope, last.version, group=self._config.group, clock=last.clock, ids=ids)
+        return await self.leases.confirm(delivered)
 
     async def _give_up(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> int:
-        """Move a change to the dead letters. Later ones go on: each is a full state and does not need it."""
-        _log.error(
-            "change %r of %r goes to the dead letters after %d deliveries: %s", entry.id, scope, deliveries, text
-        )
-        await scripts.dead_letter(self._edge, scope, self._config.group, entry.id, deliveries, text)
+        await self.leases.dead_letter(scope, entry, deliveries, text)
         return 1
-
-    async def _set_deliveries(
-        self, scope: str, entries: Sequence[LeasedEntry], *, change: int = 0, idle_ms: int = 0
-    ) -> int:
-        counts = [(entry.id, entry.deliveries + change) for entry in entries]
-        config = self._config
-        return await scripts.set_deliveries(self._edge, scope, config.group, config.consumer, idle_ms, counts)
-
-    async def _give_back(self, scope: str, lease: OutboxLease) -> None:
-        """Give a lease to any worker at once. The next worker adds one to the counts, so this lowers them by one."""
-        try:
-            await self._set_deliveries(scope, lease.entries, change=-1, idle_ms=self._config.claim_idle_ms)
-        except EdgeRedisError as error:  # the edge is unavailable too: the lease ends after the claim time
-            _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._config.claim_idle_ms, error)
-
-
-def _decode_names(found: list[bytes]) -> list[str]:
-    # A name that does not decode was not written by this package, and has no outbox.
-    return [name.decode(errors="replace") for name in found]
 
 
 async def _invoke(calls: Sequence[Invoke[object]], max_concurrency: int, renewal: Renewal | None) -> Sequence[object]:

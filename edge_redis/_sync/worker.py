@@ -97,7 +97,7 @@ class Worker(Component):
 
     async def _changes_waiting(self) -> int:
         total, offset = 0, 0
-        while scopes := (await self.pusher.waiting(offset, _OUTBOXES_A_PAGE)):
+        while scopes := (await self.pusher.leases.read_waiting(offset, _OUTBOXES_A_PAGE)):
             lengths = await perform_each([command(int, "XLEN", self._edge.keys.pending(scope)) for scope in scopes])
             total, offset = total + sum(length or 0 for length in lengths), offset + len(scopes)
         return total

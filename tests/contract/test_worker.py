@@ -15,7 +15,7 @@ from edge_redis import (
     EdgeSynchronizer,
     StoreUnavailableError,
 )
-from edge_redis._sync import push
+from edge_redis._sync import outbox_leases, push
 from edge_redis.cloudstores import Change, encode_data
 from support.clouds import back_up, wipe
 from support.servers import Backend, Servers
@@ -462,7 +462,7 @@ def test_what_the_edge_pushed_itself_does_not_stand_before_what_is_new(make: Mak
 def test_large_states_are_taken_few_at_a_time(
     sync: Any, cloud: Any, worker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push, "MAX_SCOPE_BYTES", 10_400)
+    monkeypatch.setattr(outbox_leases, "MAX_SCOPE_BYTES", 10_400)
     for number in range(4):
         sync.update_local({"n": number, "blob": b"x" * 5_000})
     assert [worker.run_once() for _ in range(3)] == [2, 2, 0]

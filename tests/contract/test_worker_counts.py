@@ -78,13 +78,13 @@ def test_a_worker_that_was_taken_over_leaves_its_successor_the_entries(client: A
             CloudWorker(client, FailingStore(), consumer="two", claim_idle_seconds=0.001) as two,
         ):
             runner = BlockingRunner(client)
-            taken = runner.run(one._component.pusher._lease("room", 1))
+            taken = runner.run(one._component.pusher.leases.take(["room"]))["room"]
             assert len(taken.entries) == 2
             client.xinfo_groups(client.keys("*pending:room")[0])
             successor = _lease_when_free(runner, two)
             assert [entry.deliveries for entry in successor.entries] == [2, 2]
-            assert runner.run(one._component.pusher._set_deliveries("room", taken.entries)) == 0
-            assert runner.run(two._component.pusher._set_deliveries("room", successor.entries)) == 2
+            assert runner.run(one._component.pusher.leases.set_deliveries("room", taken.entries)) == 0
+            assert runner.run(two._component.pusher.leases.set_deliveries("room", successor.entries)) == 2
 
 
 def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_it_went(client: Any) -> None:
@@ -94,11 +94,11 @@ def test_an_outage_that_outlasts_the_claim_time_counts_against_nothing_wherever_
         runner = BlockingRunner(client)
         taken = [_lease_when_free(runner, worker) for worker in workers]  # each takes the one before for dead
         assert [each.entries[0].deliveries for each in taken] == [1, 2, 3]
-        runner.run(workers[0]._component.pusher._give_back("room", taken[0]))
+        runner.run(workers[0]._component.pusher.leases.give_back("room", taken[0]))
         assert (
-            runner.run(workers[2]._component.pusher._set_deliveries("room", taken[2].entries, change=-2)) == 1
+            runner.run(workers[2]._component.pusher.leases.set_deliveries("room", taken[2].entries, change=-2)) == 1
         )  # still its own
-        runner.run(workers[0]._component.pusher._give_back("room", taken[0]))
+        runner.run(workers[0]._component.pusher.leases.give_back("room", taken[0]))
         assert _lease_when_free(runner, workers[1]).entries[0].deliveries == 2
         for worker in workers:
             worker.close()
@@ -110,8 +110,8 @@ def _lease_when_free(runner: Any, worker: Any) -> Any:
     found: list[Any] = []
 
     def lease() -> Any:
-        found[:] = [runner.run(worker._component.pusher._lease("room", 1))]
-        return found[0].entries
+        found[:] = runner.run(worker._component.pusher.leases.take(["room"])).values()
+        return found
 
     eventually(lease, seconds=5, every=0.002)
     return found[0]

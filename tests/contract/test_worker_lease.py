@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, aio
-from edge_redis._sync import push
+from edge_redis._sync import outbox_leases
 from edge_redis.cloudstores import Change, Feed
 from support.servers import Backend
 
@@ -111,7 +111,7 @@ SERVERS = pytest.mark.parametrize("backend", ["fakeredis", "valkey"], indirect=T
 @pytest.fixture(params=["blocking", "awaited"])
 def deliver(request: pytest.FixtureRequest, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Deliver:
     """Deliver in both APIs, with half of the shortest claim time that is renewed."""
-    monkeypatch.setattr(push, "MIN_RENEWED_MS", CLAIM_SECONDS * 1000)
+    monkeypatch.setattr(outbox_leases, "MIN_RENEWED_MS", CLAIM_SECONDS * 1000)
     if request.param == "blocking":
         return lambda seconds, most: deliver_blocking(backend, seconds, most)
     return lambda seconds, most: asyncio.run(deliver_awaited(backend, seconds, most))

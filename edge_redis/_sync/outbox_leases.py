@@ -1,0 +1,111 @@
+"""The leases of one worker on the outboxes of its edge: taken, renewed, confirmed, and given back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Final
+
+from edge_redis._core.operation import Batch, Operation, Renewal, command
+from edge_redis._sync import scripts
+from edge_redis._sync.config import WorkerConfig
+from edge_redis._sync.failures import perform_each
+from edge_redis._sync.replica import Replica
+from edge_redis._sync.replies import OutboxLease
+from edge_redis._sync.wire import LeasedEntry
+from edge_redis.errors import EdgeRedisError
+
+_log = logging.getLogger("edge_redis")
+
+LEASE_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of all leases of a page of scopes together; each lease may have one entry whatever its size."""
+
+MAX_SCOPE_BYTES: Final = 1024 * 1024
+"""Bytes of one lease; it may have one entry whatever its size."""
+
+MIN_RENEWED_MS: Final = 500
+"""Shorter claim times are not renewed: a renewal would come too late."""
+
+_ENTRY_ID: Final = attrgetter("id")
+
+
+class OutboxLeases:
+    """Leases entries of outboxes to one worker, and ends the leases."""
+
+    def __init__(self, edge: Replica, config: WorkerConfig) -> None:
+        self._edge = edge
+        self._config = config
+        self.unhandled: dict[str, OutboxLease] = {}
+        """The leases that are not handled yet, by their scopes: these are renewed."""
+        seconds = config.claim_idle_ms / 3000
+        self.renewal = Renewal(seconds, self._renew) if config.claim_idle_ms >= MIN_RENEWED_MS else None
+        """The renewal to be performed while a cloud applies changes, which may take longer than the claim time."""
+
+    def _renew(self) -> Batch[int]:
+        config = self._config
+        return Batch(
+            [
+                scripts.renew_lease(self._edge, scope, config.group, config.consumer, config.batch_size)
+                for scope in self.unhandled.copy()
+            ],
+            return_exceptions=True,
+        )
+
+    def read_waiting(self, offset: int, count: int) -> Operation[list[str]]:
+        """Read the names of scopes with changes in their outbox, the one that waits longest first."""
+        return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
+
+    async def take(self, scopes: Sequence[str]) -> dict[str, OutboxLease]:
+        """Lease a batch of each scope; return the leases that have entries."""
+        found = await perform_each([self._take(scope, len(scopes)) for scope in scopes])
+        return {scope: lease for scope, lease in zip(scopes, found, strict=True) if lease and lease.entries}
+
+    def _take(self, scope: str, scopes: int) -> Operation[OutboxLease]:
+        config, max_bytes = self._config, min(MAX_SCOPE_BYTES, LEASE_BYTES // scopes)
+        return scripts.lease_entries(
+            self._edge, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, max_bytes
+        )
+
+    async def confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
+        """Confirm entries of several scopes in one batch; return how many were confirmed."""
+        removed = await perform_each([self._confirm(scope, entries) for scope, entries in delivered.items()])
+        confirmed = 0
+        for entries, count in zip(delivered.values(), removed, strict=True):
+            confirmed += 0 if count is None else len(entries)
+        return confirmed
+
+    def _confirm(self, scope: str, entries: Sequence[LeasedEntry]) -> Operation[int]:
+        last = entries[-1]
+        ids = [*map(_ENTRY_ID, entries)]
+        return scripts.confirm(self._edge, scope, last.version, group=self._config.group, clock=last.clock, ids=ids)
+
+    async def dead_letter(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> None:
+        """Move a change to the dead letters. Later ones go on: each is a full state and does not need it."""
+        _log.error(
+            "change %r of %r goes to the dead letters after %d deliveries: %s", entry.id, scope, deliveries, text
+        )
+        await scripts.dead_letter(self._edge, scope, self._config.group, entry.id, deliveries, text)
+
+    async def set_deliveries(
+        self, scope: str, entries: Sequence[LeasedEntry], *, change: int = 0, idle_ms: int = 0
+    ) -> int:
+        """Set the delivery counts of entries to what they were when leased, plus ``change``.
+
+        Return how many entries are still this worker's.
+        """
+        counts = [(entry.id, entry.deliveries + change) for entry in entries]
+        config = self._config
+        return await scripts.set_deliveries(self._edge, scope, config.group, config.consumer, idle_ms, counts)
+
+    async def give_back(self, scope: str, lease: OutboxLease) -> None:
+        """Give a lease to any worker at once. The next worker adds one to the counts, so this lowers them by one."""
+        try:
+            await self.set_deliveries(scope, lease.entries, change=-1, idle_ms=self._config.claim_idle_ms)
+        except EdgeRedisError as error:  # the edge is unavailable too: the lease ends after the claim time
+            _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._config.claim_idle_ms, error)
+
+
+def _decode_names(found: list[bytes]) -> list[str]:
+    # A name that does not decode was not written by this package, and has no outbox.
+    return [name.decode(errors="replace") for name in found]
