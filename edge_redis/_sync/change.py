@@ -1,4 +1,4 @@
-"""States of a scope on their way between the ends, with their data still encoded."""
+"""A change: a state of a scope as an edge and the cloud exchange it, its data still encoded."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from edge_redis.models import SyncState
 _MAX_NAME_CHARS: Final = validation.MAX_KEY_BYTES // 4  # within which no name has too many bytes
 
 TOMBSTONE: Final = b""
-"""The body of a deleted scope: no data encode to it."""
+"""The body of a deleted scope: the encoding of data is never empty."""
 
 Outcome: TypeAlias = Literal["accepted", "duplicate", "rejected"]
-"""The result of applying a change: it won; or this state, or a later one of its origin, was there; or it lost."""
+"""The result of applying a change: it won; it, or a later state of its origin, was there already; or it lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One state of a scope: its full data and what orders it among all states of the scope.
+    """One state of a scope: its full data, and the fields that order it among all states of the scope.
 
-    ``body`` is the canonical encoding of the data, empty for a deleted scope, and ``checksum`` its SHA-256.
-    ``ancestor`` is the stamp of the state of another origin that it was made of; after ``+`` follows the clock up to
-    which this store's states under earlier origins are ancestors too (``lua/include/ancestry.lua``). ``clock`` is its
-    hybrid logical clock, ``origin`` its writer's name and incarnation (``origin.py``). ``signature`` proves the writer
-    (``signing.py``), "" where nobody signs; a store keeps it with the rest.
+    ``body`` is the canonical encoding of the data, empty for a deleted scope, and ``checksum`` its SHA-256. ``clock``
+    is its hybrid logical clock, ``origin`` its writer's name and incarnation (``origin.py``). ``ancestor`` is the stamp
+    of the state of another origin that this one was made of; after ``+`` follows the clock up to which this store's
+    states under earlier origins are ancestors too (``lua/include/ancestry.lua``). ``signature`` proves the writer
+    (``signing.py``) and is "" for an unsigned change.
     """
 
     version: int
@@ -64,7 +64,7 @@ class Change:
 
     @property
     def name(self) -> str:
-        """The name of the origin, as users know it."""
+        """The name of the origin, as users see it."""
         return name_of(self.origin)
 
     @property
@@ -73,11 +73,11 @@ class Change:
         return f"{self.clock}-{self.checksum[:16]}"
 
     def verify(self) -> None:
-        """Check the body against the checksum, and that the clock is one.
+        """Check the body against the checksum, and the format of the clock.
 
         Raises:
             ChecksumMismatchError: the checksum was made of another body.
-            CorruptDataError: the clock is none; it would stand above all others for ever.
+            CorruptDataError: the clock is damaged. It might sort above all clocks that can ever follow.
 
         """
         clock.verify(self.clock)
@@ -86,10 +86,10 @@ class Change:
 
 
 def check_body(body: bytes, checksum: str, name: str) -> bytes:
-    """Return a body read back from a store, checked against its checksum or the beginning of it.
+    """Return a body that a store has kept, checked against its checksum or the first characters of it.
 
     Raises:
-        CorruptDataError: the body does not even decode.
+        CorruptDataError: the body does not decode.
         ChecksumMismatchError: the checksum was made of another body.
 
     """
@@ -100,7 +100,7 @@ def check_body(body: bytes, checksum: str, name: str) -> bytes:
 
 
 def visible_data(body: bytes) -> dict[str, Any] | None:
-    """Return the data that users see, None of a deleted scope."""
+    """Return the data that users see, None for a deleted scope."""
     if fields.is_merged(body):
         found = fields.unpack(body)
         return None if found.is_deleted else found.data

@@ -1,4 +1,4 @@
-"""Whether the cloud works: a change goes to the dead letters if it alone fails, not if the cloud refuses everything."""
+"""Whether the cloud works: a change is given up where it alone fails, and kept where the cloud refuses everything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _log = logging.getLogger("edge_redis")
 
 
 class CloudHealth:
-    """What one worker knows of the cloud: successes since a scope began to fail, and whether the feed can be read."""
+    """The successes of one worker's calls since a scope began to fail, and whether the feed can be read."""
 
     def __init__(self, cloud: AnyCloudStore) -> None:
         self._cloud = cloud

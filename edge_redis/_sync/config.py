@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, Self, TypeAlias
+from typing import Final, Literal, Self
 
 from edge_redis._core import validation
 from edge_redis._sync.origin import CLOUD_ORIGIN, check_origin_name
 from edge_redis.models import ConflictStrategy
-
-Overflow: TypeAlias = Literal["coalesce", "reject"]
+from edge_redis.types import Overflow
 
 MAX_KEPT: Final = 100_000
 MAX_PENDING: Final = 1_000_000

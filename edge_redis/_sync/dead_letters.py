@@ -42,7 +42,7 @@ class DeadLetterEntry:
         return wire.from_outbox(self.fields[b"version"], self.fields)
 
     def describe(self) -> dict[str, Any]:
-        """Return what users see. ``data`` is None of a delete, and where it does not decode."""
+        """Return the letter as users see it. ``data`` is None for a delete, and where it does not decode."""
         try:
             data = visible_data(self.fields[b"data"])
         except (CorruptDataError, KeyError):
@@ -58,8 +58,8 @@ class DeadLetterEntry:
         }
 
 
-def _dead_letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetterEntry | None:
-    """Return the dead letter in an entry, None of an entry that is damaged or foreign."""
+def _parse_letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetterEntry | None:
+    """Return the dead letter in an entry; None, and a line in the log, for a damaged or foreign entry."""
     try:
         scope, version, deliveries, _ = (fields[name] for name in (b"scope", b"version", b"deliveries", b"error"))
         at = from_timestamp(int(entry_id.partition(b"-")[0]) / 1000)
@@ -69,8 +69,8 @@ def _dead_letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetterEntry
         return None
 
 
-def _dead_letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[DeadLetterEntry]:
-    return [letter for entry in found if (letter := _dead_letter(*entry)) is not None]
+def _parse_letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[DeadLetterEntry]:
+    return [letter for entry in found if (letter := _parse_letter(*entry)) is not None]
 
 
 class DeadLetters:
@@ -84,25 +84,27 @@ class DeadLetters:
 
     async def read(self, limit: int) -> list[DeadLetterEntry]:
         """Return the oldest ``limit``, without damaged entries."""
-        return await command(_dead_letters, "XRANGE", self._keys, "-", "+", "COUNT", limit)
+        return await command(_parse_letters, "XRANGE", self._keys, "-", "+", "COUNT", limit)
 
     async def replay(self, limit: int) -> int:
-        """Push up to ``limit`` once more, oldest first; return how many the cloud now has. Those that fail again stay.
+        """Push up to ``limit`` dead letters once more, oldest first; return how many the cloud has now.
 
-        After a scope's letter has failed, its other letters wait until those of the other scopes were tried, so that
-        letters that always fail do not hold up others.
+        Those that fail again stay. After a letter of a scope has failed, the scope's other letters are tried last, so
+        that letters that always fail do not hold up the other scopes.
         """
         pushed, deferred, failed, start = 0, list[DeadLetterEntry](), set[str](), "-"
         while limit and (page := await command(list, "XRANGE", self._keys, start, "+", "COUNT", _PAGE)):
             start = f"({page[-1][0].decode()}"
-            for letter in _dead_letters(page):
+            for letter in _parse_letters(page):
                 if letter.scope in failed:
-                    deferred += [letter] if len(deferred) < limit else []
+                    if len(deferred) < limit:
+                        deferred.append(letter)
                 elif limit:
                     limit -= 1
-                    is_pushed = await self._try(letter)
-                    pushed += is_pushed
-                    failed |= set() if is_pushed else {letter.scope}
+                    if await self._try(letter):
+                        pushed += 1
+                    else:
+                        failed.add(letter.scope)
         for letter in deferred[:limit]:
             pushed += await self._try(letter)
         return pushed
@@ -128,7 +130,7 @@ class DeadLetters:
         """Apply, confirm and remove in this order, so that an interrupted call is repeated as a duplicate."""
         scope, change = letter.scope, letter.change
         verify(self._keyring, scope, change)
-        settings: str = await command(_text, "HGET", self._edge.keys.scopes, scope)
+        settings: str = await command(_decode_text, "HGET", self._edge.keys.scopes, scope)
         await Invoke(self._cloud.apply, scope, [change], strategy_of(settings))
         try:
             await scripts.confirm(self._edge, scope, change.version)
@@ -137,5 +139,5 @@ class DeadLetters:
         await command(int, "XDEL", self._keys, letter.entry_id)
 
 
-def _text(reply: bytes | None) -> str:
+def _decode_text(reply: bytes | None) -> str:
     return (reply or b"").decode(errors="replace")

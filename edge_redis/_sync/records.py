@@ -13,12 +13,12 @@ from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 
 T = TypeVar("T")
-Fields = dict[bytes, bytes]
+StreamFields = dict[bytes, bytes]
 
 
-def _raises_corrupt(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fields], T]:
+def _raises_corrupt(read: Callable[[bytes, StreamFields], T]) -> Callable[[bytes, StreamFields], T]:
     @wraps(read)
-    def decode(entry_id: bytes, fields: Fields) -> T:
+    def decode(entry_id: bytes, fields: StreamFields) -> T:
         try:
             return read(entry_id, fields)
         except (KeyError, ValueError, OverflowError) as error:
@@ -28,7 +28,7 @@ def _raises_corrupt(read: Callable[[bytes, Fields], T]) -> Callable[[bytes, Fiel
 
 
 @_raises_corrupt
-def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
+def from_pending(entry_id: bytes, fields: StreamFields) -> dict[str, Any]:
     """Return a change that waits in an outbox."""
     data = visible_data(check_body(fields[b"data"], fields[b"checksum"].decode(), f"entry {entry_id!r} of the outbox"))
     return {
@@ -41,7 +41,7 @@ def from_pending(entry_id: bytes, fields: Fields) -> dict[str, Any]:
 
 
 @_raises_corrupt
-def from_event(entry_id: bytes, fields: Fields) -> SyncEvent:
+def from_event(entry_id: bytes, fields: StreamFields) -> SyncEvent:
     """Return an exchange with the other end, as the history keeps it."""
     direction: Literal["push", "pull"] = "push" if fields[b"direction"] == b"push" else "pull"
     return SyncEvent(
@@ -54,7 +54,7 @@ def from_event(entry_id: bytes, fields: Fields) -> SyncEvent:
 
 
 @_raises_corrupt
-def from_conflict(entry_id: bytes, fields: Fields) -> dict[str, Any]:
+def from_conflict(entry_id: bytes, fields: StreamFields) -> dict[str, Any]:
     """Return the losing side of a conflict, and what won."""
     return {
         "id": entry_id.decode(),

@@ -11,7 +11,7 @@ from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Replication
 from edge_redis._sync import change, scripts
-from edge_redis._sync.config import MAX_KEPT, EndConfig, Overflow, check_strategy
+from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
 from edge_redis._sync.merge import merge_into
@@ -21,6 +21,7 @@ from edge_redis._sync.write_queue import WriteQueue
 from edge_redis._sync.writer import VersionWriter, check_field_names
 from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
+from edge_redis.types import Overflow
 
 _CONFLICT_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 
