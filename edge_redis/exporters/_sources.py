@@ -211,6 +211,9 @@ def _read_worker(worker: CloudWorker) -> Readings:
     pushed = counter("edge_sync_pushed_changes", "Changes that workers have brought to the cloud.")
     pushed.add(known["pushed_total"], labels)
     yield pushed
+    clone = gauge("edge_sync_clone_seen", "1 where a clone of this edge wrote within the last day.")
+    clone.add(float(known["clone_seen_seconds"] is not None), labels)
+    yield clone
     for name, key, text in (
         ("lag_seconds", "oldest_seconds", "Age of the oldest change that the cloud has not confirmed."),
         ("scopes_waiting", "scopes_waiting", "Scopes with changes that the cloud has not confirmed."),

@@ -1,4 +1,4 @@
-"""OpenTelemetry: readings of the services, added to what an SDK's reader exports.
+"""OpenTelemetry: spans of calls (``EdgeTracer``), and readings of the services, added to what an SDK's reader exports.
 
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider
@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from edge_redis._core import validation
+from edge_redis._core.public import publish
 from edge_redis.errors import MissingExtraError
 
 try:
@@ -43,6 +44,9 @@ from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis.exporters._deadline import TimedRead
 from edge_redis.exporters._readings import Reading, Sample
 from edge_redis.exporters._sources import Sources
+from edge_redis.exporters._spans import EdgeTracer
+
+__all__ = ["SCALE", "EdgeExporter", "EdgeTracer"]
 
 SCALE: Final = BUCKETS_PER_DOUBLING.bit_length() - 1
 """Of the exponential histograms: 2^5 buckets a doubling."""
@@ -174,3 +178,6 @@ def _histogram(sample: Sample, now: int) -> sdk.ExponentialHistogramDataPoint:
         min=unknown,
         max=series.max_ms,
     )
+
+
+publish(__name__, globals(), __all__)
