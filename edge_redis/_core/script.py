@@ -131,9 +131,21 @@ def _find_commands(source: str) -> tuple[str, ...]:
 def find_all_commands() -> tuple[str, ...]:
     """Return the commands that any script of any component runs."""
     packages = [each for each in resources.files("edge_redis").iterdir() if each.joinpath("lua").is_dir()]
-    folders = [folder for each in packages for folder in (each.joinpath("lua"), each.joinpath("lua", "include"))]
-    files = [file for folder in folders if folder.is_dir() for file in folder.iterdir() if file.name.endswith(".lua")]
+    return tuple(sorted({command for each in packages for command in find_package_commands(f"edge_redis.{each.name}")}))
+
+
+@cache
+def find_package_commands(package: str) -> tuple[str, ...]:
+    """Return the commands that the scripts of a package run."""
+    lua = resources.files(package).joinpath("lua")
+    folders = [folder for folder in (lua, lua.joinpath("include")) if folder.is_dir()]
+    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
     return _find_commands("\n".join(file.read_text("utf-8") for file in files))
+
+
+def is_read(command: str) -> bool:
+    """Return whether a command, given with its subcommand, changes no key."""
+    return command.partition(" ")[0] in _READS
 
 
 def _is_write(source: str) -> bool:

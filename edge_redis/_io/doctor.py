@@ -9,9 +9,12 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from redis.exceptions import ResponseError
 
+from edge_redis._core.keys import KeySpace
 from edge_redis._core.script import find_all_commands
 from edge_redis._io.connect import connect
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.roles import COMPONENTS, Role
+from edge_redis.errors import StoreRefusedError
 
 Level: TypeAlias = Literal["ok", "warn", "fail"]
 
@@ -22,16 +25,21 @@ _SCRIPT: Final = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', 1000) and red
 
 
 _RIGHTS: Final = """
-local refused = {}
-for _, words in ipairs(ARGV) do
-  local command, sub = string.match(words, '^(%S+) ?(%S*)$')
+local key, refused = ARGV[1], {}
+for at = 2, #ARGV do
+  local command, sub = string.match(ARGV[at], '^(%S+) ?(%S*)$')
   local allowed
-  if sub ~= '' then allowed = redis.acl_check_cmd(command, sub, KEYS[1], KEYS[1], KEYS[1])
-  else allowed = redis.acl_check_cmd(command, KEYS[1], KEYS[1], KEYS[1]) end
-  if not allowed then refused[#refused + 1] = words end
+  if sub ~= '' then allowed = redis.acl_check_cmd(command, sub, key, key, key)
+  else allowed = redis.acl_check_cmd(command, key, key, key) end
+  if not allowed then refused[#refused + 1] = ARGV[at] end
 end
 return refused
 """
+"""Has no KEYS: a server refuses a script to a user who may not write its keys."""
+
+
+_DANGEROUS: Final = ("FLUSHALL", "CONFIG SET", "ACL SETUSER", "KEYS")
+"""Commands that no role needs."""
 
 
 class Finding(NamedTuple):
@@ -62,12 +70,26 @@ def examine_client(client: Any, tag: str = _TAG) -> list[Finding]:
 
     """
     try:
-        return list(_findings(client, tag))
+        return list(_findings(client, tag, _permissions(client, tag)))
     except LIBRARY_ERRORS as error:
         raise translate(error, "doctor") from error
 
 
-def _findings(client: Any, tag: str) -> Iterator[Finding]:
+def examine_role(client: Any, role: Role, namespace: str) -> list[Finding]:
+    """Check a server, and whether the client's user has the rights of a role in a namespace, and no dangerous others.
+
+    Raises:
+        InvalidKeyError, InvalidTypeError: the namespace cannot be used.
+        StoreError: the server cannot be reached, or refuses.
+
+    """
+    try:
+        return list(_findings(client, role.tag(namespace), _role_permissions(client, role, namespace)))
+    except LIBRARY_ERRORS as error:
+        raise translate(error, "doctor") from error
+
+
+def _findings(client: Any, tag: str, rights: Iterator[Finding]) -> Iterator[Finding]:
     begun = time.perf_counter()
     client.ping()
     yield Finding("ok", "ping", f"{(time.perf_counter() - begun) * 1000:.2f} ms")
@@ -81,7 +103,7 @@ def _findings(client: Any, tag: str) -> Iterator[Finding]:
         yield _eviction(info)
         yield _replication(client, info)
     yield _script(client, tag)
-    yield _permissions(client, tag)
+    yield from rights
     yield _clock(client)
 
 
@@ -104,16 +126,42 @@ def _replication(client: Any, info: dict[str, Any]) -> Finding:
     )
 
 
-def _permissions(client: Any, tag: str) -> Finding:
+def _permissions(client: Any, tag: str) -> Iterator[Finding]:
     commands = find_all_commands()
     try:
-        refused = client.eval(_RIGHTS, 1, f"{tag}:rights", *commands)
+        refused = client.eval(_RIGHTS, 0, f"{tag}:rights", *commands)
     except ResponseError as error:
-        return Finding("warn", "permissions", f"cannot be checked on this server: {error}")
+        yield Finding("warn", "permissions", f"cannot be checked on this server: {error}")
+        return
     if refused:
         names = ", ".join(name.decode() for name in refused)
-        return Finding("fail", "permissions", f"this user may not run {names}: ACL SETUSER ... +@all, or these")
-    return Finding("ok", "permissions", f"this user may run all {len(commands)} commands that scripts use")
+        yield Finding("fail", "permissions", f"this user may not run {names}: ACL SETUSER ... +@all, or these")
+    else:
+        yield Finding("ok", "permissions", f"this user may run all {len(commands)} commands that scripts use")
+
+
+def _role_permissions(client: Any, role: Role, namespace: str) -> Iterator[Finding]:
+    refused, excess = [], []
+    try:
+        for component in COMPONENTS:
+            key = f"{KeySpace(namespace, component).tag}:rights"
+            if component in (*role.writes, *role.reads):
+                found = client.eval(_RIGHTS, 0, key, *role.commands(component))
+                refused += [f"{name.decode()} on {component}" for name in found]
+            if component not in role.writes and not client.eval(_RIGHTS, 0, key, "SET"):
+                excess.append(f"write {component}")
+        of_others = client.eval(_RIGHTS, 0, f"{role.tag(namespace)}:rights", *_DANGEROUS)
+    except ResponseError as error:
+        yield Finding("warn", "permissions", f"cannot be checked on this server: {error}")
+        return
+    excess += [f"run {name}" for name in _DANGEROUS if name.encode() not in of_others]
+    if refused:
+        yield Finding("fail", "permissions", f"this user may not run {', '.join(refused)}: see 'edge-redis acl'")
+    else:
+        yield Finding("ok", "permissions", f"this user may do what the role {role.name} needs")
+    if excess:
+        text = f"this user may also {', '.join(excess)}, which {role.name} does not need"
+        yield Finding("warn", "least privilege", text)
 
 
 def _version(info: dict[str, Any]) -> Finding:
@@ -140,8 +188,13 @@ def _eviction(info: dict[str, Any]) -> Finding:
 
 def _script(client: Any, tag: str) -> Finding:
     key, value = f"{tag}:{secrets.token_hex(8)}", secrets.token_bytes(8)
-    found = client.eval(_SCRIPT, 1, key, value)
-    client.delete(key)
+    try:
+        found = client.eval(_SCRIPT, 1, key, value)
+        client.delete(key)
+    except ResponseError as error:
+        if not isinstance(translate(error, "doctor"), StoreRefusedError):
+            raise
+        return Finding("fail", "scripts", f"this user may not write {tag}: {error}")
     if found != value:
         return Finding("fail", "scripts", "a script did not read what it had written")
     return Finding("ok", "scripts", "written and read")

@@ -25,17 +25,21 @@ def doctor(
             envvar="EDGE_REDIS_NAMESPACE", metavar="NS", help="Check this namespace too, with its own keys alone."
         ),
     ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="Check that this user has the rights of a role of `edge-redis acl`."),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Check whether a server is fit for use; nothing is left on it.
 
     With --namespace, also check its layout version, whether a monitor leads and a worker carries the changes, the
-    relays, and dead letters.
+    relays, and dead letters. With --role, check the user's rights in the namespace in place of these.
 
     Exit code 1: something must be changed.
     """
     with open_client(Server(url, password_file)) as client:
-        findings = _examine(client, namespace)
+        findings = _examine(client, namespace) if role is None else _examine_role(client, role, namespace or "default")
     if as_json:
         output.print_json([finding._asdict() for finding in findings])
     else:
@@ -43,6 +47,13 @@ def doctor(
             level = output.styled(finding.level, f"{finding.level:<5}")
             print(f"{level} {finding.topic}: {output.printable(finding.text)}")
     return exit_codes.FINDING if any(finding.level == "fail" for finding in findings) else exit_codes.OK
+
+
+def _examine_role(client: Any, role: str, namespace: str) -> Sequence[Any]:
+    from edge_redis._io.doctor import examine_role
+    from edge_redis._io.roles import find_role
+
+    return examine_role(client, find_role(role), namespace)
 
 
 def _examine(client: Any, namespace: str | None) -> Sequence[Any]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from edge_redis.cli import (
+    acl,
     agent,
     bench,
     cache,
@@ -87,6 +88,7 @@ for _module in (
     sync,
     namespace,
     doctor,
+    acl,
     bench,
     completion,
 ):

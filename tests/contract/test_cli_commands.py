@@ -81,7 +81,7 @@ COMMANDS = {
     "namespace drop": "ns --yes",
 }
 """Every command that talks to a server, with arguments that are enough for it."""
-LOCAL_COMMANDS = ("metrics serve", "dashboard", "completion")
+LOCAL_COMMANDS = ("metrics serve", "dashboard", "acl", "completion")
 
 
 @pytest.fixture
