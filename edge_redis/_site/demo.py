@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, Protocol
 
 from edge_redis import embedded
@@ -22,6 +21,7 @@ from edge_redis._site.cloud_link import CloudLink, can_relay
 from edge_redis._site.controls import SiteControls
 from edge_redis._site.observer import Observer
 from edge_redis._site.recording import Outline, outline
+from edge_redis._site.replay import Pace
 from edge_redis._site.report import Report
 from edge_redis._site.services import open_services
 from edge_redis._site.settings import Settings
@@ -51,8 +51,8 @@ class RunningSite:
     namespace: str
     cloud_url: str
     heartbeat_timeout: float
-    clock: Callable[[], datetime] | None
-    """The recorded time, in a replay; None where the server's time counts."""
+    pace: Pace | None
+    """Of a replay; None where the server's time counts."""
     controls: SiteControls
     page_url: str = ""
     """The operator's page; empty where it is not served."""
@@ -141,13 +141,12 @@ class DemoSite:
         return self._settings.heartbeat_timeout / (self._settings.speed if self._recorded else 1.0)
 
     def _describe(self, url: str, cloud_url: str, site: SitePlan, controls: SiteControls) -> RunningSite:
-        pace = site.edges[0].pace
         return RunningSite(
             url=url,
             namespace=self._settings.namespace,
             cloud_url=cloud_url,
             heartbeat_timeout=self._settings.heartbeat_timeout,
-            clock=None if pace is None else lambda: pace.recorded_at(time.time()),
+            pace=site.edges[0].pace,
             controls=controls,
         )
 

@@ -82,6 +82,7 @@ class PagedView:
                 yield
 
     def _serve(self, site: RunningSite) -> Any:
+        from edge_redis._site.replayed import WatchedSite
         from edge_redis.dashboard._serve import PageThread, ServeOptions, free_port
 
         port = free_port(DEFAULT_PORT) if self._port is None else self._port
@@ -93,7 +94,9 @@ class PagedView:
                 port=port,
                 cloud_url=None if site.cloud_url == site.url else site.cloud_url,
                 heartbeat_timeout=site.heartbeat_timeout,
-                clock=site.clock,
+                open_edge=lambda client, namespace: WatchedSite(
+                    client, namespace=namespace, heartbeat_timeout=site.heartbeat_timeout, pace=site.pace
+                ),
             )
         )
 

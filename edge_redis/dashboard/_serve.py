@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from edge_redis._io.clients import AsyncClient
 from edge_redis._io.connect import connect_async
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis.dashboard._app import Dashboard, dashboard
@@ -47,8 +47,8 @@ class ServeOptions:
     heartbeat_timeout: float = 60.0
     operators: Mapping[str, str] = field(default_factory=dict)
     viewers: Mapping[str, str] = field(default_factory=dict)
-    clock: Callable[[], datetime] | None = None
-    """The time by which nodes are judged; None: the server's."""
+    open_edge: Callable[[AsyncClient, str], EdgeRedis] | None = None
+    """Opens the services of a namespace; None: EdgeRedis with this heartbeat timeout."""
 
     def __post_init__(self) -> None:
         """Refuse to show a site to everybody on the network."""
@@ -59,6 +59,12 @@ class ServeOptions:
                 f"{self.host} can be reached by others: name a file of tokens with --token-file or "
                 "--viewer-token-file, or listen on 127.0.0.1"
             )
+
+    def make_edge(self, client: AsyncClient, namespace: str) -> EdgeRedis:
+        """Return the services of a namespace."""
+        if self.open_edge is not None:
+            return self.open_edge(client, namespace)
+        return EdgeRedis(client, namespace=namespace, health={"heartbeat_timeout_seconds": self.heartbeat_timeout})
 
 
 def is_loopback(host: str) -> bool:
@@ -151,9 +157,7 @@ async def _serve(
         stack.push_async_callback(client.aclose)
         sites: dict[str, EdgeRedis] = {}
         for namespace in options.namespaces:
-            health = {"heartbeat_timeout_seconds": options.heartbeat_timeout, "clock": options.clock}
-            edge = EdgeRedis(client, namespace=namespace, health=health)  # type: ignore[arg-type]
-            sites[namespace] = await stack.enter_async_context(edge)
+            edge = sites[namespace] = await stack.enter_async_context(options.make_edge(client, namespace))
             await edge.health.summary()  # fails here, before anything is served
         page = dashboard(
             sites,

@@ -19,6 +19,7 @@ from textual.widgets import Footer, Static
 from edge_redis import aio
 from edge_redis._site.demo import DemoSite, RunningSite
 from edge_redis._site.reader import SiteReader
+from edge_redis._site.replayed import WatchedSite
 from edge_redis._site.report import Report
 from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopFlag
 from edge_redis.cli._top.app import TopApp
@@ -208,11 +209,7 @@ async def _open_reader(site: RunningSite) -> AsyncIterator[SiteReader]:
         client = aio.connect(site.url)
         stack.push_async_callback(client.aclose)
         edge = await stack.enter_async_context(
-            aio.EdgeRedis(
-                client,
-                namespace=site.namespace,
-                health={"heartbeat_timeout_seconds": site.heartbeat_timeout, "clock": site.clock},
-            )
+            WatchedSite(client, namespace=site.namespace, heartbeat_timeout=site.heartbeat_timeout, pace=site.pace)
         )
         cloud = None
         if site.cloud_url != site.url:
