@@ -83,7 +83,8 @@ async def read_scope(
     """Return one scope at both ends."""
     runner = AsyncRunner(edge.client)
     there, cloud_error = await _read_cloud(runner, cloud, state.scope)
-    async with edge.synchronizer(state.scope, **await read_settings(edge, state.scope)) as synchronizer:
+    settings = await runner.run(read_settings(edge.namespace, state.scope))
+    async with edge.synchronizer(state.scope, **settings) as synchronizer:
         here, edge_error = None, ""
         try:
             here = await synchronizer.get_local_state()

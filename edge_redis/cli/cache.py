@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from edge_redis._site.operator_input import parse_duration
 from edge_redis.cli import exit_codes, groups, options, output
 from edge_redis.cli.connection import Server, open_services
 from edge_redis.errors import InvalidArgumentError
@@ -87,7 +88,7 @@ def put(
 ) -> int:
     """Store a value."""
     with open_services(Server(url, password_file, namespace)) as edge:
-        seconds = None if ttl is None else output.parse_duration(ttl)
+        seconds = None if ttl is None else parse_duration(ttl)
         edge.cache.put(key, value if text else _parse_json(value), seconds, tags=tag or ())
     return exit_codes.OK
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from edge_redis._site.operator_input import parse_duration
 from edge_redis.cli import exit_codes, options, output
 from edge_redis.cli.connection import Server, open_services
 from edge_redis.errors import InvalidArgumentError
@@ -34,7 +35,7 @@ def maintenance(
     """
     if end and (duration is not None or reason):
         raise InvalidArgumentError("--end takes neither --for nor --reason")
-    seconds = None if duration is None else output.parse_duration(duration)
+    seconds = None if duration is None else parse_duration(duration)
     with open_services(Server(url, password_file, namespace)) as edge:
         ended = edge.health.end_maintenance(node) if end else None
         if not end:

@@ -14,6 +14,7 @@ from edge_redis.errors import InvalidArgumentError
 
 _LONG_SECONDS: Final = 3600.0
 _SUMMARY: Final = ("total", "success_rate", "error_count", "avg_latency", "p50", "p95", "p99")
+_ERRORS_HEADER: Final = ("time (UTC)", "function", "node", "ms", "error")
 _RANKINGS: Final = ("total", "errors", "avg_latency", "p50", "p95", "p99")
 
 Function = Annotated[str | None, typer.Option("--function", metavar="ID", help="Only this function.")]
@@ -136,19 +137,13 @@ def errors(
     """List the newest failed invocations."""
     with open_services(Server(url, password_file, namespace)) as edge:
         rows = edge.metrics.errors(limit)
-    if as_json:
-        output.print_json(rows)
-    elif rows:
-        output.print_table(
-            ("time (UTC)", "function", "node", "ms", "error"),
-            [
-                (f"{r.timestamp:%m-%d %H:%M:%S}", r.function_id, r.node_id, f"{r.duration_ms:.2f}", r.error)
-                for r in rows
-            ],
-        )
-    else:
-        print("no errors")
+    output.print_rows(rows, _ERRORS_HEADER, _error_row, nothing="no errors", as_json=as_json)
     return exit_codes.OK
+
+
+def _error_row(record: Any) -> Sequence[object]:
+    at = f"{record.timestamp:%m-%d %H:%M:%S}"
+    return at, record.function_id, record.node_id, f"{record.duration_ms:.2f}", record.error
 
 
 def slo(

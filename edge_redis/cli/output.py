@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _STYLES: Final = {
     "healthy": "32",
@@ -94,6 +96,23 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, widt
         print(line)
 
 
+def print_rows(
+    found: Sequence[T],
+    header: Sequence[str],
+    to_row: Callable[[T], Sequence[object]],
+    *,
+    nothing: str,
+    as_json: bool,
+) -> None:
+    """Print what a command has found: as JSON, or as a table, or ``nothing`` where there is none."""
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(header, map(to_row, found))
+    else:
+        print(nothing)
+
+
 def table_lines(header: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None) -> list[str]:
     """Return the lines of a table of at most ``width`` characters."""
     cells = [[printable(str(cell)) for cell in row] for row in rows]
@@ -114,6 +133,11 @@ def _colour_cells(line: str, row: Sequence[str]) -> str:
     return line
 
 
+def moment(at: datetime) -> str:
+    """Return a time in UTC, to the second."""
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration in two units at most, such as ``3 h 20 min``."""
     if seconds is None:
@@ -126,26 +150,6 @@ def duration(seconds: float | None) -> str:
             return f"{int(seconds // size)} {unit}" + (f" {rest} {small_unit}" if rest else "")
     rest = int(seconds % _MINUTE)
     return f"{int(seconds // _MINUTE)} min" + (f" {rest} s" if rest else "")
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration such as ``90``, ``30s``, ``15m``, ``2h`` or ``3d``.
-
-    Raises:
-        InvalidArgumentError: the text is not a duration.
-
-    """
-    from edge_redis.errors import InvalidArgumentError
-
-    units = {"s": 1.0, "m": _MINUTE, "h": _HOUR, "d": _DAY}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
-    try:
-        seconds = float(number) * unit
-    except ValueError:
-        seconds = float("nan")
-    if not 0 < seconds < float("inf"):
-        raise InvalidArgumentError(f"{text!r} is not a duration: write a number and s, m, h or d, such as 30m")
-    return seconds
 
 
 def repeat(show: Callable[[], int], every: float | None) -> int:

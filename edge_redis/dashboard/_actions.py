@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from edge_redis._site.operator_input import parse_duration, parse_object
 from edge_redis._site.reader import SiteReader
 from edge_redis._site.scope_settings import read_settings
 from edge_redis.dashboard._visitors import Visitor
 from edge_redis.errors import InvalidArgumentError
 
-_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_REASON: Final = 200
 _MAX_LETTERS: Final = 100
 
@@ -78,10 +76,11 @@ async def discard(reader: SiteReader, form: Mapping[str, str], visitor: Visitor)
 async def resolve(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> Done:
     """Resolve a conflict by a new version of its scope."""
     scope, conflict, choice = form.get("scope", ""), form.get("conflict", ""), form.get("choice", "")
-    async with reader.edge.synchronizer(scope, **await read_settings(reader.edge, scope)) as synchronizer:
+    settings = await reader.runner.run(read_settings(reader.edge.namespace, scope))
+    async with reader.edge.synchronizer(scope, **settings) as synchronizer:
         data: dict[str, Any] | None = None  # the losing side
         if choice == "data":
-            data = _parse_object(form.get("data", ""))
+            data = parse_object("the data", form.get("data", ""))
         elif choice == "present":
             state = await synchronizer.get_local_state()
             data = state.data if state else {}
@@ -90,33 +89,6 @@ async def resolve(reader: SiteReader, form: Mapping[str, str], visitor: Visitor)
         await reader.actions.record(visitor.name, "resolve", scope, f"conflict {conflict}: keep {choice}")
         await synchronizer.resolve(conflict, data)
     return Done(f"scope?{urlencode({'name': scope})}", "resolved")
-
-
-def parse_duration(given: str) -> float:
-    """Return the seconds of a duration such as ``90``, ``30s``, ``15m``, ``2h`` or ``3d``.
-
-    Raises:
-        InvalidArgumentError: the text is no duration.
-
-    """
-    digits, unit = (given[:-1], _UNITS[given[-1]]) if given[-1:] in _UNITS else (given, 1.0)
-    try:
-        seconds = float(digits) * unit
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise InvalidArgumentError(f"{given!r} is no duration: write a number and s, m, h or d, such as 30m")
-    return seconds
-
-
-def _parse_object(given: str) -> dict[str, Any]:
-    try:
-        value = json.loads(given)
-    except ValueError as error:
-        raise InvalidArgumentError(f"the data are no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InvalidArgumentError("the data must be a JSON object")
-    return value
 
 
 ACTIONS: Final[Mapping[str, Callable[[SiteReader, Mapping[str, str], Visitor], Awaitable[Done]]]] = {

@@ -214,6 +214,20 @@ def test_resolving_keeps_the_settings_of_the_scope_and_what_waits(
         assert sync.update_local({"n": "again"}).version == state.version + 1
 
 
+def test_no_command_changes_the_settings_of_a_scope(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments: Any = {"scope": "room", "namespace": "site", "origin": "till", "overflow": "reject"}
+    with EdgeSynchronizer(edge, ConflictStrategy.LATEST_WINS, 7, **arguments) as sync:
+        sync.update_local({"n": "edge"})
+        sync.apply_remote(remote({"n": "elsewhere"}, 1, origin="other", at=NOON.replace(year=2999)))
+        [conflict] = sync.conflicts()
+        for command in ("get", "diff", "pending", "history", "conflicts"):
+            run(capsys, valkey, command, "room")
+        assert run(capsys, valkey, "resolve", "room", conflict["id"])[0] == 0
+        assert edge.hgetall("er:{site:sync0}:scopes") == {b"room": b"latest_wins 7 reject till"}
+
+
 def test_a_signed_scope_is_resolved_with_the_key_of_its_origin(
     edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

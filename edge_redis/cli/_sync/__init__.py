@@ -1,0 +1,1 @@
+"""The commands of `edge-redis sync`, by what they are about."""

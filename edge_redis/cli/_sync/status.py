@@ -1,0 +1,77 @@
+"""The progress of syncing, and the list of scopes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import Annotated, Any
+
+import typer
+
+from edge_redis.cli import exit_codes, options, output
+from edge_redis.cli._sync.opening import open_worker
+from edge_redis.cli.connection import Server, open_services
+
+
+def status(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Time over which the rate is measured.")] = 1.0,
+    as_json: options.Json = False,
+    watch: options.Repeat = None,
+) -> int:
+    """Show what waits, for how long, and how many changes a second go up.
+
+    Exit code 1: there are dead letters.
+    """
+    from edge_redis._core import validation
+
+    validation.check_positive("--seconds", seconds)
+
+    def show() -> int:
+        found = _measure(worker, seconds)
+        if as_json:
+            output.print_json(found)
+        else:
+            _print_status(found)
+        return exit_codes.FINDING if found["dead_letters"] else exit_codes.OK
+
+    with open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
+        return output.repeat(show, watch)
+
+
+def _measure(worker: Any, seconds: float) -> dict[str, Any]:
+    before, began = worker.status(), time.monotonic()
+    time.sleep(seconds)
+    now = worker.status()
+    rate = (now["pushed_total"] - before["pushed_total"]) / (time.monotonic() - began)
+    return {**now, "pushed_per_second": round(rate, 3)}
+
+
+def _print_status(found: Mapping[str, Any]) -> None:
+    print(f"scopes: {found['scopes']:,}, {found['scopes_waiting']:,} with {found['changes_waiting']:,} changes pending")
+    print(f"oldest pending change: {output.duration(found['oldest_seconds'])}")
+    print(f"pushed: {found['pushed_total']:,} in all, {found['pushed_per_second']:,.1f} a second now")
+    print(f"dead letters: {found['dead_letters']:,}")
+    if found["clone_seen_seconds"] is not None:
+        print(f"a clone of this edge wrote {output.duration(found['clone_seen_seconds'])} ago: see `sync new-identity`")
+
+
+def scopes(
+    url: options.Url = None,
+    password_file: options.PasswordFile = None,
+    namespace: options.Namespace = "default",
+    as_json: options.Json = False,
+    watch: options.Repeat = None,
+) -> int:
+    """List the scopes with version, pending changes and conflicts."""
+    header = ("scope", "version", "pending", "conflicts")
+
+    def show() -> int:
+        output.print_rows(edge.scopes(), header, itemgetter(*header), nothing="no scopes", as_json=as_json)
+        return exit_codes.OK
+
+    with open_services(Server(url, password_file, namespace)) as edge:
+        return output.repeat(show, watch)
