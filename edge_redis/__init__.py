@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from edge_redis._cache.arguments import NO_EXPIRY
     from edge_redis._cache.compute_request import NoStore
     from edge_redis._cache.config import NearCache
-    from edge_redis._core.codec import TypeCodec
+    from edge_redis._core.type_codec import TypeCodec
     from edge_redis._health.flapping import FlapRate, FlapThresholds
     from edge_redis._io.connect import connect, connect_async
     from edge_redis._io.sinks import ExecSink, WebhookSink
@@ -170,7 +170,7 @@ _NAMES: Final = {
     "_cache.arguments": ("NO_EXPIRY",),
     "_cache.compute_request": ("NoStore",),
     "_cache.config": ("NearCache",),
-    "_core.codec": ("TypeCodec",),
+    "_core.type_codec": ("TypeCodec",),
     "_health.flapping": ("FlapRate", "FlapThresholds"),
     "_io.connect": ("connect", "connect_async"),
     "_io.sinks": ("ExecSink", "WebhookSink"),

@@ -7,7 +7,7 @@ from typing import Final
 
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.shards import Shards
-from edge_redis._core.operation import gather
+from edge_redis._core.gather import gather
 from edge_redis.errors import StoreError
 
 ANNOUNCE_SECONDS: Final = 10.0

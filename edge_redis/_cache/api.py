@@ -19,7 +19,7 @@ from edge_redis._cache.scripts import ABSENT, EncodedEntry, PutOptions, equal_co
 from edge_redis._cache.shards import ProcessState, Shard, Shards
 from edge_redis._core import validation
 from edge_redis._core.component import Component
-from edge_redis._core.operation import gather
+from edge_redis._core.gather import gather
 from edge_redis._core.replication import Replication
 from edge_redis._core.session import Session
 from edge_redis.models import CacheEntry

@@ -42,7 +42,7 @@ from functools import cache
 from itertools import count
 from typing import Final
 
-from edge_redis._core.keys import KeySpace, namespace_name
+from edge_redis._core.keys import KeySpace
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""
@@ -74,7 +74,7 @@ class CacheKeys:
     __slots__ = ("_space", "expiry", "prefix", "stats", "values", "written")
 
     def __init__(self, namespace: str, shard: str = "0") -> None:
-        self._space = KeySpace(namespace_name(namespace), "cache", shard)
+        self._space = KeySpace(namespace, "cache", shard)
         self.prefix = self._space.tag
         """The one key that most scripts declare; they build all others from it, which puts them in its slot."""
         self.values = self._space.key("v", "")

@@ -20,9 +20,8 @@ from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_reader import NearReader
 from edge_redis._cache.scripts import Scripts
+from edge_redis._core.gather import gather
 from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._core.keys import namespace_name
-from edge_redis._core.operation import gather
 
 
 class ProcessState:
@@ -100,7 +99,7 @@ class Shards:
         self._config_scripts = Scripts(CacheKeys(namespace))
         self.all = [
             Shard(config, number, Scripts(CacheKeys(namespace, name)), self._config_scripts, state, near, clock)
-            for number, name in enumerate(shard_names(namespace_name(namespace), config.shards))
+            for number, name in enumerate(shard_names(namespace, config.shards))
         ]
 
     def of(self, key: str) -> Shard:

@@ -11,12 +11,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from decimal import InvalidOperation
 from functools import partial
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import Any, Final
 
 import msgpack
 
-from edge_redis._core import extension_types, validation
+from edge_redis._core import extension_types
 from edge_redis._core.extension_types import DECODERS, ENCODERS
+from edge_redis._core.type_codec import MIN_TYPE_CODE, TypeCodec, check_type_codecs
 from edge_redis.errors import CorruptDataError, InvalidArgumentError, UnsupportedTypeError, ValueTooLargeError
 
 MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
@@ -26,51 +27,25 @@ MAX_NESTED: Final = 32
 """Nesting depth of extension types, such as a tuple in a set: each level is a recursive call of the C decoder."""
 
 MAX_COLLISIONS: Final = 64
-"""Different values of extension types with one hash. Hashes of int, tuple and the like are no secret: a map or a set of
-many that collide would take quadratic time to decode."""
+"""Values of extension types with the same hash, at most. Anybody can compute the hash of an int or a tuple, and a map
+or a set of many keys with one hash would take quadratic time to decode."""
 
 _FEW_BYTES: Final = 4096
-"""Bodies up to this size cannot hold enough values for that."""
-
-MIN_TYPE_CODE: Final = 32
-MAX_TYPE_CODE: Final = 127
-"""The codes of users' types: msgpack leaves 0 to 127 to applications, and this package has the lower ones."""
-
-_NATIVE_TYPES: Final = frozenset(
-    {type(None), bool, int, float, str, bytes, bytearray, memoryview, list, dict, msgpack.ExtType, msgpack.Timestamp}
-)
+"""Bodies up to this size are too short for many collisions, and are decoded without the check."""
 
 
-class TypeCodec(NamedTuple):
-    """How the values of a type of your own are cached: an entry of the option ``codec`` of a cache.
-
-    Attributes:
-        code: of the type in the bytes, 32 to 127. It must never mean another type in the same namespace.
-        encode: returns a value of types that the cache carries, such as a dict, for one of the type.
-        decode: returns the value of the type again. If it raises an Exception the entry counts as corrupt.
-
-    """
-
-    code: int
-    encode: Callable[[Any], object]
-    decode: Callable[[Any], Any]
-
-
-# Resolved here: the module that the class reports as its own, edge_redis, does not have these names.
-TypeCodec.__annotations__.update(get_type_hints(TypeCodec))
-
-
-def _deeper(depth: int) -> int:
+def _add_level(depth: int) -> int:
+    """Return ``depth`` plus one, or raise ValueError past the limit."""
     if depth >= MAX_NESTED:
         raise ValueError(f"tuples, sets and the like nest deeper than {MAX_NESTED} levels")
     return depth + 1
 
 
 def _check_collisions(value: object, seen: dict[int, set[object]]) -> None:
-    """Raise ValueError where too many different values have the hash of this one."""
+    """Raise ValueError where too many different values have the hash of ``value``; ``seen`` holds them by hash."""
     try:
         known = seen.setdefault(hash(value), set())
-    except TypeError:  # a value that cannot be hashed is no key
+    except TypeError:  # not hashable, so it can be no key of a map and no member of a set
         return
     known.add(value)
     if len(known) > MAX_COLLISIONS:
@@ -102,9 +77,8 @@ class Codec:
             for kind, (code, encode, decode) in types.items():
                 self._encoders[kind] = code, partial(self._encode_user_type, kind, encode)
                 self._decoders[code] = partial(_decode_user_type, decode)
-        self._unpack_outermost = partial(
-            _unpackb, ext_hook=partial(self._ext_hook, depth=0)
-        )  # once: every read uses it
+        # Made once, since every read uses it.
+        self._unpack_outermost = partial(_unpackb, ext_hook=partial(self._ext_hook, depth=0))
 
     def _default(self, value: object, depth: int) -> msgpack.ExtType:
         encoder = self._encoders.get(type(value))
@@ -114,7 +88,7 @@ class Codec:
                 f" {extension_types.TYPE_NAMES}, or give the cache a codec for the type"
             )
         code, encode = encoder
-        return msgpack.ExtType(code, encode(value, partial(self._pack, depth=_deeper(depth))))
+        return msgpack.ExtType(code, encode(value, partial(self._pack, depth=_add_level(depth))))
 
     def _encode_user_type(
         self, kind: type, encode: Callable[[Any], object], value: object, pack: Callable[[object], bytes]
@@ -123,13 +97,13 @@ class Codec:
             inner = encode(value)
         except Exception as error:
             raise InvalidArgumentError(f"the codec of {kind.__name__} raised {error!r}") from error
-        return pack(self._sorted_maps(inner))  # canonical, so that equal values have equal bytes
+        return pack(self._sort_maps(inner))  # canonical, so that equal values have equal bytes
 
     def _ext_hook(self, code: int, body: bytes, depth: int, seen: dict[int, set[object]] | None = None) -> object:
         decode = self._decoders.get(code)
         if decode is None:
             raise ValueError(f"unknown extension type {code}")
-        value = decode(body, partial(self._unpack, depth=_deeper(depth), seen=seen))
+        value = decode(body, partial(self._unpack, depth=_add_level(depth), seen=seen))
         if seen is not None and code < MIN_TYPE_CODE:
             _check_collisions(value, seen)
         return value
@@ -144,8 +118,8 @@ class Codec:
     def _unpack(self, body: bytes, depth: int, seen: dict[int, set[object]] | None = None) -> Any:
         return _unpackb(body, ext_hook=partial(self._ext_hook, depth=depth, seen=seen))
 
-    def encode(self, value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
-        """Return ``value`` as bytes.
+    def encode(self, value: object, *, limit: int = MAX_VALUE_BYTES, sort_maps: bool = False) -> bytes:
+        """Return ``value`` as bytes; with ``sort_maps``, with every map in key order.
 
         Raises:
             UnsupportedTypeError: the value, or one inside it, is of a type that is not carried.
@@ -154,7 +128,7 @@ class Codec:
 
         """
         try:
-            body = self._pack(value)
+            body = self._pack(self._sort_maps(value) if sort_maps else value)
         except UnsupportedTypeError:
             raise
         except (ValueError, OverflowError, RecursionError) as error:
@@ -190,40 +164,34 @@ class Codec:
             raise CorruptDataError(msg) from error
 
     def canonical(self, value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
-        """Return ``encode(value)`` with every map in key order: equal values give equal bytes.
+        """Return ``value`` as bytes with every map in key order, so that equal values give equal bytes.
 
         Raises what ``encode`` raises.
         """
-        try:
-            ordered = self._sorted_maps(value)
-        except UnsupportedTypeError:
-            raise
-        except (ValueError, OverflowError, RecursionError) as error:
-            msg = f"the value cannot be encoded: {error}"
-            raise InvalidArgumentError(msg) from error
-        return self.encode(ordered, limit=limit)
+        return self.encode(value, limit=limit, sort_maps=True)
 
     def checksum(self, value: object) -> str:
         """Return the SHA-256 of the canonical bytes of ``value``, in hexadecimal."""
         return hashlib.sha256(self.canonical(value)).hexdigest()
 
-    def _packed_key(self, item: tuple[object, object]) -> bytes:
-        """Return the packed key of a map's item, by which items are sorted; a short str without msgpack, faster."""
+    def _pack_key(self, item: tuple[object, object]) -> bytes:
+        """Return the packed key of a map's item, by which the items are sorted."""
         key = item[0]
-        if type(key) is str:
+        if type(key) is str:  # a short str without msgpack, which is faster
             text = key.encode()
             if len(text) < _SHORT:
                 return _SHORT_STR[len(text)] + text
         return self._pack(key)
 
-    def _sorted_maps(self, value: object) -> object:
+    def _sort_maps(self, value: object) -> object:
+        """Return ``value`` with every map in key order."""
         if type(value) is msgpack.ExtType:
             raise UnsupportedTypeError("a msgpack.ExtType is not carried: its codes are this codec's own")
         if type(value) is dict:
-            items = [(key, item if type(item) in _LEAVES else self._sorted_maps(item)) for key, item in value.items()]
-            return dict(sorted(items, key=self._packed_key))
+            items = [(key, item if type(item) in _LEAVES else self._sort_maps(item)) for key, item in value.items()]
+            return dict(sorted(items, key=self._pack_key))
         if type(value) is list or type(value) is tuple:
-            parts = [item if type(item) in _LEAVES else self._sorted_maps(item) for item in value]
+            parts = [item if type(item) in _LEAVES else self._sort_maps(item) for item in value]
             return parts if type(value) is list else tuple(parts)
         return value
 
@@ -238,32 +206,11 @@ checksum: Final = DEFAULT.checksum
 
 
 def make_codec(types: object) -> Codec:
-    """Return the codec of the option ``codec``: a mapping of a type to its TypeCodec, or None.
+    """Return the codec of the option ``codec``: a mapping of each type to its TypeCodec, or None.
 
     Raises:
         InvalidTypeError: not such a mapping.
-        InvalidArgumentError: a code is out of range or used twice, or a type is carried already.
+        InvalidArgumentError: a code is out of range or used twice, or a type needs no codec.
 
     """
-    if types is None:
-        return DEFAULT
-    if not isinstance(types, Mapping):
-        raise validation.type_error("codec", types, "a mapping of types to TypeCodecs")
-    checked = {kind: _check_type_codec(kind, given) for kind, given in types.items()}
-    if len({each.code for each in checked.values()}) < len(checked):
-        raise validation.value_error("codec", types, "must have a code of its own for each type")
-    return Codec(checked)
-
-
-def _check_type_codec(kind: object, given: object) -> TypeCodec:
-    if not isinstance(kind, type):
-        raise validation.type_error("a key of codec", kind, "a type")
-    if kind in _NATIVE_TYPES or kind in ENCODERS:
-        raise validation.value_error("a key of codec", kind, "must be a type that is not carried without a codec")
-    if not isinstance(given, tuple) or len(given) != len(TypeCodec._fields):
-        raise validation.type_error(f"the codec of {kind.__name__}", given, "a TypeCodec")
-    made = TypeCodec(*given)
-    validation.check_integer(f"the code of {kind.__name__}", made.code, least=MIN_TYPE_CODE, most=MAX_TYPE_CODE)
-    validation.check_callable(f"encode of {kind.__name__}", made.encode)
-    validation.check_callable(f"decode of {kind.__name__}", made.decode)
-    return made
+    return DEFAULT if types is None else Codec(check_type_codecs(types))

@@ -1,7 +1,7 @@
 """The Python types that msgpack lacks, as extension types: a code, how to encode a value, and how to decode it.
 
-An encoder gets the value and a function that packs what is inside it; a decoder gets the bytes and a
-function that unpacks what is inside them.
+An encoder gets the value and a function that packs values inside it; a decoder gets the bytes and a
+function that unpacks values inside them.
 """
 
 from __future__ import annotations
@@ -81,15 +81,15 @@ DECODERS: Final[dict[int, Decoder]] = {
 }
 
 
-def _encode_member(value: Enum, _: Callable[[object], bytes]) -> bytes:
+def _encode_text_enum(value: Enum, _: Callable[[object], bytes]) -> bytes:
     return str(value.value).encode()
 
 
-def _decode_member(kind: type[Enum], body: bytes, _: Callable[[bytes], Any]) -> Enum:
+def _decode_text_enum(kind: type[Enum], body: bytes, _: Callable[[bytes], Any]) -> Enum:
     return kind(body.decode())
 
 
 def add_text_enum(code: int, kind: type[Enum]) -> None:
-    """Let the values of an enum, which are text, be carried: for a public enum, which is defined above this layer."""
-    ENCODERS[kind] = code, _encode_member
-    DECODERS[code] = partial(_decode_member, kind)
+    """Add the code of an enum whose values are text. For public enums, since this layer cannot import them."""
+    ENCODERS[kind] = code, _encode_text_enum
+    DECODERS[code] = partial(_decode_text_enum, kind)

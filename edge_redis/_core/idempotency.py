@@ -32,14 +32,14 @@ class IdempotencyKeys:
         if self._pid != os.getpid():  # a forked child must not use its parent's client ids
             self._reset()
         try:
-            client_id, sequence = self._free.pop()  # atomic, where a test for emptiness before it would not be
+            client_id, sequence = self._free.pop()  # atomic: a test for emptiness first would not be
         except IndexError:
             client_id, sequence = f"{self._process}-{next(self._count)}", 0
         return IdempotencyKey(self._free, (client_id, sequence + 1))
 
 
 class IdempotencyKey:
-    """The context of one call. A class rather than a generator, since every write makes one."""
+    """The context of one call. A class and not a generator function, which would be slower: every write makes one."""
 
     __slots__ = ("_free", "_key", "_pid")
 

@@ -1,8 +1,8 @@
-"""Names of keys: one hash tag a component and shard, so that all keys of one script are in one slot.
+"""Names of keys. Each shard of a component has one hash tag, so that all keys of a script are in one slot.
 
-    er:{<namespace>:<component><shard>}:<what>[:<id>]
+    er:{<namespace>:<component><shard>}:<kind>[:<name>]
 
-The version of the layout is not part of a name: it has a key of its own (``layout.py``).
+The layout version is not part of a name: it has its own key (``layout.py``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ PREFIX: Final = "er"
 MAX_NAMESPACE_BYTES: Final = 256
 
 
-def namespace_name(namespace: object) -> str:
-    """Return a valid namespace.
+def check_namespace(namespace: object) -> str:
+    """Return ``namespace`` where it is valid.
 
     Raises:
         InvalidKeyError: empty, too long, or with a brace, which would move the hash tag.
@@ -35,18 +35,18 @@ class KeySpace:
     __slots__ = ("tag",)
 
     def __init__(self, namespace: str, component: str, shard: int | str = 0) -> None:
-        self.tag = f"{PREFIX}:{{{namespace_name(namespace)}:{component}{shard}}}"
+        self.tag = f"{PREFIX}:{{{check_namespace(namespace)}:{component}{shard}}}"
 
-    def key(self, what: str, name: str | None = None) -> str:
-        """Return the key of ``what``, of ``name`` where there are many."""
-        return f"{self.tag}:{what}" if name is None else f"{self.tag}:{what}:{name}"
+    def key(self, kind: str, name: str | None = None) -> str:
+        """Return the key of a kind, such as ``stats``; with ``name``, that of one of several, such as of one entry."""
+        return f"{self.tag}:{kind}" if name is None else f"{self.tag}:{kind}:{name}"
 
 
 def is_of_namespace(key: bytes, namespace: str) -> bool:
-    """Return whether a key is one that a component writes for ``namespace``.
+    """Return whether a component of ``namespace`` writes this key.
 
     A namespace may contain colons, so the last colon of the hash tag separates it from the component.
     """
     prefix, _, rest = key.partition(b"{")
-    tag, _, what = rest.partition(b"}:")
-    return prefix == f"{PREFIX}:".encode() and bool(what) and tag.rpartition(b":")[0] == namespace.encode()
+    tag, _, name = rest.partition(b"}:")
+    return prefix == f"{PREFIX}:".encode() and bool(name) and tag.rpartition(b":")[0] == namespace.encode()

@@ -1,14 +1,13 @@
 """The checks before a script's first write: the layout version of the component's keys, and the user's rights.
 
 Every shard of a component has one key ``<tag>:layout`` that holds the layout version under which
-its keys were written (``LAYOUT_VERSION`` in the component's ``keys.py``). A service checks it
-before its first write to a shard, and again when the server has lost its scripts, as it does when
-it restarts or a replica takes over. Where the key is missing it is created; another version is
-refused before anything is written. Later writes are not checked. The policy for changing a
-layout is in docs/decisions.
+its keys were written (``LAYOUT_VERSION`` in the component's ``keys.py``). A service checks the key
+before its first write to a shard, and again when the server has lost its scripts, as after a
+restart or a failover. A missing key is created; another version is refused before anything is
+written. Later writes are not checked. The policy for changing a layout is in docs/decisions.
 
-The same check asks whether this user may run every command of the script: one that is refused in
-the middle of a script would leave half a change.
+The same check asks whether this user may run every command of the script: a command that is
+refused in the middle of a script would leave half a change.
 """
 
 from __future__ import annotations
@@ -28,14 +27,13 @@ def layout_key(tag: str) -> str:
 
 
 def check_layout(tag: str, script: Script) -> Operation[bool]:
-    """Return the operation that checks a shard's layout version and the rights of ``script``.
+    """Return the operation that checks a shard's layout version and the user's rights to run ``script``.
 
-    Its result is whether the shard has a layout version now.
-
-    A script that only changes what is there (``-- Layout: not created``) creates no version.
+    Its result is whether the shard has a layout version now: a script that only changes existing keys
+    (``-- Layout: not created``) does not create one.
 
     Raises:
-        LayoutVersionError: when its reply is decoded, where the shard has another version.
+        LayoutVersionError: by the operation, if the shard has another version.
 
     """
     expected = script.layout_version

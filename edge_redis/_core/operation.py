@@ -1,9 +1,9 @@
 """Operations: requests to the server as values, which the coroutines of components await.
 
 Nothing here talks to a server. A component's method is an ordinary coroutine that awaits
-operations, the other steps defined here, and nothing else; a runner drives it, performs each step
-and sends the result back in. So the same coroutine runs on a blocking client, on an asyncio client, or one step at a
-time under a test scheduler::
+operations, the other steps defined here, and nothing else. A runner drives it, performs each step
+and sends the result back in. So the same coroutine runs on a blocking client, on an asyncio
+client, or one step at a time under a test scheduler::
 
     async def double(key: str) -> int:
         value = await get(key)           # an Operation[int]
@@ -17,11 +17,8 @@ run by a runner and never be awaited on an asyncio event loop directly.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from itertools import islice
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
-
-from edge_redis.errors import EdgeRedisError
 
 if TYPE_CHECKING:
     from edge_redis._core.replication import Replication
@@ -66,10 +63,10 @@ class Batch(Generic[T]):
     """Operations sent together, in one round trip where the server allows it; the results in order.
 
     Each is atomic by itself, the batch is not. The first error is raised after all have run; with
-    ``return_exceptions`` the error of an operation is its result instead. An operation that meets
-    a server without its script is sent again, after the others; in an ``ordered`` batch so is
-    every operation behind it, which must then be idempotent. On a cluster, operations of one hash
-    tag keep their order and different tags run concurrently.
+    ``return_exceptions`` the error of an operation is its result instead. If the server does not
+    know the script of an operation, that operation is sent again, after the others; in an ``ordered``
+    batch, so is every operation behind it, which must then be idempotent. On a cluster, operations of
+    one hash tag keep their order and different tags run concurrently.
     """
 
     __slots__ = ("operations", "ordered", "return_exceptions")
@@ -99,10 +96,10 @@ class Sleep:
 
 
 class Renewal:
-    """An operation or a batch that is performed every ``seconds`` while a call runs, such as of the call's lease.
+    """An operation or a batch to perform every ``seconds`` while a call runs, such as extending the call's lease.
 
-    ``make`` returns it anew each time. It ends where its result is false, or after ``max_count`` times, so that a
-    call that hangs does not hold its lease for ever. An error is ignored: the next time is due all the same.
+    ``make`` returns it anew each time. Renewal ends when its result is false, or after ``max_count`` times, so that
+    a call that hangs does not hold its lease for ever. After an error, renewal goes on.
     """
 
     __slots__ = ("make", "max_count", "seconds")
@@ -188,73 +185,11 @@ Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Wait | Invoke[Any] | Inv
 
 
 def stepper(awaitable: Awaitable[T]) -> Coroutine[Step, Any, T] | Generator[Step, Any, T]:
-    """Return what drives ``awaitable`` step by step: an object with ``send``, ``throw`` and ``close``."""
+    """Return the coroutine or generator that runs ``awaitable`` one step at a time."""
     if isinstance(awaitable, CoroutineType):
         return awaitable
     steps: Generator[Step, Any, T] = awaitable.__await__()
     return steps
-
-
-class _Branch(Generic[T]):
-    """One of several coroutines that run concurrently."""
-
-    def __init__(self, awaitable: Awaitable[T]) -> None:
-        self._steps = stepper(awaitable)
-        self.waiting: Sequence[Operation[Any]] = ()
-        self.ordered = False
-        self._single = False
-        self.result: T
-        self.error: EdgeRedisError | None = None
-        self._resume(lambda: self._steps.send(None))
-
-    def _resume(self, resume: Callable[[], Step]) -> None:
-        self.waiting = ()
-        try:
-            step = resume()
-        except StopIteration as end:
-            self.result = end.value
-        except EdgeRedisError as error:
-            self.error = error
-        else:
-            assert isinstance(step, (Operation, Batch)), "a gathered coroutine may not sleep or invoke"
-            assert isinstance(step, Operation) or step.operations, "an empty batch has no reply to wait for"
-            self._single = isinstance(step, Operation)
-            self.waiting = [step] if isinstance(step, Operation) else step.operations
-            self.ordered = isinstance(step, Batch) and step.ordered
-
-    def receive(self, results: Sequence[Any]) -> None:
-        """Resume with the results of the waiting operations, or with the first error among them."""
-        error = next((result for result in results if isinstance(result, EdgeRedisError)), None)
-        if error is not None:
-            raised = error
-            self._resume(lambda: self._steps.throw(raised))
-        else:
-            answer = results[0] if self._single else list(results)
-            self._resume(lambda: self._steps.send(answer))
-
-
-async def gather(awaitables: Sequence[Awaitable[T]]) -> list[T]:
-    """Run coroutines concurrently: the operations that they await at the same time are sent as one Batch.
-
-    None of them may await Sleep, Invoke or InvokeAll. All run to their end; then the first error is raised.
-    """
-    if len(awaitables) == 1:
-        return [await awaitables[0]]
-    branches = [_Branch(awaitable) for awaitable in awaitables]
-    while sending := [branch for branch in branches if branch.waiting]:
-        operations = [operation for branch in sending for operation in branch.waiting]
-        try:
-            ordered = any(branch.ordered for branch in sending)
-            results: list[Any] = await Batch(operations, ordered=ordered, return_exceptions=True)
-        except EdgeRedisError as error:
-            results = [error] * len(operations)
-        answers = iter(results)
-        for branch in sending:
-            branch.receive(list(islice(answers, len(branch.waiting))))
-    for branch in branches:
-        if branch.error is not None:
-            raise branch.error
-    return [branch.result for branch in branches]
 
 
 def command(decode: Callable[[Any], T], *args: Argument) -> Operation[T]:

@@ -1,4 +1,4 @@
-"""Sets the module that public classes and functions report as theirs."""
+"""Makes public classes and functions name the module that users import them from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def publish(module: str, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Set ``__module__`` of this package's classes and functions to the module that users import them from.
+    """Set ``__module__`` of the classes and functions ``names`` to ``module``.
 
     So ``repr``, tracebacks and pickles say ``edge_redis.EdgeCache``, and internal modules can be moved.
     """

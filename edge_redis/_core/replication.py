@@ -1,4 +1,4 @@
-"""Writes that replicas must acknowledge: an operation, followed on its connection by WAIT and WAITAOF."""
+"""Writes that replicas must acknowledge: an operation, then WAIT and WAITAOF on the same connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_redis.errors import NotReplicatedError
 T = TypeVar("T")
 
 TIMEOUT_SECONDS: Final = 2.0
-"""How long to wait for replicas by default. An AOF that is synced every second needs a second of it."""
+"""How long to wait for replicas by default. An AOF that is synced once a second may take a second of it."""
 
 _MAX_REPLICAS: Final = 1000
 _MAX_SECONDS: Final = 60.0
@@ -40,7 +40,7 @@ def check_replication(replicas: object, seconds: object) -> Replication | None:
 
 
 class Acknowledged(NamedTuple, Generic[T]):
-    """The result of a write, and what is missing of its replication."""
+    """The result of a write, and what its replication lacks."""
 
     result: T
     shortfall: str
@@ -59,10 +59,10 @@ class Acknowledged(NamedTuple, Generic[T]):
 
 
 class ReplicatedOperation(Operation[Acknowledged[T]]):
-    """An operation whose result tells whether replicas have acknowledged it.
+    """An operation whose result says whether replicas have acknowledged it.
 
-    A script that recognises a repeat writes something all the same (``lua/idempotency.lua``): WAIT
-    covers the writes of its own connection alone, and a repeat may come on another one.
+    A script that recognises a repeat writes something nevertheless (``lua/idempotency.lua``): WAIT covers
+    only the writes of its own connection, and the repeat may come on another connection.
     """
 
     __slots__ = ("replication",)

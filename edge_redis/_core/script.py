@@ -11,8 +11,9 @@ A script file starts with a header of comment lines::
     -- Repeat: idempotent
 
 ``Repeat`` says what happens when the server runs it twice because a reply was lost:
-``idempotent``, or ``remembered`` (by idempotency key), followed by any detail. ``Reply`` is a
-shape, a colon and what it means::
+``idempotent``, or ``remembered`` (by idempotency key), followed by any detail. A script that writes
+may say how its layout version is checked (``layout.py``): ``Layout: unchecked``, or ``Layout: not
+created`` where it only changes existing keys. ``Reply`` is a shape, a colon and what it means::
 
     shapes   = shape { "|" shape }          any of these
     shape    = "integer" | "string" | "number" | "nil" | "any" | literal | array
@@ -38,27 +39,12 @@ from importlib import import_module, resources
 from typing import Any, Final
 
 from edge_redis._core.operation import Argument, Operation, T
+from edge_redis._core.script_commands import find_required_commands, has_write
 
-_PARAMETER: Final = re.compile(r"^-- (KEYS|ARGV)\[(\d+)(\.\.)?\]", re.MULTILINE)
+_PARAMETER: Final = re.compile(r"^-- (KEYS|ARGV)\[\d+(\.\.)?\]", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _UNCHECKED: Final = re.compile(r"^-- Layout: unchecked", re.MULTILINE)
 _NOT_CREATED: Final = re.compile(r"^-- Layout: not created", re.MULTILINE)
-_COMMAND: Final = re.compile(r"redis\.p?call\('(?:(XGROUP|XINFO)', '([A-Z]+)'|([A-Z]+)')")
-_OPTIONAL: Final = frozenset({"PUBLISH"})
-"""Commands that scripts try with ``pcall``: a user without the right to them writes all the same."""
-_CALL: Final = re.compile(r"redis\.p?call\('([A-Z]+)'")
-# fmt: off
-_READS: Final = frozenset(
-    {
-        "EXISTS", "GET", "GETRANGE", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN",
-        "HSTRLEN", "HVALS", "LLEN", "LRANGE", "MGET", "PTTL", "PUBLISH", "SCARD", "SISMEMBER", "SMEMBERS",
-        "SMISMEMBER", "SSCAN", "STRLEN", "TIME", "TTL", "TYPE", "XINFO", "XLEN", "XPENDING", "XRANGE",
-        "XREVRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZRANK", "ZREVRANGE", "ZREVRANGEBYSCORE",
-        "ZSCAN", "ZSCORE",
-    }
-)
-# fmt: on
-"""Commands of scripts that change no key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,11 +59,11 @@ class Script:
     args: range
     """How many ARGV the header allows."""
     layout_version: int = 0
-    """Layout version of the keys that the script writes; 0 for a script that is not checked, as one that only reads."""
+    """Layout version of the keys that the script writes; 0 where it is not checked, as for a script that only reads."""
     creates_layout: bool = False
-    """Whether the check creates the layout version where there is none."""
+    """Whether the check stores the layout version in a shard that has none."""
     commands: tuple[str, ...] = ()
-    """The commands that the script needs; of a container command, with the subcommand (XGROUP CREATE)."""
+    """The commands that the script cannot do without, each with its subcommand (XGROUP CREATE)."""
 
     def __call__(
         self,
@@ -93,13 +79,14 @@ class Script:
 
 
 def _count_range(header: str, kind: str) -> range:
-    found = [(int(index), bool(dots)) for what, index, dots in _PARAMETER.findall(header) if what == kind]
-    is_open = any(dots for _, dots in found)
-    return range(len(found) - 1, sys.maxsize) if is_open else range(len(found), len(found) + 1)
+    """Return how many KEYS or ARGV a header allows."""
+    found = [bool(dots) for declared, dots in _PARAMETER.findall(header) if declared == kind]
+    return range(len(found) - 1, sys.maxsize) if any(found) else range(len(found), len(found) + 1)
 
 
 @cache
-def _included(package: str, name: str) -> str:
+def read_include(package: str, name: str) -> str:
+    """Return the text of an include: the one of ``package``, or else the shared one of ``_core``."""
     own = resources.files(package).joinpath("lua", "include", f"{name}.lua")
     shared = resources.files("edge_redis._core").joinpath("lua", f"{name}.lua")
     return (own if own.is_file() else shared).read_text("utf-8")
@@ -108,10 +95,10 @@ def _included(package: str, name: str) -> str:
 def load(package: str, name: str) -> Script:
     """Return the script ``lua/<name>.lua`` of ``package``."""
     text = resources.files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
-    source = _INCLUDE.sub(lambda match: _included(package, match[1]), text)
+    source = _INCLUDE.sub(lambda match: read_include(package, match[1]), text)
     # Not for security: EVALSHA names a script by its SHA1.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    is_checked = _is_write(source) and not _UNCHECKED.search(text)
+    is_checked = has_write(source) and not _UNCHECKED.search(text)
     return Script(
         f"{package.rpartition('.')[2].removeprefix('_')}/{name}",
         source,
@@ -120,36 +107,8 @@ def load(package: str, name: str) -> Script:
         _count_range(text, "ARGV"),
         _layout_version(package) if is_checked else 0,
         creates_layout=not _NOT_CREATED.search(text),
-        commands=tuple(each for each in _find_commands(source) if each not in _OPTIONAL),
+        commands=find_required_commands(source),
     )
-
-
-def _find_commands(source: str) -> tuple[str, ...]:
-    return tuple(sorted({" ".join(filter(None, words)) for words in _COMMAND.findall(source)}))
-
-
-def find_all_commands() -> tuple[str, ...]:
-    """Return the commands that any script of any component runs."""
-    packages = [each for each in resources.files("edge_redis").iterdir() if each.joinpath("lua").is_dir()]
-    return tuple(sorted({command for each in packages for command in find_package_commands(f"edge_redis.{each.name}")}))
-
-
-@cache
-def find_package_commands(package: str) -> tuple[str, ...]:
-    """Return the commands that the scripts of a package run."""
-    lua = resources.files(package).joinpath("lua")
-    folders = [folder for folder in (lua, lua.joinpath("include")) if folder.is_dir()]
-    files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
-    return _find_commands("\n".join(file.read_text("utf-8") for file in files))
-
-
-def is_read(command: str) -> bool:
-    """Return whether a command, given with its subcommand, changes no key."""
-    return command.partition(" ")[0] in _READS
-
-
-def _is_write(source: str) -> bool:
-    return not _READS.issuperset(_CALL.findall(source))
 
 
 @cache

@@ -14,7 +14,7 @@ MAX_KEY_BYTES: Final = 1024
 _SHOWN: Final = 60
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # an int of more digits than Python is willing to print
@@ -24,17 +24,17 @@ def _short(value: object) -> str:
 
 def type_error(name: str, value: object, expected: str) -> InvalidTypeError:
     """Return the error for an argument of the wrong type."""
-    return InvalidTypeError(f"{name} must be {expected}, not {type(value).__name__} ({_short(value)})")
+    return InvalidTypeError(f"{name} must be {expected}, not {type(value).__name__} ({_shorten(value)})")
 
 
 def value_error(name: str, value: object, rule: str) -> InvalidArgumentError:
     """Return the error for an argument of the right type and a wrong value."""
-    return InvalidArgumentError(f"{name} {rule}, not {_short(value)}")
+    return InvalidArgumentError(f"{name} {rule}, not {_shorten(value)}")
 
 
 def key_error(name: str, value: object, rule: str) -> InvalidKeyError:
     """Return the error for a key or identifier that cannot be used."""
-    return InvalidKeyError(f"{name} {rule} ({_short(value)})")
+    return InvalidKeyError(f"{name} {rule} ({_shorten(value)})")
 
 
 def check_identifier(name: str, value: object, *, limit: int = MAX_KEY_BYTES) -> str:

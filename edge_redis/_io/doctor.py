@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from redis.exceptions import ResponseError
 
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.script import find_all_commands
+from edge_redis._core.script_commands import find_all_commands
 from edge_redis._io.connect import connect
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.roles import COMPONENTS, Role

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_redis._core import validation
-from edge_redis._core.keys import namespace_name
+from edge_redis._core.keys import check_namespace
 
 MAX_TIMELINE_MINUTES: Final = 7 * 24 * 60
 """A minute of a series takes about 20 bytes in Redis, and its hash a hundred."""
@@ -32,7 +32,7 @@ class MetricsConfig:
     max_errors: int = 1000
 
     def __post_init__(self) -> None:
-        namespace_name(self.namespace)
+        check_namespace(self.namespace)
         if validation.check_positive("flush_interval", self.flush_interval) > MAX_FLUSH_INTERVAL_SECONDS:
             raise validation.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
         validation.check_integer("flush_every", self.flush_every, least=1, most=_MAX_COUNT)

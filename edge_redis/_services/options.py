@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypedDict, cast
 
 from edge_redis._cache.config import NearCache
-from edge_redis._core.codec import TypeCodec
+from edge_redis._core.type_codec import TypeCodec
 from edge_redis._health.flapping import FlapRate, FlapThresholds
 from edge_redis._sync.signing import Keys
 from edge_redis.models import ConflictStrategy

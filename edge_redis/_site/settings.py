@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edge_redis._core import validation
-from edge_redis._core.keys import namespace_name
+from edge_redis._core.keys import check_namespace
 from edge_redis.errors import InvalidArgumentError
 
 MAX_NODES: Final = 200
@@ -45,7 +45,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Validate everything before anything is started."""
-        namespace_name(self.namespace)
+        check_namespace(self.namespace)
         validation.check_integer("nodes", self.nodes, least=1, most=MAX_NODES)
         for name in ("interval", "check_interval", "heartbeat_timeout", "speed"):
             validation.check_positive(name, getattr(self, name))

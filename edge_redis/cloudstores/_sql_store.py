@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import sqlalchemy as sa
 
 from edge_redis._core import validation
-from edge_redis._core.keys import namespace_name
+from edge_redis._core.keys import check_namespace
 from edge_redis._sync.change import Change, Outcome, check_body, encode_data, visible_data
 from edge_redis._sync.cloud import MAX_PAGE
 from edge_redis._sync.config import MAX_KEPT
@@ -72,7 +72,7 @@ class SqlCloudStore:
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
     ) -> None:
-        self._namespace = check_text("namespace", namespace_name(namespace))
+        self._namespace = check_text("namespace", check_namespace(namespace))
         validation.check_integer("max_history", max_history, least=1, most=MAX_KEPT)
         validation.check_integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
         self._limits = WriteLimits(max_bytes, max_fields)

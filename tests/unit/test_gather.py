@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from edge_redis._core.operation import Batch, Operation, Step, command, gather, identity, stepper
+from edge_redis._core.gather import gather
+from edge_redis._core.operation import Batch, Operation, Step, command, identity, stepper
 from edge_redis._io.replies import group_by_tag, merge_groups
 from edge_redis.errors import StoreUnavailableError, WrongKeyTypeError
 

@@ -97,7 +97,7 @@ def test_what_an_include_needs_stands_above_it(file: Path, source: str) -> None:
         if not re.fullmatch(r"\w+", piece):
             above += piece
             continue
-        include = scripts._included(package, piece)
+        include = scripts.read_include(package, piece)
         declared, _ = find_names(above)
         needed = {need for need in needs_of(include) if "[" not in need}
         assert needed <= declared, f"{piece} needs {needed - declared}, which stands nowhere above it"

@@ -6,8 +6,8 @@ local function repeats_key(prefix, bucket)
 end
 
 -- Return the reply of this call if it ran before, else nil. A sequence below the last one belongs to a call
--- that its caller has given up: it must not run, and gets STALE. A repeat writes an expiry, which keeps the record
--- longer: WAIT covers the writes of its own connection alone, and a repeat may come on another one.
+-- that its caller has given up: it must not run, and gets STALE. A repeat writes an expiry, so that a WAIT after it has
+-- a write to wait for: WAIT covers only the writes of its own connection, and a repeat may come on another connection.
 local function recall(prefix, at_ms, client_id, sequence)
   local bucket = math.floor(at_ms / REPEATS_BUCKET_MS)
   local key = repeats_key(prefix, bucket)

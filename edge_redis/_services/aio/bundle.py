@@ -8,7 +8,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Self, Unpack
 
-from edge_redis._core.keys import namespace_name
+from edge_redis._core.keys import check_namespace
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.connect import connect_async
@@ -55,7 +55,7 @@ class EdgeRedis:
         metrics: MetricsOptions | None = None,
     ) -> None:
         self.client = client
-        self.namespace = namespace_name(namespace)
+        self.namespace = check_namespace(namespace)
         self._cache_options: CacheOptions = cache or {}
         self._health_options: HealthOptions = health or {}
         self._metrics_options: MetricsOptions = metrics or {}

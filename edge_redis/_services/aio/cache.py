@@ -13,8 +13,9 @@ from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
 from edge_redis._cache.fail_open import AnyCache
 from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
 from edge_redis._cache.near_entry import MISSING
-from edge_redis._core.codec import MAX_VALUE_BYTES, TypeCodec, make_codec
+from edge_redis._core.codec import MAX_VALUE_BYTES, make_codec
 from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
+from edge_redis._core.type_codec import TypeCodec
 from edge_redis._io.asyncio_listener import TaskListener
 from edge_redis._io.asyncio_runner import yield_to_loop  # asyncio only
 from edge_redis._io.clients import AsyncClient

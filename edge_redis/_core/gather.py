@@ -1,0 +1,73 @@
+"""Runs several coroutines concurrently: what they send at the same time goes out in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from edge_redis._core.operation import Batch, Operation, Step, stepper
+from edge_redis.errors import EdgeRedisError
+
+T = TypeVar("T")
+
+
+class _Branch(Generic[T]):
+    """One of several coroutines that run concurrently."""
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self._steps = stepper(awaitable)
+        self.waiting: Sequence[Operation[Any]] = ()
+        self.ordered = False
+        self._is_single = False
+        self.result: T
+        self.error: EdgeRedisError | None = None
+        self._resume(self._steps.send, None)
+
+    def _resume(self, resume: Callable[[Any], Step], argument: object) -> None:
+        """Run the coroutine to its next step by ``resume``, which is ``send`` or ``throw``."""
+        self.waiting = ()
+        try:
+            step = resume(argument)
+        except StopIteration as end:
+            self.result = end.value
+        except EdgeRedisError as error:
+            self.error = error
+        else:
+            assert isinstance(step, (Operation, Batch)), "a gathered coroutine may not sleep or invoke"
+            assert isinstance(step, Operation) or step.operations, "an empty batch has no reply to wait for"
+            self._is_single = isinstance(step, Operation)
+            self.waiting = [step] if isinstance(step, Operation) else step.operations
+            self.ordered = isinstance(step, Batch) and step.ordered
+
+    def receive(self, results: Sequence[Any]) -> None:
+        """Resume with the results of the waiting operations, or with the first error among them."""
+        error = next((result for result in results if isinstance(result, EdgeRedisError)), None)
+        if error is not None:
+            self._resume(self._steps.throw, error)
+        else:
+            self._resume(self._steps.send, results[0] if self._is_single else list(results))
+
+
+async def gather(awaitables: Sequence[Awaitable[T]]) -> list[T]:
+    """Run coroutines concurrently: the operations that they await at the same time are sent as one Batch.
+
+    None of them may await Sleep, Invoke or InvokeAll. All run to their end; then the first error is raised.
+    """
+    if len(awaitables) == 1:
+        return [await awaitables[0]]
+    branches = [_Branch(awaitable) for awaitable in awaitables]
+    while sending := [branch for branch in branches if branch.waiting]:
+        operations = [operation for branch in sending for operation in branch.waiting]
+        try:
+            ordered = any(branch.ordered for branch in sending)
+            results: list[Any] = await Batch(operations, ordered=ordered, return_exceptions=True)
+        except EdgeRedisError as error:
+            results = [error] * len(operations)
+        answers = iter(results)
+        for branch in sending:
+            branch.receive(list(islice(answers, len(branch.waiting))))
+    for branch in branches:
+        if branch.error is not None:
+            raise branch.error
+    return [branch.result for branch in branches]
