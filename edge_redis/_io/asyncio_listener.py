@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from edge_redis._core.session import Send, Session, SessionStep
+from edge_redis._io.background import BackgroundTask, is_cancelled
 from edge_redis._io.clients import AsyncClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.listener import (
@@ -25,53 +26,39 @@ from edge_redis._io.listener import (
 from edge_redis.errors import StoreUnavailableError
 
 
-class TaskListener:
-    """Runs sessions in a task of the running loop, from ``ensure`` until ``stop``."""
+class TaskListener(BackgroundTask):
+    """Runs sessions with the masters, one after another."""
+
+    name = "edge-redis-listener"
 
     def __init__(self, client: AsyncClient, new_session: Callable[[], Session], listener: InvalidationListener) -> None:
+        super().__init__()
         self._client = client
         self._new_session = new_session
         self._listener = listener
-        self._task: asyncio.Task[None] | None = None
-
-    def after_fork(self) -> None:
-        """Reset state in a forked child, where the parent's task does not run."""
-        self._task = None
-
-    def ensure(self) -> None:
-        """Start a task on the running loop, unless one runs there already."""
-        task = self._task
-        if task is None or task.get_loop() is not asyncio.get_running_loop():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="edge-redis-listener")
 
     def stop(self) -> asyncio.Task[None] | None:
-        """Cancel the task, and return it, unless its loop is closed."""
-        task, self._task = self._task, None
+        """Disconnect, cancel the task, and return it if its loop is open."""
         self._listener.on_disconnected()
-        if task is None or task.get_loop().is_closed():
-            return None
-        task.cancel()
-        return task
+        return super().stop()
 
-    async def _run(self) -> None:
+    async def _work(self) -> None:
         pause = ReconnectPause()
-        task = asyncio.current_task()
-        # A client may swallow the cancellation that reaches it in the middle of a call.
-        while task is not None and not task.cancelling():
+        while not is_cancelled():
             began = time.monotonic()
             try:
                 with translating_errors():
-                    await self._session()
-            except Exception as error:  # noqa: BLE001 -- the next session is due whatever it is
+                    await self._run_session()
+            except Exception as error:  # noqa: BLE001 -- the next session is due after any error
                 self._listener.on_disconnected(error)
                 await asyncio.sleep(pause.after(error, time.monotonic() - began))
             finally:
                 self._listener.on_disconnected()
 
-    async def _session(self) -> None:
-        """Run a session with every master. It ends by raising an error, in any case."""
+    async def _run_session(self) -> None:
+        """Run a session with every master. It always ends by raising an error."""
         if is_cluster(self._client):
-            await self._client.initialize()  # before this, it knows no nodes
+            await self._client.initialize()  # before this, the client knows no nodes
         names, pools = find_master_names(self._client), find_master_pools(self._client)
         self._listener.reset(len(pools))
         readers = [
@@ -93,8 +80,7 @@ class TaskListener:
             await connection.connect()
             session = self._new_session()
             step = session.send(None)
-            task = asyncio.current_task()
-            while task is not None and not task.cancelling():  # see _run
+            while not is_cancelled():
                 try:
                     answer = await self._perform(connection, step)
                 except LIBRARY_ERRORS as error:

@@ -11,7 +11,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.clients import AsyncClient, check_asyncio_client
-from edge_redis._io.command_sender import AsyncBatchSender
+from edge_redis._io.command_sender import Args, AsyncBatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import renew_during
@@ -40,7 +40,7 @@ class AsyncRunner:
     async def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""
         if isinstance(awaitable, Operation):
-            return await self._operation(awaitable)
+            return await self.perform_operation(awaitable)
         steps = stepper(awaitable)
         try:
             try:
@@ -70,7 +70,7 @@ class AsyncRunner:
     async def perform(self, step: Step) -> Any:
         """Perform one step."""
         if isinstance(step, Operation):
-            return await self._operation(step)
+            return await self.perform_operation(step)
         if isinstance(step, (Sleep, Wait)):
             return await _pause(step)
         if isinstance(step, Invoke):
@@ -78,21 +78,22 @@ class AsyncRunner:
                 result = step.function(*step.args)
                 return await result if inspect.isawaitable(result) else result
         if isinstance(step, InvokeAll):
-            places = asyncio.Semaphore(step.max_concurrency)
+            limit = asyncio.Semaphore(step.max_concurrency)
             async with renew_during(step.renewal, self.perform):
-                return await asyncio.gather(*(self._invoke(call, places) for call in step.calls))
-        return await self._batch(step)
+                return await asyncio.gather(*(self._invoke(call, limit) for call in step.calls))
+        return await self.perform_batch(step)
 
-    async def _invoke(self, call: Invoke[Any], places: asyncio.Semaphore) -> Any:
-        async with places:
+    async def _invoke(self, call: Invoke[Any], limit: asyncio.Semaphore) -> Any:
+        async with limit:
             try:
                 return await self.perform(call)
             except Exception as error:  # noqa: BLE001 -- the result of InvokeAll carries it
                 return error
 
-    async def _operation(self, operation: Operation[T]) -> T:
+    async def perform_operation(self, operation: Operation[T]) -> T:
+        """Send an operation and return its result."""
         if operation.replication is not None:
-            [acknowledged] = await self._batch(Batch([operation]))
+            [acknowledged] = await self.perform_batch(Batch([operation]))
             return acknowledged
         if self._layouts.is_due(operation):
             await self._check_layouts([operation])
@@ -105,39 +106,47 @@ class AsyncRunner:
     async def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:
         """Check, before the first of its writes, the layout of each shard and the rights of this user."""
         for operation, check in self._layouts.find_due(operations):
-            if await self._operation(check):
+            if await self.perform_operation(check):
                 self._layouts.add(operation)
 
     async def _send(self, operation: Operation[Any]) -> Any:
         try:
             return await self._sender.send(operation.args)
-        except redis_errors.NoScriptError:  # the server may have lost its data, too
+        except redis_errors.NoScriptError:  # the server may have lost its keys too
             self._layouts.clear()
             await self._check_layouts([operation])
             return await self._sender.send(args_with_source(operation))
 
-    async def _batch(self, batch: Batch[T]) -> list[T]:
+    async def perform_batch(self, batch: Batch[T]) -> list[T]:
+        """Send a batch and return its results."""
         operations = batch.operations
         waits = find_waits(self.client, operations)
         await self._check_layouts(operations)
-        sender = self._batch_sender
-        if sender is None:
+        if self._batch_sender is None:
             return decode_batch(batch, await self._send_by_tag(operations))
         try:
-            replies = await sender.send_many([*(operation.args for operation in operations), *waits])
-            acknowledgements = pop_acknowledgements(replies, waits)
-            resends = find_resends(batch, replies)
-            if resends:
-                self._layouts.clear()
-                await self._check_layouts([operations[place] for place in resends])
-                again = await sender.send_many([*(args_with_source(operations[place]) for place in resends), *waits])
-                acknowledgements = pop_acknowledgements(again, waits)
-                for place, reply in zip(resends, again, strict=True):
-                    replies[place] = reply
+            replies, acknowledgements = await self._send_together(self._batch_sender, batch, waits)
         except LIBRARY_ERRORS as error:
             raise translate(error, f"batch of {len(operations)}") from error
         results = decode_batch(batch, replies)
         return add_acknowledgements(operations, results, acknowledgements) if waits else results
+
+    async def _send_together(
+        self, sender: AsyncBatchSender, batch: Batch[Any], waits: Sequence[Args]
+    ) -> tuple[list[Any], list[Any]]:
+        """Return the replies of a batch, and those to ``waits``; unknown scripts are sent again with their source."""
+        replies = await sender.send_many([*(operation.args for operation in batch.operations), *waits])
+        acknowledgements = pop_acknowledgements(replies, waits)
+        resends = find_resends(batch, replies)
+        if resends:
+            operations = [batch.operations[place] for place in resends]
+            self._layouts.clear()
+            await self._check_layouts(operations)
+            again = await sender.send_many([*map(args_with_source, operations), *waits])
+            acknowledgements = pop_acknowledgements(again, waits)
+            for place, reply in zip(resends, again, strict=True):
+                replies[place] = reply
+        return replies, acknowledgements
 
     async def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         groups = group_by_tag(operations)

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis._core.session import Send, Session, SessionStep
+from edge_redis._io.background import BackgroundThread
 from edge_redis._io.clients import BlockingClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.listener import (
@@ -49,7 +50,7 @@ class _ThreadSession:
         return len(self._connections)
 
     def run(self) -> None:
-        """Run the session. It ends by raising an error, in any case."""
+        """Run the session. It always ends by raising an error."""
         if not is_cluster(self._client):
             self._read_one(self._connections[0])
         else:
@@ -106,49 +107,38 @@ class _ThreadSession:
         return None
 
 
-class ThreadListener:
-    """Runs sessions in daemon threads, from the first ``ensure`` until ``stop``."""
+class ThreadListener(BackgroundThread):
+    """Runs sessions with the masters, one after another."""
+
+    name = "edge-redis-listener"
 
     def __init__(
         self, client: BlockingClient, new_session: Callable[[], Session], listener: InvalidationListener
     ) -> None:
+        super().__init__()
         self._client = client
         self._new_session = new_session
         self._listener = listener
-        self.after_fork()
+        self._session: _ThreadSession | None = None
 
     def after_fork(self) -> None:
         """Reset state in a forked child, where no thread runs; it can be started again."""
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._stopped = threading.Event()
-        self._session: _ThreadSession | None = None
+        super().after_fork()
+        self._session = None
 
-    def ensure(self) -> None:
-        """Start, unless it runs already."""
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None and not self._stopped.is_set():
-                    self._thread = threading.Thread(target=self._run, name="edge-redis-listener", daemon=True)
-                    self._thread.start()
-
-    def stop(self) -> None:
-        """Stop, and wait until the thread has ended."""
-        self._stopped.set()
-        session, thread = self._session, self._thread
+    def _wake(self) -> None:
+        session = self._session
         if session is not None:
             session.end()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
 
-    def _run(self) -> None:
+    def _work(self) -> None:
         pause = ReconnectPause()
         while not self._stopped.is_set():
             began = time.monotonic()
             try:
                 with translating_errors():
                     self._run_session()
-            except Exception as error:  # noqa: BLE001 -- after any error, the near cache must serve nothing
+            except Exception as error:  # noqa: BLE001 -- the near cache must serve nothing after any error
                 self._listener.on_disconnected(None if self._stopped.is_set() else error)
                 if not self._stopped.is_set():
                     self._stopped.wait(pause.after(error, time.monotonic() - began))

@@ -12,7 +12,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
 from edge_redis._io.clients import BlockingClient, check_blocking_client
-from edge_redis._io.command_sender import BatchSender
+from edge_redis._io.command_sender import Args, BatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
@@ -50,7 +50,7 @@ class BlockingRunner:
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""
         if isinstance(awaitable, Operation):
-            result: T = self._operation(awaitable)
+            result: T = self.perform_operation(awaitable)
             return result
         steps = stepper(awaitable)
         try:
@@ -73,7 +73,7 @@ class BlockingRunner:
     def perform(self, step: Step) -> Any:
         """Perform one step."""
         if isinstance(step, Operation):
-            return self._operation(step)
+            return self.perform_operation(step)
         if isinstance(step, (Sleep, Wait)):
             return _pause(step)
         if isinstance(step, Invoke):
@@ -84,7 +84,7 @@ class BlockingRunner:
         if isinstance(step, InvokeAll):
             with self._renewer.during(step.renewal, self.perform):
                 return self._invoke_all(step)
-        return self._batch(step)
+        return self.perform_batch(step)
 
     def _invoke_all(self, step: InvokeAll[T]) -> list[T | Exception]:
         threads = min(step.max_concurrency, len(step.calls))
@@ -99,9 +99,10 @@ class BlockingRunner:
         except Exception as error:  # noqa: BLE001 -- the result of InvokeAll carries it
             return error
 
-    def _operation(self, operation: Operation[T]) -> T:
+    def perform_operation(self, operation: Operation[T]) -> T:
+        """Send an operation and return its result."""
         if operation.replication is not None:
-            [acknowledged] = self._batch(Batch([operation]))
+            [acknowledged] = self.perform_batch(Batch([operation]))
             return acknowledged
         if self._layouts.is_due(operation):
             self._check_layouts([operation])
@@ -114,40 +115,48 @@ class BlockingRunner:
     def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:
         """Check, before the first of its writes, the layout of each shard and the rights of this user."""
         for operation, check in self._layouts.find_due(operations):
-            if self._operation(check):
+            if self.perform_operation(check):
                 self._layouts.add(operation)
 
     def _send(self, operation: Operation[Any]) -> Any:
         send = self._sender.send
         try:
             return send(operation.args)
-        except redis_errors.NoScriptError:  # the server may have lost its data, too
+        except redis_errors.NoScriptError:  # the server may have lost its keys too
             self._layouts.clear()
             self._check_layouts([operation])
             return send(args_with_source(operation))
 
-    def _batch(self, batch: Batch[T]) -> list[T]:
+    def perform_batch(self, batch: Batch[T]) -> list[T]:
+        """Send a batch and return its results."""
         operations = batch.operations
         waits = find_waits(self.client, operations)
         self._check_layouts(operations)
-        sender = self._batch_sender
-        if sender is None:
+        if self._batch_sender is None:
             return decode_batch(batch, self._send_by_tag(operations))
         try:
-            replies = sender.send_many([*(operation.args for operation in operations), *waits])
-            acknowledgements = pop_acknowledgements(replies, waits)
-            resends = find_resends(batch, replies)
-            if resends:
-                self._layouts.clear()
-                self._check_layouts([operations[place] for place in resends])
-                again = sender.send_many([*(args_with_source(operations[place]) for place in resends), *waits])
-                acknowledgements = pop_acknowledgements(again, waits)
-                for place, reply in zip(resends, again, strict=True):
-                    replies[place] = reply
+            replies, acknowledgements = self._send_together(self._batch_sender, batch, waits)
         except LIBRARY_ERRORS as error:
             raise translate(error, f"batch of {len(operations)}") from error
         results = decode_batch(batch, replies)
         return add_acknowledgements(operations, results, acknowledgements) if waits else results
+
+    def _send_together(
+        self, sender: BatchSender, batch: Batch[Any], waits: Sequence[Args]
+    ) -> tuple[list[Any], list[Any]]:
+        """Return the replies of a batch, and those to ``waits``; unknown scripts are sent again with their source."""
+        replies = sender.send_many([*(operation.args for operation in batch.operations), *waits])
+        acknowledgements = pop_acknowledgements(replies, waits)
+        resends = find_resends(batch, replies)
+        if resends:
+            operations = [batch.operations[place] for place in resends]
+            self._layouts.clear()
+            self._check_layouts(operations)
+            again = sender.send_many([*map(args_with_source, operations), *waits])
+            acknowledgements = pop_acknowledgements(again, waits)
+            for place, reply in zip(resends, again, strict=True):
+                replies[place] = reply
+        return replies, acknowledgements
 
     def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         groups = group_by_tag(operations)

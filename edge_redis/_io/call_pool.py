@@ -3,7 +3,7 @@
 If an exception arrives between writing and reading (KeyboardInterrupt, a time limit raised by a signal
 handler, a gevent Timeout), redis-py returns the connection to its pool with the reply unread, and the
 next caller reads another key's value. Here a call returns its connection only after it has read the
-reply. If a call is interrupted anywhere, also in this module, its connection is closed or garbage, and
+reply. If a call is interrupted anywhere, even in this module, its connection is closed or garbage, and
 its place in the pool is free.
 
 No lock is taken: an exception can arrive on the line that would release it, and a forked child
@@ -16,6 +16,7 @@ not taken from it: an interruption inside redis-py's pool loses one of its place
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import time
@@ -27,8 +28,7 @@ import redis
 from redis import exceptions as redis_errors
 from redis.sentinel import SentinelConnectionPool
 
-from edge_redis._io.error_mapping import is_pool_full
-from edge_redis.errors import ConnectionPoolFullError
+from edge_redis._io.error_mapping import is_pool_full, pool_full_error
 
 WAIT_SECONDS: Final = 10.0
 """How long a call waits for a connection, unless the client's pool has a timeout."""
@@ -39,14 +39,14 @@ _KNOWN_POOLS: Final = (redis.ConnectionPool, redis.BlockingConnectionPool, Senti
 
 
 class BorrowedConnection:
-    """The right of one call to one connection. It ends at the latest when nothing refers to it any more."""
+    """One call's hold on one connection. It ends when nothing refers to this object any more, if not before."""
 
     __slots__ = ("__weakref__", "connection", "is_clean", "place")
 
     def __init__(self) -> None:
         self.connection: Any = None
         self.is_clean = False
-        """Whether nothing is left to be read on the connection."""
+        """Whether all replies on the connection were read."""
         self.place: ref[BorrowedConnection] | None = None
 
 
@@ -55,7 +55,7 @@ class CallPool:
 
     def __init__(self, pool: Any) -> None:
         self._pool = ref(pool)
-        self._wait_seconds: float | None = getattr(pool, "timeout", WAIT_SECONDS)
+        self._wait_seconds = _wait_seconds(pool)
         self._reset()
 
     def _reset(self) -> None:
@@ -63,7 +63,7 @@ class CallPool:
         self._in_use: set[ref[BorrowedConnection]] = set()
         self._waiting: set[ref[BorrowedConnection]] = set()
         self._wake_ups: SimpleQueue[None] = SimpleQueue()
-        self._pid = os.getpid()  # last: until it is set, each thread of a forked child resets
+        self._pid = os.getpid()  # last: until then, each thread of a forked child resets
 
     @property
     def in_use(self) -> int:
@@ -94,17 +94,14 @@ class CallPool:
     def _wait(self, borrowed: BorrowedConnection, place: ref[BorrowedConnection], limit: int) -> None:
         in_use, waiting = self._in_use, self._waiting
         seconds = self._wait_seconds
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         waiter = ref(borrowed, waiting.discard)
         try:
             while len(in_use) > limit:
                 in_use.discard(place)
                 waiting.add(waiter)
-                if deadline is not None and time.monotonic() > deadline:
-                    raise ConnectionPoolFullError(
-                        f"all {limit} connections of the client's pool were in use for {seconds} s;"
-                        " nothing was sent: raise max_connections, or make fewer calls at once"
-                    )
+                if time.monotonic() > deadline:
+                    raise pool_full_error(limit, seconds)
                 with contextlib.suppress(Empty):
                     self._wake_ups.get(timeout=_POLL_SECONDS)
                 in_use.add(place)
@@ -156,7 +153,7 @@ class CallPool:
 
 
 class _Closer:
-    """A stand-in for a connection in the client's pool: when the client closes it, the idle connections here close."""
+    """Stands for a connection in the client's pool: closing it with the client closes the idle connections here."""
 
     pid = 0
 
@@ -168,7 +165,7 @@ class _Closer:
 
 
 class UnknownPool:
-    """A pool of a class that this package does not know: connections are taken from it and returned to it."""
+    """Connections of a pool whose class this package does not know: they are taken from it and returned to it."""
 
     in_use = 0
 
@@ -210,6 +207,11 @@ def find_call_pool(pool: Any) -> CallPool | UnknownPool:
     elif isinstance(connections := pool.__dict__.get("_connections"), list):
         connections.append(_Closer(made))
     return made
+
+
+def _wait_seconds(pool: Any) -> float:
+    seconds: float | None = getattr(pool, "timeout", WAIT_SECONDS)
+    return math.inf if seconds is None else seconds
 
 
 def _make_connection(pool: Any) -> Any:

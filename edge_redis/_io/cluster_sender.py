@@ -35,7 +35,7 @@ class ClusterSender:
         for attempt in range(_ATTEMPTS):
             try:
                 return self._send_to(node or self._master_of(args), args, is_asking=node is not None)
-            except redis_errors.MovedError as error:  # before AskError, of which redis-py derives it
+            except redis_errors.MovedError as error:  # before AskError, its base class in redis-py
                 failure: Exception = error
                 self._move_slot(error)
             except redis_errors.AskError as error:

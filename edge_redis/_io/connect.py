@@ -1,8 +1,7 @@
-"""Making clients that are set up well: timeouts, retries that end, health checks, a name.
+"""Makes clients that are set up well: timeouts, bounded retries, health checks, a name.
 
-The same URLs, options and errors for blocking and asyncio clients. Nothing is sent yet when a
-client is returned, with one exception that is the library's: a blocking cluster client reads
-the cluster's layout when it is made.
+URLs, options and errors are the same for blocking and asyncio clients. No command is sent when a
+client is made, except by redis-py's blocking cluster client, which reads the cluster's layout.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ import redis.sentinel
 from edge_redis._io import connect_retry
 from edge_redis._io.clients import AsyncClient, BlockingClient
 from edge_redis._io.connect_clients import AsyncMasterClient, AsyncRedisClient, MasterClient, RedisClient
-from edge_redis._io.connect_name import introduce, introduce_async
-from edge_redis._io.connect_url import Target, decoding_refused, parse
+from edge_redis._io.connect_name import name_connection, name_connection_async
+from edge_redis._io.connect_url import Target, decoding_error, parse
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError
 
@@ -42,9 +41,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "health_check_interval": 30,  # seconds idle after which a connection is checked before use
     "client_name": "edge-redis",  # in CLIENT LIST
 }
-"""What every client gets, unless its URL or its arguments say otherwise."""
+"""The options of every client, unless its URL or its arguments say otherwise."""
 
-_OF_SENTINELS_TOO: Final = ("socket_", "ssl_", "client_name", "health_check_interval", "protocol")
+_SENTINEL_OPTIONS: Final = ("socket_", "ssl_", "client_name", "health_check_interval", "protocol")
 _UNEXPECTED: Final = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -60,8 +59,8 @@ class _Library:
     sentinel: Any
     master_client: Any
     retry: Callable[[], Any]
-    retry_of_sentinels: Callable[[], Any]
-    introduce: Callable[..., Any]
+    sentinel_retry: Callable[[], Any]
+    name_connection: Callable[..., Any]
 
 
 _BLOCKING: Final = _Library(
@@ -77,8 +76,8 @@ _BLOCKING: Final = _Library(
     sentinel=redis.sentinel.Sentinel,
     master_client=MasterClient,
     retry=connect_retry.make_retry,
-    retry_of_sentinels=connect_retry.make_single_attempt,
-    introduce=introduce,
+    sentinel_retry=connect_retry.make_single_attempt,
+    name_connection=name_connection,
 )
 _ASYNC: Final = _Library(
     client=AsyncRedisClient,
@@ -93,8 +92,8 @@ _ASYNC: Final = _Library(
     sentinel=redis.asyncio.sentinel.Sentinel,
     master_client=AsyncMasterClient,
     retry=connect_retry.make_async_retry,
-    retry_of_sentinels=connect_retry.make_async_single_attempt,
-    introduce=introduce_async,
+    sentinel_retry=connect_retry.make_async_single_attempt,
+    name_connection=name_connection_async,
 )
 
 
@@ -105,13 +104,13 @@ def connect(url: str | None = None, **overrides: Any) -> BlockingClient:
         url: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://`` (makes a
             ``redis.RedisCluster``, which reads the cluster's layout at once) or
             ``redis+sentinel://host,host/service`` (a client of the service's master). None:
-            what the variable ``EDGE_REDIS_URL`` says, else ``redis://localhost:6379/0``.
-        overrides: Arguments of the library's connections, which win over the URL.
+            the variable ``EDGE_REDIS_URL``, else ``redis://localhost:6379/0``.
+        overrides: arguments of redis-py's connections, which win over the URL.
 
     Raises:
-        InvalidArgumentError: The URL or an argument cannot be used. A password is never shown.
-        InvalidTypeError: The URL is not a str.
-        StoreUnavailableError: A cluster cannot be reached.
+        InvalidArgumentError: the URL or an argument cannot be used. A password is never shown.
+        InvalidTypeError: the URL is not a str.
+        StoreUnavailableError: a cluster cannot be reached.
     """
     client: BlockingClient = _make_client(_BLOCKING, url, overrides)
     return client
@@ -124,18 +123,18 @@ def connect_async(url: str | None = None, **overrides: Any) -> AsyncClient:
 
 
 def _make_client(library: _Library, url: str | None, overrides: dict[str, Any]) -> Any:
-    target = _target(url)
-    options = _options(library, target, overrides)
-    make = {"cluster": _cluster, "sentinel": _master}.get(target.kind, _single)
+    target = _parse_target(url)
+    options = _merge_options(library, target, overrides)
+    make = {"cluster": _make_cluster, "sentinel": _make_master}.get(target.kind, _make_single)
     try:
         return make(library, target, options)
     except EdgeRedisError:
         raise
     except (TypeError, ValueError, redis.RedisError) as error:
-        raise InvalidArgumentError(f"this client cannot be made: {_error_text(error, options)}") from None
+        raise InvalidArgumentError(f"this client cannot be made: {_describe_error(error, options)}") from None
 
 
-def _target(url: str | None) -> Target:
+def _parse_target(url: str | None) -> Target:
     if url is not None:
         return parse(url)
     try:
@@ -144,43 +143,43 @@ def _target(url: str | None) -> Target:
         raise InvalidArgumentError(f"{ENVIRONMENT_VARIABLE}: {error}") from None
 
 
-def _options(library: _Library, target: Target, overrides: dict[str, Any]) -> dict[str, Any]:
+def _merge_options(library: _Library, target: Target, overrides: dict[str, Any]) -> dict[str, Any]:
     options = {**DEFAULTS, "retry": library.retry(), **target.options, **overrides}
     if options.pop("decode_responses", False):
-        raise decoding_refused()
+        raise decoding_error()
     if target.kind == "cluster":
         options.pop("client_name", None)  # a user that may not run CLIENT could not connect
     elif options["client_name"]:
-        options.setdefault("redis_connect_func", library.introduce)
+        options.setdefault("redis_connect_func", library.name_connection)
     if target.kind == "unix" and "socket_keepalive" not in overrides:
         del options["socket_keepalive"]  # TCP only
     return options
 
 
-def _single(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+def _make_single(library: _Library, target: Target, options: dict[str, Any]) -> Any:
     kind = "tls" if target.is_tls else target.kind
     pool = library.pool(**{"connection_class": library.connections[kind], **options})
     _try_options(pool)
     return library.client.from_pool(pool)
 
 
-def _master(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+def _make_master(library: _Library, target: Target, options: dict[str, Any]) -> Any:
     tls = {"ssl": True} if target.is_tls else {}
-    of_sentinels = {name: value for name, value in options.items() if name.startswith(_OF_SENTINELS_TOO)}
-    of_sentinels |= {**target.sentinel_options, **tls, "retry": library.retry_of_sentinels()}
-    sentinel = library.sentinel(target.nodes, sentinel_kwargs=of_sentinels, **options, **tls)
+    sentinel_options = {name: value for name, value in options.items() if name.startswith(_SENTINEL_OPTIONS)}
+    sentinel_options |= {**target.sentinel_options, **tls, "retry": library.sentinel_retry()}
+    sentinel = library.sentinel(target.nodes, sentinel_kwargs=sentinel_options, **options, **tls)
     client = sentinel.master_for(target.service, redis_class=library.master_client)
     _try_options(client.connection_pool)
     return client
 
 
-def _cluster(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+def _make_cluster(library: _Library, target: Target, options: dict[str, Any]) -> Any:
     if options.pop("db", 0):
-        raise InvalidArgumentError("a cluster has database 0 alone")
+        raise InvalidArgumentError("a cluster has only database 0")
     known = {*inspect.signature(library.cluster.__init__).parameters, *DEFAULTS, *redis.cluster.REDIS_ALLOWED_KEYS}
     for name in options:
         if name not in known:  # redis-py would ignore it
-            raise InvalidArgumentError(_unknown_option_text(name))
+            raise InvalidArgumentError(_describe_unknown_option(name))
     nodes = [library.cluster_node(host, port) for host, port in target.nodes]
     tls = {"ssl": True} if target.is_tls else {}
     try:
@@ -194,16 +193,16 @@ def _try_options(pool: Any) -> None:
     pool.connection_class(**pool.connection_kwargs)
 
 
-def _error_text(error: Exception, options: Mapping[str, Any]) -> str:
+def _describe_error(error: Exception, options: Mapping[str, Any]) -> str:
     text = str(error)
     unexpected = _UNEXPECTED.search(text)
     if unexpected:
-        return _unknown_option_text(unexpected[1])
+        return _describe_unknown_option(unexpected[1])
     secrets = (value for name, value in options.items() if "password" in name and isinstance(value, str) and value)
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
 
 
-def _unknown_option_text(name: str) -> str:
+def _describe_unknown_option(name: str) -> str:
     return f"{name} is not a connection option, neither in the URL's query nor as an argument"

@@ -1,8 +1,8 @@
 """The clients that ``connect`` returns: redis-py's, except that each command owns its connection.
 
-So callers wait for a free connection instead of failing, outside of the services too, and an
-interrupted command cannot leave its reply to the next caller. Pipelines, transactions and
-subscriptions are redis-py's.
+So, as in the services, callers wait for a free connection instead of failing, and an interrupted
+command cannot leave its reply to the next caller. Pipelines, transactions and subscriptions are
+unchanged.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AsyncRedisClient(redis.asyncio.Redis):
         return await asyncio_sender.call_on(self.connection_pool, exchange)
 
 
-def sentinels_of(client: Any) -> Any:
+def find_sentinels(client: Any) -> Any:
     """Return the clients of the Sentinels that a master's client uses."""
     return client.connection_pool.sentinel_manager.sentinels
 
@@ -57,7 +57,7 @@ class MasterClient(RedisClient):
     def close(self) -> None:
         """Close the connections to the master and to the Sentinels."""
         super().close()
-        for sentinel in sentinels_of(self):
+        for sentinel in find_sentinels(self):
             sentinel.close()
 
 
@@ -67,5 +67,5 @@ class AsyncMasterClient(AsyncRedisClient):
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 -- the library's
         """Close the connections to the master and to the Sentinels."""
         await super().aclose(close_connection_pool)
-        for sentinel in sentinels_of(self):
+        for sentinel in find_sentinels(self):
             await sentinel.aclose()

@@ -1,4 +1,4 @@
-"""Names connections in the server's CLIENT LIST. Where the user may not run CLIENT, redis-py would fail to connect."""
+"""Names connections in the server's CLIENT LIST, where the user may run CLIENT: without that right redis-py fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 
-def introduce(connection: Any) -> None:
+def name_connection(connection: Any) -> None:
     """Set up a new connection as redis-py does, but ignore a refusal of its name."""
     name, connection.client_name = connection.client_name, None
     try:
@@ -20,8 +20,8 @@ def introduce(connection: Any) -> None:
         connection.client_name = name
 
 
-async def introduce_async(connection: Any) -> None:
-    """Do what ``introduce`` does, for asyncio."""
+async def name_connection_async(connection: Any) -> None:
+    """``name_connection`` for asyncio."""
     name, connection.client_name = connection.client_name, None
     try:
         await connection.on_connect()

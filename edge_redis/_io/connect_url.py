@@ -1,7 +1,7 @@
 """Parses the URLs of servers.
 
-An error names the part that is wrong and never shows its text: a password that was not
-percent-encoded may have ended up in any part.
+An error names the part that is wrong and never shows its text: any part may hold a piece of a
+password that was not percent-encoded.
 
     redis://[[user]:password@]host[:6379][/db][?option=value]        rediss:// with TLS
     unix://[[user]:password@]/path/to/socket[?db=0&option=value]
@@ -52,33 +52,33 @@ class Target:
     nodes: tuple[tuple[str, int], ...] = ()
     service: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the connections."""
+    """Of the connections to the servers."""
     sentinel_options: dict[str, str] = field(default_factory=dict)
-    """User and password of the Sentinels."""
+    """User and password for the Sentinels."""
 
 
 def parse(url: str) -> Target:
     """Parse a URL.
 
     Raises:
-        InvalidArgumentError: A part of it cannot be used.
-        InvalidTypeError: It is not a str.
+        InvalidArgumentError: a part of it cannot be used.
+        InvalidTypeError: it is not a str.
     """
     parts = _split(url)
     base, _, kind = parts.scheme.partition("+")
     if base == "unix":
-        return Target("unix", is_tls=False, options=_unix(parts))
-    options = _query(parts.query)
+        return Target("unix", is_tls=False, options=_parse_unix(parts))
+    options = _parse_query(parts.query)
     sentinel_options = {
         name.removeprefix("sentinel_"): options.pop(name)
         for name in ("sentinel_username", "sentinel_password")
         if kind == "sentinel" and name in options
     }
-    credentials, nodes = _authority(parts.netloc, _PORTS[kind])
-    service, db = _path(parts.path, kind)
+    credentials, nodes = _parse_authority(parts.netloc, _PORTS[kind])
+    service, db = _parse_path(parts.path, kind)
     options = credentials | ({"db": db} if db else {}) | options
     if not kind:
-        options |= _single(nodes)
+        options |= _parse_single(nodes)
     elif not all(host for host, _ in nodes):
         raise InvalidArgumentError(f"the URL needs a host {_ENCODE}")
     return Target(kind, base == "rediss", nodes, service, options, sentinel_options)
@@ -100,50 +100,50 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _query(query: str) -> dict[str, Any]:
+def _parse_query(query: str) -> dict[str, Any]:
     """Return the options, converted to the types that redis-py's own URLs give them."""
     try:
         given = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
     except ValueError:
         raise InvalidArgumentError(f"the URL's query must be option=value pairs {_ENCODE}") from None
     if given.pop("decode_responses", "").lower() not in _FALSE:
-        raise decoding_refused()
+        raise decoding_error()
     options: dict[str, Any] = {}
     for name, value in given.items():
-        options |= _typed(name, value)
+        options |= _convert_option(name, value)
     return options
 
 
-def _typed(name: str, value: str) -> dict[str, Any]:
+def _convert_option(name: str, value: str) -> dict[str, Any]:
     if name in _OF_OTHER_PARTS:
         raise InvalidArgumentError(f"{name} must not be an option in the URL's query")
-    typed: Callable[[str], dict[str, Any]] = parse_url
+    convert: Callable[[str], dict[str, Any]] = parse_url
     try:
-        return typed(f"redis://?{urlencode({name: value})}")
+        return convert(f"redis://?{urlencode({name: value})}")
     except ValueError:
         raise InvalidArgumentError(f"the option {name} in the URL's query has a value it cannot have") from None
 
 
-def decoding_refused() -> InvalidArgumentError:
+def decoding_error() -> InvalidArgumentError:
     """Return the error for a client that would turn replies into text."""
     return InvalidArgumentError("decode_responses must not be set: the values kept in Redis are bytes")
 
 
-def _credentials(text: str) -> dict[str, str]:
+def _parse_credentials(text: str) -> dict[str, str]:
     user, _, password = text.partition(":")
     given = {"username": unquote(user), "password": unquote(password)}
     return {name: value for name, value in given.items() if value}
 
 
-def _authority(netloc: str, default_port: int) -> tuple[dict[str, str], tuple[tuple[str, int], ...]]:
+def _parse_authority(netloc: str, default_port: int) -> tuple[dict[str, str], tuple[tuple[str, int], ...]]:
     userinfo, _, hosts = netloc.rpartition("@")
     if "@" in userinfo:
         raise InvalidArgumentError(f"the URL must have one '@' at most before the host {_ENCODE}")
-    nodes = tuple(_node(host, default_port) for host in hosts.split(","))
-    return _credentials(userinfo), nodes
+    nodes = tuple(_parse_node(host, default_port) for host in hosts.split(","))
+    return _parse_credentials(userinfo), nodes
 
 
-def _node(text: str, default_port: int) -> tuple[str, int]:
+def _parse_node(text: str, default_port: int) -> tuple[str, int]:
     found = _HOST.fullmatch(text)
     if found is None:
         raise InvalidArgumentError(f"the URL's host must be name, name:port or [IPv6]:port {_ENCODE}")
@@ -153,7 +153,7 @@ def _node(text: str, default_port: int) -> tuple[str, int]:
     return found["v6"] or unquote(found["name"]), port
 
 
-def _path(path: str, kind: str) -> tuple[str, int]:
+def _parse_path(path: str, kind: str) -> tuple[str, int]:
     """Return the Sentinels' service name and the database number."""
     if kind == "sentinel":
         found = _SENTINEL_PATH.fullmatch(path)
@@ -166,15 +166,15 @@ def _path(path: str, kind: str) -> tuple[str, int]:
     return "", int(number or 0)
 
 
-def _single(nodes: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+def _parse_single(nodes: tuple[tuple[str, int], ...]) -> dict[str, Any]:
     if len(nodes) != 1:
         raise InvalidArgumentError("a URL with several hosts must begin with redis+cluster:// or redis+sentinel://")
     host, port = nodes[0]
     return {"host": host or "localhost", "port": port}
 
 
-def _unix(parts: SplitResult) -> dict[str, Any]:
+def _parse_unix(parts: SplitResult) -> dict[str, Any]:
     userinfo, _, host = parts.netloc.rpartition("@")
     if host or not parts.path.startswith("/"):
         raise InvalidArgumentError("the URL of a socket must be unix:///path/to/socket, with three slashes")
-    return {**_credentials(userinfo), **_query(parts.query), "path": unquote(parts.path)}
+    return {**_parse_credentials(userinfo), **_parse_query(parts.query), "path": unquote(parts.path)}

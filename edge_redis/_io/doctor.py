@@ -43,7 +43,7 @@ _DANGEROUS: Final = ("FLUSHALL", "CONFIG SET", "ACL SETUSER", "KEYS")
 
 
 class Finding(NamedTuple):
-    """The result of one check: ``fail`` must be changed before use, ``warn`` is a risk to know of."""
+    """The result of one check. ``fail``: change it before use; ``warn``: a risk."""
 
     level: Level
     topic: str
@@ -70,7 +70,7 @@ def examine_client(client: Any, tag: str = _TAG) -> list[Finding]:
 
     """
     try:
-        return list(_findings(client, tag, _permissions(client, tag)))
+        return list(_run_checks(client, tag, _check_permissions(client, tag)))
     except LIBRARY_ERRORS as error:
         raise translate(error, "doctor") from error
 
@@ -84,12 +84,12 @@ def examine_role(client: Any, role: Role, namespace: str) -> list[Finding]:
 
     """
     try:
-        return list(_findings(client, role.tag(namespace), _role_permissions(client, role, namespace)))
+        return list(_run_checks(client, role.tag(namespace), _check_role_permissions(client, role, namespace)))
     except LIBRARY_ERRORS as error:
         raise translate(error, "doctor") from error
 
 
-def _findings(client: Any, tag: str, rights: Iterator[Finding]) -> Iterator[Finding]:
+def _run_checks(client: Any, tag: str, rights: Iterator[Finding]) -> Iterator[Finding]:
     begun = time.perf_counter()
     client.ping()
     yield Finding("ok", "ping", f"{(time.perf_counter() - begun) * 1000:.2f} ms")
@@ -98,16 +98,16 @@ def _findings(client: Any, tag: str, rights: Iterator[Finding]) -> Iterator[Find
     except ResponseError as error:
         yield Finding("warn", "info", f"this user may not run INFO, so less can be checked: {error}")
     else:
-        yield _version(info)
-        yield _persistence(info)
-        yield _eviction(info)
-        yield _replication(client, info)
-    yield _script(client, tag)
+        yield _check_version(info)
+        yield _check_persistence(info)
+        yield _check_eviction(info)
+        yield _check_replication(client, info)
+    yield _check_script(client, tag)
     yield from rights
-    yield _clock(client)
+    yield _check_clock(client)
 
 
-def _replication(client: Any, info: dict[str, Any]) -> Finding:
+def _check_replication(client: Any, info: dict[str, Any]) -> Finding:
     """Check whether a failover can lose acknowledged writes, since replication is asynchronous."""
     replicas = int(info.get("connected_slaves", 0))
     if info.get("role") != "master" or not replicas:
@@ -126,7 +126,7 @@ def _replication(client: Any, info: dict[str, Any]) -> Finding:
     )
 
 
-def _permissions(client: Any, tag: str) -> Iterator[Finding]:
+def _check_permissions(client: Any, tag: str) -> Iterator[Finding]:
     commands = find_all_commands()
     try:
         refused = client.eval(_RIGHTS, 0, f"{tag}:rights", *commands)
@@ -140,7 +140,7 @@ def _permissions(client: Any, tag: str) -> Iterator[Finding]:
         yield Finding("ok", "permissions", f"this user may run all {len(commands)} commands that scripts use")
 
 
-def _role_permissions(client: Any, role: Role, namespace: str) -> Iterator[Finding]:
+def _check_role_permissions(client: Any, role: Role, namespace: str) -> Iterator[Finding]:
     refused, excess = [], []
     try:
         for component in COMPONENTS:
@@ -164,29 +164,31 @@ def _role_permissions(client: Any, role: Role, namespace: str) -> Iterator[Findi
         yield Finding("warn", "least privilege", text)
 
 
-def _version(info: dict[str, Any]) -> Finding:
+def _check_version(info: dict[str, Any]) -> Finding:
     number = str(info.get("valkey_version") or info["redis_version"])
     name = info.get("server_name", "redis")
     is_new = tuple(int(part) for part in number.split(".")[:2]) >= OLDEST_VERSION
     return Finding("ok" if is_new else "fail", "version", f"{name} {number}" + ("" if is_new else "; 7.0 is needed"))
 
 
-def _persistence(info: dict[str, Any]) -> Finding:
+def _check_persistence(info: dict[str, Any]) -> Finding:
     if info.get("aof_enabled"):
         return Finding("ok", "persistence", "append-only file is on")
     return Finding(
-        "warn", "persistence", "append-only file is off: what a crash takes is gone; CONFIG SET appendonly yes"
+        "warn",
+        "persistence",
+        "append-only file is off: a crash loses the writes since the last snapshot; CONFIG SET appendonly yes",
     )
 
 
-def _eviction(info: dict[str, Any]) -> Finding:
+def _check_eviction(info: dict[str, Any]) -> Finding:
     policy = info.get("maxmemory_policy", "noeviction")
     if policy == "noeviction" or not info.get("maxmemory"):
         return Finding("ok", "eviction", f"{policy}, maxmemory {info.get('maxmemory_human', '0B')}")
     return Finding("fail", "eviction", f"{policy} removes pending changes too: CONFIG SET maxmemory-policy noeviction")
 
 
-def _script(client: Any, tag: str) -> Finding:
+def _check_script(client: Any, tag: str) -> Finding:
     key, value = f"{tag}:{secrets.token_hex(8)}", secrets.token_bytes(8)
     try:
         found = client.eval(_SCRIPT, 1, key, value)
@@ -200,9 +202,9 @@ def _script(client: Any, tag: str) -> Finding:
     return Finding("ok", "scripts", "written and read")
 
 
-def _clock(client: Any) -> Finding:
+def _check_clock(client: Any) -> Finding:
     before = time.time()
     seconds, microseconds = client.time()
     skew = seconds + microseconds / 1e6 - (before + time.time()) / 2
-    text = f"the server's is {skew:+.3f} s from this machine's"
+    text = f"the server's clock is {skew:+.3f} s from this machine's"
     return Finding("ok" if abs(skew) < SKEW_SECONDS else "warn", "clock", text)

@@ -1,6 +1,6 @@
 """Translates errors of the client library to errors of this package.
 
-| what the server or the network did        | what is raised          | was it done?          |
+| the server or the network                 | error raised            | did the call happen?  |
 |-------------------------------------------|-------------------------|-----------------------|
 | refused, reset or lost the connection     | StoreUnavailableError   | unknown               |
 | no answer in time                         | StoreTimeoutError       | unknown               |
@@ -36,7 +36,7 @@ CODES: Final[dict[str, type[errors.StoreError]]] = {
     "NOPERM": errors.StoreRefusedError,
     "WRONGTYPE": errors.WrongKeyTypeError,
 }
-"""The first word of an error reply, and the error it becomes."""
+"""The first word of an error reply, and the error that it is translated to."""
 
 # redis-py removes the code from the text of the errors that it has classes for.
 _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
@@ -56,7 +56,7 @@ _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
 )
 
 _REFUSED_IN_A_SCRIPT: Final = ("ACL failure in script", "The user executing the script can't")
-"""The reply, with the code ERR, where the user may not run a command of a script."""
+"""Texts of a reply with the code ERR that mean: the user may not run a command of the script."""
 
 LIBRARY_ERRORS: Final = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 """The errors that a runner catches and translates. The cluster client's error is not a RedisError."""
@@ -67,6 +67,14 @@ def is_pool_full(error: BaseException) -> bool:
     return isinstance(error, redis_errors.MaxConnectionsError) or (
         isinstance(error, redis_errors.ConnectionError)
         and str(error).startswith(("Too many connections", "No connection available"))
+    )
+
+
+def pool_full_error(connections: int, seconds: float) -> errors.ConnectionPoolFullError:
+    """Return the error of a call that waited for a connection in vain."""
+    return errors.ConnectionPoolFullError(
+        f"all {connections} connections of the client's pool were in use for {seconds} s;"
+        " nothing was sent: raise max_connections, or make fewer calls at once"
     )
 
 
@@ -84,7 +92,7 @@ def translate(error: BaseException, action: str) -> errors.StoreError:
 
 
 def _explain(text: str) -> str:
-    """Return a server's message, with what to do where it has no scripts, as fakeredis without its extra."""
+    """Return a server's message; if the server runs no scripts, as fakeredis without its extra, with the remedy."""
     if "unknown command" in text and "evalsha" in text.lower():
         return f"this server runs no Lua scripts; fakeredis needs pip install 'edge-redis[fake]' ({text.rstrip(' :')})"
     return text

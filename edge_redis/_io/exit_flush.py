@@ -1,8 +1,8 @@
-"""The last flush of an asyncio service, when its event loop has ended and the interpreter is about to.
+"""The last flush of an asyncio service at the interpreter's exit, when the service's event loop has ended.
 
-The connections of the service's client belong to the loop that has ended, so the flush is made by
-a copy of the client, on a loop of its own. That loop resolves host names itself: the default one
-hands them to a thread pool, and the interpreter has stopped all pools by then.
+The connections of the service's client belong to the loop that has ended, so a copy of the client
+makes the flush, on a loop of its own. That loop resolves host names in its own thread: asyncio's
+default is a thread pool, and the interpreter has stopped all pools by then.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from edge_redis._core import validation
-from edge_redis.errors import DeliveryError
+from edge_redis.errors import DeliveryError, InvalidArgumentError
 
 MAX_URL_BYTES: Final = 8192
 
 REFUSALS: Final = frozenset({400, 405, 406, 410, 411, 413, 414, 415, 422})
-"""Statuses which say that repeating the request is of no use."""
+"""Statuses that mean: sending the same request again will fail again."""
 
 _URL: Final = re.compile(r"[!-~]+")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -29,21 +29,21 @@ _HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 
 
 def check_url(url: object) -> str:
-    """Return a URL that a request can be sent to; the error does not repeat it, since it may hold a password."""
+    """Return a URL that a request can be sent to. Errors do not show the URL, which may hold a password."""
     text = validation.check_identifier("url", url, limit=MAX_URL_BYTES)
     if not text.lower().startswith(("http://", "https://")):
         raise validation.value_error("url", text.partition(":")[0], "must begin with http:// or https://")
     if not _URL.fullmatch(text):
-        raise validation.value_error("url", "one that does", "must not contain spaces, control or non-ASCII characters")
+        raise InvalidArgumentError("url must not contain spaces, control or non-ASCII characters")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise validation.value_error("url", str(error), "must be a URL") from None
+        raise InvalidArgumentError(f"url cannot be parsed: {error}") from None
     if parts.username is not None or parts.password is not None:
-        raise validation.value_error("url", "one that does", "must not contain a user or password: use headers=")
+        raise InvalidArgumentError("url must not contain a user or password: use headers=")
     if not host or port == 0:
-        raise validation.value_error("url", "one without", "must have a host and a port other than 0")
+        raise InvalidArgumentError("url must have a host, and a port other than 0")
     return text
 
 
@@ -54,12 +54,12 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name)):
             raise validation.value_error("headers", name, "must have names that HTTP allows")
         if not (isinstance(value, str) and _HEADER_VALUE.fullmatch(value)):
-            raise validation.value_error("headers", name, "must have values that HTTP allows; this one has another")
+            raise InvalidArgumentError(f"headers must have values that HTTP allows: that of {name} is not one")
     return dict(headers)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:  # None: the redirect itself is the answer
+    def redirect_request(self, *_: Any, **__: Any) -> None:  # None: the answer is the redirect itself
         return None
 
 
@@ -91,7 +91,7 @@ def _is_timeout(error: Exception | None) -> bool:
 
 
 class Post:
-    """A POST request, made in a thread of its own, so that nothing can hold the caller beyond the deadline."""
+    """A POST request, sent in a thread of its own: no step of it can block the caller beyond the deadline."""
 
     def __init__(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> None:
         self._request = urllib.request.Request(url, body, dict(headers), method="POST")  # noqa: S310 -- see check_url
@@ -113,7 +113,7 @@ class Post:
             self._abort()
             raise DeliveryError(f"no answer within {self._timeout:g} s")
         if isinstance(self._error, urllib.error.HTTPError):
-            raise _failure(self._error) from None
+            raise _make_error(self._error) from None
         if self._error is not None:
             raise DeliveryError(f"the request failed: {self._error}") from self._error
 
@@ -133,18 +133,18 @@ class Post:
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _failure(answer: urllib.error.HTTPError) -> DeliveryError:
+def _make_error(answer: urllib.error.HTTPError) -> DeliveryError:
     with answer:
         text = f"HTTP status {answer.code} {answer.reason}"
         location = answer.headers.get("Location")
         if location and 300 <= answer.code < 400:  # noqa: PLR2004 -- the statuses of redirects
             text += f": redirects are not followed, use the URL {location!r} itself"
-        pause = _retry_after(answer.headers.get("Retry-After"))
+        pause = _parse_retry_after(answer.headers.get("Retry-After"))
     return DeliveryError(text, retry_after_seconds=pause, refused=answer.code in REFUSALS)
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, which has seconds or a date; None where it has neither."""
+def _parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds of a Retry-After header, which has seconds or a date; None if it has neither."""
     if value is None:
         return None
     text = value.strip()

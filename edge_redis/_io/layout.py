@@ -1,4 +1,4 @@
-"""Remembers which scripts a runner has checked on which shards (``_core/layout.py``)."""
+"""The checks before a script's first write (``_core/layout.py``) that a runner has made."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from edge_redis._core.layout import check_layout
 from edge_redis._core.operation import Operation
 
 
+def _shard_tag(operation: Operation[Any]) -> str:
+    """Return the hash tag of a script's keys, as in ``er:{<namespace>:cache0}``."""
+    return str(operation.args[3]).partition("}")[0] + "}"
+
+
 class LayoutChecks:
-    """Remembers which writing scripts were checked on which shards."""
+    """Remembers which scripts were checked on which shards."""
 
     __slots__ = ("_checked",)
 
@@ -23,21 +28,19 @@ class LayoutChecks:
         if script is None or not script.layout_version:
             return False
         checked = self._checked.get(script.sha)
-        return checked is None or str(operation.args[3]).partition("}")[0] not in checked
+        return checked is None or _shard_tag(operation) not in checked
 
     def find_due(self, operations: Sequence[Operation[Any]]) -> Iterator[tuple[Operation[Any], Operation[bool]]]:
         """Yield each of ``operations`` that must be checked before it is sent, with its check."""
         for operation in operations:
             script = operation.script
             if script is not None and self.is_due(operation):
-                shard = str(operation.args[3]).partition("}")[0]
-                yield operation, check_layout(f"{shard}}}", script)
+                yield operation, check_layout(_shard_tag(operation), script)
 
     def add(self, operation: Operation[Any]) -> None:
         """Remember that the script of ``operation`` was checked on its shard."""
         assert operation.script is not None
-        shard = str(operation.args[3]).partition("}")[0]
-        self._checked.setdefault(operation.script.sha, set()).add(shard)
+        self._checked.setdefault(operation.script.sha, set()).add(_shard_tag(operation))
 
     def clear(self) -> None:
         """Forget all checks, so that they are made again: the server may have lost its data."""

@@ -1,4 +1,4 @@
-"""What the blocking and the asyncio listener share: the connections that they make, and the pauses after failures.
+"""Connections of the blocking and the asyncio listener, and their pauses after failures.
 
 A listener receives invalidation messages in the background, on connections of its own. A *session*
 has one connection to each master. When one fails, all are closed, the listener's
@@ -27,13 +27,13 @@ _TIMEOUT_SECONDS: Final = 5.0
 
 
 class InvalidationListener(Protocol):
-    """The object that is notified when connections are made and lost: the near cache."""
+    """Gets notified when connections are made and lost: the near cache."""
 
     def reset(self, connections: int) -> None:
-        """Expect this number of connections, which are about to be made."""
+        """Prepare for this number of connections, which are about to be made."""
 
     def on_disconnected(self, error: Exception | None = None) -> None:
-        """Handle the loss of a connection, or that none was made; the others are closed. None: it was stopped."""
+        """Handle the end of all connections: one was lost or not made, or the listener was stopped (no ``error``)."""
 
 
 def find_master_names(client: Any) -> list[str]:
@@ -42,7 +42,7 @@ def find_master_names(client: Any) -> list[str]:
 
 
 def find_master_pools(client: Any) -> list[Any]:
-    """Return the pools whose options connections get: the client's, or one for each master of a cluster."""
+    """Return the pools whose options the listener's connections get: the client's, or one a master of a cluster."""
     if not is_cluster(client):
         return [client.connection_pool]
     nodes = client.get_primaries()
@@ -50,7 +50,7 @@ def find_master_pools(client: Any) -> list[Any]:
         raise StoreUnavailableError("no master of the cluster is known")
     if isinstance(client, redis.RedisCluster):
         return [client.get_redis_connection(node).connection_pool for node in nodes]
-    return list(nodes)  # an asyncio node has what is used of a pool
+    return list(nodes)  # a node of asyncio has the attributes of a pool that make_connection reads
 
 
 def make_connection(pool: Any, retry: object) -> Any:
@@ -70,7 +70,7 @@ class ReconnectPause:
         self._has_warned = False
 
     def after(self, error: Exception, lasted: float) -> float:
-        """Return the seconds to wait after a session that failed and had lasted so long."""
+        """Return the seconds to wait after a session that failed with ``error`` after ``lasted`` seconds."""
         if lasted > LONGEST_PAUSE:
             self._next, self._has_warned = FIRST_PAUSE, False
         _log.log(

@@ -22,14 +22,14 @@ from edge_redis.errors import EdgeRedisError
 _log = logging.getLogger("edge_redis")
 
 _tasks: set[asyncio.Task[None]] = set()
-"""Background tasks: an event loop itself refers to its tasks weakly."""
+"""Background tasks, kept here because an event loop refers to its tasks only weakly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Seconds to pause after a round.
 
-    ``busy`` after one that did something, else ``idle`` at first, doubled each time up to ``idle_most``.
+    ``busy`` after a round that did something; otherwise ``idle``, doubled after each idle round up to ``idle_most``.
     """
 
     busy: float
@@ -41,12 +41,12 @@ WORKER_INTERVAL: Final = Interval(busy=0.0, idle=0.02, idle_most=0.5)
 
 
 def every(seconds: float) -> Interval:
-    """Return the interval of work that is due every so many seconds."""
+    """Return the interval of work that is done every ``seconds``."""
     return Interval(seconds, seconds, seconds)
 
 
 class _Pace:
-    """How long to pause after each round; logs an outage once when it begins and once when it is over."""
+    """The pause after each round. Logs an outage once when it begins and once when it is over."""
 
     def __init__(self, interval: Interval) -> None:
         self._interval = interval
@@ -118,8 +118,8 @@ class BlockingLoop:
     def start(self, work: Callable[[], object]) -> None:
         """Work in a daemon thread until stopped; do nothing where that runs already.
 
-        Without a lock, which a call that is interrupted might leave behind: of two threads that start
-        at once, the second works when the first has ended.
+        It takes no lock, which an interrupted call might leave taken. If two threads are started at once,
+        the second works when the first has ended.
         """
         thread = self._thread
         if thread is not None and thread.is_alive():
@@ -199,7 +199,7 @@ class AsyncLoop:
         self._task.add_done_callback(_tasks.discard)
 
     def _use_running_loop(self) -> None:
-        """Make the event and the lock anew where this runs on another loop than before: they belong to one loop."""
+        """On another loop than before, make a new event and lock: they belong to one loop."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._wake_up, self._running, self._task = asyncio.Event(), asyncio.Lock(), None

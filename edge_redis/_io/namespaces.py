@@ -1,4 +1,4 @@
-"""Removal of all keys of a namespace, a few hundred at a time, on one server or a whole cluster."""
+"""Removes all keys of a namespace, a few hundred at a time, on one server or a whole cluster."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from edge_redis._io.clients import AsyncClient, BlockingClient
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 
 _KEYS_A_STEP: Final = 500
-"""Keys looked at, and removed, by one command: well under a millisecond of the server's time."""
+"""Keys that one command reads or removes: well under a millisecond of the server's time."""
 
 _ACTION: Final = "removing a namespace"
 
 
-def blocking_drop(client: BlockingClient, namespace: str) -> int:
+def drop_namespace(client: BlockingClient, namespace: str) -> int:
     """Remove every key of ``namespace``; return how many there were."""
     library: Any = client
     removed = 0
     step: list[bytes] = []
 
     def remove_step() -> int:
-        return sum(int(library.execute_command("UNLINK", *keys)) for keys in _by_tag(step))
+        return sum(int(library.execute_command("UNLINK", *keys)) for keys in _group_by_tag(step))
 
     try:
         for key in library.scan_iter(match=f"{PREFIX}:*", count=_KEYS_A_STEP):
@@ -37,14 +37,14 @@ def blocking_drop(client: BlockingClient, namespace: str) -> int:
         raise translate(error, _ACTION) from error
 
 
-async def async_drop(client: AsyncClient, namespace: str) -> int:
+async def drop_namespace_async(client: AsyncClient, namespace: str) -> int:
     """Remove every key of ``namespace``; return how many there were."""
     library: Any = client
     removed = 0
     step: list[bytes] = []
 
     async def remove_step() -> int:
-        return sum([int(await library.execute_command("UNLINK", *keys)) for keys in _by_tag(step)])
+        return sum([int(await library.execute_command("UNLINK", *keys)) for keys in _group_by_tag(step)])
 
     try:
         async for key in library.scan_iter(match=f"{PREFIX}:*", count=_KEYS_A_STEP):
@@ -58,8 +58,8 @@ async def async_drop(client: AsyncClient, namespace: str) -> int:
         raise translate(error, _ACTION) from error
 
 
-def _by_tag(keys: Iterable[bytes]) -> list[list[bytes]]:
-    """Return the keys in groups of one hash tag: a command to a cluster may name keys of one slot alone."""
+def _group_by_tag(keys: Iterable[bytes]) -> list[list[bytes]]:
+    """Return the keys in groups of one hash tag: a command to a cluster may only name keys of one slot."""
     groups: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for key in keys:
         groups[key.partition(b"}")[0]].append(key)

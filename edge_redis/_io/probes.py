@@ -1,7 +1,7 @@
-"""Calls functions that users supply: probes of suspected nodes, within a time limit, and sinks.
+"""Probes suspected nodes by a function of the user, within a time limit.
 
-A probe that takes longer than one call continues, and a later call returns its result. Probes run in daemon threads, so
-that a probe that never returns does not keep the process alive.
+A probe that takes longer than one call continues, and a later call returns its result. Probes run
+in daemon threads, so that one that never returns does not keep the process alive.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
-from edge_redis._core import validation
 from edge_redis.errors import InvalidTypeError
-
-T = TypeVar("T")
 
 _log = logging.getLogger("edge_redis")
 
@@ -26,10 +23,10 @@ MAX_CONCURRENCY: Final = 16
 """Nodes that are probed at the same time."""
 
 PROBE_SECONDS: Final = 10.0
-"""A probe that takes longer counts as a node that does not answer."""
+"""How long a probe may take. After that the node counts as not answering."""
 
 MAX_ABANDONED: Final = 64
-"""With this many probes that never returned, no more are started, and their nodes count as not answering."""
+"""Probes that have not returned in time, at most. Past that none is started, and nodes count as not answering."""
 
 
 class _Result(NamedTuple):
@@ -89,7 +86,7 @@ class BlockingProbe:
         self._results.put((node_id, _Result(threading.current_thread(), time.monotonic(), value, error)))
 
     def _collect(self, answers: dict[str, bool], seconds: float) -> None:
-        """Wait for a result, then take all that have arrived; one that has waited longer than the limit is dropped."""
+        """Wait for a result, then take all results that have arrived. A result older than the limit is dropped."""
         wait = seconds
         while True:
             try:
@@ -172,32 +169,3 @@ def _has_confirmed(value: object, error: BaseException | None, node_id: str) -> 
         return bool(value)
     _log.warning("probe of node %r failed: %r", node_id, error)
     return False
-
-
-def refuse_coroutines(name: str, function: T) -> T:
-    """Return ``function``, or raise an error where it is a coroutine function."""
-    if inspect.iscoroutinefunction(function):
-        raise InvalidTypeError(f"{name} is a coroutine function: use the same class from edge_redis.aio")
-    return function
-
-
-def in_a_thread(function: Callable[[T], object]) -> Callable[[T], Awaitable[object]]:
-    """Return a coroutine function that calls ``function``, in a thread where it would block the event loop."""
-
-    async def call(argument: T) -> object:
-        if inspect.iscoroutinefunction(function):
-            return await function(argument)
-        result = await asyncio.to_thread(function, argument)
-        return await result if inspect.isawaitable(result) else result
-
-    return call
-
-
-def blocking_sink(sink: Callable[[T], object]) -> Callable[[T], object]:
-    """Return the sink of a blocking relay; refuse a coroutine function."""
-    return refuse_coroutines("sink", sink)
-
-
-def async_sink(sink: Callable[[T], object]) -> Callable[[T], Awaitable[object]]:
-    """Return the sink of an asyncio relay as a function to await."""
-    return in_a_thread(validation.check_callable("sink", sink))

@@ -1,4 +1,4 @@
-"""Renewals: operations performed again and again while a call runs, such as of a lease while a function computes."""
+"""Renewals: operations that are repeated while a call runs, such as extending a lease while a function computes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Perform: TypeAlias = Callable[[Operation[bool] | Batch[Any]], Any]
 _log = logging.getLogger("edge_redis")
 
 _LINGER_SECONDS: Final = 1.0
-"""How long the thread waits for a next call before it ends."""
+"""How long the thread waits for another call before it ends."""
 
 
 class _Use:
@@ -34,7 +34,7 @@ class _Use:
         self.due = time.monotonic() + renewal.seconds
 
     def count(self, result: object) -> bool:
-        """Count one time, and return whether there is to be a next one."""
+        """Count one renewal, and return whether another follows."""
         if self.left is not None:
             self.left -= 1
         return bool(result) and self.left != 0
@@ -43,7 +43,7 @@ class _Use:
 class ThreadRenewer:
     """Performs renewals of blocking calls on one thread, which runs only while there are any.
 
-    It keeps no reference to what performs them: a cycle would keep a dropped client's sockets open.
+    It keeps no reference to the runner: a cycle would keep a dropped client's sockets open.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class ThreadRenewer:
     def during(
         self, renewal: Renewal | None, perform: Callable[[Operation[bool] | Batch[Any]], object]
     ) -> Iterator[None]:
-        """Perform ``renewal`` every so often until the end of the context."""
+        """Perform ``renewal`` at its interval until the end of the context."""
         if renewal is None:
             yield
             return
@@ -85,7 +85,7 @@ class ThreadRenewer:
                 result: object = True
                 try:
                     result = use.perform(use.renewal.make())
-                except EdgeRedisError as error:  # the lease may have time left for the next one
+                except EdgeRedisError as error:  # the next renewal may still come before the lease expires
                     _log.debug("a renewal failed: %s", error)
                 if not use.count(result):
                     with self._changed:
@@ -110,7 +110,7 @@ class ThreadRenewer:
 
 @contextlib.asynccontextmanager
 async def renew_during(renewal: Renewal | None, perform: _Perform) -> AsyncIterator[None]:
-    """Perform ``renewal`` every so often, in a task of the loop, until the end of the context."""
+    """Perform ``renewal`` at its interval, in a task of the loop, until the end of the context."""
     if renewal is None:
         yield
         return
@@ -131,7 +131,7 @@ async def _repeat(use: _Use) -> None:
     while True:
         try:
             result = await use.perform(use.renewal.make())
-        except EdgeRedisError as error:  # the lease may have time left for the next one
+        except EdgeRedisError as error:  # the next renewal may still come before the lease expires
             _log.debug("a renewal failed: %s", error)
         if not use.count(result):
             return

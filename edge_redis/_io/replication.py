@@ -47,7 +47,7 @@ def pop_acknowledgements(replies: list[Any], waits: Sequence[Args]) -> list[Any]
 
 
 def add_acknowledgements(operations: Sequence[Operation[Any]], results: Sequence[Any], replies: list[Any]) -> list[Any]:
-    """Put into the results of replicated operations what is missing of their replication."""
+    """Return the results, those of replicated operations with what their replication lacks."""
     replication = _find_replication(operations)
     assert replication is not None, "the batch waited for replicas"
     shortfall = _describe_shortfall(replication, *replies)

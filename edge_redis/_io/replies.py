@@ -1,8 +1,8 @@
-"""From an operation to what is sent, and from a reply to a result: shared by both runners.
+"""The commands of operations and the results of their replies, for both runners.
 
 A script that the server does not know (restart, SCRIPT FLUSH, failover to a new replica) is sent
-again with its source, once. NOSCRIPT fails its own command and no other, so in a batch only the
-unknown scripts are sent again, in their order; in an ordered batch, all that follow the first too.
+again with its source, once. NOSCRIPT fails only its own command, so in a batch only the unknown
+scripts are sent again, in their order; in an ordered batch, so are all operations after the first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def decode(operation: Operation[T], reply: Any) -> T:
         raise
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:
         # Decoders accept all that the scripts of this package write, so something else wrote these bytes.
-        raise CorruptDataError(f"{operation!r}: what is in Redis does not decode: {error!r}") from error
+        raise CorruptDataError(f"{operation!r}: the data in Redis do not decode: {error!r}") from error
 
 
 def decode_batch(batch: Batch[T], replies: Sequence[Any]) -> list[T]:

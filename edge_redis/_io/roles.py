@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from edge_redis._core import validation
 from edge_redis._core.keys import PREFIX, KeySpace, namespace_name
-from edge_redis._core.script import find_package_commands, is_read
+from edge_redis._core.script_commands import find_package_commands, is_read
 
 Side: TypeAlias = Literal["edge", "cloud"]
 """The server that a user is for."""

@@ -1,12 +1,12 @@
-"""Buffers at the end: of a service that is dropped, of the process, and in a forked child.
+"""Flushes buffers at the end of the process, and of services that are dropped; resets them in forked children.
 
-A service and its *engine* (runner, component, background work) live apart. The engine is kept here
-until it is closed, so that nothing is lost with a service that is merely dropped: the next tick,
-or the end of the interpreter, makes the last flush. None is made where the service is collected,
-because the garbage collector may run in the middle of anything, a client's call included.
+This module refers to a service's *engine* (``engine.py``) until it is closed, so that a service that
+is dropped without ``close`` loses nothing: the next tick, or the end of the interpreter, makes the
+last flush. It is not made by the service's finalizer, because the garbage collector may run at any
+moment, even inside a call of the client.
 
-A ``multiprocessing`` child leaves by ``os._exit``, which skips ``atexit``; multiprocessing's own
-finalizers serve it. A forked child drops what its parent buffered, since the parent sends it.
+A ``multiprocessing`` child leaves by ``os._exit``, which skips ``atexit``, so multiprocessing's own
+finalizers are used there. A forked child drops what its parent buffered, since the parent sends it.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _finalized_in: list[int] = []
 
 def watch(service: object, engine: Engine) -> None:
     """Keep ``engine`` until it is closed: flush it at the end of the process, and reset it in forked children."""
-    # Not at exit, when every engine is flushed anyway.
+    # Not at exit: every engine is flushed there.
     weakref.finalize(service, _drop, engine).atexit = False
     _finalize_here()
-    _running.add(engine)  # last: where this is interrupted there is no service, and nobody to drop it
+    _running.add(engine)  # last: if this is interrupted there is no service, whose end would remove the engine
 
 
 def _finalize_here(_: object = None) -> None:
@@ -92,12 +92,12 @@ def _after_fork() -> None:
 
 
 def new_mutex() -> contextlib.AbstractContextManager[object]:
-    """Return a lock for state that several threads touch."""
+    """Return a lock for state that several threads use."""
     return threading.Lock()
 
 
 atexit.register(_end)
 os.register_at_fork(after_in_child=_after_fork)
-# A child that multiprocessing forks drops the finalizers it inherits; one that only uses its
-# parent's services makes none of its own.
+# multiprocessing drops the finalizers that a forked child inherits, and a child that only uses its parent's services
+# makes no new ones.
 util.register_after_fork(_end, _finalize_here)

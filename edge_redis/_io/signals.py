@@ -1,9 +1,9 @@
 """SIGTERM and SIGINT as requests to stop, passed on to the application's own handlers.
 
-One handler a signal serves all that run. It is installed for the first of them, calls every stop
-function and then the handler that was there before, which is put back when the last has ended. It
-is set by ``signal.signal`` in asyncio programs, too: callbacks that the application registered
-with ``loop.add_signal_handler`` are called by the loop, whichever handler is installed.
+One handler for each signal serves all blocks of ``stop_on_signals``. It is installed for the first
+block. It calls every stop function and then the previous handler, which is put back at the end of
+the last block. ``signal.signal`` is used in asyncio programs too: the loop calls the callbacks of
+``loop.add_signal_handler`` whichever handler is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _previous: dict[int, Any] = {}
 
 
 class _Request:
-    """One block's wish to be stopped. It lives as long as the block, however that ends."""
+    """The stop function of one block. It is collected with the block, even if an exception interrupts its end."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self.stop = stop
@@ -33,7 +33,7 @@ _requests: weakref.WeakSet[_Request] = weakref.WeakSet()
 
 @contextlib.contextmanager
 def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on SIGTERM and SIGINT inside the block. Outside the main thread, where Python has none, do nothing.
+    """Call ``stop`` on SIGTERM and SIGINT inside the block. Outside the main thread, do nothing: it gets no signals.
 
     ``stop`` is called inside a signal handler: it may not wait for a lock.
     """
@@ -69,7 +69,7 @@ def _handle(number: int, frame: FrameType | None) -> None:
     requests, previous = list(_requests), _previous[number]
     for request in requests:
         request.stop()
-    if not requests:  # an exception interrupted the end of the last block
+    if not requests:  # an exception interrupted the end of the last block, so this handler was not removed
         _restore()
     if callable(previous):
         if not (requests and _is_default(previous)):
@@ -79,6 +79,6 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 
 def _is_default(handler: Any) -> bool:
-    """Return whether this is Python's own handler for Ctrl-C, which a stop replaces: no application's."""
+    """Return whether this is Python's own handler for Ctrl-C, and not the application's: a stop replaces it."""
     function = getattr(handler, "func", handler)
     return handler is signal.default_int_handler or getattr(function, "__module__", "") == "asyncio.runners"

@@ -1,4 +1,4 @@
-"""The sinks of transitions: a webhook, a command."""
+"""Sinks that deliver transitions to a webhook or a command."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def as_json(change: Transition) -> bytes:
 class WebhookSink:
     """Post each transition as JSON to a URL.
 
-    The header ``Idempotency-Key`` is the transition's ``event_id``: the same when it is sent again, another for every
-    other transition, at other sites too. Any answer but a 2xx status is a failure. Redirects are not followed, since
-    they would turn the request into an empty one, or send its headers to another host. The pause that ``Retry-After``
-    asks for is observed.
+    The header ``Idempotency-Key`` is the transition's ``event_id``: the same when a transition is sent again, and
+    different for every other transition, at other sites too. Any answer but a 2xx status is a failure. Redirects are
+    not followed, since they would turn the request into an empty one, or send its headers to another host. The pause
+    that ``Retry-After`` asks for is respected.
 
     Args:
         url: begins with http:// or https://.

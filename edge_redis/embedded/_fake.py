@@ -53,8 +53,8 @@ class FakeEngine:
         """Serve; it answers when this returns.
 
         Raises:
-            MissingExtraError: There is no server on this machine, and no fakeredis.
-            EmbeddedServerError: The port is in use.
+            MissingExtraError: there is no server on this machine, and no fakeredis.
+            EmbeddedServerError: the port is in use.
         """
         del timeout
         try:

@@ -69,7 +69,7 @@ class Folder:
 
         Raises:
             InvalidTypeError: ``path`` is neither str nor Path.
-            EmbeddedServerError: It cannot be made, written, or is in use.
+            EmbeddedServerError: it cannot be made, written, or is in use.
         """
         self._lock: BinaryIO | None = None
         self._seen = 0
@@ -117,7 +117,7 @@ class Folder:
         """Return the password in the folder's file, made where there is none that only this user could read.
 
         Raises:
-            EmbeddedServerError: It cannot be written.
+            EmbeddedServerError: it cannot be written.
         """
         path = self.path / PASSWORD_FILE
         self._has_password = True

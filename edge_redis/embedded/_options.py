@@ -48,9 +48,9 @@ def options(config: Mapping[str, str] | None) -> dict[str, str]:
     """Return ``config`` checked, names in lower case.
 
     Raises:
-        InvalidArgumentError: A name or value that a configuration line cannot hold, or an
+        InvalidArgumentError: a name or value that a configuration line cannot hold, or an
             option that an argument of ``start`` decides.
-        InvalidTypeError: A name or value that is no str.
+        InvalidTypeError: a name or value that is no str.
     """
     checked: dict[str, str] = {}
     for name, value in validation.check_instance("config", {} if config is None else config, Mapping).items():
@@ -83,7 +83,7 @@ def loopback(host: str) -> str:
     """Return the loopback address that ``host`` is: an embedded server is not for other machines.
 
     Raises:
-        InvalidArgumentError: It is another address or name.
+        InvalidArgumentError: it is another address or name.
     """
     if validation.check_identifier("host", host) == "localhost":
         return "127.0.0.1"
@@ -100,7 +100,7 @@ def fsync(policy: str) -> str:
     """Return ``policy`` where it is one of the server's.
 
     Raises:
-        InvalidArgumentError: It is not.
+        InvalidArgumentError: it is not.
     """
     if policy not in ("always", "everysec", "no"):
         raise validation.value_error("appendfsync", policy, "must be 'always', 'everysec' or 'no'")

@@ -28,7 +28,7 @@ class Port:
         """Take ``number`` (0: any free one), and the one ``offset`` above it.
 
         Raises:
-            EmbeddedServerError: It is in use.
+            EmbeddedServerError: it is in use.
         """
         self._sockets: list[socket.socket] = []
         self.host = host

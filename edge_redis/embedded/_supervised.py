@@ -65,7 +65,7 @@ class SupervisedServer:
         """Start the server, and return its process id.
 
         Raises:
-            EmbeddedServerError: The watchdog did not do it.
+            EmbeddedServerError: the watchdog did not do it.
         """
         self._order(b"S")
         end = time.monotonic() + _MARGIN_SECONDS
@@ -78,7 +78,7 @@ class SupervisedServer:
         """Have the server killed, or ended by SIGTERM and after the grace by SIGKILL; return when it has ended.
 
         Raises:
-            EmbeddedServerError: The watchdog did not do it.
+            EmbeddedServerError: the watchdog did not do it.
         """
         if self.pid is None:
             return
@@ -98,7 +98,7 @@ class SupervisedServer:
         """Release, and wait until server and watchdog have ended.
 
         Raises:
-            EmbeddedServerError: They did not end in time, and the watchdog was killed.
+            EmbeddedServerError: they did not end in time, and the watchdog was killed.
         """
         self._hang_up()
         end = time.monotonic() + self._grace + _MARGIN_SECONDS

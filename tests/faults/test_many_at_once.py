@@ -15,7 +15,7 @@ import redis
 import edge_redis
 import edge_redis.aio
 from edge_redis import EdgeCache
-from edge_redis._io import asyncio_sender, call_pool
+from edge_redis._io import asyncio_pool, call_pool
 from edge_redis.errors import ClientConfigurationError, ConnectionPoolFullError, StoreUnavailableError
 from support.servers import Backend
 
@@ -84,7 +84,7 @@ def test_waiting_ends_with_an_error_that_says_so(valkey: Backend, monkeypatch: p
 
 
 def test_waiting_ends_with_an_error_that_says_so_when_awaited(valkey: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asyncio_sender, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(asyncio_pool, "WAIT_SECONDS", 0.1)
 
     async def main() -> None:
         client: Any = edge_redis.aio.connect(valkey.url, max_connections=1)

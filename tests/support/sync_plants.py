@@ -57,14 +57,14 @@ class Runner(BlockingRunner):
         script = rewritten(operation.script, rewrites)
         return Operation(("EVALSHA", script.sha, *operation.args[2:]), operation.decode, script)
 
-    def _operation(self, operation: Operation[Any]) -> Any:
-        return super()._operation(self._mine(operation))
+    def perform_operation(self, operation: Operation[Any]) -> Any:
+        return super().perform_operation(self._mine(operation))
 
-    def _batch(self, batch: Batch[Any]) -> list[Any]:
+    def perform_batch(self, batch: Batch[Any]) -> list[Any]:
         mine = Batch(
             [*map(self._mine, batch.operations)], ordered=batch.ordered, return_exceptions=batch.return_exceptions
         )
-        return super()._batch(mine)
+        return super().perform_batch(mine)
 
 
 @dataclass(frozen=True)

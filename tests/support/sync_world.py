@@ -43,12 +43,14 @@ class Runner(BlockingRunner):
         script = rewritten(operation.script, self._rewrites)
         return Operation(("EVAL", script.source, *operation.args[2:]), operation.decode, script)
 
-    def _operation(self, operation: Operation[Any]) -> Any:
-        return super()._operation(self._mine(operation))
+    def perform_operation(self, operation: Operation[Any]) -> Any:
+        return super().perform_operation(self._mine(operation))
 
-    def _batch(self, batch: Batch[Any]) -> list[Any]:
+    def perform_batch(self, batch: Batch[Any]) -> list[Any]:
         operations = [*map(self._mine, batch.operations)]
-        return super()._batch(Batch(operations, ordered=batch.ordered, return_exceptions=batch.return_exceptions))
+        return super().perform_batch(
+            Batch(operations, ordered=batch.ordered, return_exceptions=batch.return_exceptions)
+        )
 
 
 @dataclass

@@ -23,7 +23,7 @@ def test_a_thread_goes_on(caplog: pytest.LogCaptureFixture) -> None:
         went_on.set()
 
     ticker = ThreadTicker(0.001, tick)
-    ticker.ensure()
+    ticker.ensure_running()
     assert went_on.wait(30)
     ticker.stop()
     assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.ERROR]
@@ -40,7 +40,7 @@ def test_a_task_goes_on(caplog: pytest.LogCaptureFixture) -> None:
             went_on.set()
 
         ticker = TaskTicker(0.001, tick)
-        ticker.ensure()
+        ticker.ensure_running()
         await asyncio.wait_for(went_on.wait(), 30)
         ticker.stop()
 

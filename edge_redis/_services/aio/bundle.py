@@ -12,7 +12,7 @@ from edge_redis._core.keys import check_namespace
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.connect import connect_async
-from edge_redis._io.namespaces import async_drop
+from edge_redis._io.namespaces import drop_namespace_async
 from edge_redis._services.aio.cache import EdgeCache
 from edge_redis._services.aio.health import HealthMonitor
 from edge_redis._services.aio.health_watch import HealthWatch
@@ -152,7 +152,7 @@ class EdgeRedis:
         for name in ("cache", "metrics"):
             if name in self.__dict__:
                 await getattr(self, name).flush()  # what is buffered now would be written afterwards
-        return await async_drop(self.client, self.namespace)
+        return await drop_namespace_async(self.client, self.namespace)
 
     async def close(self) -> None:
         """Close the services that were made here and are still in use, and the client where ``from_url`` made it.

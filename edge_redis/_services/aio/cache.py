@@ -20,7 +20,7 @@ from edge_redis._io.asyncio_listener import TaskListener
 from edge_redis._io.asyncio_runner import yield_to_loop  # asyncio only
 from edge_redis._io.clients import AsyncClient
 
-# blocking only: from edge_redis._io.probes import refuse_coroutines
+# blocking only: from edge_redis._io.user_functions import refuse_coroutines
 from edge_redis._io.service import AsyncService
 from edge_redis._services.components import default_shards, make_cache
 from edge_redis.models import CacheEntry

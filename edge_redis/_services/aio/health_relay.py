@@ -10,8 +10,8 @@ from edge_redis._health.relay import Relay
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.lifecycle import AsyncLoopService
 from edge_redis._io.loop import every
-from edge_redis._io.probes import async_sink
 from edge_redis._io.sinks import WebhookSink
+from edge_redis._io.user_functions import adapt_sink_async
 from edge_redis.models import Transition
 from edge_redis.types import RelayStats
 
@@ -69,7 +69,7 @@ class TransitionRelay(AsyncLoopService[Relay]):
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
         )
-        component = Relay(async_sink(sink), config, namespace=namespace)
+        component = Relay(adapt_sink_async(sink), config, namespace=namespace)
         super().__init__(client, component, every(config.interval_seconds))
 
     async def run_once(self) -> int:

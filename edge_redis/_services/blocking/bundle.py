@@ -13,7 +13,7 @@ from edge_redis._core.keys import check_namespace
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.connect import connect
-from edge_redis._io.namespaces import blocking_drop
+from edge_redis._io.namespaces import drop_namespace
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor
 from edge_redis._services.blocking.health_watch import HealthWatch
@@ -153,7 +153,7 @@ class EdgeRedis:
         for name in ("cache", "metrics"):
             if name in self.__dict__:
                 getattr(self, name).flush()  # what is buffered now would be written afterwards
-        return blocking_drop(self.client, self.namespace)
+        return drop_namespace(self.client, self.namespace)
 
     def close(self) -> None:
         """Close the services that were made here and are still in use, and the client where ``from_url`` made it.

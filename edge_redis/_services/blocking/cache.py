@@ -19,8 +19,8 @@ from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
 from edge_redis._core.type_codec import TypeCodec
 from edge_redis._io.blocking_listener import ThreadListener
 from edge_redis._io.clients import BlockingClient
-from edge_redis._io.probes import refuse_coroutines
 from edge_redis._io.service import BlockingService
+from edge_redis._io.user_functions import refuse_coroutines
 from edge_redis._services.components import default_shards, make_cache
 from edge_redis.models import CacheEntry
 from edge_redis.types import CacheStats, Eviction, OnError

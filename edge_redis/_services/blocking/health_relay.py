@@ -11,8 +11,8 @@ from edge_redis._health.relay import Relay
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.lifecycle import BlockingLoopService
 from edge_redis._io.loop import every
-from edge_redis._io.probes import blocking_sink
 from edge_redis._io.sinks import WebhookSink
+from edge_redis._io.user_functions import adapt_sink
 from edge_redis.models import Transition
 from edge_redis.types import RelayStats
 
@@ -70,7 +70,7 @@ class TransitionRelay(BlockingLoopService[Relay]):
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
         )
-        component = Relay(blocking_sink(sink), config, namespace=namespace)
+        component = Relay(adapt_sink(sink), config, namespace=namespace)
         super().__init__(client, component, every(config.interval_seconds))
 
     def run_once(self) -> int:
