@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from edge_redis._cache.access_buffer import AccessBuffer
-from edge_redis._cache.scripts import Scripts, run_together
+from edge_redis._cache.round_trips import run_together
+from edge_redis._cache.scripts import Scripts
 from edge_redis._core.operation import Batch, Operation
 from edge_redis.errors import StoreError
 

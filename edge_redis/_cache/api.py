@@ -5,21 +5,22 @@ Arguments are checked when a method is called, before its coroutine runs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
 
 from edge_redis._cache.announcements import Announcements
-from edge_redis._cache.arguments import Ttl, pack_tags, unique_keys
+from edge_redis._cache.arguments import Ttl, check_keys, pack_tags
 from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.compute_request import ComputeRequest
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.invalidation_protocol import session
+from edge_redis._cache.key_pages import KeyPage, PagePosition
 from edge_redis._cache.near_entries import NearEntries
-from edge_redis._cache.scripts import ABSENT, EncodedEntry, PutOptions, equal_condition
+from edge_redis._cache.script_requests import ABSENT, equal_condition
 from edge_redis._cache.shards import ProcessState, Shard, Shards
+from edge_redis._cache.statistics import Statistics
 from edge_redis._core import validation
 from edge_redis._core.component import Component
-from edge_redis._core.gather import gather
 from edge_redis._core.replication import Replication
 from edge_redis._core.session import Session
 from edge_redis.models import CacheEntry
@@ -27,26 +28,6 @@ from edge_redis.models import CacheEntry
 MIN_INT: Final = -(1 << 63)
 MAX_INT: Final = (1 << 63) - 1
 """The range of integers that ``incr`` keeps."""
-
-_STATISTICS: Final = ("hits", "misses", "evictions", "expirations", "corrupt", "repaired", "bytes")
-
-
-class PagePosition(NamedTuple):
-    """Where the next page of keys begins."""
-
-    shard: int = 0
-    cursor: int = 0
-
-
-class KeysPage(NamedTuple):
-    """Some keys, and the position of the next page; None at the end."""
-
-    keys: list[str]
-    next: PagePosition | None
-
-
-def _percent(hits: int, misses: int) -> float:
-    return 100.0 * hits / (hits + misses) if hits + misses else 0.0
 
 
 class Cache(Component):
@@ -65,6 +46,7 @@ class Cache(Component):
         self.config = config
         self.near = near
         self.shards = Shards(namespace, config, state, near, clock)
+        self._statistics = Statistics(config, self.shards, near)
         self._announcements: Announcements | None = None
         if near is not None:
             state.near_caches.add(near)
@@ -80,37 +62,28 @@ class Cache(Component):
 
     def get(self, key: str, default: Any = None) -> Awaitable[Any]:
         """Return the value of ``key``, or ``default``; counts an access."""
-        validation.check_identifier("key", key)
+        validation.check_identifier("key", key)  # not by _shard_of: most calls are this one
         return self.shards.of(key).reader.get(key, default)
+
+    def _shard_of(self, key: str) -> Shard:
+        """Return the shard of ``key``, after checking the key."""
+        return self.shards.of(validation.check_identifier("key", key))
 
     def get_many(self, keys: Iterable[str]) -> Awaitable[dict[str, Any]]:
         """Return the values of those ``keys`` that are found, in one round trip; counts an access each."""
-        return self._get_many(unique_keys(keys))
-
-    async def _get_many(self, keys: Sequence[str]) -> dict[str, Any]:
-        parts = await gather([shard.reader.get_many(part) for shard, part in self.shards.split(keys)])
-        if len(parts) == 1:
-            return parts[0]
-        found = {key: value for part in parts for key, value in part.items()}
-        return {key: found[key] for key in keys if key in found}
+        return self.shards.get_many(check_keys(keys))
 
     def contains(self, key: str) -> Awaitable[bool]:
         """Return whether there is an entry ``key``; counts no access."""
-        validation.check_identifier("key", key)
-        return self.shards.of(key).inspector.contains(key)
+        return self._shard_of(key).inspector.contains(key)
 
     def entry(self, key: str) -> Awaitable[CacheEntry | None]:
         """Return the entry ``key`` with its times and count, or None; counts no access."""
-        validation.check_identifier("key", key)
-        return self.shards.of(key).inspector.entry(key)
+        return self._shard_of(key).inspector.entry(key)
 
-    async def page(self, position: PagePosition) -> KeysPage:
+    def page(self, position: PagePosition) -> Awaitable[KeyPage]:
         """Return some keys of live entries."""
-        page = await self.shards.all[position.shard].inspector.page(position.cursor)
-        if page.cursor:
-            return KeysPage(page.keys, position._replace(cursor=page.cursor))
-        following = position.shard + 1
-        return KeysPage(page.keys, PagePosition(following) if following < len(self.shards.all) else None)
+        return self.shards.page(position)
 
     def put(
         self,
@@ -122,9 +95,9 @@ class Cache(Component):
         replication: Replication | None = None,
     ) -> Awaitable[None]:
         """Store ``value`` under ``key``, evicting where the cache is full."""
-        writer = self.shards.of(validation.check_identifier("key", key)).writer
-        options = writer.options(pack_tags(tags)) if tags != () else writer.default_options
-        entry = writer.entry(key, value, ttl)
+        writer = self._shard_of(key).writer
+        options = writer.make_options(pack_tags(tags)) if tags != () else writer.default_options
+        entry = writer.encode_entry(key, value, ttl)
         return writer.put(entry, options) if replication is None else writer.put_many([entry], options, replication)
 
     def put_many(
@@ -140,64 +113,50 @@ class Cache(Component):
             raise validation.type_error("mapping", mapping, "a mapping of str to values")
         values = {validation.check_identifier("key", key): value for key, value in mapping.items()}
         packed = pack_tags(tags)
-        return self._put_parts(
-            [
-                (shard, [shard.writer.entry(key, values[key], ttl) for key in part], shard.writer.options(packed))
-                for shard, part in self.shards.split(values)
-            ],
-            replication,
-        )
-
-    async def _put_parts(
-        self, parts: Sequence[tuple[Shard, Sequence[EncodedEntry], PutOptions]], replication: Replication | None
-    ) -> None:
-        await gather([shard.writer.put_many(entries, options, replication) for shard, entries, options in parts])
+        parts = []
+        for shard, part in self.shards.split(values):
+            entries = [shard.writer.encode_entry(key, values[key], ttl) for key in part]
+            parts.append((shard, entries, shard.writer.make_options(packed)))
+        return self.shards.put_many(parts, replication)
 
     def touch(self, key: str, ttl: Ttl = None) -> Awaitable[bool]:
         """Let ``key`` expire ``ttl`` seconds from now; return whether it exists."""
-        writer = self.shards.of(validation.check_identifier("key", key)).writer
-        return writer.touch(key, writer.ttl_ms(ttl))
+        writer = self._shard_of(key).writer
+        return writer.touch(key, writer.choose_ttl_ms(ttl))
 
     def add(self, key: str, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
         """Store ``value`` under ``key`` if there is no such entry; return whether it was stored."""
-        writer = self.shards.of(validation.check_identifier("key", key)).writer
-        return writer.put_if(writer.entry(key, value, ttl), writer.options(condition=ABSENT))
+        writer = self._shard_of(key).writer
+        return writer.put_if(writer.encode_entry(key, value, ttl), writer.make_options(condition=ABSENT))
 
     def incr(self, key: str, delta: int = 1, ttl: Ttl = None) -> Awaitable[int]:
-        """Add ``delta`` to the int under ``key``, or store it; the new int."""
-        writer = self.shards.of(validation.check_identifier("key", key)).writer
+        """Add ``delta`` to the int under ``key``, or store it; return the new int."""
+        writer = self._shard_of(key).writer
         validation.check_integer("delta", delta, least=MIN_INT, most=MAX_INT)
-        return writer.incr(writer.entry(key, delta, ttl), delta)
+        return writer.incr(writer.encode_entry(key, delta, ttl), delta)
 
     def compare_and_set(self, key: str, expected: Any, value: Any, ttl: Ttl = None) -> Awaitable[bool]:
         """Store ``value`` under ``key`` if the entry has the value ``expected``; return whether it was stored."""
-        writer = self.shards.of(validation.check_identifier("key", key)).writer
-        options = writer.options(condition=equal_condition(writer.canonical(expected)))
-        return writer.put_if(writer.entry(key, value, ttl), options)
+        writer = self._shard_of(key).writer
+        options = writer.make_options(condition=equal_condition(writer.encode_canonical(expected)))
+        return writer.put_if(writer.encode_entry(key, value, ttl), options)
 
     def compare_and_delete(self, key: str, expected: Any) -> Awaitable[bool]:
         """Remove ``key`` if the entry has the value ``expected``; return whether it was removed."""
-        writer = self.shards.of(validation.check_identifier("key", key)).writer
-        return writer.compare_and_delete(key, writer.canonical(expected))
+        writer = self._shard_of(key).writer
+        return writer.compare_and_delete(key, writer.encode_canonical(expected))
 
     def pop(self, key: str, default: Any = None) -> Awaitable[Any]:
         """Remove ``key`` and return its value, or ``default``; counts no access."""
-        return self._pop(self.shards.of(validation.check_identifier("key", key)), key, default)
-
-    async def _pop(self, shard: Shard, key: str, default: Any) -> Any:
-        decoded = await shard.inspector.decode(key, await shard.writer.pop(key))
-        return default if decoded is None else decoded[1]
+        return self._shard_of(key).pop(key, default)
 
     def ttl(self, key: str) -> Awaitable[float | None]:
         """Return the seconds that ``key`` has to live: infinity if it never expires, None if there is none."""
-        return self.shards.of(validation.check_identifier("key", key)).scripts.ttl(key)
+        return self._shard_of(key).scripts.ttl(key)
 
     def invalidate_prefix(self, prefix: str) -> Awaitable[int]:
         """Remove every entry whose key begins with ``prefix``; return how many were live."""
-        return self._invalidate_prefix(validation.check_identifier("prefix", prefix))
-
-    async def _invalidate_prefix(self, prefix: str) -> int:
-        return sum(await gather([shard.writer.invalidate_prefix(prefix) for shard in self.shards.all]))
+        return self.shards.invalidate_prefix(validation.check_identifier("prefix", prefix))
 
     def delete(self, key: str) -> Awaitable[bool]:
         """Remove ``key``; return whether it existed."""
@@ -209,80 +168,59 @@ class Cache(Component):
 
     def delete_many(self, keys: Iterable[str]) -> Awaitable[int]:
         """Remove these keys in one round trip; return how many existed."""
-        return self.shards.delete(unique_keys(keys))
+        return self.shards.delete(check_keys(keys))
 
-    async def clear(self) -> int:
+    def clear(self) -> Awaitable[int]:
         """Remove every entry of the namespace; return how many were live. The statistics stay."""
-        return await self.shards.clear()
+        return self.shards.clear()
 
-    async def invalidate_tag(self, tag: str) -> int:
+    def invalidate_tag(self, tag: str) -> Awaitable[int]:
         """Remove every entry that carries ``tag``; return how many were live."""
-        validation.check_identifier("tag", tag)
-        return sum(await gather([shard.writer.invalidate_tag(tag) for shard in self.shards.all]))
+        return self.shards.invalidate_tag(validation.check_identifier("tag", tag))
 
-    async def purge_expired(self) -> int:
+    def purge_expired(self) -> Awaitable[int]:
         """Remove expired entries, and repair the indexes; return how many had expired."""
-        return sum(await gather([shard.writer.purge_expired() for shard in self.shards.all]))
+        return self.shards.purge_expired()
 
     def get_or_compute(
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Awaitable[Any]:
         """Return the value of ``key``, or compute and store it, one caller of all processes at a time."""
-        request = self.compute_request(key, compute, ttl, options)
+        request = self.make_request(key, compute, ttl, options)
         return self.shards.of(key).computation.get_or_compute(request)
 
     def refresh(
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Awaitable[Any]:
         """Compute the value of ``key`` and store it, whether or not there is one."""
-        return self._refresh(self.compute_request(key, compute, ttl, options))
+        request = self.make_request(key, compute, ttl, options)
+        return self.shards.of(key).computation.refresh(request)
 
-    async def _refresh(self, request: ComputeRequest) -> Any:
-        shard = self.shards.of(request.key)
-        value, entry, options = await shard.computation.compute(request)
-        if entry is not None:
-            await shard.writer.put(entry, options)
-        return value
-
-    def compute_request(
+    def make_request(
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl, options: ComputeOptions
     ) -> ComputeRequest:
         """Return a checked call of ``get_or_compute``."""
         validation.check_identifier("key", key)
         validation.check_callable("compute", compute)
         if not callable(ttl):
-            self.shards.of(key).writer.ttl_ms(ttl)
+            self.shards.of(key).writer.choose_ttl_ms(ttl)
         return ComputeRequest(key, compute, ttl, options, is_fail_open=self.config.on_error == "miss")
 
     async def stats(self) -> dict[str, Any]:
         """Return the statistics of all processes of the namespace, then those of this process."""
-        live, expired, *counts = await self.shards.stats(list(_STATISTICS))
-        statistics = dict(zip(_STATISTICS, counts, strict=True))
-        statistics["expirations"] += expired
-        return {
-            "size": live,
-            "max_size": self.config.max_size,
-            "hit_rate": _percent(statistics["hits"], statistics["misses"]),
-            "default_ttl": self.config.default_ttl,
-            **statistics,
-            **self.local_stats(),
-        }
+        return await self._statistics.read_all()
 
     def local_stats(self) -> dict[str, Any]:
         """Return the statistics of this process alone."""
-        if self.near is None:
-            return {}
-        return {"near_size": len(self.near), "near_listening": self.near.is_listening}
+        return self._statistics.read_local()
 
     async def size(self) -> int:
-        """Live entries."""
-        live, *_ = await self.shards.stats(["hits"])
-        return live
+        """Return the number of live entries."""
+        return await self._statistics.count_live()
 
     async def hit_rate(self) -> float:
-        """Hits of all requests of all processes, 0 to 100; 0.0 before any request."""
-        _, _, hits, misses = await self.shards.stats(["hits", "misses"])
-        return _percent(hits, misses)
+        """Return the hits of all requests of all processes, 0 to 100; 0.0 before any request."""
+        return await self._statistics.compute_hit_rate()
 
     async def flush(self) -> None:
         """Deliver the accesses made so far by all caches of this process and namespace."""
@@ -310,7 +248,6 @@ class Cache(Component):
     def after_fork(self) -> None:
         """Drop the accesses and computations, which are the parent's, and the near cache."""
         for shard in self.shards.all:
-            shard.accesses.buffer.reset()
-            shard.computation.flights.clear()
+            shard.after_fork()
         if self.near is not None:
             self.near.after_fork()

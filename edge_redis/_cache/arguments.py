@@ -32,13 +32,13 @@ NO_EXPIRY: Final = NoExpiry.NO_EXPIRY
 """Instead of a TTL: the entry never expires. It can still be evicted."""
 
 NEVER_MS: Final = 0
-"""What stands for NO_EXPIRY where a TTL is in milliseconds."""
+"""NO_EXPIRY as a TTL in milliseconds."""
 
 Ttl: TypeAlias = float | timedelta | NoExpiry | None
 """A time to live: seconds, a timedelta, NO_EXPIRY, or None for the default."""
 
 
-def ttl_ms(name: str, ttl: object, *, allow_never: bool = False) -> int:
+def check_ttl(name: str, ttl: object, *, allow_never: bool = False) -> int:
     """Return a time to live, in seconds or a timedelta, as whole milliseconds; NEVER_MS for NO_EXPIRY."""
     if ttl is NO_EXPIRY and allow_never:
         return NEVER_MS
@@ -50,19 +50,19 @@ def ttl_ms(name: str, ttl: object, *, allow_never: bool = False) -> int:
     return round(seconds * 1000)
 
 
-def optional_ttl_ms(name: str, ttl: object) -> int:
+def check_optional_ttl(name: str, ttl: object) -> int:
     """Return a time to live in seconds as whole milliseconds, 0 for None."""
-    return 0 if ttl is None else ttl_ms(name, ttl)
+    return 0 if ttl is None else check_ttl(name, ttl)
 
 
-def unique_keys(keys: object) -> list[str]:
+def check_keys(keys: object) -> list[str]:
     """Return the distinct keys of an iterable, in their order."""
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise validation.type_error("keys", keys, "an iterable of str")
     return list(dict.fromkeys(validation.check_identifier("key", key) for key in keys))
 
 
-def unique_tags(tags: object) -> tuple[str, ...]:
+def check_tags(tags: object) -> tuple[str, ...]:
     """Return the distinct tags of an iterable, in their order."""
     if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
         raise validation.type_error("tags", tags, "an iterable of str")
@@ -76,5 +76,5 @@ def pack_tags(tags: object) -> str:
     """Return an iterable of tags as a JSON array, the empty string for no tags."""
     if tags == ():
         return ""
-    names = unique_tags(tags)
+    names = check_tags(tags)
     return json.dumps(names) if names else ""

@@ -16,7 +16,8 @@ from edge_redis._cache.flights import Flights, Outcome, run_within
 from edge_redis._cache.inspector import Inspector
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, FoundEntry
-from edge_redis._cache.scripts import ANY_ENTRY, EncodedEntry, PutOptions, Scripts
+from edge_redis._cache.script_requests import ANY_ENTRY, EncodedEntry, PutOptions
+from edge_redis._cache.scripts import Scripts
 from edge_redis._core.operation import Wait
 
 
@@ -66,6 +67,13 @@ class Computation:
             return found.value
         return await self._compute_once(request, found, ahead_ms)
 
+    async def refresh(self, request: ComputeRequest) -> Any:
+        """Compute the value of a key and store it, whether or not there is one; return it."""
+        value, entry, options = await self.compute(request)
+        if entry is not None:
+            await self._writer.put(entry, options)
+        return value
+
     async def compute_without_server(self, request: ComputeRequest) -> Any:
         """Return the result of the function, called by one caller of this process at a time; store nothing."""
         return await self._compute_once(request, None, None)
@@ -73,7 +81,7 @@ class Computation:
     async def compute(self, request: ComputeRequest) -> tuple[Any, EncodedEntry | None, PutOptions]:
         """Call the function; return its value, the entry to store (None for none), and how to store it."""
         computed = await self._leased.invoke(request)
-        return computed.value, computed.entry, self._writer.options(computed.tags)
+        return computed.value, computed.entry, self._writer.make_options(computed.tags)
 
     async def _compute_once(self, request: ComputeRequest, stale: FoundEntry | None, ahead_ms: int | None) -> Any:
         """Lead the computation in this process, or use the outcome of the caller that does."""

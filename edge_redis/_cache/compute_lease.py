@@ -21,7 +21,9 @@ from edge_redis._cache.entry import HEADER_BYTES
 from edge_redis._cache.entry_writer import EntryWriter
 from edge_redis._cache.flights import Outcome
 from edge_redis._cache.inspector import Inspector
-from edge_redis._cache.scripts import ComputeLeaseReply, ComputeLeaseRequest, Scripts, compute_lease_condition
+from edge_redis._cache.script_replies import ComputeLeaseReply
+from edge_redis._cache.script_requests import ComputeLeaseRequest, compute_lease_condition
+from edge_redis._cache.scripts import Scripts
 from edge_redis._core.operation import Invoke, Renewal, Sleep
 from edge_redis.errors import ComputeFailedError, EdgeRedisError, StoreError, StoreUnavailableError
 
@@ -148,7 +150,7 @@ class LeasedComputation:
     async def _store(self, request: ComputeRequest, token: str, computed: ComputedResult, epoch: bytes) -> bool:
         """Store a computed value; return whether the lease still counted."""
         assert computed.entry is not None
-        options = self._writer.options(computed.tags, compute_lease_condition(token, epoch))
+        options = self._writer.make_options(computed.tags, compute_lease_condition(token, epoch))
         try:
             return await self._writer.put_if(computed.entry, options)
         except StoreUnavailableError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from edge_redis._cache.arguments import Ttl, optional_ttl_ms, pack_tags, ttl_ms
+from edge_redis._cache.arguments import Ttl, check_optional_ttl, check_ttl, pack_tags
 from edge_redis._core import validation
 
 LEASE_SECONDS: Final = 10.0
@@ -37,7 +37,7 @@ class ComputeOptions:
         return not (self.stale_ms or self.early)
 
 
-def compute_options(
+def check_compute_options(
     tags: ResultTags = (),
     stale_ttl: Ttl = None,
     lease_seconds: float = LEASE_SECONDS,
@@ -47,12 +47,12 @@ def compute_options(
 ) -> ComputeOptions:
     """Return checked options."""
     if negative_ttl is not None:
-        ttl_ms("negative_ttl", negative_ttl, allow_never=True)
+        check_ttl("negative_ttl", negative_ttl, allow_never=True)
     return ComputeOptions(
         tags if callable(tags) else pack_tags(tags),
-        ttl_ms("lease_seconds", lease_seconds),
-        optional_ttl_ms("stale_ttl", stale_ttl),
+        check_ttl("lease_seconds", lease_seconds),
+        check_optional_ttl("stale_ttl", stale_ttl),
         validation.check_non_negative("early", early),
         negative_ttl,
-        optional_ttl_ms("error_ttl", error_ttl),
+        check_optional_ttl("error_ttl", error_ttl),
     )

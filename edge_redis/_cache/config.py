@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from edge_redis._cache.arguments import ttl_ms
+from edge_redis._cache.arguments import check_ttl
 from edge_redis._core import validation
 from edge_redis._core.codec import DEFAULT, MAX_VALUE_BYTES, Codec
 
@@ -36,7 +36,7 @@ class NearCache(NamedTuple):
     ttl: float = 30.0
 
 
-def near_cache_config(given: object) -> NearCache | None:
+def check_near_cache(given: object) -> NearCache | None:
     """Return the near cache that the argument ``near_cache`` asks for: a NearCache, its fields, True or False."""
     if given is None or given is False:
         return None
@@ -52,7 +52,7 @@ def near_cache_config(given: object) -> NearCache | None:
     else:
         raise validation.type_error("near_cache", given, "a NearCache, a mapping of its fields, or a bool")
     validation.check_integer("near_cache size", near.size, least=1)
-    ttl_ms("near_cache ttl", near.ttl)
+    check_ttl("near_cache ttl", near.ttl)
     return near
 
 
@@ -86,7 +86,7 @@ class CacheConfig:
 
     def __post_init__(self) -> None:
         validation.check_integer("max_size", self.max_size, least=1, most=_MAX_BOUND)
-        object.__setattr__(self, "default_ttl_ms", ttl_ms("default_ttl", self.default_ttl))
+        object.__setattr__(self, "default_ttl_ms", check_ttl("default_ttl", self.default_ttl))
         if validation.check_positive("flush_interval", self.flush_interval) > _MAX_INTERVAL_SECONDS:
             raise validation.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
         validation.check_integer("flush_every", self.flush_every, least=1)

@@ -17,7 +17,9 @@ from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.corrupt import CorruptEntries
 from edge_redis._cache.entry import decode_entry
 from edge_redis._cache.near_entry import MISSING, FoundEntry
-from edge_redis._cache.scripts import Scripts, chunks, run_chunks, run_together
+from edge_redis._cache.round_trips import run_in_chunks, run_together
+from edge_redis._cache.scripts import Scripts
+from edge_redis._core.chunks import split_chunks
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Operation, command, identity
 from edge_redis.errors import CorruptDataError
@@ -68,7 +70,7 @@ class PlainReader:
     async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values of those ``keys`` that are found."""
         names = [self._values + key for key in keys]
-        replies = await run_together([command(list, "MGET", *chunk) for chunk in chunks(names, _MGET_CHUNK)])
+        replies = await run_together([command(list, "MGET", *chunk) for chunk in split_chunks(names, _MGET_CHUNK)])
         accesses = self._accesses.buffer.accesses
         values = {}
         for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
@@ -115,7 +117,7 @@ class ExactReader:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values of those ``keys`` that are found."""
-        replies = await run_chunks(keys, self._scripts.get_counted, self._idempotency)
+        replies = await run_in_chunks(keys, self._scripts.get_counted, self._idempotency)
         found = {}
         for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
             if raw is None:

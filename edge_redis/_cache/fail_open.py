@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from edge_redis._cache.api import Cache
-from edge_redis._cache.arguments import Ttl, unique_keys
+from edge_redis._cache.arguments import Ttl, check_keys
 from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.compute_request import ComputeRaisedError
 from edge_redis._cache.config import CacheConfig
@@ -42,7 +42,7 @@ class FailOpenCache(Component):
         self.size = cache.size
         self.hit_rate = cache.hit_rate
         self.flush = cache.flush
-        self.after_fork = cache.after_fork  # type: ignore[method-assign] # as the methods above, which are not ours
+        self.after_fork = cache.after_fork  # type: ignore[method-assign] # a method of the base class, unlike those above
 
     async def get(self, key: str, default: Any = None) -> Any:
         """Return the value of ``key``, or what the near cache kept of it, or ``default``."""
@@ -51,7 +51,7 @@ class FailOpenCache(Component):
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those ``keys`` that are found, or that the near cache kept."""
-        wanted = unique_keys(keys)
+        wanted = check_keys(keys)
         found = await self._calls.attempt(wanted, self._cache.get_many(wanted))
         if found is not UNANSWERED:
             return found
@@ -113,7 +113,7 @@ class FailOpenCache(Component):
 
     async def delete_many(self, keys: Iterable[str]) -> int:
         """Remove these keys, now or as soon as the server is available; return how many are known to have existed."""
-        unwanted = unique_keys(keys)
+        unwanted = check_keys(keys)
         deleted = await self._calls.attempt(unwanted, self._cache.delete_many(unwanted))
         return deleted if deleted is not UNANSWERED else self._calls.drop_write(unwanted)
 
@@ -121,7 +121,7 @@ class FailOpenCache(Component):
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Any:
         """Return the value of ``key``, or what the near cache kept of it, or compute it."""
-        request = self._cache.compute_request(key, compute, ttl, options)
+        request = self._cache.make_request(key, compute, ttl, options)
         computation = self.shards.of(key).computation
         try:
             value = await self._calls.attempt([key], computation.get_or_compute(request), reads=[key])
@@ -135,7 +135,7 @@ class FailOpenCache(Component):
         self, key: str, compute: Callable[[], Any], ttl: ResultTtl = None, *, options: ComputeOptions
     ) -> Any:
         """Compute the value of ``key`` and store it, or drop it."""
-        request = self._cache.compute_request(key, compute, ttl, options)
+        request = self._cache.make_request(key, compute, ttl, options)
         shard = self.shards.of(key)
         value, entry, put_options = await shard.computation.compute(request)
         if entry is not None and await self._calls.attempt([key], shard.writer.put(entry, put_options)) is UNANSWERED:

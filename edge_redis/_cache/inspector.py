@@ -9,7 +9,8 @@ from edge_redis._cache.accesses import Accesses
 from edge_redis._cache.corrupt import CorruptEntries
 from edge_redis._cache.entry import NEVER, DecodedEntry, created_ms
 from edge_redis._cache.near_entries import NearEntries
-from edge_redis._cache.scripts import KeyPage, Scripts
+from edge_redis._cache.script_replies import ShardPage
+from edge_redis._cache.scripts import Scripts
 from edge_redis._core.operation import Operation, command
 from edge_redis.models import CacheEntry, from_timestamp
 
@@ -51,7 +52,7 @@ class Inspector:
             access_count=int(count),
         )
 
-    def page(self, cursor: int) -> Operation[KeyPage]:
+    def page(self, cursor: int) -> Operation[ShardPage]:
         """Return some keys of live entries, from ``cursor``."""
         return self._scripts.page(cursor, _PAGE_SIZE)
 

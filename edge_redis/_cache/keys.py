@@ -56,7 +56,7 @@ def hash_slot(text: str) -> int:
 
 
 @cache
-def shard_names(namespace: str, shards: int) -> tuple[str, ...]:
+def name_shards(namespace: str, shards: int) -> tuple[str, ...]:
     """Return the names of a cache's shards, which follow ``cache`` in their hash tags."""
     if shards == 1:
         return ("0",)

@@ -12,7 +12,10 @@ from edge_redis._cache.corrupt import CorruptEntries
 from edge_redis._cache.entry import DecodedEntry
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, FoundEntry, PendingFill
-from edge_redis._cache.scripts import RawEntry, Scripts, chunks, run_together
+from edge_redis._cache.round_trips import CHUNK, run_together
+from edge_redis._cache.script_replies import RawEntry
+from edge_redis._cache.scripts import Scripts
+from edge_redis._core.chunks import split_chunks
 
 
 class NearReader:
@@ -62,7 +65,7 @@ class NearReader:
         found = {}
         with self._pending_fills(keys) as fills:
             sent_at = self._clock()
-            replies = await run_together([self._scripts.get_with_ttl(chunk) for chunk in chunks(keys)])
+            replies = await run_together([self._scripts.get_with_ttl(chunk) for chunk in split_chunks(keys, CHUNK)])
             for key, stored in zip(keys, chain.from_iterable(replies), strict=True):
                 decoded = await self._corrupt.decode(key, stored.raw)
                 self._accesses.buffer.accesses.append((key, None if decoded is None else decoded[0]))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 from zlib import crc32
 
 from edge_redis._cache.access_buffer import AccessBuffer
 from edge_redis._cache.accesses import Accesses
+from edge_redis._cache.bulk_remover import BulkRemover
 from edge_redis._cache.computation import Computation
 from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.corrupt import CorruptEntries
@@ -15,13 +17,17 @@ from edge_redis._cache.entry_readers import EntryReader, ExactReader, PlainReade
 from edge_redis._cache.entry_writer import EntryWriter
 from edge_redis._cache.flights import Flights, SimpleFuture
 from edge_redis._cache.inspector import Inspector
-from edge_redis._cache.keys import CacheKeys, shard_names
+from edge_redis._cache.key_pages import KeyPage, PagePosition
+from edge_redis._cache.keys import CacheKeys, name_shards
 from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_reader import NearReader
+from edge_redis._cache.process_copies import ProcessCopies
+from edge_redis._cache.script_requests import EncodedEntry, PutOptions
 from edge_redis._cache.scripts import Scripts
 from edge_redis._core.gather import gather
 from edge_redis._core.idempotency import IdempotencyKeys
+from edge_redis._core.replication import Replication
 
 
 class ProcessState:
@@ -66,6 +72,8 @@ class Shard:
         else:
             self.reader = PlainReader(scripts, self.accesses, corrupt, decode)
         self.inspector = Inspector(scripts, self.accesses, corrupt, near)
+        self.copies = ProcessCopies(state.near_caches, flights)
+        self.remover = BulkRemover(scripts, self.accesses, idempotency, self.copies, config.fingerprint)
         self.writer = EntryWriter(
             config,
             config.shard_bounds(number),
@@ -73,17 +81,27 @@ class Shard:
             config_scripts,
             self.accesses,
             idempotency,
-            state.near_caches,
-            flights,
+            self.copies,
+            self.remover,
         )
         self.computation = Computation(scripts, self.reader, self.inspector, self.writer, flights, near, clock, decode)
+
+    async def pop(self, key: str, default: Any) -> Any:
+        """Remove ``key`` and return its value, or ``default``."""
+        decoded = await self.inspector.decode(key, await self.writer.pop(key))
+        return default if decoded is None else decoded[1]
+
+    def after_fork(self) -> None:
+        """Reset state in a forked child: drop the accesses and computations, which are the parent's."""
+        self.accesses.buffer.reset()
+        self.computation.flights.clear()
 
 
 class Shards:
     """All shards of the cache of one namespace.
 
-    A single shard stores the options that all caches must share in its own keys. Several shards store
-    them under the keys that a single shard would have, so that a mismatch is found.
+    The options that all caches of a namespace must share are stored under the keys of a single shard, also
+    where there are several, so that caches with different numbers of shards notice each other.
     """
 
     def __init__(
@@ -99,7 +117,7 @@ class Shards:
         self._config_scripts = Scripts(CacheKeys(namespace))
         self.all = [
             Shard(config, number, Scripts(CacheKeys(namespace, name)), self._config_scripts, state, near, clock)
-            for number, name in enumerate(shard_names(namespace, config.shards))
+            for number, name in enumerate(name_shards(namespace, config.shards))
         ]
 
     def of(self, key: str) -> Shard:
@@ -116,16 +134,50 @@ class Shards:
             parts[self.of(key)].append(key)
         return list(parts.items())
 
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values of those ``keys`` that are found, in the order of ``keys``."""
+        parts = await gather([shard.reader.get_many(part) for shard, part in self.split(keys)])
+        if len(parts) == 1:
+            return parts[0]
+        found = {key: value for part in parts for key, value in part.items()}
+        return {key: found[key] for key in keys if key in found}
+
+    async def page(self, position: PagePosition) -> KeyPage:
+        """Return some keys of live entries."""
+        page = await self.all[position.shard].inspector.page(position.cursor)
+        if page.cursor:
+            return KeyPage(page.keys, position._replace(cursor=page.cursor))
+        following = position.shard + 1
+        return KeyPage(page.keys, PagePosition(following) if following < len(self.all) else None)
+
+    async def put_many(
+        self, parts: Sequence[tuple[Shard, Sequence[EncodedEntry], PutOptions]], replication: Replication | None
+    ) -> None:
+        """Store the entries of each shard."""
+        await gather([shard.writer.put_many(entries, options, replication) for shard, entries, options in parts])
+
     async def delete(self, keys: Sequence[str]) -> int:
-        """Remove these keys; the number of live entries among them."""
+        """Remove these keys; return how many existed."""
         return sum(await gather([shard.writer.delete(part) for shard, part in self.split(keys)]))
 
+    async def invalidate_tag(self, tag: str) -> int:
+        """Remove every entry that carries ``tag``; return how many were live."""
+        return sum(await gather([shard.remover.invalidate_tag(tag) for shard in self.all]))
+
+    async def invalidate_prefix(self, prefix: str) -> int:
+        """Remove every entry whose key begins with ``prefix``; return how many were live."""
+        return sum(await gather([shard.remover.invalidate_prefix(prefix) for shard in self.all]))
+
+    async def purge_expired(self) -> int:
+        """Remove expired entries, and repair the indexes; return how many had expired."""
+        return sum(await gather([shard.remover.purge_expired() for shard in self.all]))
+
     async def clear(self) -> int:
-        """Remove every entry; the number of live ones."""
+        """Remove every entry; return how many were live."""
         if len(self.all) == 1:
-            return await self.all[0].writer.clear()
+            return await self.all[0].remover.clear()
         await self._config_scripts.verify_config(self._config.fingerprint)
-        removed = sum(await gather([shard.writer.clear() for shard in self.all]))
+        removed = sum(await gather([shard.remover.clear() for shard in self.all]))
         await self._config_scripts.forget_config()
         return removed
 

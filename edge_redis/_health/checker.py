@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
+from edge_redis._core.chunks import split_chunks
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Batch
 from edge_redis._health import node_record, scripts, verdicts
@@ -14,7 +15,7 @@ from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.registry import Registry, unknown_error
 from edge_redis._health.scripts import CheckCall, Claim
-from edge_redis._health.slices import AT_ONCE, SLICE, sliced
+from edge_redis._health.slices import AT_ONCE, SLICE
 from edge_redis._health.verdicts import Verdict
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import EdgeNode, HealthCheck
@@ -66,8 +67,8 @@ class Checker:
     async def check(self, claims: Sequence[Claim], how: CheckCall) -> list[Verdict] | None:
         """Check nodes slice by slice; return their verdicts, or None where the leader's term or round is over."""
         found: list[Verdict] = []
-        for some in sliced(claims, AT_ONCE):
-            parts = list(sliced(some, SLICE))
+        for some in split_chunks(claims, AT_ONCE):
+            parts = split_chunks(some, SLICE)
             replies = await self._check_slices(parts, how)
             if FENCED in replies:
                 return None

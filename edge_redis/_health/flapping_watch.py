@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
+from edge_redis._core.chunks import split_chunks
 from edge_redis._core.operation import Batch, Operation, command
 from edge_redis._health import watch_scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.history import History
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.slices import SLICE, sliced
+from edge_redis._health.slices import SLICE
 from edge_redis._health.spells import NodeHistory
 from edge_redis._health.watch_scripts import Term
 
@@ -32,7 +33,7 @@ class FlappingWatch:
     async def update(self, term: Term, changed: Collection[str]) -> None:
         """Record what changed, for the nodes whose verdict changed and those that were flapping."""
         known, elsewhere = await self._read(term)
-        for some in sliced(sorted(({*changed, *known} | elsewhere) - {""}), SLICE):
+        for some in split_chunks(sorted(({*changed, *known} | elsewhere) - {""}), SLICE):
             histories = await Batch([self._history.read_for_flapping(node_id) for node_id in some])
             changes = [
                 found

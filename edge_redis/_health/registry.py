@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final
 
 from edge_redis._core import validation
+from edge_redis._core.chunks import split_chunks
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Batch, Operation, command
 from edge_redis._health import node_record, scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.slices import AT_ONCE, PAGE, SLICE, sliced
+from edge_redis._health.slices import AT_ONCE, PAGE, SLICE
 from edge_redis.errors import UnknownNodeError
 from edge_redis.models import EdgeNode, EdgeNodeStatus, NodeHealth, ResourceUsage, from_timestamp
 
@@ -79,10 +80,10 @@ class Registry:
         """Record heartbeats now; for each id whether the node is registered."""
         given = node_record.listed(nodes)
         found: dict[str, bool] = {}
-        for some in sliced(given, AT_ONCE):
+        for some in split_chunks(given, AT_ONCE):
             ids = [node for node in some if isinstance(node, str)]
             objects = [node for node in some if isinstance(node, EdgeNode)]
-            slices = list(sliced(ids, SLICE))
+            slices = split_chunks(ids, SLICE)
             operations: list[Operation[Any]] = [
                 *(scripts.heartbeats(self._keys, self._config, part) for part in slices),
                 *(self._write(node) for node in objects),
@@ -110,8 +111,8 @@ class Registry:
         """Return the registered nodes in the order of their ids, those of one status where it is given."""
         word = "" if status is None else node_record.status_word(status)
         found: list[EdgeNode] = []
-        for some in sliced(await self.ids(), AT_ONCE):
-            slices = await Batch([self._read(part, word) for part in sliced(some, SLICE)])
+        for some in split_chunks(await self.ids(), AT_ONCE):
+            slices = await Batch([self._read(part, word) for part in split_chunks(some, SLICE)])
             found.extend(node for nodes in slices for node in nodes)
         return found
 
@@ -121,10 +122,10 @@ class Registry:
     async def snapshot(self) -> list[NodeHealth]:
         """Return every registered node with its health now, in the order of their ids."""
         found: list[NodeHealth] = []
-        for some in sliced(await self.ids(), AT_ONCE):
+        for some in split_chunks(await self.ids(), AT_ONCE):
             parts = [
                 scripts.snapshot(self._keys, self._config, part, node_record.to_snapshot)
-                for part in sliced(some, SLICE)
+                for part in split_chunks(some, SLICE)
             ]
             found.extend(health for part in await Batch(parts) for health in part)
         return found
@@ -144,8 +145,10 @@ class Registry:
 
     async def refuse_unknown(self, ids: Sequence[str]) -> None:
         """Raise where one of these ids is not registered."""
-        for some in sliced(ids, AT_ONCE):
-            parts = [command(list[object], "ZMSCORE", self._keys.heartbeats, *part) for part in sliced(some, SLICE)]
+        for some in split_chunks(ids, AT_ONCE):
+            parts = [
+                command(list[object], "ZMSCORE", self._keys.heartbeats, *part) for part in split_chunks(some, SLICE)
+            ]
             known = (score is not None for part in await Batch(parts) for score in part)
             unknown = [node_id for node_id, is_known in zip(some, known, strict=True) if not is_known]
             if unknown:

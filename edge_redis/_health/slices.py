@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, TypeVar
-
-T = TypeVar("T")
+from typing import Final
 
 PAGE: Final = 500
 """Ids read in one call."""
@@ -15,8 +12,3 @@ SLICE: Final = 50
 
 AT_ONCE: Final = 100 * SLICE
 """Nodes in one round trip: a hundred slices."""
-
-
-def sliced(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Yield ``items`` in runs of ``size``."""
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from typing import Final, Protocol
 
+from edge_redis._core.chunks import split_chunks
 from edge_redis._core.operation import Batch, Invoke, Operation, command
 from edge_redis._health import watch_scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.slices import AT_ONCE, SLICE, sliced
+from edge_redis._health.slices import AT_ONCE, SLICE
 from edge_redis._health.verdicts import Verdict
 
 
@@ -70,17 +71,18 @@ class Suspicion:
     async def _since(self, ids: Collection[str]) -> dict[str, int]:
         """Return since when these nodes are suspected, in ms of the server's clock; only those that are."""
         found: dict[str, int] = {}
-        for some in sliced(list(ids), AT_ONCE):
+        for some in split_chunks(list(ids), AT_ONCE):
             parts = [
-                command(list[bytes | None], "HMGET", self._keys.suspects, *part) for part in sliced(some, SLICE * 2)
+                command(list[bytes | None], "HMGET", self._keys.suspects, *part)
+                for part in split_chunks(some, SLICE * 2)
             ]
             moments = (moment for reply in await Batch(parts) for moment in reply)
             found.update({name: _moment(at) for name, at in zip(some, moments, strict=True) if at is not None})
         return found
 
     async def _suspect(self, term: int, nodes: Sequence[tuple[str, float]], *, restart: bool) -> None:
-        for some in sliced(nodes, AT_ONCE):
-            await Batch([self._record(term, part, restart=restart) for part in sliced(some, SLICE)])
+        for some in split_chunks(nodes, AT_ONCE):
+            await Batch([self._record(term, part, restart=restart) for part in split_chunks(some, SLICE)])
 
     def _record(self, term: int, nodes: Iterable[tuple[str, float]], *, restart: bool) -> Operation[int]:
         return watch_scripts.record_suspicion(self._keys, self._config, term, nodes, self._plan, restart=restart)

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreUnavailableError
-from edge_redis._cache.keys import SLOTS, hash_slot, shard_names
+from edge_redis._cache.keys import SLOTS, hash_slot, name_shards
 from support.cluster import Cluster
 from support.deadline import eventually
 from support.near import as_in_another_process, eventually_received, is_held, listening, near_of, read_until_held
@@ -400,7 +400,7 @@ class TestOnOneServer:
 
 @pytest.mark.parametrize("shards", [2, 3, 16, 100])
 def test_each_shard_has_its_part_of_the_slots(shards: int) -> None:
-    names = shard_names("default", shards)
+    names = name_shards("default", shards)
     assert len(set(names)) == shards
     parts = [hash_slot(f"default:cache{name}") * shards // SLOTS for name in names]
     assert parts == list(range(shards))

@@ -11,7 +11,8 @@ import pytest
 
 import edge_redis
 import edge_redis.aio
-from edge_redis._cache.scripts import ABSENT, Scripts, equal_condition
+from edge_redis._cache.script_requests import ABSENT, equal_condition
+from edge_redis._cache.scripts import Scripts
 from edge_redis._core import codec
 from edge_redis._core.operation import Operation
 from edge_redis._io.blocking_runner import BlockingRunner
@@ -62,18 +63,22 @@ Build = Callable[[Scripts, Any, CallId], Operation[Any]]
 
 RESENT: dict[str, tuple[Build, Any, Any]] = {
     "add": (
-        lambda scripts, writer, call: scripts.put((writer.entry("new", 1, 60),), writer.options("", ABSENT), call),
+        lambda scripts, writer, call: scripts.put(
+            (writer.encode_entry("new", 1, 60),), writer.make_options("", ABSENT), call
+        ),
         "new",
         None,
     ),
     "incr": (
-        lambda scripts, writer, call: scripts.incr(writer.entry("k", 5, 60), writer.options().bounds, 5, call),
+        lambda scripts, writer, call: scripts.incr(
+            writer.encode_entry("k", 5, 60), writer.make_options().bounds, 5, call
+        ),
         "k",
         None,
     ),
     "compare_and_set": (
         lambda scripts, writer, call: scripts.put(
-            (writer.entry("k", 2, 60),), writer.options("", equal_condition(codec.canonical(1))), call
+            (writer.encode_entry("k", 2, 60),), writer.make_options("", equal_condition(codec.canonical(1))), call
         ),
         "k",
         None,

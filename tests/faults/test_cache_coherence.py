@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from edge_redis._cache.api import Cache
-from edge_redis._cache.compute_options import compute_options
+from edge_redis._cache.compute_options import check_compute_options
 from edge_redis._cache.config import CacheConfig, NearCache
 from edge_redis._cache.invalidation_protocol import session
 from edge_redis._cache.keys import CacheKeys
@@ -179,7 +179,7 @@ class Site:
     async def read_otherwise(self) -> None:
         """Read by get_or_compute, which looks at the entry that it finds at last."""
         least = self.least
-        value = await late(self.cache.get_or_compute("k", lambda: GONE, options=compute_options()))
+        value = await late(self.cache.get_or_compute("k", lambda: GONE, options=check_compute_options()))
         if value < least:
             self.went_back.append(f"{value} after {least}")
         self.least = max(self.least, value)

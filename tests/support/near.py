@@ -92,8 +92,8 @@ def read_until_held(cache: Any, *keys: str) -> int:
 def as_in_another_process(cache: Any) -> Any:
     """Make ``cache`` share no near cache and no computation with others of this process; return it."""
     for shard in component_of(cache).shards.all:
-        shard.writer.near_caches = NearCacheGroup()
-        shard.writer.flights = shard.computation.flights = Flights(new_future)
+        shard.copies.near_caches = NearCacheGroup()
+        shard.copies.flights = shard.computation.flights = Flights(new_future)
     return cache
 
 

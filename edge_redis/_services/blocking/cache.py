@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from edge_redis._cache.api import PagePosition
 from edge_redis._cache.arguments import Ttl
-from edge_redis._cache.compute_options import LEASE_SECONDS, ResultTags, ResultTtl, compute_options
-from edge_redis._cache.config import CacheConfig, NearCache, near_cache_config
+from edge_redis._cache.compute_options import LEASE_SECONDS, ResultTags, ResultTtl, check_compute_options
+from edge_redis._cache.config import CacheConfig, NearCache, check_near_cache
 from edge_redis._cache.fail_open import AnyCache
 from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
+from edge_redis._cache.key_pages import PagePosition
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._core.codec import MAX_VALUE_BYTES, make_codec
 from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
@@ -113,7 +113,7 @@ class EdgeCache(BlockingService[AnyCache]):
             max_value_bytes=max_value_bytes,
             max_bytes=max_bytes,
             ttl_jitter=ttl_jitter,
-            near=near_cache_config(near_cache),
+            near=check_near_cache(near_cache),
             shards=default_shards(client, max_size) if shards is None else shards,
             on_error=on_error,
             codec=make_codec(codec),
@@ -331,7 +331,7 @@ class EdgeCache(BlockingService[AnyCache]):
             RecursiveComputeError: ``compute`` asks for the key that it computes.
 
         """
-        options = compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
+        options = check_compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
         return self._run(self._component.get_or_compute(key, compute, ttl, options=options))
 
     def invalidate_tag(self, tag: str) -> int:
@@ -445,7 +445,7 @@ class EdgeCache(BlockingService[AnyCache]):
 
         """
         check_key(key)
-        options = compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
+        options = check_compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
 
         def decorate(function: Callable[P, T]) -> CachedFunction[P, T]:
             refuse_coroutines("function", function)
