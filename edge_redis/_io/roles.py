@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from edge_redis._core import validation
-from edge_redis._core.keys import PREFIX, KeySpace, namespace_name
+from edge_redis._core.keys import PREFIX, KeySpace, check_namespace
 from edge_redis._core.script_commands import find_package_commands, is_read
 
 Side: TypeAlias = Literal["edge", "cloud"]
@@ -170,7 +170,7 @@ def acl_lines(namespace: str, sides: Collection[Side], passwords: Mapping[str, s
 
 
 def _escape(namespace: str) -> str:
-    name = namespace_name(namespace)
+    name = check_namespace(namespace)
     if _UNSAFE_NAME.search(name):
         raise validation.key_error("namespace", name, "cannot be in an ACL rule: it has white space")
     return _GLOB.sub(r"\\\1", name)
