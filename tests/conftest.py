@@ -21,10 +21,11 @@ from edge_redis._io import shutdown
 from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
+from support.fake_lua import install
 from support.portal import Portal
 from support.postgres import Postgres
 from support.reply_shapes import build_checked
-from support.servers import NAMES, Backend, Servers
+from support.servers import NAMES, Backend, Servers, real_servers
 from support.site import START, Site
 
 APIS = ("blocking", "awaited")
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / "build" / "pycache"))
 sys.dont_write_bytecode = False
+
+install()
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True, derandomize=False)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
@@ -48,6 +51,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where every test must run: {report.longrepr}"
     return report
+
+
+def pytest_configure() -> None:
+    """Refuse a choice of servers that is misspelt, before any test."""
+    real_servers()
 
 
 def pytest_collection_finish() -> None:
@@ -147,8 +155,8 @@ def real(request: pytest.FixtureRequest, servers: Servers) -> Backend:
 
 @pytest.fixture
 def valkey(servers: Servers) -> Backend:
-    """The server that is always there, empty."""
-    return servers.backend("valkey")
+    """One real server, empty: Valkey, or Redis where it alone is chosen."""
+    return servers.backend(real_servers()[0])
 
 
 @pytest.fixture

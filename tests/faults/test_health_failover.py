@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edge_redis import EdgeNode, HealthMonitor, HealthWatch, TransitionRelay
-from support.checked import bytes_of, present
+from support.checked import bytes_of
 from support.deadline import eventually
 from support.servers import Backend, Servers
 
@@ -243,13 +243,13 @@ def test_what_a_watch_writes_after_a_pause_past_its_lease_is_refused(
 
 
 def test_a_server_that_was_paused_makes_no_node_unhealthy(
-    servers: Servers, monitor: HealthMonitor, processes: Processes, fleet: Fleet
+    servers: Servers, valkey: Backend, monitor: HealthMonitor, processes: Processes, fleet: Fleet
 ) -> None:
     names = ["a", "b", "c", "d"]
     fleet.start(*names)
     processes.start(WATCH)
     in_judgement(monitor, names)
-    server = present(servers._running["valkey"].pid)
+    server = servers.pid(valkey.name)
     os.kill(server, signal.SIGSTOP)
     try:
         time.sleep(3 * TIMEOUT)  # what is tested is the passing of time itself

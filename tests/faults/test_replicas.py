@@ -29,6 +29,7 @@ from edge_redis.errors import (
 )
 from edge_redis.models import ConflictStrategy
 from support.deadline import eventually
+from support.servers import skip_unless_chosen
 
 SHORT = 0.1
 """Seconds to wait for a replica that is paused."""
@@ -64,6 +65,7 @@ class Pair:
 @pytest.fixture(scope="module", params=["valkey", "redis"])
 def replicated(request: pytest.FixtureRequest) -> Iterator[Pair]:
     """Start a master, and a replica of it, once."""
+    skip_unless_chosen(request.param)
     found = shutil.which("redis-server")
     if request.param == "redis" and found is None:
         pytest.skip("no redis-server on PATH")

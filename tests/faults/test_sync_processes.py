@@ -18,7 +18,7 @@ import redis
 from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore
 from support.checked import present
 from support.deadline import eventually
-from support.servers import Backend, Servers
+from support.servers import Backend, Servers, skip_unless_chosen
 from support.sync import EDGE
 
 processes = multiprocessing.get_context("forkserver")
@@ -103,15 +103,17 @@ def work(edge_url: str, cloud_url: str, point: str, reached: Any) -> None:
 
 
 @pytest.fixture(params=["one server", "two servers", "PostgreSQL"])
-def ends(request: pytest.FixtureRequest, servers: Servers) -> tuple[Any, str]:
+def ends(request: pytest.FixtureRequest, servers: Servers, valkey: Backend) -> tuple[Any, str]:
     """The edge, and the URL of the cloud."""
-    edge = servers.backend("valkey")
+    edge = valkey
     if request.param == "PostgreSQL":
         from support.clouds import clear  # noqa: PLC0415 -- not for the processes
 
         url = request.getfixturevalue("postgres").url
         clear(url)
         return edge, url
+    if request.param == "two servers":
+        skip_unless_chosen("valkey")
     cloud = edge if request.param == "one server" else servers.backend("redis")
     return edge, present(cloud.url)
 

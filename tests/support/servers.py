@@ -6,11 +6,12 @@ session by the project's own embedded module, on a random port, with a folder of
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import fakeredis
 import pytest
@@ -22,6 +23,25 @@ from edge_redis import embedded
 
 NAMES = ("fakeredis", "valkey", "redis")
 """What a test may run on: no server, the wheel's valkey-server, and a redis-server on PATH."""
+
+CHOICE: Final = "EDGE_REDIS_TEST_SERVERS"
+"""The variable that says which real servers tests run on: ``redis``, ``valkey`` or ``all``, the default."""
+
+_CHOICES: Final = {"all": ("valkey", "redis"), "valkey": ("valkey",), "redis": ("redis",)}
+
+
+def real_servers() -> tuple[str, ...]:
+    """Return the names of the real servers that tests may run on; the first for tests that need just one."""
+    choice = os.environ.get(CHOICE) or "all"
+    if choice not in _CHOICES:
+        raise pytest.UsageError(f"{CHOICE} is {choice!r}; it may be one of {', '.join(_CHOICES)}")
+    return _CHOICES[choice]
+
+
+def skip_unless_chosen(name: str) -> None:
+    """Skip a test on a real server that the variable excludes."""
+    if name not in real_servers():
+        pytest.skip(f"{CHOICE}={os.environ[CHOICE]} excludes tests on {name}")
 
 
 @dataclass
@@ -70,12 +90,19 @@ class Servers:
     def backend(self, name: str) -> Backend:
         if name == "fakeredis":
             return Backend(name)
+        skip_unless_chosen(name)
         if name not in self._running:
             self._running[name] = self._starters[name]()
         backend = Backend(name, self._running[name].url)
         backend.flush()
         self._used.add(name)
         return backend
+
+    def pid(self, name: str) -> int:
+        """Return the process of a server that runs."""
+        pid = self._running[name].pid
+        assert pid is not None
+        return pid
 
     def disconnect_clients(self) -> bool:
         """Close the connections that a test left on the servers it used; return whether it used any."""
