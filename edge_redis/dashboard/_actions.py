@@ -1,4 +1,4 @@
-"""What operators do: each action is recorded with the operator's name, before it is performed."""
+"""The actions of operators. Each is recorded with the operator's name before it is performed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MAX_LETTERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """Where to go after an action, and what to say there."""
+class ActionResult:
+    """The page to show after an action, and the notice on it."""
 
     page: str
     notice: str
@@ -37,43 +37,43 @@ NOTICES: Final[Mapping[str, str]] = {
 """What a page says after an action, by the name in its URL: no text comes from the URL itself."""
 
 
-async def begin_maintenance(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> Done:
+async def begin_maintenance(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> ActionResult:
     """Put a node in maintenance."""
     node = form.get("node", "")
     given, reason = form.get("duration", "").strip(), form.get("reason", "").strip()[:_MAX_REASON]
     seconds = parse_duration(given) if given else None
     await reader.actions.record(visitor.name, "maintenance", node, f"for {given or 'an open time'}: {reason}")
     await reader.edge.health.set_maintenance(node, seconds, f"{reason} (by {visitor.name})".strip())
-    return Done(f"node?{urlencode({'id': node})}", "maintenance")
+    return ActionResult(f"node?{urlencode({'id': node})}", "maintenance")
 
 
-async def end_maintenance(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> Done:
+async def end_maintenance(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> ActionResult:
     """End a node's maintenance."""
     node = form.get("node", "")
     await reader.actions.record(visitor.name, "end maintenance", node)
     was_in_one = await reader.edge.health.end_maintenance(node)
-    return Done(f"node?{urlencode({'id': node})}", "ended" if was_in_one else "not-ended")
+    return ActionResult(f"node?{urlencode({'id': node})}", "ended" if was_in_one else "not-ended")
 
 
-async def replay(reader: SiteReader, _: Mapping[str, str], visitor: Visitor) -> Done:
+async def replay(reader: SiteReader, _: Mapping[str, str], visitor: Visitor) -> ActionResult:
     """Try the oldest dead letters once more."""
     await reader.actions.record(visitor.name, "replay", "dead letters", f"the oldest {_MAX_LETTERS}")
     await reader.worker.replay_dead_letters(_MAX_LETTERS)
-    return Done("sync", "replayed")
+    return ActionResult("sync", "replayed")
 
 
-async def discard(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> Done:
+async def discard(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> ActionResult:
     """Discard a dead letter."""
     given = form.get("id", "")
     letter = next((each for each in await reader.worker.dead_letters(_MAX_LETTERS) if each["id"] == given), None)
     if letter is None:
-        return Done("sync", "gone")
+        return ActionResult("sync", "gone")
     await reader.actions.record(visitor.name, "discard", letter["scope"], f"version {letter['version']}, {given}")
     removed = await reader.worker.discard_dead_letters([given])
-    return Done("sync", "discarded" if removed else "gone")
+    return ActionResult("sync", "discarded" if removed else "gone")
 
 
-async def resolve(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> Done:
+async def resolve(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> ActionResult:
     """Resolve a conflict by a new version of its scope."""
     scope, conflict, choice = form.get("scope", ""), form.get("conflict", ""), form.get("choice", "")
     settings = await reader.runner.run(read_settings(reader.edge.namespace, scope))
@@ -88,10 +88,10 @@ async def resolve(reader: SiteReader, form: Mapping[str, str], visitor: Visitor)
             raise InvalidArgumentError("the form does not say which side to keep")
         await reader.actions.record(visitor.name, "resolve", scope, f"conflict {conflict}: keep {choice}")
         await synchronizer.resolve(conflict, data)
-    return Done(f"scope?{urlencode({'name': scope})}", "resolved")
+    return ActionResult(f"scope?{urlencode({'name': scope})}", "resolved")
 
 
-ACTIONS: Final[Mapping[str, Callable[[SiteReader, Mapping[str, str], Visitor], Awaitable[Done]]]] = {
+ACTIONS: Final[Mapping[str, Callable[[SiteReader, Mapping[str, str], Visitor], Awaitable[ActionResult]]]] = {
     "maintenance": begin_maintenance,
     "end-maintenance": end_maintenance,
     "replay": replay,

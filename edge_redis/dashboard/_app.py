@@ -1,4 +1,4 @@
-"""The ASGI application, and who may use it."""
+"""The ASGI application: its routes, and the sign-in that they need."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ def dashboard(
 ) -> Dashboard:
     """Return the page as an ASGI application, to be served or to be mounted in another.
 
-    Nothing is read while nobody looks. Anybody may look, and nobody may act, unless tokens or ``identify`` are
+    Nothing is read while no page is open. Every visitor may read, and none may act, unless tokens or ``identify`` are
     given: serve it beyond this machine only with ``require_sign_in`` or ``identify``.
 
     Args:
         sites: the services of each site, by the title under which it is shown, or those of a single site.
         clouds: the cloud of each site by its title, as in CloudWorker; by default the site's own server.
-        viewers: name -> token of those who may look.
-        operators: name -> token of those who may also act: maintenance, dead letters, conflicts. A token
+        viewers: name -> token of visitors who may read.
+        operators: name -> token of visitors who may also act: maintenance, dead letters, conflicts. A token
             has at least 16 characters. The name is recorded with each action.
-        require_sign_in: whether looking needs a token.
-        identify: a function, or coroutine function, that returns who makes a request, by the sign-in of the
+        require_sign_in: whether reading needs a token.
+        identify: a function, or coroutine function, that returns the visitor of a request, by the sign-in of the
             application in which this one is mounted; in place of tokens. None refuses the request.
         secret: signs cookies; by default made of the tokens. Give one where several processes serve the page
             with ``identify``.
         allowed_hosts: names under which the page may be asked for, such as ``("localhost",)``; ``"*"`` any.
-        interval_seconds: between two readings while somebody looks.
+        interval_seconds: seconds between two readings while a page is open.
         stream_seconds: how long a browser's stream lasts before it is opened again; a server that shuts
             down waits for open streams this long, unless ``close`` is called first.
 
@@ -149,7 +149,7 @@ class Dashboard:
 
     @property
     def streams(self) -> int:
-        """Number of browsers that look at a page now."""
+        """Number of pages that are open in browsers now."""
         return self._hub.streams
 
     async def _identify_visitor(self, connection: HTTPConnection) -> Visitor | None:
@@ -160,7 +160,7 @@ class Dashboard:
         return visitor or (None if self._require_sign_in else Visitor())
 
     def _is_open(self, scope: Scope) -> bool:
-        """Whether a path needs no sign-in: the form for it, and the files that it uses."""
+        """Return whether a path needs no sign-in: the form for it, and the files that it uses."""
         path = own_path(scope)
         return path.startswith("/static/") or (path == "/sign-in" and self._identify is None)
 

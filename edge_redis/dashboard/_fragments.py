@@ -1,7 +1,7 @@
-"""Fragments of a page, and what changed between two renderings of them.
+"""Fragments of a page, and the replacements that lead from one rendering of them to the next.
 
-Ages grow all the time, so they are no change: a template writes the moment, ``fill_ages`` the text, and the
-browser counts on from there.
+Ages grow all the time, so a growing age is no replacement: a template writes the moment, ``fill_ages`` the text, and
+the browser counts on from there.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """The element of this id becomes this HTML."""
+class Replacement:
+    """HTML that replaces the element with this id."""
 
     id: str
     html: str
 
 
-def list_changes(before: Sequence[Fragment], after: Sequence[Fragment]) -> list[Change]:
-    """Return what to replace, whole fragments or rows of them."""
+def list_replacements(before: Sequence[Fragment], after: Sequence[Fragment]) -> list[Replacement]:
+    """Return the fragments, or rows of them, that have changed."""
     known = {fragment.id: fragment for fragment in before}
-    changes: list[Change] = []
+    changes: list[Replacement] = []
     for fragment in after:
         old = known.get(fragment.id)
         if old is None or (old.html != fragment.html and old.frame != fragment.frame):
-            changes.append(Change(fragment.id, fragment.html))
+            changes.append(Replacement(fragment.id, fragment.html))
         elif old.html != fragment.html:
-            changes += [Change(name, html) for name, html in fragment.rows.items() if old.rows.get(name) != html]
+            changes += [Replacement(name, html) for name, html in fragment.rows.items() if old.rows.get(name) != html]
     return changes
 
 

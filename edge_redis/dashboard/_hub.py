@@ -1,6 +1,6 @@
-"""Renders the views that somebody looks at, once a tick each, and gives each stream what has changed.
+"""Renders each view that has a stream once a tick, and sends the streams what has changed.
 
-Nothing runs while nobody looks. A view's frames are kept for a short time, so that a stream that is opened again
+Nothing runs while there is no stream. A view's frames are kept for a short time, so that a stream that is opened again
 receives the changes since the frame that the browser shows.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
-from edge_redis.dashboard._fragments import Change, Fragment, list_changes
+from edge_redis.dashboard._fragments import Fragment, Replacement, list_replacements
 
 _log: Final = logging.getLogger("edge_redis")
 _MAX_VIEWS: Final = 64
@@ -27,7 +27,7 @@ _MAX_SHARE: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a view showed at one moment."""
+    """The fragments of a view at one moment."""
 
     number: str
     fragments: tuple[Fragment, ...]
@@ -36,7 +36,7 @@ class Frame:
 
 
 Render = Callable[[Hashable, Frame | None], Awaitable[Frame]]
-"""Renders a view; the frame before it is given for the case that the server cannot be reached."""
+"""Renders a view; it is given the frame before, to show it again where the server cannot be reached."""
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class Hub:
             return made
         return latest
 
-    async def follow(self, view: Hashable, after: str) -> AsyncGenerator[tuple[str, list[Change]], None]:
+    async def follow(self, view: Hashable, after: str) -> AsyncGenerator[tuple[str, list[Replacement]], None]:
         """Yield a frame's number and the changes since the frame ``after``, or since the one yielded before.
 
         Yields no changes where there are none for an interval, as a sign of life.
@@ -145,7 +145,7 @@ class Hub:
             while not self._is_closed and self._clock() < end:
                 latest = known.latest
                 assert latest is not None
-                changes = list_changes(seen.fragments if seen else (), latest.fragments)
+                changes = list_replacements(seen.fragments if seen else (), latest.fragments)
                 seen = latest
                 yield latest.number, changes
                 await self._wait(end)

@@ -1,13 +1,16 @@
-"""What the URL of a view says: sorting, filters, pages, and the name of what is shown."""
+"""The parameters in the URL of a view, and the page of a table that they select."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 T = TypeVar("T")
+
+Context: TypeAlias = dict[str, Any]
+"""The values that a template is rendered with."""
 
 ROWS_A_PAGE: Final = 50
 _MAX_CHARS: Final = 2000
@@ -54,7 +57,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TablePage:
     """The rows of one page of a list."""
 
     rows: Sequence[Any]
@@ -80,7 +83,7 @@ def make_table(
     query: Query,
     sorts: Mapping[str, tuple[str, Callable[[T], Any]]],
     default: str,
-) -> Table:
+) -> TablePage:
     """Return one page of rows in the order that the URL asks for.
 
     ``sorts`` names the columns: title and sort key. A ``default`` that begins with "-" is descending. Equal rows
@@ -102,10 +105,10 @@ def make_table(
         for key, (title, _) in sorts.items()
     }
     start = (page - 1) * ROWS_A_PAGE
-    return Table(ordered[start : start + ROWS_A_PAGE], columns, len(ordered), page, pages, query)
+    return TablePage(ordered[start : start + ROWS_A_PAGE], columns, len(ordered), page, pages, query)
 
 
 def matches(text: str, *candidates: str) -> bool:
-    """Whether one of the candidates contains a text, whatever its case."""
+    """Return whether one of the candidates contains a text, whatever its case."""
     wanted = text.casefold()
     return any(wanted in candidate.casefold() for candidate in candidates)

@@ -14,11 +14,11 @@ from edge_redis.dashboard._requests import base_path
 from edge_redis.dashboard._visitors import CSRF_COOKIE, Tokens, Visitor
 
 VISITOR: Final = "edge_redis.visitor"
-"""Where a request's scope holds its visitor."""
+"""The key of the visitor in a request's scope."""
 
 
 def visitor_of(request: Request) -> Visitor:
-    """Return who makes a request."""
+    """Return the visitor that makes a request."""
     found: Visitor | None = request.scope[VISITOR]
     return found or Visitor()
 
@@ -31,7 +31,7 @@ class Responder:
         self.tokens = tokens
 
     def common(self, request: Request) -> dict[str, Any]:
-        """Return what every page shows of its visitor."""
+        """Return the values that every page needs of its visitor."""
         cookie = request.cookies.get(CSRF_COOKIE) or secrets.token_hex(16)
         return {
             "base": base_path(request),
@@ -61,7 +61,7 @@ class Responder:
         )
 
     def message(self, request: Request, title: str, message: str, status: int, link: str = "") -> Response:
-        """Return a page that says one thing."""
+        """Return a page with a message."""
         common = self.common(request)
         html = self.renderer.page("message.html", title=title, message=message, link=link, link_text="back", **common)
         return self.respond(request, html, common, status)

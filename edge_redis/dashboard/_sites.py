@@ -19,7 +19,7 @@ Cloud: TypeAlias = AsyncCloudStore | CloudStore | AsyncClient
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site: its title, its name in URLs, and what reads its state."""
+    """A site: its title, its name in URLs, and the reader of its state."""
 
     title: str
     slug: str

@@ -1,4 +1,4 @@
-"""Who looks at the page, and what they may do: tokens, signed session cookies, and protection of actions."""
+"""Visitors of the page and their rights: tokens, signed session cookies, and protection of actions."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ MIN_TOKEN_CHARS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who looks at the page. ``name`` is recorded with each action; ``may_act`` allows actions."""
+    """A visitor of the page. ``name`` is recorded with each action; ``may_act`` allows actions."""
 
     name: str = ""
     may_act: bool = False
 
 
 Identify: TypeAlias = Callable[[HTTPConnection], Visitor | Awaitable[Visitor | None] | None]
-"""Returns who makes a request, by the sign-in of the application around the page; None refuses it."""
+"""Returns the visitor that makes a request, by the sign-in of the application around the page; None refuses it."""
 
 
 class Tokens:
     """The tokens of viewers and operators, and the sessions that begin with them.
 
     Args:
-        viewers: name -> token, of those who may look.
-        operators: name -> token, of those who may also act.
+        viewers: name -> token, of visitors who may read.
+        operators: name -> token, of visitors who may also act.
         secret: signs sessions; by default made of the tokens, so that all processes with the same tokens agree.
 
     Raises:
@@ -71,7 +71,7 @@ class Tokens:
         return bool(self._visitors)
 
     def find(self, token: str) -> Visitor | None:
-        """Return whose token this is; takes the same time for any wrong token."""
+        """Return the visitor with this token, None for a wrong one; all wrong tokens take the same time."""
         given = token.encode()
         found = [visitor for known, visitor in self._visitors if hmac.compare_digest(known, given)]
         return found[0] if found else None
@@ -83,7 +83,7 @@ class Tokens:
         return f"{body}.{self.sign('session', body)}"
 
     def read_session(self, cookie: str) -> Visitor | None:
-        """Return whose session a cookie is; None for a forged or expired one, or one of a name without a token."""
+        """Return the visitor of a session; None if the cookie is forged or expired, or the token was removed."""
         body, _, signature = cookie.partition(".")
         if not hmac.compare_digest(signature.encode(), self.sign("session", body).encode()):
             return None
@@ -106,14 +106,14 @@ def default_clock() -> float:
 
 
 def is_own_form(request: Request, tokens: Tokens, given: str) -> bool:
-    """Whether a form was sent from a page of this application: by its origin and its CSRF token."""
+    """Return whether a form was sent from a page of this application: by its origin and its CSRF token."""
     cookie = request.cookies.get(CSRF_COOKIE, "")
     is_signed = bool(cookie) and hmac.compare_digest(given.encode(), tokens.sign("csrf", cookie).encode())
     return is_signed and is_same_origin(request)
 
 
 def is_same_origin(request: Request) -> bool:
-    """Whether a request comes from a page of the host that it is sent to."""
+    """Return whether a request comes from a page of the host that it is sent to."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"

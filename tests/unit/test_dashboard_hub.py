@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import aclosing
 from typing import Any
 
-from edge_redis.dashboard._fragments import Change, Fragment, fill_ages, list_changes
+from edge_redis.dashboard._fragments import Fragment, Replacement, fill_ages, list_replacements
 from edge_redis.dashboard._hub import Frame, Hub
 
 
@@ -39,14 +39,14 @@ def test_views_are_rendered_once_a_tick_for_all_streams_and_not_without_any() ->
         await hub.tick()
         assert not views.rendered, "nobody looks"
         async with aclosing(hub.follow("a", "")) as first, aclosing(hub.follow("a", "")) as second:
-            assert (await take(first))[1] == [Change("f", "<p>1</p>")]
-            assert (await take(second))[1] == [Change("f", "<p>1</p>")]
+            assert (await take(first))[1] == [Replacement("f", "<p>1</p>")]
+            assert (await take(second))[1] == [Replacement("f", "<p>1</p>")]
             waiting = [asyncio.ensure_future(take(stream)) for stream in (first, second)]
             await asyncio.sleep(0)
             views.now += 1.0
             await hub.tick()
             for number, changes in await asyncio.gather(*waiting):
-                assert (number, changes) == ("a-2", [Change("f", "<p>2</p>")])
+                assert (number, changes) == ("a-2", [Replacement("f", "<p>2</p>")])
             assert hub.streams == 2
         assert hub.streams == 0
         views.now += 1.0
@@ -96,10 +96,10 @@ def test_only_the_rows_that_changed_are_sent_unless_their_order_changed() -> Non
         ]
 
     before = table(("a", 1), ("b", 2))
-    assert list_changes(before, before) == []
-    assert list_changes(before, table(("a", 1), ("b", 3))) == [Change("b", '<tr id="b"><td>3</td></tr>')]
+    assert list_replacements(before, before) == []
+    assert list_replacements(before, table(("a", 1), ("b", 3))) == [Replacement("b", '<tr id="b"><td>3</td></tr>')]
     moved = table(("b", 2), ("a", 1))
-    assert list_changes(before, moved) == [Change("f", moved[0].html)]
+    assert list_replacements(before, moved) == [Replacement("f", moved[0].html)]
 
 
 def test_an_age_is_no_change_and_is_written_when_it_is_sent() -> None:

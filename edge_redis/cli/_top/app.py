@@ -14,9 +14,9 @@ from textual.widgets import ContentSwitcher, Footer, Static
 
 from edge_redis._site.reader import SiteReader
 from edge_redis._site.state import SiteState
-from edge_redis.cli._top import details, overview, tables
+from edge_redis.cli._top import bars, details, overview, tables
 from edge_redis.cli._top.live_table import LiveTable
-from edge_redis.cli._top.styles import BAD, DIM, GOOD, WARN, clock, line, word
+from edge_redis.cli._top.styles import WARN, line, word
 from edge_redis.cli.failures import describe
 from edge_redis.errors import EdgeRedisError
 
@@ -135,34 +135,10 @@ class TopApp(App[None]):
 
     def _show_bars(self) -> None:
         self._write("title", self._title_line())
-        self._write("views", self._views_line())
+        self._write("views", bars.views(VIEWS, self._view, self._opened, self._sort))
 
     def _title_line(self) -> Text:
-        if self._problem:
-            return line((" no answer ", "bold white on red"), " ", (self._problem, BAD))
-        state = self._state
-        if state is None:
-            return Text("reading ...", style=DIM)
-        unhealthy, dead_letters = state.fleet.count("unhealthy"), state.sync.dead_letters
-        return line(
-            word(state.namespace, "bold"),
-            ("  ", ""),
-            (f"{unhealthy:,} of {len(state.fleet.nodes):,} nodes unhealthy", BAD if unhealthy else GOOD),
-            (f"  {dead_letters:,} dead letters" if dead_letters else "", BAD),
-            ("  paused" if self._is_paused else "", WARN),
-            (f"  {clock(state.read_at)} UTC", DIM),
-        )
-
-    def _views_line(self) -> Text:
-        parts: list[Text | tuple[str, str]] = []
-        for number, name in enumerate(VIEWS, 1):
-            parts.append((f" {number} {name} ", "reverse" if name == self._view else ""))
-            parts.append((" ", ""))
-        if self._opened is not None:
-            parts.append(line(("> ", DIM), word(self._opened[1], "bold")))
-        elif self._view == "functions":
-            parts.append((f"by {self._sort.removesuffix('_ms')}", DIM))
-        return line(*parts)
+        return bars.title(self._state, self._problem, is_paused=self._is_paused)
 
     async def _show(self) -> None:
         """Show the newest state in the view that is open."""
