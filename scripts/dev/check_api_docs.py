@@ -26,6 +26,7 @@ MODULES = (
     "edge_redis.errors",
     "edge_redis.exporters.opentelemetry",
     "edge_redis.exporters.prometheus",
+    "edge_redis.integrations.apscheduler",
     "edge_redis.integrations.starlette",
     "edge_redis.models",
     "edge_redis.testing",
