@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from edge_redis.errors import InvalidArgumentError, StoreUnavailableError
 
 _PASSWORD: Final = "EDGE_REDIS_PASSWORD"  # noqa: S105 -- the name of a variable
+_CLOUD_PASSWORD: Final = "EDGE_REDIS_CLOUD_PASSWORD"  # noqa: S105 -- the name of a variable
 _SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
 _TLS_SECONDS: Final = 1.5
 
@@ -24,6 +25,8 @@ class Server:
     url: str | None
     password_file: Path | None = None
     namespace: str = "default"
+    password: str | None = None
+    """In place of a file and of EDGE_REDIS_PASSWORD."""
 
 
 @contextmanager
@@ -37,8 +40,8 @@ def open_client(server: Server) -> Iterator[Any]:
     """
     from edge_redis import connect
 
-    password = read_password(server.password_file)
-    client = connect(server.url, **({} if password is None else {"password": password}))
+    password = read_password(server.password_file) if server.password is None else server.password
+    client = connect(server.url, **({"password": password} if password else {}))
     try:
         _require_tls(server.url)
         yield client
@@ -66,8 +69,13 @@ def open_services(
 
 
 @contextmanager
-def open_cloud(edge: Server, cloud_url: str | None, cloud_sql: str | None = None) -> Iterator[Any]:
-    """Open the cloud's store: an SQL database, a Redis server, or the edge's own server when none is named."""
+def open_cloud(
+    edge: Server, cloud_url: str | None, cloud_sql: str | None = None, password_file: Path | None = None
+) -> Iterator[Any]:
+    """Open the cloud's store: an SQL database, a Redis server, or the edge's own server when none is named.
+
+    The edge's password is never sent to another server: the cloud's Redis has a password of its own, or none.
+    """
     if cloud_url is not None and cloud_sql is not None:
         raise InvalidArgumentError("give --cloud-url or --cloud-sql, not both")
     url = cloud_sql or cloud_url
@@ -79,15 +87,26 @@ def open_cloud(edge: Server, cloud_url: str | None, cloud_sql: str | None = None
         return
     from edge_redis import RedisCloudStore
 
-    server = edge if url is None else Server(url, None, edge.namespace)
+    server = edge
+    if url is not None:
+        server = Server(url, None, edge.namespace, password=read_cloud_password(password_file) or "")
     with open_client(server) as client, RedisCloudStore(client, namespace=edge.namespace) as redis_store:
         yield redis_store
 
 
 def read_password(path: Path | None) -> str | None:
     """Return the password from a file or the environment; None when there is none."""
-    if path is None:
-        return os.environ.get(_PASSWORD)
+    return os.environ.get(_PASSWORD) if path is None else _read(path)
+
+
+def read_cloud_password(path: Path | None) -> str | None:
+    """Return the password of the cloud's Redis, from a file or the environment; None when there is none."""
+    if path is None and (name := os.environ.get(f"{_CLOUD_PASSWORD}_FILE")):
+        path = Path(name)
+    return os.environ.get(_CLOUD_PASSWORD) if path is None else _read(path)
+
+
+def _read(path: Path) -> str:
     try:
         return path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import read_password
+from edge_redis.cli.connection import read_cloud_password, read_password
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,6 +47,7 @@ def dashboard(
         ),
     ] = None,
     cloud_url: options.CloudUrl = None,
+    cloud_password_file: options.CloudPasswordFile = None,
     heartbeat_timeout: options.HeartbeatTimeout = 60.0,
 ) -> int:
     """Serve the operator's page until Ctrl-C or SIGTERM. Nothing is read while nobody looks.
@@ -62,6 +63,7 @@ def dashboard(
         host=host,
         port=port,
         cloud_url=cloud_url,
+        cloud_password=read_cloud_password(cloud_password_file),
         heartbeat_timeout=heartbeat_timeout,
         operators=read_tokens(token_file, "operator"),
         viewers=read_tokens(viewer_token_file, "viewer"),

@@ -27,7 +27,11 @@ def doctor(
     ] = None,
     role: Annotated[
         str | None,
-        typer.Option(metavar="ROLE", help="Check that this user has the rights of a role of `edge-redis acl`."),
+        typer.Option(
+            envvar="EDGE_REDIS_ROLE",
+            metavar="ROLE",
+            help="Check that this user has the rights of a role of `edge-redis acl`.",
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> int:

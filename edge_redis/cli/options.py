@@ -43,6 +43,14 @@ CloudUrl = Annotated[
         show_default=False,
     ),
 ]
+CloudPasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="EDGE_REDIS_CLOUD_PASSWORD_FILE",
+        metavar="FILE",
+        help="File that holds the password of the cloud's Redis; EDGE_REDIS_CLOUD_PASSWORD holds the password itself.",
+    ),
+]
 CloudSql = Annotated[
     str | None,
     typer.Option(

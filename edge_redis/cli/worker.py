@@ -24,6 +24,7 @@ def worker(
     password_file: options.PasswordFile = None,
     cloud_url: options.CloudUrl = None,
     cloud_sql: options.CloudSql = None,
+    cloud_password_file: options.CloudPasswordFile = None,
     namespace: options.Namespace = "default",
     keys_file: options.KeysFile = None,
     name: Annotated[
@@ -48,7 +49,7 @@ def worker(
     server = Server(url, password_file, namespace)
     with (
         open_client(server) as edge,
-        open_cloud(server, cloud_url, cloud_sql) as cloud,
+        open_cloud(server, cloud_url, cloud_sql, cloud_password_file) as cloud,
         CloudWorker(edge, cloud, namespace=namespace, consumer=name, batch_size=batch_size, keys=keys) as made,
         StopRequest(TERMINAL_SIGNALS) as stop,
     ):

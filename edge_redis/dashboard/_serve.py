@@ -44,6 +44,7 @@ class ServeOptions:
     port: int
     password: str | None = None
     cloud_url: str | None = None
+    cloud_password: str | None = None
     heartbeat_timeout: float = 60.0
     operators: Mapping[str, str] = field(default_factory=dict)
     viewers: Mapping[str, str] = field(default_factory=dict)
@@ -161,7 +162,7 @@ async def _serve(
             await edge.health.summary()  # fails here, before anything is served
         page = dashboard(
             sites,
-            clouds={name: await _open_cloud(stack, options.cloud_url, name) for name in sites if options.cloud_url},
+            clouds={name: await _open_cloud(stack, options, name) for name in sites if options.cloud_url},
             operators=options.operators,
             viewers=options.viewers,
             require_sign_in=not is_loopback(options.host),
@@ -174,13 +175,14 @@ async def _serve(
             await server.serve([listening])
 
 
-async def _open_cloud(stack: AsyncExitStack, url: str | None, namespace: str) -> Any:
+async def _open_cloud(stack: AsyncExitStack, options: ServeOptions, namespace: str) -> Any:
+    url = options.cloud_url
     assert url is not None
     if url.startswith(_SQL_SCHEMES):
         from edge_redis.cloudstores.sql import AsyncSqlCloudStore  # noqa: PLC0415 -- needs an extra of its own
 
         return await stack.enter_async_context(AsyncSqlCloudStore(url, namespace=namespace))
-    client = connect_async(url)
+    client = connect_async(url, **({"password": options.cloud_password} if options.cloud_password else {}))
     stack.push_async_callback(client.aclose)
     return client
 

@@ -508,3 +508,23 @@ def test_up_without_psutil_says_what_to_install_before_anything_is_started(
 )
 def test_the_executable_ends_with_the_exit_code(shell: Shell, code: int, arguments: str) -> None:
     assert shell.execute(*arguments.split())[0] == code
+
+
+def test_the_edge_s_password_is_never_sent_to_the_cloud(shell: Shell, valkey: Backend, tmp_path: Path) -> None:
+    """A server without passwords refuses a client that sends one."""
+    assert valkey.url is not None
+    with embedded.start(password="edge-word") as edge, edge.client() as client:
+        EdgeSynchronizer(client, scope="s", namespace="shop").update_local({"a": 1})
+        address = f"redis://127.0.0.1:{edge.port}"
+        words = ["worker", "--once", "--url", address, "--cloud-url", valkey.url]
+        code, _, err = shell.run(*words, EDGE_REDIS_PASSWORD="edge-word")
+        assert code == 0, err
+        (tmp_path / "cloud").write_text("edge-word\n")
+        words = ["worker", "--once", "--url", valkey.url, "--namespace", "other", "--cloud-url", address]
+        assert shell.run(*words)[0] == 3
+        code, _, err = shell.run(*words, "--cloud-password-file", str(tmp_path / "cloud"))
+        assert code == 0, err
+        code, _, err = shell.run(*words, EDGE_REDIS_CLOUD_PASSWORD="edge-word")
+        assert code == 0, err
+    with valkey.client() as client:
+        assert RedisCloudStore(client, namespace="shop").get("s") is not None
