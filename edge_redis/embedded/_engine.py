@@ -1,4 +1,4 @@
-"""A real server as an embedded one: its program, folder, port and watchdog, from start to end."""
+"""A server process that is embedded: its program, folder, port and watchdog, from start to end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Final
 from edge_redis.embedded import _options as embedded_options
 from edge_redis.embedded._binary import Binary, Kind
 from edge_redis.embedded._folder import Folder
-from edge_redis.embedded._port import CAN_HOLD, Port, answers, was_taken
+from edge_redis.embedded._port import CAN_HOLD, Port, is_answering, was_taken
 from edge_redis.embedded._supervised import Plan, SupervisedServer
 from edge_redis.errors import EmbeddedServerError
 
@@ -39,7 +39,7 @@ class ServerSpec:
     timeout: float
     """Seconds for a start, and again for an end before SIGKILL."""
     password: str = ""
-    """What clients must say; empty: nothing, or something in ``options`` that this package does not know."""
+    """Of clients; empty: none, or one in ``options`` that this package does not know."""
 
 
 class Engine:
@@ -57,7 +57,7 @@ class Engine:
 
     @property
     def kind(self) -> Kind:
-        """Which program it is."""
+        """The program's kind."""
         return self._spec.binary.kind
 
     @property
@@ -67,22 +67,22 @@ class Engine:
 
     @property
     def host(self) -> str:
-        """The address it listens on."""
+        """The address that it listens on."""
         return self._spec.host
 
     @property
     def port(self) -> int:
-        """The port it listens on; the same after a restart."""
+        """The port that it listens on; the same after a restart."""
         return self._port.number if self._port else self._spec.port
 
     @property
     def pid(self) -> int | None:
-        """Its process id, or None where it does not run."""
+        """Process id of the server; None where it does not run."""
         return self._supervised.pid if self._supervised else None
 
     @property
     def is_running(self) -> bool:
-        """Whether its process lives."""
+        """Whether the server's process lives."""
         return self.pid is not None
 
     @property
@@ -127,7 +127,7 @@ class Engine:
             self._supervised.end(kill=kill)
 
     def release(self) -> None:
-        """Have the server ended without waiting for it, and release folder and port."""
+        """Let the watchdog end the server, without waiting for it; release folder and port."""
         self._forget_exit()
         if self._supervised is not None:
             self._supervised.release()
@@ -171,8 +171,8 @@ class Engine:
         options = {
             "bind": spec.host,
             "port": str(self._port.number),
-            "dir": embedded_options.quoted(str(self._folder.path)),
-            "logfile": embedded_options.quoted(str(self._folder.log)),
+            "dir": embedded_options.quote(str(self._folder.path)),
+            "logfile": embedded_options.quote(str(self._folder.log)),
             **spec.options,
         }
         try:
@@ -186,7 +186,7 @@ class Engine:
             self._exit = util.Finalize(None, self.close, exitpriority=_EXIT_PRIORITY)
             self._supervised = SupervisedServer(self._plan())
         pid = self._supervised.start()
-        while not answers(self.host, self.port, pid, self._spec.password):
+        while not is_answering(self.host, self.port, pid, self._spec.password):
             if self._supervised.pid is None:
                 raise EmbeddedServerError(f"the embedded server ended at its start:\n{self._folder.log_tail()}")
             if time.monotonic() > end:
@@ -216,7 +216,7 @@ class Engine:
         self._end_orphan(supervised.pid)
 
     def _end_orphan(self, orphan: int | None) -> None:
-        """End a server whose watchdog was killed. Where the kernel terminates it (Linux), only wait."""
+        """End a server whose watchdog was killed. On Linux the kernel terminates it, so this only waits."""
         if orphan is not None and not self._folder.is_left_within(self._spec.timeout):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(orphan, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The last resort where there is no server program: fakeredis, served from a thread of this process."""
+"""fakeredis, served from a thread of this process: used where there is no server program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class FakeEngine:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether this is a fork's copy, which has no thread."""
+        """Whether this is a forked child's copy, which has no thread."""
         return os.getpid() != self._owner
 
     @property
@@ -73,7 +73,7 @@ class FakeEngine:
         self._thread.start()
 
     def end(self, *, kill: bool) -> None:
-        """Stop serving; the data is lost. There is no harder way, so ``kill`` changes nothing."""
+        """Stop serving; the data are lost. ``kill`` makes no difference."""
         del kill
         server, self._server = self._server, None
         if server is None:

@@ -1,4 +1,4 @@
-"""The folder an embedded server keeps its data in, used by one server at a time."""
+"""The data folder of an embedded server, used by one server at a time."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _refuse_unsafe(path: Path) -> None:
     if found.st_mode & stat.S_IWOTH:
         raise EmbeddedServerError(f"data_dir {path} can be written by every user: chmod o-w")
     for entry in path.iterdir():
-        if entry.is_symlink() and entry.name != CONFIGURATION:  # which is replaced, not followed
+        if entry.is_symlink() and entry.name != CONFIGURATION:  # the server's configuration is replaced, not followed
             raise EmbeddedServerError(f"data_dir {path} has a symbolic link, {entry.name}: remove it")
 
 
@@ -62,7 +62,7 @@ def _read_password(path: Path) -> str:
 
 
 class Folder:
-    """A data folder, locked: two servers in one would destroy each other's append-only file."""
+    """A data folder with a lock: two servers in one folder would destroy each other's append-only file."""
 
     def __init__(self, path: str | Path | None, wait: float) -> None:
         """Make ``path`` where needed (None: a private folder) and wait ``wait`` seconds for it to be free.
@@ -105,7 +105,7 @@ class Folder:
 
     @property
     def lock_descriptor(self) -> int:
-        """What watchdog and server keep open, so that the folder is in use until both have ended."""
+        """Descriptor of the lock. Watchdog and server keep it open, so that the folder stays locked until both end."""
         return self._lock.fileno() if self._lock else -1
 
     @property
@@ -114,7 +114,7 @@ class Folder:
         return self.path / PASSWORD_FILE if self._has_password else None
 
     def create_password(self) -> str:
-        """Return the password in the folder's file, made where there is none that only this user could read.
+        """Return the password in the folder's file; make one if there is none, or if other users could read it.
 
         Raises:
             EmbeddedServerError: it cannot be written.
@@ -133,7 +133,7 @@ class Folder:
         return password
 
     def mark(self) -> None:
-        """Let ``log_tail`` begin at the present end of the log."""
+        """Make ``log_tail`` begin at the present end of the log."""
         self._seen = self.log.stat().st_size if self.log.exists() else 0
 
     def log_tail(self) -> str:
@@ -161,7 +161,7 @@ class Folder:
         self._unlock()
 
     def close(self) -> None:
-        """Let go of the folder; remove it where it is private. A server still in it keeps it locked."""
+        """Release the folder, and remove a private one. A server that still runs in it keeps it locked."""
         self._unlock()
         if self.is_private:
             shutil.rmtree(self.path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Ports of embedded servers: picking one, keeping it, and seeing that the right server answers on it."""
+"""Ports of embedded servers: picks a free one, keeps it, and tests whether the right server answers on it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from edge_redis.errors import EmbeddedServerError
 
 _PICKS: Final = 200
 _ANSWER_SECONDS: Final = 1.0
-# Linux lets a server listen on an address that another socket is bound to, as long as that
-# one does not listen and both say SO_REUSEADDR; and it gives the port to no one else meanwhile.
 CAN_HOLD: Final = sys.platform == "linux"
+"""Whether a port can be kept from other processes. Linux lets a server listen on an address that another socket is
+bound to, if that socket does not listen and both have SO_REUSEADDR; it gives such a port to no other process."""
 
 
 class Port:
-    """A port of ours (and, for a cluster's bus, a second one), kept from others while this is open.
+    """A port (and, for a cluster's bus, a second one), kept from other processes while this is open.
 
-    Kept between the pick and the server's start, so that no other process takes it, and while
-    a server is killed and started again. Where the system cannot do that, it was only picked.
+    It is kept from the pick to the server's start, and while a server is killed and started again.
+    Without ``hold`` it is picked and not kept.
     """
 
     def __init__(self, host: str, number: int, offset: int = 0, *, hold: bool = CAN_HOLD) -> None:
@@ -37,7 +37,7 @@ class Port:
             self.close()
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Release the port."""
         while self._sockets:
             self._sockets.pop().close()
 
@@ -68,20 +68,20 @@ class Port:
         return int(bound.getsockname()[1])
 
 
-def url(host: str, port: int) -> str:
+def make_url(host: str, port: int) -> str:
     """Return the URL of the server's first database."""
     return f"redis://[{host}]:{port}/0" if ":" in host else f"redis://{host}:{port}/0"
 
 
 def was_taken(log: str) -> bool:
-    """Return whether a server that ended says that its port was in use."""
+    """Return whether a server's log says that its port was in use."""
     return os.strerror(errno.EADDRINUSE) in log
 
 
-def answers(host: str, port: int, pid: int, password: str = "") -> bool:
+def is_answering(host: str, port: int, pid: int, password: str = "") -> bool:
     """Return whether the server with this process id answers PING there and has loaded its data.
 
-    A server that wants another password does answer; it cannot be asked for its process id.
+    A server that requires another password also counts as answering: it does not tell its process id.
     """
     secret = password.encode()
     login = b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n" % (len(secret), secret) if secret else b""

@@ -1,4 +1,4 @@
-"""A server process and its watchdog, seen from the process that started them.
+"""A server process and its watchdog, as the process that started them controls them.
 
 The socket to the watchdog is a lifeline: when its last copy closes, the watchdog ends the server.
 Programs that this process runs do not inherit it; a forked child closes its copy at once.
@@ -32,7 +32,7 @@ class Plan:
     command: Sequence[str]
     log: Path
     lock: int
-    """Descriptor that watchdog and server keep open: the data folder is in use as long as one of them lives."""
+    """Descriptor of the folder's lock, which watchdog and server keep open as long as they live."""
     private: Path | None
     """Folder to remove at the end."""
     grace: float
@@ -51,7 +51,7 @@ class SupervisedServer:
             with theirs:
                 self._watchdog = _launch(plan, theirs)
         except BaseException:
-            self._lifeline.close()  # a watchdog that did start ends at this
+            self._lifeline.close()  # which ends a watchdog that did start
             raise
 
     @property
@@ -65,7 +65,7 @@ class SupervisedServer:
         """Start the server, and return its process id.
 
         Raises:
-            EmbeddedServerError: the watchdog did not do it.
+            EmbeddedServerError: the watchdog did not answer.
         """
         self._order(b"S")
         end = time.monotonic() + _MARGIN_SECONDS
@@ -75,10 +75,10 @@ class SupervisedServer:
         raise EmbeddedServerError("the watchdog of the embedded server does not answer")
 
     def end(self, *, kill: bool) -> None:
-        """Have the server killed, or ended by SIGTERM and after the grace by SIGKILL; return when it has ended.
+        """Make the watchdog kill the server, or end it by SIGTERM, after the grace by SIGKILL; wait for that.
 
         Raises:
-            EmbeddedServerError: the watchdog did not do it.
+            EmbeddedServerError: the watchdog did not answer.
         """
         if self.pid is None:
             return
@@ -90,7 +90,7 @@ class SupervisedServer:
             raise EmbeddedServerError("the watchdog of the embedded server does not answer")
 
     def release(self) -> None:
-        """Tell the watchdog to end the server and leave; do not wait for it."""
+        """Make the watchdog end the server and itself; do not wait for it."""
         self._hang_up()
         self._lifeline.close()
 
@@ -120,7 +120,7 @@ class SupervisedServer:
         while self._watchdog.returncode is None:
             try:
                 ended, status = os.waitpid(self._watchdog.pid, os.WNOHANG)
-            except ChildProcessError:  # reaped already, but an interruption kept that from being recorded
+            except ChildProcessError:  # reaped already, by a call that was interrupted before it recorded this
                 ended, status = self._watchdog.pid, 0
             if ended:
                 self._watchdog.returncode = os.waitstatus_to_exitcode(status)

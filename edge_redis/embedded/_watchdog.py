@@ -1,7 +1,7 @@
-"""A small program that owns an embedded server, so that none outlives its starter.
+"""A small program that ends an embedded server when the process that started it ends.
 
 It is run by its path with ``python -I -S``, imports nothing of this package, and must stay
-light: every embedded server has one. Its standard input is one end of a socket pair, whose
+small: every embedded server has one. Its standard input is one end of a socket pair, whose
 other end only the starter holds:
 
     starter to watchdog    S  start the server        T  terminate it, kill it after the grace
@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Watchdog:
-    """Starts and ends one server at a time, as ordered through standard input."""
+    """Starts and ends one server at a time, by the orders on standard input."""
 
     def __init__(self, starter: int, grace: float, command: list[str]) -> None:
         self._starter = starter
@@ -67,7 +67,7 @@ class Watchdog:
         watchdog = os.getpid()
         self._server = os.fork()
         if self._server == 0:
-            _become(self._command, watchdog)
+            _replace_by_server(self._command, watchdog)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._say(f"up {self._server}")
 
@@ -128,15 +128,15 @@ def _wake_on_signals() -> int:
 
 
 def _kill_group(leader: int) -> None:
-    """Kill the server and what it forked to rewrite its files."""
+    """Kill the server, and the child that it forks to rewrite its file."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except OSError:  # it has not made its group yet
         os.kill(leader, signal.SIGKILL)
 
 
-def _become(command: list[str], watchdog: int) -> NoReturn:
-    """Turn this forked process into the server."""
+def _replace_by_server(command: list[str], watchdog: int) -> NoReturn:
+    """Replace this forked process by the server."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -153,7 +153,7 @@ def _become(command: list[str], watchdog: int) -> NoReturn:
 
 
 def _end_with(watchdog: int) -> None:
-    """Have the kernel terminate this process when the watchdog dies, where it can."""
+    """On Linux, make the kernel terminate this process when the watchdog dies."""
     if sys.platform != "linux":
         return
     try:
@@ -176,7 +176,7 @@ def _remove(folder: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Guard: STARTER_PID GRACE_SECONDS PRIVATE_FOLDER_OR_EMPTY SERVER [ARGUMENT...]."""
+    """Watch a server. Arguments: STARTER_PID GRACE_SECONDS PRIVATE_FOLDER_OR_EMPTY SERVER [ARGUMENT...]."""
     starter, grace, private, *command = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -167,7 +167,7 @@ def type_text(target: Callable[..., Any], annotation: object) -> str:
     """Return an annotation as text, with the values of a ``Literal`` in place of its name."""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", None)
     if text is None:
-        text = inspect.formatannotation(annotation)
+        text = re.sub(r"\b(collections\.abc|typing)\.", "", inspect.formatannotation(annotation))
     known = getattr(target, "__globals__", None) or getattr(target.__init__, "__globals__", {})
 
     def values(word: re.Match[str]) -> str:

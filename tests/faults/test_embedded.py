@@ -180,9 +180,9 @@ class TestRefusals:
 
     def test_the_answer_of_another_server_does_not_count(self, quick: Any) -> None:
         password = quick.password_file.read_text()
-        assert embedded_port.answers(quick.host, quick.port, quick.pid, password)
-        assert not embedded_port.answers(quick.host, quick.port, quick.pid + 1, password)
-        assert not embedded_port.answers(quick.host, quick.port, quick.pid, "another")
+        assert embedded_port.is_answering(quick.host, quick.port, quick.pid, password)
+        assert not embedded_port.is_answering(quick.host, quick.port, quick.pid + 1, password)
+        assert not embedded_port.is_answering(quick.host, quick.port, quick.pid, "another")
 
     def test_a_port_lost_to_another_process_is_replaced(self, monkeypatch: pytest.MonkeyPatch, quick: Any) -> None:
         picked = []

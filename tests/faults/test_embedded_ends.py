@@ -112,7 +112,7 @@ class TestStop:
             busy = server.client(socket_timeout=None, retry=None)
             sleeper = threading.Thread(target=sleep_in, args=(busy,))
             sleeper.start()
-            eventually(lambda: not embedded_port.answers(server.host, server.port, present(server.pid)))
+            eventually(lambda: not embedded_port.is_answering(server.host, server.port, present(server.pid)))
             server.stop()
             sleeper.join()
             busy.close()
