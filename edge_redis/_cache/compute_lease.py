@@ -24,6 +24,7 @@ from edge_redis._cache.inspector import Inspector
 from edge_redis._cache.script_replies import ComputeLeaseReply
 from edge_redis._cache.script_requests import ComputeLeaseRequest, compute_lease_condition
 from edge_redis._cache.scripts import Scripts
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, Renewal, Sleep
 from edge_redis.errors import ComputeFailedError, EdgeRedisError, StoreError, StoreUnavailableError
 
@@ -46,7 +47,7 @@ def _pauses() -> Iterator[Sleep]:
 
 
 def _failure_text(error: Exception) -> bytes:
-    return f"{type(error).__name__}: {error}".encode(errors="replace")[:_MAX_FAILURE_BYTES]
+    return describe_error(error).encode()[:_MAX_FAILURE_BYTES]
 
 
 class LeasedComputation:

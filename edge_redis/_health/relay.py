@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, Operation, command
 from edge_redis._health import watch_scripts
 from edge_redis._health.config import RelayConfig
@@ -148,11 +149,11 @@ class Relay(Component):
         if getattr(error, "refused", False):
             limit = min(limit or REFUSED_ATTEMPTS, REFUSED_ATTEMPTS)
         is_old = now_ms - timestamp_ms(change.at) >= self._config.max_age_seconds * 1000
-        text = f"{type(error).__name__}: {error}"[:_MAX_ERROR]
+        text = describe_error(error, _MAX_ERROR)
         if is_old or (limit is not None and attempts >= limit):
-            _log.error("%s of %r was dropped after %d attempts: %r", change.state, change.node_id, attempts, error)
+            _log.error("%s of %r was dropped after %d attempts: %s", change.state, change.node_id, attempts, text)
             return delivery._replace(outcome="dropped", error=text)
-        _log.warning("%s of %r was not delivered: %r", change.state, change.node_id, error)
+        _log.warning("%s of %r was not delivered: %s", change.state, change.node_id, text)
         pause = min(LONGEST_BACKOFF, self._config.backoff_seconds * 2.0 ** min(delivery.attempts, 30))
         asked = getattr(error, "retry_after_seconds", None) or 0.0
         return delivery._replace(

@@ -63,7 +63,7 @@ class _Pace:
             return self._interval.busy
         return self._next()
 
-    def after_error(self, error: Exception) -> float:
+    def after_error(self, error: BaseException) -> float:
         """Return the pause after a round that failed."""
         if isinstance(error, EdgeRedisError):
             _log.log(logging.DEBUG if self._is_failing else logging.WARNING, "will go on trying: %s", error)
@@ -134,9 +134,9 @@ class BlockingLoop:
 
     def _work(self, work: Callable[[], object]) -> None:
         with self._running:
-            self._repeat(work, Exception)
+            self._repeat(work, BaseException)  # else a SystemExit of the work would end the thread without a report
 
-    def _repeat(self, work: Callable[[], object], waited_out: type[Exception]) -> None:
+    def _repeat(self, work: Callable[[], object], waited_out: type[BaseException]) -> None:
         pace = _Pace(self._interval)
         while not self._stopped:
             try:
@@ -214,6 +214,10 @@ class AsyncLoop:
                 while not self._stopped:
                     try:
                         pause = pace.after(await work())
+                    except asyncio.CancelledError as error:
+                        if task is None or task.cancelling() > cancelled_before:
+                            raise
+                        pause = pace.after_error(error)  # of a user's store: nobody has cancelled this task
                     except waited_out as error:
                         pause = pace.after_error(error)
                     # The client library swallows some cancellations that arrive in the middle of a call.

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from edge_redis._core import validation, wall_clock
+from edge_redis._core.error_text import describe_error
 from edge_redis._metrics.records import MAX_ERROR_CHARS, make_record
 from edge_redis.models import InvocationRecord
 
@@ -29,7 +30,7 @@ class Stopwatch:
         """Return the record of an invocation that ended now, by ``error`` unless that is None."""
         elapsed_ms = max(0.0, self.start() - started) * 1000.0
         success = error is None or is_regular_end(error)
-        text = "" if error is None or success else describe_error(error)
+        text = "" if error is None or success else describe_error(error, MAX_ERROR_CHARS)
         return make_record(self._function_id, self._node_id, elapsed_ms, success, wall_clock.now(), text)
 
 
@@ -43,16 +44,6 @@ def is_regular_end(error: BaseException) -> bool:
     if isinstance(error, Exception):
         return False
     return isinstance(error, GeneratorExit) or any(base.__name__ in _CANCELLATIONS for base in type(error).__mro__)
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the type and text of an error, in characters that UTF-8 can encode."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 -- an error that has no text
-        text = ""
-    kind = type(error).__name__
-    return (f"{kind}: {text}" if text else kind)[:MAX_ERROR_CHARS].encode(errors="backslashreplace").decode()
 
 
 class _Span:

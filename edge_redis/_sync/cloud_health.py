@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke
 from edge_redis._sync.cloud_store import AnyCloudStore
 
@@ -38,6 +39,8 @@ class CloudHealth:
         try:
             await Invoke(self._cloud.get, scope)
         except Exception as error:  # noqa: BLE001 -- any error: the cloud does not answer
-            _log.warning("the cloud refuses %r as a whole, so that no change of it is given up: %s", scope, error)
+            _log.warning(
+                "the cloud refuses %r as a whole, so that no change of it is given up: %s", scope, describe_error(error)
+            )
             return False
         return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, command
 from edge_redis._sync import scripts, wire
 from edge_redis._sync.change import Change, visible_data
@@ -115,7 +116,7 @@ class DeadLetters:
         except OUTAGE as error:
             raise unavailable(error) from error
         except Exception as error:  # noqa: BLE001 -- it stays where it is
-            _log.warning("dead letter %r of %r failed again: %s", letter.entry_id, letter.scope, error)
+            _log.warning("dead letter %r of %r failed again: %s", letter.entry_id, letter.scope, describe_error(error))
             return False
         return True
 

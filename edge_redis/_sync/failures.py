@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Batch, Operation, T
 from edge_redis.errors import EdgeRedisError, StoreRefusedError, StoreUnavailableError
 
@@ -17,7 +18,9 @@ OUTAGE: Final = (StoreUnavailableError, StoreRefusedError, OSError)
 
 def unavailable(error: BaseException) -> EdgeRedisError:
     """Return an outage's error as a StoreUnavailableError."""
-    return error if isinstance(error, EdgeRedisError) else StoreUnavailableError(f"the cloud store: {error!r}")
+    if isinstance(error, EdgeRedisError):
+        return error
+    return StoreUnavailableError(f"the cloud store: {describe_error(error)}")
 
 
 async def perform_each(operations: Sequence[Operation[T]]) -> list[T | None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
@@ -19,7 +20,7 @@ from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
-from edge_redis._sync.feed import Feed
+from edge_redis._sync.feed import Feed, check_page
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.origin import RUN
 from edge_redis._sync.reoffer import Reoffer
@@ -77,7 +78,7 @@ class Puller:
     async def _read(self, cursor: str) -> Feed:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
         try:
-            feed = await Invoke(self._cloud.changes_since, cursor, self._batch_size)
+            feed = check_page(await Invoke(self._cloud.changes_since, cursor, self._batch_size))
         except OUTAGE as error:
             raise unavailable(error) from error
         except EdgeRedisError:
@@ -85,7 +86,7 @@ class Puller:
             raise
         except Exception as error:  # a store may raise anything; `run` waits out errors of this package
             self._cloud_health.feed_fails = True
-            raise StoreReplyError(f"the cloud store: {error!r}") from error
+            raise StoreReplyError(f"the cloud store: {describe_error(error)}") from error
         self._cloud_health.feed_fails = False
         cloud_id = feed.cursor.rpartition(":")[0]
         if feed.restarted:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, InvokeAll, Renewal
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_health import CloudHealth
@@ -27,7 +28,6 @@ from edge_redis.models import SyncEvent
 _log = logging.getLogger("edge_redis")
 
 SCOPES_A_PAGE: Final = 32
-_MAX_ERROR_CHARS: Final = 500
 
 
 class Pusher:
@@ -88,7 +88,8 @@ class Pusher:
                 await self._hold_up(scope, unhandled.pop(scope).entries, outcome)
             elif outcome is not None:  # the single tries will show which change fails
                 count = len(unhandled[scope].entries)
-                _log.warning("%d changes of %r failed together and will be tried singly: %s", count, scope, outcome)
+                text = describe_error(outcome)
+                _log.warning("%d changes of %r failed together and will be tried singly: %s", count, scope, text)
         return handled
 
     async def _apply(self, leases: Mapping[str, OutboxLease]) -> dict[str, Exception | None]:
@@ -170,7 +171,7 @@ class Pusher:
 
     async def _count_failure(self, scope: str, entry: LeasedEntry, error: Exception) -> int:
         """Count a failed try; give the change up at its last one. Return 1 where it was given up."""
-        text = f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARS]
+        text = describe_error(error)
         tries, most = entry.deliveries, self._config.max_deliveries
         self.cloud_health.add_failure(scope)
         if isinstance(error, SignatureError):  # no further try changes it
@@ -185,9 +186,9 @@ class Pusher:
         """Leave a scope's changes in the outbox, to be tried again; record it once."""
         if scope not in self._held_up:
             self._held_up.add(scope)
-            _log.error("%r is held up: %s", scope, error)
+            _log.error("%r is held up: %s", scope, describe_error(error))
             event = SyncEvent("push", entries[-1].version, success=False, error=str(error))
-            await self._events.record(scope, event)
+            await self._events.try_record(scope, event)
 
     async def _confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
         """Confirm entries of several scopes; return how many were confirmed."""

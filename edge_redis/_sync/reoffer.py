@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, InvokeAll, command
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_store import AnyCloudStore
@@ -82,7 +83,7 @@ class Reoffer:
             if isinstance(outcome, OUTAGE):
                 raise unavailable(outcome) from outcome
             if isinstance(outcome, Exception):  # a store may raise anything; the other scopes are still offered
-                _log.error("%r could not be offered again: %s", scope, outcome)
+                _log.error("%r could not be offered again: %s", scope, describe_error(outcome))
             elif outcome != ["duplicate"]:
                 await self._record(scope, state.version)
 

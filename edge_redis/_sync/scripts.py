@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from edge_redis._core.error_text import encodable
 from edge_redis._core.operation import Argument, Operation
 from edge_redis._core.script import load
 from edge_redis._sync import replies, wire
@@ -193,7 +194,7 @@ def counts(replica: Replica, scope: str) -> Operation[tuple[int, int, int, int]]
 def record_event(replica: Replica, scope: str, event: SyncEvent, key: CallKey) -> Operation[None]:
     """Append an event to the history; its time is the server's."""
     names = [replica.keys.history(scope), replica.keys.repeats]
-    args: list[Argument] = [event.direction, event.version, int(event.success), event.error]
+    args: list[Argument] = [event.direction, event.version, int(event.success), encodable(event.error)]
     return RECORD_EVENT(names, [*args, replica.config.max_history, *key], replies.from_record_event)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from edge_redis._core.error_text import describe_error
 from edge_redis._sync.change import Change
 from edge_redis._sync.origin import CLOUD_ORIGIN, check_origin_name
 from edge_redis.errors import (
@@ -121,7 +122,8 @@ class Keyring:
         except StoreUnavailableError:
             raise
         except Exception as error:  # the user's function failed, not the change, which waits
-            raise StoreUnavailableError(f"the function of keys failed for {origin!r}: {error!r}") from error
+            text = f"the function of keys failed for {origin!r}: {describe_error(error)}"
+            raise StoreUnavailableError(text) from error
 
     def check_change(self, scope: str, change: Change) -> None:
         """Raise SignatureError where a pushed change is not signed by its origin, as it is now."""

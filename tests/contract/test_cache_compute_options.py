@@ -114,6 +114,23 @@ def test_a_failure_can_be_kept_for_later_callers_for_a_while(make: Maker) -> Non
     eventually(again)
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_a_failure_without_a_text_is_raised_and_kept_like_others(make: Maker) -> None:
+    cache = make("EdgeCache")
+
+    def fail() -> None:
+        raise MuteError
+
+    with pytest.raises(MuteError):
+        cache.get_or_compute("k", fail, error_ttl=60)
+    with pytest.raises(ComputeFailedError, match="'k' has failed: MuteError"):
+        cache.get_or_compute("k", fail, error_ttl=60)
+
+
 def test_a_put_ends_the_word_of_a_failure(make: Maker) -> None:
     cache = make("EdgeCache")
 

@@ -152,6 +152,34 @@ def test_a_failure_is_tried_again_after_a_pause_that_doubles(clock: ServerClock)
     assert sink.got == both("a")
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [(MuteError(), "MuteError"), (OSError("\udcff"), "OSError: \\udcff")], ids=["mute", "broken"]
+)
+def test_a_failure_whose_text_cannot_be_stored_is_tried_again_like_others(
+    clock: ServerClock, error: Exception, text: str
+) -> None:
+    client, got, errors = fakeredis.FakeRedis(), list[str](), [error]
+
+    def sink(change: Transition) -> None:
+        if errors:
+            raise errors.pop()
+        got.append(change.state)
+
+    with TransitionRelay(client, sink) as relay:
+        relay.run_once()
+        flap(client, "a")
+        assert relay.run_once() == 0
+        assert relay.stats()["last_error"] == text
+        clock.now += 60
+        assert relay.run_once() == 2
+    assert got == ["unhealthy", "recovered"]
+
+
 def test_what_fails_too_often_is_dropped_and_counted(clock: ServerClock) -> None:
     client, sink = fakeredis.FakeRedis(), Sink(fail=3)
     with TransitionRelay(client, sink, attempts=3) as relay:

@@ -402,7 +402,7 @@ def test_a_run_inside_a_task_that_was_cancelled_before_goes_on() -> None:
 class Failing:
     """Work that raises these errors, one a round, and then succeeds."""
 
-    def __init__(self, *errors: Exception) -> None:
+    def __init__(self, *errors: BaseException) -> None:
         self.errors, self.went_on = list(errors), threading.Event()
 
     def __call__(self) -> int:
@@ -434,6 +434,35 @@ def test_an_asyncio_task_goes_on_after_any_error(caplog: pytest.LogCaptureFixtur
 
     asyncio.run(main())
     assert "a bug" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+def test_a_thread_goes_on_after_an_error_that_would_end_it_unreported(
+    kind: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    work, loop = Failing(kind("of the work")), BlockingLoop(every(0.001))
+    loop.start(work)
+    assert work.went_on.wait(10)
+    assert loop.end()
+    assert "of the work" in caplog.text
+
+
+@pytest.mark.parametrize("call", ["start", "run"])
+def test_a_task_that_nobody_cancelled_goes_on_after_a_cancellation(call: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        work, loop = Failing(asyncio.CancelledError("of the work")), AsyncLoop(every(0.001))
+        task = None
+        if call == "start":
+            loop.start(work.acall)
+        else:
+            task = asyncio.create_task(loop.run(work.acall, handle_signals=False))
+        await reach(work.went_on.is_set)
+        await loop.end()
+        if task is not None:
+            await task
+
+    asyncio.run(main())
+    assert "of the work" in caplog.text
 
 
 @pytest.mark.parametrize("api", ["blocking", "asyncio"])

@@ -13,7 +13,9 @@ import fakeredis
 import pytest
 
 from edge_redis import EdgeMetrics, InvalidKeyError, InvalidTypeError, InvocationRecord, StoreUnavailableError
-from edge_redis._metrics.spans import Stopwatch, describe_error
+from edge_redis._core.error_text import describe_error
+from edge_redis._metrics.records import MAX_ERROR_CHARS
+from edge_redis._metrics.spans import Stopwatch
 from edge_redis._services.track import AsyncTrack, Track
 from support.metrics import buffer_of
 
@@ -461,4 +463,4 @@ class MuteError(Exception):
     ],
 )
 def test_errors_are_described(error: Exception, text: str) -> None:
-    assert describe_error(error) == text
+    assert describe_error(error, MAX_ERROR_CHARS) == text
