@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -71,6 +72,19 @@ def monitor(
     command: Annotated[
         list[str] | None, typer.Option(metavar="CMD", help="Run this for each transition, JSON on standard input.")
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="EDGE_REDIS_NOTIFY",
+            metavar="URL",
+            help="Send each transition as a message to this address of Apprise (mail, Slack, PagerDuty and others).",
+            show_default=False,
+        ),
+    ] = None,
+    notify_routes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Routes of messages: addresses, nodes, templates, escalation, repeats."),
+    ] = None,
     states: Annotated[
         str | None, typer.Option(metavar="STATE,STATE", help="Pass on only these, such as unhealthy,recovered.")
     ] = None,
@@ -83,21 +97,24 @@ def monitor(
     """Watch the nodes of a namespace: one monitor of any number leads, the others stand by and take over.
 
     Every transition is a line on standard output, with --json an object; messages about the monitor itself go to
-    standard error. --webhook and --command pass transitions on, each at least once, by one of the monitors that name
-    the same target. Ends with 0 after SIGTERM or --duration, with 130 after Ctrl-C.
+    standard error. --webhook, --command and --notify pass transitions on, each at least once, by one of the monitors
+    that name the same target. Ends with 0 after SIGTERM or --duration, with 130 after Ctrl-C.
     """
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     from edge_redis import HealthMonitor, HealthWatch
     from edge_redis._core import validation
     from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
+    from edge_redis.cli.notifying import Notifier, list_routes
     from edge_redis.cli.watching import Watching
 
     until = None if duration is None else validation.check_positive("duration", duration)
     with ExitStack() as stack:
         client = stack.enter_context(open_client(Server(url, password_file, namespace)))
         health = stack.enter_context(HealthMonitor(client, heartbeat_timeout, namespace=namespace))
+        notifier = Notifier(client, health, list_routes(notify or (), notify_routes, states))
         targets = _sinks(webhook or (), command or ())
         relays = [stack.enter_context(each) for each in _relays(client, namespace, targets, states)]
+        relays += [stack.enter_context(each) for each in notifier.relays()]
         watch = stack.enter_context(
             HealthWatch(
                 client,
@@ -114,7 +131,7 @@ def monitor(
             )
         )
         stop = stack.enter_context(StopRequest(TERMINAL_SIGNALS))
-        watching = Watching(health, watch, as_json=as_json, since=since)
+        watching = Watching(health, watch, notifier.reminders(), as_json=as_json, since=since)
         for relay in relays:
             relay.start()
         watching.run(stop, until)

@@ -10,6 +10,7 @@ from edge_redis.cli import output
 from edge_redis.errors import StoreError
 
 POLL_SECONDS: Final = 0.2
+REMIND_SECONDS: Final = 1.0
 FLEET: Final = "(fleet)"
 
 
@@ -56,8 +57,10 @@ class Watching:
 
     """
 
-    def __init__(self, monitor: Any, watch: Any, *, as_json: bool, since: str | None) -> None:
+    def __init__(self, monitor: Any, watch: Any, reminders: Any, *, as_json: bool, since: str | None) -> None:
         self._monitor, self._watch, self._as_json = monitor, watch, as_json
+        self._reminders = reminders
+        self._remind_at = 0.0
         self._position = since
         if since is not None:
             monitor.watch(since)  # which refuses what is not a position
@@ -81,6 +84,7 @@ class Watching:
             for change in self._monitor.watch(self._position, timeout=0.001, poll_seconds=0.001):
                 self._position = change.position
                 print_transition(change, as_json=self._as_json)
+            self._remind()
         except StoreError as error:
             from edge_redis.cli.failures import describe
 
@@ -92,6 +96,11 @@ class Watching:
             log("the server can be reached again")
         self._is_unreachable = False
         self._log_role()
+
+    def _remind(self) -> None:
+        if self._reminders is not None and time.monotonic() >= self._remind_at:
+            self._reminders.run_once()
+            self._remind_at = time.monotonic() + REMIND_SECONDS
 
     def _log_role(self) -> None:
         done = self._watch.latest

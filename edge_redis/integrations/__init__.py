@@ -3,6 +3,7 @@
 | module | what it has |
 |---|---|
 | ``starlette`` | lifespan, health endpoint and response cache, for Starlette and FastAPI |
+| ``apprise`` | notifications by mail, Slack, PagerDuty and others |
 | ``apscheduler`` | jobs that synchronize, purge and check |
 | ``django`` | a cache backend |
 | ``flask_caching`` | a cache backend |

@@ -49,7 +49,7 @@ class Site:
         self.as_json, self.since = as_json, since
 
     def run(self, *deeds: Callable[[], object]) -> None:
-        watching = Watching(self.monitor, self.watch, as_json=self.as_json, since=self.since)
+        watching = Watching(self.monitor, self.watch, None, as_json=self.as_json, since=self.since)
         watching.run(cast("StopRequest", Steps(*deeds)), None)
 
     def beat(self, status: EdgeNodeStatus) -> None:

@@ -1,0 +1,165 @@
+"""Notifications that are sent later than at a transition: escalations, and repeats while a node stays unhealthy.
+
+Any number of monitors send the reminders of a route, each once: the one that sets the reminder's key sends it.
+
+| key                                                  | type   | expiry                | holds |
+|------------------------------------------------------|--------|-----------------------|-------|
+| <tag>:reminder:<route>:<position of the alert>:<n>   | string | 7 days, or 2 intervals | a token of the sender |
+
+The tag is ``er:{<namespace>:site0}``. ``n`` counts the reminders of an alert; ``end`` is that of its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from edge_redis._core.keys import KeySpace
+from edge_redis._core.operation import command, identity
+from edge_redis._io.blocking_runner import BlockingRunner
+from edge_redis._io.clients import BlockingClient
+from edge_redis._services.blocking.health import HealthMonitor
+from edge_redis._site.notifications import Route, Sink, find_node
+from edge_redis.models import Transition, timestamp_ms
+
+_log: Final = logging.getLogger("edge_redis")
+
+_DAY_SECONDS: Final = 86_400.0
+_READ_SECONDS: Final = 0.001
+_OPENING: Final = ("unhealthy", "mass_outage")
+_CLOSING: Final = (
+    "recovered",
+    "healthy",
+    "maintenance",
+    "deregistered",
+    "removed",
+    "mass_outage_over",
+)
+
+
+class Reminder(NamedTuple):
+    """A route with later notifications, and what sends them."""
+
+    route: Route
+    sink: Sink
+
+
+class Reminders:
+    """Sends what is due of the reminders of a namespace.
+
+    Args:
+        client: a blocking client.
+        monitor: of the namespace.
+        reminders: the routes, each with its sink.
+
+    """
+
+    def __init__(self, client: BlockingClient, monitor: HealthMonitor, reminders: Sequence[Reminder]) -> None:
+        self._runner = BlockingRunner(client)
+        self._monitor = monitor
+        self._reminders = reminders
+        self._space = KeySpace(monitor.namespace, "site")
+        self._token = secrets.token_hex(8)
+        self._position = "0"
+        self._open: dict[str, Transition] = {}
+        """The alerts that are open, by node; that of a mass outage under the empty id."""
+
+    def run_once(self) -> int:
+        """Read the new transitions and send what is due; return how many notifications were sent.
+
+        Raises:
+            StoreError: the server cannot be reached; what is due is sent by a later call.
+
+        """
+        sent = sum(self._end(before, change) for before, change in self._read_changes())
+        now_ms = self._now_ms()
+        return sent + sum(self._remind(alert, now_ms) for alert in list(self._open.values()))
+
+    def _read_changes(self) -> list[tuple[Transition, Transition]]:
+        """Update the open alerts; return those that were closed, each with the transition that closed it."""
+        closed = []
+        for change in self._monitor.watch(self._position, timeout=_READ_SECONDS, poll_seconds=_READ_SECONDS):
+            self._position = change.position
+            if change.state in _OPENING:
+                self._open[change.node_id] = change
+            elif change.state in _CLOSING and (before := self._open.pop(change.node_id, None)) is not None:
+                closed.append((before, change))
+        return closed
+
+    def _now_ms(self) -> int:
+        return self._runner.run(_read_time())
+
+    def _remind(self, alert: Transition, now_ms: int) -> int:
+        sent = 0
+        for reminder in self._reminders:
+            number = count_due(reminder.route, (now_ms - timestamp_ms(alert.at)) / 1000)
+            if number and alert.state in reminder.route.states and reminder.route.matches(self._monitor, alert):
+                minutes = (now_ms - timestamp_ms(alert.at)) / 60_000
+                reason = f"{alert.reason}; still {alert.state} after {minutes:,.0f} min"
+                sent += self._send(reminder, replace(alert, reason=reason), alert, str(number))
+        return sent
+
+    def _end(self, alert: Transition, change: Transition) -> int:
+        """Tell those who got an escalation of an alert, and would not hear of its end, that it is over."""
+        sent = 0
+        for reminder in self._reminders:
+            route = reminder.route
+            is_wanted = route.after_seconds > 0 and change.state in route.states
+            if is_wanted and self._runner.run(_exists(self._key(route, alert, "1"))):
+                sent += self._send(reminder, change, alert, "end")
+        return sent
+
+    def _key(self, route: Route, alert: Transition, step: str) -> str:
+        return f"{self._space.key('reminder')}:{route.name}:{alert.position}:{step}"
+
+    def _send(self, reminder: Reminder, change: Transition, alert: Transition, step: str) -> int:
+        key = self._key(reminder.route, alert, step)
+        seconds = max(7 * _DAY_SECONDS, 2 * reminder.route.repeat_seconds)
+        if not self._runner.run(_claim(key, self._token, round(seconds * 1000))):
+            return 0  # another monitor sends it, or has sent it
+        node = find_node(self._monitor, change.node_id)
+        labelled = replace(
+            change,
+            namespace=self._monitor.namespace,
+            node_name=node.name if node is not None else "",
+            location=node.location if node is not None else "",
+        )
+        try:
+            reminder.sink(labelled)
+        except Exception as error:  # noqa: BLE001 -- any error of a sink is a failed delivery
+            _log.warning("a reminder was not sent and will be tried again: %s", error)
+            self._runner.run(_release(key))
+            return 0
+        return 1
+
+
+def count_due(route: Route, age_seconds: float) -> int:
+    """Return how many reminders of an alert are due at an age; those that were missed count as sent.
+
+    The escalation is the first; a route without one sends at the transition itself, which does not count.
+    """
+    if age_seconds < route.after_seconds:
+        return 0
+    repeats = int((age_seconds - route.after_seconds) // route.repeat_seconds) if route.repeat_seconds else 0
+    return repeats + (1 if route.after_seconds else 0)
+
+
+async def _read_time() -> int:
+    seconds, microseconds = await command(tuple[int, int], "TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def _claim(key: str, token: str, ms: int) -> bool:
+    """Set the key of a reminder; return whether this process has it, also where the call was sent twice."""
+    return await command(identity, "SET", key, token, "NX", "GET", "PX", ms) in (None, token.encode())
+
+
+async def _exists(key: str) -> bool:
+    return bool(await command(int, "EXISTS", key))
+
+
+async def _release(key: str) -> Any:
+    return await command(int, "DEL", key)
