@@ -1,4 +1,4 @@
-"""The services that an exporter reads, and the readings of each."""
+"""The services that an exporter reads, and the metric families of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis.errors import CorruptDataError, EdgeRedisError, WrongKeyTypeError
-from edge_redis.exporters._readings import Reading, counter, gauge
+from edge_redis.exporters._families import MetricFamily, counter, gauge
 from edge_redis.models import EdgeNodeStatus
 
 MAX_SCOPES: Final = 1000
@@ -29,7 +29,7 @@ MAX_SCOPES: Final = 1000
 _log: Final = logging.getLogger("edge_redis")
 _CACHE_COUNTERS: Final = ("hits", "misses", "evictions", "expirations")
 
-Readings: TypeAlias = Iterator[Reading]
+Families: TypeAlias = Iterator[MetricFamily]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class Sources:
             for service in services.values():
                 _check(f"each of {name}", service, kind)
 
-    def read(self) -> list[Reading] | None:
+    def read(self) -> list[MetricFamily] | None:
         """Read every service; None, and a line in the log, where the store cannot be read.
 
         A service whose data is damaged is left out: ``edge_source_failed`` is 1 for it.
         """
-        found: list[Reading] = []
+        found: list[MetricFamily] = []
         failed = gauge("edge_source_failed", "1 for a service whose data in Redis does not decode.")
         for name, read in self._readers():
             try:
@@ -82,13 +82,13 @@ class Sources:
                 return None
         return [*found, failed] if failed.samples else found
 
-    def _readers(self) -> Iterator[tuple[str, Callable[[], Readings]]]:
-        services: list[tuple[str, Any, Callable[[Any], Readings]]] = [
+    def _readers(self) -> Iterator[tuple[str, Callable[[], Families]]]:
+        services: list[tuple[str, Any, Callable[[Any], Families]]] = [
             ("metrics", self.metrics, _read_metrics),
             ("cache", self.cache, _read_cache),
             ("health", self.health, _read_health),
             ("worker", self.worker, _read_worker),
-            ("watch", self.watch, _read_leader),
+            ("watch", self.watch, _read_watch),
             ("leader", self.edge, self._read_leader),
         ]
         yield from ((name, partial(read, service)) for name, service, read in services if service is not None)
@@ -97,7 +97,7 @@ class Sources:
         if self.relays or self.edge is not None:
             yield "relays", self._read_relays
 
-    def _read_sync(self) -> Readings:
+    def _read_sync(self) -> Families:
         names = ("local_version", "remote_version", "pending_changes", "conflicts")
         gauges = {name: gauge(f"edge_sync_{name}", f"The {name.replace('_', ' ')}.") for name in names}
         synced = gauge("edge_sync_synced", "1 where nothing is pending and the versions are equal.")
@@ -115,9 +115,9 @@ class Sources:
                 if scope_summary["scope"] not in self.synchronizers:
                     gauges["local_version"].add(scope_summary["version"], labels)
                     gauges["pending_changes"].add(scope_summary["pending"], labels)
-        yield from (reading for reading in (*gauges.values(), synced) if reading.samples)
+        yield from (family for family in (*gauges.values(), synced) if family.samples)
 
-    def _read_leader(self, edge: EdgeRedis) -> Readings:
+    def _read_leader(self, edge: EdgeRedis) -> Families:
         """Read which watch leads the namespace, of all processes."""
         known = BlockingRunner(edge.client).run(read_leader(edge.namespace))
         labels = {"namespace": edge.namespace}
@@ -127,21 +127,21 @@ class Sources:
         if known.round_age_seconds is not None:
             age.add(known.round_age_seconds, labels)
         outage = gauge("edge_watch_mass_outage", "1 while the heartbeats of most nodes are missing.")
-        if self.watch is None:  # whose own reading has it
+        if self.watch is None:  # else the watch of this process is exported with it
             outage.add(float(known.mass_outage), labels)
-        yield from (reading for reading in (led, age, outage) if reading.samples)
+        yield from (family for family in (led, age, outage) if family.samples)
 
-    def _read_relays(self) -> Readings:
-        readings = {
+    def _read_relays(self) -> Families:
+        families = {
             "delivered": counter("edge_relay_delivered", "Transitions delivered, by all relays of the name."),
             "dropped": counter("edge_relay_dropped", "Transitions given up, by all relays of the name."),
             "lost": counter("edge_relay_lost", "Transitions that the stream's cap removed before they were delivered."),
             "attempts": gauge("edge_relay_attempts", "Failed attempts at the transition that is due."),
         }
         for namespace, name, known in self._relay_counts():
-            for key, reading in readings.items():
-                reading.add(known[key], {"namespace": namespace, "relay": name})
-        yield from (reading for reading in readings.values() if reading.samples)
+            for key, family in families.items():
+                family.add(known[key], {"namespace": namespace, "relay": name})
+        yield from (family for family in families.values() if family.samples)
 
     def _relay_counts(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         """Yield namespace, name and counts of the relays given, else of all relays of the bundle's namespace."""
@@ -157,10 +157,10 @@ def _check(name: str, service: object, kind: type) -> None:
         raise validation.type_error(name, service, f"a blocking edge_redis.{kind.__name__}")
 
 
-def _read_metrics(metrics: EdgeMetrics) -> Readings:
+def _read_metrics(metrics: EdgeMetrics) -> Families:
     total = counter("edge_invocations", "Invocations of a function on a node.")
     errors = counter("edge_invocation_errors", "Invocations that failed.")
-    seconds = Reading("edge_invocation_duration_seconds", "Durations of invocations.", "histogram")
+    seconds = MetricFamily("edge_invocation_duration_seconds", "Durations of invocations.", "histogram")
     of_namespace = {"namespace": metrics.namespace}
     for (function_id, node_id), series in metrics.snapshot().items():
         labels = {**of_namespace, "function": function_id, "node": node_id}
@@ -175,20 +175,20 @@ def _read_metrics(metrics: EdgeMetrics) -> Readings:
     yield from (total, errors, seconds, overflow, series_kept)
 
 
-def _read_cache(cache: EdgeCache) -> Readings:
+def _read_cache(cache: EdgeCache) -> Families:
     known: Mapping[str, Any] = cache.stats()
     labels = {"namespace": cache.namespace}
     for name in _CACHE_COUNTERS:
-        reading = counter(f"edge_cache_{name}", f"Cache {name}, of all processes.")
-        reading.add(known[name], labels)
-        yield reading
+        family = counter(f"edge_cache_{name}", f"Cache {name}, of all processes.")
+        family.add(known[name], labels)
+        yield family
     for name, text in (("size", "Live entries."), ("max_size", "Entries that the cache may hold.")):
-        reading = gauge(f"edge_cache_{name}", text)
-        reading.add(known[name], labels)
-        yield reading
+        family = gauge(f"edge_cache_{name}", text)
+        family.add(known[name], labels)
+        yield family
 
 
-def _read_health(health: HealthMonitor) -> Readings:
+def _read_health(health: HealthMonitor) -> Families:
     nodes = health.snapshot()
     of_namespace = {"namespace": health.namespace}
     by_status = gauge("edge_nodes", "Registered nodes by status.")
@@ -205,7 +205,7 @@ def _read_health(health: HealthMonitor) -> Readings:
     yield from (by_status, up, age, maintenance)
 
 
-def _read_worker(worker: CloudWorker) -> Readings:
+def _read_worker(worker: CloudWorker) -> Families:
     known: Mapping[str, Any] = worker.status()
     labels = {"namespace": worker.namespace}
     pushed = counter("edge_sync_pushed_changes", "Changes that workers have brought to the cloud.")
@@ -220,12 +220,13 @@ def _read_worker(worker: CloudWorker) -> Readings:
         ("changes_waiting", "changes_waiting", "Changes that the cloud has not confirmed."),
         ("dead_letters", "dead_letters", "Changes that workers gave up."),
     ):
-        reading = gauge(f"edge_sync_{name}", text)
-        reading.add(known[key], labels)
-        yield reading
+        family = gauge(f"edge_sync_{name}", text)
+        family.add(known[key], labels)
+        yield family
 
 
-def _read_leader(watch: HealthWatch) -> Readings:
+def _read_watch(watch: HealthWatch) -> Families:
+    """Read whether this process's watch leads."""
     latest = watch.latest
     labels = {"namespace": watch.namespace}
     leader = gauge("edge_watch_leader", "1 where this process's watch leads.")

@@ -42,7 +42,7 @@ from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis.exporters._deadline import TimedRead
-from edge_redis.exporters._readings import Reading, Sample
+from edge_redis.exporters._families import MetricFamily, Sample
 from edge_redis.exporters._sources import Sources
 from edge_redis.exporters._spans import EdgeTracer
 
@@ -101,7 +101,7 @@ class EdgeExporter(sdk.MetricExporter):
         sources = Sources(metrics, cache, health, synchronizers or {}, edge, worker, watch, relays or {})
         self._timeout_seconds = validation.check_positive("timeout_seconds", timeout_seconds)
         self._read = TimedRead(sources.read)
-        self._found: list[Reading] = []
+        self._found: list[MetricFamily] = []
 
     def observe(self, provider: MeterProvider) -> None:
         """Have the provider ask for ``edge_redis_up`` whenever it collects; the services are read then."""
@@ -131,20 +131,20 @@ class EdgeExporter(sdk.MetricExporter):
         self._exporter.shutdown(timeout_millis, **kwargs)
 
 
-def _metrics(found: Iterable[Reading]) -> list[sdk.Metric]:
+def _metrics(found: Iterable[MetricFamily]) -> list[sdk.Metric]:
     now = time.time_ns()
-    return [_metric(reading, now) for reading in found if reading.samples]
+    return [_metric(family, now) for family in found if family.samples]
 
 
-def _metric(reading: Reading, now: int) -> sdk.Metric:
-    if reading.kind == "histogram":
-        points = [_histogram(sample, now) for sample in reading.samples]
-        name = reading.name.removesuffix("_seconds")
-        return sdk.Metric(name, reading.help, "ms", sdk.ExponentialHistogram(points, _CUMULATIVE))
-    numbers = [_number(sample, now) for sample in reading.samples]
-    is_sum = reading.kind == "counter"
+def _metric(family: MetricFamily, now: int) -> sdk.Metric:
+    if family.kind == "histogram":
+        points = [_histogram(sample, now) for sample in family.samples]
+        name = family.name.removesuffix("_seconds")
+        return sdk.Metric(name, family.help, "ms", sdk.ExponentialHistogram(points, _CUMULATIVE))
+    numbers = [_number(sample, now) for sample in family.samples]
+    is_sum = family.kind == "counter"
     data = sdk.Sum(numbers, _CUMULATIVE, is_monotonic=True) if is_sum else sdk.Gauge(numbers)
-    return sdk.Metric(reading.name, reading.help, "s" if reading.name.endswith("_seconds") else "1", data)
+    return sdk.Metric(family.name, family.help, "s" if family.name.endswith("_seconds") else "1", data)
 
 
 def _times(sample: Sample, now: int) -> tuple[int, int]:

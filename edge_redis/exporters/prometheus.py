@@ -40,7 +40,7 @@ from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis.exporters._deadline import TimedRead
-from edge_redis.exporters._readings import Reading
+from edge_redis.exporters._families import MetricFamily
 from edge_redis.exporters._sources import Sources
 
 _FINEST, _FINE_FROM, _FINE_TO, _COARSEST = -3, 0, 14, 22
@@ -125,23 +125,23 @@ class EdgeCollector(Collector):
         """Return the current values of the services; only ``edge_redis_up`` 0 if they cannot be read in this time."""
         found = self._read(min(timeout_seconds, self._timeout_seconds))
         yield GaugeMetricFamily(*_UP, int(found is not None))
-        yield from map(self._family, found or [])
+        yield from map(self._to_prometheus, found or [])
 
     def exposition(self) -> str:
         """Return the current values of the services in Prometheus' text format."""
         return generate_latest(_registry(self)).decode()
 
-    def _family(self, reading: Reading) -> Metric:
-        names = list(reading.samples[0].labels) if reading.samples else []
+    def _to_prometheus(self, family: MetricFamily) -> Metric:
+        names = list(family.samples[0].labels) if family.samples else []
         kind = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
-        family: Any = kind[reading.kind](reading.name, reading.help, labels=names)
-        for sample in reading.samples:
+        made: Any = kind[family.kind](family.name, family.help, labels=names)
+        for sample in family.samples:
             labels = [sample.labels[name] for name in names]
             if isinstance(sample.value, Series):
-                family.add_metric(labels, self._buckets(sample.value), sample.value.sum_ms / 1000.0)
+                made.add_metric(labels, self._buckets(sample.value), sample.value.sum_ms / 1000.0)
             else:
-                family.add_metric(labels, sample.value)
-        result: Metric = family
+                made.add_metric(labels, sample.value)
+        result: Metric = made
         return result
 
     def _buckets(self, series: Series) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Exported values, before they take the form of any system.
+"""Metric families: exported values of one name, before they take the form of any system.
 
 Names follow Prometheus' conventions: base units, such as seconds and ratios.
 """
@@ -22,8 +22,8 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Samples of one name. The value of a histogram's sample is a Series. A counter's name has no ``_total``."""
+class MetricFamily:
+    """Samples of one name. A histogram's sample has a Series as its value. A counter's name has no ``_total``."""
 
     name: str
     help: str
@@ -35,11 +35,11 @@ class Reading:
         self.samples.append(Sample(labels, value, started_ms))
 
 
-def counter(name: str, text: str) -> Reading:
+def counter(name: str, text: str) -> MetricFamily:
     """Return an empty counter."""
-    return Reading(name, text, "counter")
+    return MetricFamily(name, text, "counter")
 
 
-def gauge(name: str, text: str) -> Reading:
+def gauge(name: str, text: str) -> MetricFamily:
     """Return an empty gauge."""
-    return Reading(name, text, "gauge")
+    return MetricFamily(name, text, "gauge")
