@@ -8,7 +8,7 @@ import typer
 
 from edge_redis.cli import exit_codes, options
 from edge_redis.cli.connection import Server, open_services
-from edge_redis.cli.watching import print_transition
+from edge_redis.cli.transition_lines import print_transition
 
 
 def add_to(app: typer.Typer) -> None:

@@ -104,8 +104,8 @@ def monitor(
     from edge_redis import HealthMonitor, HealthWatch
     from edge_redis._core import validation
     from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
+    from edge_redis.cli.monitor_loop import MonitorLoop
     from edge_redis.cli.notifying import Notifier, list_routes
-    from edge_redis.cli.watching import Watching
 
     until = None if duration is None else validation.check_positive("duration", duration)
     with ExitStack() as stack:
@@ -131,10 +131,10 @@ def monitor(
             )
         )
         stop = stack.enter_context(StopRequest(TERMINAL_SIGNALS))
-        watching = Watching(health, watch, notifier.reminders(), as_json=as_json, since=since)
+        loop = MonitorLoop(health, watch, notifier.reminders(), as_json=as_json, since=since)
         for relay in relays:
             relay.start()
-        watching.run(stop, until)
+        loop.run(stop, until)
     return exit_codes.INTERRUPTED if stop.first_signal is signal.SIGINT else exit_codes.OK
 
 

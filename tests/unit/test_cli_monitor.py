@@ -22,7 +22,8 @@ from edge_redis import (
 )
 from edge_redis._site.stop_request import StopRequest
 from edge_redis.cli.monitor import make_probe
-from edge_redis.cli.watching import Watching, describe_round, format_transition
+from edge_redis.cli.monitor_loop import MonitorLoop, describe_round
+from edge_redis.cli.transition_lines import format_transition
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -49,8 +50,8 @@ class Site:
         self.as_json, self.since = as_json, since
 
     def run(self, *deeds: Callable[[], object]) -> None:
-        watching = Watching(self.monitor, self.watch, None, as_json=self.as_json, since=self.since)
-        watching.run(cast("StopRequest", Steps(*deeds)), None)
+        loop = MonitorLoop(self.monitor, self.watch, None, as_json=self.as_json, since=self.since)
+        loop.run(cast("StopRequest", Steps(*deeds)), None)
 
     def beat(self, status: EdgeNodeStatus) -> None:
         self.monitor.heartbeat(EdgeNode("n\x1b[2J1", "n1", status=status))

@@ -1,4 +1,4 @@
-"""What `edge-redis monitor` does until it is stopped: rounds in the background, and a line for each transition."""
+"""The loop of `edge-redis monitor`: rounds in the background, and a line for each transition, until it is stopped."""
 
 from __future__ import annotations
 
@@ -6,27 +6,11 @@ import sys
 import time
 from typing import Any, Final
 
-from edge_redis.cli import output
+from edge_redis.cli.transition_lines import print_transition
 from edge_redis.errors import StoreError
 
 POLL_SECONDS: Final = 0.2
 REMIND_SECONDS: Final = 1.0
-FLEET: Final = "(fleet)"
-
-
-def format_transition(change: Any) -> str:
-    """Return a transition as a line: time, node, state, the state before, reason."""
-    node = output.printable(change.node_id) if change.node_id else FLEET
-    reason = output.printable(change.reason)
-    return f"{change.at:%Y-%m-%d %H:%M:%S}Z  {node}  {change.state}  (was {change.previous})  {reason}"
-
-
-def print_transition(change: Any, *, as_json: bool) -> None:
-    """Print a transition on standard output."""
-    if as_json:
-        output.print_json(change)
-    else:
-        print(format_transition(change), flush=True)
 
 
 def log(text: str) -> None:
@@ -49,8 +33,8 @@ def describe_round(done: Any) -> str:
     return f"{about}: {done.checked} nodes checked, {done.unhealthy} unhealthy, {done.suspected} suspected"
 
 
-class Watching:
-    """A watch in the background, and the transitions that it and other monitors of the namespace find.
+class MonitorLoop:
+    """Runs a watch in the background, and prints the transitions that the monitors of the namespace find.
 
     Raises:
         StoreError: the server cannot be reached at the start. Later outages are waited for.
@@ -63,7 +47,7 @@ class Watching:
         self._remind_at = 0.0
         self._position = since
         if since is not None:
-            monitor.watch(since)  # which refuses what is not a position
+            monitor.watch(since)  # refuses a text that is not a position
         self._logged_role: object = None
         self._is_unreachable = False
 
@@ -72,7 +56,7 @@ class Watching:
         if self._position is None:
             newest = self._monitor.transitions(1)
             self._position = newest[0].position if newest else "0"
-        self._watch.run_once()  # the first round shows whether the server is there; the others run in the background
+        self._watch.run_once()  # fails where the server cannot be reached; later rounds run in the background
         self._watch.start()
         end = None if duration is None else time.monotonic() + duration
         self._step()
