@@ -26,7 +26,7 @@ _BYTES_A_CALL: Final = 4 * 1024 * 1024
 
 
 class Cloud(Component):
-    """What RedisCloudStore does, as coroutines; the methods are documented there."""
+    """The methods of RedisCloudStore, as coroutines. ``RedisCloudStore`` documents each of them in full."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Cloud(Component):
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
-        return await self._replica.state(validation.check_identifier("scope", scope))
+        return await self._replica.read_state(validation.check_identifier("scope", scope))
 
     async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
         """Write a scope's next version in the cloud; return it."""
@@ -68,7 +68,7 @@ class Cloud(Component):
             return await merge_into(self._replica, scope, changes, "")
         settings = f"{strategy.value} 0 - {self._replica.config.origin}"
         outcomes: list[Outcome] = []
-        for part in _calls(changes):
+        for part in _split_changes(changes):
             found = await scripts.apply(self._replica, scope, part, settings)
             outcomes += found or await merge_into(self._replica, scope, part, "")
         return outcomes
@@ -91,15 +91,17 @@ class Cloud(Component):
     async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` changes that edges pushed to a scope, oldest first."""
         validation.check_identifier("scope", scope)
-        return await self._replica.history(scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.read_history(scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
 
     async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
         validation.check_identifier("scope", scope)
-        return await self._replica.conflicts(scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.read_conflicts(
+            scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
+        )
 
 
-def _calls(changes: Sequence[Change]) -> list[list[Change]]:
+def _split_changes(changes: Sequence[Change]) -> list[list[Change]]:
     """Return the changes in parts that are small enough for one call of a script."""
     parts: list[list[Change]] = []
     size = 0

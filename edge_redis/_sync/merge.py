@@ -20,7 +20,7 @@ def fields_of(change: Change) -> fields.Fields:
     return fields.lift(change.clock, change.origin, visible_data(change.body))
 
 
-def _state_of(joined: fields.Fields, states: Sequence[Change]) -> Change:
+def _build_state(joined: fields.Fields, states: Sequence[Change]) -> Change:
     """Return the state that holds ``joined``, the join of the states' fields."""
     body = fields.pack(joined)
     clock, origin = max((each.clock, each.origin) for each in states)
@@ -33,7 +33,7 @@ def _state_of(joined: fields.Fields, states: Sequence[Change]) -> Change:
 
 def merge_states(*states: Change) -> Change:
     """Return the state that holds the later change of every field of the states."""
-    return _state_of(reduce(fields.join, map(fields_of, states)), states)
+    return _build_state(reduce(fields.join, map(fields_of, states)), states)
 
 
 def merge_changes(present: Change | None, changes: Sequence[Change]) -> tuple[Change, list[Outcome]]:
@@ -49,7 +49,7 @@ def merge_changes(present: Change | None, changes: Sequence[Change]) -> tuple[Ch
         outcomes.append("duplicate" if is_known else "accepted")
         joined = after
     assert joined is not None
-    return _state_of(joined, [*([] if present is None else [present]), *changes]), outcomes
+    return _build_state(joined, [*([] if present is None else [present]), *changes]), outcomes
 
 
 async def merge_into(
@@ -66,7 +66,7 @@ async def merge_into(
     With a keyring the result is countersigned, where the state before is.
     """
     while True:
-        present, purged = await replica.document_and_purged_clock(scope)
+        present, purged = await replica.read_document_and_purged_clock(scope)
         later = [each for each in changes if each.clock > purged]
         if not later:
             return ["rejected" for _ in changes]

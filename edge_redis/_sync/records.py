@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from edge_redis._sync import clock
 from edge_redis._sync.change import check_body, visible_data
@@ -13,6 +14,9 @@ from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 
 T = TypeVar("T")
+
+STREAM_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
+"""The id of an entry, as users pass it."""
 StreamFields = dict[bytes, bytes]
 
 

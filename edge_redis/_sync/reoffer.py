@@ -73,7 +73,7 @@ class Reoffer:
             return "-"
 
     async def _offer(self, scopes: list[tuple[str, str]]) -> None:
-        documents = await perform_each([self._edge.document(scope) for scope, _ in scopes])
+        documents = await perform_each([self._edge.read_document(scope) for scope, _ in scopes])
         calls: dict[str, tuple[Change, Invoke[object]]] = {}
         for (scope, settings), present in zip(scopes, documents, strict=True):
             if present is not None and (state := self._prepare(scope, present)) is not None:

@@ -1,4 +1,4 @@
-"""One end of the exchange, an edge or the cloud: its keys, its options and its plain reads."""
+"""One end of the exchange, an edge or the cloud: its keys, its options and its reads without scripts."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ class Replica:
         """Let the next edge that pushes with LOCAL_WINS be the scope's authority."""
         return command(bool, "HDEL", self.keys.doc(scope), "authority")
 
-    def scopes(self, position: int, count: int) -> Operation[tuple[int, list[str]]]:
+    def scan_scopes(self, position: int, count: int) -> Operation[tuple[int, list[str]]]:
         """Read the names of about ``count`` scopes from a position on, and the next position, 0 after the last."""
         is_edge = self.config.role == "edge"
         key, scan = (self.keys.scopes, "HSCAN") if is_edge else (self.keys.feed, "ZSCAN")
         return command(replies.from_scan, scan, key, position, "COUNT", count)
 
-    def state(self, scope: str) -> Operation[SyncState | None]:
+    def read_state(self, scope: str) -> Operation[SyncState | None]:
         """Read a scope's present state as users see it."""
         return command(replies.state_from_document, "HMGET", self.keys.doc(scope), *DOCUMENT_FIELDS)
 
-    def document(self, scope: str) -> Operation[Change | None]:
-        """Read a scope's present state as it is sent."""
+    def read_document(self, scope: str) -> Operation[Change | None]:
+        """Read a scope's present state as the ends exchange it."""
         return command(replies.from_document, "HMGET", self.keys.doc(scope), *DOCUMENT_FIELDS)
 
-    async def document_and_purged_clock(self, scope: str) -> tuple[Change | None, str]:
+    async def read_document_and_purged_clock(self, scope: str) -> tuple[Change | None, str]:
         """Read a scope's present state, and in the cloud the latest clock that it had when its delete was purged.
 
         The clock is "" if none was.
         """
         if self.config.role == "edge":
-            return await self.document(scope), ""
+            return await self.read_document(scope), ""
         read: list[Operation[Any]] = [
-            self.document(scope),
-            command(_clock_of_score, "ZSCORE", self.keys.purged, scope),
+            self.read_document(scope),
+            command(_decode_clock, "ZSCORE", self.keys.purged, scope),
         ]
         present, clock = await Batch(read)
         return present, clock
 
-    async def pending(self, scope: str) -> list[dict[str, Any]]:
+    async def read_pending(self, scope: str) -> list[dict[str, Any]]:
         """Read an outbox, oldest first, a page at a time."""
         changes: list[dict[str, Any]] = []
         page: list[dict[str, Any]] | None = None
@@ -74,27 +74,27 @@ class Replica:
             changes += page
         return changes
 
-    def history(self, scope: str, limit: int) -> Operation[list[SyncEvent]]:
+    def read_history(self, scope: str, limit: int) -> Operation[list[SyncEvent]]:
         """Read the newest events, oldest first."""
         return command(
             lambda found: [from_event(*entry) for entry in reversed(found)],
             "XREVRANGE", self.keys.history(scope), "+", "-", "COUNT", limit,
         )  # fmt: skip
 
-    def conflicts(self, scope: str, limit: int) -> Operation[list[dict[str, Any]]]:
+    def read_conflicts(self, scope: str, limit: int) -> Operation[list[dict[str, Any]]]:
         """Read the newest conflicts, oldest first."""
         return command(
             lambda found: [from_conflict(*entry) for entry in reversed(found)],
             "XREVRANGE", self.keys.conflicts(scope), "+", "-", "COUNT", limit,
         )  # fmt: skip
 
-    def conflict(self, scope: str, entry_id: str) -> Operation[list[dict[str, Any]]]:
-        """Read one conflict: a list of it, or an empty one."""
+    def read_conflict(self, scope: str, entry_id: str) -> Operation[dict[str, Any] | None]:
+        """Read one conflict."""
         return command(
-            lambda found: [from_conflict(*entry) for entry in found],
+            lambda found: next((from_conflict(*entry) for entry in found), None),
             "XRANGE", self.keys.conflicts(scope), entry_id, entry_id,
         )  # fmt: skip
 
 
-def _clock_of_score(reply: Any) -> str:
+def _decode_clock(reply: Any) -> str:
     return "" if reply is None else f"{int(float(reply)):018d}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 from edge_redis._sync import wire
 from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, visible_data
@@ -37,7 +37,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class CurrentState:
-    """The present state of a scope, as a writer must know it.
+    """The present state of a scope, as far as the next write depends on it.
 
     ``latest_clock`` is the latest clock that the scope has seen: the next write has a later one. ``stamp`` is "" where
     there is no state; ``version`` and ``latest_clock`` are then those of the newest delete that was purged.
@@ -54,10 +54,10 @@ class CurrentState:
         """The clock in the stamp, "" where there is no state."""
         return self.stamp.partition("-")[0]
 
-
-def current_state(state: Change) -> CurrentState:
-    """Return a state as the present one."""
-    return CurrentState(state.stamp, state.body, state.version, state.clock, state.origin)
+    @classmethod
+    def of(cls, state: Change) -> Self:
+        """Return a change as the present state."""
+        return cls(state.stamp, state.body, state.version, state.clock, state.origin)
 
 
 @dataclass(frozen=True, slots=True)

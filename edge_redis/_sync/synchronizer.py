@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
@@ -15,6 +14,7 @@ from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
 from edge_redis._sync.merge import merge_into
+from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.write_queue import WriteQueue
@@ -23,11 +23,9 @@ from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Overflow
 
-_CONFLICT_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
-
 
 class Synchronizer(Component):
-    """What EdgeSynchronizer does, as coroutines; the methods are documented there."""
+    """The methods of EdgeSynchronizer, as coroutines. ``EdgeSynchronizer`` documents each of them in full."""
 
     def __init__(
         self,
@@ -59,9 +57,9 @@ class Synchronizer(Component):
         self._queue = queue
         self._limits = WriteLimits(max_bytes, max_fields)
         self._idempotency = IdempotencyKeys()
-        self._use(Replica(SyncKeys(namespace, "sync"), config))
+        self._set_replica(Replica(SyncKeys(namespace, "sync"), config))
 
-    def _use(self, replica: Replica) -> None:
+    def _set_replica(self, replica: Replica) -> None:
         self._replica = replica
         self._writer = VersionWriter(replica, self._limits, self._signer(replica.config), self._queue)
 
@@ -92,14 +90,14 @@ class Synchronizer(Component):
 
     async def get_local_state(self) -> SyncState | None:
         """Return the local state, None where there is none."""
-        return await self._replica.state(self.scope)
+        return await self._replica.read_state(self.scope)
 
     async def change_strategy(self, conflict_strategy: ConflictStrategy) -> None:
         """Set the strategy of the scope at this edge, and of this synchronizer."""
         config = self._replica.config.with_strategy(check_strategy(conflict_strategy))
         replica = Replica(self._replica.keys, config)
         await replica.set_settings(self.scope)
-        self._use(replica)
+        self._set_replica(replica)
 
     async def update_local(
         self,
@@ -141,7 +139,7 @@ class Synchronizer(Component):
 
     async def get_pending_changes(self) -> list[dict[str, Any]]:
         """Return the changes in the outbox, oldest first."""
-        return await self._replica.pending(self.scope)
+        return await self._replica.read_pending(self.scope)
 
     async def confirm_sync(self, up_to_version: int) -> int:
         """Remove changes up to and including a version from the outbox; return how many were removed."""
@@ -151,22 +149,24 @@ class Synchronizer(Component):
 
     async def sync_history(self, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` exchanges with the other end, oldest first."""
-        return await self._replica.history(self.scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
+        return await self._replica.read_history(
+            self.scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
+        )
 
     async def conflicts(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first."""
-        return await self._replica.conflicts(
+        return await self._replica.read_conflicts(
             self.scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
         )
 
     async def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> SyncState:
         """Write the chosen state of a conflict as the next version and remove the conflict from the list."""
-        if _CONFLICT_ID.fullmatch(validation.check_identifier("conflict_id", conflict_id)) is None:
+        if STREAM_ID.fullmatch(validation.check_identifier("conflict_id", conflict_id)) is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict")
-        found = await self._replica.conflict(self.scope, conflict_id)
-        if not found:
+        found = await self._replica.read_conflict(self.scope, conflict_id)
+        if found is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict of this scope")
-        chosen = found[0]["data"] if data is None else data
+        chosen = found["data"] if data is None else data
         if chosen is None:
             raise validation.value_error("data", data, "must be given: the losing side is a delete")
         return await self._writer.write(self.scope, chosen, is_delta=False, conflict_id=conflict_id)

@@ -22,41 +22,41 @@ _PAGE: Final = 200
 
 
 async def purge(replica: Replica, older_than_seconds: float) -> int:
-    """Remove the scopes that were deleted before, by the server's clock; return how many.
+    """Remove the scopes that were deleted longer ago than this, by the server's clock; return how many.
 
-    A few hundred scopes a round trip, so that no call blocks the server.
+    A round trip is about a few hundred scopes, so that none blocks the server for long.
     """
     now: int = await command(lambda time: int(time[0]) * 1_000_000 + int(time[1]), "TIME")
     cutoff = f"{max(0, now - round(older_than_seconds * 1e6)):018d}"
     purged, position = 0, -1
     while position != 0:
-        position, scopes = await replica.scopes(max(position, 0), _PAGE)
-        deletes = await _deletes(replica, scopes, cutoff)
+        position, scopes = await replica.scan_scopes(max(position, 0), _PAGE)
+        deletes = await _find_deletes(replica, scopes, cutoff)
         removed = await perform_each([scripts.purge_tombstone(replica, scope, found.stamp) for scope, found in deletes])
         purged += sum(number or 0 for number in removed)
     return purged
 
 
-async def _deletes(replica: Replica, scopes: Sequence[str], cutoff: str) -> list[tuple[str, Change]]:
-    """Return the scopes deleted before ``cutoff``. Data are read only of merged fields.
+async def _find_deletes(replica: Replica, scopes: Sequence[str], cutoff: str) -> list[tuple[str, Change]]:
+    """Return the scopes deleted before ``cutoff``. Only merged fields are read, not the data of other states.
 
-    A damaged document is no delete, and does not hold up the others.
+    A damaged document does not count as a delete, and does not stop the others.
     """
     docs = [replica.keys.doc(scope) for scope in scopes]
-    heads = await perform_each([command(_head, "HMGET", doc, "clock", "merged") for doc in docs])
+    heads = await perform_each([command(_decode_head, "HMGET", doc, "clock", "merged") for doc in docs])
     sizes = await perform_each([command(int, "HSTRLEN", doc, "data") for doc in docs])
     old = [
         scope
         for scope, head, size in zip(scopes, heads, sizes, strict=True)
         if head is not None and head.clock <= cutoff and (size == 0 or head.is_merged)
     ]
-    found = await perform_each([replica.document(scope) for scope in old])
+    found = await perform_each([replica.read_document(scope) for scope in old])
     return [(scope, state) for scope, state in zip(old, found, strict=True) if state and _is_deleted(scope, state)]
 
 
 def _is_deleted(scope: str, state: Change) -> bool:
     try:
-        state.verify()  # or a body that was cut down to nothing would be taken for a delete
+        state.verify()  # otherwise a body that was truncated to nothing would count as a delete
         return visible_data(state.body) is None
     except EdgeRedisError as error:
         _log.error("%r is not purged: %s", scope, error)
@@ -68,6 +68,6 @@ class _Head(NamedTuple):
     is_merged: bool
 
 
-def _head(reply: Any) -> _Head | None:
+def _decode_head(reply: Any) -> _Head | None:
     clock, merged = reply
     return None if clock is None else _Head(clock.decode(errors="replace"), merged == b"1")

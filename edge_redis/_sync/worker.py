@@ -7,7 +7,6 @@ that dies are free after the claim time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,17 +22,17 @@ from edge_redis._sync.failures import OUTAGE, perform_each
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.pull import Puller
 from edge_redis._sync.push import Pusher
+from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
 from edge_redis.errors import StoreOutOfMemoryError
 
-_ENTRY_ID: Final = re.compile(r"\d{1,19}-\d{1,19}", re.ASCII)
 _OUTBOXES_A_PAGE: Final = 500
 
 
 class Worker(Component):
-    """What CloudWorker does, as coroutines; the methods are documented there."""
+    """The methods of CloudWorker, as coroutines. ``CloudWorker`` documents each of them in full."""
 
     def __init__(
         self,
@@ -116,7 +115,7 @@ class Worker(Component):
         if isinstance(ids, (str, bytes)) or not isinstance(ids, Sequence):
             raise validation.type_error("ids", ids, "a list of ids")
         for each in ids:
-            if _ENTRY_ID.fullmatch(validation.check_identifier("an id", each)) is None:
+            if STREAM_ID.fullmatch(validation.check_identifier("an id", each)) is None:
                 raise validation.value_error("an id", each, "must be the id of a dead letter")
         return await self._dead_letters.discard(ids)
 

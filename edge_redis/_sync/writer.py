@@ -14,7 +14,7 @@ from edge_redis._sync import clock, fields, scripts
 from edge_redis._sync.change import TOMBSTONE, Change, decode_data, encode_data, visible_data
 from edge_redis._sync.limits import UNLIMITED, WriteLimits
 from edge_redis._sync.replica import Replica
-from edge_redis._sync.replies import CurrentState, Written, current_state
+from edge_redis._sync.replies import CurrentState, Written
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
 from edge_redis._sync.write_queue import WriteQueue
@@ -100,10 +100,10 @@ class VersionWriter:
                 return fields.pack(fields.Fields(deleted=self._stamp(moment)))
             return TOMBSTONE
 
-        present = await self._replica.document(scope)
+        present = await self._replica.read_document(scope)
         if present is None:
             return False
-        return (await self._put(scope, current_state(present), make, is_delta=False)) is not None
+        return (await self._put(scope, CurrentState.of(present), make, is_delta=False)) is not None
 
     async def _repeat(self, call: Call, replication: Replication) -> Change | None:
         """Wait for the replicas of a version that this call has written already, if it is still the scope's newest.
@@ -115,7 +115,7 @@ class VersionWriter:
             return None
         with write.key:
             try:
-                present = await self._replica.document(call[0])
+                present = await self._replica.read_document(call[0])
                 if present is None or present.stamp != write.change.stamp:
                     return None
                 result, shortfall = await ReplicatedOperation(write.operation, replication)

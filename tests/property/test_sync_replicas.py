@@ -85,7 +85,7 @@ class Replicas(RuleBasedStateMachine):
         """Keep what is at an edge and in the cloud now, to come again some time."""
         for end in (edge, -1):
             replica = (self.world.synchronizer(edge) if end == edge else self.world.cloud._component)._replica
-            found = self.world.runner(end).run(replica.document(SCOPE))
+            found = self.world.runner(end).run(replica.read_document(SCOPE))
             if found is not None and found not in self.seen:
                 self.seen.append(found)
 
@@ -131,7 +131,7 @@ class Replicas(RuleBasedStateMachine):
 
     def _excuse_deleted(self) -> None:
         """Under MERGE a delete takes every field changed before it by the clocks, known or not."""
-        present = self.world.runner(-1).run(self.world.cloud._component._replica.document(SCOPE))
+        present = self.world.runner(-1).run(self.world.cloud._component._replica.read_document(SCOPE))
         if present is not None and field_maps.is_merged(present.body):
             deleted, _ = field_maps.unpack(present.body).deleted
             self.world.excused.update(mark for mark, moment in self.moments.items() if moment <= deleted)
