@@ -12,7 +12,7 @@ def order_statistic(ordered: Sequence[float], percent: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def statistics(ages_ms: Sequence[float]) -> dict[str, Any]:
+def summarize(ages_ms: Sequence[float]) -> dict[str, Any]:
     """Return count, p50, p95, p99 and max of ages in milliseconds; 0.0 where there are none."""
     ordered = sorted(ages_ms) or [0.0]
     found: dict[str, Any] = {"count": len(ages_ms)}

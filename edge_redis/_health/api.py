@@ -1,4 +1,4 @@
-"""What HealthMonitor does, as coroutines."""
+"""The methods of HealthMonitor, as coroutines."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _log: Final = logging.getLogger("edge_redis")
 FENCED: Final = b"FENCED"
 """The reply of ``check_nodes.lua`` to a leader whose term or round is over."""
 STALE: Final = b"STALE"
-"""The reply to a call that its caller has given up: read by one that has not, it means a damaged record of calls."""
+"""The reply to a call that was given up. A caller that still waits gets it if the record of calls is damaged."""
 
 _FULL: Final = CheckCall("full")
 _BRIEF: Final = CheckCall("brief")
@@ -37,18 +37,18 @@ class Checker:
     def __init__(self, keys: HealthKeys, config: HealthConfig, registry: Registry) -> None:
         self._keys = keys
         self._config = config
-        self._options = scripts.check_options(config)
+        self._options = scripts.make_check_options(config)
         self._registry = registry
         self._idempotency = IdempotencyKeys()
         self._has_warned = False
 
     async def check_node(self, node: EdgeNode | str) -> HealthCheck:
         """Check one node."""
-        claim = node_record.claim(node)
+        claim = node_record.make_claim(node)
         now = self._config.now_arg()
         with self._idempotency.acquire() as key:
             reply = await scripts.check_nodes(self._keys, self._options, key, _FULL, now, [claim])
-        found = verdicts.from_line(claim.node_id, self._take_timeout(reply) if reply[:1] == b"@" else reply)
+        found = verdicts.decode_line(claim.node_id, self._take_timeout(reply) if reply[:1] == b"@" else reply)
         if found is not None:
             return found
         if reply.rpartition(b"\n")[2] == verdicts.UNKNOWN:
@@ -60,9 +60,9 @@ class Checker:
         if nodes is None:
             claims = [Claim(node_id) for node_id in await self._registry.ids()]
         else:
-            claims = [node_record.claim(node) for node in node_record.listed(nodes)]
+            claims = [node_record.make_claim(node) for node in node_record.check_nodes(nodes)]
             await self._registry.refuse_unknown([claim.node_id for claim in claims if not claim.record])
-        return verdicts.report(await self.check(claims, _BRIEF) or [])
+        return verdicts.summarize(await self.check(claims, _BRIEF) or [])
 
     async def check(self, claims: Sequence[Claim], how: CheckCall) -> list[Verdict] | None:
         """Check nodes slice by slice; return their verdicts, or None where the leader's term or round is over."""
@@ -76,11 +76,11 @@ class Checker:
                 raise CorruptDataError(f"the record of this client's calls does not decode: {self._keys.repeats}:*")
             for part, reply in zip(parts, replies, strict=True):
                 words = self._take_timeout(reply) if reply[:1] == b"@" else reply
-                found.extend(verdicts.from_words((claim.node_id for claim in part), words))
+                found.extend(verdicts.decode_words((claim.node_id for claim in part), words))
         return found
 
     def _take_timeout(self, reply: bytes) -> bytes:
-        """Return a reply without the timeout of the watch that leads, which is another than the caller's."""
+        """Return a reply without its first line: the leading watch's timeout, which differs from the caller's."""
         timeout_ms, _, rest = reply.partition(b"\n")
         if not self._has_warned:
             self._has_warned = True
@@ -93,14 +93,14 @@ class Checker:
         return rest
 
     async def keep_round(self, how: CheckCall) -> bool:
-        """Keep the leader's round going without a check; return whether its term and round are not over."""
+        """Extend the leader's round without a check; return whether its term and round go on."""
         with self._idempotency.acquire() as key:
             return await scripts.check_nodes(self._keys, self._options, key, how, "", []) != FENCED
 
     async def _check_slices(self, parts: Sequence[Sequence[Claim]], how: CheckCall) -> list[bytes]:
         now = self._config.now_arg()
-        with ExitStack() as held:
-            keys = [held.enter_context(self._idempotency.acquire()) for _ in parts]
+        with ExitStack() as calls:
+            keys = [calls.enter_context(self._idempotency.acquire()) for _ in parts]
             return await Batch(
                 [
                     scripts.check_nodes(self._keys, self._options, key, how, now, part)

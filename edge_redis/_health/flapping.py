@@ -33,8 +33,8 @@ def is_flapping(verdicts: Sequence[bool], window: int) -> bool:
     return count_changes(verdicts[-window:]) >= FLAPPING_CHANGES
 
 
-def reason(verdicts: Sequence[bool], window: int) -> str:
-    """Return the rule's finding as text."""
+def describe_changes(verdicts: Sequence[bool], window: int) -> str:
+    """Return the finding of ``is_flapping`` as text."""
     found = count_changes(verdicts[-window:])
     return f"{found} changes of verdict in the last {window} checks, flapping from {FLAPPING_CHANGES}"
 
@@ -164,7 +164,7 @@ class FlapDetector:
         """Return whether a node with this history flaps."""
         verdicts = [check.healthy for check in history.checks]
         if self._thresholds:
-            # What the leading watch found is known for longer than the history reaches back.
+            # The finding of the leading watch is kept for longer than the history.
             was = history.is_flapping if history.is_led else None
             by_checks = self._thresholds.is_flapping(verdicts, was=was)
         else:
@@ -175,13 +175,13 @@ class FlapDetector:
         rate = self._rate
         return rate is not None and rate.count(history.spells, history.now_ms, self._apart_ms) >= rate.changes
 
-    def reason(self, history: NodeHistory) -> str:
-        """Return the finding as text."""
-        if self._rate is not None and self._is_over_rate(history):
-            count = self._rate.count(history.spells, history.now_ms, self._apart_ms)
-            rate = self._rate
+    def describe(self, history: NodeHistory) -> str:
+        """Return the finding as text, for the reason of a transition."""
+        rate = self._rate
+        if rate is not None and self._is_over_rate(history):
+            count = rate.count(history.spells, history.now_ms, self._apart_ms)
             return f"{count} changes of verdict in {rate.within_seconds:g} s, flapping from {rate.changes}"
         verdicts = [check.healthy for check in history.checks]
         if self._thresholds:
             return self._thresholds.reason(verdicts)
-        return reason(verdicts, FLAPPING_WINDOW)
+        return describe_changes(verdicts, FLAPPING_WINDOW)

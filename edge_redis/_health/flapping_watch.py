@@ -31,9 +31,9 @@ class FlappingWatch:
         self._cursor = ""
 
     async def update(self, term: Term, changed: Collection[str]) -> None:
-        """Record what changed, for the nodes whose verdict changed and those that were flapping."""
-        known, elsewhere = await self._read(term)
-        for some in split_chunks(sorted(({*changed, *known} | elsewhere) - {""}), SLICE):
+        """Record the beginnings and ends of flapping among the nodes whose verdict changed and those that flapped."""
+        known, others = await self._read(term)
+        for some in split_chunks(sorted(({*changed, *known} | others) - {""}), SLICE):
             histories = await Batch([self._history.read_for_flapping(node_id) for node_id in some])
             changes = [
                 found
@@ -46,7 +46,7 @@ class FlappingWatch:
     async def _read(self, term: Term) -> tuple[set[str], set[str]]:
         """Return the nodes that flap, and those with a transition since the last round.
 
-        Other monitors check nodes too, so the changes of this round are not all.
+        Other monitors check nodes too, so the changes of this round are not all changes.
         """
         cursor = self._cursor or f"{max(0, term.now_ms - _LOOKBACK_MS)}"
         members, page = await Batch(
@@ -55,10 +55,10 @@ class FlappingWatch:
         changed: set[str] = set()
         while page:
             cursor = page[-1][0].decode()
-            changed.update(_text((fields or {}).get(b"node", b"")) for _, fields in page)
+            changed.update(_decode_text((fields or {}).get(b"node", b"")) for _, fields in page)
             page = await self._transitions_after(cursor) if len(page) == _PAGE else []
         self._cursor = cursor
-        return {_text(node_id) for node_id in members}, changed
+        return {_decode_text(node_id) for node_id in members}, changed
 
     def _transitions_after(self, cursor: str) -> Operation[list[Any]]:
         return command(list[Any], "XRANGE", self._keys.transitions, f"({cursor}", "+", "COUNT", _PAGE)
@@ -70,9 +70,9 @@ class FlappingWatch:
         if flaps == was or (newest and newest.details.get("maintenance")):
             return None
         verdict = "healthy" if newest and newest.healthy else "unhealthy"
-        reason = self._detector.reason(history)
+        reason = self._detector.describe(history)
         return watch_scripts.record_flapping(self._keys, self._config, term, node_id, verdict, reason, flaps=flaps)
 
 
-def _text(word: bytes) -> str:
+def _decode_text(word: bytes) -> str:
     return word.decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What is kept of the checks: each node's history, the stream of transitions, and totals."""
+"""The stored results of checks: each node's history, the stream of transitions, and totals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_redis._health.config import MAX_HISTORY, HealthConfig
 from edge_redis._health.flapping import FLAPPING_WINDOW, FlapThresholds
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.spells import NodeHistory
-from edge_redis._health.transition_entry import StreamEntry, from_entry
+from edge_redis._health.transition_entry import StreamEntry, decode_entry
 from edge_redis.models import HealthCheck, Transition
 
 MAX_TRANSITIONS_READ: Final = 100_000
@@ -20,7 +20,7 @@ _PAGE: Final = 500
 
 
 class History:
-    """Reads what checks wrote."""
+    """Reads the results of checks."""
 
     def __init__(self, keys: HealthKeys, config: HealthConfig) -> None:
         self._keys = keys
@@ -31,7 +31,7 @@ class History:
         name = validation.check_identifier("node id", node_id)
         last = validation.check_integer("limit", limit, least=1) - 1
         return command(
-            lambda lines: verdicts.from_history(name, lines),
+            lambda lines: verdicts.decode_history(name, lines),
             "LRANGE",
             self._keys.history(name),
             0,
@@ -39,19 +39,19 @@ class History:
         )
 
     def read(self, node_id: str, limit: int, *, with_state: bool = False) -> Operation[NodeHistory]:
-        """Return a node's newest checks and its changes of verdict; ``with_state``, what a watch found as well."""
+        """Return a node's newest checks and changes of verdict; ``with_state``, also whether it flaps for a watch."""
         name = validation.check_identifier("node id", node_id)
         return scripts.node_history(
             self._keys,
             self._config,
             name,
             min(limit, MAX_HISTORY),
-            lambda reply: spells.to_history(name, reply),
+            lambda reply: spells.decode_history(name, reply),
             with_state=with_state,
         )
 
     def read_for_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> Operation[NodeHistory]:
-        """Return what the rules of flapping need: a window of checks, or by thresholds all that are kept."""
+        """Return the history that the rules of flapping need: a window of checks, for thresholds all checks."""
         if isinstance(self._config.flap_detector, FlapThresholds):
             return self.read(node_id, self._config.max_history, with_state=True)
         return self.read(node_id, window)
@@ -59,11 +59,11 @@ class History:
     async def availability(self, node_id: str, seconds: float) -> dict[str, Any]:
         """Return a node's availability over the last ``seconds``."""
         validation.check_positive("seconds", seconds)
-        return spells.availability(await self.read(node_id, 1), seconds)
+        return spells.compute_availability(await self.read(node_id, 1), seconds)
 
     async def heartbeat_age(self, node_id: str) -> dict[str, Any]:
         """Return statistics of the heartbeat's age at the node's checks."""
-        return age_statistics.statistics(
+        return age_statistics.summarize(
             [found.latency_ms for found in await self.checks(node_id, self._config.max_history)]
         )
 
@@ -79,7 +79,7 @@ class History:
         end = "+"
         while True:
             page = await self._transitions_before(end)
-            found.extend(_matching(page, wanted))
+            found.extend(_decode_matching(page, wanted))
             if len(page) < _PAGE or len(found) >= limit:
                 return found[:limit][::-1]
             end = "(" + page[-1][0].decode()
@@ -88,6 +88,6 @@ class History:
         return command(list[StreamEntry], "XREVRANGE", self._keys.transitions, end, "-", "COUNT", _PAGE)
 
 
-def _matching(entries: Iterable[StreamEntry], node_id: str | None) -> list[Transition]:
-    decoded = (from_entry(entry) for entry in entries)
+def _decode_matching(entries: Iterable[StreamEntry], node_id: str | None) -> list[Transition]:
+    decoded = (decode_entry(entry) for entry in entries)
     return [change for change in decoded if change is not None and node_id in (None, change.node_id)]

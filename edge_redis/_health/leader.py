@@ -8,8 +8,8 @@
   server was down, or no watch ran: heartbeats count as missing from the end of the gap, so that each node has a whole
   timeout to send one. Nodes that were unhealthy before stay unhealthy. This grace is bounded: where the pause between
   rounds is always longer than the gap, a node without a heartbeat over four gaps still becomes unhealthy.
-- **One event for a mass outage** (``mass_outage``), during which no node is removed either; bounded as well.
-- **Suspicion before death**, where that is configured (``suspicion``).
+- **One event for a mass outage** (``mass_outage``), during which no node is removed either. It is bounded as well.
+- **Suspicion before death**, if configured (``suspicion``).
 
 A round checks all nodes once, and writes every verdict except those that missing heartbeats would turn to
 unhealthy. If none of the rules above defers them, it checks these nodes a second time and writes their verdicts.
@@ -18,19 +18,18 @@ unhealthy. If none of the rules above defers them, it checks these nodes a secon
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from edge_redis._core.component import Component
-from edge_redis._health import watch_scripts
 from edge_redis._health.checker import Checker
 from edge_redis._health.config import HealthConfig, WatchConfig
 from edge_redis._health.flapping_watch import FlappingWatch
 from edge_redis._health.history import History
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.leadership import Leadership
 from edge_redis._health.mass_outage import MassOutage
 from edge_redis._health.registry import Registry
 from edge_redis._health.scripts import CheckCall, Claim
@@ -43,35 +42,6 @@ from edge_redis.models import WatchRound
 _log: Final = logging.getLogger("edge_redis")
 
 STAND_BY: Final = WatchRound(leader=False)
-
-
-class Leadership:
-    """A watch's claim to lead its namespace."""
-
-    def __init__(self, keys: HealthKeys, config: HealthConfig, watch: WatchConfig) -> None:
-        self._keys = keys
-        self._config = config
-        self._lease_ms = round(watch.lease * 1000)
-        self._gap_ms = round(watch.gap * 1000)
-        self.is_released = False
-        self.renew_identity()
-
-    def renew_identity(self) -> None:
-        """Reset state in a forked child: it is another holder."""
-        self._holder = secrets.token_hex(8)
-
-    async def take(self) -> Term:
-        """Take or keep the lease and begin a round; the term's number is 0 where another watch leads."""
-        if self.is_released:
-            return Term(0, 0, 0, 0, 0, 0)
-        return await watch_scripts.leader_lease(
-            self._keys, self._config, self._holder, lease_ms=self._lease_ms, gap_ms=self._gap_ms
-        )
-
-    async def release(self) -> None:
-        """Release the lease for good."""
-        self.is_released = True  # a round in the background must not take it again
-        await watch_scripts.release_lease(self._keys.leader, self._holder)
 
 
 class Leader(Component):
@@ -105,7 +75,7 @@ class Leader(Component):
 
     async def run_once(self) -> WatchRound:
         """Take or keep the lease and check every registered node, or stand by where another watch leads."""
-        with self.mutex:  # a round in the background and one that is asked for
+        with self.mutex:  # of a round in the background and a call of run_once, one waits
             self.latest = await self._round() or STAND_BY
             return self.latest
 
@@ -120,7 +90,7 @@ class Leader(Component):
         mass_outage = await self._mass_outage.update(term, seen)
         deferred = [verdict for verdict in seen if verdict.deferred]
         dead: Sequence[str] = () if mass_outage else await self._confirm(term, deferred)
-        # Probing takes time. The pause until the next round must not add to it and look like an absence of the server.
+        # Probing takes time. With the pause until the next round added, it must not look like an outage of the server.
         if deferred and not dead and not await self._checker.keep_round(CheckCall("brief", str(term.number))):
             return None
         turned = await self._check(term, "brief", dead, self._suspicion.note)
@@ -143,7 +113,7 @@ class Leader(Component):
         return await self._checker.check([Claim(node_id) for node_id in ids], call)
 
     async def _confirm(self, term: Term, deferred: Sequence[Verdict]) -> list[str]:
-        # Probing must be over well before the pause counts as an absence of the server.
+        # Probing must end well before the pause counts as an outage of the server.
         return await self._suspicion.confirm(term.number, term.now_ms, deferred, self._watch.gap / 2)
 
     async def _finish(self, term: Term, checked: Sequence[Verdict], *, deferred: int, mass_outage: bool) -> WatchRound:

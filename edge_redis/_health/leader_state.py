@@ -1,4 +1,4 @@
-"""The leading watch and the relays of a namespace, read from Redis by processes that take no part in their work."""
+"""The state of the leading watch and of the relays, for processes that only report it."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ async def read_leader(namespace: str) -> LeaderState:
     """Return whether a watch leads, and its last round."""
     keys = HealthKeys(namespace)
     fields, now_ms = await Batch[Any](
-        [command(list[bytes | None], "HMGET", keys.leader, *_LEADER_FIELDS), command(_milliseconds, "TIME")]
+        [command(list[bytes | None], "HMGET", keys.leader, *_LEADER_FIELDS), command(_decode_time, "TIME")]
     )
     holder, *words = fields
-    term, until_ms, round_ms, mass_outage = map(_integer, words)
+    term, until_ms, round_ms, mass_outage = map(_decode_integer, words)
     is_led = holder is not None and until_ms > now_ms
     age = max(0, now_ms - round_ms) / 1000 if round_ms else None
     return LeaderState(is_led, term, age, mass_outage == 1)
@@ -64,11 +64,11 @@ async def read_relays(namespace: str) -> list[RelayState]:
 
 
 def _describe_relay(name: str, fields: Sequence[bytes | None]) -> RelayState:
-    delivered, dropped, lost, attempts = map(_integer, fields[:4])
+    delivered, dropped, lost, attempts = map(_decode_integer, fields[:4])
     return RelayState(name, delivered, dropped, lost, attempts, (fields[4] or b"").decode("utf-8", "replace"))
 
 
-def _integer(word: bytes | None) -> int:
+def _decode_integer(word: bytes | None) -> int:
     """Return a stored number, or zero where it is missing or damaged."""
     try:
         return int(word or 0)
@@ -76,6 +76,6 @@ def _integer(word: bytes | None) -> int:
         return 0
 
 
-def _milliseconds(reply: Any) -> int:
+def _decode_time(reply: Any) -> int:
     seconds, microseconds = map(int, reply)
     return seconds * 1000 + microseconds // 1000

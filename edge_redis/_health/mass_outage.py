@@ -1,8 +1,8 @@
-"""Mass outages: most of the nodes miss their heartbeats together, which is one event and not many.
+"""Mass outages: most of the nodes miss their heartbeats at the same time, which is one event and not many.
 
-Where a node is about to turn unhealthy by missing heartbeats and most of the nodes that were up are overdue, the
-cause is shared (a network, the clock, the server itself). Verdicts on the overdue nodes are then deferred, as
-Kubernetes stops evicting from a zone that fails as a whole. Nodes should send at least two heartbeats a timeout.
+If a node is about to turn unhealthy by missing heartbeats and most of the nodes that were up are overdue, the cause
+is shared (a network, the clock, the server itself). Verdicts on the overdue nodes are then deferred, as Kubernetes
+stops evicting from a zone that fails as a whole. Nodes should send at least two heartbeats a timeout.
 Nodes in maintenance do not count. A mass outage ends when most of its nodes are back, and by itself after a stated
 time, as when its nodes were removed for good: each node that is still missing is then unhealthy by itself.
 """

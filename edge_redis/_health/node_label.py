@@ -1,4 +1,4 @@
-"""What an operator knows a node by: its name and location."""
+"""The name and location of a node, by which operators know it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edge_redis.errors import CorruptDataError
 
 def read_label(keys: HealthKeys, node_id: str) -> Operation[tuple[str, str]]:
     """Return a node's name and location; empty where it is not registered, or where they do not decode."""
-    return command(_to_label, "HMGET", keys.node(node_id), "profile", "location")
+    return command(_decode_label, "HMGET", keys.node(node_id), "profile", "location")
 
 
-def _to_label(reply: list[Any]) -> tuple[str, str]:
+def _decode_label(reply: list[Any]) -> tuple[str, str]:
     profile, location = reply
     name: Any = ""
     with suppress(CorruptDataError, TypeError, ValueError, IndexError, KeyError):

@@ -1,4 +1,4 @@
-"""A node as Redis keeps it: plain text that scripts read, and the codec's bytes for the rest."""
+"""A node's record in Redis: plain text for scripts, and the codec's bytes for the rest."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_LOCATION_BYTES: Final = 1024
 MAX_PROFILE_BYTES: Final = 1 << 20
 
 
-def status_word(status: object) -> str:
-    """Return the word for a status, given as EdgeNodeStatus or as its word."""
+def check_status(status: object) -> str:
+    """Return the word of a status, which is an EdgeNodeStatus or its word."""
     if not isinstance(status, str):
         raise validation.type_error("status", status, "an EdgeNodeStatus")
     try:
@@ -26,7 +26,7 @@ def status_word(status: object) -> str:
         raise validation.value_error("status", status, f"must be one of {', '.join(EdgeNodeStatus)}") from None
 
 
-def resource_bytes(resources: object) -> bytes:
+def encode_resources(resources: object) -> bytes:
     """Return a ResourceUsage as bytes."""
     usage: ResourceUsage = validation.check_instance("resources", resources, ResourceUsage)
     numbers = [
@@ -38,7 +38,7 @@ def resource_bytes(resources: object) -> bytes:
     )
 
 
-def profile_bytes(node: EdgeNode) -> bytes:
+def encode_profile(node: EdgeNode) -> bytes:
     """Return name, capabilities, metadata and max_functions as bytes, which no script reads."""
     capabilities = validation.check_instance("capabilities", node.capabilities, list)
     return codec.encode(
@@ -52,20 +52,20 @@ def profile_bytes(node: EdgeNode) -> bytes:
     )
 
 
-def location_text(node: EdgeNode) -> str:
+def check_location(node: EdgeNode) -> str:
     """Return a node's location."""
     if node.location == "" and isinstance(node.location, str):
         return ""
     return validation.check_identifier("location", node.location, limit=MAX_LOCATION_BYTES)
 
 
-def heartbeat_ms(node: EdgeNode) -> int:
+def check_heartbeat(node: EdgeNode) -> int:
     """Return a node's last heartbeat by its own clock, in Unix milliseconds."""
     return timestamp_ms(validation.check_instance("last_heartbeat", node.last_heartbeat, datetime))
 
 
-def node_id(node: object) -> str:
-    """Return the id of a node, given as EdgeNode or as its id."""
+def check_node_id(node: object) -> str:
+    """Return the id of a node, which is an EdgeNode or an id."""
     if isinstance(node, EdgeNode):
         node = node.id
     elif not isinstance(node, str):
@@ -73,8 +73,8 @@ def node_id(node: object) -> str:
     return validation.check_identifier("node id", node)
 
 
-def known_ids(members: Iterable[bytes]) -> list[str]:
-    """Return those of a sorted set's members that can be ids."""
+def decode_ids(members: Iterable[bytes]) -> list[str]:
+    """Return the ids among the members of a sorted set; members that cannot be ids are left out."""
     found = []
     for member in members:
         with suppress(UnicodeDecodeError, InvalidArgumentError):
@@ -82,52 +82,52 @@ def known_ids(members: Iterable[bytes]) -> list[str]:
     return found
 
 
-def listed(nodes: object) -> list[EdgeNode | str]:
+def check_nodes(nodes: object) -> list[EdgeNode | str]:
     """Return EdgeNodes and ids as a list, each with a valid id."""
     if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):
         raise validation.type_error("nodes", nodes, "an iterable of EdgeNodes and ids")
     found = list(nodes)
     for node in found:
-        node_id(node)
+        check_node_id(node)
     return found
 
 
-def claim(node: EdgeNode | str) -> Claim:
-    """Return a node to check: its id, and for an EdgeNode also the heartbeat, status and location that it holds."""
+def make_claim(node: EdgeNode | str) -> Claim:
+    """Return a node as ``check_nodes`` takes it: its id, and of an EdgeNode also heartbeat, status and location."""
     if not isinstance(node, EdgeNode):
-        return Claim(node_id(node))
-    return Claim(node_id(node), f"{heartbeat_ms(node)} {status_word(node.status)} {location_text(node)}")
+        return Claim(check_node_id(node))
+    return Claim(check_node_id(node), f"{check_heartbeat(node)} {check_status(node.status)} {check_location(node)}")
 
 
-def from_node(node: EdgeNode) -> NodeRecord:
-    """Return what ``register.lua`` writes of a node."""
+def encode_node(node: EdgeNode) -> NodeRecord:
+    """Return the record of a node, as ``register.lua`` writes it."""
     return NodeRecord(
-        node_id(node),
-        heartbeat_ms(node),
-        status_word(node.status),
-        location_text(node),
-        profile_bytes(node),
-        resource_bytes(node.resources),
+        check_node_id(node),
+        check_heartbeat(node),
+        check_status(node.status),
+        check_location(node),
+        encode_profile(node),
+        encode_resources(node.resources),
     )
 
 
-def to_nodes(rows: Iterable[Sequence[bytes]]) -> list[EdgeNode]:
+def decode_nodes(rows: Iterable[Sequence[bytes]]) -> list[EdgeNode]:
     """Return the nodes of a reply of ``node_records.lua``."""
-    return [to_node(row) for row in rows]
+    return [decode_node(row) for row in rows]
 
 
-def to_snapshot(rows: Iterable[Sequence[bytes]]) -> list[NodeHealth]:
-    """Return the nodes of a reply of ``snapshot.lua``; one whose record does not decode has no ``node``."""
-    return [_to_health(row) for row in rows]
+def decode_snapshot(rows: Iterable[Sequence[bytes]]) -> list[NodeHealth]:
+    """Return the health in a reply of ``snapshot.lua``; without ``node`` where a record does not decode."""
+    return [_decode_health(row) for row in rows]
 
 
-def _to_health(row: Sequence[bytes]) -> NodeHealth:
+def _decode_health(row: Sequence[bytes]) -> NodeHealth:
     name, age_ms, timeout_ms, is_maintained, is_flapping, *record = row
     status = record[1].decode("utf-8", "replace")
     age, timeout = float(age_ms) / 1000, float(timeout_ms) / 1000
     node = None
     with suppress(CorruptDataError):
-        node = to_node((name, *record))
+        node = decode_node((name, *record))
     return NodeHealth(
         node_id=name.decode("utf-8", "replace"),
         healthy=age < timeout and status != EdgeNodeStatus.OFFLINE,
@@ -140,7 +140,7 @@ def _to_health(row: Sequence[bytes]) -> NodeHealth:
     )
 
 
-def to_node(row: Sequence[bytes]) -> EdgeNode:
+def decode_node(row: Sequence[bytes]) -> EdgeNode:
     """Return the node of id, heartbeat, status, location, profile and resources, as ``node_records.lua`` replies.
 
     Raises:

@@ -43,15 +43,17 @@ class Registry:
         """Record a heartbeat now; return whether the node is registered, always true for an EdgeNode."""
         if isinstance(node, EdgeNode):
             return self._heartbeat_of_object(node, status, resources)
-        node_id = validation.check_identifier("node id", node) if isinstance(node, str) else node_record.node_id(node)
+        node_id = (
+            validation.check_identifier("node id", node) if isinstance(node, str) else node_record.check_node_id(node)
+        )
         if status is None and resources is None and self._is_plain:
             return scripts.heartbeat(self._keys, node_id)
         return scripts.heartbeat_report(
             self._keys,
             self._config,
             node_id,
-            "" if status is None else node_record.status_word(status),
-            b"" if resources is None else node_record.resource_bytes(resources),
+            "" if status is None else node_record.check_status(status),
+            b"" if resources is None else node_record.encode_resources(resources),
         )
 
     async def _heartbeat_of_object(
@@ -61,7 +63,7 @@ class Registry:
             node.id,
             node.name,
             node.location,
-            node.status if status is None else EdgeNodeStatus(node_record.status_word(status)),
+            node.status if status is None else EdgeNodeStatus(node_record.check_status(status)),
             node.capabilities,
             node.metadata,
             node.last_heartbeat,
@@ -74,11 +76,11 @@ class Registry:
         return True
 
     def _write(self, node: EdgeNode, timeout_ms: float | str = scripts.KEEP_TIMEOUT) -> Operation[int]:
-        return scripts.register(self._keys, self._config, node_record.from_node(node), timeout_ms)
+        return scripts.register(self._keys, self._config, node_record.encode_node(node), timeout_ms)
 
     async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
-        """Record heartbeats now; for each id whether the node is registered."""
-        given = node_record.listed(nodes)
+        """Record heartbeats now; return for each id whether the node is registered."""
+        given = node_record.check_nodes(nodes)
         found: dict[str, bool] = {}
         for some in split_chunks(given, AT_ONCE):
             ids = [node for node in some if isinstance(node, str)]
@@ -109,7 +111,7 @@ class Registry:
 
     async def nodes(self, status: EdgeNodeStatus | None) -> list[EdgeNode]:
         """Return the registered nodes in the order of their ids, those of one status where it is given."""
-        word = "" if status is None else node_record.status_word(status)
+        word = "" if status is None else node_record.check_status(status)
         found: list[EdgeNode] = []
         for some in split_chunks(await self.ids(), AT_ONCE):
             slices = await Batch([self._read(part, word) for part in split_chunks(some, SLICE)])
@@ -117,14 +119,14 @@ class Registry:
         return found
 
     def _read(self, ids: Sequence[str], status: str) -> Operation[list[EdgeNode]]:
-        return scripts.node_records(self._keys, status, ids, node_record.to_nodes)
+        return scripts.node_records(self._keys, status, ids, node_record.decode_nodes)
 
     async def snapshot(self) -> list[NodeHealth]:
         """Return every registered node with its health now, in the order of their ids."""
         found: list[NodeHealth] = []
         for some in split_chunks(await self.ids(), AT_ONCE):
             parts = [
-                scripts.snapshot(self._keys, self._config, part, node_record.to_snapshot)
+                scripts.snapshot(self._keys, self._config, part, node_record.decode_snapshot)
                 for part in split_chunks(some, SLICE)
             ]
             found.extend(health for part in await Batch(parts) for health in part)
@@ -133,13 +135,13 @@ class Registry:
     async def ids(self) -> list[str]:
         """Return every registered id, in order; an id that is registered throughout is never missed.
 
-        What cannot be an id was not written by this package, and is left out.
+        Members that cannot be ids were not written by this package, and are left out.
         """
         ids: set[str] = set()
         cursor = b"0"
         while True:
             cursor, *page = await scripts.list_ids(self._keys, cursor, PAGE)
-            ids.update(node_record.known_ids(page))
+            ids.update(node_record.decode_ids(page))
             if cursor == b"0":
                 return sorted(ids)
 
@@ -158,10 +160,10 @@ class Registry:
         """Return the ids without a heartbeat for ``seconds`` or their timeout, the oldest heartbeat first."""
         age_ms: float | str = "" if seconds is None else validation.check_non_negative("seconds", seconds) * 1000
         most = validation.check_integer("limit", limit, least=1, most=MAX_STALE)
-        return scripts.list_stale(self._keys, self._config, age_ms, most, node_record.known_ids)
+        return scripts.list_stale(self._keys, self._config, age_ms, most, node_record.decode_ids)
 
     async def remove_stale(self, older_than_seconds: float) -> int:
-        """Remove the nodes without a heartbeat for this long, but those in maintenance; return how many."""
+        """Remove the nodes without a heartbeat for this long, except in maintenance; return how many."""
         age_ms = validation.check_positive("older_than_seconds", older_than_seconds) * 1000
         removed = kept = 0
         while True:

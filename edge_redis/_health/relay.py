@@ -1,4 +1,4 @@
-"""A relay delivers transitions to a sink, each at least once and in order. Of the relays of one name, one delivers."""
+"""A relay delivers transitions to a sink, each at least once and in order. Of several with one name, one delivers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_redis._health import watch_scripts
 from edge_redis._health.config import RelayConfig
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.node_label import read_label
-from edge_redis._health.transition_entry import StreamEntry, from_entry, number_of
+from edge_redis._health.transition_entry import StreamEntry, decode_entry, decode_number
 from edge_redis._health.watch_scripts import Delivery
 from edge_redis.errors import CorruptDataError, StoreError
 from edge_redis.models import Transition, timestamp_ms
@@ -82,9 +82,9 @@ class Relay(Component):
             await watch_scripts.release_lease(self._relay, self._holder)
 
     async def run_once(self) -> int:
-        """Deliver what is due, where this relay holds the lease; return how many were delivered."""
+        """Deliver the transitions that are due, if this relay holds the lease; return how many were delivered."""
         with self.mutex:  # a second thread waits for the first one's round
-            if self._is_busy:  # a second task leaves the work to the first
+            if self._is_busy:  # a second task does nothing
                 return 0
             self._is_busy = True
             try:
@@ -100,7 +100,7 @@ class Relay(Component):
             lost = self._count_lost(entry, number, attempts)
             delivery = Delivery(before, attempts, entry[0].decode(), "skipped")
             delivery = await self._deliver(delivery, entry, turn.now_ms, turn.stream_id)
-            number = number_of(entry)
+            number = decode_number(entry)
             delivery = delivery._replace(number="" if number is None else number, lost=lost)
             goes_on = await watch_scripts.record_delivery(self._relay, self._holder, delivery, self._lease_ms)
             delivered += delivery.outcome == "delivered"
@@ -110,7 +110,7 @@ class Relay(Component):
         return delivered
 
     def _count_lost(self, entry: StreamEntry, before: int | None, attempts: int) -> int:
-        number = number_of(entry)
+        number = decode_number(entry)
         lost = 0 if number is None or before is None else max(0, number - before - 1)
         if lost and attempts == 0:
             _log.warning("%d transitions were removed from the stream before they were delivered", lost)
@@ -118,7 +118,7 @@ class Relay(Component):
 
     async def _deliver(self, delivery: Delivery, entry: StreamEntry, now_ms: int, stream_id: str) -> Delivery:
         """Return the delivery with its outcome."""
-        change = from_entry(entry)
+        change = decode_entry(entry)
         if change is None or not self._is_wanted(change):
             return delivery
         name, location = await read_label(self._keys, change.node_id)
@@ -161,7 +161,7 @@ class Relay(Component):
         )
 
     async def take(self) -> Turn:
-        """Take or keep the lease; return what is due, nothing for a stand-by."""
+        """Take or keep the lease; return the transitions that are due, none for a stand-by."""
         if self._is_released:
             return Turn()
         name, new_id = self._config.position_name, secrets.token_hex(8)
@@ -172,8 +172,8 @@ class Relay(Component):
         if not _POSITION.fullmatch(position):
             raise CorruptDataError(f"the position in {self._relay} is {position!r}; delete the key to begin anew")
         entries = await self._entries_after(position)
-        number_at = _to_count(held[3]) if number.isdigit() else None
-        return Turn(position, _to_count(held[1]), int(now_ms), number_at, stream_id, entries)
+        number_at = _decode_count(held[3]) if number.isdigit() else None
+        return Turn(position, _decode_count(held[1]), int(now_ms), number_at, stream_id, entries)
 
     def _entries_after(self, position: str) -> Operation[list[StreamEntry]]:
         return command(list[StreamEntry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE)
@@ -181,10 +181,10 @@ class Relay(Component):
     async def stats(self) -> dict[str, Any]:
         """Return the counts of all relays of this name and these states, and the last error."""
         *counts, error = await command(list[bytes | None], "HMGET", self._relay, *_COUNTS, "last_error")
-        found: dict[str, Any] = {name: _to_count(count) for name, count in zip(_COUNTS, counts, strict=True)}
+        found: dict[str, Any] = {name: _decode_count(count) for name, count in zip(_COUNTS, counts, strict=True)}
         return {**found, "last_error": (error or b"").decode("utf-8", "replace")}
 
 
-def _to_count(word: bytes | None) -> int:
+def _decode_count(word: bytes | None) -> int:
     """Return a stored count; a damaged one counts as 0."""
     return int(word) if word is not None and word.isdigit() and len(word) <= _MAX_DIGITS else 0

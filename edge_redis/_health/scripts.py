@@ -1,4 +1,4 @@
-"""The Lua scripts of monitors, one function each: its keys, its arguments and what its reply means.
+"""The Lua scripts of monitors, one function each: its keys, its arguments and how its reply is decoded.
 
 Those of watches and relays are in ``watch_scripts``.
 """
@@ -47,7 +47,7 @@ class Claim(NamedTuple):
 
 
 class NodeRecord(NamedTuple):
-    """What ``register.lua`` writes of a node."""
+    """The record of a node, as ``register.lua`` writes it."""
 
     node_id: str
     heartbeat_ms: int
@@ -82,14 +82,14 @@ def heartbeat_report(
 
 
 def heartbeats(keys: HealthKeys, config: HealthConfig, ids: Sequence[str]) -> Operation[bytes]:
-    """Record many heartbeats; for each id "1" where the node is registered, else "0"."""
+    """Record many heartbeats; return for each id "1" where the node is registered, else "0"."""
     return _HEARTBEATS(
         [keys.heartbeats, keys.nodes, keys.deadlines], [config.now_arg(), config.arrival_limit_ms, *ids], bytes
     )
 
 
 def register(keys: HealthKeys, config: HealthConfig, record: NodeRecord, timeout_ms: float | str) -> Operation[int]:
-    """Write a node's record, its own timeout and its heartbeat; the heartbeat that counts, in server ms."""
+    """Write a node's record, its own timeout and its heartbeat; return the heartbeat that counts, in server ms."""
     name = record.node_id
     args: list[Argument] = [name, record.heartbeat_ms, timeout_ms, record.status, record.location]
     return _REGISTER(
@@ -100,7 +100,7 @@ def register(keys: HealthKeys, config: HealthConfig, record: NodeRecord, timeout
 
 
 def deregister(keys: HealthKeys, config: HealthConfig, call: tuple[str, int], node_id: str) -> Operation[int]:
-    """Remove a node; 1 where it was registered, else 0."""
+    """Remove a node; return 1 where it was registered, else 0."""
     return _DEREGISTER(
         [
             *(keys.heartbeats, keys.node(node_id), keys.history(node_id), keys.spells_of(node_id), keys.repeats),
@@ -114,7 +114,7 @@ def deregister(keys: HealthKeys, config: HealthConfig, call: tuple[str, int], no
 def set_maintenance(
     keys: HealthKeys, config: HealthConfig, node_id: str, duration_ms: float | str, reason: str
 ) -> Operation[bytes]:
-    """Begin, change or end a node's maintenance; "1" where it was in one, "0" where not, "" where it is unknown."""
+    """Begin, change or end a node's maintenance; return "1" if it was in one, "0" if not, "" if it is unknown."""
     return _SET_MAINTENANCE(
         [keys.node(node_id), keys.history(node_id), keys.suspects, keys.transitions, keys.totals],
         [node_id, duration_ms, reason, config.max_transitions, config.now_arg()],
@@ -123,7 +123,7 @@ def set_maintenance(
 
 
 def snapshot(keys: HealthKeys, config: HealthConfig, ids: Sequence[str], decode: Callable[[Any], T]) -> Operation[T]:
-    """Read the records of some nodes and what their health is decided by."""
+    """Read the records of some nodes, and the data that decide their health."""
     return _SNAPSHOT(
         [keys.heartbeats, keys.nodes, keys.flapping, keys.leader], [config.timeout_ms, config.now_arg(), *ids], decode
     )
@@ -132,7 +132,7 @@ def snapshot(keys: HealthKeys, config: HealthConfig, ids: Sequence[str], decode:
 def node_history(
     keys: HealthKeys, config: HealthConfig, node_id: str, limit: int, decode: Callable[[Any], T], *, with_state: bool
 ) -> Operation[T]:
-    """Read a node's newest checks and its changes of verdict; with ``with_state``, also what a watch found."""
+    """Read a node's newest checks and changes of verdict; ``with_state``, also whether it flaps for a watch."""
     return _NODE_HISTORY(
         [keys.history(node_id), keys.spells_of(node_id), keys.flapping, keys.leader],
         [node_id if with_state else "", limit, config.now_arg()],
@@ -169,11 +169,11 @@ def remove_stale(
             *(keys.repeats, keys.suspects, keys.flapping, keys.deadlines),
         ],
         [*call, age_ms, limit, config.max_transitions, config.now_arg(), offset],
-        _two_counts,
+        _decode_counts,
     )
 
 
-def _two_counts(reply: bytes) -> tuple[int, int]:
+def _decode_counts(reply: bytes) -> tuple[int, int]:
     removed, kept = map(int, reply.split())
     return removed, kept
 
@@ -185,7 +185,7 @@ class CheckOptions(NamedTuple):
     phi: tuple[Argument, ...]
 
 
-def check_options(config: HealthConfig) -> CheckOptions:
+def make_check_options(config: HealthConfig) -> CheckOptions:
     """Return the arguments of ``check_nodes`` for these options."""
     timeout_ms = config.timeout_ms
     phi: tuple[Argument, ...] = ("", OVERDUE, "")

@@ -1,4 +1,4 @@
-"""A node's changes of verdict, which reach further back than its checks, and its availability computed from them."""
+"""Changes of a node's verdict, which are kept for longer than its checks, and its availability, computed from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Spell(NamedTuple):
 
 
 class NodeHistory(NamedTuple):
-    """What is kept of a node, oldest first, as ``node_history.lua`` replies."""
+    """The history of a node, oldest first, as ``node_history.lua`` replies."""
 
     now_ms: int
     is_flapping: bool
@@ -32,28 +32,28 @@ class NodeHistory(NamedTuple):
     spells: list[Spell]
 
 
-def to_history(node_id: str, reply: Sequence[Any]) -> NodeHistory:
+def decode_history(node_id: str, reply: Sequence[Any]) -> NodeHistory:
     """Return the history of a node; damaged lines are skipped."""
     now, is_flapping, is_led, lines, changes = reply
-    spells = (_to_spell(change) for change in reversed(changes))
+    spells = (_decode_spell(change) for change in reversed(changes))
     return NodeHistory(
         int(now),
         is_flapping == b"1",
         is_led == b"1",
-        verdicts.from_history(node_id, lines),
+        verdicts.decode_history(node_id, lines),
         [spell for spell in spells if spell is not None],
     )
 
 
-def _to_spell(line: bytes) -> Spell | None:
+def _decode_spell(line: bytes) -> Spell | None:
     at_ms, _, mark = line.decode("utf-8", "replace").partition(" ")
     return Spell(int(at_ms), mark) if at_ms.isascii() and at_ms.isdigit() and mark in _MARKS else None
 
 
-def availability(history: NodeHistory, seconds: float) -> dict[str, Any]:
+def compute_availability(history: NodeHistory, seconds: float) -> dict[str, Any]:
     """Return the availability of a node over the last ``seconds``.
 
-    A verdict counts until the next one. What came after the newest check is not known.
+    A verdict counts until the next one. The time after the newest check counts as unknown.
     """
     end_ms = min(history.now_ms, timestamp_ms(history.checks[-1].checked_at)) if history.checks else 0
     begin_ms = history.now_ms - seconds * 1000

@@ -27,7 +27,7 @@ class Probe(Protocol):
         """Return whether each node answered within ``seconds``; a longer probe's result comes with a later call."""
 
     def close(self) -> None:
-        """Give up the probes that run."""
+        """Abandon the probes that run."""
 
 
 PROBED_AT_ONCE: Final = 100
@@ -35,7 +35,7 @@ PROBED_AT_ONCE: Final = 100
 
 
 class Suspicion:
-    """The suspected nodes, kept in Redis, so that another watch that takes the lead continues with them."""
+    """The suspected nodes. They are kept in Redis, so that the next leading watch continues with them."""
 
     def __init__(self, keys: HealthKeys, config: HealthConfig, seconds: float, probe: Probe | None) -> None:
         self._keys = keys
@@ -49,12 +49,12 @@ class Suspicion:
         return "" if self._probe is None else ", does not answer"
 
     def close(self) -> None:
-        """Give up the probes that run."""
+        """Abandon the probes that run."""
         if self._probe is not None:
             self._probe.close()
 
     async def confirm(self, term: int, now_ms: int, deferred: Sequence[Verdict], seconds: float) -> list[str]:
-        """Return which of these nodes are confirmed as dead; suspect the others. Probing takes at most ``seconds``."""
+        """Return the nodes that are confirmed as dead, and suspect the others. Probing takes at most ``seconds``."""
         if not deferred or (self._ms == 0 and self._probe is None):
             return [verdict.node_id for verdict in deferred]
         since = await self._since([verdict.node_id for verdict in deferred])
@@ -69,7 +69,7 @@ class Suspicion:
         return [node_id for node_id, answered in answers.items() if not answered]
 
     async def _since(self, ids: Collection[str]) -> dict[str, int]:
-        """Return since when these nodes are suspected, in ms of the server's clock; only those that are."""
+        """Return since when nodes are suspected, in ms of the server's clock; the others are left out."""
         found: dict[str, int] = {}
         for some in split_chunks(list(ids), AT_ONCE):
             parts = [
@@ -77,7 +77,7 @@ class Suspicion:
                 for part in split_chunks(some, SLICE * 2)
             ]
             moments = (moment for reply in await Batch(parts) for moment in reply)
-            found.update({name: _moment(at) for name, at in zip(some, moments, strict=True) if at is not None})
+            found.update({name: _decode_moment(at) for name, at in zip(some, moments, strict=True) if at is not None})
         return found
 
     async def _suspect(self, term: int, nodes: Sequence[tuple[str, float]], *, restart: bool) -> None:
@@ -93,6 +93,6 @@ class Suspicion:
         return f"{limit}, to be confirmed after {self._ms / 1000:g} s" if self._ms else f"{limit}, to be confirmed"
 
 
-def _moment(word: bytes) -> int:
-    """Return a moment in ms. A damaged one counts as long ago, so that the suspicion ends with the next round."""
+def _decode_moment(word: bytes) -> int:
+    """Return a moment in ms. A damaged moment counts as long ago, so that the suspicion ends with the next round."""
     return int(word) if word.isdigit() else 0

@@ -13,7 +13,7 @@ _MAX_DIGITS: Final = 19
 StreamEntry: TypeAlias = tuple[bytes, Mapping[bytes, bytes] | None]
 
 
-def from_entry(entry: StreamEntry) -> Transition | None:
+def decode_entry(entry: StreamEntry) -> Transition | None:
     """Return the transition of an entry, or None where it does not decode."""
     position, fields = entry
     try:
@@ -31,7 +31,7 @@ def from_entry(entry: StreamEntry) -> Transition | None:
         return None
 
 
-def number_of(entry: StreamEntry) -> int | None:
+def decode_number(entry: StreamEntry) -> int | None:
     """Return the number of an entry, one higher than that of the entry before it; None where it does not decode."""
     number = (entry[1] or {}).get(b"number", b"")
     return int(number) if number.isdigit() and len(number) <= _MAX_DIGITS else None
@@ -45,9 +45,9 @@ def position_before(entry: StreamEntry) -> str:
     return f"{max(0, int(milliseconds) - 1)}-{_LAST_OF_A_MILLISECOND}"
 
 
-def lost(following: StreamEntry, count: int) -> Transition:
-    """Return what a reader sees in place of ``count`` transitions that the stream's cap removed."""
-    change = from_entry(following)
+def make_lost_transition(following: StreamEntry, count: int) -> Transition:
+    """Return the transition that stands for ``count`` transitions which the stream's cap removed."""
+    change = decode_entry(following)
     return Transition(
         node_id="",
         state="transitions_lost",

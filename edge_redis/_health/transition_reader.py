@@ -9,7 +9,13 @@ from typing import Final
 from edge_redis._core import validation
 from edge_redis._core.operation import Batch, Operation, Sleep, command
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.transition_entry import StreamEntry, from_entry, lost, number_of, position_before
+from edge_redis._health.transition_entry import (
+    StreamEntry,
+    decode_entry,
+    decode_number,
+    make_lost_transition,
+    position_before,
+)
 from edge_redis.models import Transition
 
 PAGE: Final = 200
@@ -17,7 +23,7 @@ _POSITION: Final = re.compile(r"\d{1,20}(-\d{1,20})?")
 
 
 class TransitionReader:
-    """A reader with a cursor. Each step reads the transitions since the last, or pauses where there are none."""
+    """Reads transitions from a cursor on. Each step returns those since the last step, or pauses if there are none."""
 
     def __init__(
         self,
@@ -41,7 +47,7 @@ class TransitionReader:
 
     @property
     def is_over(self) -> bool:
-        """Whether no transition that the reader wants came for its timeout."""
+        """Whether no wanted transition came within the timeout."""
         return self._timeout is not None and self._idle >= self._timeout
 
     async def start(self) -> None:
@@ -49,7 +55,7 @@ class TransitionReader:
         if self._cursor is None:
             newest = await command(list[StreamEntry], "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
             self._cursor = newest[0][0].decode() if newest else "0"
-            self._number = number_of(newest[0]) if newest else None
+            self._number = decode_number(newest[0]) if newest else None
         elif self._is_resuming:
             await self._resume(self._cursor)
 
@@ -63,9 +69,9 @@ class TransitionReader:
             ]
         )
         if at:
-            self._number = number_of(at[0])
+            self._number = decode_number(at[0])
         elif following and position_before(following[0]) != position:
-            self._number = 0  # it was removed: all before the first that is kept may be lost
+            self._number = 0  # it was removed, so all transitions before the first that is kept may be lost
 
     async def step(self) -> list[Transition]:
         """Return the transitions since the last step, the oldest first; pause where none is wanted."""
@@ -81,12 +87,12 @@ class TransitionReader:
 
     def _wanted(self, entries: list[StreamEntry]) -> Iterator[Transition]:
         for entry in entries:
-            number = number_of(entry)
+            number = decode_number(entry)
             if number is not None and self._number is not None and number > self._number + 1:
-                yield lost(entry, number - self._number - 1)
+                yield make_lost_transition(entry, number - self._number - 1)
             self._number = number
             self._cursor = entry[0].decode()
-            change = from_entry(entry)
+            change = decode_entry(entry)
             if change is not None and self._node_id in (None, change.node_id):
                 yield change
 

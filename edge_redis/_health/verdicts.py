@@ -35,7 +35,7 @@ _FIELDS: Final = 6
 _MARKS: Final = (b"1", b"0", b"1m", b"0m")
 
 
-def from_line(node_id: str, line: bytes) -> HealthCheck | None:
+def decode_line(node_id: str, line: bytes) -> HealthCheck | None:
     """Return the check of a line, or None where it does not decode."""
     fields = line.split(b" ", _FIELDS - 1)
     try:
@@ -56,9 +56,9 @@ def from_line(node_id: str, line: bytes) -> HealthCheck | None:
     return HealthCheck(node_id, mark.startswith(b"1"), latency_ms, checked_at, details)
 
 
-def from_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
+def decode_history(node_id: str, lines: Sequence[bytes]) -> list[HealthCheck]:
     """Return a history's lines, newest first, as checks, oldest first; damaged lines are skipped."""
-    return [check for line in reversed(lines) if (check := from_line(node_id, line)) is not None]
+    return [check for line in reversed(lines) if (check := decode_line(node_id, line)) is not None]
 
 
 class Verdict(NamedTuple):
@@ -77,14 +77,16 @@ class Verdict(NamedTuple):
     suspected: bool = False
 
 
-def from_words(node_ids: Iterable[str], reply: bytes) -> list[Verdict]:
+def decode_words(node_ids: Iterable[str], reply: bytes) -> list[Verdict]:
     """Return the verdicts of a brief reply; nodes that were not checked are left out."""
     return [
-        _from_word(node_id, word) for node_id, word in zip(node_ids, reply.split(b" "), strict=True) if word != UNKNOWN
+        _decode_word(node_id, word)
+        for node_id, word in zip(node_ids, reply.split(b" "), strict=True)
+        if word != UNKNOWN
     ]
 
 
-def _from_word(node_id: str, word: bytes) -> Verdict:
+def _decode_word(node_id: str, word: bytes) -> Verdict:
     age = word[1:]
     if age.isdigit():  # without marks, as most are
         return Verdict(node_id, word.startswith(b"1"), float(age), changed=False, deferred=word.startswith(b"?"))
@@ -100,7 +102,7 @@ def _from_word(node_id: str, word: bytes) -> Verdict:
     )
 
 
-def report(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def summarize(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Return the result of ``check_cluster`` for these verdicts."""
     healthy = sum(verdict.healthy for verdict in verdicts)
     total = len(verdicts)

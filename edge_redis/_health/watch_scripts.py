@@ -1,4 +1,4 @@
-"""The Lua scripts of watches and relays, one function each: its keys, its arguments and what its reply means."""
+"""The Lua scripts of watches and relays, one function each: its keys, its arguments and how its reply is decoded."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Term(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """An attempt to deliver a transition: where it began, the attempts before it, and how it went.
+    """An attempt to deliver a transition: the relay's position before, the attempts so far, and the outcome.
 
-    ``number`` is the transition's, ``lost`` counts those before it that the stream's cap removed.
+    ``number`` is that of the transition, ``lost`` the transitions before it that the stream's cap removed.
     """
 
     before: str
@@ -53,10 +53,10 @@ class Delivery(NamedTuple):
 def leader_lease(keys: HealthKeys, config: HealthConfig, holder: str, *, lease_ms: int, gap_ms: int) -> Operation[Term]:
     """Take or keep the leader's lease and begin a round."""
     threshold: Argument = config.phi_threshold if config.uses_phi else ""
-    return _LEADER_LEASE([keys.leader], [holder, lease_ms, gap_ms, config.timeout_ms, threshold], _term)
+    return _LEADER_LEASE([keys.leader], [holder, lease_ms, gap_ms, config.timeout_ms, threshold], _decode_term)
 
 
-def _term(reply: Iterable[bytes]) -> Term:
+def _decode_term(reply: Iterable[bytes]) -> Term:
     return Term(*map(int, reply))
 
 
@@ -106,7 +106,7 @@ def record_flapping(
 
 
 def relay_lease(keys: HealthKeys, name: str, holder: str, lease_ms: int, new_id: str) -> Operation[list[bytes]]:
-    """Take or keep a relay's lease; its position and attempts where a transition may be due, and the stream's id."""
+    """Take or keep a relay's lease; return its position and attempts, and the stream; empty if nothing is due."""
     return _RELAY_LEASE(
         [keys.relay(name), keys.transitions, keys.relay_names, keys.totals],
         [holder, lease_ms, name, new_id],
@@ -115,7 +115,7 @@ def relay_lease(keys: HealthKeys, name: str, holder: str, lease_ms: int, new_id:
 
 
 def record_delivery(relay: str, holder: str, delivery: Delivery, lease_ms: int) -> Operation[bool]:
-    """Record how a delivery went; return whether this holder goes on with the next transition."""
+    """Record the outcome of a delivery; return whether this holder goes on with the next transition."""
     before, attempts, position, outcome, number, lost, error, pause = delivery
     return _RECORD_DELIVERY(
         [relay],

@@ -75,7 +75,7 @@ def test_the_recommendation_is_the_first_rule_that_holds(word: str, age_ms: floa
 
 def test_a_line_tells_of_a_check() -> None:
     line = b"0 75250 1772366400250 0 maintenance hall 7, rack 2"
-    assert verdicts.from_line("n", line) == HealthCheck(
+    assert verdicts.decode_line("n", line) == HealthCheck(
         "n",
         healthy=False,
         latency_ms=75250.0,
@@ -86,7 +86,7 @@ def test_a_line_tells_of_a_check() -> None:
 
 @pytest.mark.parametrize(("skew", "shown"), [(1000, None), (1001, 1.001), (3_600_000, 3600.0)])
 def test_a_clock_that_is_far_ahead_is_mentioned(skew: int, shown: float | None) -> None:
-    found = verdicts.from_line("n", b"1 0 1772366400250 %d online " % skew)
+    found = verdicts.decode_line("n", b"1 0 1772366400250 %d online " % skew)
     assert found is not None
     assert found.details.get("clock_skew_seconds") == shown
 
@@ -105,26 +105,26 @@ def test_a_clock_that_is_far_ahead_is_mentioned(skew: int, shown: float | None) 
     ],
 )
 def test_a_broken_line_is_no_check(line: bytes) -> None:
-    assert verdicts.from_line("n", line) is None
+    assert verdicts.decode_line("n", line) is None
 
 
 @given(st.lists(st.binary(max_size=40)))
 def test_a_history_of_anything_never_raises(lines: list[bytes]) -> None:
-    assert len(verdicts.from_history("n", lines)) <= len(lines)
+    assert len(verdicts.decode_history("n", lines)) <= len(lines)
 
 
 def test_a_history_is_turned_oldest_first_without_its_broken_lines() -> None:
     lines = [b"1 1 1000 0 online ", b"broken", b"0 2 900 0 online "]
-    assert [found.latency_ms for found in verdicts.from_history("n", lines)] == [2.0, 1.0]
+    assert [found.latency_ms for found in verdicts.decode_history("n", lines)] == [2.0, 1.0]
 
 
 def test_words_of_a_slice_and_their_report() -> None:
-    found = verdicts.from_words(["a", "b", "c"], b"112 - 060001!")
+    found = verdicts.decode_words(["a", "b", "c"], b"112 - 060001!")
     assert found == [
         verdicts.Verdict("a", healthy=True, latency_ms=12.0, changed=False),
         verdicts.Verdict("c", healthy=False, latency_ms=60001.0, changed=True),
     ]
-    assert verdicts.report(found) == {
+    assert verdicts.summarize(found) == {
         "total_nodes": 2,
         "healthy_nodes": 1,
         "unhealthy_nodes": 1,
@@ -137,7 +137,7 @@ def test_words_of_a_slice_and_their_report() -> None:
 
 
 def test_no_node_is_a_hundred_percent_healthy() -> None:
-    assert verdicts.report([])["health_percent"] == 100.0
+    assert verdicts.summarize([])["health_percent"] == 100.0
 
 
 def entry(**changes: bytes | None) -> dict[bytes, bytes]:
@@ -152,7 +152,7 @@ def entry(**changes: bytes | None) -> dict[bytes, bytes]:
 
 
 def test_an_entry_tells_of_a_transition() -> None:
-    assert transition_entry.from_entry((b"5-0", entry())) == Transition(
+    assert transition_entry.decode_entry((b"5-0", entry())) == Transition(
         "n", "unhealthy", "healthy", AT, "heartbeat 75.2 s old, timeout 60 s", "5-0"
     )
 
@@ -161,7 +161,7 @@ def test_an_entry_tells_of_a_transition() -> None:
     "fields", [None, {}, entry(at=b"never"), entry(at=b"9" * 30), entry(state=None), {b"\xff": b""}]
 )
 def test_a_broken_entry_is_no_transition(fields: dict[bytes, bytes] | None) -> None:
-    assert transition_entry.from_entry((b"5-0", fields)) is None
+    assert transition_entry.decode_entry((b"5-0", fields)) is None
 
 
 def test_a_node_comes_back_as_it_was() -> None:
@@ -181,21 +181,21 @@ def test_a_node_comes_back_as_it_was() -> None:
         b"1772366400250",
         b"degraded",
         b"hall 7",
-        node_record.profile_bytes(node),
-        node_record.resource_bytes(node.resources),
+        node_record.encode_profile(node),
+        node_record.encode_resources(node.resources),
     ]
-    assert node_record.to_node(words) == node
-    assert node_record.claim(node) == ("n-1", "1772366400250 degraded hall 7")
-    assert node_record.claim("n-1") == ("n-1", "")
+    assert node_record.decode_node(words) == node
+    assert node_record.make_claim(node) == ("n-1", "1772366400250 degraded hall 7")
+    assert node_record.make_claim("n-1") == ("n-1", "")
 
 
 @pytest.mark.parametrize("broken", range(1, 6))
 def test_facts_that_do_not_decode_name_their_node(broken: int) -> None:
     node = EdgeNode("n", "n", "", EdgeNodeStatus.ONLINE, [], {}, AT)
-    words = [b"n", b"0", b"online", b"", node_record.profile_bytes(node), node_record.resource_bytes(node.resources)]
+    words = [b"n", b"0", b"online", b"", node_record.encode_profile(node), node_record.encode_resources(node.resources)]
     words[broken] = b"\xc1\xff"
     with pytest.raises(CorruptDataError, match="the record of node 'n' does not decode"):
-        node_record.to_node(words)
+        node_record.decode_node(words)
 
 
 @pytest.mark.parametrize(
@@ -232,14 +232,14 @@ def test_a_node_that_cannot_be_kept_is_refused(changes: dict[str, object], error
     for name, value in changes.items():
         setattr(node, name, value)
     with pytest.raises(error):
-        (node_record.claim(node), node_record.profile_bytes(node), node_record.resource_bytes(node.resources))
+        (node_record.make_claim(node), node_record.encode_profile(node), node_record.encode_resources(node.resources))
 
 
 @pytest.mark.parametrize(
     "moment", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), AT - timedelta(days=9)]
 )
 def test_any_moment_may_be_a_heartbeat(moment: datetime) -> None:
-    assert node_record.claim(EdgeNode("n", "n", last_heartbeat=moment))[1].split(" ")[1:] == ["online", ""]
+    assert node_record.make_claim(EdgeNode("n", "n", last_heartbeat=moment))[1].split(" ")[1:] == ["online", ""]
 
 
 def test_changes_weigh_more_the_newer_they_are() -> None:
@@ -293,4 +293,4 @@ def test_thresholds_that_make_no_sense_are_refused(arguments: dict[str, Any], er
     ],
 )
 def test_percentiles_are_order_statistics(values: list[float], expected: dict[str, float]) -> None:
-    assert age_statistics.statistics(values) == expected
+    assert age_statistics.summarize(values) == expected

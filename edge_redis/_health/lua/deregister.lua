@@ -16,7 +16,7 @@
 -- ARGV[5] now_ms           integer, or '' for the server's time
 -- Reply: '1' | '0' | 'STALE': whether the node was registered
 -- Invariant: nothing is left under the node's id; a transition for each registered node that is removed
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: remembered, so that a repeated call also says that the node was there
 -- include: clock
 -- include: idempotency

@@ -5,7 +5,7 @@
 -- ARGV[1] id          string
 -- Reply: integer: 1, or 0 where the node is not registered
 -- Invariant: a node that is not registered is not written; a node that was OFFLINE is ONLINE
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: idempotent, a heartbeat only moves forward (see heartbeat_report.lua)
 -- include: clock
 local record = redis.call('HMGET', KEYS[2], 'status', 'timeout_ms')

@@ -9,7 +9,7 @@
 -- ARGV[5] limit_ms    number, shorter intervals are recorded for the phi detector; or '' for none
 -- Reply: integer: 1, or 0 where the node is not registered
 -- Invariant: a node that is not registered is not written
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: idempotent, a heartbeat only moves forward, and a short interval is not recorded
 -- The server's own time is taken as it is, even where its clock was set back. Otherwise a node that dies now would
 -- seem alive until the old time is reached again.

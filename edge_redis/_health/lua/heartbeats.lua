@@ -7,7 +7,7 @@
 -- ARGV[3..] ids       strings
 -- Reply: string: '1' or '0' for each id, whether it is registered
 -- Invariant: a node that is not registered is not written; a node that was OFFLINE is ONLINE
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: idempotent, a heartbeat only moves forward on the clock in use (see heartbeat_report.lua)
 -- include: clock
 -- include: arrivals

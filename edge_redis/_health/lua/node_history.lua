@@ -1,4 +1,4 @@
--- Read what the rules of flapping and the availability of a node are computed from.
+-- Read the history by which the flapping and the availability of a node are computed.
 -- KEYS[1] history   list    the node's checks, newest first
 -- KEYS[2] spells    list    the node's changes of verdict, newest first
 -- KEYS[3] flapping  set     ids of the nodes that flap

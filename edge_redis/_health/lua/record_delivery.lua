@@ -13,7 +13,7 @@
 -- ARGV[10] error      string, why it failed
 -- Reply: integer: 1 where this holder goes on to the next, else 0
 -- Invariant: the position only moves forward; every transition is delivered, dropped, skipped or lost once
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: idempotent, a position or a count of attempts that has moved on is not the given one
 -- include: clock
 local relay, holder, before, attempts = KEYS[1], ARGV[1], ARGV[2], ARGV[3]

@@ -5,7 +5,7 @@
 -- KEYS[4] spells       list    the node's changes of verdict: likewise
 -- KEYS[5] deadlines    zset    node id -> heartbeat and own timeout, server ms, of nodes that have their own timeout
 -- ARGV[1] id           string
--- ARGV[2] claimed_ms   integer, the node's last heartbeat by its own clock, which only tells how far that is ahead
+-- ARGV[2] claimed_ms   integer, the node's last heartbeat by its own clock; only the clock's lead is kept (skew_ms)
 -- ARGV[3] timeout_ms   number, the node's own timeout; '' for none; 'keep' to leave it as it is
 -- ARGV[4] status       string
 -- ARGV[5] location     string

@@ -1,4 +1,4 @@
--- Take or keep a relay's lease, and return where it stands.
+-- Take or keep a relay's lease, and return its position.
 -- KEYS[1] relay        hash     holder, until_ms, position, number, attempts, due_ms, delivered, dropped, lost, last_error
 -- KEYS[2] transitions  stream   state changes
 -- KEYS[3] relays       set      the names of all relays that have begun

@@ -3,7 +3,7 @@
 -- ARGV[1] holder  string
 -- Reply: integer: 1, or 0 where another holds it
 -- Invariant: the term stays, since it must never go back
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: idempotent
 if redis.call('HGET', KEYS[1], 'holder') ~= ARGV[1] then return 0 end
 redis.call('HDEL', KEYS[1], 'holder', 'until_ms')

@@ -18,7 +18,7 @@
 -- ARGV[7] offset           integer, nodes to leave out: those kept by the calls before
 -- Reply: string: how many were removed, and how many kept
 -- Invariant: a node with a younger heartbeat stays, and one in maintenance; a node goes with its record and history
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency

@@ -11,7 +11,7 @@
 -- ARGV[5] now_ms           integer, or '' for the server's time
 -- Reply: '1' | '0' | '': whether the node was in this maintenance; '' where it is not registered
 -- Invariant: a beginning is one transition; the next check writes the end (see check_nodes.lua)
--- Layout: not created, since it only changes what is there
+-- Layout: not created, since it only changes existing keys
 -- Repeat: idempotent, a maintenance that has begun does not begin again; its duration starts again
 -- include: clock
 -- include: state

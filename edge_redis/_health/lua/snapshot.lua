@@ -1,4 +1,4 @@
--- Read the records and heartbeats of some nodes, and what their health is decided by.
+-- Read the records and heartbeats of some nodes, and the data that decide their health.
 -- KEYS[1] heartbeats  zset    node id -> last heartbeat, server ms
 -- KEYS[2] node        prefix  hash of a node's record at KEYS[2]:<id>
 -- KEYS[3] flapping    set     ids of the nodes that flap
