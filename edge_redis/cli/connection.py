@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from edge_redis.errors import InvalidArgumentError, StoreUnavailableError
+from edge_redis.errors import InvalidArgumentError
 
 _PASSWORD: Final = "EDGE_REDIS_PASSWORD"  # noqa: S105 -- the name of a variable
 _CLOUD_PASSWORD: Final = "EDGE_REDIS_CLOUD_PASSWORD"  # noqa: S105 -- the name of a variable
 _SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
-_TLS_SECONDS: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +33,16 @@ def open_client(server: Server) -> Iterator[Any]:
 
     Raises:
         InvalidArgumentError: the URL or the password file cannot be used.
-        StoreUnavailableError: a server named by rediss:// does not speak TLS.
+        StoreUnavailableError: a server named by rediss:// does not speak TLS, or refuses this client's certificate.
 
     """
     from edge_redis import connect
+    from edge_redis.cli.tls_check import require_tls
 
     password = read_password(server.password_file) if server.password is None else server.password
     client = connect(server.url, **({"password": password} if password else {}))
     try:
-        _require_tls(server.url)
+        require_tls(server.url)
         yield client
     finally:
         client.close()
@@ -111,29 +110,3 @@ def _read(path: Path) -> str:
         return path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"the password file cannot be read: {error}") from error
-
-
-def _require_tls(url: str | None) -> None:
-    """Try a TLS handshake within two seconds: the client library would wait for its reply time-out, several times."""
-    import ssl
-    from socket import create_connection
-
-    parts = urlsplit(url or os.environ.get("EDGE_REDIS_URL") or "")
-    if parts.scheme != "rediss":
-        return
-    host, port = parts.hostname or "localhost", parts.port or 6379
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with create_connection((host, port), _TLS_SECONDS) as raw, context.wrap_socket(raw, server_hostname=host):
-            pass
-    except (TimeoutError, ssl.SSLError) as error:
-        if isinstance(error, ssl.SSLError) and "ALERT" in str(error).upper() and "CERTIFICATE" in str(error).upper():
-            return  # the server wants a client certificate, which the client library sends
-        raise StoreUnavailableError(
-            f"{host}:{port} does not speak TLS: use redis:// in place of rediss://, or name its TLS port"
-        ) from error
-    except OSError as error:
-        raise StoreUnavailableError(
-            f"cannot reach {host}:{port}: {error.strerror or error}; is the server running, and --url right?"
-        ) from error

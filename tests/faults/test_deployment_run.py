@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,6 +25,9 @@ from support.deployment import DEPLOY, own_services, read_compose
 LONG_RUNNING = [name for name in own_services() if not name.startswith("acl-")]
 
 
+VIEWS = ("", "nodes", "node?id=till-1", "functions", "cache", "sync", "scope?name=prices", "events")
+
+
 class Site:
     """The processes, and where the servers and the secrets are."""
 
@@ -33,10 +37,12 @@ class Site:
         self._acl = folder / "acl"
         self._acl.mkdir()
         subprocess.run([DEPLOY / "make-secrets.sh"], cwd=folder, check=True, capture_output=True)
+        self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.shown: list[str] = []
+        """What was printed, logged and served."""
         for name in ("acl-edge", "acl-cloud"):
             self.run(name, [])
         self.servers = {name: self._start_server(name) for name in ("edge", "cloud")}
-        self.processes: dict[str, subprocess.Popen[str]] = {}
 
     def _start_server(self, name: str) -> embedded.EmbeddedServer:
         words = read_compose()["services"][name]["command"][1:]
@@ -50,6 +56,15 @@ class Site:
 
     def password(self, user: str) -> str:
         return (self.secrets / user).read_text().strip()
+
+    def all_secrets(self) -> list[str]:
+        """Return every password and token."""
+        return [each.read_text().strip().rpartition(":")[2] for each in self.secrets.iterdir()]
+
+    def files(self) -> list[Path]:
+        """Return the files of the servers: logs, append-only files, ACL files."""
+        folders = [self._acl, *(server.data_dir for server in self.servers.values() if server.data_dir is not None)]
+        return [file for folder in folders for file in folder.rglob("*") if file.is_file()]
 
     def environment(self, name: str) -> dict[str, str]:
         found = dict(os.environ)
@@ -71,6 +86,7 @@ class Site:
         environment = self.environment(name)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+        self.shown += [done.stdout, done.stderr]
 
     def start(self, name: str) -> None:
         """Start a service's command."""
@@ -87,7 +103,9 @@ class Site:
         """Return where a service says that it listens."""
         output = self.processes[name].stdout
         assert output is not None
-        found = re.search(r"http://\S+", output.readline())
+        line = output.readline()
+        self.shown.append(line)
+        found = re.search(r"http://\S+", line)
         assert found
         return found[0].replace("0.0.0.0", "127.0.0.1")
 
@@ -101,16 +119,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield made
 
 
-def _get(url: str) -> tuple[int, str]:
+def _get(url: str, opener: urllib.request.OpenerDirector | None = None) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=30) as response:
+        with (opener or urllib.request.build_opener()).open(url, timeout=30) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
 
 
-def test_the_services_of_the_compose_file_are_a_working_site(site: Site) -> None:
+def test_the_services_of_the_compose_file_are_a_working_site_that_shows_no_secret(site: Site) -> None:
     with EdgeRedis.from_url(site.url("edge"), namespace="site") as edge:
         edge.synchronizer("prices").update_local({"tea": 3})
         with edge_redis.connect(site.url("operator", "cloud")) as client:
@@ -131,6 +149,34 @@ def test_the_services_of_the_compose_file_are_a_working_site(site: Site) -> None
     assert "till-1" not in _get(page)[1], "nobody looks without a token"
     for name in ("worker-1", "dashboard"):
         site.run(name, ["doctor"])  # the image's health check
+    site.shown += [_get(exported)[1], *_read_pages(site, page)]
+    assert "till-1" in "".join(site.shown)
+    titles = [Path(f"/proc/{process.pid}/cmdline").read_text() for process in site.processes.values()]
     for process in site.processes.values():
         process.send_signal(signal.SIGTERM)
     assert {name: process.wait(20) for name, process in site.processes.items()} == dict.fromkeys(LONG_RUNNING, 0)
+    outputs = [process.stdout.read() for process in site.processes.values() if process.stdout is not None]
+    assert any("worker started" in output for output in outputs)
+    texts = [*titles, *outputs, *site.shown, *(file.read_text("latin1") for file in site.files())]
+    for secret in site.all_secrets():
+        assert not [text for text in texts if secret in text]
+
+
+def _read_pages(site: Site, page: str) -> list[str]:
+    """Sign in to the page as a viewer; return every view, and what a wrong token is answered."""
+    _, token = site.password("viewers").split(":")
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    for given in (f"{token}x", token):
+        form = re.search(r'name="csrf" value="([^"]+)"', _get(f"{page}sign-in", opener)[1])
+        assert form
+        data = urllib.parse.urlencode({"csrf": form[1], "token": given}).encode()
+        request = urllib.request.Request(f"{page}sign-in", data, headers={"Origin": page.rstrip("/")})
+        try:
+            with opener.open(request, timeout=30) as response:
+                site.shown.append(response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                site.shown.append(error.read().decode())
+    found = [_get(f"{page}s/site/{view}", opener) for view in VIEWS]
+    assert {status for status, _ in found} == {200}
+    return [text for _, text in found]

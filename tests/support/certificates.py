@@ -1,0 +1,41 @@
+"""Certificates for tests of TLS: an authority, and what it signs. Made by openssl."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+
+class Certificate(NamedTuple):
+    """The files of a certificate and its key."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """An authority of its own, which signs certificates for this machine's loopback address."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        if shutil.which("openssl") is None:
+            pytest.skip("no openssl on PATH")
+        self._folder = folder / name
+        self._folder.mkdir()
+        self._own = self._make("authority", "-addext", "basicConstraints=critical,CA:TRUE")
+        self.certificate = self._own.certificate
+
+    def sign(self, name: str) -> Certificate:
+        """Return a new certificate, good for servers and clients."""
+        authority = ["-CA", str(self._own.certificate), "-CAkey", str(self._own.key)]
+        return self._make(name, *authority, "-addext", "subjectAltName=IP:127.0.0.1")
+
+    def _make(self, name: str, *more: str) -> Certificate:
+        made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        files = ["-subj", f"/CN={name}", "-keyout", str(made.key), "-out", str(made.certificate)]
+        subprocess.run(["openssl", "req", "-x509", *curve, *files, *more], check=True, capture_output=True)
+        return made
