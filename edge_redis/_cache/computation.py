@@ -85,19 +85,19 @@ class Computation:
 
     async def _compute_once(self, request: ComputeRequest, stale: FoundEntry | None, ahead_ms: int | None) -> Any:
         """Lead the computation in this process, or use the outcome of the caller that does."""
-        flight, is_leader = self.flights.enter(request.key)
+        flight, lead = self.flights.enter(request.key)
         is_first = True
-        while not is_leader:
+        while lead is None:
             if stale is not None:
                 return stale.value
-            flight.check_recursion()
-            await Wait(flight.future, request.options.lease_ms / 1000)
+            with flight.waiting():
+                await Wait(flight.future, request.options.lease_ms / 1000)
             if flight.future.done():
                 outcome: Outcome = flight.future.result()
                 # A flight that began after this call is never outdated to it.
                 if not outcome.is_abandoned and not (outcome.is_outdated and is_first):
                     return outcome.for_waiter(request.key, self._decode)
-                flight, is_leader = self.flights.enter(request.key)
+                flight, lead = self.flights.enter(request.key)
                 is_first = False
                 continue
             # Its leader may be blocked by this very thread: take over if its lease was not renewed.

@@ -25,7 +25,7 @@ from edge_redis._cache.script_replies import ComputeLeaseReply
 from edge_redis._cache.script_requests import ComputeLeaseRequest, compute_lease_condition
 from edge_redis._cache.scripts import Scripts
 from edge_redis._core.error_text import describe_error
-from edge_redis._core.operation import Invoke, Renewal, Sleep
+from edge_redis._core.operation import Invoke, Renewal, ShieldedOperation, Sleep
 from edge_redis.errors import ComputeFailedError, EdgeRedisError, StoreError, StoreUnavailableError
 
 _FIRST_PAUSE_SECONDS: Final = 0.005
@@ -85,7 +85,8 @@ class LeasedComputation:
             raise
         except BaseException:  # cancelled or interrupted: other processes must not wait for the lease to expire
             if ahead_ms is not None:
-                await self._release(request, token)
+                with suppress(StoreError):
+                    await ShieldedOperation(self._scripts.release_lease(request.key, token))
             raise
 
     async def invoke(self, request: ComputeRequest) -> ComputedResult:

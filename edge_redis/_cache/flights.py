@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
+from weakref import ref
 
 from edge_redis._cache.entry import decode_body
+from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Future
 from edge_redis.errors import ComputeFailedError, RecursiveComputeError
 
@@ -42,8 +46,7 @@ class Outcome:
         if self.error is None:
             return self.value if self.body is None else decode_body(self.body, decode)
         if self.is_from_compute:
-            text = f"{type(self.error).__name__}: {self.error}"
-            raise ComputeFailedError(f"computing {key!r} has failed: {text}") from self.error
+            raise ComputeFailedError(f"computing {key!r} has failed: {describe_error(self.error)}") from self.error
         raise type(self.error)(*self.error.args) from self.error
 
 
@@ -72,26 +75,59 @@ _own_flights: Final[ContextVar[tuple[Flight, ...]]] = ContextVar("edge_redis_fli
 """The flights whose ``compute`` is running in the current context, the outermost first."""
 
 
+class Lead:
+    """What the leader of a flight holds: once nothing refers to it any more, the leader has ended, in whatever way."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Flight:
     """One computation under way, which one caller leads while others wait for its outcome."""
 
-    __slots__ = ("future", "key")
+    __slots__ = ("awaited", "future", "key", "lead")
 
     def __init__(self, key: str, future: Future) -> None:
         self.key = key
         self.future = future
+        self.lead: ref[Lead] | None = None
+        self.awaited: set[Flight] = set()
+        """The flights that the function of this one waits for."""
 
-    def check_recursion(self) -> None:
-        """Check that the caller is not running inside the computation that it would wait for.
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for this flight inside the context.
 
         Raises:
-            RecursiveComputeError: it would wait for itself.
+            RecursiveComputeError: the caller runs inside this flight, or inside one that it waits for, if
+                by way of others. Neither would ever end.
 
         """
-        if self in _own_flights.get():
-            raise RecursiveComputeError(
-                f"computing {self.key!r} asks for {self.key!r} itself: it would wait for its own result"
-            )
+        own = _own_flights.get()
+        try:
+            for flight in own:  # before the check: of two that begin to wait for each other one must find it
+                flight.awaited.add(self)
+            if own and self._waits_for(own):
+                raise RecursiveComputeError(
+                    f"computing {own[-1].key!r} asks for {self.key!r}, which waits for {own[-1].key!r}:"
+                    " it would wait for its own result"
+                )
+            yield
+        finally:
+            for flight in own:
+                flight.awaited.discard(self)
+
+    def _waits_for(self, flights: Collection[Flight]) -> bool:
+        """Return whether this is one of ``flights``, or waits for one of them."""
+        found: set[Flight] = set()
+        left = [self]
+        while left:
+            flight = left.pop()
+            if flight in flights:
+                return True
+            if flight not in found:
+                found.add(flight)
+                left.extend(tuple(flight.awaited))
+        return False
 
 
 class Flights:
@@ -105,11 +141,19 @@ class Flights:
         """Drop all flights: in a forked child, whose parent leads them."""
         self.by_key.clear()
 
-    def enter(self, key: str) -> tuple[Flight, bool]:
-        """Return the flight of ``key``, and whether the caller leads it."""
-        own = Flight(key, self._new_future())
+    def enter(self, key: str) -> tuple[Flight, Lead | None]:
+        """Return the flight of ``key``, and where the caller leads it, what the caller must keep until ``finish``.
+
+        A leader that is interrupted on any line, so that it does not come to ``finish``, drops that, and others
+        take over.
+        """
+        own, lead = Flight(key, self._new_future()), Lead()
+        own.lead = ref(lead, partial(_abandon, self.by_key, key, own.future))
         flight = self.by_key.setdefault(key, own)
-        return flight, flight is own
+        if flight is own:
+            return flight, lead
+        own.lead = None
+        return flight, None
 
     def detach(self, keys: Iterable[str] | None) -> None:
         """Let later callers start a new flight for keys that were written; for all keys where None."""
@@ -122,12 +166,21 @@ class Flights:
     def finish(self, flight: Flight, outcome: Outcome) -> None:
         """End a flight that the caller leads."""
         if self.by_key.get(flight.key) is flight:
-            del self.by_key[flight.key]
+            self.by_key.pop(flight.key, None)  # a write in another thread may have detached it meanwhile
         flight.future.set_result(outcome)
+        flight.lead = None
+
+
+def _abandon(by_key: dict[str, Flight], key: str, future: Future, _: ref[Lead]) -> None:
+    """End a flight whose leader has ended without an outcome."""
+    flight = by_key.get(key)
+    if flight is not None and flight.future is future:
+        by_key.pop(key, None)
+    future.set_result(Outcome())
 
 
 def run_within(flight: Flight, compute: Callable[[], Any]) -> Callable[[], Any]:
-    """Return ``compute``, wrapped so that ``check_recursion`` knows of ``flight`` while it runs."""
+    """Return ``compute``, wrapped so that ``waiting`` knows of ``flight`` while it runs."""
 
     def call() -> Any:
         token = _own_flights.set((*_own_flights.get(), flight))

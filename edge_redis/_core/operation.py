@@ -17,6 +17,7 @@ run by a runner and never be awaited on an asyncio event loop directly.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from inspect import CORO_SUSPENDED, getcoroutinestate
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -41,6 +42,9 @@ class Operation(Generic[T]):
     replication: Replication | None = None
     """What ``ReplicatedOperation`` waits for after the write."""
 
+    is_shielded = False
+    """Whether it is performed to its end also where its caller is cancelled meanwhile."""
+
     def __init__(
         self,
         args: tuple[Argument, ...],
@@ -57,6 +61,17 @@ class Operation(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Operation {self.script.name if self.script else self.args[0]!s}>"
+
+
+class ShieldedOperation(Operation[T]):
+    """An operation by which a caller that was cancelled frees others: a next cancellation must not stop it."""
+
+    __slots__ = ()
+
+    is_shielded = True
+
+    def __init__(self, operation: Operation[T]) -> None:
+        super().__init__(operation.args, operation.decode, operation.script)
 
 
 class Batch(Generic[T]):
@@ -190,6 +205,11 @@ def stepper(awaitable: Awaitable[T]) -> Coroutine[Step, Any, T] | Generator[Step
         return awaitable
     steps: Generator[Step, Any, T] = awaitable.__await__()
     return steps
+
+
+def is_suspended(steps: Coroutine[Step, Any, Any] | Generator[Step, Any, Any]) -> bool:
+    """Return whether a coroutine has begun and waits for the result of a step."""
+    return isinstance(steps, CoroutineType) and getcoroutinestate(steps) == CORO_SUSPENDED
 
 
 def command(decode: Callable[[Any], T], *args: Argument) -> Operation[T]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable
 from typing import Any, Final
 from weakref import ref
 
@@ -26,9 +25,6 @@ _LOOP: Final = "_edge_redis_loop"
 _WAITERS: Final = "_edge_redis_waiters"
 _BORROWER: Final = "_edge_redis_borrower"
 _POLL_SECONDS: Final = 0.25
-
-_finishing: set[asyncio.Future[object]] = set()
-"""Tasks of ``_finish``, kept here because an event loop refers to its tasks only weakly."""
 
 
 def enter_loop(owner: Any) -> None:
@@ -131,7 +127,7 @@ async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
     try:
         must_reconnect = getattr(connection, "should_reconnect", bool)  # older releases of redis-py have none
         if not is_clean or must_reconnect():
-            await _finish(connection.disconnect(nowait=True))
+            await finish(connection.disconnect(nowait=True))
         is_reusable = True
     finally:
         try:
@@ -141,17 +137,9 @@ async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
                 if is_reusable:  # else it may still have a reply to read, and is garbage
                     pool._available_connections.append(connection)  # noqa: SLF001
             else:
-                await _finish(pool.release(connection))
+                await finish(pool.release(connection))
         finally:
             _wake_waiter(pool)
-
-
-async def _finish(awaitable: Awaitable[object]) -> None:
-    """Await ``awaitable``, which goes on to its end even if this is cancelled."""
-    task = asyncio.ensure_future(awaitable)
-    _finishing.add(task)
-    task.add_done_callback(_finishing.discard)
-    await asyncio.shield(task)
 
 
 def _wake_waiter(pool: Any) -> None:

@@ -18,6 +18,7 @@ from edge_redis._io.renewal import renew_during
 from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
 from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
 from edge_redis._io.senders import find_async_sender
+from edge_redis._io.tasks import finish
 from edge_redis._io.threads import wait_in_task
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class AsyncRunner:
     async def perform(self, step: Step) -> Any:
         """Perform one step."""
         if isinstance(step, Operation):
-            return await self.perform_operation(step)
+            return await (finish(self.perform_operation(step)) if step.is_shielded else self.perform_operation(step))
         if isinstance(step, (Sleep, Wait)):
             return await _pause(step)
         if isinstance(step, Invoke):

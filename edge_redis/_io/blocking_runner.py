@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, is_suspended, stepper
 from edge_redis._io.clients import BlockingClient, check_blocking_client
 from edge_redis._io.command_sender import Args, BatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
@@ -28,10 +28,10 @@ MAX_NODES_AT_ONCE: Final = 16
 """Nodes of a cluster that one batch is sent to concurrently."""
 
 
-class StopIterationRaisedError(Exception):
-    """Carries a StopIteration of a user's function, which cannot pass through a coroutine."""
+class CarriedError(Exception):
+    """Carries an exception of a user's function that would mean the coroutine's own end inside it."""
 
-    def __init__(self, error: StopIteration) -> None:
+    def __init__(self, error: StopIteration | GeneratorExit) -> None:
         super().__init__(*error.args)
         self.error = error
 
@@ -54,21 +54,30 @@ class BlockingRunner:
             return result
         steps = stepper(awaitable)
         try:
-            step = steps.send(None)
-            while True:
-                try:
-                    result = self.perform(step)
-                except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
+            try:
+                self._perform_all(steps, steps.send(None))
+            except BaseException as error:
+                # An interruption between two steps is the coroutine's as well: it may hold a lease.
+                if is_suspended(steps):
+                    self._perform_all(steps, steps.throw(error))
+                raise
         except StopIteration as end:
             returned: T = end.value
             return returned
-        except StopIterationRaisedError as carrier:
+        except CarriedError as carrier:
             raise carrier.error from None
         finally:
             steps.close()
+
+    def _perform_all(self, steps: Coroutine[Step, Any, Any] | Generator[Step, Any, Any], step: Step) -> NoReturn:
+        """Perform ``step`` and all that follow it; ends with StopIteration, or the coroutine's error."""
+        while True:
+            try:
+                result = self.perform(step)
+            except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
 
     def perform(self, step: Step) -> Any:
         """Perform one step."""
@@ -186,8 +195,8 @@ def _pause(step: Sleep | Wait) -> None:
 def _call_function(step: Invoke[Any]) -> Any:
     try:
         return _refuse_awaitable(step.function(*step.args))
-    except StopIteration as error:
-        raise StopIterationRaisedError(error) from error
+    except (StopIteration, GeneratorExit) as error:
+        raise CarriedError(error) from error
 
 
 def _refuse_awaitable(result: Any) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -44,16 +45,19 @@ class ThreadRenewer:
     """Performs renewals of blocking calls on one thread, which runs only while there are any.
 
     It keeps no reference to the runner: a cycle would keep a dropped client's sockets open.
+    It has no lock, which an exception that a signal handler raises might leave held: callers add
+    their use, then see whether a thread runs; the thread does so in the opposite order when it ends.
     """
 
     def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._changed = threading.Condition()
         self._uses: set[_Use] = set()
-        self._is_running = False
+        self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        """The thread that performs renewals; any other one ends."""
+        self._pid = os.getpid()  # last: until it is set, each thread of a forked child resets
 
     @contextlib.contextmanager
     def during(
@@ -65,21 +69,19 @@ class ThreadRenewer:
             return
         if self._pid != os.getpid():  # the parent's thread does not run in its child
             self._reset()
-        use = _Use(renewal, perform)
-        with self._changed:
-            self._uses.add(use)
-            if self._is_running:
-                self._changed.notify()
-            else:
-                self._is_running = True
-                threading.Thread(target=self._work, name="edge-redis-renewal", daemon=True).start()
+        use, uses = _Use(renewal, perform), self._uses
         try:
+            uses.add(use)
+            self._wake_ups.put(None)
+            thread = self._thread
+            if thread is None or not thread.is_alive():
+                threading.Thread(target=self._work, name="edge-redis-renewal", daemon=True).start()
             yield
         finally:
-            with self._changed:
-                self._uses.discard(use)
+            uses.discard(use)
 
     def _work(self) -> None:
+        self._thread = threading.current_thread()
         while uses := self._wait():
             for use in uses:
                 result: object = True
@@ -87,25 +89,36 @@ class ThreadRenewer:
                     result = use.perform(use.renewal.make())
                 except EdgeRedisError as error:  # the next renewal may still come before the lease expires
                     _log.debug("a renewal failed: %s", error)
+                except Exception:  # noqa: BLE001 -- the next renewal is due whatever it is
+                    _log.exception("a renewal failed, with an unexpected error")
                 if not use.count(result):
-                    with self._changed:
-                        self._uses.discard(use)
+                    self._uses.discard(use)
 
     def _wait(self) -> list[_Use]:
         """Wait for renewals that are due and plan their next time; return none where the thread is to end."""
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                ready = [use for use in self._uses if use.due <= now]
-                for use in ready:
-                    use.due = now + use.renewal.seconds
-                if ready:
-                    return ready
-                if self._uses:
-                    self._changed.wait(min(use.due for use in self._uses) - now)
-                elif not self._changed.wait(_LINGER_SECONDS) and not self._uses:
-                    self._is_running = False
-                    return []
+        while self._thread is threading.current_thread():
+            now = time.monotonic()
+            uses = tuple(self._uses)
+            ready = [use for use in uses if use.due <= now]
+            for use in ready:
+                use.due = now + use.renewal.seconds
+            if ready:
+                return ready
+            seconds = min(use.due for use in uses) - now if uses else _LINGER_SECONDS
+            try:
+                self._wake_ups.get(timeout=seconds)
+            except queue.Empty:
+                if not uses and self._has_ended():
+                    break
+        return []
+
+    def _has_ended(self) -> bool:
+        """Let this thread end, unless a use was added meanwhile, whose caller may have seen it alive."""
+        thread, self._thread = self._thread, None
+        if not self._uses:
+            return True
+        self._thread = thread
+        return False
 
 
 @contextlib.asynccontextmanager

@@ -58,7 +58,7 @@ def fail(error: BaseException) -> Any:
     raise error
 
 
-@pytest.mark.parametrize("error", [Timeout(), SystemExit(0), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [Timeout(), SystemExit(0), KeyboardInterrupt(), GeneratorExit()])
 def test_an_interrupted_computation_frees_its_key_at_once(cache: EdgeCache, error: BaseException) -> None:
     with pytest.raises(type(error)):
         cache.get_or_compute("k", lambda: fail(error), lease_seconds=60)
