@@ -249,5 +249,6 @@ class Cache(Component):
         """Drop the accesses and computations, which are the parent's, and the near cache."""
         for shard in self.shards.all:
             shard.after_fork()
+        self.shards.state.near_caches.after_fork()
         if self.near is not None:
             self.near.after_fork()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from edge_redis._cache.arguments import check_ttl
@@ -52,8 +53,7 @@ def check_near_cache(given: object) -> NearCache | None:
     else:
         raise validation.type_error("near_cache", given, "a NearCache, a mapping of its fields, or a bool")
     validation.check_integer("near_cache size", near.size, least=1)
-    check_ttl("near_cache ttl", near.ttl)
-    return near
+    return near._replace(ttl=check_ttl("near_cache ttl", near.ttl) / 1000)
 
 
 class Bounds(NamedTuple):
@@ -70,7 +70,7 @@ class CacheConfig:
     """The options of a cache (see ``EdgeCache``)."""
 
     max_size: int = 1000
-    default_ttl: float = 300.0
+    default_ttl: float | timedelta = 300.0
     eviction: str = "least_accessed"
     flush_every: int = 4096
     flush_interval: float = 0.2
@@ -87,6 +87,8 @@ class CacheConfig:
     def __post_init__(self) -> None:
         validation.check_integer("max_size", self.max_size, least=1, most=_MAX_BOUND)
         object.__setattr__(self, "default_ttl_ms", check_ttl("default_ttl", self.default_ttl))
+        if isinstance(self.default_ttl, timedelta):
+            object.__setattr__(self, "default_ttl", self.default_ttl.total_seconds())
         if validation.check_positive("flush_interval", self.flush_interval) > _MAX_INTERVAL_SECONDS:
             raise validation.value_error("flush_interval", self.flush_interval, "must be at most an hour (3600)")
         validation.check_integer("flush_every", self.flush_every, least=1)

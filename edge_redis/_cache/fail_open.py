@@ -94,12 +94,12 @@ class FailOpenCache(Component):
         replication: Replication | None = None,
     ) -> None:
         """Store every value of ``mapping`` under its key, or drop them; see ``put``."""
+        call = self._cache.put_many(mapping, ttl, tags=tags, replication=replication)  # checks the arguments
+        keys = list(mapping)
         if replication is not None:
-            await self._calls.require(
-                list(mapping), self._cache.put_many(mapping, ttl, tags=tags, replication=replication)
-            )
-        elif await self._calls.attempt(list(mapping), self._cache.put_many(mapping, ttl, tags=tags)) is UNANSWERED:
-            self._calls.drop_write(list(mapping))
+            await self._calls.require(keys, call)
+        elif await self._calls.attempt(keys, call) is UNANSWERED:
+            self._calls.drop_write(keys)
 
     async def touch(self, key: str, ttl: Ttl = None) -> bool:
         """Let ``key`` expire ``ttl`` seconds from now; return whether that was done."""

@@ -107,9 +107,9 @@ class Flight:
             for flight in own:  # before the check: of two that begin to wait for each other one must find it
                 flight.awaited.add(self)
             if own and self._waits_for(own):
+                by_way = "itself" if self in own else "which another caller computes and which waits for it"
                 raise RecursiveComputeError(
-                    f"computing {own[-1].key!r} asks for {self.key!r}, which waits for {own[-1].key!r}:"
-                    " it would wait for its own result"
+                    f"computing {own[-1].key!r} asks for {self.key!r}, {by_way}: it would wait for its own result"
                 )
             yield
         finally:

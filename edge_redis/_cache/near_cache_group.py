@@ -13,8 +13,13 @@ class NearCacheGroup:
     """The near caches of one namespace in this process. A write by this process invalidates all of them."""
 
     def __init__(self, new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
-        self._mutex = new_mutex()
+        self._new_mutex = new_mutex
+        self.after_fork()
         self._members: tuple[ReferenceType[NearEntries], ...] = ()
+
+    def after_fork(self) -> None:
+        """Reset state in a forked child, whose parent may have held the lock."""
+        self._mutex = self._new_mutex()
 
     def add(self, near: NearEntries) -> None:
         """Add a near cache, for as long as it is referenced elsewhere."""

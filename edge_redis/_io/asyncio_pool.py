@@ -19,6 +19,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._io.call_pool import WAIT_SECONDS
 from edge_redis._io.error_mapping import is_pool_full, pool_full_error
+from edge_redis._io.tasks import finish
 from edge_redis.errors import ClientConfigurationError
 
 _LOOP: Final = "_edge_redis_loop"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import queue
 import threading
 
 
@@ -18,20 +20,23 @@ class BackgroundThread:
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._stopped = threading.Event()
+        self._stopped = False
+        # Unlike an Event, a SimpleQueue has no lock that an interrupted ``stop`` could leave held.
+        self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def ensure_running(self) -> None:
         """Start the thread, unless it runs or was stopped."""
         if self._thread is None:
             with self._starting:
-                if self._thread is None and not self._stopped.is_set():
+                if self._thread is None and not self._stopped:
                     thread = threading.Thread(target=self._work, name=self.name, daemon=True)
                     thread.start()
                     self._thread = thread  # only now: a thread that an interruption kept from starting cannot be joined
 
     def stop(self) -> None:
         """Stop the work, and wait until it has ended, unless this is called inside it."""
-        self._stopped.set()
+        self._stopped = True
+        self._wake_ups.put(None)
         self._wake()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -42,8 +47,14 @@ class BackgroundThread:
         self._reset()
 
     def _work(self) -> None:
-        """Work until ``_stopped`` is set."""
+        """Work until ``_stopped`` is true."""
         raise NotImplementedError
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait; return whether to go on, at once where it is stopped."""
+        with contextlib.suppress(queue.Empty):
+            self._wake_ups.get(timeout=seconds)
+        return not self._stopped
 
     def _wake(self) -> None:
         """Make ``_work`` look at ``_stopped``, if it waits for something else."""
@@ -61,7 +72,7 @@ class BackgroundTask:
     def ensure_running(self) -> None:
         """Start a task on the running loop, unless one runs there already."""
         task = self._task
-        if task is None or task.get_loop() is not asyncio.get_running_loop():
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.get_running_loop().create_task(self._work(), name=self.name)
 
     def stop(self) -> asyncio.Task[None] | None:

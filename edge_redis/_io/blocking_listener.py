@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 import time
@@ -43,7 +44,8 @@ class _ThreadSession:
         self._new_session = new_session
         self._names = find_master_names(client)
         self._connections = [make_connection(pool, Retry(NoBackoff(), 0)) for pool in find_master_pools(client)]
-        self._ended = threading.Event()
+        self._has_ended = False
+        self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event has a lock: see BackgroundThread
         self._failures: list[Exception] = []
 
     def __len__(self) -> int:
@@ -59,18 +61,23 @@ class _ThreadSession:
 
     def end(self) -> None:
         """Wake the threads that read. A socket that a thread reads from can be shut down safely, but not closed."""
-        self._ended.set()
+        self._set_ended()
         for connection in self._connections:
             if _can_be_shut(connection):
                 with contextlib.suppress(OSError):
                     connection._sock.shutdown(socket.SHUT_RDWR)  # noqa: SLF001 -- the library has no other way
 
+    def _set_ended(self) -> None:
+        self._has_ended = True
+        self._wake_ups.put(None)
+
     def _read_all(self) -> None:
         threads = [threading.Thread(target=self._read_one, args=(each,), daemon=True) for each in self._connections]
         for thread in threads:
             thread.start()
-        while not self._ended.wait(TOPOLOGY_SECONDS) and find_master_names(self._client) == self._names:
-            pass
+        while not self._has_ended and find_master_names(self._client) == self._names:
+            with contextlib.suppress(queue.Empty):
+                self._wake_ups.get(timeout=TOPOLOGY_SECONDS)
         self.end()
         for thread in threads:
             thread.join()
@@ -80,7 +87,7 @@ class _ThreadSession:
             connection.connect()
             session = self._new_session()
             step = session.send(None)
-            while not self._ended.is_set():
+            while not self._has_ended:
                 try:
                     answer = self._perform(connection, step)
                 except LIBRARY_ERRORS as error:
@@ -90,7 +97,7 @@ class _ThreadSession:
         except Exception as error:  # noqa: BLE001 -- raised again by run, in the thread that began the session
             self._failures.append(error)
         finally:
-            self._ended.set()
+            self._set_ended()
             connection.disconnect()
 
     def _perform(self, connection: Any, step: SessionStep) -> Any:
@@ -101,7 +108,7 @@ class _ThreadSession:
     def _receive(self, connection: Any, seconds: float) -> Any:
         """Return the server's next message, or None when none comes in time."""
         deadline = time.monotonic() + seconds
-        while not self._ended.is_set() and (left := deadline - time.monotonic()) > 0:
+        while not self._has_ended and (left := deadline - time.monotonic()) > 0:
             if connection.can_read(timeout=left if _can_be_shut(connection) else min(left, _SLICE_SECONDS)):
                 return connection.read_response()
         return None
@@ -133,19 +140,19 @@ class ThreadListener(BackgroundThread):
 
     def _work(self) -> None:
         pause = ReconnectPause()
-        while not self._stopped.is_set():
+        while not self._stopped:
             began = time.monotonic()
             try:
                 with translating_errors():
                     self._run_session()
             except Exception as error:  # noqa: BLE001 -- the near cache must serve nothing after any error
-                self._listener.on_disconnected(None if self._stopped.is_set() else error)
-                if not self._stopped.is_set():
-                    self._stopped.wait(pause.after(error, time.monotonic() - began))
+                self._listener.on_disconnected(None if self._stopped else error)
+                if not self._stopped:
+                    self._wait(pause.after(error, time.monotonic() - began))
         self._listener.on_disconnected()
 
     def _run_session(self) -> None:
         self._session = session = _ThreadSession(self._client, self._new_session)
-        if not self._stopped.is_set():  # stopped meanwhile: stop() did not see this session
+        if not self._stopped:  # stopped meanwhile: stop() did not see this session
             self._listener.reset(len(session))
             session.run()

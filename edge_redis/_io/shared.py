@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -38,11 +39,17 @@ class Shared(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._mutex = threading.Lock()
+        self._reset()
         self._known: weakref.WeakValueDictionary[tuple[Hashable, str], T] = weakref.WeakValueDictionary()
+
+    def _reset(self) -> None:
+        self._mutex = threading.Lock()
+        self._pid = os.getpid()  # last: until it is set, each thread of a forked child resets
 
     def get(self, client: Hashable, name: str) -> T:
         """Return the object of this client's server and ``name``."""
+        if self._pid != os.getpid():  # another thread of the parent may have held the lock
+            self._reset()
         key = (server_identity(client), name)
         with self._mutex:
             found = self._known.get(key)

@@ -26,7 +26,7 @@ class ThreadTicker(BackgroundThread):
         self._target = target
 
     def _work(self) -> None:
-        while not self._stopped.wait(self._seconds):
+        while self._wait(self._seconds):
             try:
                 self._target()
             except Exception as error:  # noqa: BLE001 -- the next tick is due after any error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -113,9 +114,11 @@ def test_bad_lists_of_keys(make: Maker, keys: Any) -> None:
     assert_refused(make, cache, InvalidTypeError, lambda cache: cache.delete_many(keys))
 
 
-@pytest.mark.parametrize("mapping", [None, [("k", 1)], "k"])
-def test_bad_mappings(make: Maker, mapping: Any) -> None:
-    assert_refused(make, make("EdgeCache"), InvalidTypeError, lambda cache: cache.put_many(mapping))
+@pytest.mark.parametrize("on_error", ["raise", "miss"])
+@pytest.mark.parametrize("mapping", [None, 5, [("k", 1)], "k"])
+def test_bad_mappings(make: Maker, mapping: Any, on_error: str) -> None:
+    cache = make("EdgeCache", on_error=on_error)
+    assert_refused(make, cache, InvalidTypeError, lambda cache: cache.put_many(mapping))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +148,13 @@ def test_bad_mappings(make: Maker, mapping: Any) -> None:
 def test_bad_settings(make: Maker, settings: dict[str, Any], kind: type[Exception]) -> None:
     with pytest.raises(kind):
         make("EdgeCache", **settings)
+
+
+def test_times_in_settings_may_be_timedeltas(make: Maker) -> None:
+    cache = make("EdgeCache", default_ttl=timedelta(minutes=5), near_cache={"ttl": timedelta(seconds=30)})
+    cache.put("k", 1)
+    assert [cache.get("k"), cache.get("k")] == [1, 1]
+    assert cache.stats()["default_ttl"] == 300.0
 
 
 def test_a_closed_cache_says_so(make: Maker) -> None:

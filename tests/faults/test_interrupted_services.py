@@ -16,6 +16,7 @@ import pytest
 
 from edge_redis import (
     CloudWorker,
+    EdgeCache,
     EdgeMetrics,
     EdgeRedis,
     EdgeSynchronizer,
@@ -27,10 +28,8 @@ from edge_redis import (
 )
 from support.deadline import eventually
 
-LAYER = (
-    "/edge_redis/_services/",
-    *(f"/edge_redis/_io/{name}.py" for name in ("service", "lifecycle", "loop", "signals", "shutdown", "ticker")),
-)
+MODULES = "service engine lifecycle loop signals shutdown ticker background blocking_listener"
+LAYER = ("/edge_redis/_services/", *(f"/edge_redis/_io/{name}.py" for name in MODULES.split()))
 pytestmark = [
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -156,6 +155,18 @@ def test_while_a_bundle_makes_and_closes_its_services() -> None:
         return was_interrupted
 
     at_every_line(scenario, at_least=50, stride=5)
+
+
+def test_while_a_near_cache_begins_to_listen() -> None:
+    def scenario(line: int) -> bool:
+        client = fakeredis.FakeRedis()
+        with EdgeCache(client, near_cache=True) as cache:
+            was_interrupted = interrupt(lambda: cache.contains("k"), line)
+            cache.contains("k")
+            eventually(lambda: cache.stats()["near_listening"])
+        return was_interrupted
+
+    at_every_line(scenario, at_least=20, stride=3)
 
 
 def ignore(_: object) -> None: ...

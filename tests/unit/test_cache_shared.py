@@ -1,6 +1,9 @@
 """Which caches of a process share a buffer."""
 
 import gc
+import os
+import signal
+import threading
 
 import fakeredis
 import pytest
@@ -8,6 +11,10 @@ import redis
 import redis.asyncio
 
 from edge_redis._io.shared import Shared, server_identity
+
+
+class Shareable:
+    """What services of a process share."""
 
 
 def pair(one: str, two: str) -> tuple[redis.Redis, redis.asyncio.Redis]:
@@ -64,3 +71,30 @@ def test_an_object_lives_as_long_as_somebody_holds_it() -> None:
     gc.collect()
     assert isinstance(shared.get(client, "a"), Thing)
     assert made == [0, 1, 2]
+
+
+def test_a_forked_child_does_not_wait_for_a_lock_of_its_parent() -> None:
+    client, is_making, go_on = fakeredis.FakeRedis(), threading.Event(), threading.Event()
+
+    def make() -> object:
+        if threading.current_thread() is not threading.main_thread():
+            is_making.set()
+            assert go_on.wait(20)
+        return Shareable()
+
+    shared: Shared[object] = Shared(make)
+    thread = threading.Thread(target=lambda: shared.get(client, "one"))
+    thread.start()
+    assert is_making.wait(20)
+    child = os.fork()
+    if not child:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)
+            shared.get(client, "two")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    go_on.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
