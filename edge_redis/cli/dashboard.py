@@ -54,7 +54,8 @@ def dashboard(
 
     Needs the extra: pip install 'edge-redis[dashboard]'.
     """
-    from edge_redis.dashboard._serve import ServeOptions, read_tokens, serve
+    from edge_redis.dashboard._serve import serve
+    from edge_redis.dashboard._serve_options import ServeOptions, read_tokens
 
     settings = ServeOptions(
         url=url,

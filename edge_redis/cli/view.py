@@ -83,7 +83,8 @@ class PagedView:
 
     def _serve(self, site: RunningSite) -> Any:
         from edge_redis._site.replayed import WatchedSite
-        from edge_redis.dashboard._serve import PageThread, ServeOptions, free_port
+        from edge_redis.dashboard._serve import PageThread, free_port
+        from edge_redis.dashboard._serve_options import ServeOptions
 
         port = free_port(DEFAULT_PORT) if self._port is None else self._port
         return PageThread(

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from edge_redis._io.clients import AsyncClient
 from edge_redis._io.connect import connect_async
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis.dashboard._app import Dashboard, dashboard
-from edge_redis.errors import EdgeRedisError, InvalidArgumentError, MissingExtraError
+from edge_redis.dashboard._serve_options import ServeOptions, is_loopback
+from edge_redis.errors import EdgeRedisError, MissingExtraError
 
 try:
     import uvicorn
@@ -32,72 +29,6 @@ _SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
 _LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]", "::1", "[")
 _GRACE_SECONDS: Final = 3
 _log: Final = logging.getLogger("edge_redis")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
-    """What is served, and where."""
-
-    url: str | None
-    namespaces: Sequence[str]
-    host: str
-    port: int
-    password: str | None = None
-    cloud_url: str | None = None
-    cloud_password: str | None = None
-    heartbeat_timeout: float = 60.0
-    operators: Mapping[str, str] = field(default_factory=dict)
-    viewers: Mapping[str, str] = field(default_factory=dict)
-    open_edge: Callable[[AsyncClient, str], EdgeRedis] | None = None
-    """Opens the services of a namespace; None: EdgeRedis with this heartbeat timeout."""
-
-    def __post_init__(self) -> None:
-        """Refuse to show a site to everybody on the network."""
-        if len(set(self.namespaces)) < len(self.namespaces):
-            raise InvalidArgumentError("a namespace is named twice")
-        if not is_loopback(self.host) and not self.operators and not self.viewers:
-            raise InvalidArgumentError(
-                f"{self.host} can be reached by others: name a file of tokens with --token-file or "
-                "--viewer-token-file, or listen on 127.0.0.1"
-            )
-
-    def make_edge(self, client: AsyncClient, namespace: str) -> EdgeRedis:
-        """Return the services of a namespace."""
-        if self.open_edge is not None:
-            return self.open_edge(client, namespace)
-        return EdgeRedis(client, namespace=namespace, health={"heartbeat_timeout_seconds": self.heartbeat_timeout})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host's address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def read_tokens(path: Path | None, default_name: str) -> dict[str, str]:
-    """Return name -> token of a file with a line ``name:token``, or the token alone, for each.
-
-    Raises:
-        InvalidArgumentError: the file cannot be read, or holds no token.
-
-    """
-    if path is None:
-        return {}
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"the file of tokens cannot be read: {error}") from error
-    found: dict[str, str] = {}
-    for line in lines:
-        text = line.strip()
-        if text and not text.startswith("#"):
-            name, colon, token = text.partition(":")
-            found[name.strip() if colon else default_name] = token.strip() if colon else text
-    if not found:
-        raise InvalidArgumentError(f"{path} holds no token: write a line `name:token` for each")
-    return found
 
 
 def serve(options: ServeOptions, on_ready: Callable[[str], None]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from edge_redis import InvalidArgumentError
 from edge_redis.cli.main import main
 from edge_redis.dashboard import _serve
-from edge_redis.dashboard._serve import ServeOptions, is_loopback, read_tokens
+from edge_redis.dashboard._serve_options import ServeOptions, is_loopback, read_tokens
 from support.servers import Backend
 
 TOKEN = "0123456789abcdef"
