@@ -1,4 +1,4 @@
-"""The operators' actions of a namespace: who did what, in a capped stream of Redis.
+"""The operators' actions in a namespace, each with its operator, in a capped stream of Redis.
 
 | key           | type   | holds                                             |
 |---------------|--------|---------------------------------------------------|

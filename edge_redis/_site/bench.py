@@ -44,7 +44,7 @@ class _Case:
     call_service: Callable[[], object]
     call_command: Callable[[], object]
     finish: Callable[[], object] = lambda: None
-    """Ends a turn of the service, as a flush of what it has buffered."""
+    """Ends a turn of the service, such as a flush of its buffer."""
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def _cases(edge: EdgeRedis) -> Iterator[_Case]:
     client: Any = edge.client
     space = KeySpace(edge.namespace, "raw")
     plain, fields, state = space.key("value"), space.key("node"), edge.synchronizer("scope")
-    body = b"x" * 60  # about what the value takes when it is encoded
+    body = b"x" * 60  # about as long as the encoded value
     edge.cache.put("key", _VALUE)
     edge.health.register(EdgeNode(_NODE, _NODE))
     record = InvocationRecord("function", _NODE, 12.5, success=True)

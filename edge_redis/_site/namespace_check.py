@@ -1,4 +1,4 @@
-"""Checks a namespace: its layout, and whether what should run for it does. Writes nothing."""
+"""Checks a namespace: its layout, and whether its monitor, worker and relays run. Writes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._sync import keys as sync_keys
 
 LONG_LAG_SECONDS: Final = 60.0
-"""A change that waits longer is one that no worker carries."""
+"""A change that waits longer is carried by no worker."""
 MANY_ATTEMPTS: Final = 3
 
 _LAYOUTS: Final = {

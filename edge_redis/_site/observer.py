@@ -1,4 +1,4 @@
-"""Reads from Redis what the processes of the demo site have done, through the public services alone."""
+"""Reads the results of the demo site's processes, through the public services alone."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ class SiteReader:
         return tuple(sorted(events, key=lambda event: event.at, reverse=True))
 
     async def close(self) -> None:
-        """Close what this reader opened; the services stay open."""
+        """Close the worker and the store that this reader opened; the services stay open."""
         await self.worker.close()
         if self._own_store is not None:
             await self._own_store.close()

@@ -24,7 +24,7 @@ RULES: Mapping[str, str] = {
     "distinct windows of each",
     "sync": "equal: version, data and checksum are the same at both ends",
 }
-"""Definitions of the figures, and what a recording implies for them."""
+"""Definitions of the figures, and their values for a recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class Event:
     name: str
     """The state of a transition, or the action."""
     target: str
-    """The node, or what the action was on."""
+    """The node, or the target of the action."""
     detail: str
     """The reason of a transition, or the action's details."""
     operator: str = ""

@@ -1,4 +1,4 @@
-"""The rows of a site's state, made of what the services return. Pure."""
+"""The rows of a site's state, made of the results of the services. Pure."""
 
 from __future__ import annotations
 

@@ -142,8 +142,8 @@ def from_state(state: SyncState, limits: WriteLimits = UNLIMITED) -> Change:
 def encode_data(data: dict[str, Any], limits: WriteLimits = UNLIMITED) -> bytes:
     """Return the canonical encoding of a scope's data: a dict with str keys.
 
-    Raises what ``WriteLimits.encode`` raises, InvalidTypeError for anything but such a dict, and
-    InvalidKeyError for a key that is too long.
+    Raises what ``WriteLimits.encode`` raises, InvalidTypeError for any other value, and InvalidKeyError for
+    a key that is too long.
     """
     if type(data) is not dict:
         raise validation.type_error("data", data, "a dict")

@@ -85,8 +85,8 @@ class CloudStore(Protocol):
 
         The cursor is the store's own text, which names the position after the page. It makes two promises:
 
-        - Order: what is committed later has a later position. A cursor must never pass over a change whose transaction
-          has begun and is not committed, or that change reaches no edge that has read on.
+        - Order: a change that is committed later has a later position. A cursor must never pass over a change whose
+          transaction has begun and is not committed: the change would not reach edges that have read on.
         - Memory: a cursor that the store did not write, or wrote before it lost data, means the beginning, and the
           feed then says that it has ``restarted``: the edge offers all its states again before it goes on. A random
           id in the cursor shows that a store came back empty. A store that was restored from a backup is found by the

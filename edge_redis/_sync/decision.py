@@ -17,7 +17,7 @@ class Seen:
     """The newest state of an origin that the cloud has had, and the clock of its restoration.
 
     An origin that lost all its data is another one (``origin.py``). One that was restored to older data gives out
-    versions again, and what it writes then does not descend from what it wrote before.
+    versions again, and its later states do not descend from those that it wrote before.
     """
 
     version: int
@@ -28,7 +28,7 @@ class Seen:
 
     @classmethod
     def of(cls, state: Change, restored_at: str) -> Self:
-        """Return what a store remembers of ``state``."""
+        """Return the record that a store keeps of ``state``."""
         return cls(state.version, state.checksum[:16], state.clock, restored_at)
 
     def __contains__(self, state: Change) -> bool:
@@ -80,7 +80,7 @@ class LostState:
 class Decision:
     """The result of a resolution or of a write, to be stored atomically.
 
-    ``outcomes`` has one for each change. ``seen`` holds the origins whose newest state is another one now. Where
+    ``outcomes`` has one for each change. ``seen`` has the origins with a new newest state. Where
     ``is_changed``, the scope moves to the end of the feed.
     """
 

@@ -18,7 +18,7 @@ _TEXTS: Final = ("clock", "origin", "checksum", "ancestor", "signature")
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A page of what changed in the cloud: each scope at its present state, and the position after the page.
+    """A page of the scopes that changed in the cloud, each at its present state, and the position after the page.
 
     ``restarted`` says that the given cursor is not a position of this store (any more), so that the page is the
     first one: the store came back empty or older, or is another store. ``strategies`` are those by which edges push,

@@ -5,10 +5,10 @@ commutative replicated data types", 2011, section 3.2): every field has the stam
 field keeps its stamp without a value, and a deleted scope has a stamp of its own, which removes all earlier fields.
 ``join`` takes the later change of each: in any order, and however often, the result is the same.
 
-A *plain* state, of another strategy, is a scope's whole data: the cloud writes such until an edge has pushed with
-MERGE. Its fields are lifted with its clock. A field that a later plain state of the same origin and incarnation left
-out was deleted by it, though no field says so: so the clock of each origin's latest plain state is kept. States that
-users pass on have no incarnation, and may be of any replica: they delete no fields.
+A *plain* state, of another strategy, is a scope's whole data: the cloud writes plain states until an edge has pushed
+with MERGE. Its fields are lifted with its clock. A field that a later plain state of the same origin and incarnation
+left out was deleted by that state, although no field says so: so the clock of each origin's latest plain state is kept.
+States that users pass on have no incarnation, and may be of any replica: they delete no fields.
 
 In Redis and on the wire it is one body, an array, where the other strategies' bodies are maps:
 ``[scope's stamp, {name: [clock, origin, value]}]``, without a value where the field was deleted. Where plain

@@ -21,7 +21,7 @@ def fields_of(change: Change) -> fields.Fields:
 
 
 def _build_state(joined: fields.Fields, states: Sequence[Change]) -> Change:
-    """Return the state that holds ``joined``, the join of the states' fields."""
+    """Return the state with the fields ``joined``, which are the join of the states' fields."""
     body = fields.pack(joined)
     clock, origin = max((each.clock, each.origin) for each in states)
     version = max(each.version for each in states)
@@ -37,7 +37,7 @@ def merge_states(*states: Change) -> Change:
 
 
 def merge_changes(present: Change | None, changes: Sequence[Change]) -> tuple[Change, list[Outcome]]:
-    """Return what the present state and the changes merge to, and of each change whether it brought anything new."""
+    """Return the merge of the present state and the changes, and of each change whether it brought anything new."""
     if present is None and len(changes) == 1:
         fields_of(changes[0])  # a damaged change must not become the document
         return changes[0], ["accepted"]
@@ -71,7 +71,7 @@ async def merge_into(
         if not later:
             return ["rejected" for _ in changes]
         if present is not None:
-            present.verify()  # else damaged fields would get a valid checksum
+            present.verify()  # otherwise damaged fields would get a valid checksum
         merged, outcomes = merge_changes(present, later)
         if keyring and (present is None or keyring.can_reoffer(scope, present)):
             merged = keyring.countersign(scope, merged)

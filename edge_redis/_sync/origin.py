@@ -2,9 +2,9 @@ r"""Origins: the name of a state's writer, and the incarnation of the store that
 
 A store gets a random replica id when it is first written to (``lua/include/replica_id.lua``). The id names one
 *incarnation* of the store: after it was wiped it has another id, and so has a cloud that was restored from a backup,
-once an edge has read its feed. What is written under a name travels as ``<name>\x01<replica id>``, and without a name
-as the replica id alone. So version numbers that a later incarnation uses again belong to another origin. Clocks alone
-could not tell them apart, since those of the later incarnation may be behind.
+once an edge has read its feed. The origin of a state is ``<name>\x01<replica id>``, and without a name the replica id
+alone. So version numbers that a later incarnation uses again belong to another origin. Clocks alone could not tell the
+incarnations apart, since the clock of the later one may be behind.
 
 Another run of an edge's server is another incarnation too, for each copy of a disk image is run by a server of its own:
 an edge's id ends with ``\x02`` and the suffix of the run, which the next write or pull replaces
@@ -22,7 +22,7 @@ from typing import Final
 from edge_redis._core import validation
 
 CLOUD_ORIGIN: Final = "cloud"
-"""The origin of what is written in the cloud. At equal versions it wins over every other."""
+"""The origin of states that are written in the cloud. At equal versions it wins over every other."""
 
 MAX_NAME_BYTES: Final = 256
 
@@ -60,7 +60,7 @@ def _check_characters(name: str, value: str) -> str:
 
 
 def qualified_origin(name: str, incarnation: str) -> str:
-    """Return the origin of what is written under a name in one incarnation of a store."""
+    """Return the origin of states that are written under a name in one incarnation of a store."""
     return f"{name}{_SEPARATOR}{incarnation}" if name else incarnation
 
 

@@ -31,7 +31,7 @@ SCOPES_A_PAGE: Final = 32
 
 
 class Pusher:
-    """Pushes what one worker has leased."""
+    """Pushes the changes that one worker has leased."""
 
     def __init__(self, edge: Replica, cloud: AnyCloudStore, config: WorkerConfig, keyring: Keyring | None) -> None:
         self._cloud = cloud
@@ -54,7 +54,7 @@ class Pusher:
         return handled
 
     async def _deliver(self, leases: Mapping[str, OutboxLease]) -> int:
-        """Deliver what was leased; return how many changes were handled.
+        """Deliver the leased changes; return how many were handled.
 
         Changes that have failed before go one by one, after the others. After an outage the leases that were not
         handled are given back, with their counts as they were.
@@ -201,7 +201,7 @@ class Pusher:
 
 
 async def _invoke(calls: Sequence[Invoke[object]], max_concurrency: int, renewal: Renewal | None) -> Sequence[object]:
-    """Make calls concurrently; return what each returned, or the error that it raised."""
+    """Make calls concurrently; return the result of each, or the error that it raised."""
     if len(calls) != 1:
         return (await InvokeAll(calls, max_concurrency, renewal)) if calls else ()
     calls[0].renewal = renewal

@@ -59,7 +59,7 @@ def from_event(entry_id: bytes, fields: StreamFields) -> SyncEvent:
 
 @_raises_corrupt
 def from_conflict(entry_id: bytes, fields: StreamFields) -> dict[str, Any]:
-    """Return the losing side of a conflict, and what won."""
+    """Return the losing side of a conflict, and the winner."""
     return {
         "id": entry_id.decode(),
         "lost": fields[b"lost"].decode(),

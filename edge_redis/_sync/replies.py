@@ -127,7 +127,7 @@ def refusal(reply: bytes) -> EdgeRedisError:
 
 
 def from_update(reply: Any) -> Written | CurrentState:
-    """Return what was written, or the present state where the update was made of another one."""
+    """Return the written version, or the present state where the update was made of another one."""
     if isinstance(reply, list):
         stamp = reply[0].decode()
         if stamp == wire.NONE:

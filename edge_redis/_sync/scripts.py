@@ -1,4 +1,4 @@
-"""The Lua scripts, one function each: what they do is said in the headers of ``lua/*.lua``."""
+"""The Lua scripts, one function each. The headers of ``lua/*.lua`` document them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def commit_merge(
     settings: str,
     key: CallKey = NO_KEY,
 ) -> Operation[list[Outcome]]:
-    """Replace the present state by what was merged of it and ``changes``; no outcome where it is another one by now."""
+    """Replace the present state by its merge with ``changes``; no outcome where another state is there by now."""
     keys, config = replica.keys, replica.config
     doc, _, history, _ = keys.of_scope(scope)
     names = [doc, history, keys.scopes, keys.feed, keys.feed_number, keys.replica_id, keys.repeats]
@@ -117,7 +117,7 @@ def confirm(
     clock: bytes = b"",
     ids: Sequence[bytes] = (),
 ) -> Operation[int]:
-    """Remove from the outbox what the other end has; ``clock`` is that of the entry ``up_to`` as it was leased."""
+    """Remove the changes that the other end has from the outbox; ``clock`` is that of the leased entry ``up_to``."""
     keys = replica.keys
     doc, pending, history, _ = keys.of_scope(scope)
     names = [doc, pending, history, keys.work, keys.repeats, keys.totals]
@@ -157,7 +157,7 @@ def dead_letter(
 
 
 def read_feed(replica: Replica, cursor: str, limit: int) -> Operation[Feed]:
-    """Read what changed after ``cursor``."""
+    """Read the scopes that changed after ``cursor``."""
     keys = replica.keys
     replica_id, _, number = cursor.rpartition(":")
     position = [replica_id, number] if number.isascii() and number.isdigit() and len(number) < 17 else ["", 0]  # noqa: PLR2004 -- digits of a version
@@ -199,7 +199,7 @@ def record_event(replica: Replica, scope: str, event: SyncEvent, key: CallKey) -
 
 
 def purge_tombstone(replica: Replica, scope: str, stamp: str) -> Operation[int]:
-    """Remove a scope whose delete has this stamp; return 1, or 0 where it is not there or changes wait to go up."""
+    """Remove a scope whose delete has this stamp; return 1, or 0 where it is not there, or has pending changes."""
     keys = replica.keys
     names = [*keys.of_scope(scope), keys.scopes, keys.feed, keys.gc_watermark, keys.purged]
     return PURGE_TOMBSTONE(names, [scope, stamp], replies.from_integer)

@@ -2,8 +2,9 @@
 
 A signature covers the namespace, the scope, the version, the clock, the origin's name and the checksum, each after
 its length, so that no two changes give one text. It is written as ``<version>:<clock>:<hex>`` and travels beside the
-change. What it does not cover lets nobody write under another name: ``ancestor`` says which foreign state a change was
-made of, ``is_delta`` how it was given, the origin's incarnation which of two changes is a redelivery.
+change. The fields that it does not cover do not let a writer use another name: ``ancestor`` names the foreign state
+that a change was made of, ``is_delta`` the form in which it was given, and the incarnation in the origin tells
+redelivered changes from new ones.
 
 A LOCAL_WINS edge signs for another purpose than all others: a script at the edge writes its state again above the
 cloud's, under later versions that cannot be signed there. Only a signature for that purpose, of a *renewable* change,
@@ -82,7 +83,7 @@ class SignedText:
 
 
 class Signer:
-    """Signs what one origin writes in a namespace."""
+    """Signs the changes of one origin in a namespace."""
 
     def __init__(self, namespace: str, origin: str, key: object, *, is_renewable: bool) -> None:
         self._namespace = namespace

@@ -16,7 +16,7 @@ Call: TypeAlias = tuple[str, bytes, bool]
 
 
 class UnreplicatedWrite(NamedTuple):
-    """A version that was written, and what is sent to write it again under its idempotency key."""
+    """A version that was written, and the operation that repeats the write under its idempotency key."""
 
     key: IdempotencyKey
     operation: Operation[Written | CurrentState]
@@ -24,7 +24,7 @@ class UnreplicatedWrite(NamedTuple):
 
 
 class UnreplicatedWrites:
-    """The newest of these writes, by the call that made each. Their idempotency keys are kept from other calls."""
+    """The newest unreplicated writes by the calls that made them. No other call gets their idempotency keys."""
 
     def __init__(self) -> None:
         self._writes: dict[Call, UnreplicatedWrite] = {}

@@ -107,7 +107,7 @@ def write_update(
 
     Raises:
         InvalidArgumentError: there is no later version.
-        ValueTooLargeError, TooManyFieldsError: the data, or what the delta makes, are over the limits.
+        ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over the limits.
         ChecksumMismatchError, CorruptDataError: the state that a delta is made of is damaged.
 
     """

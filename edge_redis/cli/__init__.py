@@ -1,1 +1,1 @@
-"""The command `edge-redis`: one module a command group. Modules import what is slow to load inside the commands."""
+"""The command `edge-redis`: one module a command group. Slow imports are inside the commands."""

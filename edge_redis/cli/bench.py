@@ -1,4 +1,4 @@
-"""edge-redis bench: what the services cost on a server, beside plain commands."""
+"""edge-redis bench: the cost of the services on a server, beside that of plain commands."""
 
 from __future__ import annotations
 

@@ -43,14 +43,14 @@ def dashboard(
     viewer_token_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="EDGE_REDIS_VIEWER_TOKEN_FILE", metavar="FILE", help="Tokens of those who may look, and not act."
+            envvar="EDGE_REDIS_VIEWER_TOKEN_FILE", metavar="FILE", help="Tokens of visitors who may read and not act."
         ),
     ] = None,
     cloud_url: options.CloudUrl = None,
     cloud_password_file: options.CloudPasswordFile = None,
     heartbeat_timeout: options.HeartbeatTimeout = 60.0,
 ) -> int:
-    """Serve the operator's page until Ctrl-C or SIGTERM. Nothing is read while nobody looks.
+    """Serve the operator's page until Ctrl-C or SIGTERM. Nothing is read while no page is open.
 
     Needs the extra: pip install 'edge-redis[dashboard]'.
     """

@@ -1,4 +1,4 @@
-"""Errors as one sentence that says what to do, and their exit codes."""
+"""Errors as one sentence with advice, and their exit codes."""
 
 from __future__ import annotations
 

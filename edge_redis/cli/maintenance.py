@@ -29,7 +29,7 @@ def maintenance(
     namespace: options.Namespace = "default",
     as_json: options.Json = False,
 ) -> int:
-    """Put a node in maintenance: it is checked as ever, but nobody is notified.
+    """Put a node in maintenance: it is checked as before, and no notification is sent.
 
     Exit code 1: there was none to end.
     """

@@ -187,7 +187,7 @@ def _collector(server: Server, scopes: Sequence[str], cache_size: int, heartbeat
 
     with open_services(server, cache_size=cache_size, heartbeat_timeout=heartbeat_timeout) as edge:
         synchronizers = {scope: edge.synchronizer(scope) for scope in scopes}
-        worker = edge.worker(edge.client)  # which counts what is pending at the edge, and needs no cloud for that
+        worker = edge.worker(edge.client)  # only counts pending changes at the edge, which needs no cloud
         yield EdgeCollector(
             metrics=edge.metrics,
             cache=edge.cache,

@@ -1,4 +1,4 @@
-"""edge-redis monitor: watch a namespace's nodes, print what changes, and pass it on."""
+"""edge-redis monitor: watch a namespace's nodes, print their transitions, and pass them on."""
 
 from __future__ import annotations
 

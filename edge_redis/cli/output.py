@@ -104,7 +104,7 @@ def print_rows(
     nothing: str,
     as_json: bool,
 ) -> None:
-    """Print what a command has found: as JSON, or as a table, or ``nothing`` where there is none."""
+    """Print the rows that a command has found: as JSON, or as a table, or ``nothing`` where there are none."""
     if as_json:
         print_json(found)
     elif found:

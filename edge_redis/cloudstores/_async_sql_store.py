@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class AsyncSqlCloudStore:
-    """The cloud's states in PostgreSQL or SQLite: what a CloudWorker pushes to and pulls from.
+    """The cloud's states in PostgreSQL or SQLite. A CloudWorker pushes to this store and pulls from it.
 
     Its tables are made at the first use. Safe to use from many tasks, threads and processes. A call that is
     cancelled still runs to its end in its thread.

@@ -1,7 +1,7 @@
 """A database: its engine, its tables, and transactions.
 
-SQLite and PostgreSQL differ in four things, and all four are here: how a transaction begins, what
-locks a row, whose clock it is, and how tables are made by several processes at once.
+SQLite and PostgreSQL differ in four respects, and all four are here: how a transaction begins, how a row is locked,
+which clock is read, and how several processes create tables at once.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ SCOPES_AT_ONCE: Final = 4
 
 
 class SqlCloudStore:
-    """The cloud's states in PostgreSQL or SQLite: what a CloudWorker pushes to and pulls from.
+    """The cloud's states in PostgreSQL or SQLite. A CloudWorker pushes to this store and pulls from it.
 
     Its tables are made at the first use. Safe to use from many threads and processes.
 

@@ -21,7 +21,7 @@ _MAX_PURGED: Final = 100_000
 """Scopes whose purged delete is remembered; as in ``_sync/lua/purge_tombstone.lua``."""
 
 _ROWS: Final = 10_000
-"""Rows of history and conflicts that one transaction removes, about; those of one scope at least."""
+"""About how many rows of history and conflicts one transaction removes; at least those of one scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _Delete:
 def purge(database: Database, namespace: str, seconds: float) -> int:
     """Remove the scopes that were deleted more than ``seconds`` ago, by the database's clock; return how many.
 
-    A few hundred a transaction, so that none holds up others for long.
+    A transaction is about a few hundred scopes, so that none blocks others for long.
     """
     now = database.read("purge_tombstones", database.now)
     cutoff = f"{max(0, now - round(seconds * 1e6)):018d}"
@@ -73,7 +73,7 @@ def _find_delete(database: Database, namespace: str, row: Any, cutoff: str) -> _
             return None
         if not row.is_empty:
             state = from_head(*database.read("purge_tombstones", partial(_read_document, namespace, row.scope)))
-        state.verify()  # else a body that was cut to nothing would pass for a delete
+        state.verify()  # otherwise a body that was truncated to nothing would count as a delete
         is_old = state.clock <= cutoff and visible_data(state.body) is None
     except (CorruptDataError, ChecksumMismatchError):
         return None

@@ -20,7 +20,7 @@ from edge_redis.cloudstores._scope_rows import ScopeRows
 from edge_redis.cloudstores._tables import DOCUMENTS, readable
 
 Decide: TypeAlias = Callable[[ScopeRows, ScopeDocument | None, int], Decision | None]
-"""Decides what is written, given the scope's rows, its document and the database's time; None: nothing is."""
+"""Decides on a write, given the scope's rows, its document and the database's time; None: nothing is written."""
 
 
 class ScopeTransactions:

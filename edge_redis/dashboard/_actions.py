@@ -34,7 +34,7 @@ NOTICES: Final[Mapping[str, str]] = {
     "gone": "The dead letter was not there any more.",
     "resolved": "The conflict is resolved by a new version.",
 }
-"""What a page says after an action, by the name in its URL: no text comes from the URL itself."""
+"""The notices after actions, by their names in URLs: no text comes from the URL itself."""
 
 
 async def begin_maintenance(reader: SiteReader, form: Mapping[str, str], visitor: Visitor) -> ActionResult:

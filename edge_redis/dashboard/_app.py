@@ -142,7 +142,7 @@ class Dashboard:
         await self._app(scope, receive, send)
 
     async def close(self) -> None:
-        """End all streams and close what was opened here; the sites' services stay open."""
+        """End all streams and close the readers of the sites; the sites' services stay open."""
         await self._hub.close()
         for site in self._sites.values():
             await site.reader.close()

@@ -27,7 +27,7 @@ class Fragment:
 
     @cached_property
     def rows(self) -> dict[str, str]:
-        """The rows by their ids. What comes from outside is escaped, so that it cannot look like a row."""
+        """The rows by their ids. Values of users are escaped, so that none can look like a row."""
         return {match[1]: match[0] for match in _ROW.finditer(self.html)}
 
     @cached_property

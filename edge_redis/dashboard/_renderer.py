@@ -97,7 +97,7 @@ class Renderer:
     async def render(self, key: Hashable, before: Frame | None) -> Frame:
         """Render the live fragments of a view.
 
-        Where the server cannot be reached, the frame says so, above what was shown before.
+        Where the server cannot be reached, the frame says so, above the fragments of the frame before.
         """
         assert isinstance(key, ViewKey)
         site, view = self._sites[key.slug], VIEWS[key.name]

@@ -1,4 +1,4 @@
-"""The views by their names in URLs, and those that belong to no other file: overview, cache and events."""
+"""The views by their names in URLs; the functions of overview, cache and events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS: Final = 100
 class View:
     """A page: its title, the live blocks of its template, and the function that reads its data.
 
-    ``read`` returns None where what the URL names does not exist.
+    ``read`` returns None where the URL names something that does not exist.
     """
 
     title: str
@@ -32,7 +32,7 @@ class View:
     group: str
     """The entry of the navigation that it belongs to."""
     parameter: str = ""
-    """The parameter that names what is shown."""
+    """The parameter with the name of the node, function or scope."""
 
 
 async def read_overview(reader: SiteReader, _: Query) -> Context:

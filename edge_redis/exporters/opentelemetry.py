@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans of calls (``EdgeTracer``), and readings of the services, added to what an SDK's reader exports.
+"""OpenTelemetry: spans of calls (``EdgeTracer``), and metrics of the services beside those of an SDK's reader.
 
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics import MeterProvider

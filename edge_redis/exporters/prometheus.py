@@ -114,7 +114,7 @@ class EdgeCollector(Collector):
         self._read = TimedRead(sources.read)
 
     def describe(self) -> Iterable[Metric]:
-        """Return the name by which a registry refuses a second collector, whose series would be the same ones."""
+        """Return the name by which a registry refuses a second collector, which would export the same series."""
         return [GaugeMetricFamily(*_UP)]
 
     def collect(self) -> Iterator[Metric]:
@@ -192,7 +192,7 @@ class Endpoint:
     the collector's ``timeout_seconds`` where that is less.
 
     Args:
-        collector: what is served.
+        collector: the collector to serve.
         port: 0 takes a free one; see ``port``.
         host: the address to listen on; the default lets this machine alone connect.
 

@@ -17,7 +17,7 @@ from edge_redis.types import Conflict
 
 
 class RedisCloudStore(AsyncService[Cloud]):
-    """The cloud's states in Redis: what a CloudWorker pushes to and pulls from.
+    """The cloud's states in Redis. A CloudWorker pushes to this store and pulls from it.
 
     Args:
         client: a Redis or Valkey client with ``decode_responses=False``.

@@ -1,1 +1,1 @@
-"""The commands of `edge-redis sync`, by what they are about."""
+"""The commands of `edge-redis sync`, by topic."""

@@ -1,4 +1,4 @@
-"""What the commands open: a scope at the edge, the cloud's state of it, a worker between both."""
+"""Opens a scope at the edge, or a worker between the edge and the cloud, for the time of a command."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def status(
     as_json: options.Json = False,
     watch: options.Repeat = None,
 ) -> int:
-    """Show what waits, for how long, and how many changes a second go up.
+    """Show pending changes, their lag, and how many changes a second are pushed.
 
     Exit code 1: there are dead letters.
     """

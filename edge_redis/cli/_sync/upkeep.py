@@ -1,4 +1,4 @@
-"""What is done once in a while: identities, records of deletions, authorities."""
+"""Occasional work: identities, records of deletions, authorities."""
 
 from __future__ import annotations
 

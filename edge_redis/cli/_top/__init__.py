@@ -1,1 +1,1 @@
-"""The terminal application of `edge-redis top`: what it shows of a site's state, and its keys."""
+"""The terminal application of `edge-redis top`: its views of a site's state, and its keys."""

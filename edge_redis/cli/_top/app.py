@@ -209,7 +209,7 @@ class TopApp(App[None]):
         await self._go(VIEWS[(VIEWS.index(self._view) + step) % len(VIEWS)])
 
     async def action_open(self) -> None:
-        """Open what the cursor is on."""
+        """Open the row under the cursor."""
         if self._view == "overview" or self._opened is not None:
             return
         chosen = self.query_one(f"#{self._view}", LiveTable).chosen
@@ -232,5 +232,5 @@ class TopApp(App[None]):
         self._show_bars()
 
     async def on_resize(self) -> None:
-        """Fit what is shown to the new size."""
+        """Fit the view to the new size."""
         await self._show()

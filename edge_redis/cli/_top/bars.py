@@ -28,7 +28,7 @@ def title(state: SiteState | None, problem: str, *, is_paused: bool) -> Text:
 
 
 def views(names: Sequence[str], shown: str, opened: tuple[str, str] | None, sort: str) -> Text:
-    """Return the bar of the views, with what is opened in the view that is shown, or the order of its rows."""
+    """Return the bar of the views, with the name of an opened row, or the order of the rows."""
     parts: list[Text | tuple[str, str]] = []
     for number, name in enumerate(names, 1):
         parts.append((f" {number} {name} ", "reverse" if name == shown else ""))

@@ -1,4 +1,4 @@
-"""What is shown of one node, one function and one scope."""
+"""The details of one node, one function and one scope."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _figure(value: Text) -> Text:
 
 
 def scope(detail: ScopeDetail, width: int) -> Text:
-    """Return a scope: both ends side by side, what is pending, conflicts and dead letters."""
+    """Return a scope: both ends side by side, pending changes, conflicts and dead letters."""
     column = max(10, (width - 22) // 2)
     return lines(
         [

@@ -93,7 +93,7 @@ def cache(state: SiteState, width: int) -> Text:
 
 
 def sync(state: SiteState, width: int) -> Text:
-    """Return the panel of syncing: what waits for the cloud, for how long, and what failed."""
+    """Return the panel of syncing: changes that wait for the cloud, their lag, and failures."""
     found = state.sync
     pending = [sample.pending for sample in found.samples]
     letters = ("  dead letters ", DIM), alarming(found.dead_letters)

@@ -1,4 +1,4 @@
-"""Texts, colours and numbers of the terminal application. What comes from the server is made safe to print here."""
+"""Texts, colours and numbers of the terminal application. Values of the server are made safe to print here."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def milliseconds(value: float) -> Text:
 
 def percent(value: float, least: float = 99.0) -> Text:
     """Return a percentage, in red below ``least``."""
-    shown = "100%" if value == 100 else f"{min(value, 99.9):.1f}%"  # noqa: PLR2004 -- only what is whole says so
+    shown = "100%" if value == 100 else f"{min(value, 99.9):.1f}%"  # noqa: PLR2004 -- 99.99 must not be shown as 100%
     return Text(shown, style="" if value >= least else BAD, justify="right")
 
 

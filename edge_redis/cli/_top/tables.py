@@ -20,14 +20,14 @@ SPARKLINES: Final = 20
 """Functions whose last hour is shown in the list."""
 _MINUTES: Final = 10
 SORTS: Final = ("total", "errors", "p95_ms", "p99_ms")
-"""By what the functions are sorted, in turn."""
+"""The figures that the functions can be sorted by."""
 
 Row: TypeAlias = tuple[str, Sequence[Text]]
 """A key, by which the row is opened, and its cells."""
 
 
 class Table(NamedTuple):
-    """What a list shows. Columns at the end are left out where the terminal is narrow."""
+    """The columns and rows of a list. Columns at the end are left out where the terminal is narrow."""
 
     columns: Sequence[str]
     rows: Sequence[Row]
