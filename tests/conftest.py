@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import redis.utils
 
 import edge_redis
 import edge_redis.aio
@@ -25,7 +27,7 @@ from support.fake_lua import install
 from support.portal import Portal
 from support.postgres import Postgres
 from support.reply_shapes import build_checked
-from support.servers import NAMES, Backend, Servers, real_servers
+from support.servers import NAMES, Backend, Servers, any_real_server, real_servers
 from support.site import START, Site
 
 APIS = ("blocking", "awaited")
@@ -37,6 +39,9 @@ sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / "bu
 sys.dont_write_bytecode = False
 
 install()
+# redis-py parses the metadata of its package for each client and each connection, to tell the server its version.
+_redis_utils: Any = redis.utils
+_redis_utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True, derandomize=False)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
@@ -117,9 +122,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def backend(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Backend]:
     """Every server of the table, empty."""
-    yield from one_of(request.param, servers, tmp_path)
+    yield from one_of(request.param, servers, lambda: request.getfixturevalue("tmp_path"))
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +161,7 @@ def real(request: pytest.FixtureRequest, servers: Servers) -> Backend:
 @pytest.fixture
 def valkey(servers: Servers) -> Backend:
     """One real server, empty: Valkey, or Redis where it alone is chosen."""
-    return servers.backend(real_servers()[0])
+    return servers.backend(any_real_server())
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def make_on() -> Iterator[Any]:
 @pytest.fixture(params=["valkey", "redis", SQL_CLOUD])
 def behind(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Any]:
     """What has a cloud that can be put back to a backup."""
-    yield from one_of(request.param, servers, tmp_path)
+    yield from one_of(request.param, servers, lambda: tmp_path)
 
 
 @pytest.mark.parametrize("again", [1, 3, 9])

@@ -28,12 +28,12 @@ def sqlite(folder: Path) -> sqlalchemy.Engine:
     return engine
 
 
-def one_of(name: str, servers: Servers, folder: Path) -> Iterator[Backend]:
-    """Give the backend of this name, empty."""
+def one_of(name: str, servers: Servers, make_folder: Callable[[], Path]) -> Iterator[Backend]:
+    """Give the backend of this name, empty; a folder is made for a database alone."""
     if name != SQL_CLOUD:
         yield servers.backend(name)
         return
-    engine = sqlite(folder)
+    engine = sqlite(make_folder())
     yield Backend("fakeredis", sql=engine)
     engine.dispose()
 

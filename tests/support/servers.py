@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import fakeredis
 import pytest
@@ -25,23 +27,38 @@ NAMES = ("fakeredis", "valkey", "redis")
 """What a test may run on: no server, the wheel's valkey-server, and a redis-server on PATH."""
 
 CHOICE: Final = "EDGE_REDIS_TEST_SERVERS"
-"""The variable that says which real servers tests run on: ``redis``, ``valkey`` or ``all``, the default."""
+"""The variable that says which real servers tests run on: ``redis``, ``valkey``, ``none`` or ``all``, the default."""
 
-_CHOICES: Final = {"all": ("valkey", "redis"), "valkey": ("valkey",), "redis": ("redis",)}
+_CHOICES: Final = {"all": ("valkey", "redis"), "valkey": ("valkey",), "redis": ("redis",), "none": ()}
 
 
 def real_servers() -> tuple[str, ...]:
-    """Return the names of the real servers that tests may run on; the first for tests that need just one."""
+    """Return the names of the real servers that tests may run on."""
     choice = os.environ.get(CHOICE) or "all"
     if choice not in _CHOICES:
         raise pytest.UsageError(f"{CHOICE} is {choice!r}; it may be one of {', '.join(_CHOICES)}")
     return _CHOICES[choice]
 
 
+def any_real_server() -> str:
+    """Return the real server for tests that need just one: Valkey, or Redis where it alone is chosen."""
+    return next(iter(real_servers()), "valkey")
+
+
 def skip_unless_chosen(name: str) -> None:
     """Skip a test on a real server that the variable excludes."""
     if name not in real_servers():
         pytest.skip(f"{CHOICE}={os.environ[CHOICE]} excludes tests on {name}")
+
+
+def send(url: str, command: str) -> None:
+    """Send a command on a connection of its own, without redis-py: to make its client takes longer than many tests."""
+    server = urlsplit(url)
+    with socket.create_connection((server.hostname, server.port), timeout=30) as connection:
+        connection.sendall(f"{command}\r\n".encode())
+        with connection.makefile("rb") as replies:
+            reply = replies.readline()
+    assert reply.startswith((b"+", b":")), f"{command}: {reply!r}"
 
 
 @dataclass
@@ -72,8 +89,7 @@ class Backend:
         if self.url is None:
             self.fake = fakeredis.FakeServer()
             return
-        with self.client() as client:
-            client.flushall()
+        send(self.url, "FLUSHALL")
 
 
 class Servers:
@@ -108,8 +124,7 @@ class Servers:
         """Close the connections that a test left on the servers it used; return whether it used any."""
         was_used = bool(self._used)
         while self._used:
-            with redis.Redis.from_url(self._running[self._used.pop()].url) as client:
-                client.client_kill_filter(_type="normal", skipme=True)
+            send(self._running[self._used.pop()].url, "CLIENT KILL TYPE normal SKIPME yes")
         return was_used
 
     def stop(self) -> None:
