@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from edge_redis._core import validation
@@ -17,7 +18,7 @@ from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.record_writer import RecordWriter
 from edge_redis._metrics.scripts import FORGOTTEN_PAIRS, MetricsScripts
 from edge_redis._metrics.series import Series, timeline_row
-from edge_redis.errors import StoreError
+from edge_redis.errors import CorruptDataError, StoreError, WrongKeyTypeError
 from edge_redis.models import InvocationRecord
 
 _MAX_FORGET_ATTEMPTS: Final = 100
@@ -193,8 +194,12 @@ class Metrics(Component):
         raise StoreError("the writers of this namespace are too busy for forget(): call it again")
 
     async def reset(self) -> None:
-        """Set every count to zero, and remove the keys of the past epoch."""
-        await self.flush()
+        """Set every count to zero, and remove the keys of the past epoch.
+
+        Damaged counts refuse every flush, and the new epoch is what ends that: the records then count in it.
+        """
+        with suppress(CorruptDataError, WrongKeyTypeError):
+            await self.flush()
         with self._idempotency_keys.acquire() as (client_id, sequence):
             await self.scripts.reset(client_id, sequence)
         while await self.scripts.purge():

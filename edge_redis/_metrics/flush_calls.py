@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final, NamedTuple
@@ -10,10 +10,29 @@ from typing import Final, NamedTuple
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.columns import RecordColumns
 from edge_redis._metrics.keys import pair_name
-from edge_redis._metrics.totals import MAX_UPDATES, PairPart, Totals, encode_body
+from edge_redis._metrics.totals import PairPart, Totals, encode_body
 
 MAX_STREAM_ENTRIES: Final = 6
 """Stream entries in one call: the 1,000 records of a usual flush fill five, and those that failed one more."""
+
+
+MAX_WORK: Final = 1600
+"""Work of one call: that of its parts in each of the four series of their pairs; less where parts share a series.
+
+A call with one part alone may have more: four times ``MAX_UPDATES``.
+"""
+
+_SHARE_OF_MERGED: Final = 0.2  # of the work of a part in a series that an earlier part of the call is added to
+
+LOGS: Final = 6
+"""Write-ahead logs of a writer, as the scripts have it: each holds other pairs, so that compacting one is short."""
+
+
+class Body(NamedTuple):
+    """The sums that a call adds to pairs whose log has this number; see ``totals``."""
+
+    log: int
+    text: bytes
 
 
 class StreamEntry(NamedTuple):
@@ -32,25 +51,44 @@ class FlushCall:
     epoch: str
     """The epoch that the first call of the batch found; empty in that call."""
     pair_names: Sequence[str]
-    """Of the pairs in the body."""
-    body: str
+    """Of the pairs in the bodies."""
+    bodies: Sequence[Body]
+    """Each for another log."""
     entries: Sequence[StreamEntry]
     earliest_ms: int
     """The time of the earliest record of the batch, in ms since 1970."""
 
 
 def split_calls(
-    totals: Totals, recent: RecordColumns, failed: RecordColumns, *, sequence: int, earliest_ms: int
+    totals: Totals,
+    recent: RecordColumns,
+    failed: RecordColumns,
+    *,
+    choose_log: Callable[[str], int],
+    sequence: int,
+    earliest_ms: int,
 ) -> tuple[FlushCall, ...]:
-    """Return the calls that deliver a batch; the first has the number that follows ``sequence``."""
+    """Return the calls that deliver a batch; the first has the number that follows ``sequence``.
+
+    ``choose_log`` returns the number of the log for the pair of a name.
+    """
     entries = chain(_split_stream("recent", recent), _split_stream("errors", failed))
     calls: list[FlushCall] = []
     overflow = totals.overflow
     for number, (parts, some) in enumerate(_load_calls(totals, entries), sequence + 1):
-        names = dict.fromkeys(pair_name(part.function_id, part.node_id) for part in parts)
-        calls.append(FlushCall(number, "", list(names), encode_body(overflow, parts), some, earliest_ms))
+        names = [pair_name(part.function_id, part.node_id) for part in parts]
+        bodies = _encode_bodies(overflow, zip(map(choose_log, names), parts, strict=True))
+        calls.append(FlushCall(number, "", list(dict.fromkeys(names)), bodies, some, earliest_ms))
         overflow = 0
     return tuple(calls)
+
+
+def _encode_bodies(overflow: int, parts: Iterable[tuple[int, PairPart]]) -> list[Body]:
+    """Return parts as one body for each log; the overflow goes with the first."""
+    of_log: dict[int, list[PairPart]] = {}
+    for log, part in parts:
+        of_log.setdefault(log, []).append(part)
+    return [Body(log, encode_body(0 if at else overflow, some)) for at, (log, some) in enumerate(of_log.items())]
 
 
 def _split_stream(stream: str, columns: RecordColumns) -> Iterator[StreamEntry]:
@@ -68,12 +106,23 @@ def _load_calls(totals: Totals, entries: Iterator[StreamEntry]) -> Iterator[tupl
 def _group_parts(parts: Iterator[PairPart]) -> Iterator[list[PairPart]]:
     """Yield as many parts at a time as one call may carry."""
     group: list[PairPart] = []
-    updates = 0
+    names: set[str | None] = set()
+    work = 0.0
     for part in parts:
-        if updates + part.updates > MAX_UPDATES and group:
+        more = part.updates * _count_series(part, names)
+        if work + more > MAX_WORK and group:
             yield group
-            group, updates = [], 0
+            group, work = [], 0.0
+            names.clear()
+            more = part.updates * _count_series(part, names)
         group.append(part)
-        updates += part.updates
+        work += more
+        names.update((None, f"f:{part.function_id}", f"n:{part.node_id}"))
     if group:
         yield group
+
+
+def _count_series(part: PairPart, names: set[str | None]) -> float:
+    """Return how many of the four series of a part are not among these ``names`` (None: all)."""
+    others = (None, f"f:{part.function_id}", f"n:{part.node_id}")
+    return 1 + sum(_SHARE_OF_MERGED if name in names else 1 for name in others)

@@ -17,9 +17,12 @@
 |                                       |        | after it  | above, for the minutes of hour h since 1970 |
 | er:{<ns>:metrics0}:e:<epoch>:pairs    | set    | none      | the pairs that have a series, as            |
 |                                       |        |           | <bytes of function>:<function><node>        |
+| er:{<ns>:metrics0}:e:<epoch>:unlisted | set    | none      | series of functions and nodes some of whose |
+|                                       |        |           | pairs were forgotten: a reset removes them  |
 | er:{<ns>:metrics0}:e:<epoch>:writers  | set    | none      | the writers with a write-ahead log          |
-| er:{<ns>:metrics0}:e:<epoch>:wal:<writer> | list | none    | a writer's write-ahead log: bodies          |
-|                                       |        |           | (``totals``) not yet added, at most 16      |
+| er:{<ns>:metrics0}:e:<epoch>:wal:<writer>:<n> | list | none | write-ahead log n (0 to 5) of a writer:    |
+|                                       |        |           | bodies (``totals``) not yet added, about 30 |
+|                                       |        |           | at most                                     |
 | er:{<ns>:metrics0}:e:<epoch>:recent   | stream | none      | c, r: how many records, and the records     |
 | er:{<ns>:metrics0}:e:<epoch>:errors   | stream | none      | the same, of those that failed              |
 | er:{<ns>:metrics0}:e:<epoch>:meta     | hash   | none      | recent, errors: records in the streams;     |

@@ -23,18 +23,21 @@ from __future__ import annotations
 import math
 import secrets
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count, repeat
 from typing import Final, NamedTuple
 
 from edge_redis._metrics.columns import EMPTY, RecordColumns
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.flush_calls import FlushCall, split_calls
+from edge_redis._metrics.flush_calls import LOGS, FlushCall, split_calls
 from edge_redis._metrics.totals import NO_TOTALS, Totals, sum_records
 from edge_redis.models import InvocationRecord
 
 MAX_WAITING_PAIRS: Final = 50_000
 """Pairs that are summed while they cannot be sent. The server decides later which of them get a series."""
+
+_MAX_LOG_NUMBERS: Final = 20_000
 
 _NEXT: Final = "next"
 
@@ -92,12 +95,13 @@ class BufferState(NamedTuple):
             successor={},
         )
 
-    def freeze(self) -> BufferState:
+    def freeze(self, choose_log: Callable[[str], int]) -> BufferState:
         """Return the state once the waiting sums are a batch."""
         calls = split_calls(
             self.waiting,
             self.recent,
             self.failed,
+            choose_log=choose_log,
             sequence=self.sequence,
             earliest_ms=math.floor(self.earliest * 1000),
         )
@@ -137,6 +141,8 @@ class RecordBuffer:
         """Whether this process may have left something in its write-ahead log."""
         self.latest = BufferState(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
         """A recent state; ``state`` is the current one."""
+        self._log_numbers: dict[str, int] = {}
+        """The numbers of the logs of pairs."""
         self.unacknowledged = 0
         """``unacknowledged`` of a recent state, which is read for each record."""
 
@@ -194,7 +200,17 @@ class RecordBuffer:
                 return state.batch.calls[0]
             if not state.waiting.pairs:
                 return None
-            self._succeed(state, state.freeze())
+            self._succeed(state, state.freeze(self._choose_log))
+
+    def _choose_log(self, pair: str) -> int:
+        """Return the number of a pair's log. The logs get about as many pairs each, so that compacting one is short.
+
+        Any choice counts right. That a pair keeps its log saves work: its batches are added up together.
+        """
+        numbers = self._log_numbers
+        if len(numbers) >= _MAX_LOG_NUMBERS:
+            numbers.clear()
+        return numbers.setdefault(pair, len(numbers) % LOGS)
 
     def is_last(self, call: FlushCall, last: int) -> bool:
         """Return whether the first ``last`` records are in Redis once this call is acknowledged."""

@@ -13,7 +13,7 @@ from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.records import RecordValidator, is_plain
-from edge_redis._metrics.scripts import MAX_WAL_BODIES, MetricsScripts, Uncompacted
+from edge_redis._metrics.scripts import MetricsScripts, Uncompacted
 from edge_redis._metrics.sketch import MAX_DURATION_MS
 from edge_redis.errors import StoreError
 from edge_redis.models import InvocationRecord
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 _WAIT_SECONDS: Final = 0.001
 _MAX_WAITS: Final = 1000
+
+_MAX_COMPACT_CALLS: Final = 200
+"""Of one read, for one writer: several times what its logs usually hold."""
 
 
 class ReadBuilder(Protocol[T]):
@@ -139,7 +142,11 @@ class RecordWriter:
         await self._deliver(compact=True)
         if self.buffer.has_uncompacted:
             self.buffer.has_uncompacted = False
-            await self._compact(self.buffer.writer_id)
+            try:
+                await self._compact(self.buffer.writer_id)
+            except StoreError:
+                self.buffer.has_uncompacted = True
+                raise
 
     async def _deliver(self, *, compact: bool) -> None:
         """Deliver; without ``compact`` the server may leave the batch in the write-ahead log."""
@@ -168,8 +175,8 @@ class RecordWriter:
         return cast("T", (await build(compacted=True)))
 
     async def _compact(self, writer_id: str) -> None:
-        """Add up what a writer's log holds at this moment; the writer may append more meanwhile."""
-        for _ in range(MAX_WAL_BODIES):
+        """Add up what a writer's logs hold at this moment; the writer may append more meanwhile."""
+        for _ in range(_MAX_COMPACT_CALLS):
             if not (await self._scripts.compact(writer_id)):
                 return
 

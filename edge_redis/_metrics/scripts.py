@@ -24,9 +24,6 @@ LISTED_PAIRS: Final = 500
 
 _MAX_COUNT: Final = 1 << 63
 
-MAX_WAL_BODIES: Final = 16
-"""Bodies in a writer's log, at most, as the flush script has it."""
-
 _compact, _flush, _forget, _list_pairs, _purge, _read_minutes, _read_records, _read_series, _reset = (
     load(__package__, name)
     for name in (
@@ -108,10 +105,13 @@ def _decode_series(words: Sequence[bytes]) -> Series:
 
 def _decode_buckets(groups: Mapping[bytes, bytes]) -> dict[int, int]:
     buckets: dict[int, int] = {}
-    for group, counts in groups.items():
-        for index, number in enumerate(counts.split(b","), GROUP * int(group)):
-            if number != b"0":
-                buckets[index] = int(number)
+    for group, text in groups.items():
+        counts = text.split(b",")
+        if len(counts) != GROUP:
+            raise ValueError("not the counts of a group")
+        for index, count in enumerate(counts, GROUP * int(group)):
+            if count != b"0":
+                buckets[index] = int(count)
     if buckets and not (
         min(buckets) >= ZERO_INDEX
         and max(buckets) <= MAX_INDEX
@@ -176,7 +176,7 @@ class MetricsScripts:
 
     def flush(self, call: FlushCall, writer_id: str, *, compact: bool = True) -> Operation[str | None]:
         """Add a batch; the epoch it belongs to, None where the server has seen later calls."""
-        config, body = self._config, call.body.encode()
+        config = self._config
         args: list[Argument] = [
             writer_id,
             call.sequence,
@@ -187,19 +187,21 @@ class MetricsScripts:
             config.max_errors,
             int(compact),
             call.earliest_ms,
-            len(body),
+            len(call.bodies),
             len(call.pair_names),
             *call.pair_names,
         ]
+        for log, text in call.bodies:
+            args += (log, len(text))
         for stream, count, entry in call.entries:
             args += (stream, count, len(entry))
         # A client sends a long argument by itself, and each such write wakes the server up: hence one argument.
-        args.append(b"".join([body, *(entry for _, _, entry in call.entries)]))
+        args.append(b"".join([text for _, text in call.bodies] + [entry for _, _, entry in call.entries]))
         keys = self._keys
         return _flush([keys.epoch, keys.flushes, keys.root, keys.since], args, _decode_epoch)
 
     def compact(self, writer_id: str) -> Operation[int]:
-        """Add up what a writer's log holds; return how many bodies are left in it."""
+        """Add up some of what a writer's logs hold; return how many bodies are left in them."""
         return _compact(self._data, [writer_id, self._config.timeline_minutes], _decode_count)
 
     def read_series(

@@ -3,10 +3,10 @@
 The compaction script derives the other series (a function's, a node's, all) from the pairs, so
 that a pair which is counted under ``_other`` is so in every one of them.
 
-A *body* is the sums that one flush call adds, as the scripts read them: the JSON text
+A *body* is sums that one flush call adds, as the scripts read them: the JSON text
 ``[overflow, parts]``, each part ``[function, node, errors, slow, ms, ns, [bucket, ...], [its
-count, ...], [minute, count, errors, slow, ms, ns, ...], fields, max]``, where ``fields`` is about how
-many fields of the pair's own keys change, and ``max`` is the longest duration in ms.
+count, ...], [minute, count, errors, slow, ms, ns, ...], updates, max]``, where ``updates`` is
+about how much work the part is (``MAX_UPDATES``), and ``max`` is the longest duration in ms.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, GROUP, SMALLEST_MS,
 
 NS_PER_MS: Final = 1_000_000
 MAX_UPDATES: Final = 500
-"""Fields of its pairs' own series that one call adds to; with the three others of each pair, four times as many."""
+"""Work of one part: the fields that it adds to in its pair's own series, and ``_KEYS`` more."""
 
+_KEYS: Final = 10  # reading and writing the keys of a part takes as long as these fields
 _SUMS: Final = 5  # fields of sums: the count, the failures, the slow ones, and two for the sum of durations
 _FEW: Final = 8  # up to this many, counting one by one is faster than making a Counter
 _MINUTE: Final = 60.0
@@ -51,9 +52,9 @@ class PairPart(NamedTuple):
     max_ms: float
 
 
-def encode_body(overflow: int, parts: Sequence[PairPart]) -> str:
-    """Return the body of a call; empty where it adds nothing."""
-    return _encode([overflow, parts]) if parts or overflow else ""
+def encode_body(overflow: int, parts: Sequence[PairPart]) -> bytes:
+    """Return the body that adds these parts."""
+    return _encode([overflow, parts]).encode()
 
 
 class PairTotals:
@@ -110,14 +111,15 @@ class PairTotals:
         return total
 
     def split(self, pair: Pair) -> Iterator[PairPart]:
-        """Yield parts, none over ``MAX_UPDATES`` fields. The sums and the buckets go with the first."""
+        """Yield parts, none over ``MAX_UPDATES``. The sums and the buckets go with the first."""
         sums = (self.errors, self.slow, *divmod(self.ns, NS_PER_MS))
         buckets, counts = list(self.buckets), list(self.buckets.values())
         fields = min(len(buckets), (max(buckets) - min(buckets)) // GROUP + 1)
         minutes = iter(self.minutes.items())
-        while some := list(islice(minutes, (MAX_UPDATES - _SUMS - fields) // _SUMS)):
+        while some := list(islice(minutes, (MAX_UPDATES - _KEYS - _SUMS - fields) // _SUMS)):
             cells = [number for minute, (*first, ns) in some for number in (minute, *first, *divmod(ns, NS_PER_MS))]
-            yield PairPart(*pair, *sums, buckets, counts, cells, _SUMS + fields + _SUMS * len(some), self.max_ms)
+            updates = _KEYS + _SUMS + fields + _SUMS * len(some)
+            yield PairPart(*pair, *sums, buckets, counts, cells, updates, self.max_ms)
             sums, buckets, counts, fields = (0, 0, 0, 0), [], [], 0
 
 

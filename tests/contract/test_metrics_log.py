@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from conftest import Maker
 
 from edge_redis import CorruptDataError
-from support.metrics import TAG, assert_series, made, use_separate_buffer
+from edge_redis._io.blocking_runner import BlockingRunner
+from support.metrics import TAG, assert_series, component_of, made, use_separate_buffer
 
 WRITERS = f"{TAG}:e:0:writers"
 
 
 def count_bodies(client: Any) -> int:
     """Return the number of bodies in all write-ahead logs."""
-    return sum(client.llen(f"{TAG}:e:0:wal:".encode() + writer) for writer in client.smembers(WRITERS))
+    return sum(client.llen(key) for key in client.scan_iter(match=f"{TAG}:e:0:wal:*", count=1000))
 
 
 @pytest.fixture
@@ -45,18 +47,71 @@ def fill(writer: Any, batches: int) -> list[Any]:
 def test_a_query_of_another_process_includes_the_log(make: Maker, writer: Any, query: Any) -> None:
     fill(writer, 5)
     with make.backend.client() as client:
-        assert count_bodies(client) == 5
+        assert count_bodies(client) == 5 * 6  # each batch has a pair of each log
     assert query(use_separate_buffer(make("EdgeMetrics"))) == 50
 
 
 def test_the_log_is_bounded(make: Maker, writer: Any) -> None:
     with make.backend.client() as client:
         records = fill(writer, 40)
-        assert count_bodies(client) < 16
+        assert count_bodies(client) < 6 * 30
         writer.flush()
         assert count_bodies(client) == 0
         assert not client.exists(WRITERS)
     assert_series(writer, None, None, records)
+
+
+def test_the_logs_of_a_writer_are_compacted_by_different_calls(make: Maker) -> None:
+    writer = make("EdgeMetrics", flush_every=8, flush_interval=3600.0)
+    records = [made(f"f{at}") for at in range(8)]
+    with make.backend.client() as client:
+        lengths = []
+        for _ in range(50):
+            writer.record_many(records)
+            lengths.append(sorted(client.llen(key) for key in client.scan_iter(match=f"{TAG}:e:0:wal:*", count=1000)))
+    assert max(map(max, lengths)) < 30
+    emptied = [sum(later) - sum(earlier) < 0 for earlier, later in pairwise(lengths)]
+    assert sum(emptied) == 9
+    assert writer.total_invocations() == 400
+
+
+def read_fields(client: Any) -> set[tuple[bytes, bytes, bytes]]:
+    """Return the fields of all series, with their values."""
+    keys = [key for kind in "st" for key in client.scan_iter(match=f"{TAG}:e:0:{kind}*", count=1000)]
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.hgetall(key)
+    found = pipeline.execute()
+    return {(key, *field) for key, fields in zip(keys, found, strict=True) for field in fields.items()}
+
+
+def test_a_call_that_compacts_changes_a_bounded_number_of_fields(make: Maker) -> None:
+    metrics = make("EdgeMetrics", flush_every=60, flush_interval=3600.0)
+    records = [made(f"f{at % 30}", f"n{at % 42}", 1.1 ** (at % 97)) for at in range(180)]
+    for at in range(0, 180, 60):
+        metrics.record_many(records[at : at + 60])
+    scripts = component_of(metrics).scripts
+    changed = []
+    with make.backend.client() as client:
+        runner = BlockingRunner(client)
+        (writer,) = client.smembers(WRITERS)
+        is_left = True
+        while is_left:
+            before = read_fields(client)
+            is_left = runner.run(scripts.compact(writer.decode())) > 0
+            changed.append(len(read_fields(client) - before))
+    assert len(changed) > 2
+    assert max(changed) <= 1920
+    assert_series(metrics, None, None, records)
+
+
+def test_logs_that_get_more_than_one_call_compacts_stay_bounded(make: Maker) -> None:
+    metrics = make("EdgeMetrics", flush_every=20, flush_interval=3600.0)
+    with make.backend.client() as client:
+        for batch in range(50):
+            metrics.record_many([made(f"f{(20 * batch + at) % 400}", f"n{at}") for at in range(20)])
+        assert count_bodies(client) < 6 * 30
+    assert metrics.total_invocations() == 50 * 20
 
 
 def test_a_pair_has_its_series_from_the_time_it_is_logged(make: Maker) -> None:
@@ -80,14 +135,27 @@ def test_a_reset_removes_the_log(make: Maker, writer: Any) -> None:
     assert writer.total_invocations() == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"nonsense", b"5", b"\xff"])
+DAMAGED = [
+    b"",
+    b"nonsense",
+    b"5",
+    b"\xff",
+    b"[]",
+    b"[0]",
+    b"[0,[[]]]",
+    b"[0,[5]]",
+    b'[0,[["f","n",0,0,1,0,[1],[],[],1,1]]]',
+]
+
+
+@pytest.mark.parametrize("body", DAMAGED)
 def test_a_damaged_body_is_corrupt(make: Maker, body: bytes) -> None:
     metrics = make("EdgeMetrics")
     with make.backend.client() as client:
-        client.rpush(f"{TAG}:e:0:wal:strange", body)
+        client.rpush(f"{TAG}:e:0:wal:strange:0", body)
         client.sadd(WRITERS, "strange")
         with pytest.raises(CorruptDataError):
             metrics.total_invocations()
-        client.delete(f"{TAG}:e:0:wal:strange")
+        client.delete(f"{TAG}:e:0:wal:strange:0")
         metrics.record(made())
         assert metrics.total_invocations() == 1

@@ -9,7 +9,7 @@ import pytest
 
 from edge_redis._metrics.columns import RecordColumns
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.flush_calls import MAX_STREAM_ENTRIES, FlushCall
+from edge_redis._metrics.flush_calls import LOGS, MAX_STREAM_ENTRIES, MAX_WORK, FlushCall
 from edge_redis._metrics.keys import OTHER, pair_name, parse_pair
 from edge_redis._metrics.record_buffer import MAX_WAITING_PAIRS, RecordBuffer
 from edge_redis._metrics.record_stream import decode_entry, encode_entry
@@ -43,15 +43,26 @@ def filled(count: int) -> RecordBuffer:
 
 
 def parts_of(call: FlushCall) -> list[PairPart]:
-    return [PairPart(*part) for part in json.loads(call.body)[1]] if call.body else []
+    return [PairPart(*part) for body in call.bodies for part in json.loads(body.text)[1]]
 
 
 def overflow_of(call: FlushCall) -> int:
-    return json.loads(call.body)[0] if call.body else 0
+    return sum(json.loads(body.text)[0] for body in call.bodies)
 
 
 def counted(call: FlushCall) -> int:
     return sum(sum(part.counts) for part in parts_of(call))
+
+
+def work_of(call: FlushCall) -> float:
+    """Return the work of a call: a part that is added to the series of another one takes a fifth there."""
+    seen: set[str] = set()
+    work = 0.0
+    for part in (PairPart(*part) for body in call.bodies for part in json.loads(body.text)[1]):
+        names = {"all", f"f:{part.function_id}", f"n:{part.node_id}"}
+        work += part.updates * (1 + len(names - seen) + 0.2 * len(names & seen))
+        seen |= names
+    return work
 
 
 def drained(buffer: RecordBuffer) -> list[FlushCall]:
@@ -79,7 +90,7 @@ def test_a_call_holds_the_sums_of_its_records() -> None:
     assert part[:6] == ("f", "n", 1, 0, 5, 250000)  # round(2.0000005e6) is 2000000: the half goes to the even
     assert dict(zip(part.buckets, part.counts, strict=True)) == {31: 1, 32: 1, 10: 1}
     assert part.minutes == [minute, 2, 1, 0, 4, 0, minute + 1, 1, 0, 0, 1, 250000]
-    assert (part.updates, part.max_ms) == (5 + 3 + 2 * 5, 2.0000005)
+    assert (part.updates, part.max_ms) == (10 + 5 + 3 + 2 * 5, 2.0000005)
     assert call.pair_names == [pair_name("f", "n")]
     assert [(stream, count) for stream, count, _ in call.entries] == [("recent", 3), ("errors", 1)]
 
@@ -129,10 +140,24 @@ def test_large_batches_are_split_within_their_bounds_and_lose_nothing() -> None:
     assert sum(map(counted, calls)) == 3700
     assert sum(count for call in calls for _, count, _ in call.entries) == 3700
     parts = [part for call in calls for part in parts_of(call)]
-    assert all(sum(part.updates for part in parts_of(call)) <= MAX_UPDATES for call in calls)
+    assert all(part.updates <= MAX_UPDATES for part in parts)
+    assert all(work_of(call) <= MAX_WORK or len(parts_of(call)) == 1 for call in calls)
     assert all(len(call.entries) <= MAX_STREAM_ENTRIES for call in calls)
     assert sum(part.errors for part in parts) == 140
     assert sum(sum(part.minutes[1::6]) for part in parts) == 3700
+
+
+def test_a_call_has_a_body_for_each_log_and_pairs_keep_their_logs() -> None:
+    buffer = RecordBuffer()
+    seen: list[dict[str, int]] = []
+    for _ in range(2):
+        append(buffer, [made(f"f{at}", timestamp=START) for at in range(10)])
+        buffer.aggregate(CONFIG)
+        (call,) = drained(buffer)
+        assert [log for log, _ in call.bodies] == list(range(LOGS))
+        seen.append({part[0]: log for log, text in call.bodies for part in json.loads(text)[1]})
+    assert seen[0] == seen[1]
+    assert sorted(map(list(seen[0].values()).count, range(LOGS))) == [1, 1, 2, 2, 2, 2]
 
 
 def test_one_pair_with_more_than_a_call_takes_is_split_and_its_sums_sent_once() -> None:

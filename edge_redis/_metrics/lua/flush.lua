@@ -1,4 +1,4 @@
--- Take a batch of invocations, at most once: add it to its series, or append it to the writer's log.
+-- Take a batch of invocations, at most once: add it to its series, or append it to the writer's logs.
 -- KEYS[1] epoch    string  the current epoch; absent means 0
 -- KEYS[2] flushes  prefix  of the hashes that remember the last call of each writer
 -- KEYS[3] root     prefix  of the epochs' keys
@@ -10,12 +10,13 @@
 -- ARGV[5] timeline_minutes  integer  how long minutes are kept
 -- ARGV[6] max_recent        integer  records kept in the stream of recent ones
 -- ARGV[7] max_errors        integer  failed records kept in theirs
--- ARGV[8] compact           integer  1 to add it now, 0 to append it until the log has COMPACT_AT bodies
+-- ARGV[8] compact           integer  1 to add it now, 0 to append it until a log has COMPACT_AT bodies
 -- ARGV[9] earliest          integer  time of the earliest record, in ms
--- ARGV[10] body              integer  bytes of the body (see totals.py); 0 for nothing
--- ARGV[11] pairs            integer  how many pairs the body has
--- ARGV[12..] their names, then three to a chunk of records (recent or errors, their number, its bytes), then
---   the payload: the body and the chunks, one behind the other. One argument is sent in one write
+-- ARGV[10] bodies           integer  how many bodies (see totals.py), each for another log
+-- ARGV[11] pairs            integer  how many pairs the bodies have
+-- ARGV[12..] the names of the pairs, then two to a body (the number of its log, its bytes), then three to a chunk
+--   of records (recent or errors, their number, its bytes), then the payload: the bodies and the chunks, one
+--   behind the other. One argument is sent in one write
 -- Reply: number | 'STALE' | ['CORRUPT', string]: the epoch that the batch belongs to; STALE after a later call;
 --   or the key that does not hold what these scripts write, and then nothing was written
 -- Invariant: all = the sum of the pairs = the sum of the functions = the sum of the nodes
@@ -24,19 +25,20 @@
 -- include: idempotency
 -- include: numbers
 -- include: epoch
+-- include: log_keys
 -- include: compaction
 REPEATS_BUCKET_MS = 43200000 -- a writer keeps a call for as long as the server is unavailable
 local HEAD = 11
-local COMPACT_AT = 16
+local COMPACT_AT = 24
 local MAX_WAIT_MS = 3600000
 local MAX_REMOVED, TRIMMED_AT_ONCE = 256, 8
 local writer, sequence, expected = ARGV[1], ARGV[2], ARGV[3]
 local max_series, timeline_minutes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local most = {recent = tonumber(ARGV[6]), errors = tonumber(ARGV[7])}
 local payload = ARGV[#ARGV]
-local sent = tonumber(ARGV[10]) -- bytes of the payload that were read
-local body = string.sub(payload, 1, sent)
-local chunks = HEAD + tonumber(ARGV[11]) + 1
+local sent = 0 -- bytes of the payload that were read
+local bodies = HEAD + tonumber(ARGV[11]) + 1
+local chunks = bodies + 2 * tonumber(ARGV[10])
 local now = now_ms()
 
 local known = recall(KEYS[2], now, writer, sequence)
@@ -47,7 +49,6 @@ if expected ~= '' and expected ~= epoch then
   return expected
 end
 local pairs_key, writers_key, meta_key = root .. ':pairs', root .. ':writers', root .. ':meta'
-local wal_key = root .. ':wal:' .. writer
 
 -- Which pairs get a series is decided here, in the order in which batches arrive, and not when they are added.
 
@@ -64,7 +65,7 @@ local function add_pair(pair)
 end
 
 local free
-for at = HEAD + 1, chunks - 1 do
+for at = HEAD + 1, bodies - 1 do
   local pair = ARGV[at]
   if not is_member(pair) then
     free = free or max_series - redis.call('SCARD', pairs_key) + redis.call('SISMEMBER', pairs_key, OTHER)
@@ -81,12 +82,23 @@ end
 
 -- Everything is read and computed first, so that what cannot be done fails before any write.
 
-local left = redis.call('LLEN', wal_key)
-local bodies, plan = {}, nil
-if ARGV[8] == '1' or left + 1 >= COMPACT_AT then
-  if left > 0 then bodies = redis.call('LRANGE', wal_key, 0, -1) end
-  if body ~= '' then bodies[#bodies + 1] = body end
-  plan = plan_compaction(root, bodies, is_member, now, timeline_minutes, wal_key)
+local logs, longest = {}, nil
+for at = bodies, chunks - 1, 2 do
+  local log = open_log(root, writer, ARGV[at], string.sub(payload, sent + 1, sent + tonumber(ARGV[at + 1])))
+  sent = sent + tonumber(ARGV[at + 1])
+  logs[#logs + 1] = log
+  if not longest or log.stored > longest.stored then longest = log end
+end
+local due, max_work = {}, MAX_WORK
+if ARGV[8] == '1' then
+  due = logs
+elseif longest and longest.stored + 1 >= COMPACT_AT then
+  due = {longest} -- the others follow in the next calls, so that no call has much to do
+  if longest.stored >= 2 * COMPACT_AT then max_work = 2 * MAX_WORK end -- calls bring more than they add up
+end
+local plan
+if #due > 0 then
+  plan = plan_compaction(root, due, max_work, is_member, now, timeline_minutes)
   if plan.corrupt then return {'CORRUPT', plan.corrupt} end
 end
 redis.call('SCARD', writers_key) -- an error where it is no set
@@ -104,18 +116,12 @@ end
 -- From here on there are only writes.
 
 if plan then apply_plan(plan) end
-if plan and plan.taken == #bodies then
-  if left > 0 then
-    redis.call('DEL', wal_key)
-    redis.call('SREM', writers_key, writer)
-  end
-else
-  if plan then redis.call('LTRIM', wal_key, plan.taken, -1) end
-  if body ~= '' then
-    redis.call('RPUSH', wal_key, body)
-    redis.call('SADD', writers_key, writer)
-  end
+local is_logged = false
+for _, log in ipairs(logs) do
+  save_log(log)
+  is_logged = is_logged or log.stored > 0 or log.taken == 0
 end
+if is_logged then save_writer(root, writer) end
 if #new_pairs > 0 then redis.call('SADD', pairs_key, unpack(new_pairs)) end
 
 -- A pair's counts begin with the first record of its first batch, which waited an hour at most.

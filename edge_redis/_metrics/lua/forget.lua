@@ -17,6 +17,7 @@
 -- include: numbers
 -- include: epoch
 -- include: wal
+-- include: pair_names
 -- include: unlink
 local FIRST = 4
 local now = now_ms()
@@ -24,10 +25,17 @@ local known = recall(KEYS[3], now, ARGV[1], ARGV[2])
 if known then return known end
 local root = current_root(KEYS[1], KEYS[2])
 if find_uncompacted(root) then return 'WAL' end
-redis.call('SCARD', root .. ':pairs') -- an error where it is no set
+for _, name in ipairs({'pairs', 'unlisted'}) do redis.call('SCARD', root .. ':' .. name) end -- an error for no set
 redis.call('SET', KEYS[4], whole(now))
 local series = tonumber(ARGV[4])
-for at = FIRST + 1, FIRST + series do unlink_series(root, ARGV[at], now, tonumber(ARGV[3])) end
-for at = FIRST + series + 1, #ARGV do redis.call('SREM', root .. ':pairs', ARGV[at]) end
+for at = FIRST + series + 1, #ARGV do
+  redis.call('SREM', root .. ':pairs', ARGV[at])
+  local func, node = split_pair(ARGV[at])
+  redis.call('SADD', root .. ':unlisted', 'f:' .. func, 'n:' .. node)
+end
+for at = FIRST + 1, FIRST + series do
+  unlink_series(root, ARGV[at], now, tonumber(ARGV[3]))
+  redis.call('SREM', root .. ':unlisted', ARGV[at])
+end
 remember(KEYS[3], now, ARGV[1], ARGV[2], 'OK')
 return 'OK'

@@ -1,11 +1,13 @@
 -- Adds bodies (see totals.py) to the stored fields. Reads and plans first, so that an error comes before any
 -- write.
--- Needs: whole
+-- Needs: whole, LOGS, log_key
 local GROUP = 4 -- of sketch.py
 local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
-local MAX_WORK = 3600 -- about as many fields as take 5 ms
+local MAX_WORK = 1920 -- about as many fields as take 4 ms, and a fifth more than a flush call has: flush_calls.py
+local SHARE_OF_MERGED = 0.2 -- of the work of a part in a series that another part is added to
 local OTHER = '6:_other_other'
+local MAX_COUNT = 2^53 -- up to which Lua counts exactly
 
 local function add_sums(to, count, errors, slow, ms, ns)
   to[1], to[2], to[3], to[4], to[5] = to[1] + count, to[2] + errors, to[3] + slow, to[4] + ms, to[5] + ns
@@ -97,37 +99,71 @@ local function add_to_series(all, name, pair)
   end
 end
 
-local function estimate_work(body, of_pairs)
-  local work = 0
-  for _, part in ipairs(body[2]) do
-    local known = of_pairs[#part[1] .. ':' .. part[1] .. part[2]]
-    work = work + part[10] * (known and 0.15 or 4) -- a pair's fields are in four series
+-- Returns the share of a part's work that is to be done, for the four series of its pair; `seen` has the names of
+-- the pairs and series that other parts are added to.
+local function count_series(part, seen)
+  local pair = #part[1] .. ':' .. part[1] .. part[2]
+  if seen[pair] then return 4 * SHARE_OF_MERGED end
+  local count = 1
+  for _, name in ipairs({'f:' .. part[1], 'n:' .. part[2], 'all'}) do
+    count = count + (seen[name] and SHARE_OF_MERGED or 1)
+    seen[name] = true
   end
+  seen[pair] = true
+  return count
+end
+
+-- Returns about how many fields a body changes.
+local function estimate_work(body, seen)
+  local work = 1
+  for _, part in ipairs(body[2]) do work = work + part[10] * count_series(part, seen) end
   return work
 end
 
--- Adds up as many bodies as one call may; returns the pairs, the number of bodies and the overflow; nil if a
--- body is damaged.
-local function merge_bodies(bodies, is_member, now_minute, timeline_minutes)
-  local of_pairs, overflow, work, taken = {}, 0, 0, 0
-  for _, text in ipairs(bodies) do
-    local is_json, body = pcall(cjson.decode, text)
-    if not is_json or type(body) ~= 'table' then return nil end
-    work = work + estimate_work(body, of_pairs)
-    if taken > 0 and work > MAX_WORK then break end
-    taken, overflow = taken + 1, overflow + body[1]
-    for _, part in ipairs(body[2]) do
-      local func, node = part[1], part[2]
-      local name = #func .. ':' .. func .. node -- as keys.py has it
-      local goes_under_other = not is_member(name)
-      if goes_under_other then func, node, name = '_other', '_other', OTHER end
-      local pair = series_of(of_pairs, name)
-      pair.func, pair.node = func, node
-      local count = add_part(pair, part, now_minute, timeline_minutes)
-      if goes_under_other then overflow = overflow + count end
+-- Returns a body, and how much work it is to add.
+local function decode_body(text, seen)
+  local body = cjson.decode(text)
+  return body, estimate_work(body, seen)
+end
+
+-- Adds a body to its pairs; returns the overflow.
+local function merge_body(body, of_pairs, is_member, now_minute, timeline_minutes)
+  local overflow = body[1]
+  for _, part in ipairs(body[2]) do
+    local func, node = part[1], part[2]
+    local name = #func .. ':' .. func .. node -- as keys.py has it
+    local goes_under_other = not is_member(name)
+    if goes_under_other then func, node, name = '_other', '_other', OTHER end
+    local pair = series_of(of_pairs, name)
+    pair.func, pair.node = func, node
+    local count = add_part(pair, part, now_minute, timeline_minutes)
+    if goes_under_other then overflow = overflow + count end
+  end
+  return overflow
+end
+
+-- Returns all bodies of a log: the stored ones, and behind them the one that a call brings.
+local function read_bodies(log)
+  local bodies = log.stored > 0 and redis.call('LRANGE', log.key, 0, -1) or {}
+  bodies[#bodies + 1] = log.body
+  return bodies
+end
+
+-- Adds up bodies of the logs, in order, until they come to `max_work`, and one at least. Sets how many of each
+-- log are `taken`; returns the pairs and the overflow, or nil and the key of a log with a damaged body.
+local function merge_logs(logs, max_work, is_member, now_minute, timeline_minutes)
+  local of_pairs, overflow, work, seen = {}, 0, 0, {}
+  for _, log in ipairs(logs) do
+    for _, text in ipairs(read_bodies(log)) do
+      local is_sound, body, more = pcall(decode_body, text, seen)
+      if not is_sound then return nil, log.key end
+      if work > 0 and work + more > max_work then return of_pairs, overflow end
+      local is_merged, over = pcall(merge_body, body, of_pairs, is_member, now_minute, timeline_minutes)
+      if not is_merged then return nil, log.key end
+      work, overflow, log.taken = work + more, overflow + over, log.taken + 1
     end
   end
-  return of_pairs, taken, overflow
+  return of_pairs, overflow
 end
 
 local function build_series(of_pairs)
@@ -143,15 +179,17 @@ local function build_series(of_pairs)
 end
 
 local function add_number(plan, write, field, stored, by)
-  if stored and not string.find(stored, '^%-?%d+$') then plan.corrupt = write[1] end
-  write[#write + 1], write[#write + 2] = field, whole((tonumber(stored or 0) or 0) + by)
+  local sum = (tonumber(stored or 0) or 0) + by
+  if stored and not string.find(stored, '^%d+$') or sum > MAX_COUNT then plan.corrupt = write[1] end
+  write[#write + 1], write[#write + 2] = field, whole(sum)
 end
 
 -- Decodes all stored groups as one JSON text, which costs a third of matching each.
 local function decode_groups(stored, from)
   local texts = {}
   for at = from, #stored do texts[#texts + 1] = stored[at] or '0,0,0,0' end
-  local is_json, counts = pcall(cjson.decode, '[' .. table.concat(texts, ',') .. ']')
+  local text = table.concat(texts, ',')
+  local is_json, counts = pcall(cjson.decode, '[' .. text .. ']')
   return is_json and #counts == GROUP * #texts and counts
 end
 
@@ -164,9 +202,11 @@ local function grow_groups(plan, write, names, stored, by, from)
   local at, place = #write, 0
   for name = from, #names do
     local more = by[name]
+    local a, b = counts[place + 1] + more[1], counts[place + 2] + more[2]
+    local c, d = counts[place + 3] + more[3], counts[place + 4] + more[4]
+    if not (a + b + c + d <= MAX_COUNT) then plan.corrupt = write[1] end
     write[at + 1] = names[name]
-    write[at + 2] = string.format('%d,%d,%d,%d', counts[place + 1] + more[1], counts[place + 2] + more[2],
-      counts[place + 3] + more[3], counts[place + 4] + more[4]) -- half the time of %.0f
+    write[at + 2] = string.format('%d,%d,%d,%d', a, b, c, d) -- half the time of %.0f
     at, place = at + 2, place + GROUP
   end
 end
@@ -177,7 +217,9 @@ local function plan_write(plan, key, names, by, numbers)
   local stored = redis.call('HMGET', key, unpack(names))
   local write = {key}
   for at = 1, numbers do add_number(plan, write, names[at], stored[at], by[at]) end
-  if #names > numbers then grow_groups(plan, write, names, stored, by, numbers + 1) end
+  if #names > numbers and not pcall(grow_groups, plan, write, names, stored, by, numbers + 1) then
+    plan.corrupt = key -- it holds JSON that is no count
+  end
   plan.writes[#plan.writes + 1] = write
 end
 
@@ -225,16 +267,15 @@ local function plan_minutes(plan, root, name, minutes, timeline_minutes)
   end
 end
 
--- Plans the writes that add the first `taken` bodies. Where `corrupt` is set, the key of that name does not
--- hold what these scripts write, and nothing may be written.
-local function plan_compaction(root, bodies, is_member, at_ms, timeline_minutes, wal_key)
-  local plan = {writes = {}, expiry = {}, taken = 0}
-  local of_pairs, taken, overflow = merge_bodies(bodies, is_member, math.floor(at_ms / 60000), timeline_minutes)
+-- Plans the writes that add bodies of these logs. Where `corrupt` is set, the key of that name does not hold what
+-- these scripts write, and nothing may be written.
+local function plan_compaction(root, logs, max_work, is_member, at_ms, timeline_minutes)
+  local plan = {writes = {}, expiry = {}}
+  local of_pairs, overflow = merge_logs(logs, max_work, is_member, math.floor(at_ms / 60000), timeline_minutes)
   if not of_pairs then
-    plan.corrupt = wal_key
+    plan.corrupt = overflow
     return plan
   end
-  plan.taken = taken
   local group_names = {}
   for name, series in pairs(build_series(of_pairs)) do
     list_fields(series, group_names)
@@ -249,4 +290,28 @@ end
 local function apply_plan(plan)
   for _, write in ipairs(plan.writes) do redis.call('HSET', unpack(write)) end
   for key, at in pairs(plan.expiry) do redis.call('EXPIREAT', key, whole(at)) end
+end
+
+-- The log of a writer with this number, and the body that a call brings for it.
+local function open_log(root, writer, number, body)
+  local key = log_key(root, writer, number)
+  return {key = key, body = body, stored = redis.call('LLEN', key), taken = 0}
+end
+
+-- Removes from a log what was taken of it, and appends the call's body where that was not taken.
+local function save_log(log)
+  if log.taken >= log.stored then
+    if log.stored > 0 then redis.call('DEL', log.key) end
+  elseif log.taken > 0 then
+    redis.call('LTRIM', log.key, log.taken, -1)
+  end
+  if log.body and log.taken <= log.stored then redis.call('RPUSH', log.key, log.body) end
+end
+
+-- Notes whether a writer has a log.
+local function save_writer(root, writer)
+  local keys = {}
+  for number = 0, LOGS - 1 do keys[#keys + 1] = log_key(root, writer, number) end
+  local command = redis.call('EXISTS', unpack(keys)) > 0 and 'SADD' or 'SREM'
+  redis.call(command, root .. ':writers', writer)
 end

@@ -1,5 +1,4 @@
--- Write-ahead logs: a list <root>:wal:<writer> of bodies for each writer, and the set <root>:writers of
--- the writers that have one.
+-- Write-ahead logs: the set <root>:writers has the writers that have one; see log_keys.lua.
 
 -- The reply WAL, writer... where bodies are to be compacted before a read; nil where none are.
 local function find_uncompacted(root)
