@@ -70,6 +70,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}… ({len(text):,} characters)"
 
 
-def row_id(name: str) -> str:
-    """Return the id of the row of a thing with any name."""
-    return f"r{hashlib.blake2s(name.encode(errors='replace'), digest_size=8).hexdigest()}"
+def row_id(kind: str, name: str) -> str:
+    """Return the id of the row of a node, a function, a scope or a field; those of one page differ."""
+    key = f"{kind}\n{name}".encode(errors="replace")
+    return f"r{hashlib.blake2s(key, digest_size=8).hexdigest()}"

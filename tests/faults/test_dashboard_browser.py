@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
@@ -124,3 +125,17 @@ def test_an_operator_signs_in_and_acts_by_the_keyboard_alone(base: str, edge: Ed
         browser.wait(lambda: "in maintenance" in str(browser.run("document.querySelector('.notice')?.textContent")))
         assert_own_requests_alone(browser, base)
     assert [found.in_maintenance for found in edge.health.snapshot() if found.node_id == "till-00"] == [True]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["desk-light", "phone-dark"])
+def test_axe_finds_no_fault_of_accessibility(base: str, width: int, dark: bool) -> None:  # noqa: FBT001
+    axe = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+    found = {}
+    with Browser(width=width, dark=dark) as browser:
+        for page in PAGES:
+            browser.open(f"{base}s/shop/{page}")
+            browser.run(f"(() => {{ {axe}; window.axe = axe; }})()")
+            found[page] = browser.run(
+                "axe.run().then(found => found.violations.map(each => [each.id, each.nodes[0].html]))"
+            )
+    assert found == {page: [] for page in PAGES}
