@@ -190,8 +190,9 @@ class FailOpenCache(Component):
         await self._calls.attempt((), self.flush())
 
     async def closing(self) -> None:
-        """Deliver the last accesses, where the server is available."""
-        await self._calls.attempt((), self.flush())
+        """Deliver the last accesses and remove pending keys, where the server is available."""
+        flushed = await self._calls.attempt((), self.flush(), is_last=True)
+        self.has_flushed = (flushed is not UNANSWERED and not len(self._calls.pending)) or not self.describe_unflushed()
 
 
 AnyCache: TypeAlias = Cache | FailOpenCache

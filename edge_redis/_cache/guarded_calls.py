@@ -82,15 +82,18 @@ class GuardedCalls:
         self.fallbacks = 0
         """Calls that were answered without the server."""
 
-    async def attempt(self, keys: Sequence[str], call: Awaitable[T], *, reads: Sequence[str] = ()) -> T | Unanswered:
+    async def attempt(
+        self, keys: Sequence[str], call: Awaitable[T], *, reads: Sequence[str] = (), is_last: bool = False
+    ) -> T | Unanswered:
         """Await a call that concerns ``keys``, after the pending invalidations; UNANSWERED without the server.
 
         While the circuit is open, keys in ``reads`` that the near cache has kept are no reason for a trial call.
+        The last call before the cache is closed is a trial call if there are pending invalidations.
         """
         if self.circuit.is_open and reads and all(self.stale_get(key, MISSING) is not MISSING for key in reads):
             stepper(call).close()
             return UNANSWERED
-        if not self.circuit.allow_call():
+        if not (is_last and len(self.pending)) and not self.circuit.allow_call():
             stepper(call).close()
             return UNANSWERED
         try:

@@ -17,6 +17,9 @@ class Component:
     tick_seconds: float | None = None
     mutex: AbstractContextManager[object] = nullcontext()
 
+    has_flushed: bool = True
+    """Whether the last ``closing`` delivered everything; one that goes on without the server raises no error."""
+
     async def tick(self) -> object:
         """Do what is due every ``tick_seconds``."""
 

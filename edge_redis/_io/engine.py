@@ -43,7 +43,8 @@ class BlockingEngine:
         self.runner.run(self.component.tick())
         if self.dropped:
             self.flush()
-            self.stop()
+            if self.component.has_flushed:
+                self.stop()
 
     def flush(self) -> None:
         """Run the component's ``closing``: its last flush."""
@@ -95,7 +96,8 @@ class AsyncEngine:
         await self.runner.run(self.component.tick())
         if self.dropped:
             await self.flush()
-            self.stop()
+            if self.component.has_flushed:
+                self.stop()
 
     async def flush(self) -> None:
         """Run the component's ``closing``: its last flush."""

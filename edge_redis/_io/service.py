@@ -69,6 +69,7 @@ class BlockingService(Generic[C]):
         """
         if not self._closed:
             self._engine.flush()
+            shutdown.warn_of_unflushed(self._component)
             self._closed = True
         self._engine.stop()
 
@@ -126,6 +127,7 @@ class AsyncService(Generic[C]):
         """
         if not self._closed:
             await self._engine.flush()
+            shutdown.warn_of_unflushed(self._component)
             self._closed = True
         loop, current = asyncio.get_running_loop(), asyncio.current_task()
         ending = {task for task in self._engine.stop() if task.get_loop() is loop and task is not current}

@@ -65,6 +65,12 @@ def forget(engine: Engine) -> None:
     _running.discard(engine)
 
 
+def warn_of_unflushed(component: Component) -> None:
+    """Log what a service that is being closed could not deliver, where its component raises no error for that."""
+    if not component.has_flushed:
+        _log.warning("lost at close: %s: the server did not take them", component.describe_unflushed())
+
+
 def _drop(engine: Engine) -> None:
     engine.dropped = True
     if not engine.buffers:

@@ -107,3 +107,17 @@ def test_a_call_that_is_sent_again_undoes_nothing_that_another_client_did_meanwh
         other.delete(key)
         assert runner.run(operation) == first
         assert key not in other
+
+
+@pytest.mark.parametrize("remove", ["pop", "delete", "compare_and_delete"])
+def test_an_entry_is_removed_from_a_server_without_memory(real: Backend, remove: str) -> None:
+    with real.client() as client, edge_redis.EdgeCache(client) as cache:
+        cache.put("k", "value")
+        cache.get("k")
+        client.config_set("maxmemory", 1)
+        try:
+            removed = getattr(cache, remove)("k", *(["value"] if remove == "compare_and_delete" else []))
+        finally:
+            client.config_set("maxmemory", 0)
+        assert removed == ("value" if remove == "pop" else True)
+        assert "k" not in cache

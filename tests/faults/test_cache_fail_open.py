@@ -331,6 +331,14 @@ class TestGone:
         site.server.kill()
         cache.close()
 
+    def test_closing_warns_of_pending_invalidations(self, site: Any, caplog: pytest.LogCaptureFixture) -> None:
+        cache = site.cache()
+        cache.put("k", "old")
+        site.server.kill()
+        cache.put("k", "new")
+        cache.close()
+        assert "lost at close: 1 pending invalidations of namespace 'default'" in caplog.text
+
     def test_pending_invalidations_are_bounded(self, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pendings, "MAX_PENDING", 3)
         cache = site.cache()
@@ -402,6 +410,21 @@ class TestBack:
         with site.raw() as client:
             eventually_received(cache, lambda: not client.exists(value_key("k")))
         eventually_received(cache, lambda: site.facts(cache)["pending_invalidations"] == 0)
+
+    def test_when_the_cache_is_closed_also_where_the_circuit_is_open(
+        self, site: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cache = site.cache(flush_interval=3600)
+        cache.put("k", "old")
+        site.server.kill()
+        for _ in range(FAILURE_THRESHOLD):
+            cache.put("k", "new")
+        assert site.facts(cache)["circuit"] == "open"
+        site.server.restart()
+        cache.close()
+        with site.raw() as client:
+            assert not client.exists(value_key("k"))
+        assert "lost" not in caplog.text
 
     def test_a_put_after_the_return_is_not_undone(self, site: Any) -> None:
         cache = site.cache(flush_interval=3600)

@@ -20,10 +20,10 @@ if before then return before == '1' and redis.call('GET', popped) end
 assert_types()
 local has = has_value(key)
 local value = has and redis.call('GET', value_of(key))
-if has then
-  redis.call('SET', popped, value, 'PX', POPPED_MS)
-end
 local was = remove(key, now)
+if has then
+  redis.call('SET', popped, value, 'PX', POPPED_MS) -- after the removal: a server without memory refuses a first SET
+end
 void_lease(key)
 add_stat('expirations', was == 'expired' and 1 or 0)
 add_stat('repaired', was == 'lost' and 1 or 0)
