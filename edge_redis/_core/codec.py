@@ -26,6 +26,9 @@ MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 MAX_NESTED: Final = 32
 """Nesting depth of extension types, such as a tuple in a set: each level is a recursive call of the C decoder."""
 
+ANY_LEVELS: Final = 1_000_000_000
+"""``max_levels`` of a value that may nest as deeply as the interpreter can follow."""
+
 MAX_COLLISIONS: Final = 64
 """Values of extension types with the same hash, at most. Anybody can compute the hash of an int or a tuple, and a map
 or a set of many keys with one hash would take quadratic time to decode."""
@@ -63,6 +66,7 @@ def _decode_user_type(decode: Callable[[Any], Any], body: bytes, unpack: Callabl
 _SHORT: Final = 32
 _SHORT_STR: Final = [bytes([0xA0 | length]) for length in range(_SHORT)]
 _LEAVES: Final = frozenset({str, int, float, bool, bytes, type(None)})
+_NESTING: Final = frozenset({dict, list, tuple})
 
 _unpackb: Final = partial(msgpack.unpackb, raw=False, strict_map_key=False)
 
@@ -118,8 +122,10 @@ class Codec:
     def _unpack(self, body: bytes, depth: int, seen: dict[int, set[object]] | None = None) -> Any:
         return _unpackb(body, ext_hook=partial(self._ext_hook, depth=depth, seen=seen))
 
-    def encode(self, value: object, *, limit: int = MAX_VALUE_BYTES, sort_maps: bool = False) -> bytes:
-        """Return ``value`` as bytes; with ``sort_maps``, with every map in key order.
+    def encode(
+        self, value: object, *, limit: int = MAX_VALUE_BYTES, sort_maps: bool = False, max_levels: int = ANY_LEVELS
+    ) -> bytes:
+        """Return ``value`` as bytes; with ``sort_maps``, with every map in key order and ``max_levels`` checked.
 
         Raises:
             UnsupportedTypeError: the value, or one inside it, is of a type that is not carried.
@@ -128,7 +134,7 @@ class Codec:
 
         """
         try:
-            body = self._pack(self._sort_maps(value) if sort_maps else value)
+            body = self._pack(self._sort_maps(value, max_levels) if sort_maps else value)
         except UnsupportedTypeError:
             raise
         except (ValueError, OverflowError, RecursionError) as error:
@@ -163,12 +169,12 @@ class Codec:
             msg = f"bytes do not decode: {error!r}"
             raise CorruptDataError(msg) from error
 
-    def canonical(self, value: object, *, limit: int = MAX_VALUE_BYTES) -> bytes:
+    def canonical(self, value: object, *, limit: int = MAX_VALUE_BYTES, max_levels: int = ANY_LEVELS) -> bytes:
         """Return ``value`` as bytes with every map in key order, so that equal values give equal bytes.
 
-        Raises what ``encode`` raises.
+        Raises what ``encode`` raises. How deeply a value may nest depends on the caller's stack, below ``max_levels``.
         """
-        return self.encode(value, limit=limit, sort_maps=True)
+        return self.encode(value, limit=limit, sort_maps=True, max_levels=max_levels)
 
     def checksum(self, value: object) -> str:
         """Return the SHA-256 of the canonical bytes of ``value``, in hexadecimal."""
@@ -183,15 +189,20 @@ class Codec:
                 return _SHORT_STR[len(text)] + text
         return self._pack(key)
 
-    def _sort_maps(self, value: object) -> object:
-        """Return ``value`` with every map in key order."""
+    def _sort_maps(self, value: object, levels: int = ANY_LEVELS) -> object:
+        """Return ``value`` with every map in key order; it may nest this many levels."""
+        levels -= 1
+        if levels < 0 and type(value) in _NESTING:
+            raise ValueError("its lists and maps nest too deeply")
         if type(value) is msgpack.ExtType:
             raise UnsupportedTypeError("a msgpack.ExtType is not carried: its codes are this codec's own")
         if type(value) is dict:
-            items = [(key, item if type(item) in _LEAVES else self._sort_maps(item)) for key, item in value.items()]
+            items = [
+                (key, item if type(item) in _LEAVES else self._sort_maps(item, levels)) for key, item in value.items()
+            ]
             return dict(sorted(items, key=self._pack_key))
         if type(value) is list or type(value) is tuple:
-            parts = [item if type(item) in _LEAVES else self._sort_maps(item) for item in value]
+            parts = [item if type(item) in _LEAVES else self._sort_maps(item, levels) for item in value]
             return parts if type(value) is list else tuple(parts)
         return value
 
@@ -203,6 +214,11 @@ encode: Final = DEFAULT.encode
 decode: Final = DEFAULT.decode
 canonical: Final = DEFAULT.canonical
 checksum: Final = DEFAULT.checksum
+
+
+def is_same_value(one: object, other: object) -> bool:
+    """Return whether two values are equal and of the same types: 1 is not True, and NaN is itself."""
+    return canonical(one) == canonical(other)
 
 
 def make_codec(types: object) -> Codec:

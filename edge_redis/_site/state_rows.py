@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from edge_redis._core.codec import is_same_value
 from edge_redis._site.function_state import FunctionState, Latencies
 from edge_redis._site.node_state import NodeState, Spell, Verdict
 from edge_redis._site.scope_state import FieldComparison
@@ -90,7 +91,7 @@ def compare_fields(edge: Mapping[str, Any] | None, cloud: Mapping[str, Any] | No
             name=name,
             edge=here.get(name),
             cloud=there.get(name),
-            is_equal=name in here and name in there and here[name] == there[name],
+            is_equal=name in here and name in there and is_same_value(here[name], there[name]),
         )
         for name in sorted({*here, *there})
     ]

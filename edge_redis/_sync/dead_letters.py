@@ -24,6 +24,8 @@ _log = logging.getLogger("edge_redis")
 
 MAX_READ: Final = 10_000
 _PAGE: Final = 100
+_FEW: Final = 4
+"""Letters that are read at once to be replayed: each has a whole state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +95,24 @@ class DeadLetters:
         Those that fail again stay. After a letter of a scope has failed, the scope's other letters are tried last, so
         that letters that always fail do not hold up the other scopes.
         """
-        pushed, deferred, failed, start = 0, list[DeadLetterEntry](), set[str](), "-"
-        while limit and (page := await command(list, "XRANGE", self._keys, start, "+", "COUNT", _PAGE)):
+        pushed, deferred, failed, start = 0, list[bytes](), set[str](), "-"
+        while limit and (page := await command(list, "XRANGE", self._keys, start, "+", "COUNT", _FEW)):
             start = f"({page[-1][0].decode()}"
             for letter in _parse_letters(page):
                 if letter.scope in failed:
                     if len(deferred) < limit:
-                        deferred.append(letter)
+                        deferred.append(letter.entry_id)
                 elif limit:
                     limit -= 1
                     if await self._try(letter):
                         pushed += 1
                     else:
                         failed.add(letter.scope)
-        for letter in deferred[:limit]:
-            pushed += await self._try(letter)
-        return pushed
+        return pushed + sum([await self._try_entry(entry_id) for entry_id in deferred[:limit]])
+
+    async def _try_entry(self, entry_id: bytes) -> int:
+        letters = await command(_parse_letters, "XRANGE", self._keys, entry_id, entry_id)
+        return sum([await self._try(letter) for letter in letters])
 
     async def _try(self, letter: DeadLetterEntry) -> bool:
         try:

@@ -27,6 +27,10 @@ MAX_FIELDS: Final = 100_000
 
 _MOST_FIELDS: Final = 1_000_000
 
+MAX_LEVELS: Final = 128
+"""How deeply lists and maps of a state may nest. Merging reads them by recursion, on any stack that a worker has:
+without a bound, what one process wrote would be damaged data to another."""
+
 
 @dataclass(frozen=True, slots=True)
 class WriteLimits:
@@ -46,7 +50,7 @@ class WriteLimits:
         """
         if len(data) > self.max_fields:
             self.check_count(data)
-        body = codec.canonical(data)
+        body = codec.canonical(data, max_levels=MAX_LEVELS)
         return body if len(body) <= self.max_bytes else self.check_size(body)
 
     def check_count(self, fields: Collection[str]) -> None:

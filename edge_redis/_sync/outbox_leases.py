@@ -27,6 +27,9 @@ MAX_SCOPE_BYTES: Final = 1024 * 1024
 MIN_RENEWED_MS: Final = 500
 """Shorter claim times are not renewed: a renewal would come too late."""
 
+_FIRST_SCOPES: Final = 8
+_MOST_SCOPES: Final = 1000
+
 _ENTRY_ID: Final = attrgetter("id")
 
 
@@ -36,6 +39,7 @@ class OutboxLeases:
     def __init__(self, edge: Replica, config: WorkerConfig) -> None:
         self._edge = edge
         self._config = config
+        self._scopes_at_once = _FIRST_SCOPES
         self.unhandled: dict[str, OutboxLease] = {}
         """The leases that are not handled yet, by their scopes: these are renewed."""
         seconds = config.claim_idle_ms / 3000
@@ -56,10 +60,22 @@ class OutboxLeases:
         """Read the names of scopes with changes in their outbox, the one that waits longest first."""
         return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
 
-    async def take(self, scopes: Sequence[str]) -> dict[str, OutboxLease]:
-        """Lease a batch of each scope; return the leases that have entries."""
-        found = await perform_each([self._take(scope, len(scopes)) for scope in scopes])
-        return {scope: lease for scope, lease in zip(scopes, found, strict=True) if lease and lease.entries}
+    async def take(self, scopes: Sequence[str]) -> tuple[dict[str, OutboxLease], int]:
+        """Lease a batch of each scope until the leases have enough bytes.
+
+        Return the leases that have entries, and how many scopes were asked for them. The size of an entry is not known
+        before it is read: where the last ones were large, few scopes are asked at once.
+        """
+        leases: dict[str, OutboxLease] = {}
+        tried = total = 0
+        while tried < len(scopes) and total < LEASE_BYTES:
+            part = scopes[tried : tried + self._scopes_at_once]
+            found = await perform_each([self._take(scope, len(scopes)) for scope in part])
+            leases |= {scope: lease for scope, lease in zip(part, found, strict=True) if lease and lease.entries}
+            size = sum(len(entry.body) for lease in found if lease for entry in lease.entries)
+            self._scopes_at_once = _adapt(self._scopes_at_once, size)
+            tried, total = tried + len(part), total + size
+        return leases, tried
 
     def _take(self, scope: str, scopes: int) -> Operation[OutboxLease]:
         config, max_bytes = self._config, min(MAX_SCOPE_BYTES, LEASE_BYTES // scopes)
@@ -104,6 +120,13 @@ class OutboxLeases:
             await self.set_deliveries(scope, lease.entries, change=-1, idle_ms=self._config.claim_idle_ms)
         except EdgeRedisError as error:  # the edge is unavailable too: the lease ends after the claim time
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._config.claim_idle_ms, error)
+
+
+def _adapt(scopes: int, size: int) -> int:
+    """Return of how many scopes to read entries at once, after so many had entries of this size."""
+    if size <= LEASE_BYTES // 2:
+        return min(2 * scopes, _MOST_SCOPES)
+    return max(1, scopes * LEASE_BYTES // (2 * size))
 
 
 def _decode_names(found: list[bytes]) -> list[str]:

@@ -47,10 +47,10 @@ class Pusher:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
         handled = offset = 0
         while not handled and (scopes := await self.leases.read_waiting(offset, SCOPES_A_PAGE)):
-            leases = await self.leases.take(scopes)
+            leases, tried = await self.leases.take(scopes)
             if leases:
                 handled += await self._deliver(leases)
-            offset += len(scopes)
+            offset += tried
         return handled
 
     async def _deliver(self, leases: Mapping[str, OutboxLease]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
+from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, InvokeAll, command
 from edge_redis._sync.change import Change
@@ -23,6 +24,9 @@ from edge_redis.models import SyncEvent
 _log = logging.getLogger("edge_redis")
 
 _SCOPES_A_PAGE: Final = 32
+_OFFER_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of the states that are read and offered together, or one state of more."""
+
 _PAGES: Final = 8
 """Pages offered in one round of a worker; it pushes and pulls between the rounds."""
 
@@ -73,6 +77,13 @@ class Reoffer:
             return "-"
 
     async def _offer(self, scopes: list[tuple[str, str]]) -> None:
+        """Offer scopes, as many together as are not too large."""
+        keys = [self._edge.keys.doc(scope) for scope, _ in scopes]
+        sizes = await perform_each([command(int, "HSTRLEN", key, "data") for key in keys])
+        for part in split_by_bytes(scopes, [size or 0 for size in sizes], _OFFER_BYTES):
+            await self._offer_together(part)
+
+    async def _offer_together(self, scopes: list[tuple[str, str]]) -> None:
         documents = await perform_each([self._edge.read_document(scope) for scope, _ in scopes])
         calls: dict[str, tuple[Change, Invoke[object]]] = {}
         for (scope, settings), present in zip(scopes, documents, strict=True):

@@ -15,7 +15,12 @@ from edge_redis._sync.wire import DOCUMENT_FIELDS
 from edge_redis.models import SyncEvent, SyncState
 
 PENDING_PAGE: Final = 500
-"""Entries of an outbox that are read in one round trip."""
+"""Most entries of an outbox that are read in one round trip."""
+
+FIRST_PENDING_PAGE: Final = 16
+
+PENDING_PAGE_BYTES: Final = 1024 * 1024
+"""After a page of more bytes the next one has fewer entries: the server serves nobody else while it copies them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +69,16 @@ class Replica:
     async def read_pending(self, scope: str) -> list[dict[str, Any]]:
         """Read an outbox, oldest first, a page at a time."""
         changes: list[dict[str, Any]] = []
-        page: list[dict[str, Any]] | None = None
-        while page is None or len(page) == PENDING_PAGE:
+        count, page = min(FIRST_PENDING_PAGE, PENDING_PAGE), list[tuple[bytes, dict[bytes, bytes]]]()
+        while not changes or len(page) == count:
+            if page:  # as many again, or fewer where the states are large
+                size = sum(len(fields.get(b"data", b"")) for _, fields in page)
+                count = min(2 * count, PENDING_PAGE) if size < PENDING_PAGE_BYTES else max(1, count // 2)
             start = f"({changes[-1]['version']}-0" if changes else "-"
-            page = await command(
-                lambda found: [from_pending(*entry) for entry in found],
-                "XRANGE", self.keys.pending(scope), start, "+", "COUNT", PENDING_PAGE,
-            )  # fmt: skip
-            changes += page
+            page = await command(list, "XRANGE", self.keys.pending(scope), start, "+", "COUNT", count)
+            if not page:
+                break
+            changes += [from_pending(*entry) for entry in page]
         return changes
 
     def read_history(self, scope: str, limit: int) -> Operation[list[SyncEvent]]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.operation import command
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, visible_data
@@ -19,6 +20,8 @@ TOMBSTONE_SECONDS: Final = 10 * 86_400.0
 """Longer than an edge is cut off: an edge that was cut off for longer would not learn of a delete."""
 
 _PAGE: Final = 200
+_READ_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of the documents that are read in one round trip, or one document of more."""
 
 
 async def purge(replica: Replica, older_than_seconds: float) -> int:
@@ -45,13 +48,18 @@ async def _find_deletes(replica: Replica, scopes: Sequence[str], cutoff: str) ->
     docs = [replica.keys.doc(scope) for scope in scopes]
     heads = await perform_each([command(_decode_head, "HMGET", doc, "clock", "merged") for doc in docs])
     sizes = await perform_each([command(int, "HSTRLEN", doc, "data") for doc in docs])
-    old = [
-        scope
+    old = {
+        scope: size or 0
         for scope, head, size in zip(scopes, heads, sizes, strict=True)
         if head is not None and head.clock <= cutoff and (size == 0 or head.is_merged)
-    ]
-    found = await perform_each([replica.read_document(scope) for scope in old])
-    return [(scope, state) for scope, state in zip(old, found, strict=True) if state and _is_deleted(scope, state)]
+    }
+    deletes: list[tuple[str, Change]] = []
+    for part in split_by_bytes([*old], [*old.values()], _READ_BYTES):
+        found = await perform_each([replica.read_document(scope) for scope in part])
+        deletes += [
+            (scope, state) for scope, state in zip(part, found, strict=True) if state and _is_deleted(scope, state)
+        ]
+    return deletes
 
 
 def _is_deleted(scope: str, state: Change) -> bool:

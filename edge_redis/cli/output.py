@@ -28,6 +28,8 @@ _STYLES: Final = {
 }
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 _GAP: Final = "  "
+_MOST_BITS: Final = 14_000
+"""Bits of an int that Python writes in decimal digits, of which it allows 4,300."""
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 """Control characters that JSON does not escape, and characters that hide or reorder text."""
 
@@ -50,8 +52,8 @@ def _jsonable_scalar(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, bytes):
-        return value.hex()
+    if isinstance(value, bytes) or (isinstance(value, int) and value.bit_length() > _MOST_BITS):
+        return value.hex() if isinstance(value, bytes) else hex(value)
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 -- NaN
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,24 @@ def test_data_send_no_command_to_the_terminal(
     assert out.replace("\n", "").isprintable()
     assert "M\u00fcller" in out
     assert '"\\u009b2J\\u007f": "\\u202egnp.exe\\u001b[0m"' in out
+
+
+def test_values_are_compared_and_printed_that_json_and_equality_do_not_know(
+    edge: Any, valkey: Backend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = {"nan": math.nan, "signalling": Decimal("sNaN"), "huge": 10**5000}
+    with (
+        EdgeSynchronizer(edge, scope="room", namespace="site") as sync,
+        CloudWorker(edge, edge, namespace="site") as worker,
+    ):
+        sync.update_local({**odd, "one": 1})
+        worker.run_once()
+        assert run(capsys, valkey, "diff", "room") == (0, "edge version 1, cloud version 1\nequal\n")
+        sync.update_local({**odd, "one": True})
+    code, out = run(capsys, valkey, "diff", "room", "--json")
+    assert (code, json.loads(out)["fields"]) == (1, {"one": {"edge": True, "cloud": 1}})
+    code, out = run(capsys, valkey, "get", "room", "--json")
+    assert (code, json.loads(out)["data"]["huge"]) == (0, hex(10**5000))
 
 
 def test_a_scope_that_cannot_be_one_is_refused_by_every_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import fakeredis
@@ -75,6 +76,43 @@ def test_what_is_at_a_limit_is_written(make: Maker, strategy: Any) -> None:
     other = make("EdgeSynchronizer", strategy, scope="other", max_fields=3)
     other.update_local(fields(2))
     assert other.update_local({"f1": 1, "f2": 1}, is_delta=True).data == {"f0": 0, "f1": 1, "f2": 1}
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def on_a_stack_of(depth: int, call: Callable[[], Any]) -> Any:
+    return on_a_stack_of(depth - 1, call) if depth else call()
+
+
+def test_how_deeply_a_state_nests_does_not_depend_on_the_stack(make: Maker, strategy: Any) -> None:
+    sync, cloud, worker = make("EdgeSynchronizer", strategy), make("RedisCloudStore"), make("CloudWorker", make.cloud())
+    deepest = {"v": nested(127)}
+    sync.update_local(deepest)
+
+    def carry() -> None:
+        while worker.run_once():
+            pass
+        cloud.update("default", {"w": 1}, True)  # noqa: FBT003 -- the documented signature
+        while worker.run_once():
+            pass
+
+    on_a_stack_of(500, carry)
+    assert worker.dead_letters() == []
+    assert sync.get_local_state().data == cloud.get("default").data == {**deepest, "w": 1}
+
+
+@pytest.mark.parametrize("levels", [128, 129, 5000])
+def test_a_state_that_nests_more_deeply_is_refused(make: Maker, strategy: Any, levels: int) -> None:
+    sync, cloud = make("EdgeSynchronizer", strategy), make("RedisCloudStore")
+    for write in (sync.update_local, lambda data: cloud.update("default", data)):
+        with pytest.raises(InvalidArgumentError, match="too deeply"):
+            write({"v": nested(levels)})
+    assert sync.get_local_state() is None
 
 
 def test_the_clouds_own_limits(make: Maker, backend: Backend) -> None:

@@ -223,8 +223,10 @@ def test_history_is_capped(make: Maker) -> None:
     assert sync.summary()["sync_events"] == 3
 
 
-def test_a_long_outbox_is_read_whole(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page_bytes", [1, 30, 1_000_000])
+def test_a_long_outbox_is_read_whole(make: Maker, monkeypatch: pytest.MonkeyPatch, page_bytes: int) -> None:
     monkeypatch.setattr(replica, "PENDING_PAGE", 10)
+    monkeypatch.setattr(replica, "PENDING_PAGE_BYTES", page_bytes)
     sync = make("EdgeSynchronizer", max_pending=2000)
     for number in range(1, 31):
         sync.update_local({"n": number})

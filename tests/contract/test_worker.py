@@ -13,6 +13,7 @@ from edge_redis import (
     CloudWorker,
     ConflictStrategy,
     EdgeSynchronizer,
+    StoreOutOfMemoryError,
     StoreUnavailableError,
 )
 from edge_redis._sync import outbox_leases, push
@@ -469,6 +470,47 @@ def test_large_states_are_taken_few_at_a_time(
     sync.update_local({"blob": b"x" * 30_000})
     assert worker.run_once() == 1
     assert cloud.get("room") == sync.get_local_state()
+
+
+@pytest.mark.parametrize("backend", ["valkey", "redis"], indirect=True)
+def test_a_full_cloud_still_gives_its_states(make: Maker, backend: Backend) -> None:
+    cloud = make("RedisCloudStore")
+    state = cloud.update("room", {"n": 1})
+    with backend.client() as admin:
+        before = admin.config_get("maxmemory")["maxmemory"]
+        admin.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StoreOutOfMemoryError):
+                cloud.update("room", {"n": 2})
+            feed = cloud.changes_since()
+            assert [change.state for _, change in feed.changes] == [state]
+            assert cloud.changes_since(feed.cursor).changes == []
+        finally:
+            admin.config_set("maxmemory", before)
+
+
+def test_large_states_of_many_scopes_are_taken_few_at_a_time_and_hold_up_no_other(
+    make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_leases, "LEASE_BYTES", 2_000)
+    for scope in ("bad1", "bad2"):
+        make("EdgeSynchronizer", scope=scope).update_local({"blob": b"x" * 3_000})
+    scopes = [f"s{number:02}" for number in range(20)]
+    for scope in scopes:
+        make("EdgeSynchronizer", scope=scope).update_local({"blob": b"x" * 900})
+
+    class Store(FailingStore):
+        def apply(self, scope: Any, changes: Any, strategy: Any) -> None:
+            if scope.startswith("bad"):
+                raise ValueError(scope)
+            super().apply(scope, changes, strategy)
+
+    store = Store(0)
+    worker = make("CloudWorker", store, max_deliveries=1000)
+    handled = [worker.run_once() for _ in range(20)]
+    assert max(handled[1:]) <= 3
+    assert sorted(scope for scope, *_ in store.kept) == scopes
+    assert worker.status()["changes_waiting"] == 2
 
 
 def test_a_version_that_lost_by_its_clock_is_known_at_every_edge(make: Maker, servers: Servers, cloud: Any) -> None:

@@ -78,7 +78,7 @@ def test_a_worker_that_was_taken_over_leaves_its_successor_the_entries(client: A
             CloudWorker(client, FailingStore(), consumer="two", claim_idle_seconds=0.001) as two,
         ):
             runner = BlockingRunner(client)
-            taken = runner.run(one._component.pusher.leases.take(["room"]))["room"]
+            taken = runner.run(one._component.pusher.leases.take(["room"]))[0]["room"]
             assert len(taken.entries) == 2
             client.xinfo_groups(client.keys("*pending:room")[0])
             successor = _lease_when_free(runner, two)
@@ -110,7 +110,7 @@ def _lease_when_free(runner: Any, worker: Any) -> Any:
     found: list[Any] = []
 
     def lease() -> Any:
-        found[:] = runner.run(worker._component.pusher.leases.take(["room"])).values()
+        found[:] = runner.run(worker._component.pusher.leases.take(["room"]))[0].values()
         return found
 
     eventually(lease, seconds=5, every=0.002)

@@ -124,6 +124,7 @@ def test_a_new_cloud_is_offered_every_scope_over_several_rounds(
 ) -> None:
     monkeypatch.setattr(reoffer, "_SCOPES_A_PAGE", 4)
     monkeypatch.setattr(reoffer, "_PAGES", 2)
+    monkeypatch.setattr(reoffer, "_OFFER_BYTES", 7)
     for number in range(30):
         EdgeSynchronizer(edge, scope=f"s{number}").update_local({"n": number})
     first, second = RedisCloudStore(fakeredis.FakeRedis()), RedisCloudStore(fakeredis.FakeRedis())

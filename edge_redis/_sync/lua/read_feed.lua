@@ -49,5 +49,8 @@ for i = 1, #page, 2 do
   reply[2] = string.format('%.0f', tonumber(page[i + 1]))
   if bytes >= max_bytes then break end
 end
-if tonumber(reply[2]) > highest then redis.call('SET', high_water, reply[2]) end
+if tonumber(reply[2]) > highest then
+  redis.call('ZREM', feed, '') -- a first write that needs no memory: a cloud that is full can still be read
+  redis.call('SET', high_water, reply[2])
+end
 return reply

@@ -81,10 +81,12 @@ def diff(
 
 def _compare(edge: Mapping[str, Any], cloud: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the fields that differ, each with its value at the sides that have it."""
+    from edge_redis._core.codec import is_same_value
+
     found = {}
     for name in sorted({*edge, *cloud}):
         sides = {side: data[name] for side, data in (("edge", edge), ("cloud", cloud)) if name in data}
-        if len(sides) < 2 or sides["edge"] != sides["cloud"]:  # noqa: PLR2004
+        if len(sides) < 2 or not is_same_value(sides["edge"], sides["cloud"]):  # noqa: PLR2004
             found[name] = sides
     return found
 
