@@ -56,6 +56,8 @@ class BlockingRunner:
         try:
             try:
                 self._perform_all(steps, steps.send(None))
+            except StopIteration:
+                raise  # the coroutine has ended: it is not asked for its state, which costs a frame of each call
             except BaseException as error:
                 # An interruption between two steps is the coroutine's as well: it may hold a lease.
                 if is_suspended(steps):

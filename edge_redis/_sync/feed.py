@@ -31,10 +31,12 @@ class Feed:
     restarted: bool = False
     strategies: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[str, str]] = field(default_factory=list)
+    is_checked: bool = field(default=False, compare=False, repr=False)
+    """Set by RedisCloudStore, which has checked what it read: the worker does not check the page again."""
 
 
 def check_page(found: object) -> Feed:
-    """Return the page that a store returned, checked: unusable states are named as damaged, unusable scopes left out.
+    """Return a page of a user's store, checked: unusable states are named as damaged, unusable scopes left out.
 
     Raises:
         StoreReplyError: it is no page.

@@ -78,7 +78,9 @@ class Puller:
     async def _read(self, cursor: str) -> Feed:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
         try:
-            feed = check_page(await Invoke(self._cloud.changes_since, cursor, self._batch_size))
+            feed = await Invoke(self._cloud.changes_since, cursor, self._batch_size)
+            if not (type(feed) is Feed and feed.is_checked):
+                feed = check_page(feed)
         except OUTAGE as error:
             raise unavailable(error) from error
         except EdgeRedisError:

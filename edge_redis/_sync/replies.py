@@ -178,7 +178,7 @@ def from_lease(reply: list[Any]) -> OutboxLease:
 def from_feed(reply: list[Any]) -> Feed:
     """Return a page of the feed."""
     replica_id, number = reply[0].decode(errors="replace"), reply[1].decode()
-    feed = Feed(f"{replica_id}:{number}", [], restarted=reply[2] == b"1")
+    feed = Feed(f"{replica_id}:{number}", [], restarted=reply[2] == b"1", is_checked=True)
     for name, found in zip(reply[3::2], reply[4::2], strict=True):
         scope = name.decode(errors="replace")
         try:

@@ -96,6 +96,8 @@ def from_document(values: Sequence[bytes | None]) -> Change:
     version, clock, origin, checksum, ancestor, body, signature = values
     if version is None or clock is None or origin is None or checksum is None or ancestor is None or body is None:
         raise CorruptDataError("a document is damaged: a field is missing")
+    if b" " in b"".join((clock, checksum, ancestor, signature or b"")):  # a space separates the words of a head
+        raise CorruptDataError("a document is damaged: a field has a space")
     try:
         return Change(
             _version(version), clock.decode(), origin.decode(), checksum.decode(), ancestor.decode(), body,
