@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from edge_redis import embedded
 from support.deadline import eventually
 from support.demo_runs import DemoRun
 from support.recordings import differences, excerpt, implied, shared_data, synthetic
@@ -293,3 +294,20 @@ def test_a_given_server_is_used_and_left_as_it_is(start: Start, valkey: Any, tmp
         assert client.get("someone-elses") == b"value"
         assert all(key.startswith((b"er:{site:", b"er:{site.operations:")) for key in client.keys("er:*"))
         assert psutil.pid_exists(client.info("server")["process_id"])
+
+
+def test_the_password_of_a_given_server_is_shown_nowhere(start: Start, tmp_path: Path) -> None:
+    """But in the arguments of the command itself, which its user wrote."""
+    secret, report = "a-secret-word", tmp_path / "out.json"
+    with embedded.start(password=secret, data_dir=tmp_path / "data") as server:
+        options = ["--url", server.url, "--namespace", "site", "--nodes", "1", "--duration", "3"]
+        job = start(*options, "--report", str(report))
+        eventually(lambda: len(job.parts) >= 3, seconds=30)
+        titles = [" ".join(each.cmdline()) for each in job.processes() if each.pid != job.process.pid]
+        assert job.end() == 0, job.errors.read_text()
+        data = [each for each in (tmp_path / "data").rglob("*") if each.is_file()]
+        private = [each for each in data if each.stat().st_mode & 0o077 == 0 and each.suffix == ".conf"]
+    assert private, "the server reads its own password from a file of its user alone"
+    written = [report, job.output, job.errors, *(each for each in data if each not in private)]
+    texts = [each.read_text("latin1") for each in written if each != server.password_file and each.exists()]
+    assert not [text for text in [*titles, *texts] if secret in text]
