@@ -27,7 +27,7 @@ from support.fake_lua import install
 from support.portal import Portal
 from support.postgres import Postgres
 from support.reply_shapes import build_checked
-from support.servers import NAMES, Backend, Servers, any_real_server, real_servers
+from support.servers import NAMES, ROLE_OF, Backend, Servers, any_real_server, real_servers
 from support.site import START, Site
 
 APIS = ("blocking", "awaited")
@@ -196,7 +196,8 @@ class Maker:
 
     def __call__(self, name: str, *args: Any, client: Any = None, **kwargs: Any) -> Any:
         """Return the service ``name`` on a new client, or the one given; awaited ones behave as blocking."""
-        client = client if client is not None else self.client()
+        if client is None:
+            client = self.client(**self.backend.as_user(ROLE_OF.get(name, "edge")))
         if self._portal:
             made = self._portal.make(getattr(edge_redis.aio, name), client, *args, **kwargs)
         else:
@@ -218,7 +219,7 @@ class Maker:
     def cloud(self, **kwargs: Any) -> Any:
         """Return what a CloudWorker is given to reach the cloud: a client, or the store of one that has none."""
         if self.backend.sql is None:
-            return self.client()
+            return self.client(**self.backend.as_user("cloud-worker"))
         made = self.store(**kwargs)
         return made._target if self._portal else made
 

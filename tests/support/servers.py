@@ -22,6 +22,7 @@ import redis.asyncio
 import sqlalchemy
 
 from edge_redis import embedded
+from edge_redis._io.roles import ROLES
 
 NAMES = ("fakeredis", "valkey", "redis")
 """What a test may run on: no server, the wheel's valkey-server, and a redis-server on PATH."""
@@ -61,6 +62,18 @@ def send(url: str, command: str) -> None:
     assert reply.startswith((b"+", b":")), f"{command}: {reply!r}"
 
 
+AS_ROLES = bool(os.environ.get("EDGE_REDIS_TEST_ROLES"))
+"""Whether services that a Maker makes log in to real servers as the users of ``edge-redis acl``, each as its role."""
+
+ROLE_OF = {
+    "CloudWorker": "worker",
+    "RedisCloudStore": "cloud-worker",
+    "HealthWatch": "monitor",
+    "TransitionRelay": "monitor",
+}
+"""The roles of services; all others are used by edge processes."""
+
+
 @dataclass
 class Backend:
     """One server, and how to reach it."""
@@ -84,6 +97,10 @@ class Backend:
         if self.url is None:
             return fakeredis.FakeAsyncRedis(server=self.fake, **kwargs)
         return redis.asyncio.Redis.from_url(self.url, **kwargs)
+
+    def as_user(self, role: str) -> dict[str, str]:
+        """Return the options by which a client logs in as a role, where the tests are run so."""
+        return {"username": role, "password": role} if AS_ROLES and self.is_real else {}
 
     def flush(self) -> None:
         if self.url is None:
@@ -111,6 +128,8 @@ class Servers:
             self._running[name] = self._starters[name]()
         backend = Backend(name, self._running[name].url)
         backend.flush()
+        if AS_ROLES:
+            add_users(backend)
         self._used.add(name)
         return backend
 
@@ -130,6 +149,14 @@ class Servers:
     def stop(self) -> None:
         for server in self._running.values():
             server.stop()
+
+
+def add_users(backend: Backend) -> None:
+    """Add the user of each role, with its rights in every namespace, and the role's name for its password."""
+    with backend.client() as admin:
+        for role in ROLES:
+            rules = [rule.replace("{NS:", "{*:") for rule in role.rules("NS")]
+            admin.execute_command("ACL", "SETUSER", role.name, "reset", "on", f">{role.name}", *rules)
 
 
 def _redis_server() -> Path:
