@@ -80,43 +80,71 @@ def _free_lost_places(pool: Any) -> bool:
     return bool(lost)
 
 
+class _Waiter:
+    """The place of one call in the queue for a connection."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait until this is woken, or a short time."""
+        loop = asyncio.get_running_loop()
+        self.future = loop.create_future()
+        timer = loop.call_later(_POLL_SECONDS, self.wake)
+        try:
+            await self.future
+        finally:
+            timer.cancel()
+
+    def wake(self) -> None:
+        """End the wait."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)
+
+
 async def take_connection(pool: Any, borrower: Borrower) -> Any:
     """Return a connection of ``pool``, which may not be connected yet; wait while all are in use.
+
+    A call that comes later does not overtake those that wait: they would wait in vain as long as calls come.
 
     Raises:
         ConnectionPoolFullError: none became free in time.
 
     """
-    is_known = _is_known(pool)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            return _take(pool, borrower) if is_known else await pool.get_connection()
-        except redis_errors.ConnectionError as error:
-            if not is_pool_full(error):
-                raise
-            if is_known and _free_lost_places(pool):
-                continue
+    waiters: deque[_Waiter] = pool.__dict__.setdefault(_WAITERS, deque())
+    if not waiters and (connection := await _try_to_take(pool, borrower)) is not None:
+        return connection
+    waiter, deadline = _Waiter(), time.monotonic() + WAIT_SECONDS
+    waiters.append(waiter)
+    try:
+        while True:
+            if waiters[0] is waiter and (connection := await _try_to_take(pool, borrower)) is not None:
+                return connection
             if time.monotonic() > deadline:
-                raise pool_full_error(pool.max_connections, WAIT_SECONDS) from error
-        await _wait_for_a_place(pool)
+                raise pool_full_error(pool.max_connections, WAIT_SECONDS)
+            await waiter.wait()
+    finally:
+        waiters.remove(waiter)
+        _wake_first(pool)
+
+
+async def _try_to_take(pool: Any, borrower: Borrower) -> Any:
+    """Return a connection of ``pool``; None where all are in use."""
+    is_known = _is_known(pool)
+    try:
+        return _take(pool, borrower) if is_known else await pool.get_connection()
+    except redis_errors.ConnectionError as error:
+        if not is_pool_full(error):
+            raise
+        return _take(pool, borrower) if is_known and _free_lost_places(pool) else None
 
 
 async def connect_taken(pool: Any, connection: Any) -> None:
     """Connect a connection that was taken from ``pool``; other pools than redis-py's have done so already."""
     if _is_known(pool):
         await pool.ensure_connection(connection)
-
-
-async def _wait_for_a_place(pool: Any) -> None:
-    waiters: deque[asyncio.Future[None]] = pool.__dict__.setdefault(_WAITERS, deque())
-    waiter = asyncio.get_running_loop().create_future()
-    waiters.append(waiter)
-    try:
-        await asyncio.wait((waiter,), timeout=_POLL_SECONDS)
-    finally:
-        if not waiter.done():
-            waiters.remove(waiter)
 
 
 async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
@@ -140,10 +168,11 @@ async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:
             else:
                 await finish(pool.release(connection))
         finally:
-            _wake_waiter(pool)
+            _wake_first(pool)
 
 
-def _wake_waiter(pool: Any) -> None:
+def _wake_first(pool: Any) -> None:
+    """Wake the call that has waited longest."""
     waiters = pool.__dict__.get(_WAITERS)
     if waiters:
-        waiters.popleft().set_result(None)
+        waiters[0].wake()

@@ -20,8 +20,9 @@ import math
 import os
 import socket
 import time
+from collections.abc import Mapping
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import ref
 
 import redis
@@ -34,8 +35,25 @@ WAIT_SECONDS: Final = 10.0
 """How long a call waits for a connection, unless the client's pool has a timeout."""
 
 _POLL_SECONDS: Final = 0.05
+"""How often the first call that waits looks for a place that was freed without waking it."""
+
+_LONG_POLL_SECONDS: Final = 1.0
+"""How often the others look whether they are the first."""
+
 _ATTRIBUTE: Final = "_edge_redis_calls"
 _KNOWN_POOLS: Final = (redis.ConnectionPool, redis.BlockingConnectionPool, SentinelConnectionPool)
+
+
+T = TypeVar("T")
+
+
+def _first(waiting: Mapping[Any, T]) -> T | None:
+    """Return what the first call that waits has; None where none does."""
+    while True:
+        try:
+            return next(iter(waiting.values()), None)
+        except RuntimeError:  # another thread has changed it meanwhile
+            continue
 
 
 class BorrowedConnection:
@@ -61,14 +79,19 @@ class CallPool:
     def _reset(self) -> None:
         self._idle: list[Any] = []
         self._in_use: set[ref[BorrowedConnection]] = set()
-        self._waiting: set[ref[BorrowedConnection]] = set()
-        self._wake_ups: SimpleQueue[None] = SimpleQueue()
+        self._waiting: dict[ref[BorrowedConnection], SimpleQueue[None]] = {}
+        """Calls that wait, in their order, and what wakes each of them."""
         self._pid = os.getpid()  # last: until then, each thread of a forked child resets
 
     @property
     def in_use(self) -> int:
         """How many calls have a connection now."""
         return len(self._in_use)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a connection now."""
+        return len(self._waiting)
 
     def open(self, borrowed: BorrowedConnection) -> None:
         """Give ``borrowed`` a connection that is ready to be written to; wait while all are in use.
@@ -82,8 +105,8 @@ class CallPool:
         pool: Any = self._pool()
         in_use = self._in_use
         borrowed.place = place = ref(borrowed, in_use.discard)
-        in_use.add(place)
-        if len(in_use) > pool.max_connections:
+        # A call that comes later must not overtake those that wait: they would wait in vain as long as calls come.
+        if self._waiting or not self._take_place(place, pool.max_connections):
             self._wait(borrowed, place, pool.max_connections)
         try:
             borrowed.connection = self._idle.pop()
@@ -91,22 +114,38 @@ class CallPool:
             borrowed.connection = _make_connection(pool)
         _prepare(borrowed.connection)
 
+    def _take_place(self, place: ref[BorrowedConnection], limit: int) -> bool:
+        """Take a place, unless all are taken: of several calls at once none may get the last one."""
+        self._in_use.add(place)
+        if len(self._in_use) <= limit:
+            return True
+        self._in_use.discard(place)
+        return False
+
     def _wait(self, borrowed: BorrowedConnection, place: ref[BorrowedConnection], limit: int) -> None:
-        in_use, waiting = self._in_use, self._waiting
-        seconds = self._wait_seconds
-        deadline = time.monotonic() + seconds
-        waiter = ref(borrowed, waiting.discard)
+        """Wait for a place behind the calls that came before."""
+        waiting, wake_ups = self._waiting, SimpleQueue[None]()
+        deadline = time.monotonic() + self._wait_seconds
+        waiter = ref(borrowed, lambda gone: waiting.pop(gone, None))
         try:
-            while len(in_use) > limit:
-                in_use.discard(place)
-                waiting.add(waiter)
+            waiting[waiter] = wake_ups
+            while True:
+                is_first = _first(waiting) is wake_ups
+                if is_first and self._take_place(place, limit):
+                    return
                 if time.monotonic() > deadline:
-                    raise pool_full_error(limit, seconds)
+                    raise pool_full_error(limit, self._wait_seconds)
                 with contextlib.suppress(Empty):
-                    self._wake_ups.get(timeout=_POLL_SECONDS)
-                in_use.add(place)
+                    wake_ups.get(timeout=_POLL_SECONDS if is_first else _LONG_POLL_SECONDS)
         finally:
-            waiting.discard(waiter)
+            waiting.pop(waiter, None)
+            self._wake_first()
+
+    def _wake_first(self) -> None:
+        if self._waiting:
+            first = _first(self._waiting)
+            if first is not None:
+                first.put(None)
 
     def close(self, borrowed: BorrowedConnection) -> None:
         """Take the connection back where its reply was read, close it otherwise, and free the place."""
@@ -127,8 +166,7 @@ class CallPool:
     def _free_place(self, borrowed: BorrowedConnection) -> None:
         if borrowed.place is not None:
             self._in_use.discard(borrowed.place)
-        if self._waiting:
-            self._wake_ups.put(None)
+        self._wake_first()
 
     def _is_current(self, connection: Any) -> bool:
         """Return whether a connection may be used again: not of a parent process, nor of a former master."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from importlib.util import find_spec
 from typing import Any, Final, TypeAlias
 
@@ -29,7 +30,7 @@ def is_asyncio(client: object) -> bool:
 
 
 def check_blocking_client(client: object) -> None:
-    """Raise an error unless ``client`` is a blocking client whose replies are bytes."""
+    """Raise an error unless ``client`` is a blocking client whose keys are UTF-8 and whose replies are bytes."""
     if isinstance(client, _ASYNC):
         raise InvalidTypeError(
             "this is an asyncio client: use the same class from edge_redis.aio, or a blocking client"
@@ -41,7 +42,7 @@ def check_blocking_client(client: object) -> None:
 
 
 def check_asyncio_client(client: object) -> None:
-    """Raise an error unless ``client`` is an asyncio client whose replies are bytes."""
+    """Raise an error unless ``client`` is an asyncio client whose keys are UTF-8 and whose replies are bytes."""
     if isinstance(client, _BLOCKING) and not isinstance(client, _ASYNC):
         raise InvalidTypeError("this client is a blocking client: use edge_redis, or give it an asyncio client")
     if not isinstance(client, _ASYNC):
@@ -57,7 +58,12 @@ def _require_lua(client: object) -> None:
 
 
 def _refuse_decoding(client: Any) -> None:
-    if client.get_encoder().decode_responses:
+    encoder = client.get_encoder()
+    if codecs.lookup(encoder.encoding).name != "utf-8":  # other processes would not find its keys
+        raise ClientConfigurationError(
+            f"the client was made with encoding={encoder.encoding!r}; keys are UTF-8: make it without"
+        )
+    if encoder.decode_responses:
         raise ClientConfigurationError(
             "the client was made with decode_responses=True; values are bytes: make it without"
         )

@@ -177,6 +177,13 @@ def test_a_client_that_decodes_is_refused(make: Maker) -> None:
         make("EdgeCache", client=make.client(decode_responses=True))
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_client_whose_keys_are_not_utf8_is_refused(make: Maker, encoding: str) -> None:
+    with pytest.raises(edge_redis.ClientConfigurationError, match=encoding):
+        make("EdgeCache", client=make.client(encoding=encoding))
+    make("EdgeCache", client=make.client(encoding="UTF8"))
+
+
 def test_what_is_no_client_is_refused(make: Maker) -> None:
     for client in (object(), "redis://localhost"):
         with pytest.raises(InvalidTypeError):

@@ -17,6 +17,7 @@ import edge_redis.aio
 from edge_redis import EdgeCache
 from edge_redis._io import asyncio_pool, call_pool
 from edge_redis.errors import ClientConfigurationError, ConnectionPoolFullError, StoreUnavailableError
+from support.deadline import eventually
 from support.servers import Backend
 
 MODES: list[dict[str, Any]] = [{}, {"on_error": "miss"}]
@@ -54,6 +55,80 @@ def test_tasks_wait_for_a_connection(valkey: Backend, make_client: Any, options:
             return Counter(await asyncio.gather(*(cache.get("k", "(miss)") for _ in range(200))))
 
     assert asyncio.run(main()) == {"v": 200}
+
+
+@pytest.mark.parametrize("make_client", [edge_redis.connect, redis.Redis.from_url], ids=["connect", "from_url"])
+def test_a_thread_that_calls_again_does_not_overtake_those_that_wait(
+    valkey: Backend, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make_client(valkey.url, max_connections=1) as client, EdgeCache(client, flush_interval=3600) as cache:
+        cache.put("k", "v")
+        pool = call_pool.find_call_pool(client.connection_pool)
+        assert isinstance(pool, call_pool.CallPool)
+        parse, order, places = client.parse_response, [], Counter[str]()
+
+        def slowly(*args: Any, **options: Any) -> Any:
+            order.append(threading.current_thread().name)
+            eventually(lambda: pool.waiting == 3 or len(order) > 1)
+            return parse(*args, **options)
+
+        monkeypatch.setattr(client, "parse_response", slowly)
+
+        def read(times: int) -> None:
+            for _ in range(times):
+                places[cache.get("k")] += 1
+
+        again = threading.Thread(target=read, args=[5], name="again")
+        others = [threading.Thread(target=read, args=[1], name="waiting") for _ in range(3)]
+        again.start()
+        eventually(lambda: order)
+        for thread in others:
+            thread.start()
+        for thread in (again, *others):
+            thread.join(30)
+        assert places == {"v": 8}
+        assert order == ["again", "waiting", "waiting", "waiting", "again", "again", "again", "again"]
+
+
+@pytest.mark.parametrize(
+    "make_client", [edge_redis.aio.connect, redis.asyncio.Redis.from_url], ids=["connect", "from_url"]
+)
+def test_a_task_that_calls_again_does_not_overtake_those_that_wait(
+    valkey: Backend, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> list[str]:
+        async with (
+            make_client(valkey.url, max_connections=1) as client,
+            edge_redis.aio.EdgeCache(client, flush_interval=3600) as cache,
+        ):
+            await cache.put("k", "v")
+            parse, order, begun, go_on = client.parse_response, [], asyncio.Event(), asyncio.Event()
+
+            async def slowly(*args: Any, **options: Any) -> Any:
+                task = asyncio.current_task()
+                assert task is not None
+                order.append(task.get_name())
+                begun.set()
+                await go_on.wait()
+                return await parse(*args, **options)
+
+            monkeypatch.setattr(client, "parse_response", slowly)
+
+            async def read(times: int) -> None:
+                for _ in range(times):
+                    assert await cache.get("k") == "v"
+
+            again = asyncio.create_task(read(5), name="again")
+            await begun.wait()
+            others = [asyncio.create_task(read(1), name="waiting") for _ in range(3)]
+            for _ in range(10):
+                await asyncio.sleep(0)
+            go_on.set()
+            await asyncio.gather(again, *others)
+            return list(order)
+
+    order = asyncio.run(main())
+    assert order == ["again", "waiting", "waiting", "waiting", "again", "again", "again", "again"]
 
 
 def test_direct_commands_on_a_connected_client_wait_too(valkey: Backend) -> None:
