@@ -1,4 +1,4 @@
-"""Access counts that a process has made and not yet delivered to Redis.
+"""Accesses that a process has counted and not yet delivered to Redis.
 
 A read appends one access to a deque, which is atomic under the interpreter's lock. A flush
 *freezes* the accesses into numbered batches and sends them in order, each until it is
@@ -19,10 +19,10 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 MAX_KEYS: Final = 400
-"""Distinct keys in one batch: what the script may touch in one call."""
+"""Distinct keys in one batch, so that one call of the script stays short."""
 
 MAX_WAITING: Final = 64
-"""Batches kept while the server accepts none. Past that, hits and misses are kept without their keys."""
+"""Batches kept while the server accepts none. Past that, hits and misses are counted without their keys."""
 
 Access: TypeAlias = "tuple[str, int | None]"
 """A read: the key, and the generation of the entry, or None for a miss."""

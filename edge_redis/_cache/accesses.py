@@ -29,8 +29,8 @@ class Accesses:
         self.buffer = buffer
         self.flush_every = flush_every
         self._scripts = scripts
-        # The first batch is sent alone: a server that does not know the script yet would run it
-        # after the operations that depend on it.
+        # The first batch is sent alone: if the server does not know the script yet, it is sent again, after the
+        # operations that depend on it.
         self._has_delivered = False
 
     async def flush(self) -> None:
@@ -38,9 +38,14 @@ class Accesses:
         await self._deliver(self.buffer.freeze())
 
     async def flush_quietly(self) -> None:
-        """Deliver the accesses after a read. The read was answered, so an error is left to the next flush."""
+        """Deliver the accesses after a read. The read was answered, so an error is ignored: the next flush retries."""
         with suppress(StoreError):
             await self.flush()
+
+    async def flush_if_due(self) -> None:
+        """Deliver the accesses after a read, once there are ``flush_every``."""
+        if len(self.buffer.accesses) >= self.flush_every:
+            await self.flush_quietly()
 
     async def run_after_flush(self, operations: Sequence[Operation[T]]) -> list[T]:
         """Run operations with the accesses made so far delivered before them, in the same round trip."""

@@ -13,7 +13,7 @@ from edge_redis._cache.arguments import Ttl, check_keys, pack_tags
 from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.compute_request import ComputeRequest
 from edge_redis._cache.config import CacheConfig
-from edge_redis._cache.invalidation_protocol import session
+from edge_redis._cache.invalidation_protocol import run_session
 from edge_redis._cache.key_pages import KeyPage, PagePosition
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.script_requests import ABSENT, equal_condition
@@ -58,7 +58,7 @@ class Cache(Component):
     def session(self) -> Session:
         """Return the protocol session of one connection that reports writes to the near cache."""
         assert self.near is not None
-        return session(self.near, [shard.scripts.keys for shard in self.shards.all])
+        return run_session(self.near, [shard.scripts.keys for shard in self.shards.all])
 
     def get(self, key: str, default: Any = None) -> Awaitable[Any]:
         """Return the value of ``key``, or ``default``; counts an access."""

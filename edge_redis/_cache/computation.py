@@ -1,6 +1,6 @@
 """``get_or_compute``: a missing value is computed by one caller of this process, and of all processes, at a time.
 
-Here the callers of one process join one computation; ``compute_lease`` is about all processes.
+This module joins the callers of one process to one computation; ``compute_lease`` coordinates all processes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from edge_redis._cache.compute_lease import LeasedComputation
 from edge_redis._cache.compute_request import ComputeRaisedError, ComputeRequest
 from edge_redis._cache.entry_readers import EntryReader
 from edge_redis._cache.entry_writer import EntryWriter
-from edge_redis._cache.flights import Flights, Outcome, run_within
+from edge_redis._cache.flights import Flights, run_within
 from edge_redis._cache.inspector import Inspector
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, FoundEntry
+from edge_redis._cache.outcome import Outcome
 from edge_redis._cache.script_requests import ANY_ENTRY, EncodedEntry, PutOptions
 from edge_redis._cache.scripts import Scripts
 from edge_redis._core.operation import Wait
@@ -26,7 +27,7 @@ class Computation:
 
     Args:
         scripts: of the shard.
-        reader: counts the access of the first look.
+        reader: reads the entry first, which counts an access.
         inspector: decodes entries that the lease script returns.
         writer: stores the computed value.
         flights: of the shard in this process.
@@ -62,7 +63,7 @@ class Computation:
                 value = await self._reader.get(request.key, MISSING)
             return value if value is not MISSING else await self._compute_once(request, None, ANY_ENTRY)
         found = await self._reader.get_with_ttl(request.key)
-        ahead_ms = request.ahead_ms(None if found is None else found.cost_ms)
+        ahead_ms = request.draw_ahead_ms(None if found is None else found.cost_ms)
         if found is not None and found.ttl * 1000 > found.stale_ms + ahead_ms:
             return found.value
         return await self._compute_once(request, found, ahead_ms)
@@ -84,7 +85,7 @@ class Computation:
         return computed.value, computed.entry, self._writer.make_options(computed.tags)
 
     async def _compute_once(self, request: ComputeRequest, stale: FoundEntry | None, ahead_ms: int | None) -> Any:
-        """Lead the computation in this process, or use the outcome of the caller that does."""
+        """Lead the computation in this process, or use the outcome of the caller that leads it."""
         flight, lead = self.flights.enter(request.key)
         is_first = True
         while lead is None:
@@ -94,13 +95,13 @@ class Computation:
                 await Wait(flight.future, request.options.lease_ms / 1000)
             if flight.future.done():
                 outcome: Outcome = flight.future.result()
-                # A flight that began after this call is never outdated to it.
+                # A flight that began after this call cannot be outdated for it.
                 if not outcome.is_abandoned and not (outcome.is_outdated and is_first):
-                    return outcome.for_waiter(request.key, self._decode)
+                    return outcome.give_to_waiter(request.key, self._decode)
                 flight, lead = self.flights.enter(request.key)
                 is_first = False
                 continue
-            # Its leader may be blocked by this very thread: take over if its lease was not renewed.
+            # This thread may be what blocks the leader, so take over if its lease was not renewed.
             attempt = await self._leased.lead(request, ahead_ms, attempts=1)
             if not attempt.is_abandoned:
                 return self._own_result(request, attempt)

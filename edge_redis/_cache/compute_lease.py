@@ -1,8 +1,8 @@
-"""Computation under a lease, which makes one caller of all processes compute a value.
+"""Computation under a lease, so that of all processes one caller computes a value.
 
-A value that is written while another is computed wins. It voids the lease, so the computed value is
-not stored: it is returned to the caller that computed it, and the callers that waited get the value
-that was written. If the entry was removed instead, one of those that waited computes it anew.
+If the key is written meanwhile, the written value wins: the write voids the lease, so the computed
+value is returned to the caller that computed it and not stored, and the callers that waited get the
+written value. If the entry was removed instead, one of the waiting callers computes it anew.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from edge_redis._cache.compute_request import ComputeRequest
 from edge_redis._cache.compute_result import ComputedResult, prepare_result
 from edge_redis._cache.entry import HEADER_BYTES
 from edge_redis._cache.entry_writer import EntryWriter
-from edge_redis._cache.flights import Outcome
 from edge_redis._cache.inspector import Inspector
+from edge_redis._cache.outcome import Outcome
 from edge_redis._cache.script_replies import ComputeLeaseReply
 from edge_redis._cache.script_requests import ComputeLeaseRequest, compute_lease_condition
 from edge_redis._cache.scripts import Scripts
@@ -31,15 +31,15 @@ from edge_redis.errors import ComputeFailedError, EdgeRedisError, StoreError, St
 _FIRST_PAUSE_SECONDS: Final = 0.005
 _MAX_PAUSE_SECONDS: Final = 0.25
 _FAILURE_MS: Final = 2000
-"""How long an error is kept for callers in other processes that waited: several of their pauses."""
+"""How long an error is kept for callers in other processes that wait: several of their pauses."""
 _MAX_FAILURE_BYTES: Final = 500
 _RENEWALS_PER_LEASE: Final = 3
 MAX_RENEWALS: Final = 180
-"""Renewals while one function computes: one that hangs must not hold its key for ever."""
+"""Renewals while one function computes, at most: a function that hangs must not hold its key for ever."""
 
 
 def _pauses() -> Iterator[Sleep]:
-    """Yield the pauses of a caller that waits: growing, and random so that callers do not poll in step."""
+    """Yield the pauses of a caller that waits. They grow, and are random, so that callers do not poll in step."""
     pause = _FIRST_PAUSE_SECONDS
     while True:
         yield Sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 -- not for security
@@ -68,9 +68,9 @@ class LeasedComputation:
         self._clock = clock
 
     async def lead(self, request: ComputeRequest, ahead_ms: int | None, attempts: int = 0) -> Outcome:
-        """Compute the value, or wait for another process that does; ``ahead_ms`` None stands for no server.
+        """Compute the value, or wait for another process that does. Without a server, ``ahead_ms`` is None.
 
-        After so many ``attempts`` to get the lease or a value (0 for any number) the outcome is an abandoned one.
+        After ``attempts`` tries to get the lease or a value (0: no limit) the outcome is an abandoned one.
         """
         token = secrets.token_hex(8)
         try:
@@ -164,7 +164,7 @@ class LeasedComputation:
         return True
 
     async def _release(self, request: ComputeRequest, token: str, error: Exception | None = None) -> bool:
-        """Give the lease up; return whether it still counted, as far as is known."""
+        """Give up the lease; return whether it still counted, true if the server does not answer."""
         failure = b"" if error is None else _failure_text(error)
         ms, for_all = request.options.error_ms or _FAILURE_MS, request.options.error_ms > 0
         with suppress(StoreError):
@@ -172,7 +172,7 @@ class LeasedComputation:
         return True
 
     async def _find_newer(self, request: ComputeRequest, before: bytes | None) -> Outcome | None:
-        """Return the value that was written since the lease was granted, if there is one."""
+        """Return the value that was written since the lease was granted; None if none was."""
         try:
             [stored] = await self._scripts.get_with_ttl([request.key])
             entry = await self._inspector.decode(request.key, stored.raw)

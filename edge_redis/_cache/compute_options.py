@@ -10,7 +10,7 @@ from edge_redis._cache.arguments import Ttl, check_optional_ttl, check_ttl, pack
 from edge_redis._core import validation
 
 LEASE_SECONDS: Final = 10.0
-"""Default time after which another caller computes if the one that does has died."""
+"""Default time after which another caller computes if the process of the one that does has died."""
 
 ResultTtl: TypeAlias = Ttl | Callable[[Any], Ttl]
 """A TTL, or a function that returns the TTL of a computed value."""
@@ -45,7 +45,7 @@ def check_compute_options(
     negative_ttl: Ttl = None,
     error_ttl: Ttl = None,
 ) -> ComputeOptions:
-    """Return checked options."""
+    """Return the options, checked."""
     if negative_ttl is not None:
         check_ttl("negative_ttl", negative_ttl, allow_never=True)
     return ComputeOptions(

@@ -1,4 +1,4 @@
-"""A call of ``get_or_compute``, and the results of its function that mean more than a value."""
+"""A call of ``get_or_compute``, and the special result of its function, NoStore."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class ComputeRequest(NamedTuple):
     ttl: ResultTtl
     options: ComputeOptions
     is_fail_open: bool
-    """Whether a value that cannot be stored is no error, and errors of ``compute`` are wrapped."""
+    """Whether the value is returned if it cannot be stored, and errors of ``compute`` are wrapped."""
 
-    def ahead_ms(self, cost_ms: int | None) -> int:
-        """Return how long before it is stale an entry is computed anew (XFetch: Vattani et al., VLDB 2015)."""
+    def draw_ahead_ms(self, cost_ms: int | None) -> int:
+        """Return a random time before an entry is stale, to compute it anew then (XFetch: Vattani et al., 2015)."""
         if not self.options.early or cost_ms is None:
             return 0
         ahead = -cost_ms * self.options.early * math.log(1.0 - random.random())  # noqa: S311 -- no secret

@@ -1,4 +1,4 @@
-"""From what a function returned to the entry that is stored."""
+"""Turns the result of a function into the entry to store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class ComputedResult(NamedTuple):
 
     value: Any
     entry: EncodedEntry | None
-    """What to store; None for a result that is not stored."""
+    """The entry to store; None for NoStore."""
     tags: str = ""
     """Packed."""
 
 
 def prepare_result(writer: EntryWriter, request: ComputeRequest, result: Any, cost_ms: float) -> ComputedResult:
-    """Return the value and the entry of what the function of ``request`` returned after ``cost_ms``."""
+    """Return the value and the entry of ``result``, which the function of ``request`` returned after ``cost_ms``."""
     if isinstance(result, NoStore):
         return ComputedResult(result.value, None)
     options = request.options

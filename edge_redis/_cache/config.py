@@ -117,7 +117,7 @@ class CacheConfig:
 
     @property
     def fingerprint(self) -> str:
-        """The options that all caches of a namespace must share, in the form that is stored in Redis."""
+        """The options that all caches of a namespace must share, as they are stored in Redis."""
         parts = [self.eviction]
         if self.shards > 1:
             parts.append(f"shards={self.shards}")
@@ -126,11 +126,11 @@ class CacheConfig:
         return " ".join(parts)
 
     def shard_bounds(self, number: int) -> Bounds:
-        """Return the part of the bounds that shard ``number`` has."""
-        max_bytes = None if self.max_bytes is None else self._part(self.max_bytes, number)
-        return Bounds(self._part(self.max_size, number), max_bytes)
+        """Return the share of the bounds that shard ``number`` has."""
+        max_bytes = None if self.max_bytes is None else self._share(self.max_bytes, number)
+        return Bounds(self._share(self.max_size, number), max_bytes)
 
-    def _part(self, whole: int, number: int) -> int:
+    def _share(self, whole: int, number: int) -> int:
         return whole // self.shards + (number < whole % self.shards)
 
 

@@ -1,9 +1,9 @@
 """The bytes of an entry in Redis: a header of fixed width, then the encoded value.
 
 ``GGGGGGGGGGMMMMMMMMMMMMM<value>``: 10 digits of generation, 13 digits of creation time in Unix ms.
-The value of ``get_or_compute`` with ``early`` or ``stale_ttl`` is preceded by a byte 0xC1, which begins
-no msgpack value, and two big-endian numbers of milliseconds: the cost of computing it (4 bytes) and
-the part of its TTL during which it is stale (6 bytes).
+A value of ``get_or_compute`` with ``early`` or ``stale_ttl`` is preceded by a byte 0xC1, which no
+msgpack value begins with, and two big-endian numbers of milliseconds: the cost of computing the value
+(4 bytes) and the part of its TTL during which it is stale (6 bytes).
 """
 
 from __future__ import annotations
@@ -72,5 +72,5 @@ def created_ms(raw: bytes) -> int:
 
 
 def is_older(one: int, other: int) -> bool:
-    """Return whether generation ``one`` precedes ``other``, in the arithmetic of serial numbers (RFC 1982)."""
+    """Return whether generation ``one`` precedes ``other`` in the arithmetic of serial numbers (RFC 1982)."""
     return 0 < (other - one) % GENERATIONS < GENERATIONS // 2

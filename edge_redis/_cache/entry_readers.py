@@ -1,4 +1,4 @@
-"""Reads that count accesses, in three ways.
+"""Readers that count accesses, of three kinds.
 
 | reader      | used                  | a read costs                    | accesses are                   |
 |-------------|-----------------------|---------------------------------|--------------------------------|
@@ -81,18 +81,15 @@ class PlainReader:
                 except CorruptDataError:
                     await self._corrupt.discard(key, raw)
             accesses.append((key, generation))
-        if len(accesses) >= self._accesses.flush_every:
-            await self._accesses.flush_quietly()
+        await self._accesses.flush_if_due()
         return values
 
     async def get_with_ttl(self, key: str) -> FoundEntry | None:
         """Return the entry ``key`` with its TTL, or None."""
         [stored] = await self._scripts.get_with_ttl([key])
         decoded = await self._corrupt.decode(key, stored.raw)
-        accesses = self._accesses.buffer.accesses
-        accesses.append((key, None if decoded is None else decoded[0]))
-        if len(accesses) >= self._accesses.flush_every:
-            await self._accesses.flush_quietly()
+        self._accesses.buffer.accesses.append((key, None if decoded is None else decoded[0]))
+        await self._accesses.flush_if_due()
         return None if decoded is None else FoundEntry(decoded[1], stored.ttl, *decoded[2:])
 
 

@@ -2,8 +2,8 @@
 
 After some failures in a row the server is not called for a while (``circuit.py``). Keys that could
 not be written or removed are pending invalidations (``pending.py``): they are removed in Redis
-before anything else is read, and are misses until then, so that nobody here reads a value that
-this process has replaced.
+before anything else is read, and are misses until then, so that this process does not read a value
+that it has replaced.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Unanswered(Enum):
 UNANSWERED: Final = Unanswered.UNANSWERED
 
 
-class Watched(Generic[T]):
-    """An awaitable that knows whether the server answered any of its steps.
+class WatchedCall(Generic[T]):
+    """A call that records whether the server answered any of its steps.
 
-    A call that needed no server, such as a flush of nothing, says nothing about the server.
+    A call without a step, such as a flush of no accesses, does not show whether the server is available.
     """
 
     def __init__(self, call: Awaitable[T]) -> None:
@@ -62,7 +62,7 @@ class Watched(Generic[T]):
 
 
 class GuardedCalls:
-    """Makes the calls of one cache, and answers for a server that is unavailable.
+    """Makes the calls of one cache, and gives the answers while the server is unavailable.
 
     Args:
         shards: of the cache.
@@ -87,7 +87,7 @@ class GuardedCalls:
     ) -> T | Unanswered:
         """Await a call that concerns ``keys``, after the pending invalidations; UNANSWERED without the server.
 
-        While the circuit is open, keys in ``reads`` that the near cache has kept are no reason for a trial call.
+        While the circuit is open and the near cache has kept all keys in ``reads``, no trial call is made.
         The last call before the cache is closed is a trial call if there are pending invalidations.
         """
         if self.circuit.is_open and reads and all(self.stale_get(key, MISSING) is not MISSING for key in reads):
@@ -112,7 +112,7 @@ class GuardedCalls:
 
     async def _call(self, keys: Sequence[str], call: Awaitable[T]) -> T:
         """Await a call, after the pending invalidations, and record whether the server answered."""
-        watched = Watched(call)
+        watched = WatchedCall(call)
         try:
             await self._remove_pending(keys)
             result = await watched
@@ -122,7 +122,7 @@ class GuardedCalls:
             self.circuit.record_failure()
             raise
         finally:
-            stepper(call).close()  # it did not run where pending keys could not be removed
+            stepper(call).close()  # if pending keys could not be removed, it has not run
         if watched.was_answered:
             self.circuit.record_success()
         return result
@@ -159,5 +159,6 @@ class GuardedCalls:
         return 0
 
     def stale_get(self, key: str, default: Any) -> Any:
+        """Return the value of ``key`` that the near cache has kept, or ``default``."""
         value = MISSING if self._near is None else self._near.stale_get(key)
         return default if value is MISSING else value

@@ -1,8 +1,8 @@
-"""The protocol by which a near cache learns of writes, on a connection of its own; without a socket.
+"""The protocol by which a near cache learns of writes, on a connection of its own. It has no socket itself.
 
-A session speaks RESP2, in which messages about writes arrive on a channel: the server's own (CLIENT
-TRACKING in broadcast mode, redirected to the same connection), or, where the server refuses or does
-not know that, the channels on which the writing scripts publish.
+A session speaks RESP2, in which messages about writes arrive on channels: the server's own channel
+(CLIENT TRACKING in broadcast mode, redirected to the same connection), or, if the server refuses
+that command or does not know it, the channels on which the writing scripts publish.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class InvalidationProtocol:
             await self._request("CLIENT", "TRACKING", "ON", "REDIRECT", str(client_id), "BCAST", *prefixes)
         except StoreUnavailableError:
             raise
-        except StoreError:  # no such command, or not for this user
+        except StoreError:  # the server has no such command, or refuses it to this user
             return False
         return True
 
@@ -71,20 +71,20 @@ class InvalidationProtocol:
         if not isinstance(message, list) or message[0] != b"message":
             return
         try:
-            self._near.invalidate(_written_keys(message))
-        except (ValueError, TypeError, LookupError):  # not one of ours: the written keys are unknown
+            self._near.invalidate(_decode_keys(message))
+        except (ValueError, TypeError, LookupError):  # not a message of this package: the written keys are unknown
             self._near.invalidate(None)
 
 
-def session(near: NearEntries, shards: Sequence[CacheKeys]) -> Session:
-    """Return a session of the protocol, to be run on a connection to one node."""
+def run_session(near: NearEntries, shards: Sequence[CacheKeys]) -> Session:
+    """Return a session of the protocol on a connection to one node, to be run by a listener."""
     return InvalidationProtocol(near, shards).run()
 
 
-def _written_keys(message: Sequence[Any]) -> list[str] | None:
+def _decode_keys(message: Sequence[Any]) -> list[str] | None:
     """Return the keys that were written, None for all (FLUSHALL)."""
     _, channel, payload = message
     if channel != _TRACKING_CHANNEL.encode():
         return [str(key) for key in json.loads(payload)]
-    # A key that is not UTF-8 is not ours, and decodes to one that no entry has.
+    # A key that is not UTF-8 was not written by this package, and decodes to a key that no entry has.
     return payload and [key[key.index(_VALUES) + len(_VALUES) :].decode(errors="replace") for key in payload]

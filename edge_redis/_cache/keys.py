@@ -27,8 +27,8 @@ tier, credits (adaptive); tag_floor and prefix_floor (epochs below which invalid
 A generation is the sequence number of the put that wrote the entry, modulo 2^33. A count that
 arrives late names it, and is ignored where the entry was replaced. lua/include/order.lua says how
 counts and order share a score. Under least_accessed the generation breaks ties: at 1,000 puts a
-second it wraps after 99 days, and then blurs the order of ties for the length of one TTL. Under
-lru recency is the sequence modulo 2^36 (adaptive: 2^35), which puts and (merged) hits share: at
+second it wraps after 99 days, and the order of ties is then wrong for the length of one TTL. Under
+lru, recency is the sequence modulo 2^36 (adaptive: 2^35). Puts and batches of hits raise it: at
 1,000 a second it wraps after two years (one year).
 
 With several shards, shard i of n is named so that its slot falls into the i-th of n equal parts

@@ -1,4 +1,4 @@
-"""All near caches that a process has of one cache."""
+"""All near caches of one namespace in a process."""
 
 from __future__ import annotations
 

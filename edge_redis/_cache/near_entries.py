@@ -2,8 +2,9 @@
 
 It is coherent by these rules:
 
-- Entries are served only while every connection that reports writes is up (``on_connected``): the
-  server's invalidation messages, or those that writers publish. When one is lost all entries go.
+- Entries are served only while every connection that reports writes is up (``on_connected``). Writes are
+  reported by the server's invalidation messages, or by messages that writers publish. When a connection
+  is lost, all entries are dropped.
 - A read that may fill is registered before it is sent. A message that the key was written, or a
   write by this process, invalidates the registration, and the result of the read is not kept
   ("Scaling Memcache at Facebook", Nishtala et al., NSDI 2013, has leases for the same race).
@@ -27,7 +28,7 @@ from edge_redis._core import codec
 from edge_redis.errors import StoreTimeoutError, StoreUnavailableError
 
 _MAX_SPARED: Final = 16
-"""Entries that were read and that one eviction passes over, at most (second chance)."""
+"""Entries that one eviction spares because they were read, at most (second chance)."""
 
 
 class NearEntries:
@@ -98,8 +99,7 @@ class NearEntries:
     def stale_get(self, key: str) -> Any:
         """Return the value that was kept when the connection was lost, until it expires; else MISSING.
 
-        For fail-open reads. If the server has failed and the loss of the connection is not noticed yet,
-        this is the current entry.
+        For fail-open reads. Until the loss of the connection is noticed, this is the current entry.
         """
         entry = self._stale.get(key) or self._entries.get(key)
         if entry is None or entry.expires <= self._clock():
@@ -124,9 +124,9 @@ class NearEntries:
         """Keep the result of a registered read, unless something newer is known."""
         with self._mutex:
             if not fill.is_valid:
-                # Not kept, but a read that began after the write must not keep an older one.
+                # This entry is not kept, and a read that began after the write must not keep an older one.
                 self._observe(key, entry.generation)
-            elif fill.is_outdated(entry.generation):
+            elif not fill.record_generation(entry.generation):
                 return
             elif self.is_listening:
                 self._entries[key] = entry
@@ -137,7 +137,7 @@ class NearEntries:
     def make_entry(
         self, key: str, decoded: DecodedEntry, raw: bytes, record: Callable[[Access], object], redis_expires: float
     ) -> NearEntry:
-        """Return the entry of ``raw``, decoded already, whose TTL in Redis is up at ``redis_expires``."""
+        """Return the near entry of ``raw``, which is ``decoded`` and expires in Redis at ``redis_expires``."""
         entry = NearEntry()
         entry.generation, value, entry.cost_ms, entry.stale_ms = decoded
         entry.value, entry.copy = snapshot(value, raw[HEADER_BYTES:], self._decode)
@@ -147,7 +147,7 @@ class NearEntries:
         return entry
 
     def observe(self, key: str, generation: int | None) -> None:
-        """Drop anything older than this generation, which a read found in Redis; None for no entry."""
+        """Drop entries older than ``generation``, which a read found in Redis; None if it found no entry."""
         with self._mutex:
             self._observe(key, generation)
 
@@ -159,7 +159,7 @@ class NearEntries:
         if generation is None:
             self._invalidate_fill(key)
         elif key in self._fills:
-            self._fills[key].is_outdated(generation)
+            self._fills[key].record_generation(generation)
 
     def invalidate(self, keys: Iterable[str] | None) -> None:
         """Drop the entries of ``keys``, which were written; all entries where None."""
@@ -174,21 +174,21 @@ class NearEntries:
                 self._invalidate_fill(key)
 
     def reset(self, connections: int) -> None:
-        """Serve nothing until so many connections report writes: one a master of the server."""
+        """Serve nothing until this number of connections report writes: one for each master."""
         with self._mutex:
             self._connections, self._expected_connections = 0, connections
             self.needs_announcements = False
             self._drop_entries()
 
     def on_connected(self) -> None:
-        """Count one more connection that reports writes."""
+        """Count a new connection that reports writes."""
         with self._mutex:
             self._connections += 1
             self._start_empty()
         self._record_answer()
 
     def on_announcements_needed(self) -> None:
-        """Count one more connection, on which writes are reported once writers are asked to publish them."""
+        """Count a new connection without messages of the server: writers must be asked to publish their writes."""
         with self._mutex:
             self.needs_announcements, self.announced_since = True, None
         self._record_answer()
@@ -198,7 +198,7 @@ class NearEntries:
             self.circuit.record_success()
 
     def on_announced(self, since: Sequence[int]) -> None:
-        """Accept since when writers publish. A time other than before means that some writes were not published."""
+        """Record since when writers publish. Another time than before means that some writes were not published."""
         with self._mutex:
             if self.needs_announcements and since != self.announced_since:
                 self.announced_since = since

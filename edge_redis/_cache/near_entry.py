@@ -19,7 +19,7 @@ _IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None), Decimal
 
 
 class FoundEntry(NamedTuple):
-    """An entry that was read, with what decides whether it is computed anew."""
+    """An entry that was read, with the times by which a caller decides whether to compute it anew."""
 
     value: Any
     ttl: float
@@ -34,12 +34,20 @@ class NearEntry:
     """An entry of a near cache."""
 
     __slots__ = (
-        *("access", "copy", "cost_ms", "expires", "generation", "is_used", "record", "redis_expires", "stale_ms"),
+        "access",
+        "copy",
+        "cost_ms",
+        "expires",
+        "generation",
+        "is_used",
+        "record",
+        "redis_expires",
+        "stale_ms",
         "value",
     )
 
     expires: float
-    """When the near cache drops it, by this process's clock: seconds."""
+    """When the near cache stops serving it, by this process's clock: seconds."""
     redis_expires: float
     """When it expires in Redis, by this process's clock: seconds."""
     generation: int
@@ -52,7 +60,7 @@ class NearEntry:
     record: Callable[[Access], object]
     """Records a hit."""
     is_used: bool
-    """Whether it was read since eviction last passed over it."""
+    """Whether it was read since the last eviction that spared it."""
 
 
 class PendingFill:
@@ -63,16 +71,16 @@ class PendingFill:
     def __init__(self) -> None:
         self.readers = 0
         self.is_valid = True
-        """False once the key was written: the results of the reads may be older than the write."""
+        """False once the key was written: the results of these reads may be older than the write."""
         self.newest: int | None = None
         """The newest generation that this process has seen meanwhile."""
 
-    def is_outdated(self, generation: int) -> bool:
-        """Return whether this generation is older than the newest one seen; otherwise it is the newest from now on."""
+    def record_generation(self, generation: int) -> bool:
+        """Record a generation that was seen; return whether no newer one was seen before."""
         if self.newest is not None and is_older(generation, self.newest):
-            return True
+            return False
         self.newest = generation
-        return False
+        return True
 
 
 def _is_flat(values: Any) -> bool:
@@ -80,9 +88,9 @@ def _is_flat(values: Any) -> bool:
 
 
 def snapshot(value: Any, body: bytes, decode: Callable[[bytes], Any]) -> tuple[Any, Callable[[], Any] | None]:
-    """Return the value to keep of ``value``, which a caller may change, and the function that copies it.
+    """Return the value to keep of ``value``, which its caller may change, and a function that copies it for others.
 
-    ``body`` is its encoding, which nested values are decoded from anew.
+    A nested value is not kept: its copies are decoded from ``body``, its encoding.
     """
     kind = type(value)
     if kind in _IMMUTABLE or (kind in (tuple, frozenset) and _is_flat(value)):

@@ -19,7 +19,7 @@ from edge_redis._core.chunks import split_chunks
 
 
 class NearReader:
-    """Reads by the near cache, and else by Redis into the near cache.
+    """Reads from the near cache, and what it does not have from Redis, into the near cache.
 
     Args:
         scripts: of the shard.
@@ -45,7 +45,7 @@ class NearReader:
         self._clock = clock
 
     async def get(self, key: str, default: Any) -> Any:
-        """Return the value of ``key``, or ``default``. The service has looked in the near cache already."""
+        """Return the value of ``key`` in Redis, or ``default``: the service has looked in the near cache already."""
         found = (await self._fetch([key])).get(key)
         return default if found is None else found.value
 
@@ -74,8 +74,7 @@ class NearReader:
                 else:
                     self._fill(key, fills[key], stored, decoded, sent_at)
                     found[key] = FoundEntry(decoded[1], stored.ttl, *decoded[2:])
-        if len(self._accesses.buffer.accesses) >= self._accesses.flush_every:
-            await self._accesses.flush_quietly()
+        await self._accesses.flush_if_due()
         return found
 
     def _fill(self, key: str, fill: PendingFill, stored: RawEntry, decoded: DecodedEntry, sent_at: float) -> None:

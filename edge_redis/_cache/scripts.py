@@ -77,7 +77,7 @@ class Scripts:
         return _get_with_ttl([self.keys.value(key) for key in keys], [], decode_raw_entries)
 
     def verify_config(self, fingerprint: str) -> Operation[None]:
-        """Store or compare the options that all caches of the namespace share; a mismatch is an error."""
+        """Store or compare the options that all caches of the namespace share; raise an error if they differ."""
 
         def decode(reply: bytes) -> None:
             if reply != fingerprint.encode():
@@ -86,16 +86,16 @@ class Scripts:
         return _verify_config(self._prefix, [fingerprint], decode)
 
     def forget_config(self) -> Operation[int]:
-        """Remove the shared options of a cache of several shards, which was cleared."""
+        """Remove the shared options of a cache of several shards that was cleared."""
         return command(int, "HDEL", self.keys.stats, "config")
 
     def announce_writes(self, ms: int) -> Operation[int]:
-        """Ask writers to publish every write for ``ms``; the time since when they do without a gap."""
+        """Ask writers to publish every write for ``ms``; return since when they publish without a gap, in Unix ms."""
         return _announce_writes([self.keys.stats], [ms], int)
 
     def record_accesses(self, batch: AccessBatch) -> Operation[int]:
         """Count a batch of accesses."""
-        # Two arguments, not three a key: packing arguments is most of a batch's cost on the client.
+        # Two arguments, not three for each key: packing arguments is most of the client's cost of a batch.
         hits: list[Argument] = [part for access in batch.hits_by_entry for part in access]
         encoded = [json.dumps(each, ensure_ascii=False) for each in (hits, batch.missed_keys)]
         arguments: list[Argument] = [batch.client_id, batch.sequence, batch.hits, batch.misses, *encoded]
@@ -126,7 +126,7 @@ class Scripts:
         return command(decode_ttl, "PTTL", self.keys.value(key))
 
     def invalidate_prefix(self, prefix: str, cursor: int, call: CallId) -> Operation[tuple[int, int]]:
-        """Remove the entries of a part of the index that begin with a prefix; how many, and the next cursor."""
+        """Remove the entries of a part of the index that begin with a prefix; return how many, and the next cursor."""
         return _invalidate_prefix(self._prefix, [*call, prefix, cursor], decode_prefix_removal)
 
     def acquire_lease(self, key: str, request: ComputeLeaseRequest) -> Operation[ComputeLeaseReply]:
@@ -152,7 +152,7 @@ class Scripts:
         return _keys([self.keys.expiry], [cursor, count], decode_page)
 
     def delete(self, keys: Sequence[str], call: CallId) -> Operation[int]:
-        """Remove entries; the number of live ones."""
+        """Remove entries; return how many were live."""
         return _delete(self._prefix, [*call, *keys], int)
 
     def discard_corrupt(self, key: str, raw: bytes, call: CallId, *, was_counted: bool) -> Operation[int]:
@@ -165,11 +165,11 @@ class Scripts:
         return _clear(self._prefix, [*call, fingerprint], decode_removal)
 
     def purge(self, call: CallId) -> Operation[int]:
-        """Remove a chunk of expired entries; how many."""
+        """Remove a chunk of expired entries; return how many."""
         return _purge(self._prefix, call, int)
 
     def repair_index(self, index: int, cursor: int) -> Operation[int]:
-        """Repair a part of an index; the next cursor, 0 at the end."""
+        """Repair a part of an index; return the next cursor, 0 at the end."""
         return _repair_index(self._prefix, [index, cursor], int)
 
     def touch(self, key: str, ttl_ms: int) -> Operation[bool]:

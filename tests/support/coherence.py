@@ -204,8 +204,8 @@ class AlwaysValid(near_entry.PendingFill):
 
     is_valid = property(lambda _: True, lambda *_: None)
 
-    def is_outdated(self, generation: int) -> bool:
-        return generation < 0
+    def record_generation(self, generation: int) -> bool:
+        return generation >= 0
 
 
 def _keep_what_was_overtaken() -> None:

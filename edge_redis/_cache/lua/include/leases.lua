@@ -18,7 +18,7 @@ local function is_held_by(lease, token)
   return lease == token or lease == token .. '+'
 end
 
--- Makes a value of this key that is being computed now outdated.
+-- Voids the lease of a key, so that a value that is being computed now is not stored.
 local function void_lease(key)
   redis.call('SET', lease_of(key), '', 'XX', 'KEEPTTL')
 end
@@ -28,7 +28,7 @@ local function epoch()
   return (known[1] or '0') .. ' ' .. (known[2] or '0')
 end
 
--- Makes values that are being computed now, and have this tag or prefix, outdated.
+-- Records that a tag or prefix was invalidated, so that values with it that are being computed now are not stored.
 local function record_invalidation(key, most, floor, name)
   redis.call('ZADD', key, redis.call('HINCRBY', STATS, 'invalidated', 1), name)
   redis.call('PEXPIRE', key, INVALIDATED_MS)

@@ -49,7 +49,7 @@ local function has_generation(key, score, generation)
   return score % GENERATIONS == generation
 end
 
--- Adds the missing row in COUNTS of an entry, from zero.
+-- Adds the missing row of an entry in COUNTS, with a count of zero.
 local function restore_count(key)
   redis.call('ZADD', COUNTS, integer(first_score(key, generation_of(key) or 0)), key)
 end

@@ -1,4 +1,4 @@
--- Stores entries: the part that put.lua and incr.lua share.
+-- Stores entries: the common part of put.lua and incr.lua.
 -- Needs: ARGV[1], ARGV[2], ARGV[4], ARGV[5], CHUNK, CONFIG, COUNTS, EVICTION, EXPIRY, GENERATIONS, HEADER,
 --   REPEATS, SEQUENCE, SIZES, STATS, TAGGED, adaptive_order, add_stat, assert_types, began, config, expiry_after,
 --   first_score, has_equal_value, has_other_config, has_several_shards, has_tagged, has_value, integer, is_held_by,
