@@ -41,7 +41,7 @@ _own_flights: Final[ContextVar[tuple[Flight, ...]]] = ContextVar("edge_redis_fli
 
 
 class Lead:
-    """What the leader of a flight holds: once nothing refers to it any more, the leader has ended, in whatever way."""
+    """Marks the leader of a flight, which alone refers to it: once it is collected, the leader has ended."""
 
     __slots__ = ("__weakref__",)
 
@@ -63,13 +63,13 @@ class Flight:
         """Wait for this flight inside the context.
 
         Raises:
-            RecursiveComputeError: the caller runs inside this flight, or inside one that it waits for, if
-                by way of others. Neither would ever end.
+            RecursiveComputeError: the caller runs inside this flight, or inside a flight that this one waits
+                for, directly or through others, so that neither would ever end.
 
         """
         own = _own_flights.get()
         try:
-            for flight in own:  # before the check: of two that begin to wait for each other one must find it
+            for flight in own:  # before the check: if two flights begin to wait for each other, one must notice
                 flight.awaited.add(self)
             if own and self._waits_for(own):
                 by_way = "itself" if self in own else "which another caller computes and which waits for it"
@@ -107,10 +107,10 @@ class Flights:
         self.by_key.clear()
 
     def enter(self, key: str) -> tuple[Flight, Lead | None]:
-        """Return the flight of ``key``, and where the caller leads it, what the caller must keep until ``finish``.
+        """Return the flight of ``key``, and a Lead if the caller leads it, which it must keep until ``finish``.
 
-        A leader that is interrupted on any line, so that it does not come to ``finish``, drops that, and others
-        take over.
+        If the leader is interrupted on any line and does not call ``finish``, the Lead is collected, and another
+        caller takes over.
         """
         own, lead = Flight(key, self._new_future()), Lead()
         own.lead = ref(lead, partial(_abandon, self.by_key, key, own.future))
