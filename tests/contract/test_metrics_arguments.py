@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -197,7 +198,10 @@ def test_a_key_of_another_type_fails_the_flush_with_nothing_written(backend: Any
     maker.close()
 
 
-@pytest.mark.parametrize("text", ["abc", "", "1.5", "\udcff"])
+NO_COUNTS = ["abc", "", "1.5", "\udcff", "-1", "null,0,0,0", "[1],0,0,0", "nan,0,0,0", "9223372036854775807,0,0,0"]
+
+
+@pytest.mark.parametrize("text", NO_COUNTS)
 @pytest.mark.parametrize(("key", "field"), [("s:all", "n"), ("s:f:f", "ms"), ("s:all", "-1"), ("meta", "recent")])
 def test_a_field_that_is_no_number_fails_the_flush_with_nothing_written(
     backend: Any, key: str, field: str, text: str
@@ -214,6 +218,65 @@ def test_a_field_that_is_no_number_fails_the_flush_with_nothing_written(
         client.hdel(f"{TAG}:e:0:{key}", field)
         assert metrics.summary()["total"] == 1
     maker.close()
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,4,5"])
+def test_a_group_of_buckets_with_another_number_of_counts_is_corrupt(make: Maker, text: str) -> None:
+    metrics = make("EdgeMetrics")
+    with make.backend.client() as client:
+        client.hset(f"{TAG}:e:0:s:all", "-1", text)
+        with pytest.raises(CorruptDataError):
+            metrics.percentile(50)
+
+
+def break_count(client: Any) -> None:
+    client.hset(f"{TAG}:e:0:s:all", "n", "x")
+
+
+def replace_pairs(client: Any) -> None:
+    client.delete(f"{TAG}:e:0:pairs")
+    client.set(f"{TAG}:e:0:pairs", "x")
+
+
+def replace_start(client: Any) -> None:
+    client.set(f"{TAG}:since", "x")
+
+
+@pytest.mark.parametrize("damage", [break_count, replace_pairs, replace_start])
+def test_a_reset_ends_what_damaged_counts_refuse(make: Maker, damage: Callable[[Any], None]) -> None:
+    metrics = make("EdgeMetrics", flush_interval=3600.0)
+    metrics.record(made())
+    metrics.flush()
+    with make.backend.client() as client:
+        damage(client)
+        metrics.record(made("new"))
+        with pytest.raises((CorruptDataError, WrongKeyTypeError)):
+            metrics.flush()
+        metrics.reset()
+        assert (metrics.total_invocations(), metrics.series()) == (1, [("new", "n")])
+        assert not client.exists(f"{TAG}:e:0:pairs", f"{TAG}:e:0:s:all")
+
+
+def test_a_reset_removes_names_of_pairs_that_are_damaged(make: Maker) -> None:
+    metrics = make("EdgeMetrics")
+    metrics.record(made())
+    metrics.flush()
+    with make.backend.client() as client:
+        client.sadd(f"{TAG}:e:0:pairs", b"junk", b"99:x", b"\xff")
+        metrics.reset()
+        assert list(client.scan_iter(match=f"{TAG}:e:0:*")) == []
+
+
+def test_a_damaged_record_of_the_last_flush_is_replaced(make: Maker) -> None:
+    metrics = make("EdgeMetrics", flush_interval=3600.0)
+    metrics.record(made())
+    metrics.flush()
+    with make.backend.client() as client:
+        for key in client.scan_iter(match=f"{TAG}:flushes:*"):
+            for field in client.hkeys(key):
+                client.hset(key, field, b"\xff")
+    metrics.record(made())
+    assert metrics.total_invocations() == 2
 
 
 def test_bytes_that_do_not_decode_are_said_to_be_corrupt(backend: Any) -> None:

@@ -71,6 +71,16 @@ def test_records_of_another_writer_are_not_moved_under_other(make: Maker, metric
     assert metrics.total_invocations("f") == 12
 
 
+@pytest.mark.parametrize("forgotten", [{"function_id": "f"}, {"node_id": "n"}, {"function_id": "f", "node_id": "n"}])
+def test_a_reset_leaves_no_key_of_what_was_forgotten(make: Maker, forgotten: dict[str, str]) -> None:
+    metrics = make("EdgeMetrics")
+    metrics.record(made("f", "n"))
+    assert metrics.forget(**forgotten) == 1
+    metrics.reset()
+    with make.backend.client() as client:
+        assert not [key for key in dump(client) if b":e:0:" in key]
+
+
 def test_many_pairs_are_forgotten_and_leave_no_key(make: Maker) -> None:
     metrics = make("EdgeMetrics")
     metrics.record_many(made(f"f{at}", "gone") for at in range(35))

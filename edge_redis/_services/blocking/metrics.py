@@ -252,6 +252,7 @@ class EdgeMetrics(BlockingService[Metrics]):
         """Set every count of the namespace to zero, in one step, and remove the stored records.
 
         What another process has recorded and not yet flushed counts after the reset. Earlier
-        counts cannot come back, however late a flush of theirs is repeated.
+        counts cannot come back, however late a flush of theirs is repeated. This also ends the errors
+        of damaged counts: the records that could not be flushed then count after the reset.
         """
         self._run(self._component.reset())
