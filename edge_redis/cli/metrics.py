@@ -15,7 +15,7 @@ from edge_redis.errors import InvalidArgumentError
 _LONG_SECONDS: Final = 3600.0
 _SUMMARY: Final = ("total", "success_rate", "error_count", "avg_latency", "p50", "p95", "p99")
 _ERRORS_HEADER: Final = ("time (UTC)", "function", "node", "ms", "error")
-_RANKINGS: Final = ("total", "errors", "avg_latency", "p50", "p95", "p99")
+_RANKINGS: Final = ("total", "error_count", "error_rate", "avg_latency", "total_ms", "p50", "p95", "p99")
 
 Function = Annotated[str | None, typer.Option("--function", metavar="ID", help="Only this function.")]
 Node = Annotated[str | None, typer.Option("--node", metavar="ID", help="Only this node.")]
@@ -64,7 +64,7 @@ def _figure(name: str, value: Any) -> str:
 
 def top(
     by: Annotated[str, typer.Option(help=f"Order: {', '.join(_RANKINGS)}.")] = "total",
-    group_by: Annotated[str, typer.Option(help="function, node or both.")] = "function",
+    group_by: Annotated[str, typer.Option(help="function, node or pair (of both).")] = "function",
     limit: options.Limit = 10,
     url: options.Url = None,
     password_file: options.PasswordFile = None,
@@ -87,9 +87,9 @@ def top(
 
 
 def _print_ranking(rows: Sequence[Mapping[str, Any]]) -> None:
-    names = [name for name in ("function_id", "node_id") if any(name in row for row in rows)]
+    names = [name for name in ("function_id", "node_id") if any(row[name] is not None for row in rows)]
     titles = [name.removesuffix("_id") for name in names]
-    cells = [(*(row.get(name, "") for name in names), *(_figure(name, row[name]) for name in _SUMMARY)) for row in rows]
+    cells = [(*(row[name] for name in names), *(_figure(name, row[name]) for name in _SUMMARY)) for row in rows]
     if cells:
         output.print_table((*titles, *_SUMMARY), cells)
     else:

@@ -78,7 +78,8 @@ class EdgeExporter(sdk.MetricExporter):
         timeout_seconds: the time after which a read is given up.
 
     Raises:
-        InvalidTypeError: a service is of another class, such as that of ``edge_redis.aio``.
+        InvalidTypeError: the exporter is none of the SDK's, or a service is of another class, such as that of
+            ``edge_redis.aio``.
 
     """
 
@@ -96,6 +97,7 @@ class EdgeExporter(sdk.MetricExporter):
         relays: Mapping[str, TransitionRelay] | None = None,
         timeout_seconds: float = 3.0,
     ) -> None:
+        validation.check_instance("exporter", exporter, sdk.MetricExporter)
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)  # noqa: SLF001 -- as wrapped
         self._exporter = exporter
         sources = Sources(metrics, cache, health, synchronizers or {}, edge, worker, watch, relays or {})

@@ -12,6 +12,7 @@ from Redis at every scrape: scrape one process of a site, not each of them.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -66,6 +67,9 @@ _UP: Final = ("edge_redis_up", "Whether the store could be read.")
 _HEADER: Final = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"
 _SHARE_OF_SCRAPE: Final = 0.7
 _MAX_TIMEOUT_SECONDS: Final = 3600.0
+
+_MAX_IDLE_SECONDS: Final = 10.0
+"""After which a connection is closed that sends no request: each has a thread."""
 
 
 class EdgeCollector(Collector):
@@ -179,8 +183,15 @@ class _Scrape(Collector):
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print no traceback for a client that left before its answer, as a scraper does that gave up."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(WSGIRequestHandler):
+    timeout = _MAX_IDLE_SECONDS
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name of the base class
         """Log no requests."""
 
@@ -197,13 +208,15 @@ class Endpoint:
         host: the address to listen on; the default lets this machine alone connect.
 
     Raises:
-        InvalidArgumentError, InvalidTypeError: the port cannot be one.
+        InvalidArgumentError, InvalidTypeError: an argument is not valid.
         OSError: the address cannot be used.
 
     """
 
     def __init__(self, collector: EdgeCollector, *, port: int = 9464, host: str = "127.0.0.1") -> None:
+        validation.check_instance("collector", collector, EdgeCollector)
         validation.check_integer("port", port, least=0, most=65_535)
+        validation.check_text("host", host)
 
         def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             scrape = _Scrape(collector, _scrape_timeout(environ.get(_HEADER, "")))

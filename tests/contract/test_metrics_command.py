@@ -8,12 +8,14 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from edge_redis import EdgeMetrics, EdgeNode, EdgeRedis
+from edge_redis.cli.main import main
+from edge_redis.types import Grouping, Ranking
 from support.metrics import made
 from support.servers import Backend
 
@@ -96,3 +98,32 @@ def test_a_store_that_is_away_is_an_exit_code() -> None:
     assert done.returncode == 3
     assert "edge_redis_up 0.0" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = main(["metrics", *words])
+    return code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("group_by", "columns"),
+    [("function", ["function", "total"]), ("node", ["node", "total"]), ("pair", ["function", "node", "total"])],
+)
+def test_a_ranking_has_the_columns_of_its_grouping(
+    capsys: pytest.CaptureFixture[str], valkey: Backend, group_by: str, columns: list[str]
+) -> None:
+    assert valkey.url is not None
+    with valkey.client() as client, EdgeMetrics(client) as metrics:
+        metrics.record(made())
+    code, out = run(capsys, "top", "--url", valkey.url, "--group-by", group_by)
+    assert code == 0
+    assert out.split()[: len(columns)] == columns
+    assert "None" not in out
+
+
+def test_every_ranking_of_the_api_can_be_chosen(capsys: pytest.CaptureFixture[str], valkey: Backend) -> None:
+    assert valkey.url is not None
+    for by in get_args(Ranking):
+        assert run(capsys, "top", "--url", valkey.url, "--by", by) == (0, "no invocations\n")
+    _, text = run(capsys, "top", "--help")
+    assert not [by for by in (*get_args(Ranking), *get_args(Grouping)) if by not in text]

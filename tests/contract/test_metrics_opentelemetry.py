@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 
-from edge_redis import EdgeNode
+from edge_redis import EdgeNode, InvalidTypeError
 from edge_redis._metrics.sketch import percentile
 from edge_redis.exporters.opentelemetry import SCALE, EdgeExporter
 from support.metrics import WITHIN, exact_percentile, made
@@ -151,3 +151,9 @@ def test_a_clock_behind_the_server_s_gives_no_start_after_the_time(
     monkeypatch.setattr("edge_redis.exporters.opentelemetry.time.time_ns", lambda: 10**18)
     point = points(exported(metrics=metrics)[0]["edge_invocations"])["f", "n"]
     assert point.start_time_unix_nano == point.time_unix_nano == 10**18
+
+
+def test_what_is_no_exporter_of_the_sdk_is_refused() -> None:
+    wrapped: Any = None
+    with pytest.raises(InvalidTypeError):
+        EdgeExporter(wrapped)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import socket
+import struct
 import threading
 import time
 import urllib.request
@@ -20,6 +22,7 @@ from edge_redis import (
     EdgeNode,
     EdgeNodeStatus,
     EdgeRedis,
+    EdgeRedisError,
     HealthWatch,
     InvalidArgumentError,
     InvalidTypeError,
@@ -356,3 +359,35 @@ def test_a_scrape_of_a_hanging_server_answers_within_its_own_timeout(hanging: An
 @pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
 def test_a_collection_of_a_hanging_server_is_given_up(hanging: Any) -> None:
     assert exposed(EdgeCollector(metrics=hanging, timeout_seconds=0.1)) == {("edge_redis_up", ()): 0.0}
+
+
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+def test_a_connection_that_sends_no_request_is_closed(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_redis.exporters.prometheus._Handler.timeout", 0.05)
+    with (
+        Endpoint(EdgeCollector(metrics=make("EdgeMetrics")), port=0) as endpoint,
+        socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as idle,
+    ):
+        assert idle.recv(1) == b""
+
+
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+def test_clients_that_leave_before_their_answer_print_no_traceback(
+    make: Maker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Endpoint(EdgeCollector(metrics=make("EdgeMetrics")), port=0) as endpoint:
+        for _ in range(10):
+            with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes by a reset
+                client.sendall(b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n")
+        with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=10) as response:
+            assert b"edge_redis_up 1.0" in response.read()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arguments", [{"collector": None}, {"host": 5}, {"port": "1"}, {"port": 65_536}])
+@pytest.mark.parametrize("backend", ["fakeredis"], indirect=True)
+def test_bad_arguments_of_an_endpoint_are_refused(make: Maker, arguments: dict[str, Any]) -> None:
+    given = {"collector": EdgeCollector(metrics=make("EdgeMetrics")), "port": 0, **arguments}
+    with pytest.raises(EdgeRedisError):
+        Endpoint(**given)
