@@ -50,6 +50,8 @@ class Puller:
         self._clones = Clones(edge)
         self._events = EventRecorder(edge)
         self._cloud_id = ""
+        self.has_rejected = False
+        """Whether the last pull met a state that lost: a LOCAL_WINS edge then has a new change."""
 
     async def pull(self) -> int:
         """Apply the next page of the feed that brings anything new; return how many of its states were accepted.
@@ -58,6 +60,7 @@ class Puller:
         has lost data, some of the edge's states are offered to it; they are counted until all were.
         """
         accepted, has_more, pages = 0, True, 0
+        self.has_rejected = False
         while has_more and not accepted and pages < _MAX_PAGES:
             accepted, has_more = await self._apply_page()
             pages += 1
@@ -118,6 +121,7 @@ class Puller:
         accepted = 0
         for (scope, change), outcomes in zip(changes, found, strict=True):
             accepted += (await self._merge(scope, change) if outcomes == [] else outcomes) == ["accepted"]
+            self.has_rejected |= outcomes == ["rejected"]
         return accepted
 
     async def _select_readable(self, feed: Feed, replica_id: str) -> list[tuple[str, Change]]:

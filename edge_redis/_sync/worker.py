@@ -67,6 +67,8 @@ class Worker(Component):
                     handled += await way()
                 except StoreOutOfMemoryError as error:  # the other way may free memory
                     full = error
+            if not handled and full is None and self.puller.has_rejected:
+                handled = await self.pusher.push()  # what a LOCAL_WINS edge has written again over the cloud's state
         except OUTAGE:
             self._pushes_first = False
             raise

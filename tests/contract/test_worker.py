@@ -472,6 +472,17 @@ def test_large_states_are_taken_few_at_a_time(
     assert cloud.get("room") == sync.get_local_state()
 
 
+def test_no_round_returns_0_while_a_local_wins_state_is_to_go_up_again(make: Maker, cloud: Any, worker: Any) -> None:
+    sync = make("EdgeSynchronizer", ConflictStrategy.LOCAL_WINS, scope="room")
+    sync.update_local({"mine": 1})
+    for _ in range(3):
+        while worker.run_once():
+            pass
+        assert cloud.get("room").data == {"mine": 1}
+        assert sync.is_synced
+        cloud.update("room", {"theirs": 1})
+
+
 @pytest.mark.parametrize("backend", ["valkey", "redis"], indirect=True)
 def test_a_full_cloud_still_gives_its_states(make: Maker, backend: Backend) -> None:
     cloud = make("RedisCloudStore")

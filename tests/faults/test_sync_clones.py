@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from support.sync import EDGE
 
 LOCAL = ConflictStrategy.LOCAL_WINS
 CLONE_WRITES = "a clone of this edge writes"
+FAMILY = ("original-forward", "original-backward", "clone-forward", "clone-backward", "awaited")
+"""Namespaces of tests with three clones: which edge coalesces its outbox, and in what order the workers go first."""
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +106,96 @@ def test_a_clone_that_is_local_wins_takes_over_and_its_original_is_held_up(edges
     assert any("clone" in text for text in reports(held_up[0]))
     assert {"original": 2, "base": 1} in [each["data"] for each in held_up[0].get_pending_changes()]
     settle(*workers)  # comes to rest, and does not overwrite for ever
+
+
+@pytest.fixture(scope="module")
+def family(edges: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[redis.Redis]]:
+    """An edge and three clones of it, with a LOCAL_WINS scope in a namespace for each test."""
+    folder = tmp_path_factory.mktemp("family")
+    with server(folder) as original, ExitStack() as stack:
+        for namespace in FAMILY:
+            synchronizer(original, LOCAL, namespace).update_local({"base": 1})
+            worker(original, edges[2], namespace).run_once()
+        copies = [tmp_path_factory.mktemp("member") for _ in range(3)]
+        for copy in copies:
+            shutil.copytree(folder / "appendonlydir", copy / "appendonlydir")
+        yield [original, *(stack.enter_context(server(copy)) for copy in copies)]
+
+
+def write_in_each(clients: list[redis.Redis], namespace: str, coalescing: int) -> list[dict[str, int]]:
+    """Let each edge write, one of them more than its outbox keeps; return the last write of each."""
+    last = []
+    for number, client in enumerate(clients):
+        with EdgeSynchronizer(client, LOCAL, 3, scope="room", namespace=namespace) as sync:
+            steps = 8 if number == coalescing else 2
+            for step in range(steps):
+                sync.update_local({f"edge{number}": step}, is_delta=True)
+            last.append({f"edge{number}": steps - 1})
+    return last
+
+
+@pytest.mark.parametrize("namespace", FAMILY[:4])
+def test_of_three_clones_and_their_original_one_leads_and_none_loses_a_write(
+    family: list[redis.Redis], edges: Any, namespace: str
+) -> None:
+    coalescing = 0 if "original" in namespace else 2
+    last = write_in_each(family, namespace, coalescing)
+    store = RedisCloudStore(edges[2], namespace=namespace)
+    syncs = [EdgeSynchronizer(client, LOCAL, 3, scope="room", namespace=namespace) for client in family]
+    workers = [worker(client, edges[2], namespace) for client in family]
+    for each in reversed(workers) if "backward" in namespace else workers:
+        settle(each)
+    settle(*workers)
+
+    states = [present(each.get_local_state()).data for each in syncs]
+    assert [{**state, **written} for state, written in zip(states, last, strict=True)] == states
+    [leader] = [number for number, state in enumerate(states) if state == present(store.get("room")).data]
+    for number, sync in enumerate(syncs):
+        is_held_up = any("identity of this one" in text for text in reports(sync))
+        assert (is_held_up, sync.pending_count > 0) == (number != leader, number != leader)
+    assert [each.dead_letters() for each in workers] == [[]] * 4
+
+    for number, sync in enumerate(syncs):  # the way out: each clone gets an identity, and follows the leader
+        if number != leader:
+            workers[number].new_identity()
+            sync.change_strategy(ConflictStrategy.REMOTE_WINS)
+    settle(*workers)
+    found = [present(each.get_local_state()).data for each in syncs]
+    assert found == [present(store.get("room")).data] * 4
+    kept = [*found, *(each["data"] for end in syncs for each in end.conflicts(100))]
+    kept += [each["data"] for each in store.conflicts("room", 100)]
+    for written in last:
+        assert any(written.items() <= (each or {}).items() for each in kept), written
+
+
+def test_three_clones_come_to_rest_with_asyncio_workers_too(family: list[redis.Redis], edges: Any) -> None:
+    namespace = FAMILY[4]
+    last = write_in_each(family, namespace, 1)
+
+    async def main() -> list[Any]:
+        urls = [f"redis://{part['host']}:{part['port']}" for part in map(connection_of, [*family, edges[2]])]
+        secrets = [connection_of(each)["password"] for each in [*family, edges[2]]]
+        async with AsyncExitStack() as stack:
+            clients = [
+                await stack.enter_async_context(redis.asyncio.Redis.from_url(url, password=secret))
+                for url, secret in zip(urls, secrets, strict=True)
+            ]
+            workers = [edge_redis.aio.CloudWorker(each, clients[-1], namespace=namespace) for each in clients[:-1]]
+            for _ in range(6):
+                for each in workers:
+                    await each.run_once()
+            return [(await each.status())["dead_letters"] for each in workers]
+
+    assert asyncio.run(main()) == [0] * 4
+    states = [present(synchronizer(each, LOCAL, namespace).get_local_state()).data for each in family]
+    assert [{**state, **written} for state, written in zip(states, last, strict=True)] == states
+    with RedisCloudStore(edges[2], namespace=namespace) as store:
+        assert states.count(present(store.get("room")).data) == 1
+
+
+def connection_of(client: redis.Redis) -> dict[str, Any]:
+    found: dict[str, Any] = client.connection_pool.connection_kwargs
+    return found
 
 
 def test_an_sql_cloud_keeps_what_a_clone_loses(edges: Any) -> None:
