@@ -12,6 +12,7 @@ from edge_redis.errors import InvalidArgumentError, InvalidKeyError, InvalidType
 
 MAX_KEY_BYTES: Final = 1024
 _SHOWN: Final = 60
+_MOST_SECONDS: Final = 1e10
 
 
 def _shorten(value: object) -> str:
@@ -78,6 +79,11 @@ def check_positive(name: str, value: object) -> float:
     if checked <= 0:
         raise value_error(name, value, "must be above zero")
     return checked
+
+
+def to_milliseconds(seconds: float) -> int:
+    """Return seconds as whole milliseconds; more than a few centuries are a few centuries."""
+    return round(min(seconds, _MOST_SECONDS) * 1000)
 
 
 def check_non_negative(name: str, value: object) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from edge_redis._core.validation import to_milliseconds
 from edge_redis._health import watch_scripts
 from edge_redis._health.config import HealthConfig, WatchConfig
 from edge_redis._health.keys import HealthKeys
@@ -16,8 +17,8 @@ class Leadership:
     def __init__(self, keys: HealthKeys, config: HealthConfig, watch: WatchConfig) -> None:
         self._keys = keys
         self._config = config
-        self._lease_ms = round(watch.lease * 1000)
-        self._gap_ms = round(watch.gap * 1000)
+        self._lease_ms = to_milliseconds(watch.lease)
+        self._gap_ms = to_milliseconds(watch.gap)
         self.is_released = False
         self.renew_identity()
 

@@ -110,7 +110,7 @@ class WorkerConfig:
             validation.check_identifier("group", group),
             f"{validation.check_identifier('consumer', consumer)}#{secrets.token_hex(6)}",
             validation.check_integer("batch_size", batch_size, least=1, most=MAX_BATCH),
-            round(validation.check_positive("claim_idle_seconds", claim_idle_seconds) * 1000),
+            validation.to_milliseconds(validation.check_positive("claim_idle_seconds", claim_idle_seconds)),
             validation.check_integer("max_deliveries", max_deliveries, least=1, most=1_000_000),
         )
 

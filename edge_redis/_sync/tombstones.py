@@ -24,13 +24,18 @@ _READ_BYTES: Final = 8 * 1024 * 1024
 """Bytes of the documents that are read in one round trip, or one document of more."""
 
 
+def cutoff_clock(now: int, older_than_seconds: float) -> str:
+    """Return the clock of the moment so many seconds before ``now``, in microseconds, but not before 1970."""
+    return f"{max(0, now - round(min(older_than_seconds, now / 1e6) * 1e6)):018d}"
+
+
 async def purge(replica: Replica, older_than_seconds: float) -> int:
     """Remove the scopes that were deleted longer ago than this, by the server's clock; return how many.
 
     A round trip is about a few hundred scopes, so that none blocks the server for long.
     """
     now: int = await command(lambda time: int(time[0]) * 1_000_000 + int(time[1]), "TIME")
-    cutoff = f"{max(0, now - round(older_than_seconds * 1e6)):018d}"
+    cutoff = cutoff_clock(now, older_than_seconds)
     purged, position = 0, -1
     while position != 0:
         position, scopes = await replica.scan_scopes(max(position, 0), _PAGE)

@@ -133,6 +133,10 @@ class Database:
         if _error_mapping.lacks_tables(error):
             self._is_ready = False
             return True
+        if _error_mapping.is_file_replaced(error):
+            self.engine.dispose()  # the connections of the pool would stay at the former file for ever
+            self._is_ready = False
+            return True
         return _error_mapping.sqlstate(error).startswith("40")
 
     def _after_fork(self) -> None:

@@ -72,6 +72,11 @@ def lacks_tables(error: exc.DBAPIError) -> bool:
     return sqlstate(error) == UNDEFINED_TABLE or "no such table" in str(error.orig)
 
 
+def is_file_replaced(error: exc.DBAPIError) -> bool:
+    """Return whether SQLite's file was moved or replaced, by a restored one, under its connection."""
+    return str(getattr(error.orig, "sqlite_errorname", "")) == "SQLITE_READONLY_DBMOVED"
+
+
 def translate(error: exc.SQLAlchemyError, action: str) -> errors.StoreError:
     """Return this package's error for SQLAlchemy's ``error``, which ``action`` raised."""
     text = str(getattr(error, "orig", None) or error) or type(error).__name__

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, case, delete, func, select, update
 
 from edge_redis._sync import fields
 from edge_redis._sync.change import visible_data
+from edge_redis._sync.tombstones import cutoff_clock
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._rows import from_head
 from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, PURGED, SEEN, STORES, readable
@@ -39,7 +40,7 @@ def purge(database: Database, namespace: str, seconds: float) -> int:
     A transaction is about a few hundred scopes, so that none blocks others for long.
     """
     now = database.read("purge_tombstones", database.now)
-    cutoff = f"{max(0, now - round(seconds * 1e6)):018d}"
+    cutoff = cutoff_clock(now, seconds)
     purged, after = 0, ""
     while True:
         rows = database.read("purge_tombstones", partial(_read_page, namespace, after))

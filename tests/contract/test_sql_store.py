@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import inspect
 import logging
+import shutil
 import sys
 import tempfile
 import threading
@@ -344,6 +345,20 @@ def test_a_database_that_is_locked(file: Base) -> None:
         assert present(store.get("room")).data == {"n": 1}
     assert store.update("room", {"n": 2}).version == 2
     store.close()
+
+
+def test_a_file_that_is_replaced_while_it_is_open_is_opened_again(file: Base, tmp_path: Path) -> None:
+    path = tmp_path / "cloud.db"
+    store = file.store()
+    store.update("room", {"n": 1})
+    shutil.copy(path, tmp_path / "backup.db")
+    store.update("room", {"n": 2})
+    (tmp_path / "backup.db").rename(path)
+    assert store.update("other", {"n": 3}).version == 1
+    assert present(store.get("room")).data == {"n": 1}
+    path.unlink()
+    store.update("room", {"n": 4})
+    assert store.get("other") is None
 
 
 def test_files_that_cannot_be_used(file: Base, tmp_path: Path) -> None:

@@ -149,6 +149,12 @@ def test_constructor_arguments_of_a_worker(arguments: Any, error: Any) -> None:
         CloudWorker(fakeredis.FakeRedis(), fakeredis.FakeRedis(), **arguments)
 
 
+def test_a_claim_time_may_be_as_long_as_a_float() -> None:
+    client = fakeredis.FakeRedis()
+    with CloudWorker(client, client, claim_idle_seconds=1e308) as worker:
+        assert worker.run_once() == 0
+
+
 @pytest.mark.parametrize("cloud", [None, "redis://localhost", object(), fakeredis.FakeAsyncRedis()])
 def test_a_cloud_is_a_store_or_a_client(cloud: Any) -> None:
     with pytest.raises(InvalidTypeError):

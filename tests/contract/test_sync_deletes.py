@@ -156,6 +156,7 @@ class TestCollecting:
         assert worker.purge_tombstones(0) == 0  # it has not gone up
         carry(worker)
         assert (worker.purge_tombstones(3600), cloud.purge_tombstones()) == (0, 0)  # deleted just now
+        assert (worker.purge_tombstones(1e308), cloud.purge_tombstones(1e308)) == (0, 0)
         assert (worker.purge_tombstones(0), cloud.purge_tombstones(0)) == (1, 1)
         assert (worker.purge_tombstones(0), cloud.purge_tombstones(0)) == (0, 0)
         assert {key for key in set(dump(backend)) - before if b"room" in key} == set()
