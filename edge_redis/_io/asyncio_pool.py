@@ -145,6 +145,15 @@ async def connect_taken(pool: Any, connection: Any) -> None:
     """Connect a connection that was taken from ``pool``; other pools than redis-py's have done so already."""
     if _is_known(pool):
         await pool.ensure_connection(connection)
+        if _is_closed_by_server(connection):
+            await connection.disconnect(nowait=True)
+            await connection.connect()
+
+
+def _is_closed_by_server(connection: Any) -> bool:
+    """Return whether the server has closed a connection, as after its ``timeout``: redis-py does not see that."""
+    reader = getattr(connection, "_reader", None)  # a connection to an in-process server has none
+    return isinstance(reader, asyncio.StreamReader) and reader.at_eof()
 
 
 async def give_back(pool: Any, connection: Any, *, is_clean: bool) -> None:

@@ -12,6 +12,8 @@ def name_connection(connection: Any) -> None:
     name, connection.client_name = connection.client_name, None
     try:
         connection.on_connect()
+        if name is None:  # the connection was lost during ``on_connect``, and made again inside of it
+            return
         connection.send_command("CLIENT", "SETNAME", name, check_health=False)
         connection.read_response()
     except ResponseError as error:
@@ -25,6 +27,8 @@ async def name_connection_async(connection: Any) -> None:
     name, connection.client_name = connection.client_name, None
     try:
         await connection.on_connect()
+        if name is None:  # see name_connection
+            return
         await connection.send_command("CLIENT", "SETNAME", name, check_health=False)
         await connection.read_response()
     except ResponseError as error:

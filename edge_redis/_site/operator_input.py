@@ -38,7 +38,7 @@ def parse_object(name: str, text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"{name} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise InvalidArgumentError(f"{name} must be a JSON object")

@@ -96,7 +96,7 @@ def put(
 def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"the value is not valid JSON ({error}): quote it, or add --text") from error
 
 

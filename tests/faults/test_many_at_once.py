@@ -212,3 +212,65 @@ def test_a_cancelled_call_leaves_no_reply_and_keeps_its_place(valkey: Backend) -
             await cache.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "make_client", [edge_redis.aio.connect, redis.asyncio.Redis.from_url], ids=["connect", "from_url"]
+)
+def test_a_connection_that_the_server_closed_while_it_was_idle_is_made_again(valkey: Backend, make_client: Any) -> None:
+    async def main() -> list[Any]:
+        async with (
+            redis.asyncio.Redis.from_url(str(valkey.url)) as other,
+            make_client(valkey.url) as client,
+            edge_redis.aio.EdgeCache(client, flush_interval=3600) as cache,
+        ):
+            found = []
+            await cache.put("k", "v")
+            for _ in range(3):
+                await other.client_kill_filter(_type="normal", skipme=True)
+                while len(await other.client_list()) > 1:
+                    pass
+                found.append(await cache.get("k"))
+            return found
+
+    assert asyncio.run(main()) == ["v"] * 3
+
+
+def test_a_connection_that_is_lost_while_it_is_made_is_made_again(valkey: Backend) -> None:
+    client: Any
+    with edge_redis.connect(valkey.url) as client:
+        connection = client.connection_pool.make_connection()
+        on_connect = connection.on_connect
+
+        def lose_once() -> None:
+            connection.on_connect = on_connect
+            connection.disconnect()
+            connection.connect()
+
+        connection.on_connect = lose_once
+        connection.connect()
+        connection.send_command("CLIENT", "GETNAME")
+        assert connection.read_response() == b"edge-redis"
+        connection.disconnect()
+
+
+def test_an_asyncio_connection_that_is_lost_while_it_is_made_is_made_again(valkey: Backend) -> None:
+    async def main() -> Any:
+        client: Any
+        async with edge_redis.aio.connect(valkey.url) as client:
+            connection = client.connection_pool.make_connection()
+            on_connect = connection.on_connect
+
+            async def lose_once() -> None:
+                connection.on_connect = on_connect
+                await connection.disconnect()
+                await connection.connect()
+
+            connection.on_connect = lose_once
+            await connection.connect()
+            await connection.send_command("CLIENT", "GETNAME")
+            name = await connection.read_response()
+            await connection.disconnect()
+            return name
+
+    assert asyncio.run(main()) == b"edge-redis"

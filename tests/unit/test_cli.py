@@ -104,6 +104,7 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture
         (["up", "--sped", "3"], "No such option: --sped"),
         (["cache", "get"], "Missing argument 'KEY'."),
         (["cache", "put", "k", "{"], "the value is not valid JSON"),
+        (["cache", "put", "k", "[" * 20_000], "the value is not valid JSON"),
         (["maintenance", "n1", "--for", "soon"], "'soon' is not a duration"),
         (["maintenance", "n1", "--end", "--for", "2h"], "--end takes neither"),
         (["completion", "powershell"], "has no completion script"),
