@@ -8,5 +8,4 @@
 | ``django`` | a cache backend |
 | ``flask_caching`` | a cache backend |
 | ``dogpile`` | a region backend |
-| ``logging`` | set-up of the package's loggers |
 """

@@ -24,9 +24,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
-
 from edge_redis.errors import MissingExtraError
+
+try:
+    import pytest
+except ImportError as error:
+    raise MissingExtraError("this plugin needs pytest: pip install 'edge-redis[testing]'") from error
+
 from edge_redis.testing._clock import Clock
 
 if TYPE_CHECKING:

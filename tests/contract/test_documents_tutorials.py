@@ -106,7 +106,8 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 def test_the_tests_of_both_tutorials_pass(shop: Shop) -> None:
     assert write_programs("web-application.md", shop.folder)
-    printed = shop.run("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-v", "test_app.py", "test_till.py")
+    options = ("-W", "error", "-p", "no:cacheprovider", "-p", "edge_redis.testing", "-v")
+    printed = shop.run("-m", "pytest", *options, "test_app.py", "test_till.py")
     assert printed.count("test_app.py::") == printed.count("test_till.py::") == 3
     assert "6 passed" in printed
 
