@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Final
 
 from edge_redis._core.operation import Batch, Operation, Renewal, command
@@ -31,6 +31,7 @@ _FIRST_SCOPES: Final = 8
 _MOST_SCOPES: Final = 1000
 
 _ENTRY_ID: Final = attrgetter("id")
+_TO_NAME: Final = methodcaller("decode", "utf-8", "replace")
 
 
 class OutboxLeases:
@@ -131,4 +132,4 @@ def _adapt(scopes: int, size: int) -> int:
 
 def _decode_names(found: list[bytes]) -> list[str]:
     # A name that does not decode was not written by this package, and has no outbox.
-    return [name.decode(errors="replace") for name in found]
+    return [*map(_TO_NAME, found)]

@@ -168,7 +168,7 @@ class EdgeCache(AsyncService[AnyCache]):
 
         With ``replicas=1`` it also waits, for ``replication_timeout`` seconds at most, until one replica has
         the entry (WAIT) and, where the server has WAITAOF and an append-only file, until it is on the server's
-        disk. It raises without the server then, also with ``on_error="miss"``. Not on a cluster client.
+        disk. Such a call raises without the server, also with ``on_error="miss"``. Not on a cluster client.
 
         Raises:
             NotReplicatedError: it was stored, but too few replicas acknowledged it in time; store it again.

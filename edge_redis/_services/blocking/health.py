@@ -97,7 +97,7 @@ class HealthMonitor(BlockingService[Health]):
         With an id, status and resources change where they are given; without a status, an OFFLINE node is
         ONLINE again and any other status stays. For an unknown id the result is False and nothing is written.
         With an EdgeNode, the status, the resources and the server's time are set in the object, and the object is
-        registered as it then is, even if it had been removed: the result is always True.
+        registered, even if it had been removed: the result is always True.
         """
         return self._run(self._component.heartbeat(node, status, resources))
 
@@ -201,7 +201,7 @@ class HealthMonitor(BlockingService[Health]):
         return self._run(self._component.get_history(node_id, limit))
 
     def detect_flapping(self, node_id: str, window: int = 10) -> bool:
-        """Whether the node's last ``window`` checks hold three or more changes of verdict, or ``flap_rate`` applies.
+        """Return whether the last ``window`` checks hold three or more changes of verdict, or ``flap_rate`` applies.
 
         A monitor with FlapThresholds applies these to the whole history instead of the window. HealthWatch
         decides by the same rules and data.
