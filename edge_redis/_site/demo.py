@@ -51,6 +51,7 @@ class RunningSite:
     namespace: str
     cloud_url: str
     heartbeat_timeout: float
+    cache_size: int
     pace: Pace | None
     """Of a replay; None where the server's time counts."""
     controls: SiteControls
@@ -146,6 +147,7 @@ class DemoSite:
             namespace=self._settings.namespace,
             cloud_url=cloud_url,
             heartbeat_timeout=self._settings.heartbeat_timeout,
+            cache_size=cache_size(self._recorded),
             pace=site.edges[0].pace,
             controls=controls,
         )

@@ -51,18 +51,26 @@ class ReplayedMonitor(HealthMonitor):
 
 
 class WatchedSite(EdgeRedis):
-    """The services of a demo site's namespace.
+    """The services of a demo site's namespace, with the settings of its processes.
 
     Args:
         client: an asyncio client.
         namespace: of the site.
         heartbeat_timeout: in seconds; recorded ones in a replay.
+        cache_size: of the site's cache.
         pace: of the replay; None where the nodes write the server's time.
 
     """
 
-    def __init__(self, client: AsyncClient, *, namespace: str, heartbeat_timeout: float, pace: Pace | None) -> None:
-        super().__init__(client, namespace=namespace, health={"heartbeat_timeout_seconds": heartbeat_timeout})
+    def __init__(
+        self, client: AsyncClient, *, namespace: str, heartbeat_timeout: float, cache_size: int, pace: Pace | None
+    ) -> None:
+        super().__init__(
+            client,
+            namespace=namespace,
+            cache={"max_size": cache_size},
+            health={"heartbeat_timeout_seconds": heartbeat_timeout},
+        )
         self._pace = pace
 
     @cached_property

@@ -96,7 +96,11 @@ class PagedView:
                 cloud_url=None if site.cloud_url == site.url else site.cloud_url,
                 heartbeat_timeout=site.heartbeat_timeout,
                 open_edge=lambda client, namespace: WatchedSite(
-                    client, namespace=namespace, heartbeat_timeout=site.heartbeat_timeout, pace=site.pace
+                    client,
+                    namespace=namespace,
+                    heartbeat_timeout=site.heartbeat_timeout,
+                    cache_size=site.cache_size,
+                    pace=site.pace,
                 ),
             )
         )

@@ -40,7 +40,7 @@ def test_recorded_times_are_judged_by_the_recorded_clock_and_shown_in_real_time(
     async def look() -> None:
         async with (
             fakeredis.FakeAsyncRedis(server=server) as watching,
-            WatchedSite(watching, namespace="site", heartbeat_timeout=300.0, pace=pace) as site,
+            WatchedSite(watching, namespace="site", heartbeat_timeout=300.0, cache_size=9, pace=pace) as site,
         ):
             reader = SiteReader(site)
             nodes = {node.id: node for node in (await reader.fleet()).nodes}
@@ -60,7 +60,7 @@ def test_without_a_replay_the_servers_time_counts() -> None:
     async def look() -> None:
         async with (
             fakeredis.FakeAsyncRedis() as client,
-            WatchedSite(client, namespace="site", heartbeat_timeout=60.0, pace=None) as site,
+            WatchedSite(client, namespace="site", heartbeat_timeout=60.0, cache_size=9, pace=None) as site,
         ):
             await site.health.register(EdgeNode("till", "till"))
             [found] = await site.health.snapshot()

@@ -209,7 +209,13 @@ async def _open_reader(site: RunningSite) -> AsyncIterator[SiteReader]:
         client = aio.connect(site.url)
         stack.push_async_callback(client.aclose)
         edge = await stack.enter_async_context(
-            WatchedSite(client, namespace=site.namespace, heartbeat_timeout=site.heartbeat_timeout, pace=site.pace)
+            WatchedSite(
+                client,
+                namespace=site.namespace,
+                heartbeat_timeout=site.heartbeat_timeout,
+                cache_size=site.cache_size,
+                pace=site.pace,
+            )
         )
         cloud = None
         if site.cloud_url != site.url:
