@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 
 from edge_redis._core import validation
+from edge_redis._core.type_codec import TypeCodec
 from edge_redis._io.connect import connect
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.options import CacheOptions
@@ -16,6 +17,9 @@ from edge_redis.errors import InvalidArgumentError
 
 _MAX_KEY_BYTES: Final = 1024
 _KEPT_CHARACTERS: Final = 200
+
+_SAFE_TEXT_CODE: Final = 127
+"""The code of text that templates need not escape."""
 
 _caches: Final[dict[str, EdgeCache]] = {}
 """One for each set of arguments: frameworks make a backend for each thread."""
@@ -80,6 +84,16 @@ def stored_key(key: str) -> str:
         return key or "\0"
     digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
     return f"{key[:_KEPT_CHARACTERS]}:{digest}"
+
+
+def with_safe_text(options: Mapping[str, Any], kind: type[str]) -> dict[str, Any]:
+    """Return the options of a cache that also carries a framework's type of text that is not escaped again."""
+    codec = TypeCodec(_SAFE_TEXT_CODE, _plain_text, kind)
+    return {**options, "codec": {kind: codec, **(options.get("codec") or {})}}
+
+
+def _plain_text(text: str) -> str:
+    return str.__str__(text)
 
 
 class Values:

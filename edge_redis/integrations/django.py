@@ -17,11 +17,12 @@ from typing import Any, Final, cast
 from edge_redis._cache.arguments import NO_EXPIRY, Ttl
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis.errors import ComputeFailedError, InvalidArgumentError, MissingExtraError
-from edge_redis.integrations._backend import Values, open_cache, stored_key
+from edge_redis.integrations._backend import Values, open_cache, stored_key, with_safe_text
 
 try:
     from asgiref.sync import sync_to_async
     from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+    from django.utils.safestring import SafeString
 except ImportError as error:
     raise MissingExtraError("this backend needs Django: pip install 'edge-redis[django]'") from error
 
@@ -60,7 +61,10 @@ class EdgeCacheBackend(BaseCache):  # type: ignore[misc]  # Django has no types
             location or None,
             options.get("client"),
             options.get("namespace", "django"),
-            {"max_size": size} | {name: value for name, value in options.items() if name not in _OWN_OPTIONS},
+            with_safe_text(
+                {"max_size": size} | {name: value for name, value in options.items() if name not in _OWN_OPTIONS},
+                SafeString,
+            ),
         )
         self._opened: EdgeCache | None = None
 

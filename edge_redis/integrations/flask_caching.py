@@ -13,10 +13,11 @@ from typing import Any, Final, Self
 
 from edge_redis._cache.arguments import NO_EXPIRY, Ttl
 from edge_redis.errors import MissingExtraError, StoreError
-from edge_redis.integrations._backend import Serializer, Values, open_cache, stored_key
+from edge_redis.integrations._backend import Serializer, Values, open_cache, stored_key, with_safe_text
 
 try:
     from flask_caching.backends.base import BaseCache
+    from markupsafe import Markup
 except ImportError as error:
     raise MissingExtraError("this backend needs Flask-Caching: pip install 'edge-redis[flask-caching]'") from error
 
@@ -59,7 +60,7 @@ class EdgeCacheBackend(BaseCache):
         super().__init__(default_timeout, ignore_delete_many_errors)
         self.key_prefix = key_prefix
         self._values = Values(serializer)
-        self.edge_cache = open_cache(url, client, namespace, options)
+        self.edge_cache = open_cache(url, client, namespace, with_safe_text(options, Markup))
         """The EdgeCache, for tags and other calls."""
 
     @classmethod

@@ -12,9 +12,11 @@ from typing import Any
 import fakeredis
 import flask
 import pytest
+from django.utils.safestring import SafeString
 from dogpile.cache import make_region, register_backend
 from dogpile.cache.api import NO_VALUE
 from flask_caching import Cache
+from markupsafe import Markup
 
 from edge_redis import InvalidArgumentError, UnsupportedTypeError
 from edge_redis.integrations import _backend
@@ -193,6 +195,13 @@ def test_django_makes_one_cache_for_all_threads(django: Callable[..., DjangoBack
 def test_django_refuses_a_configuration_that_cannot_be_used(location: Any, options: dict[str, Any], text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=text):
         DjangoBackend(location, {"OPTIONS": options}).get("key")
+
+
+def test_rendered_templates_stay_safe(django: Callable[..., DjangoBackend], client: Any) -> None:
+    for cache, text in ((django(), SafeString("<b>")), (FlaskBackend(client=client), Markup("<b>"))):
+        cache.set("key", text)
+        assert cache.get("key") == text
+        assert type(cache.get("key")) is type(text)
 
 
 def test_keys_of_any_length_are_stored_apart(client: Any) -> None:
