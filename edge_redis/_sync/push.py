@@ -78,7 +78,8 @@ class Pusher:
         most = self._config.tries_together
         outcomes = await self._apply({scope: lease for scope, lease in unhandled.items() if lease.deliveries <= most})
         applied = {scope: unhandled[scope].entries for scope, outcome in outcomes.items() if outcome is None}
-        handled = (await self._confirm(applied)) if applied else 0
+        self._held_up.difference_update(applied)
+        handled = (await self.leases.confirm(applied)) if applied else 0
         for scope in applied:
             del unhandled[scope]
         for scope, outcome in outcomes.items():
@@ -167,7 +168,8 @@ class Pusher:
         except Exception as error:  # noqa: BLE001 -- any error counts against the change
             return await self._count_failure(scope, entry, error)
         self.cloud_health.add_success(scope)
-        return await self._confirm({scope: [entry]})
+        self._held_up.discard(scope)
+        return await self.leases.confirm({scope: [entry]})
 
     async def _count_failure(self, scope: str, entry: LeasedEntry, error: Exception) -> int:
         """Count a failed try; give the change up at its last one. Return 1 where it was given up."""
@@ -189,11 +191,6 @@ class Pusher:
             _log.error("%r is held up: %s", scope, describe_error(error))
             event = SyncEvent("push", entries[-1].version, success=False, error=str(error))
             await self._events.try_record(scope, event)
-
-    async def _confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
-        """Confirm entries of several scopes; return how many were confirmed."""
-        self._held_up.difference_update(delivered)
-        return await self.leases.confirm(delivered)
 
     async def _give_up(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> int:
         await self.leases.dead_letter(scope, entry, deliveries, text)

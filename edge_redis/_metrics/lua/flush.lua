@@ -14,8 +14,8 @@
 -- ARGV[9] earliest          integer  time of the earliest record, in ms
 -- ARGV[10] bodies           integer  how many bodies (see totals.py), each for another log
 -- ARGV[11] pairs            integer  how many pairs the bodies have
--- ARGV[12..] the names of the pairs, then two to a body (the number of its log, its bytes), then three to a chunk
---   of records (recent or errors, their number, its bytes), then the payload: the bodies and the chunks, one
+-- ARGV[12..] the names of the pairs, then two to a body (the number of its log, its bytes), then three to an entry
+--   of records (its stream, how many records, its bytes), then the payload: the bodies and the entries, one
 --   behind the other. One argument is sent in one write
 -- Reply: number | 'STALE' | ['CORRUPT', string]: the epoch that the batch belongs to; STALE after a later call;
 --   or the key that does not hold what these scripts write, and then nothing was written
@@ -37,8 +37,8 @@ local max_series, timeline_minutes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local most = {recent = tonumber(ARGV[6]), errors = tonumber(ARGV[7])}
 local payload = ARGV[#ARGV]
 local sent = 0 -- bytes of the payload that were read
-local bodies = HEAD + tonumber(ARGV[11]) + 1
-local chunks = bodies + 2 * tonumber(ARGV[10])
+local bodies_at = HEAD + tonumber(ARGV[11]) + 1
+local entries_at = bodies_at + 2 * tonumber(ARGV[10])
 local now = now_ms()
 
 local known = recall(KEYS[2], now, writer, sequence)
@@ -65,7 +65,7 @@ local function add_pair(pair)
 end
 
 local free
-for at = HEAD + 1, bodies - 1 do
+for at = HEAD + 1, bodies_at - 1 do
   local pair = ARGV[at]
   if not is_member(pair) then
     free = free or max_series - redis.call('SCARD', pairs_key) + redis.call('SISMEMBER', pairs_key, OTHER)
@@ -83,7 +83,7 @@ end
 -- Everything is read and computed first, so that what cannot be done fails before any write.
 
 local logs, longest = {}, nil
-for at = bodies, chunks - 1, 2 do
+for at = bodies_at, entries_at - 1, 2 do
   local log = open_log(root, writer, ARGV[at], string.sub(payload, sent + 1, sent + tonumber(ARGV[at + 1])))
   sent = sent + tonumber(ARGV[at + 1])
   logs[#logs + 1] = log
@@ -129,7 +129,7 @@ local began = math.max(tonumber(since), math.min(now, math.max(tonumber(ARGV[9])
 for _, pair in ipairs(new_pairs) do redis.call('HSETNX', root .. ':s:p:' .. pair, 'b', whole(began)) end
 
 local grown = {}
-for at = chunks, #ARGV - 1, 3 do
+for at = entries_at, #ARGV - 1, 3 do
   local name, upto = ARGV[at], sent + tonumber(ARGV[at + 2])
   redis.call('XADD', root .. ':' .. name, '*', 'c', ARGV[at + 1], 'r', string.sub(payload, sent + 1, upto))
   sent = upto
