@@ -328,7 +328,8 @@ class EdgeCache(BlockingService[AnyCache]):
         Raises:
             ComputeFailedError: another caller's ``compute`` raised while this one waited, or within
                 ``error_ttl``.
-            RecursiveComputeError: ``compute`` asks for the key that it computes.
+            RecursiveComputeError: ``compute`` asks for the key that it computes, or for one whose computation in
+                this process waits for that key.
 
         """
         options = check_compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
