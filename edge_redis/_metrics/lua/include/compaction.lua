@@ -204,7 +204,8 @@ local function grow_groups(plan, write, names, stored, by, from)
     local more = by[name]
     local a, b = counts[place + 1] + more[1], counts[place + 2] + more[2]
     local c, d = counts[place + 3] + more[3], counts[place + 4] + more[4]
-    if not (a + b + c + d <= MAX_COUNT) then plan.corrupt = write[1] end
+    local sum = a + b + c + d
+    if sum ~= sum or sum > MAX_COUNT then plan.corrupt = write[1] end -- NaN too
     write[at + 1] = names[name]
     write[at + 2] = string.format('%d,%d,%d,%d', a, b, c, d) -- half the time of %.0f
     at, place = at + 2, place + GROUP
