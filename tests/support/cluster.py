@@ -40,6 +40,10 @@ class Cluster:
             self._replicate(node, self.masters[number % masters])
         self.wait_until_ok()
 
+    def as_user(self, role: str) -> dict[str, str]:
+        """Return the options by which a client logs in as a role: none, since a cluster of the tests has no users."""
+        return {}
+
     def _meet(self) -> None:
         first = self.nodes[0]
         for node in self.nodes[1:]:
