@@ -79,6 +79,7 @@ class ThreadRenewer:
             yield
         finally:
             uses.discard(use)
+            self._wake_ups.put(None)  # else the thread keeps the use, and with it the client, until it is due
 
     def _work(self) -> None:
         self._thread = threading.current_thread()

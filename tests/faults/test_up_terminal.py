@@ -87,10 +87,12 @@ def open_terminal(tmp_path: Path) -> Iterator[Open]:
 def test_keys_disturb_the_site_and_it_recovers(open_terminal: Open, tmp_path: Path) -> None:
     report = tmp_path / "out.json"
     terminal = open_terminal("--nodes", "2", "--heartbeat-timeout", "1.5", "--report", str(report), "--page-port", "0")
-    terminal.read_until("healthy", "http://127.0.0.1:")
+    terminal.read_until("edge-1", "edge-2", "http://127.0.0.1:")
     address = terminal.shown.partition("http://127.0.0.1:")[2].partition("/")[0]
-    with urllib.request.urlopen(f"http://127.0.0.1:{address}/", timeout=10) as page:
-        assert b"edge-1" in page.read()
+    with urllib.request.urlopen(f"http://127.0.0.1:{address}/", timeout=10) as overview:
+        site = overview.url
+    with urllib.request.urlopen(f"{site}nodes", timeout=10) as nodes:
+        assert b"edge-1" in nodes.read()
     for key, words in (
         ("c", "the cloud link is cut"),
         ("h", "hangs: its process is stopped"),
