@@ -9,7 +9,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core.operation import Batch, Operation, Renewal
@@ -21,12 +22,14 @@ _log = logging.getLogger("edge_redis")
 
 _LINGER_SECONDS: Final = 1.0
 """How long the thread waits for another call before it ends."""
+_MAX_WAIT_SECONDS: Final = 5.0
+"""How long it waits at most: an interruption may have kept a call from waking it at its end."""
 
 
 class _Use:
     """A renewal during one call."""
 
-    __slots__ = ("due", "left", "perform", "renewal")
+    __slots__ = ("__weakref__", "due", "left", "perform", "renewal")
 
     def __init__(self, renewal: Renewal, perform: _Perform) -> None:
         self.renewal = renewal
@@ -44,7 +47,8 @@ class _Use:
 class ThreadRenewer:
     """Performs renewals of blocking calls on one thread, which runs only while there are any.
 
-    It keeps no reference to the runner: a cycle would keep a dropped client's sockets open.
+    It refers weakly to each use, which its caller holds: an interruption at the end of a call may keep it from being
+    removed. It keeps no reference to the runner: a cycle would keep a dropped client's sockets open.
     It has no lock, which an exception that a signal handler raises might leave held: callers add
     their use, then see whether a thread runs; the thread does so in the opposite order when it ends.
     """
@@ -53,7 +57,7 @@ class ThreadRenewer:
         self._reset()
 
     def _reset(self) -> None:
-        self._uses: set[_Use] = set()
+        self._uses: set[weakref.ref[_Use]] = set()
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         """The thread that performs renewals; any other one ends."""
@@ -70,48 +74,64 @@ class ThreadRenewer:
         if self._pid != os.getpid():  # the parent's thread does not run in its child
             self._reset()
         use, uses = _Use(renewal, perform), self._uses
+        reference = weakref.ref(use)
         try:
-            uses.add(use)
+            uses.add(reference)
             self._wake_ups.put(None)
             thread = self._thread
             if thread is None or not thread.is_alive():
                 threading.Thread(target=self._work, name="edge-redis-renewal", daemon=True).start()
             yield
         finally:
-            uses.discard(use)
-            self._wake_ups.put(None)  # else the thread keeps the use, and with it the client, until it is due
+            uses.discard(reference)
+            self._wake_ups.put(None)
 
     def _work(self) -> None:
         self._thread = threading.current_thread()
-        while uses := self._wait():
-            for use in uses:
-                result: object = True
-                try:
-                    result = use.perform(use.renewal.make())
-                except EdgeRedisError as error:  # the next renewal may still come before the lease expires
-                    _log.debug("a renewal failed: %s", error)
-                except Exception:  # noqa: BLE001 -- the next renewal is due whatever it is
-                    _log.exception("a renewal failed, with an unexpected error")
-                if not use.count(result):
-                    self._uses.discard(use)
+        while self._perform_all(self._wait()):  # which leaves no use in a variable of this thread while it waits
+            pass
 
-    def _wait(self) -> list[_Use]:
+    def _perform_all(self, uses: Sequence[_Use]) -> bool:
+        """Perform renewals; return whether there were any."""
+        for use in uses:
+            result: object = True
+            try:
+                result = use.perform(use.renewal.make())
+            except EdgeRedisError as error:  # the next renewal may still come before the lease expires
+                _log.debug("a renewal failed: %s", error)
+            except Exception:  # noqa: BLE001 -- the next renewal is due whatever it is
+                _log.exception("a renewal failed, with an unexpected error")
+            if not use.count(result):
+                self._uses.discard(weakref.ref(use))
+        return bool(uses)
+
+    def _wait(self) -> Sequence[_Use]:
         """Wait for renewals that are due and plan their next time; return none where the thread is to end."""
         while self._thread is threading.current_thread():
-            now = time.monotonic()
-            uses = tuple(self._uses)
-            ready = [use for use in uses if use.due <= now]
-            for use in ready:
-                use.due = now + use.renewal.seconds
+            ready, seconds = self._plan(time.monotonic())
             if ready:
                 return ready
-            seconds = min(use.due for use in uses) - now if uses else _LINGER_SECONDS
             try:
                 self._wake_ups.get(timeout=seconds)
             except queue.Empty:
-                if not uses and self._has_ended():
+                if not self._uses and self._has_ended():
                     break
-        return []
+        return ()
+
+    def _plan(self, now: float) -> tuple[Sequence[_Use], float]:
+        """Return the renewals that are due, and the seconds to wait where there are none."""
+        uses = []
+        for reference in tuple(self._uses):
+            use = reference()
+            if use is None:
+                self._uses.discard(reference)
+            else:
+                uses.append(use)
+        ready = [use for use in uses if use.due <= now]
+        for use in ready:
+            use.due = now + use.renewal.seconds
+        seconds = min((use.due - now for use in uses), default=_LINGER_SECONDS)
+        return ready, min(seconds, _MAX_WAIT_SECONDS)
 
     def _has_ended(self) -> bool:
         """Let this thread end, unless a use was added meanwhile, whose caller may have seen it alive."""
