@@ -12,13 +12,17 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyte
 import pytest
 
 from support.demo_runs import DemoRun
 
 
 class Terminal:
-    """A run in a terminal of 100 columns, and what it has printed so far."""
+    """A run in a terminal of 100 columns and 30 lines, and what the screen shows.
+
+    The application rewrites the changed cells of a line alone: words are looked for on the screen, not in its output.
+    """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self._ours, theirs = pty.openpty()
@@ -33,26 +37,34 @@ class Terminal:
             env_extra={"TERM": "xterm-256color"},
         )
         os.close(theirs)
-        self.shown = ""
+        self._screen = pyte.Screen(100, 30)
+        self._stream = pyte.ByteStream(self._screen)
+        self.output = ""
+
+    @property
+    def shown(self) -> str:
+        """What the screen shows now."""
+        return "\n".join(line.rstrip() for line in self._screen.display)
 
     def read_until(self, *words: str, seconds: float = 40.0) -> None:
-        """Wait until all of this was printed since the last key."""
+        """Wait until the screen shows all of this."""
         end = time.monotonic() + seconds
         while not all(word in self.shown for word in words):
-            assert time.monotonic() < end, self.shown[-3000:]
+            assert time.monotonic() < end, self.shown
             self._read(0.2)
 
     def _read(self, seconds: float) -> bool:
         ready, _, _ = select.select([self._ours], [], [], seconds)
         try:
-            self.shown += os.read(self._ours, 65_536).decode(errors="replace") if ready else ""
+            data = os.read(self._ours, 65_536) if ready else b""
         except OSError:  # the other end is closed
             return False
+        self._stream.feed(data)
+        self.output += data.decode(errors="replace")
         return True
 
     def press(self, key: str) -> None:
-        """Press a key; what was printed before is forgotten."""
-        self.shown = ""
+        """Press a key."""
         os.write(self._ours, key.encode())
 
     def end(self) -> int:
@@ -105,9 +117,9 @@ def test_keys_disturb_the_site_and_it_recovers(open_terminal: Open, tmp_path: Pa
         terminal.read_until(words)
     terminal.read_until("unhealthy", "recovered")
     terminal.press("q")
-    assert terminal.end() == 0, terminal.shown
+    assert terminal.end() == 0, terminal.output[-3000:]
     terminal.job.assert_nothing_is_left()
-    assert "edge-redis up, live: operator after" in terminal.shown
+    assert "edge-redis up, live: operator after" in terminal.output
     found = json.loads(report.read_text())
     assert sum(node["restarts"] for node in found["nodes"].values()) == 1
     assert found["failures"] == {}
@@ -118,7 +130,7 @@ def test_ctrl_c_in_the_application_ends_it_with_a_report(open_terminal: Open) ->
     terminal = open_terminal("--nodes", "1", "--no-page")
     terminal.read_until("healthy", "Kill")
     terminal.press("\x03")
-    assert terminal.end() == 130, terminal.shown
+    assert terminal.end() == 130, terminal.output[-3000:]
     terminal.job.assert_nothing_is_left()
-    assert "edge-redis up, live: SIGINT after" in terminal.shown
-    assert "both ends equal" in terminal.shown
+    assert "edge-redis up, live: SIGINT after" in terminal.output
+    assert "both ends equal" in terminal.output
