@@ -4,7 +4,7 @@ Any number of monitors send the reminders of a route, each once: the one that se
 
 | key                                                  | type   | expiry                | holds |
 |------------------------------------------------------|--------|-----------------------|-------|
-| <tag>:reminder:<route>:<position of the alert>:<n>   | string | 7 days, or 2 intervals | a token of the sender |
+| <tag>:reminder:<route>:<position of the alert>:<n>   | string | 7 days, or 2 intervals | a token of the call |
 
 The tag is ``er:{<namespace>:site0}``. ``n`` counts the reminders of an alert; ``end`` is that of its end.
 """
@@ -14,15 +14,15 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.operation import command, identity
+from edge_redis._core.operation import Batch, command, identity
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.clients import BlockingClient
 from edge_redis._services.blocking.health import HealthMonitor
-from edge_redis._site.notifications import Route, Sink, find_node
+from edge_redis._site.notifications import Route, RoutedSink, find_node
 from edge_redis.models import Transition, timestamp_ms
 
 _log: Final = logging.getLogger("edge_redis")
@@ -40,11 +40,12 @@ _CLOSING: Final = (
 )
 
 
-class Reminder(NamedTuple):
-    """A route with later notifications, and what sends them."""
+@dataclass(slots=True)
+class _Alert:
+    """An alert that is open, and for each route by its name the number of the reminder that this process sent last."""
 
-    route: Route
-    sink: Sink
+    change: Transition
+    sent: dict[str, int] = field(default_factory=dict)
 
 
 class Reminders:
@@ -53,19 +54,18 @@ class Reminders:
     Args:
         client: a blocking client.
         monitor: of the namespace.
-        reminders: the routes, each with its sink.
+        sinks: those of the routes that have reminders.
 
     """
 
-    def __init__(self, client: BlockingClient, monitor: HealthMonitor, reminders: Sequence[Reminder]) -> None:
+    def __init__(self, client: BlockingClient, monitor: HealthMonitor, sinks: Sequence[RoutedSink]) -> None:
         self._runner = BlockingRunner(client)
         self._monitor = monitor
-        self._reminders = reminders
+        self._sinks = sinks
         self._space = KeySpace(monitor.namespace, "site")
-        self._token = secrets.token_hex(8)
         self._position = "0"
-        self._open: dict[str, Transition] = {}
-        """The alerts that are open, by node; that of a mass outage under the empty id."""
+        self._open: dict[str, _Alert] = {}
+        """By node; a mass outage under the empty id."""
 
     def run_once(self) -> int:
         """Read the new transitions and send what is due; return how many notifications were sent.
@@ -84,42 +84,48 @@ class Reminders:
         for change in self._monitor.watch(self._position, timeout=_READ_SECONDS, poll_seconds=_READ_SECONDS):
             self._position = change.position
             if change.state in _OPENING:
-                self._open[change.node_id] = change
-            elif change.state in _CLOSING and (before := self._open.pop(change.node_id, None)) is not None:
-                closed.append((before, change))
+                self._open[change.node_id] = _Alert(change)
+            elif change.state in _CLOSING and (alert := self._open.pop(change.node_id, None)) is not None:
+                closed.append((alert.change, change))
         return closed
 
     def _now_ms(self) -> int:
         return self._runner.run(_read_time())
 
-    def _remind(self, alert: Transition, now_ms: int) -> int:
-        sent = 0
-        for reminder in self._reminders:
-            number = count_due(reminder.route, (now_ms - timestamp_ms(alert.at)) / 1000)
-            if number and alert.state in reminder.route.states and reminder.route.matches(self._monitor, alert):
-                minutes = (now_ms - timestamp_ms(alert.at)) / 60_000
-                reason = f"{alert.reason}; still {alert.state} after {minutes:,.0f} min"
-                sent += self._send(reminder, replace(alert, reason=reason), alert, str(number))
+    def _remind(self, alert: _Alert, now_ms: int) -> int:
+        sent, change = 0, alert.change
+        age_seconds = (now_ms - timestamp_ms(change.at)) / 1000
+        reason = f"{change.reason}; still {change.state} after {age_seconds / 60:,.0f} min"
+        for sink in self._sinks:
+            route = sink.route
+            number = count_due(route, age_seconds)
+            if number == alert.sent.get(route.name, 0) or change.state not in route.states:
+                continue
+            if route.matches(self._monitor, change):
+                was_sent = self._send(sink, replace(change, reason=reason), change, str(number))
+                if was_sent:
+                    alert.sent[route.name] = number
+                sent += was_sent
         return sent
 
     def _end(self, alert: Transition, change: Transition) -> int:
-        """Tell those who got an escalation of an alert, and would not hear of its end, that it is over."""
+        """Send the end of an alert to the routes that sent its escalation, which no relay does."""
         sent = 0
-        for reminder in self._reminders:
-            route = reminder.route
+        for sink in self._sinks:
+            route = sink.route
             is_wanted = route.after_seconds > 0 and change.state in route.states
             if is_wanted and self._runner.run(_exists(self._key(route, alert, "1"))):
-                sent += self._send(reminder, change, alert, "end")
+                sent += self._send(sink, change, alert, "end")
         return sent
 
     def _key(self, route: Route, alert: Transition, step: str) -> str:
         return f"{self._space.key('reminder')}:{route.name}:{alert.position}:{step}"
 
-    def _send(self, reminder: Reminder, change: Transition, alert: Transition, step: str) -> int:
-        key = self._key(reminder.route, alert, step)
-        seconds = max(7 * _DAY_SECONDS, 2 * reminder.route.repeat_seconds)
-        if not self._runner.run(_claim(key, self._token, round(seconds * 1000))):
-            return 0  # another monitor sends it, or has sent it
+    def _send(self, sink: RoutedSink, change: Transition, alert: Transition, step: str) -> bool:
+        key = self._key(sink.route, alert, step)
+        seconds = max(7 * _DAY_SECONDS, 2 * sink.route.repeat_seconds)
+        if not self._runner.run(claim_reminder(key, secrets.token_hex(8), round(seconds * 1000))):
+            return False  # it was sent, or another monitor sends it
         node = find_node(self._monitor, change.node_id)
         labelled = replace(
             change,
@@ -128,12 +134,12 @@ class Reminders:
             location=node.location if node is not None else "",
         )
         try:
-            reminder.sink(labelled)
+            sink(labelled)
         except Exception as error:  # noqa: BLE001 -- any error of a sink is a failed delivery
             _log.warning("a reminder was not sent and will be tried again: %s", error)
             self._runner.run(_release(key))
-            return 0
-        return 1
+            return False
+        return True
 
 
 def count_due(route: Route, age_seconds: float) -> int:
@@ -152,9 +158,11 @@ async def _read_time() -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-async def _claim(key: str, token: str, ms: int) -> bool:
-    """Set the key of a reminder; return whether this process has it, also where the call was sent twice."""
-    return await command(identity, "SET", key, token, "NX", "GET", "PX", ms) in (None, token.encode())
+async def claim_reminder(key: str, token: str, ms: int) -> bool:
+    """Set the key of a reminder for ``ms``; return whether it holds this call's token, which a resent call finds."""
+    set_key = command(identity, "SET", key, token, "NX", "PX", ms)
+    _, holder = await Batch([set_key, command(identity, "GET", key)])
+    return bool(holder == token.encode())
 
 
 async def _exists(key: str) -> bool:

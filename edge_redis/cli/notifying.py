@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_redis._site.notifications import DEFAULT_STATES, Route, RoutedSink, read_routes
-from edge_redis._site.reminders import Reminder, Reminders
+from edge_redis._site.reminders import Reminders
 
 
 def list_routes(urls: Sequence[str], path: Path | None, states: str | None) -> list[Route]:
@@ -20,7 +20,7 @@ def list_routes(urls: Sequence[str], path: Path | None, states: str | None) -> l
 
 
 class Notifier:
-    """What sends the messages of some routes.
+    """Sends messages along routes: a relay for each route that sends at once, and reminders.
 
     Raises:
         InvalidArgumentError: an address that Apprise does not know, or a wrong template.
@@ -31,26 +31,26 @@ class Notifier:
     def __init__(self, client: Any, monitor: Any, routes: Sequence[Route]) -> None:
         self._client = client
         self._monitor = monitor
-        self._routes = [Reminder(route, RoutedSink(route, monitor, _open_sink(route))) for route in routes]
+        self._sinks = [RoutedSink(route, monitor, _open_sink(route)) for route in routes]
 
     def relays(self) -> Iterator[Any]:
         """Yield a relay for each route that sends at once."""
         from edge_redis import TransitionRelay
 
-        for route, sink in self._routes:
-            if not route.after_seconds:
+        for sink in self._sinks:
+            if not sink.route.after_seconds:
                 yield TransitionRelay(
                     self._client,
                     sink,
-                    name=route.name,
+                    name=sink.route.name,
                     namespace=self._monitor.namespace,
-                    states=route.states,
+                    states=sink.route.states,
                     once_while_flapping=True,
                 )
 
     def reminders(self) -> Reminders | None:
         """Return what sends later messages; None where no route has any."""
-        chosen = [each for each in self._routes if each.route.has_reminders]
+        chosen = [sink for sink in self._sinks if sink.route.has_reminders]
         return Reminders(self._client, self._monitor, chosen) if chosen else None
 
 

@@ -14,12 +14,14 @@ import fakeredis
 import pytest
 
 from edge_redis import DeliveryError, EdgeNode, EdgeNodeStatus, HealthMonitor, InvalidArgumentError, Transition
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._site import reminders as reminding
 from edge_redis._site.notifications import Route, RoutedSink, read_routes
-from edge_redis._site.reminders import Reminder, Reminders, count_due
+from edge_redis._site.reminders import Reminders, claim_reminder, count_due
 from edge_redis.cli.notifying import Notifier, list_routes
 from edge_redis.integrations.apprise import AppriseSink
 from edge_redis.models import timestamp_ms
+from support.servers import Backend
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 CHANGE = Transition(
@@ -152,7 +154,7 @@ class Site:
         self._now_ms = 0
         monkeypatch.setattr(reminding.Reminders, "_now_ms", lambda _: self._now_ms)
         sink = RoutedSink(route, self.monitor, self._receive)
-        self.monitors = [Reminders(client, self.monitor, [Reminder(route, sink)]) for _ in range(2)]
+        self.monitors = [Reminders(client, self.monitor, [sink]) for _ in range(2)]
 
     def _receive(self, change: Transition) -> None:
         if self.fails:
@@ -228,6 +230,14 @@ def test_a_reminder_that_fails_is_sent_by_the_next_round(client: Any, monkeypatc
     assert site.after(2) == []
     site.fails = False
     assert site.after(3) == [("till-1", "unhealthy")]
+
+
+def test_a_claim_that_is_sent_twice_is_recognised_and_one_of_another_call_is_refused(backend: Backend) -> None:
+    client = backend.client()
+    runner = BlockingRunner(client)
+    assert [runner.run(claim_reminder("reminder", "mine", 60_000)) for _ in range(2)] == [True, True]
+    assert runner.run(claim_reminder("reminder", "theirs", 60_000)) is False
+    assert 0 < client.pttl("reminder") <= 60_000
 
 
 def test_a_route_has_its_locations_and_capabilities(client: Any) -> None:
