@@ -118,10 +118,7 @@ def delete(
 
 
 def _print_removed(removed: int, *, as_json: bool) -> None:
-    if as_json:
-        output.print_json({"removed": removed})
-    else:
-        print(f"removed: {removed:,}")
+    output.print_outcome({"removed": removed}, f"removed: {removed:,}", as_json=as_json)
 
 
 def keys(

@@ -50,8 +50,5 @@ def drop(
         typer.confirm(f"Remove every key of namespace {output.printable(name)}?", abort=True, err=True)
     with open_services(Server(url, password_file, name)) as edge:
         removed = edge.drop_namespace()
-    if as_json:
-        output.print_json({"namespace": name, "removed": removed})
-    else:
-        print(f"removed: {removed:,} keys")
+    output.print_outcome({"namespace": name, "removed": removed}, f"removed: {removed:,} keys", as_json=as_json)
     return exit_codes.OK if removed else exit_codes.FINDING

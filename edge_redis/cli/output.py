@@ -98,6 +98,14 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, widt
         print(line)
 
 
+def print_outcome(outcome: Any, line: str, *, as_json: bool) -> None:
+    """Print what a command did: as JSON, or as a line of text."""
+    if as_json:
+        print_json(outcome)
+    else:
+        print(line)
+
+
 def print_rows(
     found: Sequence[T],
     header: Sequence[str],

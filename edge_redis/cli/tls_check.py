@@ -65,15 +65,15 @@ def _ask(raw: socket, context: ssl.SSLContext, host: str, port: int) -> None:
             reply = secured.recv(_REPLY_BYTES)
     except OSError as error:  # among them ssl.SSLError and TimeoutError
         if has_handshake or "alert" in str(error).lower():
-            raise _refused(host, port) from error
+            raise _make_certificate_error(host, port) from error
         raise StoreUnavailableError(
             f"{host}:{port} does not speak TLS: use redis:// in place of rediss://, or name its TLS port"
         ) from error
     if not reply:
-        raise _refused(host, port)
+        raise _make_certificate_error(host, port)
 
 
-def _refused(host: str, port: int) -> StoreUnavailableError:
+def _make_certificate_error(host: str, port: int) -> StoreUnavailableError:
     return StoreUnavailableError(
         f"{host}:{port} wants a client certificate that it trusts: name one in the URL,"
         " ?ssl_certfile=FILE&ssl_keyfile=FILE"

@@ -58,8 +58,5 @@ def resolve(
     chosen = None if data is None else parse_object("--data", data)
     with open_scope(Server(url, password_file, namespace), scope, keys_file) as synchronizer:
         state = synchronizer.resolve(conflict_id, chosen)
-    if as_json:
-        output.print_json(state)
-    else:
-        print(f"{output.printable(scope)}: version {state.version}")
+    output.print_outcome(state, f"{output.printable(scope)}: version {state.version}", as_json=as_json)
     return exit_codes.OK

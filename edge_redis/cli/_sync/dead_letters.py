@@ -78,8 +78,5 @@ def discard(
     """
     with open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
         removed = worker.discard_dead_letters(ids)
-    if as_json:
-        output.print_json({"discarded": removed})
-    else:
-        print(f"discarded: {removed:,}")
+    output.print_outcome({"discarded": removed}, f"discarded: {removed:,}", as_json=as_json)
     return exit_codes.OK if removed == len(set(ids)) else exit_codes.FINDING

@@ -25,10 +25,7 @@ def new_identity(
     """
     with open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
         replica_id = worker.new_identity()
-    if as_json:
-        output.print_json({"replica_id": replica_id})
-    else:
-        print(f"this edge is now {replica_id}")
+    output.print_outcome({"replica_id": replica_id}, f"this edge is now {replica_id}", as_json=as_json)
     return exit_codes.OK
 
 
@@ -44,10 +41,9 @@ def purge_tombstones(
     """Remove the records of deleted scopes, at the edge and in the cloud."""
     with open_worker(Server(url, password_file, namespace), cloud_url, cloud_sql) as (worker, cloud):
         removed = {"edge": worker.purge_tombstones(days * _DAY), "cloud": cloud.purge_tombstones(days * _DAY)}
-    if as_json:
-        output.print_json(removed)
-    else:
-        print(f"purged: {removed['edge']:,} at the edge, {removed['cloud']:,} in the cloud")
+    output.print_outcome(
+        removed, f"purged: {removed['edge']:,} at the edge, {removed['cloud']:,} in the cloud", as_json=as_json
+    )
     return exit_codes.OK
 
 
@@ -66,8 +62,9 @@ def release_authority(
     """
     with open_cloud(Server(url, password_file, namespace), cloud_url, cloud_sql) as cloud:
         released = cloud.release_authority(scope)
-    if as_json:
-        output.print_json({"scope": scope, "released": released})
-    else:
-        print(f"{output.printable(scope)}: {'authority released' if released else 'had no authority'}")
+    output.print_outcome(
+        {"scope": scope, "released": released},
+        f"{output.printable(scope)}: {'authority released' if released else 'had no authority'}",
+        as_json=as_json,
+    )
     return exit_codes.OK if released else exit_codes.FINDING

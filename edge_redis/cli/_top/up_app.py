@@ -118,7 +118,7 @@ class UpApp(TopApp):
         link = "  cloud link cut" if self._site.controls.is_link_cut else ""
         return line(super()._title_line(), (link, BAD), (page, WARN))
 
-    def _chosen(self, view: str) -> str:
+    def _chosen_row(self, view: str) -> str:
         """Return the row that is open or under the cursor in a view; empty where none is."""
         if self._view != view:
             return ""
@@ -127,7 +127,7 @@ class UpApp(TopApp):
     def _node(self) -> str:
         """Return the node that a key is for: the chosen one, else the first healthy one."""
         known = self._site.controls.node_ids
-        chosen = self._chosen("nodes")
+        chosen = self._chosen_row("nodes")
         if chosen in known:
             return chosen
         nodes = self._state.fleet.nodes if self._state is not None else ()
@@ -142,9 +142,9 @@ class UpApp(TopApp):
 
     async def action_hang(self) -> None:
         """Stop the process of a node, or continue it."""
-        node = self._chosen("nodes") or self._site.controls.paused or self._node()
+        node = self._chosen_row("nodes") or self._site.controls.paused_node or self._node()
         if node in self._site.controls.node_ids:
-            await self._record("continue" if node == self._site.controls.paused else "hang", node)
+            await self._record("continue" if node == self._site.controls.paused_node else "hang", node)
             self._site.controls.toggle_pause(node)
 
     async def action_cut(self) -> None:
@@ -155,7 +155,7 @@ class UpApp(TopApp):
     async def action_edit(self) -> None:
         """Write a field of a scope in the cloud."""
         scopes = self._state.sync.scopes if self._state is not None else ()
-        scope = self._chosen("sync") or (scopes[0].scope if scopes else "")
+        scope = self._chosen_row("sync") or (scopes[0].scope if scopes else "")
         if scope:
             await self._record("edit in cloud", scope)
             self._site.controls.edit(scope)
