@@ -51,7 +51,7 @@ class SiteControls:
         return list(self._edges)
 
     @property
-    def paused(self) -> str:
+    def paused_node(self) -> str:
         """A node whose process is stopped; empty where none is."""
         return next((name for name, child in self._edges.items() if child.is_paused), "")
 

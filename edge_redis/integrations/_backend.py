@@ -77,7 +77,7 @@ def open_cache(url: str | None, client: Any, namespace: str, options: Mapping[st
         return cache
 
 
-def stored_key(key: str) -> str:
+def shorten_key(key: str) -> str:
     """Return a key that a cache takes: a long one is cut, and ends with its digest."""
     validation.check_instance("key", key, str)
     if len(key) <= _KEPT_CHARACTERS or len(key.encode(errors="surrogatepass")) <= _MAX_KEY_BYTES:
@@ -86,13 +86,13 @@ def stored_key(key: str) -> str:
     return f"{key[:_KEPT_CHARACTERS]}:{digest}"
 
 
-def with_safe_text(options: Mapping[str, Any], kind: type[str]) -> dict[str, Any]:
+def add_safe_text_codec(options: Mapping[str, Any], kind: type[str]) -> dict[str, Any]:
     """Return the options of a cache that also carries a framework's type of text that is not escaped again."""
-    codec = TypeCodec(_SAFE_TEXT_CODE, _plain_text, kind)
+    codec = TypeCodec(_SAFE_TEXT_CODE, _to_plain_text, kind)
     return {**options, "codec": {kind: codec, **(options.get("codec") or {})}}
 
 
-def _plain_text(text: str) -> str:
+def _to_plain_text(text: str) -> str:
     return str.__str__(text)
 
 

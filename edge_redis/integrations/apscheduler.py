@@ -62,7 +62,7 @@ class _Jobs:
         self._edge = edge
         self._scheduler = scheduler
         self._leases = leases
-        """Who runs a job, and which were run in this period: entries of a cache of its own."""
+        """The jobs under way and those done in this period, for all processes: entries of a cache of its own."""
         self._jobs: list[Any] = []
 
     def _entry_point(self, run: Callable[[], Coroutine[Any, Any, Any]]) -> Callable[[], Any]:
@@ -79,7 +79,7 @@ class _Jobs:
         async def sync() -> int:
             handled = 0
             for _ in range(_ROUNDS):
-                count: int = await _value(worker.run_once())
+                count: int = await _resolve(worker.run_once())
                 handled += count
                 if not count:
                     break
@@ -95,7 +95,7 @@ class _Jobs:
         watch = self._edge.watch(**{"interval_seconds": seconds, **options})
 
         async def check() -> Any:
-            return await _value(watch.run_once())
+            return await _resolve(watch.run_once())
 
         return self._add("edge-redis-checks", check, seconds, None)
 
@@ -103,7 +103,7 @@ class _Jobs:
         """Add a job that removes expired entries of the cache, once a period for all processes; return it."""
 
         async def purge() -> int:
-            removed: int = await _value(self._edge.cache.purge_expired())
+            removed: int = await _resolve(self._edge.cache.purge_expired())
             return removed
 
         return self.add("edge-redis-purge", purge, seconds=seconds)
@@ -119,7 +119,7 @@ class _Jobs:
 
         async def retain() -> int:
             if remove_nodes_after_seconds is not None:
-                await _value(self._edge.health.remove_stale(remove_nodes_after_seconds))
+                await _resolve(self._edge.health.remove_stale(remove_nodes_after_seconds))
             return await self._forget_gone_nodes()
 
         return self.add("edge-redis-retention", retain, seconds=seconds)
@@ -177,26 +177,26 @@ class _Jobs:
         begun, results = time.monotonic(), []
 
         async def run() -> bool:
-            results.append(await _value(function()))
+            results.append(await _resolve(function()))
             return True
 
         def rest_of_period(_: object) -> float:
             return max(_SHORTEST_SECONDS, period * _SHARE_OF_PERIOD - (time.monotonic() - begun))
 
         try:
-            await _value(self._leases.get_or_compute(name, self._entry_point(run), rest_of_period))
+            await _resolve(self._leases.get_or_compute(name, self._entry_point(run), rest_of_period))
         except ComputeFailedError:  # in another process, which reports it
             return None
         return results[0] if results else None
 
     async def _forget_gone_nodes(self) -> int:
-        changes = await _value(self._edge.health.transitions(_ALL_TRANSITIONS))
+        changes = await _resolve(self._edge.health.transitions(_ALL_TRANSITIONS))
         last = {change.node_id: change.state for change in changes}
-        registered = {node.id for node in await _value(self._edge.health.nodes())}
-        measured = {node_id for _, node_id in await _value(self._edge.metrics.series())}
+        registered = {node.id for node in await _resolve(self._edge.health.nodes())}
+        measured = {node_id for _, node_id in await _resolve(self._edge.metrics.series())}
         gone = {node_id for node_id, state in last.items() if state in _ENDS} & measured - registered
         for node_id in sorted(gone):
-            await _value(self._edge.metrics.forget(node_id=node_id))
+            await _resolve(self._edge.metrics.forget(node_id=node_id))
         return len(gone)
 
     def _remove(self) -> None:
@@ -273,19 +273,19 @@ class _Outages:
         self._is_failing = False
 
     def begin(self, error: EdgeRedisError) -> None:
-        """Note a run that failed."""
+        """Record a failed run, and log it where it is the first."""
         level = logging.DEBUG if self._is_failing else logging.WARNING
         _log.log(level, "job %s will be tried again: %s", self._name, error)
         self._is_failing = True
 
     def end(self) -> None:
-        """Note a run that succeeded."""
+        """Record a successful run, and log it after failed ones."""
         if self._is_failing:
             _log.warning("job %s succeeds again", self._name)
         self._is_failing = False
 
 
-async def _value(result: T | Awaitable[T]) -> T:
+async def _resolve(result: T | Awaitable[T]) -> T:
     """Return the result of a call of a blocking or of an asyncio service."""
     if inspect.isawaitable(result):
         awaited: T = await result

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 from edge_redis._cache.arguments import NO_EXPIRY, Ttl
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis.errors import ComputeFailedError, InvalidArgumentError, MissingExtraError
-from edge_redis.integrations._backend import Values, open_cache, stored_key, with_safe_text
+from edge_redis.integrations._backend import Values, add_safe_text_codec, open_cache, shorten_key
 
 try:
     from asgiref.sync import sync_to_async
@@ -61,7 +61,7 @@ class EdgeCacheBackend(BaseCache):  # type: ignore[misc]  # Django has no types
             location or None,
             options.get("client"),
             options.get("namespace", "django"),
-            with_safe_text(
+            add_safe_text_codec(
                 {"max_size": size} | {name: value for name, value in options.items() if name not in _OWN_OPTIONS},
                 SafeString,
             ),
@@ -76,7 +76,7 @@ class EdgeCacheBackend(BaseCache):  # type: ignore[misc]  # Django has no types
         return self._opened
 
     def _key(self, key: Any, version: int | None) -> str:
-        return stored_key(self.make_and_validate_key(key, version=version))
+        return shorten_key(self.make_and_validate_key(key, version=version))
 
     def _ttl(self, timeout: Any) -> Ttl:
         """Return a timeout as a TTL; 0.0 or less means that nothing is stored."""
@@ -154,11 +154,11 @@ class EdgeCacheBackend(BaseCache):  # type: ignore[misc]  # Django has no types
             return super().get_or_set(key, default, timeout, version)
         compute: Callable[[], Any] = default
 
-        def encoded() -> Any:
+        def compute_encoded() -> Any:
             return self._values.encode(compute())
 
         try:
-            found = self.edge_cache.get_or_compute(self._key(key, version), encoded, ttl)
+            found = self.edge_cache.get_or_compute(self._key(key, version), compute_encoded, ttl)
         except ComputeFailedError:  # in another process or thread, which has its error
             return compute()
         return self._values.decode(found)

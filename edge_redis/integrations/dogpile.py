@@ -18,7 +18,7 @@ from edge_redis._cache.arguments import NO_EXPIRY
 from edge_redis._core import validation
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis.errors import MissingExtraError
-from edge_redis.integrations._backend import open_cache, stored_key
+from edge_redis.integrations._backend import open_cache, shorten_key
 
 try:
     from dogpile.cache.api import NO_VALUE, CacheBackend, CachedValue
@@ -71,41 +71,41 @@ class EdgeCacheBackend(CacheBackend):  # type: ignore[misc]  # dogpile.cache is 
 
     def get_mutex(self, key: str) -> Any:
         """Return the lock of a key, None without ``distributed_lock``."""
-        return self._locks and _Mutex(self._locks, stored_key(key), self._lock_timeout, self._lock_sleep)
+        return self._locks and _Mutex(self._locks, shorten_key(key), self._lock_timeout, self._lock_sleep)
 
     def get(self, key: str) -> Any:
         """Return a value, or NO_VALUE."""
-        return _loaded(self.edge_cache.get(stored_key(key), _MISSING))
+        return _decode_value(self.edge_cache.get(shorten_key(key), _MISSING))
 
     def get_multi(self, keys: Iterable[str]) -> Sequence[Any]:
         """Return the values of these keys in one round trip, NO_VALUE for those that do not exist."""
-        names = [stored_key(key) for key in keys]
+        names = [shorten_key(key) for key in keys]
         found = self.edge_cache.get_many(names)
-        return [_loaded(found.get(name, _MISSING)) for name in names]
+        return [_decode_value(found.get(name, _MISSING)) for name in names]
 
     def set(self, key: str, value: Any) -> None:
         """Store a value."""
-        self.edge_cache.put(stored_key(key), _stored(value), self._ttl)
+        self.edge_cache.put(shorten_key(key), _encode_value(value), self._ttl)
 
     def set_multi(self, mapping: Mapping[str, Any]) -> None:
         """Store several values in one round trip."""
-        self.edge_cache.put_many({stored_key(key): _stored(value) for key, value in mapping.items()}, self._ttl)
+        self.edge_cache.put_many({shorten_key(key): _encode_value(value) for key, value in mapping.items()}, self._ttl)
 
     def delete(self, key: str) -> None:
         """Remove a key."""
-        self.edge_cache.delete(stored_key(key))
+        self.edge_cache.delete(shorten_key(key))
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Remove several keys in one round trip."""
-        self.edge_cache.delete_many([stored_key(key) for key in keys])
+        self.edge_cache.delete_many([shorten_key(key) for key in keys])
 
 
-def _stored(value: Any) -> Any:
+def _encode_value(value: Any) -> Any:
     """Return a value as it is stored: a pair with its metadata, or the bytes of a region's serializer."""
     return (value.payload, dict(value.metadata)) if isinstance(value, CachedValue) else value
 
 
-def _loaded(found: Any) -> Any:
+def _decode_value(found: Any) -> Any:
     if found is _MISSING:
         return NO_VALUE
     return CachedValue(*found) if isinstance(found, tuple) else found

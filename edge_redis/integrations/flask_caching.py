@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from edge_redis._cache.arguments import NO_EXPIRY, Ttl
 from edge_redis.errors import MissingExtraError, StoreError
-from edge_redis.integrations._backend import Serializer, Values, open_cache, stored_key, with_safe_text
+from edge_redis.integrations._backend import Serializer, Values, add_safe_text_codec, open_cache, shorten_key
 
 try:
     from flask_caching.backends.base import BaseCache
@@ -60,7 +60,7 @@ class EdgeCacheBackend(BaseCache):
         super().__init__(default_timeout, ignore_delete_many_errors)
         self.key_prefix = key_prefix
         self._values = Values(serializer)
-        self.edge_cache = open_cache(url, client, namespace, with_safe_text(options, Markup))
+        self.edge_cache = open_cache(url, client, namespace, add_safe_text_codec(options, Markup))
         """The EdgeCache, for tags and other calls."""
 
     @classmethod
@@ -74,7 +74,7 @@ class EdgeCacheBackend(BaseCache):
         return cls(*args, **given)
 
     def _key(self, key: str) -> str:
-        return stored_key(f"{self.key_prefix}{key}")
+        return shorten_key(f"{self.key_prefix}{key}")
 
     def _ttl(self, timeout: Any) -> Ttl:
         """Return a timeout as a TTL; 0 means never, and less that the entry has expired."""

@@ -29,7 +29,7 @@ class Clock:
 
     def __init__(self, start: datetime | None = None) -> None:
         """Stop at ``start``, or at the present second."""
-        self._now = datetime.now(UTC).replace(microsecond=0) if start is None else _aware(start)
+        self._now = datetime.now(UTC).replace(microsecond=0) if start is None else _check_aware(start)
         self._start = self._now
 
     @property
@@ -54,7 +54,7 @@ class Clock:
             InvalidArgumentError: the moment is in the past of this clock.
 
         """
-        moment = _aware(moment)
+        moment = _check_aware(moment)
         if moment < self._now:
             raise InvalidArgumentError(f"the clock is at {self._now}: it cannot go back to {moment}")
         self._now = moment
@@ -107,6 +107,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def _aware(moment: datetime) -> datetime:
+def _check_aware(moment: datetime) -> datetime:
     validation.check_instance("moment", moment, datetime)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -153,10 +153,10 @@ def test_a_killed_node_is_down_for_long_enough_to_see_and_not_for_long(asked: fl
 def test_a_node_hangs_and_continues(desk: Desk) -> None:
     desk.controls.toggle_pause("edge-1")
     desk.controls.run_requested()
-    assert desk.controls.paused == "edge-1"
+    assert desk.controls.paused_node == "edge-1"
     desk.controls.toggle_pause("edge-1")
     desk.controls.run_requested()
-    assert desk.controls.paused == ""
+    assert desk.controls.paused_node == ""
     assert desk.log == ["edge-1 hangs: its process is stopped", "edge-1 continues"]
 
 

@@ -26,7 +26,7 @@ class Application:
     """Closed when the application ends, before the services are."""
     node: EdgeNode | None = None
     heartbeat_seconds: float = 0.0
-    heard_at: float | None = None
+    last_heartbeat_at: float | None = None
     """When the last heartbeat was recorded, by the monotonic clock."""
     worker: CloudWorker | None = None
     response_cache: EdgeCache | None = None
@@ -34,7 +34,7 @@ class Application:
     @property
     def heartbeat_age(self) -> float | None:
         """Seconds since this process last recorded its heartbeat; None where it has not."""
-        return None if self.heard_at is None else time.monotonic() - self.heard_at
+        return None if self.last_heartbeat_at is None else time.monotonic() - self.last_heartbeat_at
 
 
 def find_application(state: Mapping[str, Any]) -> Application:

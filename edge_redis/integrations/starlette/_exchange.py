@@ -23,7 +23,7 @@ _FIELDS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StorableResponse:
     """A response that may be stored."""
 
     response: StoredResponse
@@ -51,7 +51,7 @@ class Exchange:
         self._seconds_of = seconds_of
         self._max_body_bytes = max_body_bytes
         self._task: asyncio.Task[None] | None = None
-        self._outcome: asyncio.Future[Made | None] = asyncio.get_running_loop().create_future()
+        self._outcome: asyncio.Future[StorableResponse | None] = asyncio.get_running_loop().create_future()
         self._start: Message | None = None
         self._body = bytearray()
         self._seconds = 0.0
@@ -65,14 +65,14 @@ class Exchange:
         """Whether the application runs, or ran, for this request."""
         return self._task is not None
 
-    async def run(self) -> Made | None:
+    async def run(self) -> StorableResponse | None:
         """Start the application; return the response to store, or None as soon as it is known that there is none.
 
         Raises:
             Exception: of the application.
 
         """
-        scope = policy.unconditional(self._scope)
+        scope = policy.make_unconditional(self._scope)
         self._task = asyncio.get_running_loop().create_task(self._app(scope, self._receive, self._hold))  # type: ignore[arg-type]
         await asyncio.wait((self._task, self._outcome), return_when=asyncio.FIRST_COMPLETED)
         if not self._outcome.done():
@@ -147,7 +147,7 @@ class Exchange:
         if "etag" not in headers:
             stored.append((b"etag", f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()))
         response = (_RESPONSE, self._start["status"], tuple(stored), body, time.time(), self._seconds)
-        self._outcome.set_result(Made(response, self._seconds, policy.vary_names(headers), self.tags))
+        self._outcome.set_result(StorableResponse(response, self._seconds, policy.vary_names(headers), self.tags))
 
     @staticmethod
     def _public(message: Message) -> Message:

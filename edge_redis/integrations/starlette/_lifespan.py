@@ -191,7 +191,7 @@ class _Heartbeats:
             self._is_failing = True
         else:
             self._node.last_heartbeat = sent.last_heartbeat
-            self._running.heard_at, self._is_failing = time.monotonic(), False
+            self._running.last_heartbeat_at, self._is_failing = time.monotonic(), False
 
     async def run(self) -> None:
         """Send one every so often."""

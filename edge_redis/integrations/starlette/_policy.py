@@ -127,7 +127,7 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def unconditional(scope: Scope) -> Scope:
+def make_unconditional(scope: Scope) -> Scope:
     """Return a request for the whole response, in messages that have its body."""
     extensions = {name: value for name, value in scope.get("extensions", {}).items() if name not in _SENDS_FILES}
     headers = [pair for pair in scope["headers"] if pair[0] not in _CONDITIONS]

@@ -27,7 +27,13 @@ from edge_redis._services.options import CacheOptions
 from edge_redis.errors import ComputeFailedError, StoreError
 from edge_redis.integrations.starlette import _policy as policy
 from edge_redis.integrations.starlette._application import find_application
-from edge_redis.integrations.starlette._exchange import Exchange, Made, StoredResponse, is_response, send_stored
+from edge_redis.integrations.starlette._exchange import (
+    Exchange,
+    StorableResponse,
+    StoredResponse,
+    is_response,
+    send_stored,
+)
 
 _log: Final = logging.getLogger("edge_redis")
 
@@ -263,7 +269,7 @@ class _Lookup:
 
         return await self._cache.get_or_compute(self._key, compute, lambda _: seconds[0], tags=lambda _: exchange.tags)
 
-    async def _store_variant(self, made: Made) -> tuple[str, tuple[str, ...], str]:
+    async def _store_variant(self, made: StorableResponse) -> tuple[str, tuple[str, ...], str]:
         """Store the first variant of a resource; return the entry of the resource.
 
         Variants belong to one such entry: when it is removed, none of them is found any more.
