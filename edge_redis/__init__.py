@@ -44,6 +44,7 @@ from edge_redis.errors import (
     UnknownNodeError,
     UnsupportedTypeError,
     ValueTooLargeError,
+    VersionMismatchError,
     WrongKeyTypeError,
 )
 
@@ -156,6 +157,7 @@ __all__ = [
     "UnknownNodeError",
     "UnsupportedTypeError",
     "ValueTooLargeError",
+    "VersionMismatchError",
     "WatchOptions",
     "WatchRound",
     "WebhookSink",

@@ -14,6 +14,7 @@ EdgeRedisError
 ├── AuthorityConflictError          another edge has the scope's LOCAL_WINS authority
 ├── CloudMismatchError              two workers carry one edge to two clouds
 ├── StrategyMismatchError           the scope has another conflict strategy at this edge
+├── VersionMismatchError            the scope is not at the version that ``if_version`` names
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              another caller failed to compute a value that this one waited for
 │   └── RecursiveComputeError       computing a value asks for the same value
@@ -93,6 +94,20 @@ class CloudMismatchError(EdgeRedisError):
 
 class StrategyMismatchError(EdgeRedisError):
     """The scope has another conflict strategy at this edge; nothing was written."""
+
+
+class VersionMismatchError(EdgeRedisError):
+    """The scope is not at the version that ``if_version`` names; nothing was written.
+
+    Args:
+        message: both versions.
+        version: the present version of the scope, 0 where it has none.
+
+    """
+
+    def __init__(self, message: str, *, version: int = 0) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class PendingFullError(EdgeRedisError):

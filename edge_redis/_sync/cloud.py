@@ -16,6 +16,7 @@ from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
+from edge_redis._sync.version_guard import check_if_version
 from edge_redis._sync.writer import VersionWriter, check_field_names
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
@@ -44,11 +45,19 @@ class Cloud(Component):
         """Return the present state of a scope, None where there is none."""
         return await self._replica.read_state(validation.check_identifier("scope", scope))
 
-    async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+    async def update(
+        self,
+        scope: str,
+        data: dict[str, Any],
+        is_delta: bool = False,  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+        *,
+        if_version: int | None = None,
+    ) -> SyncState:
         """Write a scope's next version in the cloud; return it."""
         if type(is_delta) is not bool:
             raise validation.type_error("is_delta", is_delta, "a bool")
-        return await self._writer.write(validation.check_identifier("scope", scope), data, is_delta=is_delta)
+        validation.check_identifier("scope", scope)
+        return await self._writer.write(scope, data, is_delta=is_delta, if_version=check_if_version(if_version))
 
     async def delete_fields(self, scope: str, *names: str) -> SyncState:
         """Write a scope's next version without these top-level fields; return it."""

@@ -10,6 +10,7 @@ from edge_redis._sync import wire
 from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, visible_data
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.origin import lineage_of
+from edge_redis._sync.version_guard import version_mismatch
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import (
     AuthorityConflictError,
@@ -120,6 +121,9 @@ def refusal(reply: bytes) -> EdgeRedisError:
         return authority_conflict(rest)
     if word == "CLONE":
         return clone_conflict(rest)
+    if word == "VERSION":
+        if_version, version = map(int, rest.split())
+        return version_mismatch(if_version, version)
     if word not in _REFUSALS:
         return CorruptDataError(f"unexpected reply {reply!r}")
     kind, message = _REFUSALS[word]

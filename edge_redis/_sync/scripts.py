@@ -58,15 +58,18 @@ def update(
     clock: str = "",
     signature: str = "",
     conflict_id: str = "",
+    if_version: str = wire.NONE,
 ) -> Operation[Written | CurrentState]:
     """Write a scope's next version, where ``expected`` is the stamp of the present state or ANY.
+
+    ``if_version`` is the version that the scope must be at, "0" where it must have no state, or NONE.
 
     A signature names the version and the clock that it was made for: the update takes no other. The conflict that the
     version resolves is removed with it.
     """
     call = (
         f"{key[0]} {key[1]} {is_delta:d} {expected or wire.NONE} {checksum} {clock or wire.NONE} "
-        f"{signature or wire.NONE} {conflict_id or wire.NONE}"
+        f"{signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
     )
     return UPDATE([f"{replica.keys.tag}:doc:{scope}"], [replica.config.end, call, body], replies.from_update)
 

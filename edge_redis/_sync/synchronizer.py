@@ -17,6 +17,7 @@ from edge_redis._sync.merge import merge_into
 from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
+from edge_redis._sync.version_guard import check_if_version
 from edge_redis._sync.write_queue import WriteQueue
 from edge_redis._sync.writer import VersionWriter, check_field_names
 from edge_redis.errors import ChecksumMismatchError
@@ -104,12 +105,16 @@ class Synchronizer(Component):
         data: dict[str, Any],
         is_delta: bool = False,  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
         *,
+        if_version: int | None = None,
         replication: Replication | None = None,
     ) -> SyncState:
         """Write the next version and put it in the outbox; return it."""
         if type(is_delta) is not bool:
             raise validation.type_error("is_delta", is_delta, "a bool")
-        return await self._writer.write(self.scope, data, is_delta=is_delta, replication=replication)
+        if_version = check_if_version(if_version)
+        return await self._writer.write(
+            self.scope, data, is_delta=is_delta, if_version=if_version, replication=replication
+        )
 
     async def delete_fields(self, *names: str) -> SyncState:
         """Write the next version without these top-level fields; return it."""

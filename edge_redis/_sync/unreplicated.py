@@ -11,8 +11,8 @@ from edge_redis._sync.replies import CurrentState, Written
 
 _MOST: Final = 100
 
-Call: TypeAlias = tuple[str, bytes, bool]
-"""The scope, the encoded data, and whether they are a delta."""
+Call: TypeAlias = tuple[str, bytes, bool, int | None]
+"""The scope, the encoded data, whether they are a delta, and the version that the scope must be at."""
 
 
 class UnreplicatedWrite(NamedTuple):

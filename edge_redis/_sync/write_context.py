@@ -13,6 +13,7 @@ from edge_redis._sync.decision import NEVER_RESTORED, Decision, ScopeDocument, S
 from edge_redis._sync.limits import MAX_VERSION, UNLIMITED, WriteLimits
 from edge_redis._sync.merge import fields_of
 from edge_redis._sync.origin import CLOUD_ORIGIN
+from edge_redis._sync.version_guard import NO_STATE, check_version
 from edge_redis.errors import InvalidArgumentError
 
 
@@ -100,18 +101,23 @@ def write_update(
     is_delta: bool = False,
     without: Sequence[str] = (),
     limits: WriteLimits = UNLIMITED,
+    if_version: int | None = None,
 ) -> Decision:
     """Write a scope's next version in the cloud.
 
     A delta is merged into the top level of the present data; of these the fields named by ``without`` are left out.
+    With ``if_version`` it is written only where the scope is at that version, 0 where it must have no state.
 
     Raises:
+        VersionMismatchError: the scope is not at ``if_version``.
         InvalidArgumentError: there is no later version.
         ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over the limits.
         ChecksumMismatchError, CorruptDataError: the state that a delta is made of is damaged.
 
     """
     body = encode_data(data, limits)
+    present = context.present
+    check_version(if_version, present.version if present else NO_STATE, present.body if present else TOMBSTONE)
     moment = context.moment
     # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
     after = UNLIMITED if without else limits

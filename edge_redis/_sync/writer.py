@@ -17,6 +17,7 @@ from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import CurrentState, Written
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
+from edge_redis._sync.version_guard import VersionGuard
 from edge_redis._sync.write_queue import WriteQueue
 from edge_redis.errors import StoreError
 from edge_redis.models import ConflictStrategy, SyncState
@@ -51,12 +52,14 @@ class VersionWriter:
         without: Sequence[str] = (),
         replication: Replication | None = None,
         conflict_id: str = "",
+        if_version: int | None = None,
     ) -> SyncState:
         """Write ``data``, or the present data with ``data`` merged into its top level, as the next version.
 
         A delta starts from the state that this writer last wrote or read: right at once where it is the only
         writer, and otherwise the reply brings the present state and the delta is merged again. The fields named by
-        ``without`` are left out of the merged data. A conflict that is resolved is removed with the write.
+        ``without`` are left out of the merged data. A conflict that is resolved is removed with the write. With
+        ``if_version`` it is written only where the scope is at that version (``version_guard.py``).
         """
         body = encode_data(data, self._limits)
         # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
@@ -72,7 +75,7 @@ class VersionWriter:
             merged = {**decode_data(current.body), **data} if current.body else data
             return limits.encode({key: value for key, value in merged.items() if key not in without})
 
-        call = (scope, body, is_delta)
+        call = (scope, body, is_delta, if_version)
         if replication is not None and (known := await self._repeat(call, replication)) is not None:
             return known.state
         queue = self._queue if is_delta or self._merges or self._signer else None
@@ -82,7 +85,14 @@ class VersionWriter:
                 await queue.wait(turn)
             current = self._latest.get(scope, _EMPTY)
             written = await self._put(
-                scope, current, make, is_delta=is_delta, replication=replication, call=call, conflict_id=conflict_id
+                scope,
+                current,
+                make,
+                is_delta=is_delta,
+                replication=replication,
+                call=call,
+                conflict_id=conflict_id,
+                if_version=if_version,
             )
         finally:
             if queue is not None and turn is not None:
@@ -132,11 +142,12 @@ class VersionWriter:
         *,
         is_delta: bool,
         replication: Replication | None = None,
-        call: Call = ("", b"", False),
+        call: Call = ("", b"", False, None),
         conflict_id: str = "",
+        if_version: int | None = None,
     ) -> Change | None:
         """Write the body made of the present state as the next version, None where there is no body."""
-        signer = self._signer
+        signer, guard = self._signer, VersionGuard(if_version)
         acquired = self._idempotency.acquire()
         with acquired as key:
             while True:
@@ -157,6 +168,7 @@ class VersionWriter:
                     clock=moment,
                     signature=signer.sign(scope, current.version + 1, moment, checksum) if signer else "",
                     conflict_id=conflict_id,
+                    if_version=guard.word,
                 )
                 shortfall = ""
                 if replication is None:
@@ -171,6 +183,7 @@ class VersionWriter:
                         self._unreplicated.add(call, UnreplicatedWrite(acquired, operation, change))
                     return Acknowledged(change, shortfall).check()
                 current = result
+                guard.check_present(current.version, current.body)
 
     async def _moment(self, current: CurrentState) -> str:
         """Return the clock of a write that must name it: merged fields and signatures contain it."""

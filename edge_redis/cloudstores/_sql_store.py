@@ -23,7 +23,8 @@ from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.origin import MAX_ORIGIN_BYTES
 from edge_redis._sync.resolution import resolve
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
-from edge_redis._sync.write_context import write_delete, write_update
+from edge_redis._sync.version_guard import check_if_version
+from edge_redis._sync.write_context import WriteContext, write_delete, write_update
 from edge_redis._sync.writer import check_field_names
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._feed import read_feed
@@ -95,15 +96,24 @@ class SqlCloudStore:
             return None
         return present.state
 
-    def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+    def update(
+        self,
+        scope: str,
+        data: dict[str, Any],
+        is_delta: bool = False,  # noqa: FBT001, FBT002 -- the signature that docs/reference promises
+        *,
+        if_version: int | None = None,
+    ) -> SyncState:
         """Write a scope's next version in the cloud; every edge will get it. Return it.
 
         Args:
             scope: the scope's name.
             data: a dict with str keys and values that the codec carries.
             is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+            if_version: write only where the scope is at this version; 0: only where it has no state.
 
         Raises:
+            VersionMismatchError: the scope is not at ``if_version``; nothing was written.
             ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over ``max_bytes`` or
                 ``max_fields``; nothing was written.
             ChecksumMismatchError: the state that the delta applies to is damaged; nothing was written.
@@ -111,7 +121,7 @@ class SqlCloudStore:
         """
         validation.check_instance("is_delta", is_delta, bool)
         encode_data(data, self._limits)
-        return self._update(scope, data, is_delta=is_delta)
+        return self._update(scope, data, is_delta=is_delta, if_version=check_if_version(if_version))
 
     def delete_fields(self, scope: str, *names: str) -> SyncState:
         """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
@@ -199,12 +209,21 @@ class SqlCloudStore:
         validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
         return self._scopes.read_newest(action, table, scope, limit)
 
-    def _update(self, scope: str, data: dict[str, Any], *, is_delta: bool, without: Sequence[str] = ()) -> SyncState:
-        decision = self._scopes.edit(
-            "update",
-            scope,
-            lambda context: write_update(context, data, is_delta=is_delta, without=without, limits=self._limits),
-        )
+    def _update(
+        self,
+        scope: str,
+        data: dict[str, Any],
+        *,
+        is_delta: bool,
+        without: Sequence[str] = (),
+        if_version: int | None = None,
+    ) -> SyncState:
+        def edit(context: WriteContext) -> Decision:
+            return write_update(
+                context, data, is_delta=is_delta, without=without, limits=self._limits, if_version=if_version
+            )
+
+        decision = self._scopes.edit("update", scope, edit)
         assert decision is not None
         return decision.document.state.state
 

@@ -61,21 +61,30 @@ class RedisCloudStore(AsyncService[Cloud]):
         """
         return await self._run(self._component.get(scope))
 
-    async def update(self, scope: str, data: dict[str, Any], is_delta: bool = False) -> SyncState:  # noqa: FBT001, FBT002 -- the documented signature
+    async def update(
+        self,
+        scope: str,
+        data: dict[str, Any],
+        is_delta: bool = False,  # noqa: FBT001, FBT002 -- the documented signature
+        *,
+        if_version: int | None = None,
+    ) -> SyncState:
         """Write a scope's next version in the cloud; every edge will get it. Return it.
 
         Args:
             scope: the scope's name.
             data: a dict with str keys and values that the codec carries.
             is_delta: merge ``data`` into the top level of the present state instead of replacing it.
+            if_version: write only where the scope is at this version; 0: only where it has no state.
 
         Raises:
+            VersionMismatchError: the scope is not at ``if_version``; nothing was written.
             ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over ``max_bytes`` or
                 ``max_fields``; nothing was written.
             ChecksumMismatchError: the state that the delta applies to is damaged; nothing was written.
 
         """
-        return await self._run(self._component.update(scope, data, is_delta))
+        return await self._run(self._component.update(scope, data, is_delta, if_version=if_version))
 
     async def delete_fields(self, scope: str, *names: str) -> SyncState:
         """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""

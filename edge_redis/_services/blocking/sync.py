@@ -118,6 +118,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         data: dict[str, Any],
         is_delta: bool = False,  # noqa: FBT001, FBT002 -- the documented signature
         *,
+        if_version: int | None = None,
         replicas: int = 0,
         replication_timeout: float = TIMEOUT_SECONDS,
     ) -> SyncState:
@@ -126,6 +127,8 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         Args:
             data: a dict with str keys and values that the codec carries.
             is_delta: merge ``data`` into the top level of the local state instead of replacing it.
+            if_version: write only where the scope is at this version; 0: only where it has no state, which is so for a
+                deleted scope too.
             replicas: wait until so many replicas have the version (WAIT) and, where the server has WAITAOF and an
                 append-only file, until it is on the server's disk. Not on a cluster client.
             replication_timeout: seconds to wait for that, below the client's ``socket_timeout``.
@@ -138,6 +141,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
             ValueTooLargeError, TooManyFieldsError: the data, or the result of the delta, are over ``max_bytes`` or
                 ``max_fields``; nothing was written.
             ChecksumMismatchError: the local state that the delta applies to is damaged; nothing was written.
+            VersionMismatchError: the scope is not at ``if_version``; nothing was written.
             PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
             StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
             NotReplicatedError: it was written, but too few replicas acknowledged it in time. The same call again,
@@ -145,7 +149,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
 
         """
         replication = check_replication(replicas, replication_timeout)
-        return self._run(self._component.update_local(data, is_delta, replication=replication))
+        return self._run(self._component.update_local(data, is_delta, if_version=if_version, replication=replication))
 
     def delete_fields(self, *names: str) -> SyncState:
         """Write the next version without these top-level fields; return it. Missing fields are ignored.

@@ -6,15 +6,16 @@
 --                        and origin ('' for the replica id), a space between each
 -- ARGV[2] call           client_id, its call number, is_delta (1 or 0), the stamp of the state this is made of (`-` for
 --                        none, `*` for any), the checksum of data, its clock (`-` for the server's), its signature
---                        (`-` for none), which begins with the version it was made for, and the conflict that this
---                        resolves (`-` for none), a space between each
+--                        (`-` for none), which begins with the version it was made for, the conflict that this
+--                        resolves (`-` for none), and the version that the scope must be at (`-` for any, 0 where it
+--                        must have no state), a space between each
 -- ARGV[3] data           opaque
--- Reply: 'OK *' | 'FULL' | 'LAST' | 'RESOLVED' | 'STRATEGY *' | 'CORRUPT *' | 'STALE'
+-- Reply: 'OK *' | 'FULL' | 'LAST' | 'RESOLVED' | 'STRATEGY *' | 'VERSION *' | 'CORRUPT *' | 'STALE'
 --   | [string, string, number, string, string]: `OK <version> <clock> <origin>`; the outbox is full; no version comes
 --   after the present one; the conflict is not in the list any more; a synchronizer has set another strategy; the
---   document is damaged; the call was given up; or, where another state is there than the one this is made of, or
---   another version or a later clock than the one it was signed for: stamp, data, version, the latest clock seen and
---   origin
+--   scope is at another version, `VERSION <wanted> <present>`; the document is damaged; the call was given up; or, where
+--   another state is there than the one this is made of, or another version or a later clock than the one it was signed
+--   for, or merged fields where no state must be: stamp, data, version, the latest clock seen and origin
 -- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait
 -- Repeat: remembered
 -- include: idempotency
@@ -31,8 +32,8 @@ local scope = string.sub(doc, #tag + 6)
 local role, proposed, at_settings, strategy, max_pending, overflow, origin = string.match(ARGV[1],
   '^(%S+) (%S+) ()(%S+) (%d+) (%S+) (.*)$')
 local settings = string.sub(ARGV[1], at_settings)
-local client_id, call, is_delta, expected, checksum, clock, signature, conflict = string.match(ARGV[2],
-  '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+local client_id, call, is_delta, expected, checksum, clock, signature, conflict, if_version = string.match(
+  ARGV[2], '^(%S+) (%d+) (%d) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
 local pending, repeats = tag .. ':pending:' .. scope, tag .. ':repeats'
 local is_edge = role == 'edge'
 local time = redis.call('TIME')
@@ -53,6 +54,14 @@ if is_edge then
   known_settings = redis.call('HGET', tag .. ':scopes', scope)
   local other = settings ~= known_settings and other_strategy(known_settings, strategy)
   if other then return 'STRATEGY ' .. other end
+end
+if if_version ~= '-' then
+  local present = integer(current and current.version or 0)
+  if if_version == '0' and current and current.merged then
+    expected = '' -- merged fields may be a delete, which only the caller can read
+  elseif if_version ~= present and not (if_version == '0' and redis.call('HSTRLEN', doc, 'data') == 0) then
+    return 'VERSION ' .. if_version .. ' ' .. present
+  end
 end
 if expected == '*' and current and current.merged then expected = '' end -- its fields are never replaced unread
 local version, latest
