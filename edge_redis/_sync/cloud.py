@@ -56,8 +56,10 @@ class Cloud(Component):
         """Write a scope's next version in the cloud; return it."""
         if type(is_delta) is not bool:
             raise validation.type_error("is_delta", is_delta, "a bool")
+        if if_version is not None:
+            check_if_version(if_version)
         validation.check_identifier("scope", scope)
-        return await self._writer.write(scope, data, is_delta=is_delta, if_version=check_if_version(if_version))
+        return await self._writer.write(scope, data, is_delta=is_delta, if_version=if_version)
 
     async def delete_fields(self, scope: str, *names: str) -> SyncState:
         """Write a scope's next version without these top-level fields; return it."""

@@ -111,7 +111,8 @@ class Synchronizer(Component):
         """Write the next version and put it in the outbox; return it."""
         if type(is_delta) is not bool:
             raise validation.type_error("is_delta", is_delta, "a bool")
-        if_version = check_if_version(if_version)
+        if if_version is not None:
+            check_if_version(if_version)
         return await self._writer.write(
             self.scope, data, is_delta=is_delta, if_version=if_version, replication=replication
         )

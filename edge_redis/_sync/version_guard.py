@@ -19,9 +19,9 @@ NO_STATE: Final = 0
 """The version of a scope without a state."""
 
 
-def check_if_version(if_version: object) -> int | None:
-    """Return the version that a scope must be at, None for any."""
-    return None if if_version is None else validation.check_integer("if_version", if_version, least=0, most=MAX_VERSION)
+def check_if_version(if_version: object) -> int:
+    """Return the version that a scope must be at, as users pass it."""
+    return validation.check_integer("if_version", if_version, least=0, most=MAX_VERSION)
 
 
 def version_mismatch(if_version: int, version: int) -> VersionMismatchError:
@@ -41,9 +41,9 @@ def check_version(if_version: int | None, version: int, body: bytes) -> None:
 class VersionGuard:
     """The condition of one write, for each of its tries."""
 
-    def __init__(self, if_version: int | None) -> None:
+    def __init__(self, if_version: int) -> None:
         self._if_version = if_version
-        self.word = wire.NONE if if_version is None else str(if_version)
+        self.word = str(if_version)
         """The condition that the script checks."""
 
     def check_present(self, version: int, body: bytes) -> None:

@@ -10,7 +10,7 @@ from edge_redis._core import validation
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Acknowledged, ReplicatedOperation, Replication
-from edge_redis._sync import clock, fields, scripts
+from edge_redis._sync import clock, fields, scripts, wire
 from edge_redis._sync.change import TOMBSTONE, Change, decode_data, encode_data, visible_data
 from edge_redis._sync.limits import UNLIMITED, WriteLimits
 from edge_redis._sync.replica import Replica
@@ -147,7 +147,7 @@ class VersionWriter:
         if_version: int | None = None,
     ) -> Change | None:
         """Write the body made of the present state as the next version, None where there is no body."""
-        signer, guard = self._signer, VersionGuard(if_version)
+        signer, guard = self._signer, None if if_version is None else VersionGuard(if_version)
         acquired = self._idempotency.acquire()
         with acquired as key:
             while True:
@@ -168,7 +168,7 @@ class VersionWriter:
                     clock=moment,
                     signature=signer.sign(scope, current.version + 1, moment, checksum) if signer else "",
                     conflict_id=conflict_id,
-                    if_version=guard.word,
+                    if_version=guard.word if guard else wire.NONE,
                 )
                 shortfall = ""
                 if replication is None:
@@ -183,7 +183,8 @@ class VersionWriter:
                         self._unreplicated.add(call, UnreplicatedWrite(acquired, operation, change))
                     return Acknowledged(change, shortfall).check()
                 current = result
-                guard.check_present(current.version, current.body)
+                if guard:
+                    guard.check_present(current.version, current.body)
 
     async def _moment(self, current: CurrentState) -> str:
         """Return the clock of a write that must name it: merged fields and signatures contain it."""

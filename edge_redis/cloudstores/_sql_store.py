@@ -121,7 +121,9 @@ class SqlCloudStore:
         """
         validation.check_instance("is_delta", is_delta, bool)
         encode_data(data, self._limits)
-        return self._update(scope, data, is_delta=is_delta, if_version=check_if_version(if_version))
+        if if_version is not None:
+            check_if_version(if_version)
+        return self._update(scope, data, is_delta=is_delta, if_version=if_version)
 
     def delete_fields(self, scope: str, *names: str) -> SyncState:
         """Write a scope's next version without these fields of the top level; every edge will get it. Return it."""
