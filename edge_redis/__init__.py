@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         WatchOptions,
         WorkerOptions,
     )
+    from edge_redis._sync.shadow import shadow_difference
     from edge_redis.models import (
         CacheEntry,
         ConflictStrategy,
@@ -166,6 +167,7 @@ __all__ = [
     "connect",
     "connect_async",
     "embedded",
+    "shadow_difference",
 ]
 
 _NAMES: Final = {
@@ -193,6 +195,7 @@ _NAMES: Final = {
         "WatchOptions",
         "WorkerOptions",
     ),
+    "_sync.shadow": ("shadow_difference",),
     "models": (
         "CacheEntry",
         "ConflictStrategy",

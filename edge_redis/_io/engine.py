@@ -6,6 +6,7 @@ An engine outlives a service that is dropped with something in its buffer (see `
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from edge_redis._core.component import Component
@@ -38,6 +39,12 @@ class BlockingEngine:
         ticker = None if seconds is None else ThreadTicker(seconds, self._tick)
         self.background = [each for each in (ticker, listener) if each is not None]
         component.mutex = shutdown.new_mutex()
+
+    def add_ticker(self, seconds: float, work: Callable[[], Awaitable[object]]) -> ThreadTicker:
+        """Return a ticker that performs ``work`` every ``seconds`` once it runs; ``stop`` stops it."""
+        ticker = ThreadTicker(seconds, lambda: self.runner.run(work()))
+        self.background.append(ticker)
+        return ticker
 
     def _tick(self) -> None:
         self.runner.run(self.component.tick())
@@ -91,6 +98,12 @@ class AsyncEngine:
         self.buffers = seconds is not None
         ticker = None if seconds is None else TaskTicker(seconds, self._tick)
         self.background = [each for each in (ticker, listener) if each is not None]
+
+    def add_ticker(self, seconds: float, work: Callable[[], Awaitable[object]]) -> TaskTicker:
+        """Return a ticker that performs ``work`` every ``seconds`` once it runs; ``stop`` stops it."""
+        ticker = TaskTicker(seconds, lambda: self.runner.run(work()))
+        self.background.append(ticker)
+        return ticker
 
     async def _tick(self) -> None:
         await self.runner.run(self.component.tick())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import CoroutineType, TracebackType
 from typing import Generic, NoReturn, Self, TypeVar
 
@@ -60,6 +60,11 @@ class BlockingService(Generic[C]):
     def _start_background(self) -> None:
         for each in self._background:
             each.ensure_running()
+
+    def _repeat(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Perform ``work`` in the background every ``seconds``, from now on until ``close``."""
+        self._background = (*self._background, self._engine.add_ticker(seconds, work))
+        self._start_background()
 
     def close(self) -> None:
         """Flush what is buffered and stop the background work. The client stays open.
@@ -118,6 +123,11 @@ class AsyncService(Generic[C]):
     def _start_background(self) -> None:
         for each in self._background:
             each.ensure_running()
+
+    def _repeat(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        """Perform ``work`` in the background every ``seconds``, from now on until ``close``."""
+        self._background = (*self._background, self._engine.add_ticker(seconds, work))
+        self._start_background()
 
     async def close(self) -> None:
         """Flush what is buffered and stop the background work. The client stays open.

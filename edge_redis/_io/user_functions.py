@@ -32,6 +32,17 @@ def make_awaitable(function: Callable[[T], object]) -> Callable[[T], Awaitable[o
     return call
 
 
+def adapt_callback(callback: Callable[[T], object]) -> Callable[[T], object]:
+    """Return the callback of a blocking service; refuse a coroutine function."""
+    validation.check_callable("callback", callback)
+    return refuse_coroutines("callback", callback)
+
+
+def adapt_callback_async(callback: Callable[[T], object]) -> Callable[[T], Awaitable[object]]:
+    """Return the callback of an asyncio service as a function to await."""
+    return make_awaitable(validation.check_callable("callback", callback))
+
+
 def adapt_sink(sink: Callable[[T], object]) -> Callable[[T], object]:
     """Return the sink of a blocking relay; refuse a coroutine function."""
     return refuse_coroutines("sink", sink)

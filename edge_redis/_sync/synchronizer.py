@@ -15,6 +15,7 @@ from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.records import STREAM_ID
+from edge_redis._sync.remote_changes import RemoteChanges
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.version_guard import check_if_version
@@ -142,6 +143,10 @@ class Synchronizer(Component):
             if not outcomes:
                 outcomes = await merge_into(replica, scope, [incoming], settings, key=key)
         return outcomes == ["accepted"]
+
+    def remote_changes(self, timeout: float | None, poll_seconds: float) -> RemoteChanges:
+        """Return a reader of the states that come down from its start on."""
+        return RemoteChanges(self._replica, self.scope, timeout, poll_seconds)
 
     async def get_pending_changes(self) -> list[dict[str, Any]]:
         """Return the changes in the outbox, oldest first."""

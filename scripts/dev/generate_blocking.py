@@ -44,7 +44,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\bAsync(Client|LoopService|Probe|Runner|Service)\b", r"Blocking\1"),
     (r"\bTaskListener\b", "ThreadListener"),
     (r"\bconnect_async\b", "connect"),
-    (r"\b(adapt_sink|drop_namespace)_async\b", r"\1"),
+    (r"\b(adapt_callback|adapt_sink|drop_namespace)_async\b", r"\1"),
     (r"\b_io\.asyncio_(listener|runner)\b", r"_io.blocking_\1"),
     (r"\b_services\.aio\b", "_services.blocking"),
     (r"\ban asyncio client\b", "a blocking client"),

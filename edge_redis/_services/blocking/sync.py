@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.service import BlockingService
+from edge_redis._io.user_functions import adapt_callback
 from edge_redis._services.components import write_queue
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
+from edge_redis._sync.remote_changes import RemoteChangeCalls, RemoteChanges
 from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Conflict, Overflow, PendingChange, SyncSummary
@@ -193,6 +196,50 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
 
         """
         return self._run(self._component.apply_remote(state))
+
+    def changes(self, *, timeout: float | None = None, poll_seconds: float = 0.1) -> Iterator[SyncState | None]:
+        """Yield the local state after each change that came down, at most ``poll_seconds`` after it was applied.
+
+        Begins with changes after the iteration began (after this call, for a blocking client). Yields None where the
+        scope was deleted. Of several changes at once the state after the last one is yielded; states that lost are not.
+        Changes that this edge wrote are left out, but the state may hold later ones of them.
+
+        Args:
+            timeout: end after so many seconds without a change; None: never.
+            poll_seconds: pause between two reads of this edge's server.
+
+        Ends when this synchronizer is closed. An error of the store ends it too: call ``changes`` again, and read
+        ``get_local_state`` for what came in between.
+        """
+        self._require_open()
+        reader = self._component.remote_changes(timeout, poll_seconds)
+        self._run(reader.start())
+        return self._read_changes(reader)
+
+    def _read_changes(self, reader: RemoteChanges) -> Iterator[SyncState | None]:
+        while not self._closed and not reader.is_over:
+            yield from self._runner.run(reader.step())
+
+    def on_remote_change(self, callback: Callable[[SyncState | None], object], *, poll_seconds: float = 0.1) -> None:
+        """Call ``callback`` with the local state after each change that comes down, until ``close``.
+
+        The argument is that of ``changes``: a SyncState, or None where the scope was deleted. It is called in the
+        background, one call at a time, from a thread of its own; with ``edge_redis.aio`` a coroutine function is
+        awaited in a task. An error that it raises is logged. Errors of the store are logged and waited out.
+
+        Args:
+            callback: a function of one argument; may be given several times, each is called.
+            poll_seconds: pause between two reads of this edge's server.
+
+        Raises:
+            InvalidTypeError: ``callback`` cannot be called.
+
+        """
+        call = adapt_callback(callback)
+        reader = self._component.remote_changes(None, poll_seconds)
+        self._run(reader.start())
+        calls = RemoteChangeCalls(reader, call)
+        self._repeat(reader.poll_seconds, calls.tick)
 
     def get_pending_changes(self) -> list[PendingChange]:
         """Return the changes in the outbox, oldest first.

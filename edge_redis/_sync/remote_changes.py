@@ -1,0 +1,86 @@
+"""Tells of the states that came down to a scope: its history has an entry for each that was accepted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from edge_redis._core import validation
+from edge_redis._core.error_text import describe_error
+from edge_redis._core.operation import Invoke, Sleep, command
+from edge_redis._sync.replica import Replica
+from edge_redis.models import SyncState
+
+_log = logging.getLogger("edge_redis")
+
+_PAGE: Final = 500
+
+StreamEntries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+class RemoteChanges:
+    """Reads the state of a scope after each change that came down. Changes between two reads are one."""
+
+    def __init__(self, replica: Replica, scope: str, timeout: float | None, poll_seconds: float) -> None:
+        self._replica = replica
+        self._scope = scope
+        self._timeout = None if timeout is None else validation.check_positive("timeout", timeout)
+        self.poll_seconds = validation.check_positive("poll_seconds", poll_seconds)
+        self._cursor: str | None = None
+        self._idle = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing came down within the timeout."""
+        return self._timeout is not None and self._idle >= self._timeout
+
+    async def start(self) -> None:
+        """Begin with the changes that come down from now on."""
+        if self._cursor is None:
+            key = self._replica.keys.history(self._scope)
+            newest = await command(list[Any], "XREVRANGE", key, "+", "-", "COUNT", 1)
+            self._cursor = newest[0][0].decode() if newest else "0-0"
+
+    async def read(self) -> list[SyncState | None]:
+        """Return the present state where a change came down since the last call, else nothing; None: it was deleted."""
+        await self.start()
+        key, cursor, came_down, entries = self._replica.keys.history(self._scope), self._cursor, False, None
+        while entries is None or len(entries) == _PAGE:
+            entries = await command(StreamEntries, "XRANGE", key, f"({cursor}", "+", "COUNT", _PAGE)
+            came_down = came_down or any(map(_is_accepted, entries))
+            cursor = entries[-1][0].decode() if entries else cursor
+        found = [await self._replica.read_state(self._scope)] if came_down else []
+        self._cursor = cursor  # last: where the state could not be read, the next call reads it
+        return found
+
+    async def step(self) -> list[SyncState | None]:
+        """Return what ``read`` does; pause where nothing came down."""
+        found = await self.read()
+        if found:
+            self._idle = 0.0
+        else:
+            await Sleep(self.poll_seconds)
+            self._idle += self.poll_seconds
+        return found
+
+
+class RemoteChangeCalls:
+    """Calls a function of the user with each state that came down."""
+
+    def __init__(self, changes: RemoteChanges, callback: Callable[[SyncState | None], object]) -> None:
+        self._changes = changes
+        self._callback = callback
+
+    async def tick(self) -> None:
+        """Read, and call the function. An error that it raises is logged; the next change is its next call."""
+        for state in await self._changes.read():
+            try:
+                await Invoke(self._callback, state)
+            except Exception as error:  # noqa: BLE001 -- a user's function may raise anything
+                _log.error("on_remote_change: the callback failed: %s", describe_error(error), exc_info=error)
+
+
+def _is_accepted(entry: tuple[bytes, dict[bytes, bytes]]) -> bool:
+    fields = entry[1]
+    return fields.get(b"direction") == b"pull" and fields.get(b"success") == b"1"
