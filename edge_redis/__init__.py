@@ -216,7 +216,7 @@ _NAMES: Final = {
 publish(__name__, globals(), [name for name in __all__ if name in globals()])
 
 _MODULE_OF: Final = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
-_SUBMODULES: Final = frozenset({"aio", "cloudstores", "embedded", "errors", "exporters", "models", "types"})
+_SUBMODULES: Final = frozenset({"aio", "cloudstores", "embedded", "errors", "exporters", "models", "settings", "types"})
 
 
 if not TYPE_CHECKING:  # type checkers know the names that are imported above, and no others

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def agent(
 
     node_id = node or os.uname().nodename
     described = EdgeNode(node_id, name or node_id, location, capabilities=list(capability or ()))
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         edge.health.register(described)
         if command:
             return _run_tracked(edge, described, command, function or os.path.basename(command[0]), interval)  # noqa: PTH119

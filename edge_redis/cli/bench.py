@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge_redis.cli import exit_codes, options, output
-from edge_redis.cli.connection import Server, open_client
+from edge_redis.cli.connection import load_settings, open_client
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def bench(
     """
     from edge_redis._site.bench import compare, own_namespace
 
-    with open_client(Server(url, password_file)) as client, own_namespace(client) as edge:
+    with open_client(load_settings(url, password_file)) as client, own_namespace(client) as edge:
         found = list(compare(edge, seconds))
     if as_json:
         output.print_json(

@@ -9,7 +9,7 @@ import typer
 
 from edge_redis._site.operator_input import parse_duration
 from edge_redis.cli import exit_codes, groups, options, output
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 from edge_redis.errors import InvalidArgumentError
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The entry's key.")]
@@ -41,7 +41,7 @@ def stats(
             output.print_table(("figure", "value"), [(name, _number(value)) for name, value in found.items()])
         return exit_codes.OK
 
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         return output.repeat(show, watch)
 
 
@@ -60,7 +60,7 @@ def get(
 
     Exit code 1: there is no such entry.
     """
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         entry = edge.cache.entry(key)
     if entry is None:
         if as_json:
@@ -87,7 +87,7 @@ def put(
     namespace: options.Namespace = "default",
 ) -> int:
     """Store a value."""
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         seconds = None if ttl is None else parse_duration(ttl)
         edge.cache.put(key, value if text else _parse_json(value), seconds, tags=tag or ())
     return exit_codes.OK
@@ -111,7 +111,7 @@ def delete(
 
     Exit code 1: there was none of them.
     """
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         removed = edge.cache.delete_many(keys)
     _print_removed(removed, as_json=as_json)
     return exit_codes.OK if removed else exit_codes.FINDING
@@ -130,7 +130,7 @@ def keys(
     as_json: options.Json = False,
 ) -> int:
     """List the keys of live entries, in no order."""
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         found: list[str] = []
         for key in edge.cache.keys():  # noqa: SIM118 -- the cache is not a dict
             if key.startswith(prefix):
@@ -152,7 +152,7 @@ def purge(
     as_json: options.Json = False,
 ) -> int:
     """Remove the entries that have expired."""
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         _print_removed(edge.cache.purge_expired(), as_json=as_json)
     return exit_codes.OK
 
@@ -167,7 +167,7 @@ def clear(
     """Remove every entry."""
     if not yes:
         typer.confirm(_CONFIRM.format(output.printable(namespace)), abort=True, err=True)
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         _print_removed(edge.cache.clear(), as_json=as_json)
     return exit_codes.OK
 
@@ -180,6 +180,6 @@ def invalidate_tag(
     as_json: options.Json = False,
 ) -> int:
     """Remove the entries that carry a tag."""
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         _print_removed(edge.cache.invalidate_tag(tag), as_json=as_json)
     return exit_codes.OK

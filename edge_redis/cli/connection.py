@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from edge_redis.errors import InvalidArgumentError
+from edge_redis.cli import settings as files
+from edge_redis.cli.tls_check import require_tls
+from edge_redis.settings import Settings
+from edge_redis.settings._checks import is_sql
 
-_PASSWORD: Final = "EDGE_REDIS_PASSWORD"  # noqa: S105 -- the name of a variable
-_CLOUD_PASSWORD: Final = "EDGE_REDIS_CLOUD_PASSWORD"  # noqa: S105 -- the name of a variable
-_SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
+
+def load_settings(url: str | None, password_file: Path | None = None, namespace: str = "default") -> Settings:
+    """Return the settings of a command: its options, and from the environment and the settings file what has no option.
+
+    Raises:
+        InvalidArgumentError: a setting cannot be used; the message names its source.
+
+    """
+    return Settings.load(files.file_in_use(), url=url, password_file=password_file, namespace=namespace)
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server and a namespace on it."""
+def with_cloud(
+    server: Settings, cloud_url: str | None, cloud_sql: str | None = None, password_file: Path | None = None
+) -> Settings:
+    """Return settings with the cloud that the options of a command name.
 
-    url: str | None
-    password_file: Path | None = None
-    namespace: str = "default"
-    password: str | None = None
-    """In place of a file and of EDGE_REDIS_PASSWORD."""
+    Raises:
+        InvalidArgumentError: both options name a cloud.
+
+    """
+    password = None if password_file is not None else server.cloud_password
+    file = password_file if password_file is not None else server.cloud_password_file
+    return replace(server, cloud_url=cloud_url, cloud_sql=cloud_sql, cloud_password=password, cloud_password_file=file)
 
 
 @contextmanager
-def open_client(server: Server) -> Iterator[Any]:
+def open_client(server: Settings) -> Iterator[Any]:
     """Open a blocking client and close it at the end.
 
     Raises:
@@ -36,13 +47,9 @@ def open_client(server: Server) -> Iterator[Any]:
         StoreUnavailableError: a server named by rediss:// does not speak TLS, or refuses this client's certificate.
 
     """
-    from edge_redis import connect
-    from edge_redis.cli.tls_check import require_tls
-
-    password = read_password(server.password_file) if server.password is None else server.password
-    client = connect(server.url, **({"password": password} if password else {}))
+    require_tls(server)
+    client = server.connect()
     try:
-        require_tls(server.url)
         yield client
     finally:
         client.close()
@@ -50,63 +57,30 @@ def open_client(server: Server) -> Iterator[Any]:
 
 @contextmanager
 def open_services(
-    server: Server,
+    server: Settings,
     *,
     heartbeat_timeout: float | None = None,
     cache_size: int | None = None,
 ) -> Iterator[Any]:
     """Open the services of a namespace and close them at the end."""
-    from edge_redis import EdgeRedis
-
-    health = {} if heartbeat_timeout is None else {"heartbeat_timeout_seconds": heartbeat_timeout}
-    cache = {} if cache_size is None else {"max_size": cache_size}
-    with (
-        open_client(server) as client,
-        EdgeRedis(client, namespace=server.namespace, health=health, cache=cache) as edge,  # type: ignore[arg-type]
-    ):
+    require_tls(server)
+    timeout = server.heartbeat_timeout if heartbeat_timeout is None else heartbeat_timeout
+    with server.open(
+        health={"heartbeat_timeout_seconds": timeout}, cache={} if cache_size is None else {"max_size": cache_size}
+    ) as edge:
         yield edge
 
 
 @contextmanager
 def open_cloud(
-    edge: Server, cloud_url: str | None, cloud_sql: str | None = None, password_file: Path | None = None
+    edge: Settings, cloud_url: str | None, cloud_sql: str | None = None, password_file: Path | None = None
 ) -> Iterator[Any]:
     """Open the cloud's store: an SQL database, a Redis server, or the edge's own server when none is named.
 
     The edge's password is never sent to another server: the cloud's Redis has a password of its own, or none.
     """
-    if cloud_url is not None and cloud_sql is not None:
-        raise InvalidArgumentError("give --cloud-url or --cloud-sql, not both")
-    url = cloud_sql or cloud_url
-    if url is not None and (cloud_sql is not None or url.startswith(_SQL_SCHEMES)):
-        from edge_redis.cloudstores.sql import SqlCloudStore
-
-        with SqlCloudStore(url, namespace=edge.namespace) as store:
-            yield store
-        return
-    from edge_redis import RedisCloudStore
-
-    server = edge
-    if url is not None:
-        server = Server(url, None, edge.namespace, password=read_cloud_password(password_file) or "")
-    with open_client(server) as client, RedisCloudStore(client, namespace=edge.namespace) as redis_store:
-        yield redis_store
-
-
-def read_password(path: Path | None) -> str | None:
-    """Return the password from a file or the environment; None when there is none."""
-    return os.environ.get(_PASSWORD) if path is None else _read(path)
-
-
-def read_cloud_password(path: Path | None) -> str | None:
-    """Return the password of the cloud's Redis, from a file or the environment; None when there is none."""
-    if path is None and (name := os.environ.get(f"{_CLOUD_PASSWORD}_FILE")):
-        path = Path(name)
-    return os.environ.get(_CLOUD_PASSWORD) if path is None else _read(path)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"the password file cannot be read: {error}") from error
+    settings = with_cloud(edge, cloud_url, cloud_sql, password_file)
+    if cloud_url is not None and not is_sql(cloud_url):
+        require_tls(Settings(url=cloud_url))
+    with settings.open_cloud() as store:
+        yield store

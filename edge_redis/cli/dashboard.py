@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import read_cloud_password, read_password
+from edge_redis.cli.connection import load_settings, with_cloud
+from edge_redis.settings._sources import VARIABLES
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,7 +24,7 @@ def dashboard(
     namespace: Annotated[
         list[str] | None,
         typer.Option(
-            envvar="EDGE_REDIS_NAMESPACE",
+            envvar=VARIABLES["namespace"],
             metavar="NS",
             help="Namespace of a site; repeat it for several. Default: default.",
             show_default=False,
@@ -35,7 +37,7 @@ def dashboard(
     token_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="EDGE_REDIS_TOKEN_FILE",
+            envvar=VARIABLES["token_file"],
             metavar="FILE",
             help="Operators' tokens, a line `name:token` each (16 characters or more). Without, the page is read-only.",
         ),
@@ -43,7 +45,7 @@ def dashboard(
     viewer_token_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="EDGE_REDIS_VIEWER_TOKEN_FILE", metavar="FILE", help="Tokens of visitors who may read and not act."
+            envvar=VARIABLES["viewer_token_file"], metavar="FILE", help="Tokens of visitors who may read and not act."
         ),
     ] = None,
     cloud_url: options.CloudUrl = None,
@@ -57,18 +59,15 @@ def dashboard(
     from edge_redis.dashboard._serve import serve
     from edge_redis.dashboard._serve_options import ServeOptions, read_tokens
 
-    settings = ServeOptions(
-        url=url,
-        password=read_password(password_file),
+    server = load_settings(url, password_file)
+    served = ServeOptions(
+        settings=replace(with_cloud(server, cloud_url, None, cloud_password_file), heartbeat_timeout=heartbeat_timeout),
         namespaces=namespace or ["default"],
         host=host,
         port=port,
-        cloud_url=cloud_url,
-        cloud_password=read_cloud_password(cloud_password_file),
-        heartbeat_timeout=heartbeat_timeout,
         operators=read_tokens(token_file, "operator"),
         viewers=read_tokens(viewer_token_file, "viewer"),
     )
-    mode = "operators sign in to act" if settings.operators else "read-only"
-    serve(settings, lambda where: print(f"the page is at {where} ({mode}); Ctrl-C ends it", flush=True))
+    mode = "operators sign in to act" if served.operators else "read-only"
+    serve(served, lambda where: print(f"the page is at {where} ({mode}); Ctrl-C ends it", flush=True))
     return exit_codes.OK

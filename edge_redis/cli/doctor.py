@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from edge_redis.cli import exit_codes, options, output
-from edge_redis.cli.connection import Server, open_client
+from edge_redis.cli.connection import load_settings, open_client
+from edge_redis.settings._sources import VARIABLES
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,13 +23,13 @@ def doctor(
     namespace: Annotated[
         str | None,
         typer.Option(
-            envvar="EDGE_REDIS_NAMESPACE", metavar="NS", help="Check this namespace too, with its own keys alone."
+            envvar=VARIABLES["namespace"], metavar="NS", help="Check this namespace too, with its own keys alone."
         ),
     ] = None,
     role: Annotated[
         str | None,
         typer.Option(
-            envvar="EDGE_REDIS_ROLE",
+            envvar=VARIABLES["role"],
             metavar="ROLE",
             help="Check that this user has the rights of a role of `edge-redis acl`.",
         ),
@@ -42,7 +43,7 @@ def doctor(
 
     Exit code 1: something must be changed.
     """
-    with open_client(Server(url, password_file)) as client:
+    with open_client(load_settings(url, password_file)) as client:
         findings = _examine(client, namespace) if role is None else _examine_role(client, role, namespace or "default")
     if as_json:
         output.print_json([finding._asdict() for finding in findings])

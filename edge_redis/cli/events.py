@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 from edge_redis.cli.transition_lines import print_transition
 
 
@@ -26,7 +26,7 @@ def events(
     as_json: options.Json = False,
 ) -> int:
     """List the newest transitions, oldest first; with --json one object a line."""
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         found = edge.health.transitions(limit, node)
         for change in found:
             print_transition(change, as_json=as_json)

@@ -34,6 +34,7 @@ from edge_redis.cli import (
     up,
     worker,
 )
+from edge_redis.settings._sources import FILE_VARIABLE
 
 # typer brings its own copy of click in some releases: the classes of errors come from typer itself.
 _USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
@@ -53,7 +54,7 @@ app = typer.Typer(
 def _root(
     context: typer.Context,
     config: Annotated[
-        Path | None, typer.Option(envvar="EDGE_REDIS_CONFIG", metavar="FILE", help="Settings file (TOML).")
+        Path | None, typer.Option(envvar=FILE_VARIABLE, metavar="FILE", help="Settings file (TOML).")
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
@@ -67,7 +68,7 @@ def _root(
         raise typer.Exit
     from edge_redis.cli import settings
 
-    path = settings.find_file(config)
+    path = settings.choose_file(config)
     if path is not None:
         context.default_map = settings.read_defaults(path, context.command)
 

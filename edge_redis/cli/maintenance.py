@@ -8,7 +8,7 @@ import typer
 
 from edge_redis._site.operator_input import parse_duration
 from edge_redis.cli import exit_codes, options, output
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 from edge_redis.errors import InvalidArgumentError
 
 
@@ -36,7 +36,7 @@ def maintenance(
     if end and (duration is not None or reason):
         raise InvalidArgumentError("--end takes neither --for nor --reason")
     seconds = None if duration is None else parse_duration(duration)
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         ended = edge.health.end_maintenance(node) if end else None
         if not end:
             edge.health.set_maintenance(node, seconds, reason)

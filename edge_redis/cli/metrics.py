@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from edge_redis.cli import exit_codes, groups, options, output
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 from edge_redis.errors import InvalidArgumentError
+from edge_redis.settings import Settings
 
 _LONG_SECONDS: Final = 3600.0
 _SUMMARY: Final = ("total", "success_rate", "error_count", "avg_latency", "p50", "p95", "p99")
@@ -52,7 +53,7 @@ def summary(
             output.print_table(("figure", "value"), [(name, _figure(name, found[name])) for name in _SUMMARY])
         return exit_codes.OK
 
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         return output.repeat(display, watch)
 
 
@@ -82,7 +83,7 @@ def top(
             _print_ranking(rows)
         return exit_codes.OK
 
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         return output.repeat(display, watch)
 
 
@@ -106,7 +107,7 @@ def timeline(
     as_json: options.Json = False,
 ) -> int:
     """Show invocations, errors and latency minute by minute."""
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         rows = edge.metrics.timeline(function, node, minutes)
     if as_json:
         output.print_json(rows)
@@ -135,7 +136,7 @@ def errors(
     as_json: options.Json = False,
 ) -> int:
     """List the newest failed invocations."""
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         rows = edge.metrics.errors(limit)
     output.print_rows(rows, _ERRORS_HEADER, _error_row, nothing="no errors", as_json=as_json)
     return exit_codes.OK
@@ -159,7 +160,7 @@ def slo(
 
     Exit code 1: it is missed.
     """
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         found = edge.metrics.slo_report(objective, function_id=function, node_id=node)
     if as_json:
         output.print_json(found)
@@ -182,7 +183,7 @@ def slo(
 
 
 @contextmanager
-def _collector(server: Server, scopes: Sequence[str], cache_size: int, heartbeat_timeout: float) -> Iterator[Any]:
+def _collector(server: Settings, scopes: Sequence[str], cache_size: int, heartbeat_timeout: float) -> Iterator[Any]:
     from edge_redis.exporters.prometheus import EdgeCollector
 
     with open_services(server, cache_size=cache_size, heartbeat_timeout=heartbeat_timeout) as edge:
@@ -210,7 +211,9 @@ def show(
 
     Exit code 3: the server could not be read.
     """
-    with _collector(Server(url, password_file, namespace), scope or (), cache_size, heartbeat_timeout) as collector:
+    with _collector(
+        load_settings(url, password_file, namespace), scope or (), cache_size, heartbeat_timeout
+    ) as collector:
         text = collector.exposition()
     print(text, end="")
     return exit_codes.UNAVAILABLE if "\nedge_redis_up 0" in text else exit_codes.OK
@@ -232,7 +235,7 @@ def serve(
 
     if not 0 <= port <= 65535:  # noqa: PLR2004
         raise InvalidArgumentError(f"port must be 0 to 65535, not {port}")
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     with (
         _collector(server, scope or (), cache_size, heartbeat_timeout) as collector,
         StopRequest(TERMINAL_SIGNALS) as stop,

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import Server, open_client
+from edge_redis.cli.connection import load_settings, open_client
 from edge_redis.errors import InvalidArgumentError
+from edge_redis.settings._sources import VARIABLES
 
 NODE_VARIABLE: Final = "EDGE_REDIS_NODE"
 """Holds the node's id for the command of --confirm."""
@@ -75,7 +76,7 @@ def monitor(
     notify: Annotated[
         list[str] | None,
         typer.Option(
-            envvar="EDGE_REDIS_NOTIFY",
+            envvar=VARIABLES["notify"],
             metavar="URL",
             help="Send each transition as a message to this address of Apprise (mail, Slack, PagerDuty and others).",
             show_default=False,
@@ -109,7 +110,7 @@ def monitor(
 
     until = None if duration is None else validation.check_positive("duration", duration)
     with ExitStack() as stack:
-        client = stack.enter_context(open_client(Server(url, password_file, namespace)))
+        client = stack.enter_context(open_client(load_settings(url, password_file, namespace)))
         health = stack.enter_context(HealthMonitor(client, heartbeat_timeout, namespace=namespace))
         notifier = Notifier(client, health, list_routes(notify or (), notify_routes, states))
         targets = _sinks(webhook or (), command or ())

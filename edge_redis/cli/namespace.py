@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from edge_redis.cli import exit_codes, groups, keyspace, options, output
-from edge_redis.cli.connection import Server, open_client, open_services
+from edge_redis.cli.connection import load_settings, open_client, open_services
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def list_namespaces(
     as_json: options.Json = False,
 ) -> int:
     """List the namespaces on a server, with the number of their keys."""
-    with open_client(Server(url, password_file)) as client:
+    with open_client(load_settings(url, password_file)) as client:
         found = keyspace.count_keys(client)
     if as_json:
         output.print_json([{"namespace": name, "keys": count} for name, count in sorted(found.items())])
@@ -48,7 +48,7 @@ def drop(
     """
     if not yes:
         typer.confirm(f"Remove every key of namespace {output.printable(name)}?", abort=True, err=True)
-    with open_services(Server(url, password_file, name)) as edge:
+    with open_services(load_settings(url, password_file, name)) as edge:
         removed = edge.drop_namespace()
     output.print_outcome({"namespace": name, "removed": removed}, f"removed: {removed:,} keys", as_json=as_json)
     return exit_codes.OK if removed else exit_codes.FINDING

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from edge_redis.cli import exit_codes, fleet, options, output
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 
 _DAY: Final = 86400.0
 _BAR_CHECKS: Final = 60
@@ -32,7 +32,7 @@ def nodes(
 
     Exit code 1: a node is unhealthy.
     """
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
 
     def show() -> int:
         found = [each for each in fleet.read_nodes(edge.health) if only is None or each["verdict"] == only]
@@ -61,7 +61,7 @@ def node(
 
     Exit code 1: it is unhealthy or not registered.
     """
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     with open_services(server, heartbeat_timeout=heartbeat_timeout) as edge:
         return output.repeat(lambda: _show_node(edge.health, name, as_json=as_json), watch)
 

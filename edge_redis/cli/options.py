@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from edge_redis.settings._sources import VARIABLES
+
 Url = Annotated[
     str | None,
     typer.Option(
-        envvar="EDGE_REDIS_URL",
+        envvar=VARIABLES["url"],
         help="Server, such as redis://host:6379/0, rediss://, unix://, redis+cluster:// or redis+sentinel://. "
         "Default: redis://localhost:6379/0.",
         show_default=False,
@@ -19,17 +21,17 @@ Url = Annotated[
 PasswordFile = Annotated[
     Path | None,
     typer.Option(
-        envvar="EDGE_REDIS_PASSWORD_FILE",
+        envvar=VARIABLES["password_file"],
         metavar="FILE",
         help="File that holds the server's password; EDGE_REDIS_PASSWORD holds the password itself.",
     ),
 ]
-Namespace = Annotated[str, typer.Option(envvar="EDGE_REDIS_NAMESPACE", metavar="NS", help="Namespace of the site.")]
+Namespace = Annotated[str, typer.Option(envvar=VARIABLES["namespace"], metavar="NS", help="Namespace of the site.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HeartbeatTimeout = Annotated[
     float,
     typer.Option(
-        envvar="EDGE_REDIS_HEARTBEAT_TIMEOUT",
+        envvar=VARIABLES["heartbeat_timeout"],
         metavar="SECONDS",
         help="A node is unhealthy when its last heartbeat is older, unless it has a timeout of its own.",
     ),
@@ -37,7 +39,7 @@ HeartbeatTimeout = Annotated[
 CloudUrl = Annotated[
     str | None,
     typer.Option(
-        envvar="EDGE_REDIS_CLOUD_URL",
+        envvar=VARIABLES["cloud_url"],
         metavar="URL",
         help="Cloud: a Redis server or an SQL database (postgresql+psycopg://, sqlite:///). Default: the edge's.",
         show_default=False,
@@ -46,7 +48,7 @@ CloudUrl = Annotated[
 CloudPasswordFile = Annotated[
     Path | None,
     typer.Option(
-        envvar="EDGE_REDIS_CLOUD_PASSWORD_FILE",
+        envvar=VARIABLES["cloud_password_file"],
         metavar="FILE",
         help="File that holds the password of the cloud's Redis; EDGE_REDIS_CLOUD_PASSWORD holds the password itself.",
     ),
@@ -54,7 +56,7 @@ CloudPasswordFile = Annotated[
 CloudSql = Annotated[
     str | None,
     typer.Option(
-        envvar="EDGE_REDIS_CLOUD_SQL",
+        envvar=VARIABLES["cloud_sql"],
         metavar="URL",
         help="Cloud: an SQL database, in place of --cloud-url.",
         show_default=False,
@@ -63,7 +65,7 @@ CloudSql = Annotated[
 KeysFile = Annotated[
     Path | None,
     typer.Option(
-        envvar="EDGE_REDIS_KEYS_FILE",
+        envvar=VARIABLES["keys_file"],
         metavar="FILE",
         help='TOML file of signing keys, a line for each origin: till-1 = "key". Only signed changes are accepted.',
     ),

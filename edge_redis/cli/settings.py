@@ -1,53 +1,45 @@
-"""Settings from a TOML file. An option on the command line wins over the environment, and that over the file.
+"""Defaults of options from the settings file. An option wins over the environment, and that over the file.
 
-The file is the one named by ``--config`` or ``EDGE_REDIS_CONFIG``, else
-``$XDG_CONFIG_HOME/edge-redis/config.toml`` (``~/.config/edge-redis/config.toml``) when it exists:
-
-    url = "redis://store:6379/0"      # for every command that has the option
-    namespace = "shop"
-
-    [monitor]                         # for one command
-    webhook = ["https://ops.example/hook"]
-
-    [metrics.serve]
-    port = 9464
+What the file states at its top is for every command that has the option, and a table for one command; a table within a
+table for one command of a group. Which file it is, and how it is read, ``edge_redis.settings`` decides.
 """
 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
 from edge_redis.errors import InvalidArgumentError
+from edge_redis.settings._sources import CONNECTION_NAMES, find_file, read_file, to_name
 
-ENVIRONMENT_VARIABLE: Final = "EDGE_REDIS_CONFIG"
+_file: Final[ContextVar[Path | None]] = ContextVar("edge_redis_settings_file", default=None)
 
 
-def find_file(named: Path | None) -> Path | None:
-    """Return the settings file; None when there is none."""
-    if named is not None:
-        return named
-    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    path = folder / "edge-redis" / "config.toml"
-    return path if path.is_file() else None
+def choose_file(named: Path | None) -> Path | None:
+    """Return the settings file for this command, and keep it for ``file_in_use``; None when there is none."""
+    path = find_file(os.environ) if named is None else named
+    _file.set(path)
+    return path
+
+
+def file_in_use() -> Path | None:
+    """Return the settings file of the command that runs."""
+    return _file.get()
 
 
 def read_defaults(path: Path, root: Any) -> dict[str, Any]:
     """Return the defaults that a file states, nested as the commands under ``root`` are.
 
     Raises:
-        InvalidArgumentError: the file cannot be read, or names an option that no command has.
+        InvalidArgumentError: the file cannot be read, holds a password, or names an option that no command has.
 
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidArgumentError(f"the settings file {path} cannot be read: {error}") from error
-    common = {_name(key): value for key, value in values.items() if not isinstance(value, dict)}
-    used: set[str] = set()
+    values = read_file(path)
+    common = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    used: set[str] = set(CONNECTION_NAMES)
     defaults = _defaults_of(root, values, common, used, path)
     unknown = sorted(set(common) - used)
     if unknown:
@@ -73,7 +65,7 @@ def _options_of(
 ) -> dict[str, Any]:
     names = {name for parameter in command.params for name in (parameter.name, *_option_names(parameter))}
     by_option = {option: parameter.name for parameter in command.params for option in _option_names(parameter)}
-    own = {_name(key): value for key, value in values.items()}
+    own = {to_name(key): value for key, value in values.items()}
     unknown = sorted(set(own) - names)
     if unknown:
         raise InvalidArgumentError(f"{path}: {command.name} has no option {unknown[0]!r}")
@@ -85,8 +77,4 @@ def _options_of(
 
 
 def _option_names(parameter: Any) -> list[str]:
-    return [_name(option.lstrip("-")) for option in parameter.opts]
-
-
-def _name(key: str) -> str:
-    return key.replace("-", "_")
+    return [to_name(option.lstrip("-")) for option in parameter.opts]

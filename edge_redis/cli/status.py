@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from edge_redis.cli import exit_codes, fleet, options, output
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def status(
 
     Nothing is written to the server.
     """
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     with open_services(server, heartbeat_timeout=heartbeat_timeout) as edge:
         return output.repeat(lambda: _show(edge, as_json=as_json), watch)
 

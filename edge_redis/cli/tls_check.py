@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from pathlib import Path
 from socket import create_connection, socket
@@ -10,12 +9,13 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from edge_redis.errors import InvalidArgumentError, StoreUnavailableError
+from edge_redis.settings import Settings
 
 _SECONDS: Final = 1.5
 _REPLY_BYTES: Final = 64
 
 
-def require_tls(url: str | None) -> None:
+def require_tls(server: Settings) -> None:
     """Make a TLS connection to a server named by rediss:// and ask it for a reply, within two seconds.
 
     Since TLS 1.3 a server refuses a client's certificate only after the handshake. Trust in the server's certificate
@@ -26,11 +26,13 @@ def require_tls(url: str | None) -> None:
         StoreUnavailableError: the server cannot be reached, does not speak TLS, or refuses the client's certificate.
 
     """
-    parts = urlsplit(url or os.environ.get("EDGE_REDIS_URL") or "")
+    parts = urlsplit(server.url or "")
     if parts.scheme != "rediss":
         return
     host, port = parts.hostname or "localhost", parts.port or 6379
-    context = _client_context({name: values[-1] for name, values in parse_qs(parts.query).items()})
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    given = {name: getattr(server, name) for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")}
+    context = _client_context(options | {name: str(path) for name, path in given.items() if path is not None})
     try:
         raw = create_connection((host, port), _SECONDS)
     except OSError as error:
@@ -47,7 +49,7 @@ def _client_context(options: dict[str, str]) -> ssl.SSLContext:
     certificate, key = options.get("ssl_certfile"), options.get("ssl_keyfile")
     for path in (certificate, key, options.get("ssl_ca_certs")):
         if path is not None and not Path(path).is_file():
-            raise InvalidArgumentError(f"the URL names a file that is not there: {path}")
+            raise InvalidArgumentError(f"the file {path}, which the connection needs, is not there")
     if certificate is not None:
         try:
             context.load_cert_chain(certificate, key, options.get("ssl_password"))

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import Server, open_cloud, open_services, read_password
+from edge_redis.cli.connection import load_settings, open_cloud, open_services
 from edge_redis.errors import InvalidArgumentError, MissingExtraError
+from edge_redis.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,7 +38,7 @@ def top(
     Nothing is written to the server. Needs textual, which the extra `top` of edge-redis installs.
     """
     app_class = _load()
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     with open_services(server, heartbeat_timeout=heartbeat_timeout) as edge:
         edge.health.summary()  # fails here when the server is unreachable or refuses
     if not sys.stdout.isatty():
@@ -57,15 +58,11 @@ def _load() -> Any:
 
 
 @asynccontextmanager
-async def _open_site(server: Server, cloud: Any, health: Any) -> AsyncIterator[Any]:
-    from edge_redis import aio
+async def _open_site(server: Settings, cloud: Any, health: Any) -> AsyncIterator[Any]:
     from edge_redis._site.reader import SiteReader
 
-    password = read_password(server.password_file)
     async with AsyncExitStack() as stack:
-        client = aio.connect(server.url, **({} if password is None else {"password": password}))
-        stack.push_async_callback(client.aclose)
-        edge = await stack.enter_async_context(aio.EdgeRedis(client, namespace=server.namespace, health=health))
+        edge = await stack.enter_async_context(server.open_async(health=health))
         reader = SiteReader(edge, cloud)
         stack.push_async_callback(reader.close)
         yield reader

@@ -145,11 +145,11 @@ def _require_writable(path: Path) -> None:
 def _drop(settings: Settings) -> None:
     """Remove the keys that the site has left in its own namespace, on servers that go on running."""
     from edge_redis._site.services import operations_namespace
-    from edge_redis.cli.connection import Server, open_services
+    from edge_redis.cli.connection import load_settings, open_services
 
     for url in {settings.url, settings.cloud_url} - {None}:
         for name in (settings.namespace, operations_namespace(settings.namespace)):
-            with open_services(Server(url, None, name)) as edge:
+            with open_services(load_settings(url, None, name)) as edge:
                 edge.drop_namespace()
 
 

@@ -85,16 +85,17 @@ class PagedView:
         from edge_redis._site.replayed import WatchedSite
         from edge_redis.dashboard._serve import PageThread, free_port
         from edge_redis.dashboard._serve_options import ServeOptions
+        from edge_redis.settings import Settings
 
         port = free_port(DEFAULT_PORT) if self._port is None else self._port
+        cloud_url = None if site.cloud_url == site.url else site.cloud_url
+        settings = Settings(url=site.url, cloud_url=cloud_url, heartbeat_timeout=site.heartbeat_timeout)
         return PageThread(
             ServeOptions(
-                url=site.url,
+                settings=settings,
                 namespaces=[site.namespace],
                 host="127.0.0.1",
                 port=port,
-                cloud_url=None if site.cloud_url == site.url else site.cloud_url,
-                heartbeat_timeout=site.heartbeat_timeout,
                 open_edge=lambda client, namespace: WatchedSite(
                     client,
                     namespace=namespace,

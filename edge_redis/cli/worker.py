@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import Server, open_client, open_cloud
+from edge_redis.cli.connection import load_settings, open_client, open_cloud
 
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -46,7 +46,7 @@ def worker(
     from edge_redis.cli.keys_file import read_keys
 
     keys = read_keys(keys_file)
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     with (
         open_client(server) as edge,
         open_cloud(server, cloud_url, cloud_sql, cloud_password_file) as cloud,

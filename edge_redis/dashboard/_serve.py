@@ -7,25 +7,25 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from edge_redis._io.connect import connect_async
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis.dashboard._app import Dashboard, dashboard
 from edge_redis.dashboard._serve_options import ServeOptions, is_loopback
 from edge_redis.errors import EdgeRedisError, MissingExtraError
+from edge_redis.settings import Settings
 
 try:
     import uvicorn
 except ImportError as error:
     raise MissingExtraError("the page needs uvicorn: pip install 'edge-redis[dashboard]'") from error
 
-_SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
 _LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]", "::1", "[")
 _GRACE_SECONDS: Final = 3
 _log: Final = logging.getLogger("edge_redis")
@@ -84,8 +84,7 @@ async def _serve(
     """Serve until a signal, or a call of the function that ``on_ready`` receives with the URL; from any thread."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        password: dict[str, Any] = {} if options.password is None else {"password": options.password}
-        client = connect_async(options.url, **password)
+        client = options.settings.connect_async()
         stack.push_async_callback(client.aclose)
         sites: dict[str, EdgeRedis] = {}
         for namespace in options.namespaces:
@@ -93,7 +92,7 @@ async def _serve(
             await edge.health.summary()  # fails here, before anything is served
         page = dashboard(
             sites,
-            clouds={name: await _open_cloud(stack, options, name) for name in sites if options.cloud_url},
+            clouds=await _open_clouds(stack, options.settings, sites),
             operators=options.operators,
             viewers=options.viewers,
             require_sign_in=not is_loopback(options.host),
@@ -106,16 +105,14 @@ async def _serve(
             await server.serve([listening])
 
 
-async def _open_cloud(stack: AsyncExitStack, options: ServeOptions, namespace: str) -> Any:
-    url = options.cloud_url
-    assert url is not None
-    if url.startswith(_SQL_SCHEMES):
-        from edge_redis.cloudstores.sql import AsyncSqlCloudStore  # noqa: PLC0415 -- needs an extra of its own
-
-        return await stack.enter_async_context(AsyncSqlCloudStore(url, namespace=namespace))
-    client = connect_async(url, **({"password": options.cloud_password} if options.cloud_password else {}))
-    stack.push_async_callback(client.aclose)
-    return client
+async def _open_clouds(stack: AsyncExitStack, settings: Settings, namespaces: Iterable[str]) -> dict[str, Any]:
+    """Open the store of each namespace, where the cloud is another server than the edge's."""
+    if settings.cloud_url is None:
+        return {}
+    return {
+        name: await stack.enter_async_context(replace(settings, namespace=name).open_cloud_async())
+        for name in namespaces
+    }
 
 
 def _listen(host: str, port: int) -> socket.socket:

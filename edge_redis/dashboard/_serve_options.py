@@ -10,24 +10,22 @@ from pathlib import Path
 from edge_redis._io.clients import AsyncClient
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis.errors import InvalidArgumentError
+from edge_redis.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
     """The sites of a page, its address, and its visitors."""
 
-    url: str | None
+    settings: Settings
+    """The server and the cloud of all sites."""
     namespaces: Sequence[str]
     host: str
     port: int
-    password: str | None = None
-    cloud_url: str | None = None
-    cloud_password: str | None = None
-    heartbeat_timeout: float = 60.0
     operators: Mapping[str, str] = field(default_factory=dict)
     viewers: Mapping[str, str] = field(default_factory=dict)
     open_edge: Callable[[AsyncClient, str], EdgeRedis] | None = None
-    """Opens the services of a namespace; None: EdgeRedis with this heartbeat timeout."""
+    """Opens the services of a namespace; None: EdgeRedis with the heartbeat timeout of the settings."""
 
     def __post_init__(self) -> None:
         """Refuse an address that others can reach without tokens."""
@@ -43,7 +41,8 @@ class ServeOptions:
         """Return the services of a namespace."""
         if self.open_edge is not None:
             return self.open_edge(client, namespace)
-        return EdgeRedis(client, namespace=namespace, health={"heartbeat_timeout_seconds": self.heartbeat_timeout})
+        timeout = self.settings.heartbeat_timeout
+        return EdgeRedis(client, namespace=namespace, health={"heartbeat_timeout_seconds": timeout})
 
 
 def is_loopback(host: str) -> bool:

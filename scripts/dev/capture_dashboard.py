@@ -26,6 +26,7 @@ from capture_top import NAMESPACE, fill
 from edge_redis import EdgeRedis, embedded
 from edge_redis.dashboard._serve import PageThread
 from edge_redis.dashboard._serve_options import ServeOptions
+from edge_redis.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
@@ -72,7 +73,7 @@ def serve_example() -> Iterator[str]:
     with embedded.start() as server, EdgeRedis.from_url(server.url, namespace=NAMESPACE) as edge:
         fill(edge, random.Random(1))  # noqa: S311 -- a made-up site, the same each time
         edge.metrics.flush()
-        settings = ServeOptions(url=server.url, namespaces=[NAMESPACE], host="127.0.0.1", port=0)
+        settings = ServeOptions(settings=Settings(url=server.url), namespaces=[NAMESPACE], host="127.0.0.1", port=0)
         with PageThread(settings) as page:
             yield f"{page.url}s/{NAMESPACE}/"
 

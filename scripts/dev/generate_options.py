@@ -24,6 +24,7 @@ import edge_redis
 from edge_redis.cloudstores.sql import SqlCloudStore
 from edge_redis.exporters.opentelemetry import EdgeExporter
 from edge_redis.exporters.prometheus import EdgeCollector, Endpoint
+from edge_redis.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
 
@@ -31,6 +32,7 @@ GROUPS: dict[str, list[tuple[str, Callable[..., Any]]]] = {
     "Connecting": [
         ("EdgeRedis", edge_redis.EdgeRedis),
         ("connect", edge_redis.connect),
+        ("Settings", Settings),
         ("embedded.start", edge_redis.embedded.start),
     ],
     "Cache": [
@@ -70,7 +72,9 @@ UNITS = {
     "flush_interval": "seconds",
     "FlapRate.changes": "changes",
     "FlapThresholds.window": "checks",
+    "heartbeat_timeout": "seconds",
     "max_conflicts": "conflicts",
+    "max_connections": "connections",
     "max_deliveries": "attempts",
     "max_errors": "records",
     "max_fields": "fields",
@@ -89,6 +93,8 @@ UNITS = {
     "phi_threshold": "phi",
     "port": "port",
     "shards": "shards",
+    "socket_connect_timeout": "seconds",
+    "socket_timeout": "seconds",
     "timeout": "seconds",
     "TypeCodec.code": "code",
     "ttl_jitter": "share, 0 to 1",

@@ -15,6 +15,7 @@ import pytest
 import edge_redis
 from edge_redis import EdgeCache, EdgeNode, EdgeRedis, RedisCloudStore, StoreUnavailableError, aio, embedded
 from edge_redis.embedded import _port as embedded_port
+from edge_redis.settings import Settings
 from support.certificates import Authority, Certificate
 from support.deadline import eventually
 from support.shell import Shell
@@ -71,6 +72,26 @@ def refused(secured: Secured, tmp_path: Path) -> dict[str, dict[str, str]]:
         | {"ssl_certfile": str(stranger.certificate), "ssl_keyfile": str(stranger.key)},
         "server of another authority": whole | {"ssl_ca_certs": str(other.certificate)},
     }
+
+
+def test_settings_name_the_certificates_for_services_and_commands(
+    secured: Secured, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url = f"rediss://127.0.0.1:{secured.port}/0"
+    variables = {f"EDGE_REDIS_{name.upper()}": path for name, path in secured.options().items()}
+    settings = Settings.from_environment(variables | {"EDGE_REDIS_URL": url, "EDGE_REDIS_PASSWORD": PASSWORD})
+    with settings.open() as edge:
+        edge.cache.put("k", 1)
+
+    async def read() -> Any:
+        async with settings.open_async() as edge:
+            return await edge.cache.get("k")
+
+    assert asyncio.run(read()) == 1
+    shell = Shell(url, tmp_path, capfd)
+    assert shell.run("status", EDGE_REDIS_PASSWORD=PASSWORD, **variables)[0] == 0
+    code, _, err = shell.run("status", EDGE_REDIS_PASSWORD=PASSWORD, EDGE_REDIS_SSL_CA_CERTS="/nowhere.pem")
+    assert (code, "/nowhere.pem" in err) == (2, True)
 
 
 REFUSED = ("no certificate", "certificate of another authority", "server of another authority")

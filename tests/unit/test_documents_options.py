@@ -16,6 +16,7 @@ import edge_redis.aio
 from edge_redis.cloudstores.sql import SqlCloudStore
 from edge_redis.exporters.opentelemetry import EdgeExporter
 from edge_redis.exporters.prometheus import EdgeCollector, Endpoint
+from edge_redis.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
 REMEDY = "run scripts/dev/generate_options.py"
@@ -28,6 +29,7 @@ _ELSEWHERE: dict[str, Callable[..., Any]] = {
     "EdgeCollector": EdgeCollector,
     "EdgeExporter": EdgeExporter,
     "Endpoint": Endpoint,
+    "Settings": Settings,
     "SqlCloudStore": SqlCloudStore,
     "embedded.start": edge_redis.embedded.start,
 }

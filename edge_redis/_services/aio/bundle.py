@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from edge_redis._core.keys import check_namespace
 from edge_redis._io.asyncio_runner import AsyncRunner
@@ -68,6 +69,7 @@ class EdgeRedis:
         url: str | None = None,
         *,
         namespace: str = "default",
+        connection: Mapping[str, Any] | None = None,
         cache: CacheOptions | None = None,
         health: HealthOptions | None = None,
         metrics: MetricsOptions | None = None,
@@ -77,6 +79,7 @@ class EdgeRedis:
         Args:
             url: as in ``connect``; None: the variable ``EDGE_REDIS_URL``, else ``redis://localhost:6379/0``.
             namespace: of all services.
+            connection: further arguments of ``connect``, such as ``{"socket_timeout": 2.0}``.
             cache: as in the constructor.
             health: as in the constructor.
             metrics: as in the constructor.
@@ -85,7 +88,8 @@ class EdgeRedis:
             InvalidArgumentError: the URL or the namespace cannot be used.
 
         """
-        bundle = cls(connect_async(url), namespace=namespace, cache=cache, health=health, metrics=metrics)
+        client = connect_async(url, **(connection or {}))
+        bundle = cls(client, namespace=namespace, cache=cache, health=health, metrics=metrics)
         bundle._owns_client = True
         return bundle
 

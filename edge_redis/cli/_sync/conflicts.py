@@ -11,7 +11,7 @@ import typer
 from edge_redis._site.operator_input import parse_object
 from edge_redis.cli import exit_codes, options, output
 from edge_redis.cli._sync.opening import Scope, open_scope
-from edge_redis.cli.connection import Server
+from edge_redis.cli.connection import load_settings
 
 _HEADER: Final = ("id", "lost", "version", "time (UTC)", "data")
 
@@ -28,7 +28,7 @@ def conflicts(
 
     Exit code 1: there are some.
     """
-    with open_scope(Server(url, password_file, namespace), scope) as synchronizer:
+    with open_scope(load_settings(url, password_file, namespace), scope) as synchronizer:
         found = synchronizer.conflicts(limit)
     output.print_rows(found, _HEADER, _conflict_row, nothing="no conflicts", as_json=as_json)
     return exit_codes.FINDING if found else exit_codes.OK
@@ -56,7 +56,7 @@ def resolve(
     It is written with the settings of the scope at this edge, and signed where the keys file has the key of its origin.
     """
     chosen = None if data is None else parse_object("--data", data)
-    with open_scope(Server(url, password_file, namespace), scope, keys_file) as synchronizer:
+    with open_scope(load_settings(url, password_file, namespace), scope, keys_file) as synchronizer:
         state = synchronizer.resolve(conflict_id, chosen)
     output.print_outcome(state, f"{output.printable(scope)}: version {state.version}", as_json=as_json)
     return exit_codes.OK

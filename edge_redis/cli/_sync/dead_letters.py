@@ -9,7 +9,7 @@ import typer
 
 from edge_redis.cli import exit_codes, options, output
 from edge_redis.cli._sync.opening import open_worker
-from edge_redis.cli.connection import Server
+from edge_redis.cli.connection import load_settings
 
 _HEADER: Final = ("id", "scope", "version", "deliveries", "time (UTC)", "error")
 
@@ -29,7 +29,7 @@ def dead_letters(
 
     Exit code 1: there are some.
     """
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     clouds = (cloud_url, cloud_sql, keys_file) if replay else (None, None, None)
     with open_worker(server, *clouds) as (worker, _):
         replayed = worker.replay_dead_letters(limit) if replay else None
@@ -76,7 +76,7 @@ def discard(
 
     Exit code 1: some of them were not there.
     """
-    with open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
+    with open_worker(load_settings(url, password_file, namespace), None, None) as (worker, _):
         removed = worker.discard_dead_letters(ids)
     output.print_outcome({"discarded": removed}, f"discarded: {removed:,}", as_json=as_json)
     return exit_codes.OK if removed == len(set(ids)) else exit_codes.FINDING

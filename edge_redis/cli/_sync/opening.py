@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_redis.cli.connection import Server, open_client, open_cloud, open_services
+from edge_redis.cli.connection import open_client, open_cloud, open_services
+from edge_redis.settings import Settings
 
 Scope = Annotated[str, typer.Argument(metavar="SCOPE", help="The scope.")]
 
 
 @contextmanager
-def open_scope(server: Server, scope: str, keys_file: Path | None = None) -> Iterator[Any]:
+def open_scope(server: Settings, scope: str, keys_file: Path | None = None) -> Iterator[Any]:
     """Open a scope at the edge with its stored settings, so that a write neither changes them nor is refused.
 
     What is written is signed where the keys file has the key of the scope's origin.
@@ -33,7 +34,7 @@ def open_scope(server: Server, scope: str, keys_file: Path | None = None) -> Ite
 
 @contextmanager
 def open_worker(
-    server: Server, cloud_url: str | None, cloud_sql: str | None, keys_file: Path | None = None
+    server: Settings, cloud_url: str | None, cloud_sql: str | None, keys_file: Path | None = None
 ) -> Iterator[tuple[Any, Any]]:
     """Open a worker between the edge and its cloud, and the cloud's store."""
     from edge_redis import CloudWorker

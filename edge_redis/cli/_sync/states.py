@@ -10,7 +10,8 @@ import typer
 
 from edge_redis.cli import exit_codes, options, output
 from edge_redis.cli._sync.opening import Scope, open_scope
-from edge_redis.cli.connection import Server, open_cloud
+from edge_redis.cli.connection import load_settings, open_cloud
+from edge_redis.settings import Settings
 
 _PENDING_HEADER: Final = ("version", "type", "time (UTC)", "delta")
 _HISTORY_HEADER: Final = ("time (UTC)", "direction", "version", "result")
@@ -30,7 +31,7 @@ def get(
 
     Exit code 1: there is no such scope.
     """
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     state = _read_cloud(server, cloud_url, cloud_sql, scope) if cloud else _read_edge(server, scope)
     if as_json:
         output.print_json(state)
@@ -39,12 +40,12 @@ def get(
     return exit_codes.FINDING if state is None else exit_codes.OK
 
 
-def _read_edge(server: Server, scope: str) -> Any:
+def _read_edge(server: Settings, scope: str) -> Any:
     with open_scope(server, scope) as synchronizer:
         return synchronizer.get_local_state()
 
 
-def _read_cloud(server: Server, cloud_url: str | None, cloud_sql: str | None, scope: str) -> Any:
+def _read_cloud(server: Settings, cloud_url: str | None, cloud_sql: str | None, scope: str) -> Any:
     with open_cloud(server, cloud_url, cloud_sql) as store:
         return store.get(scope)
 
@@ -62,7 +63,7 @@ def diff(
 
     Exit code 1: they differ.
     """
-    server = Server(url, password_file, namespace)
+    server = load_settings(url, password_file, namespace)
     edge, cloud = _read_edge(server, scope), _read_cloud(server, cloud_url, cloud_sql, scope)
     fields = _compare(edge.data if edge else {}, cloud.data if cloud else {})
     versions = {"edge": edge.version if edge else None, "cloud": cloud.version if cloud else None}
@@ -99,7 +100,7 @@ def pending(
     as_json: options.Json = False,
 ) -> int:
     """List the changes of a scope that the cloud has not confirmed, oldest first."""
-    with open_scope(Server(url, password_file, namespace), scope) as synchronizer:
+    with open_scope(load_settings(url, password_file, namespace), scope) as synchronizer:
         found = synchronizer.get_pending_changes()
     output.print_rows(found, _PENDING_HEADER, _pending_row, nothing="nothing pending", as_json=as_json)
     return exit_codes.OK
@@ -118,7 +119,7 @@ def history(
     as_json: options.Json = False,
 ) -> int:
     """List the pushes and pulls of a scope, oldest first."""
-    with open_scope(Server(url, password_file, namespace), scope) as synchronizer:
+    with open_scope(load_settings(url, password_file, namespace), scope) as synchronizer:
         found = synchronizer.sync_history(limit)
     output.print_rows(found, _HISTORY_HEADER, _history_row, nothing="no history", as_json=as_json)
     return exit_codes.OK

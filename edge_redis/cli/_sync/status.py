@@ -11,7 +11,7 @@ import typer
 
 from edge_redis.cli import exit_codes, options, output
 from edge_redis.cli._sync.opening import open_worker
-from edge_redis.cli.connection import Server, open_services
+from edge_redis.cli.connection import load_settings, open_services
 
 
 def status(
@@ -38,7 +38,7 @@ def status(
             _print_status(found)
         return exit_codes.FINDING if found["dead_letters"] else exit_codes.OK
 
-    with open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
+    with open_worker(load_settings(url, password_file, namespace), None, None) as (worker, _):
         return output.repeat(show, watch)
 
 
@@ -73,5 +73,5 @@ def scopes(
         output.print_rows(edge.scopes(), header, itemgetter(*header), nothing="no scopes", as_json=as_json)
         return exit_codes.OK
 
-    with open_services(Server(url, password_file, namespace)) as edge:
+    with open_services(load_settings(url, password_file, namespace)) as edge:
         return output.repeat(show, watch)

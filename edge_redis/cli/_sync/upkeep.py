@@ -8,7 +8,7 @@ import typer
 
 from edge_redis.cli import exit_codes, options, output
 from edge_redis.cli._sync.opening import Scope, open_worker
-from edge_redis.cli.connection import Server, open_cloud
+from edge_redis.cli.connection import load_settings, open_cloud
 
 _DAY: Final = 86400.0
 
@@ -23,7 +23,7 @@ def new_identity(
 
     Pending changes are kept.
     """
-    with open_worker(Server(url, password_file, namespace), None, None) as (worker, _):
+    with open_worker(load_settings(url, password_file, namespace), None, None) as (worker, _):
         replica_id = worker.new_identity()
     output.print_outcome({"replica_id": replica_id}, f"this edge is now {replica_id}", as_json=as_json)
     return exit_codes.OK
@@ -39,7 +39,7 @@ def purge_tombstones(
     as_json: options.Json = False,
 ) -> int:
     """Remove the records of deleted scopes, at the edge and in the cloud."""
-    with open_worker(Server(url, password_file, namespace), cloud_url, cloud_sql) as (worker, cloud):
+    with open_worker(load_settings(url, password_file, namespace), cloud_url, cloud_sql) as (worker, cloud):
         removed = {"edge": worker.purge_tombstones(days * _DAY), "cloud": cloud.purge_tombstones(days * _DAY)}
     output.print_outcome(
         removed, f"purged: {removed['edge']:,} at the edge, {removed['cloud']:,} in the cloud", as_json=as_json
@@ -60,7 +60,7 @@ def release_authority(
 
     Exit code 1: it had none.
     """
-    with open_cloud(Server(url, password_file, namespace), cloud_url, cloud_sql) as cloud:
+    with open_cloud(load_settings(url, password_file, namespace), cloud_url, cloud_sql) as cloud:
         released = cloud.release_authority(scope)
     output.print_outcome(
         {"scope": scope, "released": released},

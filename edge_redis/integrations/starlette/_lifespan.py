@@ -29,10 +29,10 @@ from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis.errors import EdgeRedisError
 from edge_redis.integrations.starlette._application import STATE_KEY, Application
 from edge_redis.models import EdgeNode, Transition
+from edge_redis.settings._checks import is_sql
 
 _log: Final = logging.getLogger("edge_redis")
 
-_SQL_SCHEMES: Final = ("sqlite:", "postgresql:", "postgresql+")
 _RETRY_SECONDS: Final = 2.0
 _FIRST_HEARTBEAT_SECONDS: Final = 1.0
 
@@ -147,7 +147,7 @@ class EdgeLifespan:
     async def _open_cloud(self, stack: AsyncExitStack, edge: EdgeRedis) -> Any:
         if not isinstance(self._cloud, str):
             return self._cloud
-        if self._cloud.startswith(_SQL_SCHEMES):
+        if is_sql(self._cloud):
             from edge_redis.cloudstores.sql import AsyncSqlCloudStore  # noqa: PLC0415 -- needs an extra of its own
 
             store = AsyncSqlCloudStore(self._cloud, namespace=edge.namespace)
