@@ -14,6 +14,7 @@ EdgeRedisError
 ├── AuthorityConflictError          another edge has the scope's LOCAL_WINS authority
 ├── CloudMismatchError              two workers carry one edge to two clouds
 ├── StrategyMismatchError           the scope has another conflict strategy at this edge
+├── PartialUpdateError              some scopes of ``update_many`` were not written
 ├── VersionMismatchError            the scope is not at the version that ``if_version`` names
 ├── PendingFullError                the outbox is full and ``overflow="reject"``
 ├── ComputeFailedError              another caller failed to compute a value that this one waited for
@@ -38,6 +39,12 @@ EdgeRedisError
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_redis.models import SyncState
 
 
 class EdgeRedisError(Exception):
@@ -94,6 +101,28 @@ class CloudMismatchError(EdgeRedisError):
 
 class StrategyMismatchError(EdgeRedisError):
     """The scope has another conflict strategy at this edge; nothing was written."""
+
+
+class PartialUpdateError(EdgeRedisError):
+    """``update_many`` could not write some of the scopes; the others were written.
+
+    Args:
+        message: the first scope that was refused, and its error.
+        errors: of each scope that was not written.
+        states: of each scope that was written.
+
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errors: Mapping[str, EdgeRedisError] | None = None,
+        states: Mapping[str, SyncState] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.errors = dict(errors or {})
+        self.states = dict(states or {})
 
 
 class VersionMismatchError(EdgeRedisError):

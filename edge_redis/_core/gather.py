@@ -56,6 +56,16 @@ async def gather(awaitables: Sequence[Awaitable[T]]) -> list[T]:
     """
     if len(awaitables) == 1:
         return [await awaitables[0]]
+    results: list[T] = []
+    for result in await gather_each(awaitables):
+        if isinstance(result, EdgeRedisError):
+            raise result
+        results.append(result)
+    return results
+
+
+async def gather_each(awaitables: Sequence[Awaitable[T]]) -> list[T | EdgeRedisError]:
+    """Run coroutines concurrently, as ``gather`` does; return the result of each, or the error that it raised."""
     branches = [_Branch(awaitable) for awaitable in awaitables]
     while sending := [branch for branch in branches if branch.waiting]:
         operations = [operation for branch in sending for operation in branch.waiting]
@@ -67,7 +77,4 @@ async def gather(awaitables: Sequence[Awaitable[T]]) -> list[T]:
         answers = iter(results)
         for branch in sending:
             branch.receive(list(islice(answers, len(branch.waiting))))
-    for branch in branches:
-        if branch.error is not None:
-            raise branch.error
-    return [branch.result for branch in branches]
+    return [branch.result if branch.error is None else branch.error for branch in branches]

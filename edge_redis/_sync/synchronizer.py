@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edge_redis._core import validation
@@ -21,7 +22,7 @@ from edge_redis._sync.signing import Signer
 from edge_redis._sync.version_guard import check_if_version
 from edge_redis._sync.write_queue import WriteQueue
 from edge_redis._sync.writer import VersionWriter, check_field_names
-from edge_redis.errors import ChecksumMismatchError
+from edge_redis.errors import ChecksumMismatchError, CorruptDataError, EdgeRedisError, PartialUpdateError, StoreError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Overflow
 
@@ -31,15 +32,15 @@ class Synchronizer(Component):
 
     def __init__(
         self,
-        conflict_strategy: ConflictStrategy,
-        max_pending: int,
+        conflict_strategy: ConflictStrategy = ConflictStrategy.REMOTE_WINS,
+        max_pending: int = 100,
         *,
-        scope: str,
+        scope: str = "default",
         namespace: str,
-        origin: str | None,
-        overflow: Overflow,
-        max_history: int,
-        max_conflicts: int,
+        origin: str | None = None,
+        overflow: Overflow = "coalesce",
+        max_history: int = 1000,
+        max_conflicts: int = 1000,
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
         signing_key: bytes | None = None,
@@ -117,6 +118,26 @@ class Synchronizer(Component):
         return await self._writer.write(
             self.scope, data, is_delta=is_delta, if_version=if_version, replication=replication
         )
+
+    async def update_many(
+        self,
+        updates: Mapping[str, dict[str, Any]],
+        is_delta: bool = False,  # noqa: FBT001, FBT002 -- as update_local
+    ) -> dict[str, SyncState]:
+        """Write the next version of several scopes, with the options of this one; return their states."""
+        validation.check_instance("updates", updates, Mapping)
+        validation.check_instance("is_delta", is_delta, bool)
+        for scope in updates:
+            validation.check_identifier("scope", scope)
+        found = await self._writer.write_each(updates, is_delta=is_delta)
+        states = {scope: each for scope, each in found.items() if isinstance(each, SyncState)}
+        errors = {scope: each for scope, each in found.items() if isinstance(each, EdgeRedisError)}
+        for scope, error in errors.items():
+            if isinstance(error, StoreError) and not isinstance(error, CorruptDataError):
+                raise error
+            text = f"{len(errors)} of {len(updates)} scopes were not written; {scope!r}: {error}"
+            raise PartialUpdateError(text, errors=errors, states=states) from error
+        return states
 
     async def delete_fields(self, *names: str) -> SyncState:
         """Write the next version without these top-level fields; return it."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core import validation
+from edge_redis._core.chunks import split_by_bytes
+from edge_redis._core.gather import gather_each
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Acknowledged, ReplicatedOperation, Replication
@@ -19,10 +21,16 @@ from edge_redis._sync.signing import Signer
 from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
 from edge_redis._sync.version_guard import VersionGuard
 from edge_redis._sync.write_queue import WriteQueue
-from edge_redis.errors import StoreError
+from edge_redis.errors import EdgeRedisError, StoreError
 from edge_redis.models import ConflictStrategy, SyncState
 
 _EMPTY: Final = CurrentState("", b"\x80")  # an empty dict
+
+_BYTES_A_ROUND: Final = 4 * 1024 * 1024
+"""Bytes of the updates that go out together."""
+
+_CALL_BYTES: Final = 4096
+"""What a call counts beside its data, so that a round has about a thousand at most."""
 
 MakeBody: TypeAlias = Callable[[CurrentState, str], bytes | None]
 """Makes the next body from the present state and the clock of the write ("": the server's); None: do not write."""
@@ -53,15 +61,17 @@ class VersionWriter:
         replication: Replication | None = None,
         conflict_id: str = "",
         if_version: int | None = None,
+        encoded: bytes | None = None,
     ) -> SyncState:
         """Write ``data``, or the present data with ``data`` merged into its top level, as the next version.
 
         A delta starts from the state that this writer last wrote or read: right at once where it is the only
         writer, and otherwise the reply brings the present state and the delta is merged again. The fields named by
         ``without`` are left out of the merged data. A conflict that is resolved is removed with the write. With
-        ``if_version`` it is written only where the scope is at that version (``version_guard.py``).
+        ``if_version`` it is written only where the scope is at that version (``version_guard.py``). ``encoded`` is the
+        encoding of ``data``, where the caller has made it.
         """
-        body = encode_data(data, self._limits)
+        body = encode_data(data, self._limits) if encoded is None else encoded
         # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
         limits = UNLIMITED if without else self._limits
 
@@ -99,6 +109,22 @@ class VersionWriter:
                 queue.leave(scope, turn)
         assert written is not None, "every update has a body"
         return written.state
+
+    async def write_each(
+        self, updates: Mapping[str, dict[str, Any]], *, is_delta: bool
+    ) -> dict[str, SyncState | EdgeRedisError]:
+        """Write a version of each scope, many in a round trip; return each state, or the error of its write.
+
+        Data that cannot be encoded are an error of the whole call, before anything is written. Not for a writer with a
+        queue, in which a write may wait for another one of this call.
+        """
+        bodies = {scope: encode_data(data, self._limits) for scope, data in updates.items()}
+        found: dict[str, SyncState | EdgeRedisError] = {}
+        sizes = [len(body) + _CALL_BYTES for body in bodies.values()]
+        for part in split_by_bytes([*bodies], sizes, _BYTES_A_ROUND):
+            writes = [self.write(scope, updates[scope], is_delta=is_delta, encoded=bodies[scope]) for scope in part]
+            found.update(zip(part, await gather_each(writes), strict=True))
+        return found
 
     async def delete(self, scope: str) -> bool:
         """Write that the scope is deleted, as its next version; return whether it had a state."""
