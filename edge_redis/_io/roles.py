@@ -43,6 +43,7 @@ _GLOB: Final = re.compile(r"([*?\[\]\\])")
 
 
 _CHANNEL_COMMANDS: Final = ("+subscribe", "+psubscribe", "+unsubscribe", "+punsubscribe", "+publish")
+_HINT_COMMANDS: Final = ("+subscribe", "+publish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class Role:
     more: tuple[str, ...] = ()
     """Further commands."""
     has_channels: bool = False
-    """Whether it publishes writes, and hears of them for a near cache."""
+    """Whether it publishes writes of every component, and hears of them for a near cache."""
+    hints: tuple[str, ...] = ()
+    """The components of which it publishes and hears that there is something to carry."""
     drops_namespaces: bool = False
 
     def commands(self, component: str) -> tuple[str, ...]:
@@ -86,6 +89,8 @@ class Role:
         rules = ["resetchannels", *_CONNECTION]
         if self.has_channels:
             rules += [f"&{PREFIX}:{{{name}:*", "&__redis__:invalidate", *_CHANNEL_COMMANDS]
+        if self.hints:
+            rules += [*(f"&{PREFIX}:{{{name}:{component}[0-9]*" for component in self.hints), *_HINT_COMMANDS]
         rules += sorted(map(_permit, self.more))
         if not self.reads:
             return rules + self._rights(name, self.writes)
@@ -112,8 +117,15 @@ ROLES: Final = (
         more=("LASTSAVE",),
         has_channels=True,
     ),
-    Role("worker", "edge-redis worker, at the edge's server", ("sync",), more=("LASTSAVE",)),
-    Role("cloud-worker", "edge-redis worker, at the cloud's server", ("cloud",), sides=("cloud",), more=("LASTSAVE",)),
+    Role("worker", "edge-redis worker, at the edge's server", ("sync",), more=("LASTSAVE",), hints=("sync",)),
+    Role(
+        "cloud-worker",
+        "edge-redis worker, at the cloud's server",
+        ("cloud",),
+        sides=("cloud",),
+        more=("LASTSAVE",),
+        hints=("cloud",),
+    ),
     Role("monitor", "edge-redis monitor", ("health",)),
     Role(
         "dashboard",

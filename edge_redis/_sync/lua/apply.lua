@@ -71,9 +71,9 @@ if damage then return damage end
 local waiting = is_edge and redis.call('XLEN', pending) or 0
 redis.call('XLEN', history)
 redis.call('XLEN', conflicts)
-local settings, known_settings = ARGV[3], nil
+local settings, known_settings, is_in_work = ARGV[3], nil, nil
 if is_edge then
-  redis.call('ZSCORE', work, scope)
+  is_in_work = redis.call('ZSCORE', work, scope)
   known_settings = redis.call('HGET', scopes, scope)
   if string.sub(settings, 1, 1) == '?' then
     settings = adopt_settings(known_settings, string.sub(settings, 2))
@@ -158,7 +158,8 @@ local function reassert(state)
     redis.call('XDEL', pending, redis.call('XREVRANGE', pending, '+', '-', 'COUNT', 1)[1][1])
   end
   append_entry(pending, current, '0', max_pending)
-  redis.call('ZADD', work, 'NX', waiting_since(current.clock, at), scope)
+  if not is_in_work then add_to_work_index(work, scope, waiting_since(current.clock, at)) end
+  is_in_work = true
   reasserted = seen_of(current, NEVER_RESTORED)
   waiting = redis.call('XLEN', pending)
 end
@@ -220,9 +221,11 @@ if not is_stored or replica_id ~= stored_id then redis.call('SET', id_key, repli
 if server_record then redis.call('SET', KEYS[11], server_record) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
-elseif not before or current.version ~= before.version or current.stamp ~= before.stamp
-  or current.origin ~= before.origin then -- two origins may write the same data at the same moment
-  publish(feed, feed_number, scope)
+else -- two origins may write the same data at the same moment
+  local is_other = not before or current.stamp ~= before.stamp or current.origin ~= before.origin
+  if is_other or current.version ~= before.version then
+    publish(feed, feed_number, scope, replica_id, is_other and current.origin or '')
+  end
 end
 local reply = table.concat(outcomes, ' ')
 if client_id ~= '' then remember(repeats, at, client_id, ARGV[8], reply) end

@@ -79,7 +79,7 @@ if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif not current or state.version ~= current.version or state.stamp ~= current.stamp
   or state.origin ~= current.origin then -- two origins may write the same data at the same moment
-  publish(feed, feed_number, scope)
+  publish(feed, feed_number, scope, replica_id, '')
 end
 if client_id ~= '' then remember(repeats, at, client_id, ARGV[8], outcomes) end
 return outcomes

@@ -109,10 +109,10 @@ if current then state.ancestor = current.origin == origin and current.ancestor o
 
 if is_edge then
   append_entry(pending, state, is_delta, max_pending)
-  if not is_waiting then redis.call('ZADD', tag .. ':work', waiting_since(clock, at), scope) end
+  if not is_waiting then add_to_work_index(tag .. ':work', scope, waiting_since(clock, at)) end
   if settings ~= known_settings then redis.call('HSET', tag .. ':scopes', scope, settings) end
 else
-  publish(tag .. ':feed', tag .. ':feed_number', scope)
+  publish(tag .. ':feed', tag .. ':feed_number', scope, replica_id, origin)
 end
 if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
 if server_record then redis.call('SET', tag .. ':server', server_record) end

@@ -6,6 +6,12 @@ local function waiting_since(clock, at)
   return string.format('%.0f', math.min(clock_ms, at))
 end
 
+-- Add a scope that is not in the index, and tell the workers that listen. Publishing may be forbidden to this user.
+local function add_to_work_index(work, scope, since)
+  redis.call('ZADD', work, since, scope)
+  redis.pcall('PUBLISH', string.match(work, '^[^}]*}') .. ':wake', '')
+end
+
 -- Call after entries have left the outbox: delete an empty outbox, and update the index.
 local function update_work_index(pending, work, scope, at)
   local oldest = redis.call('XRANGE', pending, '-', '+', 'COUNT', 1)[1]
