@@ -29,6 +29,7 @@ from edge_redis.errors import (
     NotReplicatedError,
     PartialUpdateError,
     PendingFullError,
+    ProbeRefusedError,
     RecursiveComputeError,
     ServiceClosedError,
     SignatureError,
@@ -136,6 +137,7 @@ __all__ = [
     "NotReplicatedError",
     "PartialUpdateError",
     "PendingFullError",
+    "ProbeRefusedError",
     "RecursiveComputeError",
     "RedisCloudStore",
     "ResourceUsage",
@@ -218,7 +220,9 @@ _NAMES: Final = {
 publish(__name__, globals(), [name for name in __all__ if name in globals()])
 
 _MODULE_OF: Final = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names}
-_SUBMODULES: Final = frozenset({"aio", "cloudstores", "embedded", "errors", "exporters", "models", "settings", "types"})
+_SUBMODULES: Final = frozenset(
+    {"aio", "cloudstores", "embedded", "errors", "exporters", "models", "probes", "settings", "types"}
+)
 
 
 if not TYPE_CHECKING:  # type checkers know the names that are imported above, and no others

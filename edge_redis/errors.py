@@ -20,6 +20,7 @@ EdgeRedisError
 ├── ComputeFailedError              another caller failed to compute a value that this one waited for
 │   └── RecursiveComputeError       computing a value asks for the same value
 ├── DeliveryError                   also OSError: a sink did not deliver a transition
+├── ProbeRefusedError               a node has no address that its probe may connect to
 ├── MissingExtraError               also ImportError: an optional dependency is not installed
 ├── ServiceClosedError              the service was used after ``close()``
 └── StoreError                      Redis, Valkey or a cloud store's database failed
@@ -169,6 +170,10 @@ class DeliveryError(EdgeRedisError, OSError):
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
         self.refused = refused
+
+
+class ProbeRefusedError(EdgeRedisError):
+    """A node has no target or address, or one that its probe may not connect to. Nothing was sent to it."""
 
 
 class ServiceClosedError(EdgeRedisError):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from edge_redis._io.user_functions import is_coroutine_function
 from edge_redis.errors import InvalidTypeError
 
 _log = logging.getLogger("edge_redis")
@@ -116,9 +117,7 @@ class AsyncProbe:
     def __init__(self, confirm: Callable[[str], object], *, limit_seconds: float = PROBE_SECONDS) -> None:
         self._confirm = confirm
         self._limit = limit_seconds
-        self._threads = (
-            None if inspect.iscoroutinefunction(confirm) else BlockingProbe(confirm, limit_seconds=limit_seconds)
-        )
+        self._threads = None if is_coroutine_function(confirm) else BlockingProbe(confirm, limit_seconds=limit_seconds)
         self._tasks: dict[str, asyncio.Task[object]] = {}
         self._places = asyncio.Semaphore(MAX_CONCURRENCY)
 

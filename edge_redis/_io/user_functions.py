@@ -13,9 +13,16 @@ from edge_redis.errors import InvalidTypeError
 T = TypeVar("T")
 
 
+def is_coroutine_function(function: object) -> bool:
+    """Return whether calling ``function``, which may be an object with an async ``__call__``, gives a coroutine."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    return callable(function) and inspect.iscoroutinefunction(type(function).__call__)
+
+
 def refuse_coroutines(name: str, function: T) -> T:
     """Return ``function``, or raise an error where it is a coroutine function."""
-    if inspect.iscoroutinefunction(function):
+    if is_coroutine_function(function):
         raise InvalidTypeError(f"{name} is a coroutine function: use the same class from edge_redis.aio")
     return function
 

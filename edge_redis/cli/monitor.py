@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import shlex
 import signal
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from edge_redis.cli import exit_codes, options
 from edge_redis.cli.connection import load_settings, open_client
-from edge_redis.errors import InvalidArgumentError
+from edge_redis.cli.probing import NODE_VARIABLE, ProbeOptions, make_confirm, split_words
 from edge_redis.settings._sources import VARIABLES
-
-NODE_VARIABLE: Final = "EDGE_REDIS_NODE"
-"""Holds the node's id for the command of --confirm."""
-CONFIRM_SECONDS: Final = 5.0
 
 
 class Detector(StrEnum):
@@ -63,6 +56,30 @@ def monitor(
     confirm: Annotated[
         str | None,
         typer.Option(metavar="CMD", help=f"Probes a suspected node, whose id is in {NODE_VARIABLE}; 0 means alive."),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET",
+            help="Probes a suspected node: tcp://HOST:PORT, tls://HOST:PORT, http://HOST/PATH or https://HOST/PATH. "
+            "{node_id} in the host or path stands for its id, {address} as the host for an address in its metadata.",
+        ),
+    ] = None,
+    probe_network: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CIDR", help="Network that probes may connect to. Default: private ones.", show_default=False
+        ),
+    ] = None,
+    probe_metadata: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Key of a node's metadata that holds its {address}.")
+    ] = None,
+    probe_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Authorities that tls:// and https:// trust. Default: the system's."),
+    ] = None,
+    probe_days: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="For tls://: days that a certificate must still be valid.")
     ] = None,
     detector: Annotated[Detector, typer.Option(help="How missing heartbeats are judged.")] = Detector.TIMEOUT,
     phi_threshold: Annotated[float, typer.Option(metavar="PHI", help="For --detector phi.")] = 8.0,
@@ -128,7 +145,9 @@ def monitor(
                 phi_threshold=phi_threshold,
                 flap_detector=_flap_thresholds() if flap_thresholds else None,
                 suspicion_seconds=suspicion,
-                confirm=None if confirm is None else make_probe(_split("--confirm", confirm)),
+                confirm=make_confirm(
+                    ProbeOptions(confirm, probe, probe_network or (), probe_metadata, probe_ca, probe_days), health
+                ),
             )
         )
         stop = stack.enter_context(StopRequest(TERMINAL_SIGNALS))
@@ -150,7 +169,7 @@ def _sinks(webhooks: Sequence[str], commands: Sequence[str]) -> list[tuple[str, 
 
     return [
         *((url, WebhookSink(url)) for url in webhooks),
-        *((line, ExecSink(_split("--command", line))) for line in commands),
+        *((line, ExecSink(split_words("--command", line))) for line in commands),
     ]
 
 
@@ -162,31 +181,3 @@ def _relays(client: Any, namespace: str, targets: Sequence[tuple[str, Any]], sta
         # Monitors that name the same target share one relay's name, so that each transition is passed on once.
         name = f"monitor-{hashlib.sha256(target.encode()).hexdigest()[:16]}"
         yield TransitionRelay(client, sink, name=name, namespace=namespace, states=chosen)
-
-
-def _split(option: str, line: str) -> list[str]:
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise InvalidArgumentError(f"{option} {line!r}: {error}") from error
-    if not words:
-        raise InvalidArgumentError(f"{option} must be a command")
-    return words
-
-
-def make_probe(words: list[str]) -> Callable[[str], bool]:
-    """Return a function that runs a command with a node's id in its environment, and says whether it ended with 0."""
-
-    def probe(node_id: str) -> bool:
-        done = subprocess.run(  # noqa: S603 -- the operator's own command
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, NODE_VARIABLE: node_id},
-            timeout=CONFIRM_SECONDS,
-            check=False,
-        )
-        return done.returncode == 0
-
-    return probe

@@ -32,6 +32,7 @@ MODULES = (
     "edge_redis.integrations.flask_caching",
     "edge_redis.integrations.starlette",
     "edge_redis.models",
+    "edge_redis.probes",
     "edge_redis.settings",
     "edge_redis.testing",
     "edge_redis.types",

@@ -24,6 +24,7 @@ import edge_redis
 from edge_redis.cloudstores.sql import SqlCloudStore
 from edge_redis.exporters.opentelemetry import EdgeExporter
 from edge_redis.exporters.prometheus import EdgeCollector, Endpoint
+from edge_redis.probes import HttpProbe, MetadataAddress, TcpProbe, TlsProbe
 from edge_redis.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
@@ -48,6 +49,12 @@ GROUPS: dict[str, list[tuple[str, Callable[..., Any]]]] = {
         ("TransitionRelay", edge_redis.TransitionRelay),
         ("WebhookSink", edge_redis.WebhookSink),
         ("ExecSink", edge_redis.ExecSink),
+    ],
+    "Probes": [
+        ("TcpProbe", TcpProbe),
+        ("HttpProbe", HttpProbe),
+        ("TlsProbe", TlsProbe),
+        ("MetadataAddress", MetadataAddress),
     ],
     "Metrics": [
         ("EdgeMetrics", edge_redis.EdgeMetrics),
@@ -90,11 +97,13 @@ UNITS = {
     "max_transitions": "transitions",
     "NearCache.size": "entries",
     "NearCache.ttl": "seconds",
+    "min_days": "days",
     "phi_threshold": "phi",
     "port": "port",
     "shards": "shards",
     "socket_connect_timeout": "seconds",
     "socket_timeout": "seconds",
+    "statuses": "HTTP statuses",
     "timeout": "seconds",
     "TypeCodec.code": "code",
     "ttl_jitter": "share, 0 to 1",

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import fakeredis
@@ -174,10 +175,14 @@ def test_a_mass_outage_suspects_no_node(site: Site) -> None:
 def test_a_coroutine_is_for_the_awaited_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = stop_the_clock(monkeypatch, START.timestamp())
 
-    async def confirm(node_id: str) -> bool:
+    class Confirm:
+        async def __call__(self, node_id: str) -> bool:
+            return node_id == "b"
+
+    async def confirm_node(node_id: str) -> bool:
         return node_id == "b"
 
-    for api in ("awaited", "blocking"):
+    for api, confirm in product(("awaited", "blocking"), (confirm_node, Confirm())):
         maker = Maker(Backend("fakeredis"), api)
         site = Site(maker, clock)
         watch = watched(site, confirm=confirm)

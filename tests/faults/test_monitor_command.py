@@ -16,6 +16,7 @@ import pytest
 
 from edge_redis import EdgeNode, HealthMonitor
 from support.deadline import eventually
+from support.listener import Listener
 from support.servers import Backend
 
 LEADER = "er:{shop:health0}:leader"
@@ -134,6 +135,24 @@ def test_a_suspect_is_asked_by_a_command(fleet: HealthMonitor, monitors: Monitor
         return ("b", "unhealthy") in changes_in(out)
 
     eventually(unhealthy, seconds=30)
+
+
+def test_a_suspect_is_probed_at_the_address_in_its_metadata_and_at_no_other(
+    fleet: HealthMonitor, monitors: Monitors
+) -> None:
+    for name, address in (("b", "127.0.0.1"), ("x", "169.254.169.254")):
+        fleet.register(EdgeNode(name, name, metadata={"ip": address}))
+    with Listener() as listener:
+        _, out, err = monitors.start(
+            *("--probe", f"tcp://{{address}}:{listener.port}"),
+            *("--probe-metadata", "ip", "--probe-network", "127.0.0.0/8", "--probe-network", "0.0.0.0/0"),
+        )
+        beat_until(fleet, "acde", lambda: len(changes_in(out)) >= 3)
+        states = {name: [state for node, state in changes_in(out) if node == name] for name in "bx"}
+        assert states == {"b": ["suspected"], "x": ["suspected", "unhealthy"]}
+        assert listener.received
+    assert "169.254.169.254 is a link-local address" in err.read_text()
+    beat_until(fleet, "acde", lambda: ("b", "unhealthy") in changes_in(out))
 
 
 def test_a_reader_that_leaves_ends_it(fleet: HealthMonitor, monitors: Monitors, valkey: Backend) -> None:

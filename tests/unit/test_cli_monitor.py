@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import fakeredis
 import pytest
@@ -16,13 +16,14 @@ from edge_redis import (
     EdgeNodeStatus,
     HealthMonitor,
     HealthWatch,
+    InvalidArgumentError,
     StoreUnavailableError,
     Transition,
     WatchRound,
 )
 from edge_redis._site.stop_request import StopRequest
-from edge_redis.cli.monitor import make_probe
 from edge_redis.cli.monitor_loop import MonitorLoop, describe_round
+from edge_redis.cli.probing import ProbeOptions, make_command_probe, make_confirm
 from edge_redis.cli.transition_lines import format_transition
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -150,8 +151,35 @@ def test_what_is_said_of_a_round(done: WatchRound, expected: str) -> None:
 
 def test_a_command_asks_by_the_node_s_id_in_its_environment(tmp_path: Path) -> None:
     target = tmp_path / "asked"
-    probe = make_probe(["sh", "-c", f'printf %s "$EDGE_REDIS_NODE" > {target}; test "$EDGE_REDIS_NODE" = "a b"'])
+    probe = make_command_probe(
+        ["sh", "-c", f'printf %s "$EDGE_REDIS_NODE" > {target}; test "$EDGE_REDIS_NODE" = "a b"']
+    )
     assert probe("a b") is True
     assert target.read_text() == "a b"
     assert probe("$(reboot)") is False
     assert target.read_text() == "$(reboot)"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"confirm": "true", "probe": "tcp://a:1"}, "exclude each other"),
+        ({"networks": ["10.0.0.0/8"]}, "need --probe"),
+        ({"probe": "a:22"}, "must begin with tcp://"),
+        ({"probe": "ftp://a"}, "must begin with tcp://"),
+        ({"probe": "tcp://a"}, "--probe: target must have a port"),
+        ({"probe": "tcp://a:22", "networks": ["ten"]}, "networks must be networks"),
+        ({"probe": "tcp://{address}:22"}, "needs --probe-metadata"),
+        ({"probe": "tcp://a:22", "metadata": "ip"}, "no other target takes it"),
+        ({"probe": "tcp://{address}:22", "metadata": "ip"}, "needs --probe-network"),
+        ({"probe": "tcp://a:22", "days": 3.0}, "--probe-days is for tls://"),
+        ({"probe": "http://a", "authority": Path("ca.pem")}, "--probe-ca is for https:// and tls://"),
+        ({"probe": "tls://a:443", "authority": Path("/nowhere/ca.pem")}, "cannot be read"),
+    ],
+)
+def test_options_of_a_probe_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
+    with fakeredis.FakeRedis() as client, HealthMonitor(client) as health:
+        with pytest.raises(InvalidArgumentError, match=message):
+            make_confirm(ProbeOptions(**options), health)
+        assert make_confirm(ProbeOptions(), health) is None
+        assert make_confirm(ProbeOptions(probe="https://{node_id}.shop/health", networks=["::1/128"]), health)

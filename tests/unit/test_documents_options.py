@@ -16,6 +16,7 @@ import edge_redis.aio
 from edge_redis.cloudstores.sql import SqlCloudStore
 from edge_redis.exporters.opentelemetry import EdgeExporter
 from edge_redis.exporters.prometheus import EdgeCollector, Endpoint
+from edge_redis.probes import HttpProbe, MetadataAddress, TcpProbe, TlsProbe
 from edge_redis.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
@@ -29,8 +30,12 @@ _ELSEWHERE: dict[str, Callable[..., Any]] = {
     "EdgeCollector": EdgeCollector,
     "EdgeExporter": EdgeExporter,
     "Endpoint": Endpoint,
+    "HttpProbe": HttpProbe,
+    "MetadataAddress": MetadataAddress,
     "Settings": Settings,
     "SqlCloudStore": SqlCloudStore,
+    "TcpProbe": TcpProbe,
+    "TlsProbe": TlsProbe,
     "embedded.start": edge_redis.embedded.start,
 }
 CLASSES = [name for name in edge_redis.__all__ if inspect.isclass(getattr(edge_redis, name))]
