@@ -63,10 +63,14 @@ def _decode_or_return_error(operation: Operation[Any], reply: Any) -> Any:
 
 
 def group_by_tag(operations: Sequence[Operation[Any]]) -> list[list[int]]:
-    """Return the places of operations, grouped by hash tag: one node serves a group, in its order."""
+    """Return the places of operations, grouped by hash tag: one node serves a group, in its order.
+
+    Commands without a key, such as TIME, are a group of their own, which any node serves.
+    """
     groups: dict[str, list[int]] = {}
     for place, operation in enumerate(operations):
-        key = str(operation.args[3 if operation.script else 1])
+        at = 3 if operation.script else 1
+        key = str(operation.args[at]) if len(operation.args) > at else ""
         groups.setdefault(key.partition("}")[0], []).append(place)
     return list(groups.values())
 

@@ -12,7 +12,7 @@ from edge_redis._core.operation import Batch, command
 from edge_redis._health import keys as health_keys
 from edge_redis._health.leader_state import LeaderState, RelayState, read_leader, read_relays
 from edge_redis._io.blocking_runner import BlockingRunner
-from edge_redis._io.doctor import Finding
+from edge_redis._io.doctor_finding import Finding
 from edge_redis._metrics import keys as metrics_keys
 from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._sync import keys as sync_keys
@@ -28,11 +28,6 @@ _LAYOUTS: Final = {
     "sync": sync_keys.LAYOUT_VERSION,
     "cloud": sync_keys.LAYOUT_VERSION,
 }
-
-
-def doctor_tag(namespace: str) -> str:
-    """Return the hash tag of keys by which a user's rights in a namespace are tried."""
-    return KeySpace(namespace, "doctor").tag
 
 
 def examine_namespace(edge: EdgeRedis) -> list[Finding]:

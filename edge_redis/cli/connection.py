@@ -39,8 +39,8 @@ def with_cloud(
 
 
 @contextmanager
-def open_client(server: Settings) -> Iterator[Any]:
-    """Open a blocking client and close it at the end.
+def open_client(server: Settings, **overrides: Any) -> Iterator[Any]:
+    """Open a blocking client and close it at the end; ``overrides`` are further arguments of its connections.
 
     Raises:
         InvalidArgumentError: the URL or the password file cannot be used.
@@ -48,7 +48,7 @@ def open_client(server: Settings) -> Iterator[Any]:
 
     """
     require_tls(server)
-    client = server.connect()
+    client = server.connect(**overrides)
     try:
         yield client
     finally:

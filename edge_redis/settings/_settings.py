@@ -163,8 +163,11 @@ class Settings:
         """
         return cls(**merge(_read_file(Path(path))))
 
-    def connect(self) -> BlockingClient:
+    def connect(self, **overrides: Any) -> BlockingClient:
         """Return a blocking client of the edge's server, as ``edge_redis.connect`` does. Close it at the end.
+
+        Args:
+            overrides: arguments of redis-py's connections, which win over the settings.
 
         Raises:
             InvalidArgumentError: the password file cannot be read, or an option is not for this kind of URL.
@@ -172,13 +175,13 @@ class Settings:
         """
         from edge_redis._io.connect import connect
 
-        return connect(self.url, **self._connection_options())
+        return connect(self.url, **(self._connection_options() | overrides))
 
-    def connect_async(self) -> AsyncClient:
+    def connect_async(self, **overrides: Any) -> AsyncClient:
         """Return an asyncio client of the edge's server. Arguments and errors are those of ``connect``."""
         from edge_redis._io.connect import connect_async
 
-        return connect_async(self.url, **self._connection_options())
+        return connect_async(self.url, **(self._connection_options() | overrides))
 
     def open(
         self,

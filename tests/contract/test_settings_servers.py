@@ -49,6 +49,8 @@ def test_services_are_opened_with_the_settings(settings: Settings) -> None:
         made: Any = edge.client
         pool = made.connection_pool
         assert (pool.connection_kwargs["socket_timeout"], pool.max_connections) == (20.0, 8)
+    with settings.connect(client_name="till-2") as client:
+        assert client.client_getname() == "till-2"
     with settings.open(health={"heartbeat_timeout_seconds": 9.0}) as edge:
         assert edge.health.summary()["timeout_seconds"] == 9.0
 

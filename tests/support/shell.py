@@ -47,10 +47,10 @@ class Shell:
         out, err = self._capture.readouterr()
         return code, out, err
 
-    def json(self, *arguments: str) -> tuple[int, Any]:
+    def json(self, *arguments: str, **environment: str) -> tuple[int, Any]:
         """Run a command in this process; return exit code and the JSON that it prints."""
-        code, out, err = self.run(*arguments, "--json")
-        assert err == ""
+        code, out, err = self.run(*arguments, "--json", **environment)
+        assert err == "", err
         return code, json.loads(out)
 
     def execute(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
