@@ -61,9 +61,9 @@ class Inspector:
         [counts] = await self._accesses.run_after_flush([self._scripts.stats(fields)])
         return counts
 
-    async def decode(self, key: str, raw: bytes | None) -> DecodedEntry | None:
-        """Decode an entry that was read, and drop an older one from the near cache."""
-        decoded = await self._corrupt.decode(key, raw)
+    async def decode(self, key: str, raw: bytes | None, *, was_removed: bool = False) -> DecodedEntry | None:
+        """Decode an entry that was read (and removed: ``was_removed``), and drop an older one from the near cache."""
+        decoded = await self._corrupt.decode(key, raw, was_removed=was_removed)
         self._observe(key, decoded)
         return decoded
 

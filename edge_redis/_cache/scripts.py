@@ -155,9 +155,11 @@ class Scripts:
         """Remove entries; return how many were live."""
         return _delete(self._prefix, [*call, *keys], int)
 
-    def discard_corrupt(self, key: str, raw: bytes, call: CallId, *, was_counted: bool) -> Operation[int]:
-        """Remove an entry that does not decode, if it is still the one that was read."""
-        arguments: list[Argument] = [*call, key, len(raw), raw[:_COMPARED_BYTES], int(was_counted)]
+    def discard_corrupt(
+        self, key: str, raw: bytes, call: CallId, *, was_counted: bool, was_removed: bool
+    ) -> Operation[int]:
+        """Remove an entry that does not decode, if it is still the one that was read, and count it."""
+        arguments: list[Argument] = [*call, key, len(raw), raw[:_COMPARED_BYTES], int(was_counted), int(was_removed)]
         return _discard_corrupt(self._prefix, arguments, int)
 
     def clear(self, fingerprint: str, call: CallId) -> Operation[Removal]:

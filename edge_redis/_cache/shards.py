@@ -88,7 +88,7 @@ class Shard:
 
     async def pop(self, key: str, default: Any) -> Any:
         """Remove ``key`` and return its value, or ``default``."""
-        decoded = await self.inspector.decode(key, await self.writer.pop(key))
+        decoded = await self.inspector.decode(key, await self.writer.pop(key), was_removed=True)
         return default if decoded is None else decoded[1]
 
     def after_fork(self) -> None:

@@ -133,6 +133,10 @@ def test_bytes_that_do_not_decode_are_a_miss_and_go(make: Maker, flush_every: in
         client.set(value_key("k"), junk)
         assert cache.entry("k") is None
         assert cache.stats()["corrupt"] == 3
+        cache.put("k", 1)
+        client.set(value_key("k"), junk)
+        assert cache.pop("k", 7) == 7
+        assert cache.stats()["corrupt"] == 3 + bool(junk), "pop takes an empty value for none"
         assert_index_is_exact(client, {"l"})
         client.set(value_key("planted"), junk)  # never ours, in no index
         assert cache.get("planted") is None
