@@ -5,14 +5,15 @@ This module joins the callers of one process to one computation; ``compute_lease
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-from edge_redis._cache.compute_lease import LeasedComputation
+from edge_redis._cache.compute_lease import PATIENCE_LEASES, LeasedComputation
 from edge_redis._cache.compute_request import ComputeRaisedError, ComputeRequest
 from edge_redis._cache.entry_readers import EntryReader
 from edge_redis._cache.entry_writer import EntryWriter
-from edge_redis._cache.flights import Flights, run_within
+from edge_redis._cache.flights import Flight, Flights, is_within_flight, lead_within, run_within
 from edge_redis._cache.inspector import Inspector
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, FoundEntry
@@ -52,6 +53,7 @@ class Computation:
         self._writer = writer
         self.flights = flights
         self._near = near
+        self._clock = clock
         self._leased = LeasedComputation(scripts, inspector, writer, clock)
         self._decode = decode
 
@@ -87,6 +89,8 @@ class Computation:
     async def _compute_once(self, request: ComputeRequest, stale: FoundEntry | None, ahead_ms: int | None) -> Any:
         """Lead the computation in this process, or use the outcome of the caller that leads it."""
         flight, lead = self.flights.enter(request.key)
+        patience = PATIENCE_LEASES * request.options.lease_ms / 1000 if is_within_flight() else math.inf
+        until = self._clock() + patience
         is_first = True
         while lead is None:
             if stale is not None:
@@ -101,16 +105,29 @@ class Computation:
                 flight, lead = self.flights.enter(request.key)
                 is_first = False
                 continue
+            if self._clock() >= until and not flight.is_computed_here:
+                return self._own_result(request, await self._compute_without_lease(request, flight))
             # This thread may be what blocks the leader, so take over if its lease was not renewed.
             attempt = await self._leased.lead(request, ahead_ms, attempts=1)
             if not attempt.is_abandoned:
                 return self._own_result(request, attempt)
         outcome = Outcome()
         try:
-            outcome = await self._leased.lead(request._replace(compute=run_within(flight, request.compute)), ahead_ms)
+            led = request._replace(compute=lead_within(flight, request.compute))
+            outcome = await self._leased.lead(led, ahead_ms, patience_seconds=patience)
+            if outcome.is_abandoned:
+                outcome = await self._compute_without_lease(request, flight)
         finally:
             self.flights.finish(flight, outcome)
         return self._own_result(request, outcome)
+
+    async def _compute_without_lease(self, request: ComputeRequest, flight: Flight) -> Outcome:
+        """Compute a value that another process has been computing for too long; store nothing.
+
+        That process may wait for the value for which this one is needed. If so, computing it here fails at once, since
+        it asks for that value.
+        """
+        return await self._leased.lead(request._replace(compute=run_within(flight, request.compute)), None)
 
     def _own_result(self, request: ComputeRequest, outcome: Outcome) -> Any:
         error = outcome.error

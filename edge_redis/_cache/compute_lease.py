@@ -7,6 +7,7 @@ written value. If the entry was removed instead, one of the waiting callers comp
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 from collections.abc import Callable, Iterator
@@ -34,6 +35,9 @@ _FAILURE_MS: Final = 2000
 """How long an error is kept for callers in other processes that wait: several of their pauses."""
 _MAX_FAILURE_BYTES: Final = 500
 _RENEWALS_PER_LEASE: Final = 3
+PATIENCE_LEASES: Final = 3
+"""Leases for which a function that computes one value waits for another process that computes a second one. Within one
+lease a process that died has lost it; a process that lives may wait for the first value, and neither would end."""
 MAX_RENEWALS: Final = 180
 """Renewals while one function computes, at most: a function that hangs must not hold its key for ever."""
 
@@ -67,10 +71,13 @@ class LeasedComputation:
         self._writer = writer
         self._clock = clock
 
-    async def lead(self, request: ComputeRequest, ahead_ms: int | None, attempts: int = 0) -> Outcome:
+    async def lead(
+        self, request: ComputeRequest, ahead_ms: int | None, attempts: int = 0, patience_seconds: float = math.inf
+    ) -> Outcome:
         """Compute the value, or wait for another process that does. Without a server, ``ahead_ms`` is None.
 
-        After ``attempts`` tries to get the lease or a value (0: no limit) the outcome is an abandoned one.
+        After ``attempts`` tries to get the lease or a value (0: no limit), or at the first one after
+        ``patience_seconds``, the outcome is an abandoned one.
         """
         token = secrets.token_hex(8)
         try:
@@ -78,7 +85,7 @@ class LeasedComputation:
                 outcome, _ = await self._invoke(request, Invoke(request.compute))
                 return outcome
             lease = ComputeLeaseRequest(token, request.options.lease_ms, ahead_ms)
-            return await self._compute_or_poll(request, lease, attempts)
+            return await self._compute_or_poll(request, lease, attempts, self._clock() + patience_seconds)
         except EdgeRedisError as error:
             return Outcome(error=error)
         except GeneratorExit:  # nothing can be awaited any more
@@ -95,7 +102,9 @@ class LeasedComputation:
         result = await Invoke(request.compute)
         return prepare_result(self._writer, request, result, (self._clock() - started) * 1000)
 
-    async def _compute_or_poll(self, request: ComputeRequest, lease: ComputeLeaseRequest, attempts: int) -> Outcome:
+    async def _compute_or_poll(
+        self, request: ComputeRequest, lease: ComputeLeaseRequest, attempts: int, until: float
+    ) -> Outcome:
         pauses = _pauses()
         for attempt in count(1):
             reply = await self._scripts.acquire_lease(request.key, lease)
@@ -110,7 +119,7 @@ class LeasedComputation:
             if reply.failure is not None:
                 failure = reply.failure.decode(errors="replace")  # it may be cut in the middle of a character
                 return Outcome(error=ComputeFailedError(f"computing {request.key!r} has failed: {failure}"))
-            if attempt == attempts:
+            if attempt == attempts or self._clock() >= until:
                 break
             lease = lease._replace(waited_for=reply.holder.decode())
             await next(pauses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -49,12 +49,14 @@ class Lead:
 class Flight:
     """One computation under way, which one caller leads while others wait for its outcome."""
 
-    __slots__ = ("awaited", "future", "key", "lead")
+    __slots__ = ("awaited", "future", "is_computed_here", "key", "lead")
 
     def __init__(self, key: str, future: Future) -> None:
         self.key = key
         self.future = future
         self.lead: ref[Lead] | None = None
+        self.is_computed_here = False
+        """Whether the leader's function has been called: until then the leader may wait for another process."""
         self.awaited: set[Flight] = set()
         """The flights that the function of this one waits for."""
 
@@ -72,14 +74,19 @@ class Flight:
             for flight in own:  # before the check: if two flights begin to wait for each other, one must notice
                 flight.awaited.add(self)
             if own and self._waits_for(own):
-                by_way = "itself" if self in own else "which another caller computes and which waits for it"
                 raise RecursiveComputeError(
-                    f"computing {own[-1].key!r} asks for {self.key!r}, {by_way}: it would wait for its own result"
+                    f"computing {own[-1].key!r} asks for {self.key!r}, {self._describe_wait(own)}: "
+                    "it would wait for its own result"
                 )
             yield
         finally:
             for flight in own:
                 flight.awaited.discard(self)
+
+    def _describe_wait(self, own: Sequence[Flight]) -> str:
+        if self not in own:
+            return "which another caller computes and which waits for it"
+        return "itself" if self is own[-1] else "whose computation asks for it"
 
     def _waits_for(self, flights: Collection[Flight]) -> bool:
         """Return whether this is one of ``flights``, or waits for one of them."""
@@ -142,6 +149,22 @@ def _abandon(by_key: dict[str, Flight], key: str, future: Future, _: ref[Lead]) 
     if flight is not None and flight.future is future:
         by_key.pop(key, None)
     future.set_result(Outcome())
+
+
+def is_within_flight() -> bool:
+    """Return whether the caller is a function that computes a value, or is called by one."""
+    return bool(_own_flights.get())
+
+
+def lead_within(flight: Flight, compute: Callable[[], Any]) -> Callable[[], Any]:
+    """Return ``compute`` as ``run_within`` does, for the leader of ``flight``."""
+    run = run_within(flight, compute)
+
+    def call() -> Any:
+        flight.is_computed_here = True
+        return run()
+
+    return call
 
 
 def run_within(flight: Flight, compute: Callable[[], Any]) -> Callable[[], Any]:

@@ -303,6 +303,10 @@ class EdgeCache(BlockingService[AnyCache]):
         its caller gets it, nothing is stored, and the callers that waited get a ComputeFailedError.
         None is a value like any other; a ``NoStore(value)`` is returned as ``value`` and not stored.
 
+        If ``compute`` itself needs the value of another key, it waits for another process that computes
+        that one for three leases at most, then computes it too, without storing it. So two processes do
+        not wait for each other: where each value needs the other one, this raises RecursiveComputeError.
+
         If any process writes the key while its value is computed, the write wins: the computed value
         is returned to the caller that computed it and not stored, and those that waited get the value
         that was written. If meanwhile the key was deleted, the cache cleared or flushed, or one of the
@@ -328,8 +332,8 @@ class EdgeCache(BlockingService[AnyCache]):
         Raises:
             ComputeFailedError: another caller's ``compute`` raised while this one waited, or within
                 ``error_ttl``.
-            RecursiveComputeError: ``compute`` asks for the key that it computes, or for one whose computation in
-                this process waits for that key.
+            RecursiveComputeError: ``compute`` asks for the key that it computes, itself or by way of other keys
+                that are computed for it, or for one whose computation in this process waits for that key.
 
         """
         options = check_compute_options(tags, stale_ttl, lease_seconds, early, negative_ttl, error_ttl)
