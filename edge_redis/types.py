@@ -261,6 +261,19 @@ class WorkerStatus(WorkerLag):
     clone_seen_seconds: float | None
 
 
+class LinkStats(TypedDict):
+    """What a RedisCloudStore has sent over the link since it was made."""
+
+    bytes_up: int
+    """Bytes of the commands that carried changes up."""
+    splices_up: int
+    """States that went up as their difference from a state that the cloud holds."""
+    full_states_up: int
+    """States that went up whole."""
+    splices_refused: int
+    """Calls that were sent again, since the cloud held another state than the base of their splices."""
+
+
 class DeadLetter(TypedDict):
     """A change that a worker gave up. ``data`` is None for a delete, and where it does not decode."""
 

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, TypeAlias
 
 from edge_redis._core import validation
+from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
+from edge_redis._core.gather import gather
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.config import MAX_KEPT, EndConfig
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
-from edge_redis._sync.merge import merge_into
+from edge_redis._sync.link import LinkCounters
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
+from edge_redis._sync.uplink import Uplink
 from edge_redis._sync.version_guard import check_if_version
 from edge_redis._sync.writer import VersionWriter, check_field_names
+from edge_redis.errors import EdgeRedisError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
 MAX_PAGE: Final = 1000
 SCOPES_AT_ONCE: Final = 8
 _CHANGES_A_CALL: Final = 200
 _BYTES_A_CALL: Final = 4 * 1024 * 1024
+_BYTES_A_ROUND_TRIP: Final = 1024 * 1024
+"""Bytes of the bodies of several scopes that are sent together, or one scope's changes of more."""
+
+Batched: TypeAlias = tuple[Sequence[Change], ConflictStrategy]
+"""The changes of a scope and the strategy of their edge."""
 
 
 class Cloud(Component):
@@ -37,9 +48,13 @@ class Cloud(Component):
         max_conflicts: int,
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
+        new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._replica = Replica(SyncKeys(namespace, "cloud"), EndConfig.of_cloud(max_history, max_conflicts))
         self._writer = VersionWriter(self._replica, WriteLimits(max_bytes, max_fields))
+        self._known = KnownStates(new_mutex=new_mutex)
+        self.link = LinkCounters(new_mutex)
+        self._uplink = Uplink(self._replica, self._known, self.link)
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
@@ -76,13 +91,37 @@ class Cloud(Component):
         for each in changes:
             each.verify()
         if strategy is ConflictStrategy.MERGE:
-            return await merge_into(self._replica, scope, changes, "")
+            return await self._uplink.merge(scope, changes)
         settings = f"{strategy.value} 0 - {self._replica.config.origin}"
         outcomes: list[Outcome] = []
         for part in _split_changes(changes):
-            found = await scripts.apply(self._replica, scope, part, settings)
-            outcomes += found or await merge_into(self._replica, scope, part, "")
+            found = await self._uplink.apply(scope, part, settings)
+            outcomes += found or await self._uplink.merge(scope, part)
         return outcomes
+
+    async def apply_many(self, batches: Mapping[str, Batched]) -> dict[str, list[Outcome] | EdgeRedisError]:
+        """Apply changes of several scopes together; return the outcomes, or the error, of each scope."""
+        for scope in batches:
+            validation.check_identifier("scope", scope)
+        sizes = [sum(len(each.body) for each in changes) for changes, _ in batches.values()]
+        results: dict[str, list[Outcome] | EdgeRedisError] = {}
+        for part in split_by_bytes([*batches.items()], sizes, _BYTES_A_ROUND_TRIP):
+            found = await gather([self._try_apply(scope, *batch) for scope, batch in part])
+            results |= zip([scope for scope, _ in part], found, strict=True)
+        return results
+
+    async def _try_apply(
+        self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy
+    ) -> list[Outcome] | EdgeRedisError:
+        try:
+            return await self.apply(scope, changes, strategy)
+        except EdgeRedisError as error:
+            return error
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, what was known of the cloud."""
+        self._known.after_fork()
+        self.link.after_fork()
 
     async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""

@@ -54,6 +54,8 @@ class EndConfig:
     """strategy, max_pending, overflow and origin as the scripts read them."""
     end: str = field(init=False)
     """role, proposed replica id and settings as ``lua/update.lua`` reads them."""
+    exchange: str = field(init=False)
+    """role, proposed replica id, max_history and max_conflicts as ``lua/apply.lua`` reads them."""
 
     def __post_init__(self) -> None:
         validation.check_integer("max_pending", self.max_pending, least=1, most=MAX_PENDING)
@@ -63,7 +65,9 @@ class EndConfig:
             raise validation.value_error("overflow", self.overflow, 'must be "coalesce" or "reject"')
         settings = f"{self.strategy.value} {self.max_pending} {self.overflow} {self.origin}"
         object.__setattr__(self, "settings", settings)
-        object.__setattr__(self, "end", f"{self.role} {self.proposed_replica_id} {settings}")
+        replica = f"{self.role} {self.proposed_replica_id}"
+        object.__setattr__(self, "end", f"{replica} {settings}")
+        object.__setattr__(self, "exchange", f"{replica} {self.max_history} {self.max_conflicts}")
 
     @classmethod
     def of_edge(

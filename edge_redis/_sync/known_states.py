@@ -26,6 +26,7 @@ class KnownStates:
         new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._max_bytes = max_bytes
+        self._new_mutex = new_mutex
         self._mutex = new_mutex()
         self._states: dict[str, Change] = {}  # the most recently used is last
         self.bytes = 0
@@ -46,7 +47,8 @@ class KnownStates:
         """Keep the state that the cloud holds now. One that is too small or too large to be spliced is not kept."""
         size = len(state.body)
         with self._mutex:
-            self._remove(scope)
+            before = self._states.pop(scope, None)
+            self.bytes -= 0 if before is None else len(before.body)
             if not MIN_BODY_BYTES <= size <= self._max_bytes:
                 return
             self._states[scope] = state
@@ -58,6 +60,12 @@ class KnownStates:
         """Forget what the cloud held."""
         with self._mutex:
             self._remove(scope)
+
+    def after_fork(self) -> None:
+        """Forget all states in a forked child, and make another mutex: a thread of the parent may hold this one."""
+        self._mutex = self._new_mutex()
+        with self._mutex:
+            self._states, self.bytes = {}, 0
 
     def _remove(self, scope: str) -> None:
         state = self._states.pop(scope, None)

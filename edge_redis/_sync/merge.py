@@ -8,7 +8,11 @@ from functools import reduce
 
 from edge_redis._sync import fields, scripts
 from edge_redis._sync.change import Change, Outcome, visible_data
+from edge_redis._sync.change_encoding import encode_changes
+from edge_redis._sync.known_states import KnownStates
+from edge_redis._sync.link import LinkCounters
 from edge_redis._sync.replica import Replica
+from edge_redis._sync.replies import OtherState
 from edge_redis._sync.scripts import NO_KEY, CallKey
 from edge_redis._sync.signing import Keyring
 
@@ -60,22 +64,37 @@ async def merge_into(
     *,
     key: CallKey = NO_KEY,
     keyring: Keyring | None = None,
+    known: KnownStates | None = None,
+    link: LinkCounters | None = None,
 ) -> list[Outcome]:
     """Merge changes into a scope's document, in their order; return the outcome of each.
 
-    With a keyring the result is countersigned, where the state before is.
+    With a keyring the result is countersigned, where the state before is. A document that is among the ``known`` ones
+    is not read, and over a link the result is sent as a splice of it.
     """
+    known = KnownStates() if known is None else known
+    present, purged = known.get(scope), ""
     while True:
-        present, purged = await replica.read_document_and_purged_clock(scope)
+        if present is None:
+            present, purged = await replica.read_document_and_purged_clock(scope)
+            if present is not None:
+                present.verify()  # otherwise damaged fields would get a valid checksum
         later = [each for each in changes if each.clock > purged]
         if not later:
             return ["rejected" for _ in changes]
-        if present is not None:
-            present.verify()  # otherwise damaged fields would get a valid checksum
         merged, outcomes = merge_changes(present, later)
         if keyring and (present is None or keyring.can_reoffer(scope, present)):
             merged = keyring.countersign(scope, merged)
-        committed = await scripts.commit_merge(replica, scope, present, merged, later, outcomes, settings, key)
-        if committed:
-            found = iter(committed)
+        words, splices = encode_changes([merged], present if link else None)
+        commit = scripts.commit_merge(replica, scope, present, words[0], later, outcomes, settings, key)
+        if link:
+            link.add_sent(commit.args, 1, splices)
+        reply = await commit
+        if not isinstance(reply, OtherState):
+            known.put(scope, merged)
+            found = iter(reply)
             return [next(found) if each.clock > purged else "rejected" for each in changes]
+        known.remove(scope)
+        # After a reply that was lost, the document is the merged state; another one is read.
+        is_committed = reply.checksum == merged.checksum and (present is None or present.checksum != merged.checksum)
+        present = merged if is_committed and link else None

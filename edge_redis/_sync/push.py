@@ -77,7 +77,10 @@ class Pusher:
         """Deliver whole leases concurrently, and remove those from ``unhandled`` that need no further try now."""
         most = self._config.tries_together
         outcomes = await self._apply({scope: lease for scope, lease in unhandled.items() if lease.deliveries <= most})
-        applied = {scope: unhandled[scope].entries for scope, outcome in outcomes.items() if outcome is None}
+        applied: dict[str, Sequence[LeasedEntry]] = {}
+        for scope, outcome in outcomes.items():
+            if outcome is None:
+                applied[scope] = unhandled[scope].entries
         self._held_up.difference_update(applied)
         handled = (await self.leases.confirm(applied)) if applied else 0
         for scope in applied:

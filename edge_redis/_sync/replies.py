@@ -62,6 +62,14 @@ class CurrentState:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherState:
+    """The reply to a state that was given as the difference from another one than the document, or merged with it."""
+
+    checksum: str
+    """That of the document, "" where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxLease:
     """Entries leased to a worker, oldest first, and the settings of their scope."""
 
@@ -146,12 +154,22 @@ def from_update(reply: Any) -> Written | CurrentState:
 
 def from_apply(reply: bytes) -> list[Outcome]:
     """Return the outcome of each state; none of any where the scope's fields are to be merged instead."""
-    if reply == b"MERGE":
-        return []
     outcomes = reply.decode().split()
     if not _OUTCOMES.issuperset(outcomes):
+        if reply == b"MERGE":
+            return []
         raise refusal(reply)
     return cast("list[Outcome]", outcomes)
+
+
+def from_encoded_apply(reply: bytes) -> list[Outcome] | OtherState:
+    """Return what ``from_apply`` does, or the state that the document has where a splice was made of another one."""
+    outcomes = reply.decode(errors="replace").split()
+    if _OUTCOMES.issuperset(outcomes):
+        return cast("list[Outcome]", outcomes)
+    if outcomes[0] == "BASE":
+        return OtherState(" ".join(outcomes[1:]))
+    return from_apply(reply)
 
 
 def from_integer(reply: int | bytes) -> int:

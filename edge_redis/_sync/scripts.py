@@ -12,7 +12,7 @@ from edge_redis._core.script import load
 from edge_redis._sync import replies, wire
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.feed import Feed
-from edge_redis._sync.replies import CurrentState, OutboxLease, Written
+from edge_redis._sync.replies import CurrentState, OtherState, OutboxLease, Written
 from edge_redis.models import SyncEvent
 
 if TYPE_CHECKING:
@@ -82,32 +82,37 @@ def apply(
     ``settings`` are those of a synchronizer, or ``?`` and a strategy: those of the scope here, by default of that
     strategy.
     """
-    keys, config = replica.keys, replica.config
-    names = [*keys.of_scope(scope), keys.work, keys.scopes, keys.feed, keys.feed_number, keys.replica_id, keys.repeats]
-    names += [keys.server, keys.purged]
-    args: list[Argument] = [scope, config.role, settings, config.proposed_replica_id]
-    args += [config.max_history, config.max_conflicts, *key, *map(wire.format_change, changes)]
-    return APPLY(names, args, replies.from_apply)
+    call = f"{replica.config.exchange} {key[0] or wire.NONE} {key[1]} {settings}"
+    words = [*map(wire.format_change, changes)]
+    return APPLY([f"{replica.keys.tag}:doc:{scope}"], [call, *words], replies.from_apply)
+
+
+def apply_encoded(
+    replica: Replica, scope: str, changes: Sequence[bytes], settings: str
+) -> Operation[list[Outcome] | OtherState]:
+    """Apply states of the other end, some of them as splices, as ``apply`` does, unless another base is there."""
+    call = f"{replica.config.exchange} {wire.NONE} 0 {settings}"
+    return APPLY([f"{replica.keys.tag}:doc:{scope}"], [call, *changes], replies.from_encoded_apply)
 
 
 def commit_merge(
     replica: Replica,
     scope: str,
     present: Change | None,
-    merged: Change,
+    merged: bytes,
     changes: Sequence[Change],
     outcomes: Sequence[Outcome],
     settings: str,
     key: CallKey = NO_KEY,
-) -> Operation[list[Outcome]]:
-    """Replace the present state by its merge with ``changes``; no outcome where another state is there by now."""
-    keys, config = replica.keys, replica.config
-    doc, _, history, _ = keys.of_scope(scope)
-    names = [doc, history, keys.scopes, keys.feed, keys.feed_number, keys.replica_id, keys.repeats]
-    expected = wire.NONE if present is None else present.stamp
-    args: list[Argument] = [scope, config.role, expected, settings, config.proposed_replica_id, config.max_history]
-    args += [*key, " ".join(outcomes), wire.format_head(merged), merged.body, *(each.version for each in changes)]
-    return COMMIT_MERGE(names, args, replies.from_apply)
+) -> Operation[list[Outcome] | OtherState]:
+    """Replace the present state by its merge with ``changes``, encoded, unless another state is there by now."""
+    earliest = min(each.clock for each in changes)
+    call = f"{replica.config.exchange} {key[0] or wire.NONE} {key[1]} {earliest} {settings}"
+    expected = wire.NONE if present is None else f"{present.stamp} {present.origin}"
+    tried = " ".join(f"{outcome}:{each.version}" for outcome, each in zip(outcomes, changes, strict=True))
+    return COMMIT_MERGE(
+        [f"{replica.keys.tag}:doc:{scope}"], [call, expected, tried, merged], replies.from_encoded_apply
+    )
 
 
 def confirm(

@@ -1,6 +1,8 @@
 """The format of a change on the wire, in an outbox and in a document, as in ``lua/include/wire.lua``.
 
 change    <length of head>:<head><data>
+spliced   ~<length of head>:<head><base><splice>, where base is the checksum of the state that the splice was made of,
+          or PREVIOUS for the change before in the same call
 head      version clock checksum ancestor signature origin, a space between each
 leased    a change whose head begins with: id deliveries is_delta
 outbox    a stream entry ``<version>-0`` of OUTBOX_FIELDS; signature only where the change is signed
@@ -21,6 +23,10 @@ DOCUMENT_FIELDS: Final = ("version", "clock", "origin", "checksum", "ancestor", 
 
 NONE: Final = "-"
 """In the arguments of scripts: no state, no clock, no signature."""
+
+
+PREVIOUS: Final = "-"
+"""The base of a spliced change: the change before in the same call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,12 @@ def format_change(change: Change) -> bytes:
     """Return a change as one argument of a script: few arguments cost few microseconds at both ends."""
     head = format_head(change).encode()
     return b"%d:%b%b" % (len(head), head, change.body)
+
+
+def format_spliced(change: Change, base: str, splice: bytes) -> bytes:
+    """Return a change as one argument, with the splice that makes its body of that of ``base`` in place of its body."""
+    head = format_head(change).encode()
+    return b"~%d:%b%b%b" % (len(head), head, base.encode(), splice)
 
 
 def parse_leased(text: bytes) -> LeasedEntry:

@@ -133,3 +133,18 @@ PLANTS: dict[str, Plant] = {
     "stop on an empty claim page": Plant(STOP_ON_AN_EMPTY_PAGE),
     "deduplicate by sequence after a wipe": Plant(BY_SEQUENCE),
 }
+
+SPLICE_PLANTS: dict[str, Rewrites] = {
+    "the base is not compared": (("current and current.checksum == state.base and redis", "current and redis"),),
+    "the document for the change before": (
+        ("then return before end", "then return redis.call('HGET', doc, 'data') end"),
+    ),
+    "a byte of the base is left out": (
+        (
+            "parts[#parts + 1] = string.sub(base, position + 1)\n",
+            "parts[#parts + 1] = string.sub(base, position + 2)\n",
+        ),
+    ),
+    "runs count from the beginning": (("local start, size = position + numbers[i]", "local start, size = numbers[i]"),),
+}
+"""Mistakes in how a script rebuilds a body."""

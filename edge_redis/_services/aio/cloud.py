@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.service import AsyncService
+from edge_redis._io.shutdown import new_mutex
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
+from edge_redis.errors import EdgeRedisError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
-from edge_redis.types import Conflict
+from edge_redis.types import Conflict, LinkStats
 
 
 class RedisCloudStore(AsyncService[Cloud]):
@@ -48,6 +50,7 @@ class RedisCloudStore(AsyncService[Cloud]):
             max_conflicts=max_conflicts,
             max_bytes=max_bytes,
             max_fields=max_fields,
+            new_mutex=new_mutex,
         )
         super().__init__(client, component)
 
@@ -109,6 +112,25 @@ class RedisCloudStore(AsyncService[Cloud]):
 
         """
         return await self._run(self._component.apply(scope, changes, strategy))
+
+    async def apply_many(
+        self, batches: Mapping[str, tuple[Sequence[Change], ConflictStrategy]]
+    ) -> dict[str, list[Outcome] | EdgeRedisError]:
+        """Apply changes of several scopes, in as few round trips as ``apply`` takes for one of them.
+
+        Args:
+            batches: for each scope its changes, in their order, and the strategy of their edge.
+
+        Returns:
+            For each scope what ``apply`` returns, or the error that it raises: each scope stands by itself.
+
+        """
+        return await self._run(self._component.apply_many(batches))
+
+    @property
+    def link(self) -> LinkStats:
+        """What this object has sent to the cloud's server: bytes, states as splices and in full."""
+        return cast("LinkStats", self._component.link.describe())
 
     async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""

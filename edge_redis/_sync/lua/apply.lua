@@ -1,38 +1,27 @@
 -- Apply states of the other end to a scope's document, in their order: each is accepted or rejected by the strategy.
--- KEYS[1] doc            hash    the scope's document
--- KEYS[2] pending        stream  its outbox (edge)
--- KEYS[3] history        stream  capped
--- KEYS[4] conflicts      stream  capped
--- KEYS[5] work           zset    scopes with changes in their outbox (edge)
--- KEYS[6] scopes         hash    the settings of each scope (edge)
--- KEYS[7] feed           zset    scope -> the number of its newest change (cloud)
--- KEYS[8] feed_number    string  the feed's last number (cloud)
--- KEYS[9] replica_id     string  the random id of this store
--- KEYS[10] repeats       hash    prefix; the last call of each client id
--- KEYS[11] server        string  the run of the server (edge)
--- KEYS[12] purged        zset    scope -> the latest clock that it had when it was purged (cloud)
--- ARGV[1] scope
--- ARGV[2] role           edge or cloud
--- ARGV[3] settings       strategy, max_pending, overflow and origin; `?` for those the scope has here, and after it
---                        the strategy of the cloud's feed, '' for none
--- ARGV[4] proposed_id    the beginning of the id that the store gets where it has none
--- ARGV[5] max_history    integer
--- ARGV[6] max_conflicts  integer
--- ARGV[7] client_id      '' where a repeat is no different from a redelivery
--- ARGV[8] call           integer, the number of the client's call
--- ARGV[9..] changes      see include/wire.lua
--- Reply: 'accepted*' | 'duplicate*' | 'rejected*' | 'MERGE' | 'TOO_HIGH *' | 'AUTHORITY *' | 'STRATEGY *'
+-- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
+--                                history and conflicts; pending, work, scopes and server at an edge; feed, feed_number and
+--                                purged in the cloud; replica_id, repeats. Few words are few bytes on a metered link.
+-- ARGV[1] call           role (edge or cloud), the beginning of the id that the store gets where it has none, max_history,
+--                        max_conflicts, client_id (`-` where a repeat is no different from a redelivery), the number of
+--                        the client's call, and the settings, a space between each
+--                        settings: strategy, max_pending, overflow and origin; `?` for those the scope has here, and
+--                        after it the strategy of the cloud's feed, '' for none
+-- ARGV[2..] changes      see include/wire.lua
+-- Reply: 'accepted*' | 'duplicate*' | 'rejected*' | 'MERGE' | 'BASE *' | 'TOO_HIGH *' | 'AUTHORITY *' | 'STRATEGY *'
 --   | 'CLONE *' | 'CORRUPT *' | 'STALE': the outcome of each state, a space between each; the scope's fields are to be
---   merged (commit_merge.lua); a version is too high to go on from; the scope is LOCAL_WINS at that other edge; a
---   synchronizer has set another strategy; a later incarnation of that edge is LOCAL_WINS; the document is damaged; the
---   call was given up
+--   merged (commit_merge.lua); a splice was made of another state than the document's, whose checksum follows; a version
+--   is too high to go on from; the scope is LOCAL_WINS at that other edge; a synchronizer has set another strategy; a
+--   later incarnation of that edge is LOCAL_WINS; the document is damaged; the call was given up
 -- Invariant: the result is that of any order and any repetition of the same states (LOCAL_WINS excepted); no state from
 --   before the delete of a scope that was purged brings the scope back
 -- Repeat: remembered with a client id, else idempotent: what was accepted is already there
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: splice
 -- include: wire
+-- include: spliced_changes
 -- include: outbox
 -- include: history
 -- include: settings
@@ -42,21 +31,27 @@
 -- include: order
 -- include: ancestry
 -- include: conflict
-local doc, pending, history, conflicts, work = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local scopes, feed, feed_number, id_key, repeats = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local scope, role, client_id = ARGV[1], ARGV[2], ARGV[7]
-local max_history, max_conflicts = tonumber(ARGV[5]), tonumber(ARGV[6])
+local doc = KEYS[1]
+local tag = string.match(doc, '^[^}]*}')
+local scope = string.sub(doc, #tag + 6)
+local pending, history, conflicts = tag .. ':pending:' .. scope, tag .. ':history:' .. scope, tag .. ':conflicts:' .. scope
+local work, scopes, feed, feed_number = tag .. ':work', tag .. ':scopes', tag .. ':feed', tag .. ':feed_number'
+local id_key, server, repeats = tag .. ':replica_id', tag .. ':server', tag .. ':repeats'
+local role, proposed_id, max_history, max_conflicts, client_id, call, settings = string.match(ARGV[1],
+  '^(%S+) (%S+) (%d+) (%d+) (%S+) (%d+) (.*)$')
+max_history, max_conflicts = tonumber(max_history), tonumber(max_conflicts)
+client_id = client_id ~= '-' and client_id or ''
 local at = now_ms()
 local is_edge = role == 'edge'
 local direction = is_edge and 'pull' or 'push'
 
 if client_id ~= '' then
-  local before = recall(repeats, at, client_id, ARGV[8])
+  local before = recall(repeats, at, client_id, call)
   if before then return before end
 end
-local purged_at = not is_edge and tonumber(redis.call('ZSCORE', KEYS[12], scope) or nil)
+local purged_at = not is_edge and tonumber(redis.call('ZSCORE', tag .. ':purged', scope) or nil)
 local states, later = {}, 0
-for i = 9, #ARGV do
+for i = 2, #ARGV do
   local state = parse_change(ARGV[i])
   if state.version >= MAX_VERSION then return 'TOO_HIGH ' .. integer(state.version) end
   state.is_purged = purged_at and tonumber(state.clock) <= purged_at
@@ -68,10 +63,11 @@ if later == 0 then return string.rep('rejected ', #states - 1) .. 'rejected' end
 -- Every key is read before any is written: one of another type stops the script here.
 local current, damage = read_document(doc)
 if damage then return damage end
+if not rebuild(states, doc, current) then return 'BASE ' .. (current and current.checksum or '') end
 local waiting = is_edge and redis.call('XLEN', pending) or 0
 redis.call('XLEN', history)
 redis.call('XLEN', conflicts)
-local settings, known_settings, is_in_work = ARGV[3], nil, nil
+local known_settings, is_in_work
 if is_edge then
   is_in_work = redis.call('ZSCORE', work, scope)
   known_settings = redis.call('HGET', scopes, scope)
@@ -91,10 +87,10 @@ if strategy == 'merge' or (current and current.merged) then return 'MERGE' end
 for _, state in ipairs(states) do
   if not state.is_purged and string.byte(state.data, 1) == 146 then return 'MERGE' end
 end
-local stored_id, is_stored = read_replica_id(id_key, ARGV[4], is_edge)
+local stored_id, is_stored = read_replica_id(id_key, proposed_id, is_edge)
 local replica_id, server_record = stored_id, nil
 if is_edge and strategy == 'local_wins' then -- which may write
-  replica_id, server_record = read_run_id(stored_id, KEYS[11], ARGV[4], redis.call('TIME'))
+  replica_id, server_record = read_run_id(stored_id, server, proposed_id, redis.call('TIME'))
 end
 local own = qualified_origin(own_name, replica_id)
 
@@ -218,7 +214,7 @@ if #fields > 2 then redis.call(unpack(fields)) end
 if has_new_origin then trim_origins(doc) end
 write_document(doc, current)
 if not is_stored or replica_id ~= stored_id then redis.call('SET', id_key, replica_id) end
-if server_record then redis.call('SET', KEYS[11], server_record) end
+if server_record then redis.call('SET', server, server_record) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 else -- two origins may write the same data at the same moment
@@ -228,5 +224,5 @@ else -- two origins may write the same data at the same moment
   end
 end
 local reply = table.concat(outcomes, ' ')
-if client_id ~= '' then remember(repeats, at, client_id, ARGV[8], reply) end
+if client_id ~= '' then remember(repeats, at, client_id, call, reply) end
 return reply

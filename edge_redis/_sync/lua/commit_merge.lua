@@ -1,45 +1,49 @@
 -- Replace a scope's document by what was merged of it and of states of the other end.
--- KEYS[1] doc            hash    the scope's document
--- KEYS[2] history        stream  capped
--- KEYS[3] scopes         hash    the settings of each scope (edge)
--- KEYS[4] feed           zset    scope -> the number of its newest change (cloud)
--- KEYS[5] feed_number    string  the feed's last number (cloud)
--- KEYS[6] replica_id     string  the random id of this store
--- KEYS[7] repeats        hash    prefix; the last call of each client id
--- ARGV[1] scope
--- ARGV[2] role           edge or cloud
--- ARGV[3] expected       the stamp of the document that was merged, `-` for none
--- ARGV[4] settings       strategy, max_pending, overflow and origin; '' for those that the scope has here
--- ARGV[5] proposed_id    the beginning of the id that the store gets where it has none
--- ARGV[6] max_history    integer
--- ARGV[7] client_id      '' where a repeat is no different from a redelivery
--- ARGV[8] call           integer, the number of the client's call
--- ARGV[9] outcomes       of each state: accepted (something was new) or duplicate, a space between each
--- ARGV[10] head          of the merged state, see include/wire.lua
--- ARGV[11] data          opaque
--- ARGV[12..] versions    of the states
--- Reply: 'accepted*' | 'duplicate*' | '' | 'STRATEGY *' | 'CORRUPT *' | 'STALE': the outcomes; another document is
---   there now, merge again; a synchronizer has set another strategy; the document is damaged; the call was given up
+-- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
+--                                history; scopes at an edge; feed, feed_number and purged in the cloud; replica_id, repeats
+-- ARGV[1] call           role (edge or cloud), the beginning of the id that the store gets where it has none, max_history,
+--                        max_conflicts, client_id (`-` where a repeat is no different from a redelivery), the number of
+--                        the client's call, the clock of the earliest state, and the settings, a space between each
+--                        settings: strategy, max_pending, overflow and origin; '' for those that the scope has here
+-- ARGV[2] expected       stamp and origin of the document that was merged, a space between them; `-` for none
+-- ARGV[3] outcomes       of each state: accepted (something was new) or duplicate, `:` and its version; a space between each
+-- ARGV[4] merged         a change, see include/wire.lua
+-- Reply: 'accepted*' | 'duplicate*' | 'BASE *' | 'STRATEGY *' | 'CORRUPT *' | 'STALE': the outcomes; another document is
+--   there now, whose checksum follows, or the scope was purged after the earliest state: merge again; a synchronizer has
+--   set another strategy; the document is damaged; the call was given up
 -- Invariant: no change of a field that this end acknowledged is overwritten unread
 -- Repeat: remembered with a client id, else idempotent: what was merged is there
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: splice
 -- include: wire
+-- include: spliced_changes
 -- include: history
 -- include: settings
 -- include: replica_id
-local doc, history, scopes, feed, feed_number = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local id_key, repeats, scope, is_edge, settings = KEYS[6], KEYS[7], ARGV[1], ARGV[2] == 'edge', ARGV[4]
-local max_history, client_id, outcomes = tonumber(ARGV[6]), ARGV[7], ARGV[9]
+local doc = KEYS[1]
+local tag = string.match(doc, '^[^}]*}')
+local scope = string.sub(doc, #tag + 6)
+local history, scopes, feed = tag .. ':history:' .. scope, tag .. ':scopes', tag .. ':feed'
+local feed_number, id_key, repeats = tag .. ':feed_number', tag .. ':replica_id', tag .. ':repeats'
+local role, proposed_id, max_history, client_id, call, earliest, settings = string.match(ARGV[1],
+  '^(%S+) (%S+) (%d+) %d+ (%S+) (%d+) (%S*) (.*)$')
+local is_edge, has_client = role == 'edge', client_id ~= '-'
 local direction, at = is_edge and 'pull' or 'push', now_ms()
-if client_id ~= '' then
-  local before = recall(repeats, at, client_id, ARGV[8])
+max_history = tonumber(max_history)
+if has_client then
+  local before = recall(repeats, at, client_id, call)
   if before then return before end
 end
+local purged_at = not is_edge and tonumber(redis.call('ZSCORE', tag .. ':purged', scope) or nil)
+if purged_at and tonumber(earliest) <= purged_at then return 'BASE ' end
 local current, damage = read_document(doc)
 if damage then return damage end
-if ARGV[3] ~= (current and current.stamp or '-') then return '' end
+local state = parse_change(ARGV[4])
+if ARGV[2] ~= (current and current.stamp .. ' ' .. current.origin or '-') or not rebuild({state}, doc, current) then
+  return 'BASE ' .. (current and current.checksum or '')
+end
 
 redis.call('XLEN', history)
 local known_settings
@@ -55,21 +59,22 @@ else
   redis.call('ZSCORE', feed, scope)
   redis.call('GET', feed_number)
 end
-local replica_id, is_stored = read_replica_id(id_key, ARGV[5], is_edge)
-local state = parse_head(ARGV[10], ARGV[11])
+local replica_id, is_stored = read_replica_id(id_key, proposed_id, is_edge)
 state.latest_clock, state.peer_version, state.was_signed = state.clock, 0, current and current.was_signed
 if current then
   state.peer_version, state.version = current.peer_version, math.max(state.version, current.version)
   if earlier(state.clock, current.latest_clock) then state.latest_clock = current.latest_clock end
+  if state.stamp == current.stamp and state.origin == current.origin then -- the same state, merged from memory
+    state.signature = state.signature or current.signature
+  end
 end
-local index = 11
-for outcome in string.gmatch(outcomes, '%S+') do
-  index = index + 1
-  local version = tonumber(ARGV[index])
-  state.peer_version = math.max(state.peer_version, version)
+local outcomes = {}
+for outcome, version in string.gmatch(ARGV[3], '(%a+):(%d+)') do
+  version = tonumber(version)
+  outcomes[#outcomes + 1], state.peer_version = outcome, math.max(state.peer_version, version)
   if outcome == 'accepted' then
     record(history, max_history, direction, version, '1', '')
-  elseif client_id ~= '' then
+  elseif has_client then
     record(history, max_history, direction, version, '0', 'already applied')
   end
 end
@@ -81,5 +86,6 @@ elseif not current or state.version ~= current.version or state.stamp ~= current
   or state.origin ~= current.origin then -- two origins may write the same data at the same moment
   publish(feed, feed_number, scope, replica_id, '')
 end
-if client_id ~= '' then remember(repeats, at, client_id, ARGV[8], outcomes) end
-return outcomes
+local reply = table.concat(outcomes, ' ')
+if has_client then remember(repeats, at, client_id, call, reply) end
+return reply

@@ -1,0 +1,56 @@
+"""Counts what one store object sends over the link to its cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+from edge_redis._core.operation import Argument
+
+
+class LinkCounters:
+    """What has gone up to the cloud since the store object was made. Safe for threads and tasks."""
+
+    def __init__(self, new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._new_mutex = new_mutex
+        self._mutex = new_mutex()
+        self.bytes_up = 0
+        """Bytes of the commands that carry changes."""
+        self.splices_up = 0
+        """States that went up as the difference from another state."""
+        self.full_states_up = 0
+        """States that went up whole."""
+        self.splices_refused = 0
+        """Calls that the cloud refused because it holds another state than the one that their splices were made of."""
+
+    def add_sent(self, args: Iterable[Argument], states: int, splices: int) -> None:
+        """Count a command that carries so many states, some of them as splices."""
+        size = count = 0
+        for arg in args:
+            length = len(arg) if isinstance(arg, bytes) else len(str(arg).encode())
+            size += length + len(str(length)) + 5  # $<length>\r\n<arg>\r\n
+            count += 1
+        size += len(str(count)) + 3  # *<count>\r\n
+        with self._mutex:
+            self.bytes_up += size
+            self.splices_up += splices
+            self.full_states_up += states - splices
+
+    def add_refused(self) -> None:
+        """Count a call whose splices were refused."""
+        with self._mutex:
+            self.splices_refused += 1
+
+    def describe(self) -> dict[str, int]:
+        """Return the counters by their names."""
+        with self._mutex:
+            return {
+                "bytes_up": self.bytes_up,
+                "splices_up": self.splices_up,
+                "full_states_up": self.full_states_up,
+                "splices_refused": self.splices_refused,
+            }
+
+    def after_fork(self) -> None:
+        """Make another mutex in a forked child: a thread of the parent may hold this one."""
+        self._mutex = self._new_mutex()
