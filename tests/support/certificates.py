@@ -25,13 +25,16 @@ class Authority:
             pytest.skip("no openssl on PATH")
         self._folder = folder / name
         self._folder.mkdir()
-        self._own = self._make("authority", "-addext", "basicConstraints=critical,CA:TRUE")
+        usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]  # Python 3.13 asks for it
+        self._own = self._make("authority", "-addext", "basicConstraints=critical,CA:TRUE", *usage)
         self.certificate = self._own.certificate
 
     def sign(self, name: str) -> Certificate:
         """Return a new certificate, good for servers and clients."""
         authority = ["-CA", str(self._own.certificate), "-CAkey", str(self._own.key)]
-        return self._make(name, *authority, "-addext", "subjectAltName=IP:127.0.0.1")
+        return self._make(
+            name, *authority, "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"
+        )
 
     def _make(self, name: str, *more: str) -> Certificate:
         made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
