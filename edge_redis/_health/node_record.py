@@ -8,12 +8,15 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 from edge_redis._core import codec, validation
+from edge_redis._core.packing import unpack_rows
 from edge_redis._health.scripts import Claim, NodeRecord
 from edge_redis.errors import CorruptDataError, InvalidArgumentError
 from edge_redis.models import EdgeNode, EdgeNodeStatus, NodeHealth, ResourceUsage, from_timestamp, timestamp_ms
 
 MAX_LOCATION_BYTES: Final = 1024
 MAX_PROFILE_BYTES: Final = 1 << 20
+_RECORD_COLUMNS: Final = 6
+_SNAPSHOT_COLUMNS: Final = 10
 
 
 def check_status(status: object) -> str:
@@ -111,14 +114,14 @@ def encode_node(node: EdgeNode) -> NodeRecord:
     )
 
 
-def decode_nodes(rows: Iterable[Sequence[bytes]]) -> list[EdgeNode]:
+def decode_nodes(packed: bytes) -> list[EdgeNode]:
     """Return the nodes of a reply of ``node_records.lua``."""
-    return [decode_node(row) for row in rows]
+    return [decode_node(row) for row in unpack_rows(packed, _RECORD_COLUMNS)]
 
 
-def decode_snapshot(rows: Iterable[Sequence[bytes]]) -> list[NodeHealth]:
+def decode_snapshot(packed: bytes) -> list[NodeHealth]:
     """Return the health in a reply of ``snapshot.lua``; without ``node`` where a record does not decode."""
-    return [_decode_health(row) for row in rows]
+    return [_decode_health(row) for row in unpack_rows(packed, _SNAPSHOT_COLUMNS)]
 
 
 def _decode_health(row: Sequence[bytes]) -> NodeHealth:

@@ -9,6 +9,7 @@ from edge_redis._core import validation
 from edge_redis._core.chunks import split_chunks
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.packing import unpack_strings
 from edge_redis._health import node_record, scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
@@ -140,8 +141,8 @@ class Registry:
         ids: set[str] = set()
         cursor = b"0"
         while True:
-            cursor, *page = await scripts.list_ids(self._keys, cursor, PAGE)
-            ids.update(node_record.decode_ids(page))
+            cursor, packed = await scripts.list_ids(self._keys, cursor, PAGE)
+            ids.update(node_record.decode_ids(unpack_strings(packed)))
             if cursor == b"0":
                 return sorted(ids)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from edge_redis._core.operation import Argument, Operation
+from edge_redis._core.packing import unpack_strings
 from edge_redis._core.script import load
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
@@ -88,7 +89,8 @@ def _decode_counts(fields: Sequence[bytes]) -> dict[bytes, int]:
     return {fields[at]: _parse_int(fields[at + 1]) for at in range(0, len(fields), 2)}
 
 
-def _decode_series(words: Sequence[bytes]) -> Series:
+def _decode_series(packed: bytes) -> Series:
+    words = unpack_strings(packed)
     fields = dict(zip(words[::2], words[1::2], strict=True))
     count, errors, slow, ms, ns = (_parse_int(fields.pop(name, b"0")) for name in SUM_FIELDS)
     started = fields.pop(b"b", None)
@@ -160,7 +162,7 @@ def _decode_pairs(reply: Sequence[Any]) -> PairPage | Uncompacted:
     if found := _decode_uncompacted(reply):
         return found
     try:
-        pairs = [parse_pair(name) for name in reply[1]]
+        pairs = [parse_pair(name) for name in unpack_strings(reply[1])]
     except ValueError:
         raise_corrupt(reply[1])
     return PairPage(_parse_int(reply[0]), pairs, _parse_int(reply[2]), _parse_int(reply[3]))

@@ -37,8 +37,8 @@ MAX_SECONDS: Final[Mapping[str, float]] = {
 }
 """The readings that grow with the site, and for how many seconds each is used again at most."""
 
-_MAX_SHARE: Final = 0.008
-"""A reading that grows takes about this share of a CPU: one that takes 16 ms is used again for two seconds."""
+_MAX_SHARE: Final = 0.005
+"""A reading that grows takes about this share of a CPU: one that takes 10 ms is used again for two seconds."""
 
 _MAX_READINGS: Final = 2000
 

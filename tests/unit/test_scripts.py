@@ -16,7 +16,7 @@ PACKAGES = ("_core", "_cache", "_health", "_metrics", "_sync")
 ROOT = Path(str(resources.files("edge_redis")))
 INCLUDES = [
     *ROOT.glob("_*/lua/include/*.lua"),
-    *(ROOT / "_core/lua" / f"{each}.lua" for each in ("clock", "idempotency")),
+    *(ROOT / "_core/lua" / f"{each}.lua" for each in ("clock", "idempotency", "packing")),
 ]
 FILES = [
     path for package in PACKAGES for path in sorted((ROOT / package / "lua").glob("*.lua")) if path not in INCLUDES

@@ -6,14 +6,14 @@
 -- ARGV[1] timeout_ms  number, the caller's timeout
 -- ARGV[2] now_ms      integer, or '' for the server's time
 -- ARGV[3..] ids       strings
--- Reply: [[string, number, number, '1' | '0', '1' | '0', number, string, string, string, string]...]: id, heartbeat's
---        age in ms, timeout in ms, whether an operator's maintenance lasts, whether it flaps, heartbeat, status,
---        location, profile, resources
+-- Reply: string: packed, ten for each node: id, heartbeat's age in ms, timeout in ms, whether an operator's maintenance
+--        lasts ('1' or '0'), whether it flaps ('1' or '0'), heartbeat, status, location, profile, resources
 -- Invariant: nothing is written
 -- Repeat: idempotent, it only reads
 -- include: clock
 -- include: leading
 -- include: maintenance
+-- include: packing
 local heartbeats, node_prefix, flapping, leader = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local server_now = now_ms()
 local now = ARGV[2] ~= '' and tonumber(ARGV[2]) or server_now
@@ -26,12 +26,12 @@ for index = 3, #ARGV do
   local record = redis.call('HMGET', node_prefix .. ':' .. id, 'status', 'location', 'profile', 'resources',
     'timeout_ms', 'maintenance')
   if heartbeat then
-    reply[#reply + 1] = {
+    for _, text in ipairs({
       id, string.format('%.0f', math.max(0, now - tonumber(heartbeat))),
       string.format('%.17g', to_timeout(record[5]) or timeout_ms), is_maintained(record[6], now) and '1' or '0',
       redis.call('SISMEMBER', flapping, id) == 1 and '1' or '0', heartbeat, record[1] or 'online', record[2] or '',
       record[3] or '', record[4] or '',
-    }
+    }) do reply[#reply + 1] = text end
   end
 end
-return reply
+return pack_strings(reply)

@@ -4,16 +4,17 @@
 -- ARGV[1] cursor     string   0 to begin with, then what the last call replied
 -- ARGV[2] count      integer  about how many
 -- ARGV[3] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
--- Reply: ['WAL', string...] | [string, [string...], integer, string]: the writers whose logs must be compacted
---   first; or the next cursor (0 at the end), names, how many pairs there are, and how many records were
+-- Reply: ['WAL', string...] | [string, string, integer, string]: the writers whose logs must be compacted
+--   first; or the next cursor (0 at the end), names, packed, how many pairs there are, and how many records were
 --   counted under `_other` because there were too many
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: epoch
+-- include: packing
 -- include: wal
 local root = current_root(KEYS[1], KEYS[2])
 local uncompacted = ARGV[3] == '0' and find_uncompacted(root)
 if uncompacted then return uncompacted end
 local found = redis.call('SSCAN', root .. ':pairs', ARGV[1], 'COUNT', ARGV[2])
 local overflow = redis.call('HGET', root .. ':meta', 'overflow') or '0'
-return {found[1], found[2], redis.call('SCARD', root .. ':pairs'), overflow}
+return {found[1], pack_strings(found[2]), redis.call('SCARD', root .. ':pairs'), overflow}

@@ -4,12 +4,12 @@
 -- ARGV[1] buckets    integer  1 to read them, 0 for the sums alone
 -- ARGV[2] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
 -- ARGV[3..] series   string   their names
--- Reply: ['WAL', string...] | [[string...]...] | [string...]: the writers whose logs must be compacted first;
---   or for each series fields and values; or for the sums alone one text, n e w ms ns, which a client reads
---   in a fraction of the time
+-- Reply: ['WAL', string...] | [string...]: the writers whose logs must be compacted first; or for each series its
+--   fields and values, packed, or for the sums alone one text, n e w ms ns
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: epoch
+-- include: packing
 -- include: wal
 local root = current_root(KEYS[1], KEYS[2])
 local uncompacted = ARGV[2] == '0' and find_uncompacted(root)
@@ -18,7 +18,7 @@ local reply = {}
 for at = 3, #ARGV do
   local key = root .. ':s:' .. ARGV[at]
   if ARGV[1] == '1' then
-    reply[#reply + 1] = redis.call('HGETALL', key)
+    reply[#reply + 1] = pack_strings(redis.call('HGETALL', key))
   else
     local sums = redis.call('HMGET', key, 'n', 'e', 'w', 'ms', 'ns')
     for number = 1, 5 do sums[number] = sums[number] or '0' end
