@@ -12,8 +12,10 @@ from edge_redis._core.component import Component
 from edge_redis._core.gather import gather
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.hints import Hints, cloud_hints
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
@@ -129,6 +131,10 @@ class Cloud(Component):
         return await scripts.read_feed(
             self._replica, text, validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
         )
+
+    def hints(self, reader: FeedReader) -> Hints:
+        """Return the hints of changes for one worker."""
+        return cloud_hints(self._replica.keys, reader)
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""

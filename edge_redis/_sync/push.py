@@ -40,16 +40,20 @@ class Pusher:
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
         self._events = EventRecorder(edge)
         self._held_up: set[str] = set()
+        self.has_waiting = False
+        """Whether the last push left changes that a later one may bring to the cloud."""
         self.cloud_health = CloudHealth(cloud)
         self.leases = OutboxLeases(edge, config)
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
         handled = offset = 0
+        self.has_waiting = False
         while not handled and (scopes := await self.leases.read_waiting(offset, SCOPES_A_PAGE)):
             leases, tried = await self.leases.take(scopes)
             if leases:
                 handled += await self._deliver(leases)
+            self.has_waiting |= not self._held_up.issuperset(scopes)
             offset += tried
         return handled
 
