@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import redis
 
@@ -38,6 +38,7 @@ from support.browser import Browser, find_chromium
 
 SLOWER: Final = 4
 IDLE_SECONDS: Final = 5.0
+SETTLE_SECONDS: Final = 3.0
 EXPIRY_SECONDS: Final = 13.0
 """After this time no reading is used again, so the next visitor is the first."""
 MEMORY_INTERVAL: Final = 0.05
@@ -77,17 +78,16 @@ def find_live(page_url: str) -> str:
     """Return the URL of a page's stream."""
     with urllib.request.urlopen(page_url) as response:  # noqa: S310 -- of the server started here
         html = response.read().decode()
-    return unescape(re.findall(r'data-live="([^"]+)"', html)[0])
+    return urljoin(page_url, unescape(re.findall(r'data-live="([^"]+)"', html)[0]))
 
 
-async def follow(page_url: str, seconds: float) -> None:
-    """Read a page's stream for some seconds, opening it again where it ends."""
-    host = urlsplit(page_url)
+async def follow(live_url: str, seconds: float) -> None:
+    """Read a stream for some seconds, opening it again where it ends."""
+    host = urlsplit(live_url)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        live = await asyncio.to_thread(find_live, page_url)
         reader, writer = await asyncio.open_connection(host.hostname, host.port)
-        writer.write(f"GET {live} HTTP/1.1\r\nHost: {host.netloc}\r\n\r\n".encode())
+        writer.write(f"GET {host.path}?{host.query} HTTP/1.1\r\nHost: {host.netloc}\r\n\r\n".encode())
         try:
             async with asyncio.timeout(end - time.monotonic()):
                 while await reader.read(1 << 16):
@@ -98,9 +98,13 @@ async def follow(page_url: str, seconds: float) -> None:
             writer.close()
 
 
-async def follow_all(page_url: str, seconds: float, clients: int) -> None:
-    """Read the streams of several clients."""
-    await asyncio.gather(*(follow(page_url, seconds) for _ in range(clients)))
+async def follow_all(live_url: str, pid: int, seconds: float, clients: int) -> float:
+    """Return the CPU time of the page in ms a second while clients read a stream, without the first page."""
+    streams = [asyncio.create_task(follow(live_url, seconds + SETTLE_SECONDS)) for _ in range(clients)]
+    await asyncio.sleep(SETTLE_SECONDS)
+    before, began = read_cpu_seconds(pid), time.monotonic()
+    await asyncio.wait(streams)
+    return (read_cpu_seconds(pid) - before) * 1000 / (time.monotonic() - began)
 
 
 def measure_cpu(site: str, pid: int, seconds: float, clients: list[int]) -> None:
@@ -108,16 +112,14 @@ def measure_cpu(site: str, pid: int, seconds: float, clients: list[int]) -> None
     for view in VIEWS:
         line = f"{view or 'overview':10}"
         for count in clients:
-            before, began = read_cpu_seconds(pid), time.monotonic()
-            asyncio.run(follow_all(site + view, seconds, count))
-            cpu = (read_cpu_seconds(pid) - before) * 1000 / (time.monotonic() - began)
+            cpu = asyncio.run(follow_all(find_live(site + view), pid, seconds, count))
             line += f" {count} clients: {cpu:5.1f} ms a second in all, {cpu / count:5.1f} each;"
         print(line, flush=True)
 
 
 def measure_idle(site: str, server: redis.Redis) -> None:
     """Print how many commands the page sends after its last visitor has left."""
-    asyncio.run(follow(site, 2.0))
+    asyncio.run(follow(find_live(site), 2.0))
     time.sleep(2.0)
     before = server.info("stats")["total_commands_processed"]
     time.sleep(IDLE_SECONDS)
