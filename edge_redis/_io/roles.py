@@ -35,8 +35,10 @@ _READS: Final = frozenset(
 # fmt: on
 """Commands that components send besides their scripts."""
 _WRITES: Final = frozenset({"DEL", "HDEL", "SET", "UNLINK", "XADD", "XDEL"})
-_CONNECTION: Final = ("+@connection", "-@dangerous")
-"""The second takes back what acts on other users' connections, such as CLIENT KILL."""
+_CONNECTION: Final = ("+@connection", "-@dangerous", "+cluster|info", "+cluster|nodes", "+cluster|slots")
+"""The second takes back what acts on other users' connections, such as CLIENT KILL. By the last three a client of a
+cluster finds the nodes, and doctor those that have failed.
+"""
 _SCRIPTS: Final = ("+eval", "+evalsha")
 _UNSAFE_NAME: Final = re.compile(r"\s")
 _GLOB: Final = re.compile(r"([*?\[\]\\])")

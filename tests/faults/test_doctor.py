@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import pytest
 import redis
 
-from edge_redis import embedded
+from edge_redis import EdgeCache, connect, embedded
+from edge_redis._io.roles import find_role
 from support.cluster import SLOTS, Cluster
 from support.deadline import eventually
 from support.sentinel import QUORUM, SERVICE, Service
@@ -414,6 +415,24 @@ def test_a_fault_of_one_node_of_a_cluster_is_found(doctor: Doctor, cluster: SetU
 @pytest.mark.parametrize("name", MASTER | REPLICA | NAMESPACE | SENTINEL)
 def test_a_fault_behind_sentinels_is_found(doctor: Doctor, sentinel: SetUp, name: str) -> None:
     find(doctor, sentinel, (MASTER | REPLICA | NAMESPACE | SENTINEL)[name])
+
+
+def test_a_user_of_a_role_finds_its_way_in_a_cluster_and_has_its_rights_on_every_node(
+    doctor: Doctor, cluster: SetUp
+) -> None:
+    role = find_role("edge")
+    for server in cluster.servers:
+        with server.client() as client:
+            client.execute_command("ACL SETUSER", role.name, "reset", "on", f">{PASSWORD}", *role.rules("shop"))
+    url = cluster.url.replace(USER, role.name)
+    with connect(url, password=PASSWORD) as client, EdgeCache(client, namespace="shop") as cache:
+        cache.put("k", 1)
+        assert cache.get("k") == 1
+        cache.clear()
+    code, found = doctor.shell(url).json("doctor", "--role", role.name, EDGE_REDIS_PASSWORD=PASSWORD)
+    levels = {(each["level"], each["topic"]) for each in found if each["level"] != "ok"}
+    assert (code, levels) == (0, {("warn", "replication")}), "a role may not read settings of the server"
+    assert {each["node"] for each in found} == {None, *map(address, cluster.servers)}
 
 
 def test_a_url_of_the_wrong_kind_is_found(doctor: Doctor, alone: SetUp, cluster: SetUp, sentinel: SetUp) -> None:
