@@ -5,8 +5,13 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 | key                    | type   | at    | holds                                                           |
 |------------------------|--------|-------|-----------------------------------------------------------------|
 | <tag>:doc:<scope>      | hash   | both  | the scope's document, see below                                 |
-| <tag>:pending:<scope>  | stream | edge  | the outbox: ``<version>-0``, a full state each (``wire.py``);   |
-|                        |        |       | removed where it is empty                                       |
+| <tag>:pending:<scope>  | stream | edge  | the outbox: ``<version>-0``, a full state each, or the splice   |
+|                        |        |       | that makes it of the one before (``wire.py``); removed where it |
+|                        |        |       | is empty                                                        |
+| <tag>:bodies:<scope>   | hash   | edge  | version -> the body of a spliced entry whose predecessor was    |
+|                        |        |       | removed                                                         |
+| <tag>:pending_bytes    | hash   | edge  | scope -> two positions, between which are the bytes of its      |
+|                        |        |       | outbox (``position`` of an entry)                               |
 | <tag>:history:<scope>  | stream | both  | exchanges with the other end, capped                            |
 | <tag>:conflicts:<scope>| stream | both  | the losing side of every conflict, capped                       |
 | <tag>:work             | zset   | edge  | scope -> ms since when a change waits in its outbox             |
@@ -46,7 +51,6 @@ LOCAL_WINS) and ``strategy`` (the one by which edges push).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, Literal
 
 from edge_redis._core.keys import KeySpace
@@ -63,6 +67,7 @@ class SyncKeys:
         self.tag = space.tag
         self.docs = space.key("doc")
         self.work = space.key("work")
+        self.pending_bytes = space.key("pending_bytes")
         self.scopes = space.key("scopes")
         self.cursor = space.key("cursor")
         self.reoffer = space.key("reoffer")
@@ -77,15 +82,10 @@ class SyncKeys:
         self.purged = space.key("purged")
         self.clone = space.key("clone")
         self.repeats = space.key("repeats")
-        self.wake = space.key("wake")
 
     def doc(self, scope: str) -> str:
         """Return the key of a scope's document."""
         return f"{self.tag}:doc:{scope}"
-
-    def wake_channels(self, segments: Sequence[str] | None) -> list[str]:
-        """Return the channels of scopes that begin with these segments, up to a slash or their end; None: of all."""
-        return [self.wake] if segments is None else [f"{self.wake}:{segment}" for segment in segments]
 
     def pending(self, scope: str) -> str:
         """Return the key of a scope's outbox."""

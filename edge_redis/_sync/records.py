@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 from edge_redis._sync import clock
 from edge_redis._sync.change import check_body, visible_data
 from edge_redis._sync.origin import name_of
+from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 
@@ -31,16 +32,16 @@ def _raises_corrupt(read: Callable[[bytes, StreamFields], T]) -> Callable[[bytes
     return decode
 
 
-@_raises_corrupt
-def from_pending(entry_id: bytes, fields: StreamFields) -> dict[str, Any]:
+def from_pending(entry: LeasedEntry) -> dict[str, Any]:
     """Return a change that waits in an outbox."""
-    data = visible_data(check_body(fields[b"data"], fields[b"checksum"].decode(), f"entry {entry_id!r} of the outbox"))
+    change = entry.change()
+    data = visible_data(check_body(change.body, change.checksum, f"entry {entry.id!r} of the outbox"))
     return {
         "type": "delete" if data is None else "update",
-        "version": int(entry_id.partition(b"-")[0]),
+        "version": change.version,
         "data": data,
-        "timestamp": clock.to_datetime(fields[b"clock"]),
-        "is_delta": fields[b"is_delta"] == b"1",
+        "timestamp": clock.to_datetime(change.clock),
+        "is_delta": change.is_delta,
     }
 
 

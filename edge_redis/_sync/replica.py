@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_redis._core.operation import Batch, Operation, command
-from edge_redis._sync import replies
+from edge_redis._sync import replies, scripts
 from edge_redis._sync.change import Change
 from edge_redis._sync.config import EndConfig
 from edge_redis._sync.keys import SyncKeys
@@ -69,17 +69,15 @@ class Replica:
     async def read_pending(self, scope: str) -> list[dict[str, Any]]:
         """Read an outbox, oldest first, a page at a time."""
         changes: list[dict[str, Any]] = []
-        count, page = min(FIRST_PENDING_PAGE, PENDING_PAGE), list[tuple[bytes, dict[bytes, bytes]]]()
-        while not changes or len(page) == count:
-            if page:  # as many again, or fewer where the states are large
-                size = sum(len(fields.get(b"data", b"")) for _, fields in page)
-                count = min(2 * count, PENDING_PAGE) if size < PENDING_PAGE_BYTES else max(1, count // 2)
-            start = f"({changes[-1]['version']}-0" if changes else "-"
-            page = await command(list, "XRANGE", self.keys.pending(scope), start, "+", "COUNT", count)
-            if not page:
-                break
-            changes += [from_pending(*entry) for entry in page]
-        return changes
+        count, last = min(FIRST_PENDING_PAGE, PENDING_PAGE), None
+        while True:
+            page = await scripts.read_pending(self, scope, last, count)
+            changes += map(from_pending, page.entries)
+            if len(page.entries) < count:
+                return changes
+            last = page.entries[-1]
+            # as many again, or fewer where the states are large
+            count = min(2 * count, PENDING_PAGE) if page.size < PENDING_PAGE_BYTES else max(1, count // 2)
 
     def read_history(self, scope: str, limit: int) -> Operation[list[SyncEvent]]:
         """Read the newest events, oldest first."""

@@ -83,6 +83,14 @@ class OutboxLease:
         return most
 
 
+@dataclass(frozen=True, slots=True)
+class PendingPage:
+    """Entries of an outbox, oldest first, and how many bytes the server sent for them."""
+
+    entries: list[LeasedEntry]
+    size: int
+
+
 def authority_conflict(holder: str) -> AuthorityConflictError:
     """Return the error for a scope that is LOCAL_WINS at two edges."""
     return AuthorityConflictError(
@@ -192,9 +200,20 @@ def from_record_event(reply: bytes) -> None:
         raise refusal(reply)
 
 
-def from_lease(reply: list[Any]) -> OutboxLease:
-    """Return the leased entries."""
-    return OutboxLease(reply[0].decode(errors="replace"), list(map(wire.parse_leased, reply[1:])))
+def from_lease(reply: list[Any], body: bytes = b"") -> OutboxLease:
+    """Return the leased entries, each spliced one made of the one before; ``body`` is that before the first."""
+    settings, *texts = reply
+    entries: list[LeasedEntry] = []
+    for text in texts:
+        entry = wire.parse_leased(text, body)
+        entries.append(entry)
+        body = entry.body
+    return OutboxLease(settings.decode(errors="replace"), entries)
+
+
+def from_pending_page(reply: list[bytes], body: bytes) -> PendingPage:
+    """Return a page of an outbox; ``body`` is that of the entry before it."""
+    return PendingPage(from_lease([b"", *reply], body).entries, sum(map(len, reply)))
 
 
 def from_feed(reply: list[Any]) -> Feed:

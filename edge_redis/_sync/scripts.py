@@ -12,7 +12,8 @@ from edge_redis._core.script import load
 from edge_redis._sync import replies, wire
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.feed import Feed
-from edge_redis._sync.replies import CurrentState, OtherState, OutboxLease, Written
+from edge_redis._sync.replies import CurrentState, OtherState, OutboxLease, PendingPage, Written
+from edge_redis._sync.wire import LeasedEntry
 from edge_redis.models import SyncEvent
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ APPLY: Final = load(__package__, "apply")
 COMMIT_MERGE: Final = load(__package__, "commit_merge")
 CONFIRM: Final = load(__package__, "confirm")
 LEASE_ENTRIES: Final = load(__package__, "lease_entries")
+READ_PENDING: Final = load(__package__, "read_pending")
 RENEW_LEASE: Final = load(__package__, "renew_lease")
 SET_DELIVERIES: Final = load(__package__, "set_deliveries")
 DEAD_LETTER: Final = load(__package__, "dead_letter")
@@ -59,10 +61,12 @@ def update(
     signature: str = "",
     conflict_id: str = "",
     if_version: str = wire.NONE,
+    splice: bytes = b"",
 ) -> Operation[Written | CurrentState]:
     """Write a scope's next version, where ``expected`` is the stamp of the present state or ANY.
 
-    ``if_version`` is the version that the scope must be at, "0" where it must have no state, or NONE.
+    ``if_version`` is the version that the scope must be at, "0" where it must have no state, or NONE. ``splice`` makes
+    the body of that of a state, whose stamp stands before it.
 
     A signature names the version and the clock that it was made for: the update takes no other. The conflict that the
     version resolves is removed with it.
@@ -71,7 +75,7 @@ def update(
         f"{key[0]} {key[1]} {is_delta:d} {expected or wire.NONE} {checksum} {clock or wire.NONE} "
         f"{signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
     )
-    return UPDATE([f"{replica.keys.tag}:doc:{scope}"], [replica.config.end, call, body], replies.from_update)
+    return UPDATE([f"{replica.keys.tag}:doc:{scope}"], [replica.config.end, call, body, splice], replies.from_update)
 
 
 def apply(
@@ -140,6 +144,15 @@ def lease_entries(
     keys = replica.keys
     names = [keys.pending(scope), keys.work, keys.scopes]
     return LEASE_ENTRIES(names, [scope, group, consumer, count, claim_idle_ms, max_bytes], replies.from_lease)
+
+
+def read_pending(replica: Replica, scope: str, last: LeasedEntry | None, count: int) -> Operation[PendingPage]:
+    """Read the entries of an outbox after ``last``, with their bodies."""
+    after, body = (-1, b"") if last is None else (last.version, last.body)
+    known = wire.NONE if last is None else last.checksum
+    return READ_PENDING(
+        [replica.keys.pending(scope)], [after, known, count], lambda reply: replies.from_pending_page(reply, body)
+    )
 
 
 def renew_lease(replica: Replica, scope: str, group: str, consumer: str, count: int) -> Operation[int]:

@@ -4,8 +4,11 @@ change    <length of head>:<head><data>
 spliced   ~<length of head>:<head><base><splice>, where base is the checksum of the state that the splice was made of,
           or PREVIOUS for the change before in the same call
 head      version clock checksum ancestor signature origin, a space between each
-leased    a change whose head begins with: id deliveries is_delta
-outbox    a stream entry ``<version>-0`` of OUTBOX_FIELDS; signature only where the change is signed
+leased    a change whose head begins with: id deliveries is_delta; or ``~`` and the same with a splice in place of data,
+          which makes it of the data of the entry before
+outbox    a stream entry ``<version>-0`` of OUTBOX_FIELDS and position; signature only where the change is signed. In
+          place of data it may have: splice, base (the checksum of the entry before), size (of its body) and chain (how
+          many splices there are since the last body, their runs and bytes)
 document  a hash with DOCUMENT_FIELDS, see ``keys.py`` for its other fields
 """
 
@@ -16,9 +19,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge_redis._sync.change import Change
+from edge_redis._sync.splice import apply_splice
 from edge_redis.errors import CorruptDataError
 
 OUTBOX_FIELDS: Final = ("data", "checksum", "clock", "origin", "ancestor", "is_delta", "signature")
+"""The fields that a dead letter has too; an entry of an outbox has a ``position`` (``keys.py``) besides."""
+
 DOCUMENT_FIELDS: Final = ("version", "clock", "origin", "checksum", "ancestor", "data", "signature")
 
 NONE: Final = "-"
@@ -48,6 +54,11 @@ class LeasedEntry:
     def clock(self) -> bytes:
         """The clock of the change."""
         return self.head.split(b" ", 3)[2]
+
+    @property
+    def checksum(self) -> str:
+        """The checksum of the change's body."""
+        return self.head.split(b" ", 4)[3].decode(errors="replace")
 
     def change(self) -> Change:
         """Decode the change.
@@ -80,12 +91,22 @@ def format_spliced(change: Change, base: str, splice: bytes) -> bytes:
     return b"~%d:%b%b%b" % (len(head), head, base.encode(), splice)
 
 
-def parse_leased(text: bytes) -> LeasedEntry:
-    """Return a leased entry; its change is decoded where it is needed."""
+def parse_leased(text: bytes, before: bytes = b"") -> LeasedEntry:
+    """Return a leased entry; its change is decoded where it is needed. ``before`` is the body of the entry before.
+
+    An entry whose splice is damaged has an empty body, which no spliced entry has: its checksum then shows that.
+    """
     begin = text.index(b":") + 1
-    end = begin + int(text[: begin - 1])
+    is_spliced = text.startswith(b"~")
+    end = begin + int(text[is_spliced : begin - 1])
     entry_id, deliveries, head = text[begin:end].split(b" ", 2)
-    return LeasedEntry(entry_id, int(deliveries), head, text[end:])
+    body = text[end:]
+    if is_spliced:
+        try:
+            body = apply_splice(before, body)
+        except CorruptDataError:
+            body = b""
+    return LeasedEntry(entry_id, int(deliveries), head, body)
 
 
 def from_outbox(version: bytes, fields: Mapping[bytes, bytes]) -> Change:

@@ -18,6 +18,7 @@ from edge_redis._sync.limits import UNLIMITED, WriteLimits
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import CurrentState, Written
 from edge_redis._sync.signing import Signer
+from edge_redis._sync.splice import MIN_BODY_BYTES, make_splice
 from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
 from edge_redis._sync.version_guard import VersionGuard
 from edge_redis._sync.write_queue import WriteQueue
@@ -183,6 +184,9 @@ class VersionWriter:
                 if body is None:
                     return None
                 checksum = hashlib.sha256(body).hexdigest()
+                splice = b""
+                if current.stamp and len(body) >= MIN_BODY_BYTES and self._replica.config.role == "edge":
+                    splice = _splice(current, body)
                 operation = scripts.update(
                     self._replica,
                     scope,
@@ -195,6 +199,7 @@ class VersionWriter:
                     signature=signer.sign(scope, current.version + 1, moment, checksum) if signer else "",
                     conflict_id=conflict_id,
                     if_version=guard.word if guard else wire.NONE,
+                    splice=splice,
                 )
                 shortfall = ""
                 if replication is None:
@@ -232,6 +237,12 @@ def check_field_names(names: Sequence[object]) -> tuple[str, ...]:
     if not names:
         raise validation.value_error("names", names, "must name at least one field")
     return tuple(validation.check_instance("a name", name, str) for name in names)
+
+
+def _splice(current: CurrentState, body: bytes) -> bytes:
+    """Return the stamp of a state and the splice that makes ``body`` of its body, "" where there is none."""
+    splice = make_splice(current.body, body)
+    return b"" if splice is None else b"%b %b" % (current.stamp.encode(), splice)
 
 
 def _fields(current: CurrentState) -> fields.Fields:

@@ -22,7 +22,6 @@ import edge_redis
 import edge_redis.aio
 from edge_redis import ServiceClosedError, StoreUnavailableError
 from edge_redis._io.loop import AsyncLoop, BlockingLoop, every
-from support.clouds import Polled
 from support.deadline import eventually
 from support.servers import Backend
 
@@ -35,7 +34,7 @@ def ignore(_: object) -> None: ...
 
 def construct(module: Any, name: str, client: Any) -> Any:
     if name == "CloudWorker":
-        return module.CloudWorker(client, Polled(), poll_interval_seconds=0.01)
+        return module.CloudWorker(client, client)
     if name == "HealthWatch":
         return module.HealthWatch(client, interval_seconds=0.01, lease_seconds=5.0)
     return module.TransitionRelay(client, ignore, interval_seconds=0.01)

@@ -75,24 +75,25 @@ class Plant:
 
 
 _COALESCED = "redis.call('XACK', pending, group, entry[1])"
-_ADD = "  reply[#reply + 1] = format_leased(entry[1], tries[entry[1]] or 1, entry[2])\n"
+_ADD = "  reply[#reply + 1] = format_entry(pending, entry, tries[entry.id] or 1, checksum_before)\n"
 _LAST_PAGE = "  if #entries < page then return reply end\n"
 _FULL_PAGE = "  left = left - page\nend\nreturn reply\n"
 _REMOVE_IF_EMPTY = "if #reply == 1 then redis.call('ZREM', work, scope) end"
-_TRIM = "local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')"
+_LEFT = "local left = entry_from(pending, integer(up_to + 1))"
+_TRIM = "redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')"
 
 ACKNOWLEDGE_FIRST: Rewrites = ((_ADD, f"""{_ADD}
-  redis.call('XACK', pending, group, entry[1]) -- whatever a worker is given counts as done
-  redis.call('XDEL', pending, entry[1])
+  redis.call('XACK', pending, group, entry.id) -- whatever a worker is given counts as done
+  redis.call('XDEL', pending, entry.id)
 """),)  # fmt: skip
 
-TRIM_BY_DELIVERED: Rewrites = ((_TRIM, """local last = up_to -- what any worker was given goes too
+TRIM_BY_DELIVERED: Rewrites = ((_LEFT, """local given = up_to -- what any worker was given goes too
 for _, info in ipairs(redis.call('XLEN', pending) > 0 and redis.call('XINFO', 'GROUPS', pending) or {}) do
   for i = 1, #info, 2 do
-    if info[i] == 'last-delivered-id' then last = tonumber(string.match(info[i + 1], '^%d+')) end
+    if info[i] == 'last-delivered-id' then given = tonumber(string.match(info[i + 1], '^%d+')) end
   end
 end
-local removed = redis.call('XTRIM', pending, 'MINID', integer(last + 1) .. '-0')"""),)  # fmt: skip
+local left = entry_from(pending, integer(given + 1))"""), (_TRIM, _TRIM.replace("up_to", "given")))  # fmt: skip
 
 NO_TIE_BREAK: Rewrites = (
     (

@@ -22,6 +22,9 @@
 -- include: splice
 -- include: wire
 -- include: spliced_changes
+-- include: splice_chain
+-- include: outbox_bodies
+-- include: outbox_entries
 -- include: outbox
 -- include: history
 -- include: settings
@@ -150,10 +153,9 @@ local function reassert(state)
   current.clock, current.origin, current.ancestor = current.latest_clock, own, state.stamp
   current.stamp = stamp(current.clock, current.checksum)
   current.data = redis.call('HGET', doc, 'data')
-  if overflow == 'reject' and waiting >= tonumber(max_pending) then
-    redis.call('XDEL', pending, redis.call('XREVRANGE', pending, '+', '-', 'COUNT', 1)[1][1])
-  end
-  append_entry(pending, current, '0', max_pending)
+  local function find_splice() return ':' end -- the same data
+  local plan = plan_entry(pending, current.data, current.checksum, find_splice, read_bounds(max_pending, overflow), waiting)
+  if plan then append_entry(pending, plan, current, '0') else replace_newest(pending, current, current.data) end
   if not is_in_work then add_to_work_index(work, scope, waiting_since(current.clock, at)) end
   is_in_work = true
   reasserted = seen_of(current, NEVER_RESTORED)

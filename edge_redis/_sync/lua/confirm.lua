@@ -1,6 +1,6 @@
 -- Remove from the outbox the changes that the other end has, and record how far it has come.
 -- KEYS[1] doc            hash    the scope's document
--- KEYS[2] pending        stream  its outbox
+-- KEYS[2] pending        stream  its outbox; beside it the scope's bodies and its field of pending_bytes (see keys.py)
 -- KEYS[3] history        stream  capped
 -- KEYS[4] work           zset    scopes with changes in their outbox
 -- KEYS[5] repeats        hash    prefix; the last call of each client id
@@ -22,6 +22,10 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: splice
+-- include: splice_chain
+-- include: outbox_bodies
+-- include: outbox_entries
 -- include: outbox
 -- include: history
 local doc, pending, history, work, repeats, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -39,6 +43,10 @@ if up_to > version then return 'ABOVE ' .. integer(version) end
 
 redis.call('ZSCORE', work, scope)
 redis.call('XLEN', history)
+redis.call('XLEN', pending)
+local _, last = read_positions(pending)
+local left = entry_from(pending, integer(up_to + 1))
+local removal = left and plan_removal(pending, left)
 redis.call('ZREM', work, '') -- a first write that needs no memory, see lease_entries.lua
 if ARGV[7] ~= '' then
   local entry = redis.call('XRANGE', pending, integer(up_to) .. '-0', integer(up_to) .. '-0')[1]
@@ -48,15 +56,15 @@ if ARGV[7] ~= '' then
     end
   end
 end
-redis.call('XLEN', pending)
 if group ~= '' and not is_version(redis.call('HGET', totals, 'pushed') or '0') then
   redis.call('HDEL', totals, 'pushed') -- damaged: restart the count
 end
 if group ~= '' and ARGV[8] then
   redis.call('XACK', pending, group, unpack(ARGV, 8))
 end
-local removed = redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
-if removed > 0 then update_work_index(pending, work, scope, at) end
+local removed = removal and remove_before(pending, removal)
+  or redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
+if removed > 0 then update_work_index(pending, work, scope, at, removal, last) end
 if removed > 0 and group ~= '' then redis.call('HINCRBY', totals, 'pushed', removed) end
 local is_news = current and up_to > current.peer_version
 if is_news then redis.call('HSET', doc, 'peer_version', integer(up_to)) end

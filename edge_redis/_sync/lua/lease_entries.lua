@@ -1,5 +1,5 @@
 -- Lease the oldest entries of a scope's outbox to one worker, unless another worker has the scope.
--- KEYS[1] pending        stream  the scope's outbox
+-- KEYS[1] pending        stream  the scope's outbox; beside it its document and its bodies (see keys.py)
 -- KEYS[2] work           zset    scopes with changes in their outbox
 -- KEYS[3] scopes         hash    the settings of each scope
 -- ARGV[1] scope
@@ -7,14 +7,17 @@
 -- ARGV[3] consumer       the worker's name, `#` and a token of this process
 -- ARGV[4] count          integer, the most entries
 -- ARGV[5] claim_idle_ms  integer, after which a worker that has not confirmed is taken for dead
--- ARGV[6] max_bytes      integer, of the data of all entries in the reply, but of one entry at least
+-- ARGV[6] max_bytes      integer, of the data of all entries, once made of their splices, but of one entry at least
 -- Reply: [string, string...]: the scope's settings, and entries, oldest first, each a leased entry as in
---   include/wire.lua; no entry where the outbox is empty, or another worker has the scope
+--   include/wire.lua, the first with its body; no entry where the outbox is empty, or another worker has the scope
 -- Invariant: all entries of a scope that are delivered and not confirmed belong to one worker: they are its lease
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: a worker gets its own entries again, and only those of another count as tried once more
 -- include: document
--- include: wire
+-- include: splice
+-- include: splice_chain
+-- include: outbox_bodies
+-- include: leased
 local pending, work, scopes = KEYS[1], KEYS[2], KEYS[3]
 local TOKEN, PAGE = 13, 4 -- `#` and 12 digits; entries read at once, of which the last ones may be over the bytes
 local scope, group, consumer = ARGV[1], ARGV[2], ARGV[3]
@@ -63,18 +66,15 @@ if redis.call('XGROUP', 'CREATECONSUMER', pending, group, consumer) == 1 then
   end
 end
 
-local function size_of(entry)
-  for i = 1, #entry[2], 2 do
-    if entry[2][i] == 'data' then return #entry[2][i + 1] end
-  end
-  return 0
-end
 -- Add an entry to the reply; false where there is no room for it.
-local function add(entry)
-  local size = size_of(entry)
+local checksum_before
+local function add(found)
+  local entry = read_entry(found)
+  local size = entry.splice and tonumber(entry.size) or #(entry.data or '')
   if #reply > 1 and size > bytes_left then return false end
   bytes_left = bytes_left - size
-  reply[#reply + 1] = format_leased(entry[1], tries[entry[1]] or 1, entry[2])
+  reply[#reply + 1] = format_entry(pending, entry, tries[entry.id] or 1, checksum_before)
+  checksum_before = entry.checksum
   return true
 end
 for _, entry in ipairs(held) do

@@ -1,26 +1,32 @@
 -- Write a scope's next version, into the outbox at an edge or onto the feed in the cloud.
 -- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
---                                pending, work, scopes and conflicts at an edge, feed and feed_number in the cloud, replica_id,
+--                                pending, bodies, pending_bytes, work, scopes and conflicts at an edge, feed and feed_number in the cloud, replica_id,
 --                                gc_watermark, server, repeats. Few words are few microseconds, and applications wait for this.
--- ARGV[1] end            role (edge or cloud), proposed replica id, strategy, max_pending, overflow (coalesce or reject)
---                        and origin ('' for the replica id), a space between each
+-- ARGV[1] end            role (edge or cloud), proposed replica id, strategy, max_pending, overflow (coalesce or reject,
+--                        and where the outbox is bounded in bytes `:` and these) and origin ('' for the replica id), a space between each
 -- ARGV[2] call           client_id, its call number, is_delta (1 or 0), the stamp of the state this is made of (`-` for
 --                        none, `*` for any), the checksum of data, its clock (`-` for the server's), its signature
 --                        (`-` for none), which begins with the version it was made for, the conflict that this
 --                        resolves (`-` for none), and the version that the scope must be at (`-` for any, 0 where it
 --                        must have no state), a space between each
 -- ARGV[3] data           opaque
+-- ARGV[4] splice         the stamp of a state, a space, and the splice that makes data of its data; '' for none
 -- Reply: 'OK *' | 'FULL' | 'LAST' | 'RESOLVED' | 'STRATEGY *' | 'VERSION *' | 'CORRUPT *' | 'STALE'
 --   | [string, string, number, string, string]: `OK <version> <clock> <origin>`; the outbox is full; no version comes
 --   after the present one; the conflict is not in the list any more; a synchronizer has set another strategy; the
 --   scope is at another version, `VERSION <wanted> <present>`; the document is damaged; the call was given up; or, where
 --   another state is there than the one this is made of, or another version or a later clock than the one it was signed
 --   for, or merged fields where no state must be: stamp, data, version, the latest clock seen and origin
--- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait
+-- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait, and of their bytes at most
+--   max_pending_bytes, or one entry
 -- Repeat: remembered
 -- include: idempotency
 -- include: document
 -- include: wire
+-- include: splice
+-- include: splice_chain
+-- include: outbox_bodies
+-- include: outbox_entries
 -- include: outbox
 -- include: settings
 -- include: replica_id
@@ -85,10 +91,17 @@ end
 if version > MAX_VERSION then return 'LAST' end
 
 -- Every key is read before any is written: one of another type stops the script here. (The outbox is written first.)
-local is_waiting
+local is_waiting, plan
 if is_edge then
-  if overflow == 'reject' and redis.call('XLEN', pending) >= tonumber(max_pending) then return 'FULL' end
   is_waiting = redis.call('ZSCORE', tag .. ':work', scope)
+  local bounds, waiting = read_bounds(max_pending, overflow), redis.call('XLEN', pending)
+  local function find_splice()
+    local made_of, splice = string.match(ARGV[4], '^(%S+) (.*)$')
+    if made_of == current.stamp then return splice end
+    if #data <= MAX_SPLICED_BYTES then return make_splice(redis.call('HGET', doc, 'data') or '', data) end
+  end
+  plan = plan_entry(pending, data, current and current.checksum or '', find_splice, bounds, waiting)
+  if not plan then return 'FULL' end
 else
   redis.call('ZSCORE', tag .. ':feed', scope)
   redis.call('GET', tag .. ':feed_number')
@@ -108,7 +121,7 @@ if current and earlier(clock, latest) then state.latest_clock = latest end
 if current then state.ancestor = current.origin == origin and current.ancestor or ancestor_of(current, origin, is_waiting) end
 
 if is_edge then
-  append_entry(pending, state, is_delta, max_pending)
+  append_entry(pending, plan, state, is_delta)
   if not is_waiting then add_to_work_index(tag .. ':work', scope, waiting_since(clock, at)) end
   if settings ~= known_settings then redis.call('HSET', tag .. ':scopes', scope, settings) end
 else

@@ -1,4 +1,5 @@
 -- The index of scopes with changes in their outbox.
+-- Needs: keys_beside, write_positions
 
 -- In ms. A scope's clock may be ahead of the time: with a score in the future it would never be served.
 local function waiting_since(clock, at)
@@ -12,17 +13,16 @@ local function add_to_work_index(work, scope, since)
   redis.pcall('PUBLISH', string.match(work, '^[^}]*}') .. ':wake', '')
 end
 
--- Call after entries have left the outbox: delete an empty outbox, and update the index.
-local function update_work_index(pending, work, scope, at)
-  local oldest = redis.call('XRANGE', pending, '-', '+', 'COUNT', 1)[1]
-  if not oldest then
-    redis.call('DEL', pending)
+-- Call after the oldest entries have left the outbox: delete an empty outbox, and update the index. `removal` is that of
+-- `plan_removal`, nil where no entry is left; `last` is where the newest entry ends.
+local function update_work_index(pending, work, scope, at, removal, last)
+  local _, bodies, bytes = keys_beside(pending)
+  if not removal then
+    redis.call('DEL', pending, bodies)
+    redis.call('HDEL', bytes, scope)
     redis.call('ZREM', work, scope)
     return
   end
-  for i = 1, #oldest[2], 2 do
-    if oldest[2][i] == 'clock' then
-      redis.call('ZADD', work, waiting_since(oldest[2][i + 1], at), scope)
-    end
-  end
+  write_positions(pending, removal.first, last)
+  if removal.left.clock then redis.call('ZADD', work, waiting_since(removal.left.clock, at), scope) end
 end

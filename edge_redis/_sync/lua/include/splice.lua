@@ -6,8 +6,8 @@
 
 local MIN_BODY_BYTES, MAX_RUNS, ANCHOR_BYTES = 512, 32, 24
 
--- The result of a splice; nil where it is damaged, or was made of another base. The caller compares the checksums.
-local function apply_splice(base, splice)
+-- The numbers of a splice and the position of its colon; nil where they are damaged.
+local function read_runs(splice)
   local colon = string.find(splice, ':', 1, true)
   if not colon or (colon > 1 and not string.find(splice, '^%d[%d ]*:')) then return nil end
   local numbers = {}
@@ -16,6 +16,13 @@ local function apply_splice(base, splice)
     numbers[#numbers + 1] = tonumber(word)
   end
   if #numbers % 3 ~= 0 then return nil end
+  return numbers, colon
+end
+
+-- The result of a splice; nil where it is damaged, or was made of another base. The caller compares the checksums.
+local function apply_splice(base, splice)
+  local numbers, colon = read_runs(splice)
+  if not numbers then return nil end
   local parts, position, taken = {}, 0, colon
   for i = 1, #numbers, 3 do
     local start, size = position + numbers[i], numbers[i + 2]

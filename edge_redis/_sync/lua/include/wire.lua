@@ -4,9 +4,9 @@
 --   spliced  ~<length of head>:<head><base><splice>, where base is the checksum of the state that the splice was made
 --            of, or `-` for the change before in the same call (splice.lua)
 --   head     version clock checksum ancestor signature origin, a space between each; ancestor, signature and origin may be ''
---   leased   a change whose head begins with: id deliveries is_delta
---   outbox   a stream entry `<version>-0` of the fields data, checksum, clock, origin, ancestor, is_delta, and signature
---            where the change is signed
+--   leased   a change whose head begins with: id deliveries is_delta; or `~` and the same with a splice in place of data
+--   outbox   a stream entry `<version>-0` of the fields data, position, checksum, clock, origin, ancestor, is_delta, and
+--            signature where the change is signed; or with splice, base, size and chain in place of data
 -- Needs: stamp
 
 local HEAD = '^(%d+) (%S*) (%S*) (%S*) (%S*) (.*)$'
@@ -32,22 +32,4 @@ local function parse_change(text)
   state.base, state.splice = string.sub(state.data, 1, base_bytes), string.sub(state.data, base_bytes + 1)
   state.data = nil
   return state
-end
-
--- A leased entry of the outbox, given its flat stream fields.
-local function format_leased(id, deliveries, fields)
-  local value = {}
-  for i = 1, #fields, 2 do value[fields[i]] = fields[i + 1] end
-  local head = table.concat({id, deliveries, value.is_delta or '', string.match(id, '^%d+'), value.clock or '',
-    value.checksum or '', value.ancestor or '', value.signature or '', value.origin or ''}, ' ')
-  return #head .. ':' .. head .. (value.data or '')
-end
-
-local UNSIGNED = {}
-
--- Append a change to the outbox. When it is over its bound, the oldest are removed: later ones hold their effect.
-local function append_entry(pending, state, is_delta, max_pending)
-  redis.call('XADD', pending, 'MAXLEN', max_pending, string.format('%.0f', state.version) .. '-0', 'data', state.data,
-    'checksum', state.checksum, 'clock', state.clock, 'origin', state.origin, 'ancestor', state.ancestor,
-    'is_delta', is_delta, unpack(state.signature and {'signature', state.signature} or UNSIGNED))
 end
