@@ -60,7 +60,11 @@ class Operation(Generic[T]):
         return result
 
     def __repr__(self) -> str:
-        return f"<Operation {self.script.name if self.script else self.args[0]!s}>"
+        return f"<Operation {self}>"
+
+    def __str__(self) -> str:
+        """Return the name that error messages have: of the script, or of the command."""
+        return self.script.name if self.script else str(self.args[0])
 
 
 class ShieldedOperation(Operation[T]):

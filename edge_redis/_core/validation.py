@@ -107,7 +107,7 @@ def check_integer(name: str, value: object, *, least: int, most: int | None = No
 def check_instance(name: str, value: object, kind: type[Any]) -> Any:
     """Return ``value`` where it is a ``kind``."""
     if not isinstance(value, kind):
-        raise type_error(name, value, f"a {kind.__name__}")
+        raise type_error(name, value, f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}")
     return value
 
 

@@ -101,7 +101,7 @@ class AsyncRunner:
         try:
             reply = await self._send(operation)
         except LIBRARY_ERRORS as error:
-            raise translate(error, repr(operation)) from error
+            raise translate(error, str(operation)) from error
         return decode(operation, reply)
 
     async def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:

@@ -120,7 +120,7 @@ class BlockingRunner:
         try:
             reply = self._send(operation)
         except LIBRARY_ERRORS as error:
-            raise translate(error, repr(operation)) from error
+            raise translate(error, str(operation)) from error
         return decode(operation, reply)
 
     def _check_layouts(self, operations: Sequence[Operation[Any]]) -> None:

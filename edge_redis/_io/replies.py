@@ -40,7 +40,7 @@ def decode(operation: Operation[T], reply: Any) -> T:
         raise
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:
         # Decoders accept all that the scripts of this package write, so something else wrote these bytes.
-        raise CorruptDataError(f"{operation!r}: the data in Redis do not decode: {error!r}") from error
+        raise CorruptDataError(f"{operation}: the data in Redis do not decode: {error!r}") from error
 
 
 def decode_batch(batch: Batch[T], replies: Sequence[Any]) -> list[T]:
@@ -51,7 +51,7 @@ def decode_batch(batch: Batch[T], replies: Sequence[Any]) -> list[T]:
 
 def _decode_or_raise(operation: Operation[T], reply: Any) -> Any:
     if isinstance(reply, LIBRARY_ERRORS):
-        raise translate(reply, repr(operation)) from reply
+        raise translate(reply, str(operation)) from reply
     return decode(operation, reply)
 
 

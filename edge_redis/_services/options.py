@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, cast
@@ -10,6 +11,7 @@ from edge_redis._cache.config import NearCache
 from edge_redis._core.type_codec import TypeCodec
 from edge_redis._health.flapping import FlapRate, FlapThresholds
 from edge_redis._sync.signing import Keys
+from edge_redis.errors import InvalidTypeError
 from edge_redis.models import ConflictStrategy
 from edge_redis.types import Detector, Eviction, OnError, Overflow
 
@@ -98,6 +100,20 @@ class WatchOptions(TypedDict, total=False):
     suspicion_seconds: float
     mass_outage_seconds: float | None
     confirm: Callable[[str], Awaitable[object] | object] | None
+
+
+def check_options(owner: str, options: Mapping[str, Any], kind: type) -> None:
+    """Refuse options that ``kind``, one of the classes above, does not have.
+
+    Raises:
+        InvalidTypeError: there is such an option; the message has the one that was probably meant.
+
+    """
+    for name in options:
+        if name not in kind.__annotations__:
+            close = difflib.get_close_matches(str(name), kind.__annotations__, 1)
+            meant = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(kind.__annotations__)}"
+            raise InvalidTypeError(f"{owner} has no option {name!r}{meant}")
 
 
 def watch_options(health: HealthOptions) -> WatchOptions:

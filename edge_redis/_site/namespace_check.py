@@ -98,9 +98,9 @@ def _check_relays(relays: list[RelayState]) -> Iterator[Finding]:
 def _check_worker(sync: Any) -> Finding:
     waiting, seconds = sync["changes_waiting"], sync["oldest_seconds"]
     if waiting and seconds > LONG_LAG_SECONDS:
-        text = f"{waiting:,} changes wait, the oldest for {seconds:,.0f} s: does a worker run, and reach the cloud?"
+        text = f"{waiting:,} pending, the oldest for {seconds:,.0f} s: does a worker run, and reach the cloud?"
         return Finding("warn", "worker", text)
-    return Finding("ok", "worker", f"{waiting:,} changes wait")
+    return Finding("ok", "worker", f"changes pending: {waiting:,}")
 
 
 def _check_dead_letters(count: int) -> Finding:

@@ -110,7 +110,8 @@ class Puller:
         followed = cursor.rpartition(":")[0]
         if followed and cloud_id == self._cloud_id != followed:
             raise CloudMismatchError(
-                "another worker carries this edge to another cloud: an edge has one cloud, so stop one of the two"
+                "another worker carries this edge to another cloud, or has done so: an edge has one cloud; stop the "
+                "worker that names the wrong one, then start the right one again"
             )
 
     async def _apply(self, changes: list[tuple[str, Change]], strategies: dict[str, str]) -> int:

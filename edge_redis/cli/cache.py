@@ -38,11 +38,17 @@ def stats(
         if as_json:
             output.print_json(found)
         else:
-            output.print_table(("figure", "value"), [(name, _number(value)) for name, value in found.items()])
+            output.print_table(("figure", "value"), [(name, _figure(name, value)) for name, value in found.items()])
         return exit_codes.OK
 
     with open_services(load_settings(url, password_file, namespace)) as edge:
         return output.repeat(show, watch)
+
+
+def _figure(name: str, value: Any) -> str:
+    if name == "bytes" and not value:
+        return "not counted without max_bytes"
+    return {"hit_rate": "{}%", "default_ttl": "{} s"}.get(name, "{}").format(_number(value))
 
 
 def _number(value: Any) -> str:

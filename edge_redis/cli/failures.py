@@ -15,7 +15,9 @@ from edge_redis.errors import (
     StoreError,
 )
 
-_PREFIX: Final = re.compile(r"^<Operation [^>]*>: ")
+_PREFIX: Final = re.compile(r"^(?:[a-z]+/[a-z_]+|[A-Z]+): ")
+"""The script or command whose error it is."""
+
 _URL_SECRET: Final = re.compile(r"(\w+://[^:/@\s]*):[^@\s]+@")
 _CONNECTION: Final = re.compile(r"\bError (?P<number>\d+) connecting to (?P<server>\S+?)\. (?P<reason>.*?)\.?$")
 
@@ -51,7 +53,7 @@ def describe(error: BaseException) -> str:
         # asyncio says "Connect call failed" of every error.
         is_vague = connection["reason"].startswith("Connect call failed")
         reason = os.strerror(int(connection["number"])) if is_vague else connection["reason"]
-        return f"cannot reach {connection['server']}: {reason}; is the server running, and --url right?"
+        return f"cannot reach {connection['server']}: {reason}; is the server running, and its URL right?"
     return _URL_SECRET.sub(r"\1:***@", text)
 
 

@@ -50,6 +50,11 @@ def node_row(node: Mapping[str, Any]) -> Sequence[object]:
     )
 
 
+def unregistered(node: str) -> str:
+    """Return what an error says of a node that is not registered."""
+    return f"no node {node!r} is registered in this namespace: `edge-redis nodes` lists them"
+
+
 def count_unhealthy(nodes: Sequence[Mapping[str, Any]]) -> int:
     """Return how many nodes are unhealthy."""
     return sum(node["verdict"] == "unhealthy" for node in nodes)

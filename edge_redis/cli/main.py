@@ -46,6 +46,7 @@ app = typer.Typer(
     help=_HELP,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

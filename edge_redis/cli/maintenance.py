@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from edge_redis._site.operator_input import parse_duration
-from edge_redis.cli import exit_codes, options, output
+from edge_redis.cli import exit_codes, fleet, options, output
 from edge_redis.cli.connection import load_settings, open_services
-from edge_redis.errors import InvalidArgumentError
+from edge_redis.errors import InvalidArgumentError, UnknownNodeError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,7 +39,10 @@ def maintenance(
     with open_services(load_settings(url, password_file, namespace)) as edge:
         ended = edge.health.end_maintenance(node) if end else None
         if not end:
-            edge.health.set_maintenance(node, seconds, reason)
+            try:
+                edge.health.set_maintenance(node, seconds, reason)
+            except UnknownNodeError:
+                raise UnknownNodeError(fleet.unregistered(node)) from None
     if as_json:
         output.print_json(
             {"node": node, "in_maintenance": not end, "ended": ended, "seconds": seconds, "reason": reason}

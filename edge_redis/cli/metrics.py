@@ -165,6 +165,7 @@ def slo(
     if as_json:
         output.print_json(found)
     else:
+        print("bad: failed, or slower than the slow_ms of the process that recorded it")
         print(f"good: {found['good_percent']:.3f}% of {found['total']:,}, objective {found['objective']:g}%")
         output.print_table(
             ("window", "total", "bad", "good", "burn rate"),

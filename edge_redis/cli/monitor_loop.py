@@ -27,9 +27,7 @@ def describe_round(done: Any) -> str:
     if done.mass_outage:
         return f"{about}: mass outage, verdicts on the nodes without heartbeats are deferred"
     if done.grace:
-        return (
-            f"{about}: the server could not be reached or no monitor ran; each node has one timeout to send a heartbeat"
-        )
+        return f"{about}: first round after a start or an outage: each node has one timeout to send a heartbeat"
     return f"{about}: {done.checked} nodes checked, {done.unhealthy} unhealthy, {done.suspected} suspected"
 
 

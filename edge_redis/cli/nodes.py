@@ -71,7 +71,7 @@ def _show_node(health: Any, name: str, *, as_json: bool) -> int:
     if found is None:
         from edge_redis.errors import EdgeRedisError
 
-        raise EdgeRedisError(f"no node {name!r} is registered in this namespace: `edge-redis nodes` lists them")
+        raise EdgeRedisError(fleet.unregistered(name))
     checks = health.get_history(name, _BAR_CHECKS)
     found |= {
         "recommendation": health.get_recovery_recommendation(name),

@@ -143,6 +143,11 @@ def _colour_cells(line: str, row: Sequence[str]) -> str:
     return line
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number and a noun, such as ``1 node`` or ``1,200 nodes``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def moment(at: datetime) -> str:
     """Return a time in UTC, to the second."""
     return f"{at:%Y-%m-%d %H:%M:%S}"

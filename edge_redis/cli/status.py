@@ -61,19 +61,21 @@ def read(edge: Any) -> dict[str, Any]:
 def _print(found: dict[str, Any]) -> None:
     nodes = found["nodes"]
     unhealthy = fleet.count_unhealthy(nodes)
-    print(f"namespace {found['namespace']}: {len(nodes):,} nodes, {unhealthy:,} unhealthy")
+    print(f"namespace {found['namespace']}: {output.count(len(nodes), 'node')}, {unhealthy:,} unhealthy")
     if nodes:
         output.print_table(fleet.HEADER, [fleet.node_row(node) for node in nodes])
     metrics, cache, sync = found["metrics"], found["cache"], found["sync"]
     print(
-        f"functions: {metrics['total']:,} invocations, {metrics['error_count']:,} errors, "
+        f"functions: {output.count(metrics['total'], 'invocation')}, {output.count(metrics['error_count'], 'error')}, "
         f"p50 {metrics['p50']:.2f} ms, p95 {metrics['p95']:.2f} ms, p99 {metrics['p99']:.2f} ms"
     )
     print(
         f"cache: {cache['size']:,} entries, {cache['hit_rate']:.1f}% hits of {cache['hits'] + cache['misses']:,}, "
-        f"{cache['evictions']:,} evictions"
+        f"{output.count(cache['evictions'], 'eviction')}"
     )
     print(
-        f"sync: {sync['scopes']:,} scopes, {sync['changes_waiting']:,} changes pending, "
-        f"oldest {output.duration(sync['oldest_seconds'])}, {sync['dead_letters']:,} dead letters"
+        f"sync: {output.count(sync['scopes'], 'scope')}, {output.count(sync['changes_waiting'], 'change')} pending, "
+        f"oldest {output.duration(sync['oldest_seconds'])}, {output.count(sync['dead_letters'], 'dead letter')}"
     )
+    if not (nodes or metrics["total"] or cache["size"] or cache["hits"] + cache["misses"] or sync["scopes"]):
+        print("nothing is stored in this namespace: `edge-redis namespace list` shows those that are in use")

@@ -37,7 +37,7 @@ def require_tls(server: Settings) -> None:
         raw = create_connection((host, port), _SECONDS)
     except OSError as error:
         raise StoreUnavailableError(
-            f"cannot reach {host}:{port}: {error.strerror or error}; is the server running, and --url right?"
+            f"cannot reach {host}:{port}: {error.strerror or error}; is the server running, and its URL right?"
         ) from error
     with raw:
         _ask(raw, context, host, port)

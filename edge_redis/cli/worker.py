@@ -63,7 +63,8 @@ def _run(worker: Any, stop: Any, idle: float, *, once: bool) -> None:
     from edge_redis.cli.failures import describe
     from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 
-    pause, has_worked = _FIRST_PAUSE_SECONDS, False
+    log = logging.getLogger("edge_redis")
+    pause, has_worked, failed = _FIRST_PAUSE_SECONDS, False, False
     while stop.wait(0.0):
         try:
             handled = worker.run_once()
@@ -71,11 +72,14 @@ def _run(worker: Any, stop: Any, idle: float, *, once: bool) -> None:
             # A refusal of the first round is most likely a mistake in the command line, a later one an outage.
             if once or not (has_worked or isinstance(error, StoreUnavailableError)):
                 raise
-            logging.getLogger("edge_redis").warning("will try again in %.1f s: %s", pause, describe(error))
+            log.warning("will try again in %.1f s: %s", pause, describe(error))
+            failed = True
             stop.wait(pause)
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
             continue
-        pause, has_worked = _FIRST_PAUSE_SECONDS, True
+        if failed:
+            log.info("working again")
+        pause, has_worked, failed = _FIRST_PAUSE_SECONDS, True, False
         if not handled:
             if once:
                 return

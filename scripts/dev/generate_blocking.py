@@ -42,6 +42,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\bpush_async_callback\b", "callback"),
     (r"\bAsyncTrack\b", "Track"),
     (r"\bAsync(Client|LoopService|Probe|Runner|Service)\b", r"Blocking\1"),
+    (r"\bcheck_asyncio_client\b", "check_blocking_client"),
     (r"\bTaskListener\b", "ThreadListener"),
     (r"\bconnect_async\b", "connect"),
     (r"\b(adapt_callback|adapt_sink|drop_namespace)_async\b", r"\1"),

@@ -32,7 +32,7 @@ need() {
   [ -x .venv/bin/python ] || make_venv
   stamp=".venv/.installed-$(echo "$1" | tr ',' '-')"
   if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
-    echo "installing edge-redis[$1] into .venv (once) ..." >&2
+    echo "installing edge-redis[$1] into .venv (once, some minutes) ..." >&2
     install install --quiet --disable-pip-version-check --editable ".[$1]" || exit 1
     touch "$stamp"
   fi

@@ -11,19 +11,23 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 
 import edge_redis
 from edge_redis import (
+    ClientConfigurationError,
     EdgeNode,
     EdgeRedis,
     EdgeRedisError,
     EdgeSynchronizer,
     HealthWatch,
+    InvalidTypeError,
     InvocationRecord,
     MissingExtraError,
     RedisCloudStore,
     SyncState,
 )
+from edge_redis.aio import EdgeRedis as AsyncEdgeRedis
 from support.servers import Backend
 
 
@@ -162,3 +166,26 @@ except ImportError as error:
 def test_a_missing_extra_is_an_error_of_this_package_and_an_import_error() -> None:
     assert issubclass(MissingExtraError, EdgeRedisError)
     assert issubclass(MissingExtraError, ImportError)
+
+
+@pytest.mark.parametrize(
+    ("client", "message"),
+    [
+        pytest.param("redis://store:6379/0", "not str", id="url"),
+        pytest.param(redis.Redis(decode_responses=True), "decode_responses", id="decoding"),
+        pytest.param(redis.asyncio.Redis(), "edge_redis.aio", id="asyncio"),
+    ],
+)
+def test_a_client_that_no_service_can_use_is_refused_at_once(client: Any, message: str) -> None:
+    with pytest.raises((InvalidTypeError, ClientConfigurationError), match=message):
+        EdgeRedis(client)
+
+
+@pytest.mark.parametrize("made", [EdgeRedis, AsyncEdgeRedis])
+def test_an_option_that_does_not_exist_is_refused_at_once(made: Any) -> None:
+    with pytest.raises(InvalidTypeError, match="cache has no option 'maxsize'; did you mean 'max_size'"):
+        made.from_url(cache={"maxsize": 3})
+    with pytest.raises(InvalidTypeError, match="health has no option 'x': it has heartbeat_timeout_seconds"):
+        made.from_url(health={"x": 3})
+    with pytest.raises(InvalidTypeError, match="no option 'strategy'; did you mean 'conflict_strategy'"):
+        made.from_url().synchronizer("s", strategy="latest_wins")

@@ -265,7 +265,7 @@ def test_doctor_examines_a_namespace(shell: Shell, client: Any) -> None:
     assert (topics["monitor"][0], topics["relay"], topics["worker"]) == (
         "ok",
         ("ok", "mail: 0 delivered"),
-        ("ok", "1 changes wait"),
+        ("ok", "changes pending: 1"),
     )
     client.zadd("er:{shop:sync0}:work", {"till-1": 1.0})  # since 1970
     client.hset("er:{shop:health0}:relay:mail", mapping={"attempts": 5, "last_error": "timed out"})
@@ -307,6 +307,7 @@ def test_a_worker_waits_for_a_cloud_that_begins_to_refuse_it(shell: Shell, clien
             sync.update_local({"n": 2})
             assert any("will try again" in line for line in present(process.stderr))
             allow("+@all")
+            assert any("working again" in line for line in present(process.stderr))
             eventually(lambda: present(cloud.get("till-1")).data == {"n": 2}, seconds=30)
             assert process.poll() is None
         finally:

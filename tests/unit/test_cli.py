@@ -155,7 +155,7 @@ def test_status_and_doctor_write_nothing(capsys: pytest.CaptureFixture[str], val
         before = sorted(client.keys())
         code, out, err = run(capsys, "status", "--url", valkey.url, "--namespace", "site")
         assert (code, err) == (0, "")
-        assert "namespace site: 1 nodes, 0 unhealthy" in out
+        assert "namespace site: 1 node, 0 unhealthy" in out
         assert "hall 7" in out
         assert "cache: 1 entries" in out
         code, out, err = run(capsys, "doctor", "--url", valkey.url)
@@ -252,3 +252,23 @@ def test_an_empty_recording_is_refused_before_a_server_is_started(
     path.write_text("timestamp_s,node_id,x\n")
     code, out, err = run(capsys, "up", "--replay", str(path))
     assert (code, out, err) == (2, "", f"edge-redis: {path} has no readings\n")
+
+
+def test_help_names_the_extra_that_a_command_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "pip install 'edge-redis[dashboard]'" in run(capsys, "dashboard", "--help")[1]
+
+
+def test_a_namespace_in_which_nothing_is_stored_is_said_to_be_empty(
+    capsys: pytest.CaptureFixture[str], valkey: Backend
+) -> None:
+    code, out, _ = run(capsys, "status", "--url", str(valkey.url), "--namespace", "no-such-site")
+    assert code == 0
+    assert "nothing is stored in this namespace: `edge-redis namespace list`" in out
+
+
+def test_maintenance_of_an_unknown_node_says_how_to_find_its_name(
+    capsys: pytest.CaptureFixture[str], valkey: Backend
+) -> None:
+    code, _, err = run(capsys, "maintenance", "till-9", "--for", "1h", "--url", str(valkey.url))
+    assert code == 2
+    assert err == "edge-redis: no node 'till-9' is registered in this namespace: `edge-redis nodes` lists them\n"

@@ -76,7 +76,7 @@ def test_changes_go_to_output_and_the_rest_to_errors(capsys: pytest.CaptureFixtu
         '"n\\u001b[2J1"  unhealthy  (was healthy)  status is offline, heartbeat 0.0 s old, timeout 60 s',
     ]
     assert err.count("\n") == 1
-    assert "leading, term 1: the server could not be reached or no monitor ran" in err
+    assert "leading, term 1: first round after a start or an outage" in err
 
 
 def test_json_from_a_position(capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,10 +138,7 @@ def test_a_line_of_the_fleet() -> None:
         ),
         (
             WatchRound(leader=True, term=1, grace=True),
-            (
-                "leading, term 1: the server could not be reached or no monitor ran; "
-                "each node has one timeout to send a heartbeat"
-            ),
+            ("leading, term 1: first round after a start or an outage: each node has one timeout to send a heartbeat"),
         ),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any, Self, Unpack
 
 from edge_redis._core.keys import check_namespace
 from edge_redis._io.blocking_runner import BlockingRunner
-from edge_redis._io.clients import BlockingClient
+from edge_redis._io.clients import BlockingClient, check_blocking_client
 from edge_redis._io.connect import connect
 from edge_redis._io.namespaces import drop_namespace
 from edge_redis._services.blocking.cache import EdgeCache
@@ -28,6 +28,7 @@ from edge_redis._services.options import (
     SynchronizerOptions,
     WatchOptions,
     WorkerOptions,
+    check_options,
     watch_options,
 )
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
@@ -47,6 +48,10 @@ class EdgeRedis:
         health: further arguments of HealthMonitor.
         metrics: further arguments of EdgeMetrics.
 
+    Raises:
+        InvalidTypeError: not such a client, or a service has no such argument.
+        ClientConfigurationError: a client with ``decode_responses=True``.
+
     """
 
     def __init__(
@@ -58,11 +63,15 @@ class EdgeRedis:
         health: HealthOptions | None = None,
         metrics: MetricsOptions | None = None,
     ) -> None:
+        check_blocking_client(client)
         self.client = client
         self.namespace = check_namespace(namespace)
         self._cache_options: CacheOptions = cache or {}
         self._health_options: HealthOptions = health or {}
         self._metrics_options: MetricsOptions = metrics or {}
+        check_options("cache", self._cache_options, CacheOptions)
+        check_options("health", self._health_options, HealthOptions)
+        check_options("metrics", self._metrics_options, MetricsOptions)
         self._opened: weakref.WeakSet[EdgeSynchronizer | CloudWorker | HealthWatch] = weakref.WeakSet()
         self._writers: dict[str, Synchronizer] = {}
         self._owns_client = False
@@ -113,7 +122,17 @@ class EdgeRedis:
         return EdgeMetrics(self.client, namespace=self.namespace, **self._metrics_options)
 
     def synchronizer(self, scope: str = "default", **options: Unpack[SynchronizerOptions]) -> EdgeSynchronizer:
-        """Return a new synchronizer of ``scope``; ``options`` are further arguments of EdgeSynchronizer."""
+        """Return a new synchronizer of ``scope``.
+
+        Args:
+            scope: the name of the state that is synchronized.
+            options: further arguments of EdgeSynchronizer, such as ``conflict_strategy=ConflictStrategy.LATEST_WINS``.
+
+        Raises:
+            InvalidTypeError: EdgeSynchronizer has no such argument.
+
+        """
+        check_options("EdgeSynchronizer", options, SynchronizerOptions)
         synchronizer = EdgeSynchronizer(self.client, scope=scope, namespace=self.namespace, **options)
         self._opened.add(synchronizer)
         return synchronizer

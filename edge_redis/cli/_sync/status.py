@@ -51,7 +51,8 @@ def _measure(worker: Any, seconds: float) -> dict[str, Any]:
 
 
 def _print_status(found: Mapping[str, Any]) -> None:
-    print(f"scopes: {found['scopes']:,}, {found['scopes_waiting']:,} with {found['changes_waiting']:,} changes pending")
+    pending = output.count(found["changes_waiting"], "change")
+    print(f"scopes: {found['scopes']:,}, {found['scopes_waiting']:,} with {pending} pending")
     print(f"oldest pending change: {output.duration(found['oldest_seconds'])}")
     print(f"pushed: {found['pushed_total']:,} in all, {found['pushed_per_second']:,.1f} a second now")
     print(f"dead letters: {found['dead_letters']:,}")
