@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Final, TypeAlias
+from functools import partial, wraps
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from edge_redis._core import validation
 from edge_redis._core.codec import DEFAULT, Codec
@@ -13,6 +13,8 @@ from edge_redis.errors import InvalidArgumentError, InvalidTypeError, Unsupporte
 
 KeyOf: TypeAlias = str | Callable[..., str] | None
 """The ``key`` of a decorator: the beginning of every key, a function of the arguments, or None."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _HINT: Final = "pass key= to cached(): a name, or a function of the arguments"
 
@@ -29,6 +31,24 @@ def check_key(key: object) -> None:
         validation.check_identifier("key", key)
     elif key is not None and not callable(key):
         raise validation.type_error("key", key, "a str, a function or None")
+
+
+def require_parentheses(cached: F) -> F:
+    """Have ``cached`` refuse to decorate without parentheses, where it would take the function for a TTL.
+
+    A lambda cannot be decorated, so one that is given alone is a function for the TTL.
+    """
+
+    @wraps(cached)
+    def call(*args: Any, **options: Any) -> Any:
+        _cache, *given = args
+        if len(given) == 1 and not options and callable(given[0]) and getattr(given[0], "__name__", "") != "<lambda>":
+            raise InvalidTypeError(
+                "the decorator needs parentheses: @cache.cached(); a function for the TTL is given as ttl="
+            )
+        return cached(*args, **options)
+
+    return cast("F", call)
 
 
 class FunctionKeys:

@@ -73,7 +73,10 @@ class Registry:
         )
         heartbeat_ms = await self._write(reported)
         node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
-        node.status, node.resources = reported.status, reported.resources
+        if status is not None:  # otherwise the object's own was sent, which its owner may have changed meanwhile
+            node.status = reported.status
+        if resources is not None:
+            node.resources = resources
         return True
 
     def _write(self, node: EdgeNode, timeout_ms: float | str = scripts.KEEP_TIMEOUT) -> Operation[int]:

@@ -1,4 +1,4 @@
-"""Listens for invalidation messages in a task of the event loop."""
+"""Listens for messages in a task of the event loop."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from edge_redis._io.background import BackgroundTask, is_cancelled
 from edge_redis._io.clients import AsyncClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.listener import (
+    DEFAULT_RECONNECTING,
     TOPOLOGY_SECONDS,
-    InvalidationListener,
+    Reconnecting,
     ReconnectPause,
+    SessionOwner,
     find_master_names,
-    find_master_pools,
+    find_pools,
     make_connection,
     translating_errors,
 )
@@ -31,11 +33,21 @@ class TaskListener(BackgroundTask):
 
     name = "edge-redis-listener"
 
-    def __init__(self, client: AsyncClient, new_session: Callable[[], Session], listener: InvalidationListener) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        new_session: Callable[[], Session],
+        listener: SessionOwner,
+        *,
+        of_any_node: bool = False,
+        reconnecting: Reconnecting = DEFAULT_RECONNECTING,
+    ) -> None:
         super().__init__()
         self._client = client
         self._new_session = new_session
         self._listener = listener
+        self._of_any_node = of_any_node
+        self._reconnecting = reconnecting
 
     def stop(self) -> asyncio.Task[None] | None:
         """Disconnect, cancel the task, and return it if its loop is open."""
@@ -43,7 +55,7 @@ class TaskListener(BackgroundTask):
         return super().stop()
 
     async def _work(self) -> None:
-        pause = ReconnectPause()
+        pause = ReconnectPause(self._reconnecting)
         while not is_cancelled():
             began = time.monotonic()
             try:
@@ -59,7 +71,7 @@ class TaskListener(BackgroundTask):
         """Run a session with every master. It always ends by raising an error."""
         if is_cluster(self._client):
             await self._client.initialize()  # before this, the client knows no nodes
-        names, pools = find_master_names(self._client), find_master_pools(self._client)
+        names, pools = find_master_names(self._client), find_pools(self._client, of_any_node=self._of_any_node)
         self._listener.reset(len(pools))
         readers = [
             asyncio.ensure_future(self._read_one(make_connection(pool, Retry(NoBackoff(), 0)))) for pool in pools

@@ -14,6 +14,9 @@ class BackgroundThread:
     name: str
     """Of the thread."""
 
+    join_seconds: float | None = None
+    """How long ``stop`` waits for the end of the work; None: however long it takes."""
+
     def __init__(self) -> None:
         self._reset()
 
@@ -40,7 +43,7 @@ class BackgroundThread:
         self._wake()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(self.join_seconds)
 
     def after_fork(self) -> None:
         """Reset state in a forked child, where no thread runs; it can be started again."""

@@ -1,4 +1,4 @@
-"""Listens for invalidation messages in daemon threads."""
+"""Listens for messages in daemon threads."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from edge_redis._io.background import BackgroundThread
 from edge_redis._io.clients import BlockingClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.listener import (
+    DEFAULT_RECONNECTING,
     TOPOLOGY_SECONDS,
-    InvalidationListener,
+    Reconnecting,
     ReconnectPause,
+    SessionOwner,
     find_master_names,
-    find_master_pools,
+    find_pools,
     make_connection,
     translating_errors,
 )
 from edge_redis.errors import StoreUnavailableError
 
-_SLICE_SECONDS: Final = 0.1
+_SLICE_SECONDS: Final = 0.02
 """How long to wait at a time for a message of an in-process server, which cannot be interrupted."""
 
 
@@ -39,11 +41,12 @@ def _can_be_shut(connection: Any) -> bool:
 class _ThreadSession:
     """A session on a blocking client: a connection to each master, until one fails."""
 
-    def __init__(self, client: BlockingClient, new_session: Callable[[], Session]) -> None:
+    def __init__(self, client: BlockingClient, new_session: Callable[[], Session], *, of_any_node: bool) -> None:
         self._client = client
         self._new_session = new_session
         self._names = find_master_names(client)
-        self._connections = [make_connection(pool, Retry(NoBackoff(), 0)) for pool in find_master_pools(client)]
+        pools = find_pools(client, of_any_node=of_any_node)
+        self._connections = [make_connection(pool, Retry(NoBackoff(), 0)) for pool in pools]
         self._has_ended = False
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event has a lock: see BackgroundThread
         self._failures: list[Exception] = []
@@ -120,12 +123,20 @@ class ThreadListener(BackgroundThread):
     name = "edge-redis-listener"
 
     def __init__(
-        self, client: BlockingClient, new_session: Callable[[], Session], listener: InvalidationListener
+        self,
+        client: BlockingClient,
+        new_session: Callable[[], Session],
+        listener: SessionOwner,
+        *,
+        of_any_node: bool = False,
+        reconnecting: Reconnecting = DEFAULT_RECONNECTING,
     ) -> None:
         super().__init__()
         self._client = client
         self._new_session = new_session
         self._listener = listener
+        self._of_any_node = of_any_node
+        self._reconnecting = reconnecting
         self._session: _ThreadSession | None = None
 
     def after_fork(self) -> None:
@@ -139,20 +150,20 @@ class ThreadListener(BackgroundThread):
             session.end()
 
     def _work(self) -> None:
-        pause = ReconnectPause()
+        pause = ReconnectPause(self._reconnecting)
         while not self._stopped:
             began = time.monotonic()
             try:
                 with translating_errors():
                     self._run_session()
-            except Exception as error:  # noqa: BLE001 -- the near cache must serve nothing after any error
+            except Exception as error:  # noqa: BLE001 -- the next session is due after any error
                 self._listener.on_disconnected(None if self._stopped else error)
                 if not self._stopped:
                     self._wait(pause.after(error, time.monotonic() - began))
         self._listener.on_disconnected()
 
     def _run_session(self) -> None:
-        self._session = session = _ThreadSession(self._client, self._new_session)
+        self._session = session = _ThreadSession(self._client, self._new_session, of_any_node=self._of_any_node)
         if not self._stopped:  # stopped meanwhile: stop() did not see this session
             self._listener.reset(len(session))
             session.run()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Generic, Self
 
+from edge_redis._core.pace import Pace
 from edge_redis._io.clients import AsyncClient, BlockingClient
-from edge_redis._io.loop import AsyncLoop, BlockingLoop, Interval
+from edge_redis._io.loop import AsyncLoop, BlockingLoop
 from edge_redis._io.service import AsyncService, BlockingService, C
+from edge_redis._io.wake_ups import Listen
 
 
 class BlockingLoopService(BlockingService[C], Generic[C]):
@@ -15,9 +17,9 @@ class BlockingLoopService(BlockingService[C], Generic[C]):
 
     run_once: Callable[[], object]
 
-    def __init__(self, client: BlockingClient, component: C, interval: Interval) -> None:
+    def __init__(self, client: BlockingClient, component: C, pace: Pace, listen: Listen | None = None) -> None:
         super().__init__(client, component)
-        self._loop = self._engine.loop = BlockingLoop(interval)
+        self._loop = self._engine.loop = BlockingLoop(pace, listen)
 
     def run(self, *, handle_signals: bool = True) -> None:
         """Work until ``stop()`` or, in the main thread, SIGTERM or SIGINT; the round under way is finished.
@@ -61,9 +63,9 @@ class AsyncLoopService(AsyncService[C], Generic[C]):
 
     run_once: Callable[[], Awaitable[object]]
 
-    def __init__(self, client: AsyncClient, component: C, interval: Interval) -> None:
+    def __init__(self, client: AsyncClient, component: C, pace: Pace, listen: Listen | None = None) -> None:
         super().__init__(client, component)
-        self._loop = self._engine.loop = AsyncLoop(interval)
+        self._loop = self._engine.loop = AsyncLoop(pace, listen)
 
     async def run(self, *, handle_signals: bool = True) -> None:
         """Work until ``stop()`` or, in the main thread, SIGTERM or SIGINT; the round under way is finished.

@@ -1,7 +1,8 @@
 """Connections of the blocking and the asyncio listener, and their pauses after failures.
 
-A listener receives invalidation messages in the background, on connections of its own. A *session*
-has one connection to each master. When one fails, all are closed, the listener's
+A listener receives messages in the background, on connections of its own: the near cache's of every master, a worker's
+hints of one node, since a cluster passes published messages on to all nodes. A *session* has these connections. When
+one fails, all are closed, the listener's
 ``on_disconnected`` is called, and a new session begins after a pause, which grows from 50 ms to 2 s.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import redis
@@ -26,8 +29,8 @@ TOPOLOGY_SECONDS: Final = 1.0
 _TIMEOUT_SECONDS: Final = 5.0
 
 
-class InvalidationListener(Protocol):
-    """Gets notified when connections are made and lost: the near cache."""
+class SessionOwner(Protocol):
+    """Gets notified when connections are made and lost: the near cache, or a worker that waits for hints."""
 
     def reset(self, connections: int) -> None:
         """Prepare for this number of connections, which are about to be made."""
@@ -62,25 +65,45 @@ def make_connection(pool: Any, retry: object) -> Any:
     return pool.connection_class(**options)
 
 
+def find_pools(client: Any, *, of_any_node: bool) -> list[Any]:
+    """Return the pools of all masters, or of any one of them."""
+    pools = find_master_pools(client)
+    return [random.choice(pools)] if of_any_node else pools  # noqa: S311 -- spreads the connections of many clients
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """How a listener goes on after a failure."""
+
+    first_pause: float = FIRST_PAUSE
+    longest_pause: float = LONGEST_PAUSE
+    is_spread: bool = False
+    """Whether each pause is a random part of what it could be, so that many listeners do not come back together."""
+    consequence: str = "near cache off until it can listen again"
+
+
+DEFAULT_RECONNECTING: Final = Reconnecting()
+
+
 class ReconnectPause:
     """The pause before the next session; logs the first of several failures as a warning."""
 
-    def __init__(self) -> None:
-        self._next = FIRST_PAUSE
+    def __init__(self, options: Reconnecting) -> None:
+        self._options = options
+        self._next = options.first_pause
         self._has_warned = False
 
     def after(self, error: Exception, lasted: float) -> float:
         """Return the seconds to wait after a session that failed with ``error`` after ``lasted`` seconds."""
-        if lasted > LONGEST_PAUSE:
-            self._next, self._has_warned = FIRST_PAUSE, False
-        _log.log(
-            logging.DEBUG if self._has_warned else logging.WARNING,
-            "near cache off until it can listen again: %s",
-            error,
-        )
-        self._has_warned = True
-        pause, self._next = self._next, min(2 * self._next, LONGEST_PAUSE)
-        return pause
+        options = self._options
+        if lasted > options.longest_pause:
+            self._next, self._has_warned = options.first_pause, False
+        is_outage = options.is_spread and isinstance(error, StoreUnavailableError)  # which the rounds of work log
+        level = logging.DEBUG if self._has_warned or is_outage else logging.WARNING
+        _log.log(level, "%s: %s", options.consequence, error)
+        self._has_warned = self._has_warned or level == logging.WARNING
+        pause, self._next = self._next, min(2 * self._next, options.longest_pause)
+        return pause * random.random() if options.is_spread else pause  # noqa: S311
 
 
 @contextlib.contextmanager

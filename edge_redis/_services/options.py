@@ -82,6 +82,7 @@ class WorkerOptions(TypedDict, total=False):
     claim_idle_seconds: float
     max_deliveries: int
     keys: Keys | None
+    poll_interval_seconds: float
 
 
 class WatchOptions(TypedDict, total=False):

@@ -9,12 +9,9 @@ from edge_redis._io.connect import connect
 from edge_redis._services.blocking.worker import CloudWorker
 from edge_redis._site.process_plan import ProcessPlan
 from edge_redis._site.stop_request import StopRequest
-from edge_redis.errors import StoreUnavailableError
 
-_IDLE_SECONDS: Final = 0.1
-"""Pause after a round that found nothing to do."""
-_RETRY_SECONDS: Final = 0.5
-"""Pause after a round in which the cloud could not be reached."""
+_CHECK_SECONDS: Final = 5.0
+"""How often it is made sure that the edge's server is there."""
 
 
 def run(plan: ProcessPlan, stop: StopRequest) -> None:
@@ -30,12 +27,6 @@ def run(plan: ProcessPlan, stop: StopRequest) -> None:
         # A restarted worker keeps the consumer name, so it continues with the entries that it had already leased.
         CloudWorker(client, cloud, namespace=plan.namespace, consumer=plan.name) as worker,
     ):
-        while stop.wait(0.0):
-            try:
-                handled = worker.run_once()
-            except StoreUnavailableError:
-                worker.lag()  # raises where it is the edge's server: the supervisor starts this process again
-                stop.wait(_RETRY_SECONDS)
-            else:
-                if not handled:
-                    stop.wait(_IDLE_SECONDS)
+        worker.start()
+        while stop.wait(_CHECK_SECONDS):
+            worker.lag()  # raises where the server is gone: the supervisor starts this process again

@@ -9,11 +9,14 @@ from typing import Any, Final, TypeAlias
 from edge_redis._core import validation
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
-from edge_redis._core.gather import gather
+from edge_redis._core.gather import gather_each
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
+from edge_redis._sync.failures import OUTAGE
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.hints import Hints, cloud_hints
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
@@ -106,17 +109,11 @@ class Cloud(Component):
         sizes = [sum(len(each.body) for each in changes) for changes, _ in batches.values()]
         results: dict[str, list[Outcome] | EdgeRedisError] = {}
         for part in split_by_bytes([*batches.items()], sizes, _BYTES_A_ROUND_TRIP):
-            found = await gather([self._try_apply(scope, *batch) for scope, batch in part])
+            found = await gather_each([self.apply(scope, *batch) for scope, batch in part])
             results |= zip([scope for scope, _ in part], found, strict=True)
+            if isinstance(found[0], OUTAGE) and all(isinstance(each, OUTAGE) for each in found):
+                return dict.fromkeys(batches, found[0]) | results  # the others would wait for it as long
         return results
-
-    async def _try_apply(
-        self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy
-    ) -> list[Outcome] | EdgeRedisError:
-        try:
-            return await self.apply(scope, changes, strategy)
-        except EdgeRedisError as error:
-            return error
 
     def after_fork(self) -> None:
         """Forget, in a forked child, what was known of the cloud."""
@@ -129,6 +126,10 @@ class Cloud(Component):
         return await scripts.read_feed(
             self._replica, text, validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
         )
+
+    def hints(self, reader: FeedReader) -> Hints:
+        """Return the hints of changes for one worker."""
+        return cloud_hints(self._replica.keys, reader)
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""

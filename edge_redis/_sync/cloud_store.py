@@ -12,12 +12,48 @@ inside a transaction of its own takes them from ``edge_redis.cloudstores``: ``re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from edge_redis._sync.change import Change
 from edge_redis._sync.feed import Feed
 from edge_redis.models import ConflictStrategy, SyncState
+
+
+class FeedReader(Protocol):
+    """A worker that waits for changes of the cloud, as a store's ``listen`` gets it."""
+
+    @property
+    def cursor(self) -> str:
+        """The cursor up to which it has read; "" where it has not read yet."""
+
+    @property
+    def store_id(self) -> str:
+        """The end of the origin of states that its edge has written; "" where it has not read yet."""
+
+    @property
+    def segments(self) -> Sequence[str] | None:
+        """What the scopes that it carries begin with, up to a slash or their end; None where that is anything."""
+
+    def wake(self, is_news: Callable[[str], bool] | None = None) -> None:
+        """Let the worker read soon: something has changed, or is heard of from now on. Callable from any thread.
+
+        The worker reads where ``is_news`` is true for the cursor that it has by then, or there is none.
+        """
+
+
+class FeedListener(Protocol):
+    """What a store's ``listen`` returns: it calls ``wake`` of its reader from its start until it is closed."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the reader is woken of every change now. Until it is, the worker polls."""
+
+    def start(self) -> object:
+        """Begin to listen, and return at once; on the worker's own thread or event loop."""
+
+    def close(self) -> Awaitable[object] | None:
+        """Stop listening; on the worker's own thread."""
 
 
 @runtime_checkable
@@ -34,6 +70,10 @@ class CloudStore(Protocol):
 
     A store may have an attribute ``scopes_at_once``, an int: so many calls of ``apply``, of different scopes, may be
     under way at once from one worker, on threads of their own or awaited together. Without it there is one.
+
+    A store that can report changes may have a method ``listen(reader: FeedReader) -> FeedListener``. A worker that runs
+    calls it once, reads when it is woken, and about once a minute; it must not wait. A store without it is read every
+    ``poll_interval_seconds``.
     """
 
     def get(self, scope: str) -> SyncState | None:

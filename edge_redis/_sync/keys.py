@@ -51,6 +51,7 @@ LOCAL_WINS) and ``strategy`` (the one by which edges push).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from edge_redis._core.keys import KeySpace
@@ -82,10 +83,15 @@ class SyncKeys:
         self.purged = space.key("purged")
         self.clone = space.key("clone")
         self.repeats = space.key("repeats")
+        self.wake = space.key("wake")
 
     def doc(self, scope: str) -> str:
         """Return the key of a scope's document."""
         return f"{self.tag}:doc:{scope}"
+
+    def wake_channels(self, segments: Sequence[str] | None) -> list[str]:
+        """Return the channels of scopes that begin with these segments, up to a slash or their end; None: of all."""
+        return [self.wake] if segments is None else [f"{self.wake}:{segment}" for segment in segments]
 
     def pending(self, scope: str) -> str:
         """Return the key of a scope's outbox."""

@@ -50,6 +50,10 @@ class Puller:
         self._clones = Clones(edge)
         self._events = EventRecorder(edge)
         self._cloud_id = ""
+        self.cursor = ""
+        """The cursor up to which this worker has read."""
+        self.store_id = ""
+        """The id of this edge's store."""
         self.has_rejected = False
         """Whether the last pull met a state that lost: a LOCAL_WINS edge then has a new change."""
 
@@ -72,6 +76,7 @@ class Puller:
         readable = (await self._select_readable(feed, replica_id)) if feed.changes or feed.damaged else []
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0
         is_saved = False
+        self.cursor, self.store_id = feed.cursor, replica_id
         if feed.cursor.encode() != cursor:
             is_saved = bool(await scripts.save_cursor(self._edge, replica_id, cursor, feed.cursor))
         if offer or feed.restarted:

@@ -6,7 +6,7 @@ Several scopes are pushed concurrently, the changes of each in their order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edge_redis._core.error_text import describe_error
@@ -14,6 +14,7 @@ from edge_redis._core.operation import Invoke, InvokeAll, Renewal
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
+from edge_redis._sync.cloud_store_calls import check_results, find_apply_many
 from edge_redis._sync.config import WorkerConfig, strategy_of
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, unavailable
@@ -23,11 +24,14 @@ from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
-from edge_redis.models import SyncEvent
+from edge_redis.models import ConflictStrategy, SyncEvent
 
 _log = logging.getLogger("edge_redis")
 
 SCOPES_A_PAGE: Final = 32
+
+SCOPES_A_CALL: Final = 256
+"""A page, where the cloud applies changes of many scopes in one call."""
 
 
 class Pusher:
@@ -38,18 +42,24 @@ class Pusher:
         self._config = config
         self._keyring = keyring
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
+        self._apply_many = find_apply_many(cloud)
         self._events = EventRecorder(edge)
         self._held_up: set[str] = set()
+        self.has_waiting = False
+        """Whether the last push left changes that a later one may bring to the cloud."""
         self.cloud_health = CloudHealth(cloud)
         self.leases = OutboxLeases(edge, config)
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
         handled = offset = 0
-        while not handled and (scopes := await self.leases.read_waiting(offset, SCOPES_A_PAGE)):
+        self.has_waiting = False
+        page = SCOPES_A_PAGE if self._apply_many is None else SCOPES_A_CALL
+        while not handled and (scopes := await self.leases.read_waiting(offset, page)):
             leases, tried = await self.leases.take(scopes)
             if leases:
                 handled += await self._deliver(leases)
+            self.has_waiting |= not self._held_up.issuperset(scopes)
             offset += tried
         return handled
 
@@ -98,6 +108,8 @@ class Pusher:
 
     async def _apply(self, leases: Mapping[str, OutboxLease]) -> dict[str, Exception | None]:
         """Let the cloud apply leases concurrently; return each scope's error, or None."""
+        if self._apply_many is not None and len(leases) > 1:
+            return await self._apply_together(self._apply_many, leases)
         outcomes: dict[str, Exception | None] = {}
         calls: dict[str, Invoke[object]] = {}
         for scope, lease in leases.items():
@@ -107,6 +119,28 @@ class Pusher:
                 outcomes[scope] = error
         results = await _invoke([*calls.values()], self._scopes_at_once, self.leases.renewal)
         for scope, result in zip(calls, results, strict=True):
+            outcomes[scope] = result if isinstance(result, Exception) else None
+            if not isinstance(result, Exception):
+                self.cloud_health.add_success(scope)
+        return outcomes
+
+    async def _apply_together(
+        self, apply_many: Callable[..., object], leases: Mapping[str, OutboxLease]
+    ) -> dict[str, Exception | None]:
+        """Let the cloud apply leases in one call; return each scope's error, or None."""
+        outcomes: dict[str, Exception | None] = {}
+        batches: dict[str, tuple[Sequence[Change], ConflictStrategy]] = {}
+        for scope, lease in leases.items():
+            try:
+                batches[scope] = self._decode_changes(scope, lease.entries), strategy_of(lease.settings)
+            except EdgeRedisError as error:
+                outcomes[scope] = error
+        try:
+            found = check_results(await Invoke(apply_many, batches, renewal=self.leases.renewal))
+        except Exception as error:  # noqa: BLE001 -- as of a single scope: the tries that follow decide
+            found = dict.fromkeys(batches, error)
+        for scope in batches:
+            result = found.get(scope)
             outcomes[scope] = result if isinstance(result, Exception) else None
             if not isinstance(result, Exception):
                 self.cloud_health.add_success(scope)

@@ -7,7 +7,7 @@ that dies are free after the claim time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from edge_redis._core import validation
@@ -19,7 +19,9 @@ from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import EndConfig, WorkerConfig
 from edge_redis._sync.dead_letters import MAX_READ, DeadLetters
 from edge_redis._sync.failures import OUTAGE, perform_each
+from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.pace import WorkerPace
 from edge_redis._sync.pull import Puller
 from edge_redis._sync.push import Pusher
 from edge_redis._sync.records import STREAM_ID
@@ -47,13 +49,25 @@ class Worker(Component):
         keys: Keys | None = None,
     ) -> None:
         self.namespace = namespace
-        config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
+        self._config = config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
         keyring = None if keys is None else Keyring(namespace, keys)
         self._edge = Replica(SyncKeys(namespace, "sync"), EndConfig("edge"))
         self.pusher = Pusher(self._edge, cloud, config, keyring)
         self.puller = Puller(self._edge, cloud, config.batch_size, keyring, self.pusher.cloud_health)
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
+        self.cloud = cloud
+        self.segments: Sequence[str] | None = None
+        """What the carried scopes begin with, up to a slash or their end; None where that is anything."""
         self._pushes_first = False
+
+    def pace(self, poll_interval_seconds: float) -> WorkerPace:
+        """Return the pauses of this worker."""
+        poll = validation.check_positive("poll_interval_seconds", poll_interval_seconds)
+        return WorkerPace(poll, self._config.claim_idle_ms / 1000, lambda: self.pusher.has_waiting)
+
+    def edge_hints(self, wake: Callable[[], None]) -> Hints:
+        """Return the hints of changes at the edge."""
+        return edge_hints(self._edge.keys, wake)
 
     async def run_once(self) -> int:
         """Push a batch of the scopes that wait longest and pull a page; return how many changes were handled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from typing import Annotated, Any, Final
 
 import typer
@@ -10,8 +11,9 @@ import typer
 from edge_redis.cli import exit_codes, options
 from edge_redis.cli.connection import load_settings, open_client, open_cloud
 
-_LONGEST_PAUSE_SECONDS: Final = 5.0
-_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONG_SECONDS: Final = 3600.0
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,7 +34,12 @@ def worker(
         typer.Option(metavar="NAME", help="Consumer name; one that restarts under its name continues its work."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Changes taken at once from a scope.")] = 100,
-    idle: Annotated[float, typer.Option(min=0.01, metavar="SECONDS", help="Pause when there is nothing to do.")] = 0.2,
+    poll_interval: Annotated[
+        float,
+        typer.Option(
+            min=0.01, metavar="SECONDS", help="Pause between reads of a cloud that reports no changes, such as SQL."
+        ),
+    ] = 0.5,
     once: Annotated[bool, typer.Option("--once", help="Carry what is pending and end.")] = False,
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
@@ -50,37 +57,51 @@ def worker(
     with (
         open_client(server) as edge,
         open_cloud(server, cloud_url, cloud_sql, cloud_password_file) as cloud,
-        CloudWorker(edge, cloud, namespace=namespace, consumer=name, batch_size=batch_size, keys=keys) as made,
+        CloudWorker(
+            edge,
+            cloud,
+            namespace=namespace,
+            consumer=name,
+            batch_size=batch_size,
+            keys=keys,
+            poll_interval_seconds=poll_interval,
+        ) as made,
         StopRequest(TERMINAL_SIGNALS) as stop,
     ):
         made.status()  # fails here when the edge is unreachable or refuses
         logging.getLogger("edge_redis").info("worker started, namespace %s", namespace)
-        _run(made, stop, idle, once=once)
+        _run(made, stop, once=once)
     return exit_codes.OK
 
 
-def _run(worker: Any, stop: Any, idle: float, *, once: bool) -> None:
-    from edge_redis.cli.failures import describe
-    from edge_redis.errors import EdgeRedisError, StoreUnavailableError
+def _run(worker: Any, stop: Any, *, once: bool) -> None:
+    if _carry_first(worker, stop, once=once):
+        worker.start()
+        while stop.wait(_LONG_SECONDS):
+            pass
 
-    log = logging.getLogger("edge_redis")
-    pause, has_worked, failed = _FIRST_PAUSE_SECONDS, False, False
+
+def _carry_first(worker: Any, stop: Any, *, once: bool) -> bool:
+    """Carry what is pending, with a first round; return whether to go on after it."""
+    from edge_redis.cli.failures import describe
+    from edge_redis.errors import StoreUnavailableError
+
+    log, failed = logging.getLogger("edge_redis"), False
+    pause = _FIRST_PAUSE_SECONDS
     while stop.wait(0.0):
         try:
             handled = worker.run_once()
-        except EdgeRedisError as error:
-            # A refusal of the first round is most likely a mistake in the command line, a later one an outage.
-            if once or not (has_worked or isinstance(error, StoreUnavailableError)):
+        except StoreUnavailableError as error:  # any other refusal is most likely a mistake in the command line
+            if once:
                 raise
-            log.warning("will try again in %.1f s: %s", pause, describe(error))
+            log.warning("will go on trying: %s", describe(error))
             failed = True
-            stop.wait(pause)
+            stop.wait(random.uniform(0.0, pause))  # noqa: S311 -- edges that wait for one cloud come back apart
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
             continue
         if failed:
             log.info("working again")
-        pause, has_worked, failed = _FIRST_PAUSE_SECONDS, True, False
-        if not handled:
-            if once:
-                return
-            stop.wait(idle)
+            failed = False
+        if not (once and handled):
+            return not once
+    return False

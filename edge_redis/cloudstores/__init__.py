@@ -11,7 +11,7 @@ decide inside a transaction, ``resolve``, ``write_update`` and ``write_delete`` 
 """
 
 from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, decode_data, encode_data, visible_data
-from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
+from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore, FeedListener, FeedReader
 from edge_redis._sync.decision import Decision, LostState, PushEvent, ScopeDocument, Seen
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.fields import is_merged
@@ -30,6 +30,8 @@ __all__ = [
     "CloudStore",
     "Decision",
     "Feed",
+    "FeedListener",
+    "FeedReader",
     "GcWatermark",
     "LostState",
     "Outcome",
@@ -51,8 +53,8 @@ __all__ = [
 ]
 
 _CLASSES: tuple[type, ...] = (
-    AsyncCloudStore, Change, CloudStore, Decision, Feed, GcWatermark, LostState, PushEvent, ScopeDocument, Seen,
-    WriteContext, WriteLimits,
+    AsyncCloudStore, Change, CloudStore, Decision, Feed, FeedListener, FeedReader, GcWatermark, LostState, PushEvent,
+    ScopeDocument, Seen, WriteContext, WriteLimits,
 )  # fmt: skip
 for _class in _CLASSES:
     _class.__module__ = __name__

@@ -63,6 +63,8 @@ def main() -> None:
 def capture(browser: Browser, url: str, path: Path) -> None:
     """Write a picture of one page once it is live."""
     browser.open(url)
+    if not browser.run("document.body.dataset.live"):
+        raise SystemExit(f"there is no page at {url}")
     time.sleep(_LIVE_SECONDS)
     browser.capture(path)
 

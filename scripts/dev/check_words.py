@@ -48,7 +48,7 @@ WORDS: Final = {
 NAMES: Final = {
     "abroad": "standby",
     "duty": "Leader, leader lease",
-    "ear": "InvalidationListener",
+    "ear": "listener",
     "ears": "connections",
     "room": "package, KeySpace",
     "rooms": "packages",

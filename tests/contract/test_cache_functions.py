@@ -43,6 +43,14 @@ def run(make: Maker, cache: Any, result: Any) -> Any:
     return cache._portal.run(result) if make.api == "awaited" else result
 
 
+def test_a_decorator_without_parentheses_is_refused_at_once(make: Maker) -> None:
+    cache = make("EdgeCache")
+    with pytest.raises(InvalidTypeError, match=r"needs parentheses: @cache\.cached\(\)"):
+        cache.cached(double)
+    for decorate in (cache.cached(lambda _: 60), cache.cached(ttl=double), cache.cached(double, "own-key")):
+        assert run(make, cache, decorate(double)(4)) == 8
+
+
 def test_a_result_can_be_named_removed_and_renewed(make: Maker) -> None:
     cache = make("EdgeCache")
     cached = cache.cached(60)(double)

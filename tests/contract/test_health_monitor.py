@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import fakeredis
 import pytest
 from conftest import Maker
 
-from edge_redis import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, UnknownNodeError
+from edge_redis import EdgeNode, EdgeNodeStatus, HealthCheck, ResourceUsage, UnknownNodeError, aio
 from support.clock import ServerClock, stop_the_clock
 from support.health import register_past
 from support.servers import Backend
@@ -112,6 +114,22 @@ def test_a_heartbeat_of_an_object_registers_it_again(monitor: Any) -> None:
     assert (given.status, given.resources) == (EdgeNodeStatus.SYNCING, ResourceUsage(1.0))
     assert abs(given.last_heartbeat - ago(0)) < timedelta(seconds=10)
     assert monitor.get_node("n1") == given
+
+
+def test_a_status_that_changes_while_a_heartbeat_is_sent_stays() -> None:
+    async def send() -> EdgeNode:
+        given = node()
+        async with fakeredis.FakeAsyncRedis() as client, aio.HealthMonitor(client) as monitor:
+            sending = asyncio.ensure_future(monitor.heartbeat(given))
+            await asyncio.sleep(0)  # it is under way
+            assert not sending.done()
+            given.status, given.resources = EdgeNodeStatus.DEGRADED, ResourceUsage(50.0)
+            assert await sending
+        return given
+
+    sent = asyncio.run(send())
+    assert (sent.status, sent.resources) == (EdgeNodeStatus.DEGRADED, ResourceUsage(50.0))
+    assert abs(sent.last_heartbeat - ago(0)) < timedelta(seconds=10)
 
 
 def test_the_server_s_time_is_the_heartbeat_s(clock: ServerClock, timed: Any) -> None:

@@ -22,6 +22,7 @@ import edge_redis
 import edge_redis.aio
 from edge_redis import ServiceClosedError, StoreUnavailableError
 from edge_redis._io.loop import AsyncLoop, BlockingLoop, every
+from support.clouds import Polled
 from support.deadline import eventually
 from support.servers import Backend
 
@@ -34,7 +35,7 @@ def ignore(_: object) -> None: ...
 
 def construct(module: Any, name: str, client: Any) -> Any:
     if name == "CloudWorker":
-        return module.CloudWorker(client, client)
+        return module.CloudWorker(client, Polled(), poll_interval_seconds=0.01)
     if name == "HealthWatch":
         return module.HealthWatch(client, interval_seconds=0.01, lease_seconds=5.0)
     return module.TransitionRelay(client, ignore, interval_seconds=0.01)

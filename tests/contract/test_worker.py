@@ -65,7 +65,8 @@ def test_batches(make: Maker, sync: Any, cloud: Any) -> None:
 
 
 def test_many_scopes_in_one_round(make: Maker, cloud: Any, worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(push, "SCOPES_A_PAGE", 5)
+    for name in ("SCOPES_A_PAGE", "SCOPES_A_CALL"):
+        monkeypatch.setattr(push, name, 5)
     for number in range(7):
         make("EdgeSynchronizer", scope=f"s{number}").update_local({"n": number})
     handled = [worker.run_once() for _ in range(3)]

@@ -206,7 +206,7 @@ def cut_replication(set_up: SetUp) -> Iterator[None]:
     """Have the master refuse its replica."""
     with set_up.master.client() as client:
         client.execute_command("ACL SETUSER", "default", "-psync", "-sync")
-        client.client_kill_filter(_type="replica", skipme=True)
+        client.execute_command("CLIENT KILL", "TYPE", "replica")
         eventually(lambda: not client.info("replication")["connected_slaves"])
         try:
             yield

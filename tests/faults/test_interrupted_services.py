@@ -26,6 +26,7 @@ from edge_redis import (
     TransitionRelay,
     aio,
 )
+from support.clouds import Polled
 from support.deadline import eventually
 
 MODULES = "service engine lifecycle loop signals shutdown ticker background blocking_listener"
@@ -173,7 +174,7 @@ def ignore(_: object) -> None: ...
 
 
 SERVICES: dict[str, Callable[[Any], Any]] = {
-    "CloudWorker": lambda client: CloudWorker(client, client),
+    "CloudWorker": lambda client: CloudWorker(client, Polled(), poll_interval_seconds=0.005),
     "HealthWatch": lambda client: HealthWatch(client, interval_seconds=0.005, lease_seconds=5.0),
     "TransitionRelay": lambda client: TransitionRelay(client, ignore, interval_seconds=0.005),
 }

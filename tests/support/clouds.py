@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 
-from edge_redis.cloudstores import Change, encode_data
+from edge_redis.cloudstores import Change, Feed, encode_data
 from edge_redis.cloudstores._tables import METADATA
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.servers import Backend, Servers
@@ -131,3 +131,18 @@ class Base:
         """Close all stores."""
         for store in self.made:
             store.close()
+
+
+class Polled:
+    """A cloud without changes that cannot be listened to, so that a worker has one round after another."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def get(self, scope: str) -> None: ...
+
+    def apply(self, scope: str, changes: Any, strategy: Any) -> None: ...
+
+    def changes_since(self, cursor: str, limit: int) -> Feed:
+        self.reads += 1
+        return Feed("id:0", [])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+import redis.utils
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.backoff import NoBackoff
@@ -46,6 +47,26 @@ class TestSetUp:
         assert options["health_check_interval"] == 30
         assert options["client_name"] == "edge-redis"
         assert options["retry"]._retries == connect_retry.RETRIES
+
+    @pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/service"])
+    def test_the_library_s_version_is_not_looked_up_for_each_connection(
+        self, make: Callable[..., Any], url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make(url)
+
+        def fail() -> str:
+            raise AssertionError("looked up again")
+
+        monkeypatch.setattr(redis.utils, "get_lib_version", fail)
+        pool = make(url).connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        if hasattr(redis, "DriverInfo"):
+            assert connection.driver_info.lib_version == redis.__version__
+
+    @pytest.mark.filterwarnings("ignore:Call to '__init__':DeprecationWarning")  # of recent releases of redis-py
+    def test_a_library_named_by_the_caller_stays(self, make: Callable[..., Any]) -> None:
+        assert "driver_info" not in options_of(make("redis://h?lib_name=mine"))
+        assert options_of(make("redis://h", lib_name="mine"))["lib_name"] == "mine"
 
     def test_is_of_the_right_half(self) -> None:
         assert isinstance(connect(), redis.Redis)

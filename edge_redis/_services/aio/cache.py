@@ -10,7 +10,7 @@ from edge_redis._cache.arguments import Ttl
 from edge_redis._cache.compute_options import LEASE_SECONDS, ResultTags, ResultTtl, check_compute_options
 from edge_redis._cache.config import CacheConfig, NearCache, check_near_cache
 from edge_redis._cache.fail_open import AnyCache
-from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key
+from edge_redis._cache.function_keys import FunctionKeys, KeyOf, check_key, require_parentheses
 from edge_redis._cache.key_pages import PagePosition
 from edge_redis._cache.near_entry import MISSING
 from edge_redis._core.codec import MAX_VALUE_BYTES, make_codec
@@ -421,6 +421,7 @@ class EdgeCache(AsyncService[AnyCache]):
                 yield key
             position = page.next
 
+    @require_parentheses
     def cached(
         self,
         ttl: ResultTtl = None,
@@ -450,7 +451,8 @@ class EdgeCache(AsyncService[AnyCache]):
         Raises:
             InvalidArgumentError: without ``key``, other functions may have the same name (lambdas, functions
                 inside functions, functions of ``__main__``), or no key can be made (methods).
-            InvalidTypeError: not a function, or of a kind that cannot be cached (generators).
+            InvalidTypeError: not a function, of a kind that cannot be cached (generators), or decorated without
+                parentheses.
 
         """
         check_key(key)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from edge_redis._io.clients import AsyncClient
+from edge_redis._io.hint_listener import make_listener
 from edge_redis._io.service import AsyncService
 from edge_redis._io.shutdown import new_mutex
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
+from edge_redis._sync.cloud_store import FeedListener, FeedReader
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
@@ -135,6 +137,13 @@ class RedisCloudStore(AsyncService[Cloud]):
     async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         return await self._run(self._component.changes_since(cursor, limit))
+
+    def listen(self, reader: FeedReader) -> FeedListener:
+        """Return a listener that reports changes to a worker, on a connection of its own.
+
+        ``CloudWorker`` calls it, and starts and closes what it returns.
+        """
+        return make_listener(self._runner.client, self._component.hints(reader))
 
     async def release_authority(self, scope: str) -> bool:
         """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""

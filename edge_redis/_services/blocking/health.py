@@ -96,8 +96,8 @@ class HealthMonitor(BlockingService[Health]):
 
         With an id, status and resources change where they are given; without a status, an OFFLINE node is
         ONLINE again and any other status stays. For an unknown id the result is False and nothing is written.
-        With an EdgeNode, the status, the resources and the server's time are set in the object, and the object is
-        registered, even if it had been removed: the result is always True.
+        With an EdgeNode, the object is registered, even if it had been removed: the result is always True. Its
+        ``last_heartbeat`` is set to the server's time, and its status and resources where they are given.
         """
         return self._run(self._component.heartbeat(node, status, resources))
 

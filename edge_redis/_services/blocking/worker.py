@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.lifecycle import BlockingLoopService
-from edge_redis._io.loop import WORKER_INTERVAL
 from edge_redis._services.blocking.cloud import RedisCloudStore
 from edge_redis._services.components import consumer_name
+from edge_redis._services.listening import make_listeners
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.signing import Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
@@ -36,6 +37,9 @@ class CloudWorker(BlockingLoopService[Worker]):
             returns them for an origin, and None for an unknown one. With keys, a change that is not signed by
             its origin goes to the dead letters at once. The key of "cloud" is the worker's own: it signs the
             cloud's states for the edge, so that they can be offered again to a cloud that lost its data.
+        poll_interval_seconds: ``run`` and ``start`` wait until a server reports a change, on a connection of their
+            own to each of the two, and read about once a minute besides. They pause for this long at most where one
+            cannot be listened to: SqlCloudStore, a store without ``listen``, a user who may not subscribe.
 
     """
 
@@ -51,6 +55,7 @@ class CloudWorker(BlockingLoopService[Worker]):
         claim_idle_seconds: float = 5.0,
         max_deliveries: int = 5,
         keys: Keys | None = None,
+        poll_interval_seconds: float = 0.5,
     ) -> None:
         self._own_store: RedisCloudStore | None = None
         store: AsyncCloudStore | CloudStore
@@ -68,7 +73,12 @@ class CloudWorker(BlockingLoopService[Worker]):
             max_deliveries=max_deliveries,
             keys=keys,
         )
-        super().__init__(edge_client, component, WORKER_INTERVAL)
+        super().__init__(
+            edge_client,
+            component,
+            component.pace(poll_interval_seconds),
+            partial(make_listeners, edge_client, component),
+        )
 
     def run_once(self) -> int:
         """Push a batch of each of the scopes that wait longest, pull a batch; return how many changes were handled.

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -183,14 +182,12 @@ class _Heartbeats:
 
     async def send(self) -> None:
         """Send one."""
-        sent = replace(self._node)  # a heartbeat sets its object's status, which the application may change meanwhile
         try:
-            await self._running.edge.health.heartbeat(sent)
+            await self._running.edge.health.heartbeat(self._node)
         except EdgeRedisError as error:
             _log.log(logging.DEBUG if self._is_failing else logging.WARNING, "no heartbeat recorded: %s", error)
             self._is_failing = True
         else:
-            self._node.last_heartbeat = sent.last_heartbeat
             self._running.last_heartbeat_at, self._is_failing = time.monotonic(), False
 
     async def run(self) -> None:

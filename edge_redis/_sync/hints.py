@@ -1,0 +1,87 @@
+"""Hints: messages by which a worker learns that there may be something to carry, on a connection of its own.
+
+A hint may be lost, as may the connection: so the worker reads when the connection was made, and now and then without
+a hint. This is the protocol of that connection; it has no socket itself. ``keys.py`` describes the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from edge_redis._core.session import Receive, Send, Session
+from edge_redis._sync.cloud_store import FeedReader
+from edge_redis._sync.keys import SyncKeys
+from edge_redis.errors import StoreTimeoutError
+
+PING_SECONDS: Final = 30.0
+"""Time without a message after which the connection is tested: the few bytes also keep a NAT from forgetting it."""
+
+_ANSWER_SECONDS: Final = 15.0
+"""How long an answer may take: on a slow link it waits behind a transfer."""
+
+
+class Hints:
+    """The hints of one server."""
+
+    def __init__(
+        self, channels: Sequence[str], on_hint: Callable[[str], None], on_connected: Callable[[], None]
+    ) -> None:
+        self._channels = channels
+        self._on_hint = on_hint
+        self._on_connected = on_connected
+        self.is_listening = False
+        """Whether hints arrive now."""
+
+    def reset(self, connections: int) -> None:
+        """Prepare for a connection that is about to be made."""
+
+    def on_disconnected(self, error: Exception | None = None) -> None:  # noqa: ARG002 -- the listener logs it
+        """Handle the end of the connection."""
+        self.is_listening = False
+
+    def session(self) -> Session:
+        """Return a session of the protocol, to be run by a listener."""
+        return self._run()
+
+    async def _run(self) -> None:
+        for channel in self._channels:
+            await self._request("SUBSCRIBE", channel)
+        self.is_listening = True
+        self._on_connected()
+        while True:
+            message = await Receive(PING_SECONDS)
+            if message is None:
+                message = await self._request("PING")
+            if isinstance(message, list) and message[0] == b"message":
+                self._on_hint(bytes(message[2]).decode(errors="replace"))
+
+    async def _request(self, *args: str) -> Any:
+        await Send(args)
+        reply = await Receive(_ANSWER_SECONDS)
+        if reply is None:
+            raise StoreTimeoutError(f"no answer to {args[0]} within {_ANSWER_SECONDS:g} s")
+        return reply
+
+
+def edge_hints(keys: SyncKeys, wake: Callable[[], None]) -> Hints:
+    """Return the hints of an edge's server."""
+    return Hints([keys.wake], lambda _: wake(), wake)
+
+
+def cloud_hints(keys: SyncKeys, reader: FeedReader) -> Hints:
+    """Return the hints of the cloud's server for one worker: those of changes that it has not read or written."""
+
+    def pass_on(text: str) -> None:
+        position, _, writer = text.partition(" ")
+        if not writer or writer != reader.store_id:
+            reader.wake(lambda cursor: is_past(position, cursor))
+
+    return Hints(keys.wake_channels(reader.segments), pass_on, reader.wake)
+
+
+def is_past(position: str, cursor: str) -> bool:
+    """Return whether a position in the feed is not before ``cursor``; so is one in the feed of another store."""
+    store, _, number = position.rpartition(":")
+    read_store, _, read = cursor.rpartition(":")
+    return store != read_store or not (number.isdecimal() and read.isdecimal()) or int(number) > int(read)
