@@ -262,7 +262,7 @@ class WorkerStatus(WorkerLag):
 
 
 class LinkStats(TypedDict):
-    """What a RedisCloudStore has sent over the link since it was made."""
+    """What a RedisCloudStore has sent and received over the link since it was made."""
 
     bytes_up: int
     """Bytes of the commands that carried changes up."""
@@ -272,6 +272,14 @@ class LinkStats(TypedDict):
     """States that went up whole."""
     splices_refused: int
     """Calls that were sent again, since the cloud held another state than the base of their splices."""
+    bytes_down: int
+    """Bytes of the replies that carried the feed of changes."""
+    headers_down: int
+    """States of which only a header came down, since this object had their bodies."""
+    splices_down: int
+    """States that came down as their difference from a state that this object had."""
+    full_states_down: int
+    """States that came down whole."""
 
 
 class DeadLetter(TypedDict):

@@ -10,10 +10,10 @@ from edge_redis._core import validation
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather_each
-from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
+from edge_redis._sync.downlink import Downlink
 from edge_redis._sync.failures import OUTAGE
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.hints import Hints, cloud_hints
@@ -58,6 +58,7 @@ class Cloud(Component):
         self._known = KnownStates(new_mutex=new_mutex)
         self.link = LinkCounters(new_mutex)
         self._uplink = Uplink(self._replica, self._known, self.link)
+        self._downlink = Downlink(self._replica, self._known, self.link)
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
@@ -93,6 +94,7 @@ class Cloud(Component):
         validation.check_identifier("scope", scope)
         for each in changes:
             each.verify()
+        self._downlink.note_sent(changes)
         if strategy is ConflictStrategy.MERGE:
             return await self._uplink.merge(scope, changes)
         settings = f"{strategy.value} 0 - {self._replica.config.origin}"
@@ -123,9 +125,7 @@ class Cloud(Component):
     async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         text = validation.check_text("cursor", cursor)
-        return await scripts.read_feed(
-            self._replica, text, validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
-        )
+        return await self._downlink.read(text, validation.check_integer("limit", limit, least=1, most=MAX_PAGE))
 
     def hints(self, reader: FeedReader) -> Hints:
         """Return the hints of changes for one worker."""

@@ -23,7 +23,8 @@ class Feed:
     ``restarted`` says that the given cursor is not a position of this store (any more), so that the page is the
     first one: the store came back empty or older, or is another store. ``strategies`` are those by which edges push,
     by scope: an edge that has not written a scope decides by them. ``damaged`` names the scopes of the page whose
-    state cannot be read, with the reason; they are skipped until they are rewritten.
+    state cannot be read, with the reason; they are skipped until they are rewritten. ``has_more`` says that the feed
+    goes on after this page, which may be empty: none of the scopes that were looked at is one of those asked for.
     """
 
     cursor: str
@@ -31,6 +32,7 @@ class Feed:
     restarted: bool = False
     strategies: dict[str, str] = field(default_factory=dict)
     damaged: list[tuple[str, str]] = field(default_factory=list)
+    has_more: bool = field(default=False, compare=False)
     is_checked: bool = field(default=False, compare=False, repr=False)
     """Set by RedisCloudStore, which has checked what it read: the worker does not check the page again."""
 

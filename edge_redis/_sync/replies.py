@@ -8,7 +8,6 @@ from typing import Any, Final, Self, cast
 
 from edge_redis._sync import wire
 from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, visible_data
-from edge_redis._sync.feed import Feed
 from edge_redis._sync.origin import lineage_of
 from edge_redis._sync.version_guard import version_mismatch
 from edge_redis._sync.wire import LeasedEntry
@@ -214,23 +213,6 @@ def from_lease(reply: list[Any], body: bytes = b"") -> OutboxLease:
 def from_pending_page(reply: list[bytes], body: bytes) -> PendingPage:
     """Return a page of an outbox; ``body`` is that of the entry before it."""
     return PendingPage(from_lease([b"", *reply], body).entries, sum(map(len, reply)))
-
-
-def from_feed(reply: list[Any]) -> Feed:
-    """Return a page of the feed."""
-    replica_id, number = reply[0].decode(errors="replace"), reply[1].decode()
-    feed = Feed(f"{replica_id}:{number}", [], restarted=reply[2] == b"1", is_checked=True)
-    for name, found in zip(reply[3::2], reply[4::2], strict=True):
-        scope = name.decode(errors="replace")
-        try:
-            change = wire.from_document(found[:-1])
-        except (CorruptDataError, ValueError) as error:
-            feed.damaged.append((scope, str(error)))
-            continue
-        feed.changes.append((scope, change))
-        if found[-1]:
-            feed.strategies[scope] = found[-1].decode(errors="replace")
-    return feed
 
 
 def from_id(reply: bytes) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 from edge_redis._core.error_text import encodable
 from edge_redis._core.operation import Argument, Operation
 from edge_redis._core.script import load
-from edge_redis._sync import replies, wire
+from edge_redis._sync import feed_wire, replies, wire
 from edge_redis._sync.change import Change, Outcome
-from edge_redis._sync.feed import Feed
+from edge_redis._sync.feed_wire import FeedPage, FeedState
 from edge_redis._sync.replies import CurrentState, OtherState, OutboxLease, PendingPage, Written
 from edge_redis._sync.wire import LeasedEntry
+from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ CallKey = tuple[str, int]
 """An idempotency key: client id and call number."""
 
 NO_KEY: Final[CallKey] = ("", 0)
+
+ALL_BODIES: Final = "all"
+"""``has`` of a reader that has nothing of which a body could be made."""
+
+_NO_STORE: Final = "?"
+"""The store of a cursor that is no position of any: neither this store, nor the beginning."""
 
 FEED_BYTES: Final = 4 * 1024 * 1024
 """A page of the feed has about as many bytes at most, but one state at least."""
@@ -40,6 +47,7 @@ RENEW_LEASE: Final = load(__package__, "renew_lease")
 SET_DELIVERIES: Final = load(__package__, "set_deliveries")
 DEAD_LETTER: Final = load(__package__, "dead_letter")
 READ_FEED: Final = load(__package__, "read_feed")
+READ_STATES: Final = load(__package__, "read_states")
 READ_CURSOR: Final = load(__package__, "read_cursor")
 SAVE_CURSOR: Final = load(__package__, "save_cursor")
 COUNTS: Final = load(__package__, "counts")
@@ -177,18 +185,25 @@ def dead_letter(
     return DEAD_LETTER(names, [scope, group, entry_id, deliveries, error, replica.config.max_history], int)
 
 
-def read_feed(replica: Replica, cursor: str, limit: int) -> Operation[Feed]:
-    """Read the scopes that changed after ``cursor``."""
-    keys = replica.keys
+def read_feed(replica: Replica, cursor: str, limit: int, has: str, patterns: Sequence[str] = ()) -> Operation[FeedPage]:
+    """Read the scopes that changed after ``cursor``, of those that match the patterns, where there are any.
+
+    ``has`` is ALL_BODIES, or the id of the store whose states the caller has sent itself, NONE for none.
+    """
     replica_id, _, number = cursor.rpartition(":")
-    position = [replica_id, number] if number.isascii() and number.isdigit() and len(number) < 17 else ["", 0]  # noqa: PLR2004 -- digits of a version
-    if cursor and position[0] == "":
-        position[0] = wire.NONE  # no position of this store, and not the beginning
-    return READ_FEED(
-        [keys.feed, keys.feed_number, keys.replica_id, keys.docs, keys.high_water],
-        [*position, limit, FEED_BYTES, secrets.token_hex(8)],
-        replies.from_feed,
-    )
+    is_position = number.isascii() and number.isdigit() and len(number) < 17 and replica_id.split() == [replica_id]  # noqa: PLR2004 -- digits of a version
+    if not is_position:
+        replica_id, number = (_NO_STORE, "0") if cursor else (wire.NONE, "0")
+    call = f"{replica_id} {number} {limit} {FEED_BYTES} {secrets.token_hex(8)} {has}"
+    return READ_FEED([replica.keys.feed], [call, *patterns], feed_wire.from_feed)
+
+
+def read_states(
+    replica: Replica, held: Sequence[tuple[str, str]]
+) -> Operation[tuple[list[FeedState | CorruptDataError | None], int]]:
+    """Read the states of the first of these scopes, each given with the checksum of the state that the caller holds."""
+    words = [f"{checksum[: feed_wire.BASE_CHARS]} {scope}" for scope, checksum in held]
+    return READ_STATES([replica.keys.feed], [FEED_BYTES, *words], feed_wire.from_states)
 
 
 def read_cursor(replica: Replica) -> Operation[tuple[str, bytes, bytes]]:

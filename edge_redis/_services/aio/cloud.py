@@ -131,7 +131,7 @@ class RedisCloudStore(AsyncService[Cloud]):
 
     @property
     def link(self) -> LinkStats:
-        """What this object has sent to the cloud's server: bytes, states as splices and in full."""
+        """What this object has sent to the cloud's server and received of it: bytes, states as splices and in full."""
         return cast("LinkStats", self._component.link.describe())
 
     async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:

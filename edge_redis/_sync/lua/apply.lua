@@ -25,6 +25,7 @@
 -- include: splice_chain
 -- include: outbox_bodies
 -- include: outbox_entries
+-- include: kept_splices
 -- include: outbox
 -- include: history
 -- include: settings
@@ -180,7 +181,8 @@ local function skip_duplicate(state)
 end
 
 local effects = {accepted = accept, duplicate = skip_duplicate, rejected = reject}
-local before = current and {version = current.version, stamp = current.stamp, origin = current.origin}
+local before = current and
+  {version = current.version, stamp = current.stamp, origin = current.origin, checksum = current.checksum}
 local outcomes, newest, has_new_origin = {}, {}, false
 for _, state in ipairs(states) do
   if is_edge then state.origin = with_incarnation(state) end
@@ -214,6 +216,7 @@ if authority then set('authority', authority) end
 if new_strategy then set('strategy', new_strategy) end
 if #fields > 2 then redis.call(unpack(fields)) end
 if has_new_origin then trim_origins(doc) end
+if not is_edge then keep_splice(doc, before, current) end
 write_document(doc, current)
 if not is_stored or replica_id ~= stored_id then redis.call('SET', id_key, replica_id) end
 if server_record then redis.call('SET', server, server_record) end

@@ -19,6 +19,7 @@
 -- include: splice
 -- include: wire
 -- include: spliced_changes
+-- include: kept_splices
 -- include: history
 -- include: settings
 -- include: replica_id
@@ -78,6 +79,7 @@ for outcome, version in string.gmatch(ARGV[3], '(%a+):(%d+)') do
     record(history, max_history, direction, version, '0', 'already applied')
   end
 end
+if not is_edge then keep_splice(doc, current, state) end
 write_document(doc, state)
 if not is_stored then redis.call('SET', id_key, replica_id) end
 if is_edge then

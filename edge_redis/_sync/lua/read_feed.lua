@@ -1,56 +1,76 @@
 -- Read the scopes changed since a position in the feed, each at its present state.
--- KEYS[1] feed           zset    scope -> the number of its newest change
--- KEYS[2] feed_number    string  the feed's last number
--- KEYS[3] replica_id     string  the random id of this store
--- KEYS[4] doc            hash    prefix; a document a scope
--- KEYS[5] high_water     string  the highest number that any edge was given
--- ARGV[1] replica_id     the store that the position belongs to, '' for the beginning
--- ARGV[2] number         integer, the position
--- ARGV[3] limit          integer, the most scopes
--- ARGV[4] max_bytes      integer, after which no further scope is added
--- ARGV[5] proposed_id    the id that the store gets where it has none, or must change it
--- Reply: [string, number, number, any...]: replica_id, number, restarted (1 or 0), and for each scope its name and a list
---   of version, clock, origin, checksum, ancestor, data, signature and strategy; of a key of another type an empty list
--- Invariant: a position of another store, or one that this store never gave out, is the beginning: nothing is left out
+-- KEYS[1] feed           zset    scope -> the number of its newest change, `<tag>:feed`; all other keys have its tag (see
+--                                keys.py): feed_number, replica_id, doc and high_water. Few words are few bytes
+-- ARGV[1] call           the store that the position belongs to (`-` for the beginning), the position, the most scopes,
+--                        the bytes of bodies after which no further scope is added, the id that the store gets where it
+--                        has none, or must change it, and what the reader has: `all` where it wants every body, else the
+--                        id of the store whose states it has sent itself (`-` for none); a space between each
+-- ARGV[2..] patterns     of the scopes to read, see include/patterns.lua; none for all scopes
+-- Reply: [string, string...]: replica_id, number, restarted (1 or 0) and whether the feed goes on after the page (1 or
+--   0), a space between each; and for each scope its name and its state, as in include/feed_state.lua
+-- Invariant: a position of another store, or one that this store never gave out, is the beginning: nothing is left out;
+--   the position goes on, and the work is bounded, even where no scope matches the patterns
 -- Repeat: idempotent, reads, and names the store once
-local feed, feed_number, id_key, docs, high_water = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local limit, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+-- include: splice
+-- include: kept_splices
+-- include: feed_state
+-- include: patterns
+local MAX_SCANNED, SCAN_PAGE = 10000, 1000
+local feed = KEYS[1]
+local tag = string.match(feed, '^[^}]*}')
+local id_key, high_water = tag .. ':replica_id', tag .. ':high_water'
+local position_id, number, limit, max_bytes, proposed_id, has = string.match(ARGV[1],
+  '^(%S+) (%d+) (%d+) (%d+) (%S+) (%S+)$')
+number, limit, max_bytes = tonumber(number), tonumber(limit), tonumber(max_bytes)
 redis.call('ZCARD', feed)
-redis.call('GET', feed_number)
+redis.call('GET', tag .. ':feed_number')
 local stored = redis.call('GET', high_water)
 local highest = stored and string.find(stored, '^%d+$') and #stored <= 16 and tonumber(stored) or 0
-local number = tonumber(ARGV[2])
 local id = redis.call('GET', id_key)
 if not id or not string.find(id, '^[%w-]+$') then -- none, or a damaged one
-  id = ARGV[5]
+  id = proposed_id
   redis.call('SET', id_key, id)
 end
-local is_known = ARGV[1] == id and number <= highest
-if ARGV[1] == id and not is_known then
+local is_known = position_id == id and number <= highest
+if position_id == id and not is_known then
   -- An edge has a higher position than this store remembers: it was restored from a backup. The new id shows that to
   -- the other edges, even after the feed has grown past their positions.
-  id = ARGV[5]
+  id = proposed_id
   redis.call('SET', id_key, id)
 end
 if not is_known then number = 0 end
 
-local page = redis.call('ZRANGEBYSCORE', feed, '(' .. string.format('%.0f', number), '+inf',
-  'WITHSCORES', 'LIMIT', 0, limit)
-local reply, bytes = {id, string.format('%.0f', number), (is_known or ARGV[1] == '') and '0' or '1'}, 0
-for i = 1, #page, 2 do
-  local found = redis.pcall('HMGET', docs .. ':' .. page[i], 'version', 'clock', 'origin', 'checksum', 'ancestor', 'data',
-    'signature', 'strategy')
-  local is_other = found.err ~= nil
-  if is_other then found = {} end
-  if is_other or found[1] or found[6] then
-    reply[#reply + 1], reply[#reply + 2] = page[i], found
-    bytes = bytes + #(found[6] or '')
+local patterns = {}
+for i = 2, #ARGV do patterns[#patterns + 1] = compile_pattern(ARGV[i]) end
+local page_size = #patterns > 0 and SCAN_PAGE or limit
+local held = nil
+if has == 'all' then held = '' end
+local reply, scopes, bytes, scanned, has_more = {''}, 0, 0, 0, true
+local function is_full() return scopes >= limit or bytes >= max_bytes end
+while has_more and not is_full() and scanned < MAX_SCANNED do
+  local page = redis.call('ZRANGEBYSCORE', feed, '(' .. string.format('%.0f', number), '+inf', 'WITHSCORES',
+    'LIMIT', 0, page_size)
+  has_more = #page == 2 * page_size
+  for i = 1, #page, 2 do
+    if is_full() then
+      has_more = true
+      break
+    end
+    local scope = page[i]
+    if #patterns == 0 or matches_any(scope, patterns) then
+      local state, size = read_feed_state(tag .. ':doc:' .. scope, held, has)
+      if state ~= '' then
+        reply[#reply + 1], reply[#reply + 2] = scope, state
+        scopes, bytes = scopes + 1, bytes + size
+      end
+    end
+    number, scanned = tonumber(page[i + 1]), scanned + 1
   end
-  reply[2] = string.format('%.0f', tonumber(page[i + 1]))
-  if bytes >= max_bytes then break end
 end
-if tonumber(reply[2]) > highest then
+local at = string.format('%.0f', number)
+if number > highest then
   redis.call('ZREM', feed, '') -- a first write that needs no memory: a cloud that is full can still be read
-  redis.call('SET', high_water, reply[2])
+  redis.call('SET', high_water, at)
 end
+reply[1] = id .. ' ' .. at .. ' ' .. ((is_known or position_id == '-') and '0' or '1') .. ' ' .. (has_more and '1' or '0')
 return reply

@@ -27,6 +27,7 @@
 -- include: splice_chain
 -- include: outbox_bodies
 -- include: outbox_entries
+-- include: kept_splices
 -- include: outbox
 -- include: settings
 -- include: replica_id
@@ -129,6 +130,7 @@ else
 end
 if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
 if server_record then redis.call('SET', tag .. ':server', server_record) end
+if not is_edge then keep_splice(doc, current, state) end
 write_document(doc, state, true)
 if conflicts then redis.call('XDEL', conflicts, conflict) end
 local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin

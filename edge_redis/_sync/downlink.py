@@ -1,0 +1,105 @@
+"""Reads the feed of a cloud in Redis: headers first, and bodies only where they cannot be made of known states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from edge_redis._sync import scripts, wire
+from edge_redis._sync.change import Change
+from edge_redis._sync.feed import Feed
+from edge_redis._sync.feed_wire import FeedState
+from edge_redis._sync.known_states import KnownStates
+from edge_redis._sync.link import LinkCounters
+from edge_redis._sync.origin import incarnation_of
+from edge_redis._sync.replica import Replica
+from edge_redis.errors import CorruptDataError, EdgeRedisError
+
+_MAX_WANTED: Final = 1000
+
+
+class Downlink:
+    """The way down of one store object."""
+
+    def __init__(self, replica: Replica, known: KnownStates, link: LinkCounters) -> None:
+        self._replica = replica
+        self._known = known
+        self._link = link
+        self.sent_by = wire.NONE
+        """The id of the store whose state went up last: what it wrote need not come down with its body."""
+
+    def note_sent(self, changes: Sequence[Change]) -> None:
+        """Remember whose states go up."""
+        if changes:
+            writer = incarnation_of(changes[-1].origin) or changes[-1].origin
+            self.sent_by = writer if writer.isascii() and writer.split() == [writer] else wire.NONE
+
+    async def read(self, cursor: str, limit: int, patterns: Sequence[str] = ()) -> Feed:
+        """Return a page of the feed with whole states.
+
+        A state that was left out, or is a splice of another state than the known one, is read in a second round trip.
+        By then it may be a newer one, which is in a later page again.
+        """
+        has = self.sent_by if self._known.bytes else scripts.ALL_BODIES
+        page = await scripts.read_feed(self._replica, cursor, limit, has, patterns)
+        self._link.add_received(page.bytes)
+        feed = Feed(page.cursor, [], page.restarted, has_more=page.has_more, is_checked=True)
+        found: dict[str, Change | CorruptDataError] = {}
+        wanted: list[tuple[str, str]] = []
+        for scope, state in page.states:
+            known = self._known.get(scope)
+            ready = state if isinstance(state, CorruptDataError) else self._complete(scope, state, known, feed)
+            if ready is None:
+                wanted.append((scope, known.checksum if known else ""))
+            else:
+                found[scope] = ready
+        await self._read_wanted(wanted, found, feed)
+        for scope, _ in page.states:
+            ready = found.get(scope)
+            if isinstance(ready, Change):
+                feed.changes.append((scope, ready))
+            elif ready is not None:
+                feed.damaged.append((scope, str(ready)))
+        return feed
+
+    async def _read_wanted(
+        self, wanted: list[tuple[str, str]], found: dict[str, Change | CorruptDataError], feed: Feed
+    ) -> None:
+        """Read these states; what cannot be made of the state that was named is read whole at last."""
+        while wanted:
+            states, size = await scripts.read_states(self._replica, wanted[:_MAX_WANTED])
+            self._link.add_received(size)
+            again: list[tuple[str, str]] = []
+            for (scope, held), state in zip(wanted, states, strict=False):
+                if state is None:
+                    continue  # purged meanwhile
+                known = self._known.get(scope) if held else None
+                ready = state if isinstance(state, CorruptDataError) else self._complete(scope, state, known, feed)
+                if ready is None:
+                    again.append((scope, ""))
+                else:
+                    found[scope] = ready
+            wanted = wanted[len(states) :] + again
+
+    def _complete(self, scope: str, state: FeedState, known: Change | None, feed: Feed) -> Change | None:
+        """Return the whole state, None where it cannot be made of the known one.
+
+        A state that came whole is returned even where its checksum was made of another body: the worker records that.
+        """
+        change = state.rebuild(known)
+        if change is None:
+            return None
+        try:
+            change.verify()
+        except EdgeRedisError:
+            self._known.remove(scope)
+            if state.base is not None:
+                return None
+        else:
+            self._known.put(scope, change)
+        self._link.add_state(
+            is_whole=state.base is None, is_known=known is not None and known.checksum == change.checksum
+        )
+        if state.strategy:
+            feed.strategies[scope] = state.strategy
+        return change
