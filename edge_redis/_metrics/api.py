@@ -122,8 +122,8 @@ class Metrics(Component):
         windows: Sequence[int] = (5, 60),
     ) -> dict[str, Any]:
         """Return how a service level objective was kept."""
-        if not 0 < validation.check_number("objective", objective) < 100:  # noqa: PLR2004 -- a percentage
-            raise validation.value_error("objective", objective, "must be above 0 and under 100")
+        if not 1 <= validation.check_number("objective", objective) < 100:  # noqa: PLR2004 -- a percentage
+            raise validation.value_error("objective", objective, "must be a percentage from 1 to under 100")
         series = series_name(function_id, node_id)
         checked = self._validate_windows(windows)
         cells = [cell for _, cell in await self._reader.read_minutes(series, max(checked))]

@@ -148,7 +148,7 @@ def _error_row(record: Any) -> Sequence[object]:
 
 
 def slo(
-    objective: Annotated[float, typer.Option(help="Percentage of good invocations, such as 99.9.")] = 99.0,
+    objective: Annotated[float, typer.Option(help="Percentage of good invocations, such as 99.9 (not 0.999).")] = 99.0,
     function: Function = None,
     node: Node = None,
     url: options.Url = None,

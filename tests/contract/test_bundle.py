@@ -189,3 +189,10 @@ def test_an_option_that_does_not_exist_is_refused_at_once(made: Any) -> None:
         made.from_url(health={"x": 3})
     with pytest.raises(InvalidTypeError, match="no option 'strategy'; did you mean 'conflict_strategy'"):
         made.from_url().synchronizer("s", strategy="latest_wins")
+
+
+@pytest.mark.parametrize("made", [EdgeRedis, AsyncEdgeRedis])
+def test_a_bundle_shows_its_namespace_and_no_secret(made: Any) -> None:
+    shown = repr(made.from_url("redis://:secret@store:6379/0", namespace="store-7"))
+    assert "EdgeRedis namespace='store-7'" in shown
+    assert "secret" not in shown

@@ -153,3 +153,9 @@ def test_bad_arguments(make: Maker, name: str, arguments: tuple[Any, ...], error
 def test_a_bad_slow_ms(make: Maker, slow_ms: float) -> None:
     with pytest.raises(InvalidArgumentError):
         make("EdgeMetrics", slow_ms=slow_ms)
+
+
+@pytest.mark.parametrize("objective", [0.99, 100.0])
+def test_an_objective_that_is_no_percentage_is_refused(make: Maker, objective: float) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be a percentage from 1 to under 100"):
+        make("EdgeMetrics").slo_report(objective)

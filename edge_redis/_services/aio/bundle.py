@@ -75,6 +75,9 @@ class EdgeRedis:
         self._writers: dict[str, Synchronizer] = {}
         self._owns_client = False
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} namespace={self.namespace!r}>"
+
     @classmethod
     def from_url(
         cls,

@@ -176,6 +176,8 @@ class EdgeMetrics(BlockingService[Metrics]):
     ) -> SloReport:
         """Return how a service level objective was kept: ``objective`` percent of invocations are good.
 
+        The objective is a percentage from 1 to under 100, such as 99.9, and not a fraction.
+
         An invocation is bad when it failed, or took longer than ``slow_ms`` where the writers
         have that option. The report has objective, slow_ms, total, bad and good_percent of all
         time, and for each of ``windows`` (in minutes, the current one included) minutes, total,
