@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis import exceptions as redis_errors
@@ -37,6 +37,11 @@ class AsyncRunner:
         self._batch_sender = self._sender if isinstance(self._sender, AsyncBatchSender) else None
         self._layouts = LayoutChecks()
         self._calls_without_io = 0
+
+    def replace_sender(self, wrap: Callable[[Any], Any]) -> None:
+        """Send commands by what ``wrap`` makes of the present sender."""
+        wrapped = wrap(self._sender)
+        self._sender, self._batch_sender = wrapped, None if self._batch_sender is None else wrapped
 
     async def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""

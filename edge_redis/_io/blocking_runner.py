@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -46,6 +46,11 @@ class BlockingRunner:
         self._batch_sender = self._sender if isinstance(self._sender, BatchSender) else None
         self._layouts = LayoutChecks()
         self._renewer = ThreadRenewer()
+
+    def replace_sender(self, wrap: Callable[[Any], Any]) -> None:
+        """Send commands by what ``wrap`` makes of the present sender."""
+        wrapped = wrap(self._sender)
+        self._sender, self._batch_sender = wrapped, None if self._batch_sender is None else wrapped
 
     def run(self, awaitable: Awaitable[T]) -> T:
         """Run an operation, a batch or a coroutine to its end, and return its result."""

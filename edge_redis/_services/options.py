@@ -83,6 +83,7 @@ class WorkerOptions(TypedDict, total=False):
     max_deliveries: int
     keys: Keys | None
     poll_interval_seconds: float
+    max_bytes_per_second: float | None
 
 
 class WatchOptions(TypedDict, total=False):

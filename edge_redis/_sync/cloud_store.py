@@ -73,7 +73,8 @@ class CloudStore(Protocol):
 
     A store that can report changes may have a method ``listen(reader: FeedReader) -> FeedListener``. A worker that runs
     calls it once, reads when it is woken, and about once a minute; it must not wait. A store without it is read every
-    ``poll_interval_seconds``.
+    ``poll_interval_seconds``. A method ``count_bytes(add: Callable[[int], None])`` lets it call ``add`` with the
+    bytes that it sends and receives; without it, a worker with ``max_bytes_per_second`` counts bodies alone.
     """
 
     def get(self, scope: str) -> SyncState | None:

@@ -13,6 +13,7 @@ from edge_redis._sync.config import WorkerConfig
 from edge_redis._sync.failures import perform_each
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
+from edge_redis._sync.transfer import TransferSize
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import EdgeRedisError
 
@@ -37,9 +38,10 @@ _TO_NAME: Final = methodcaller("decode", "utf-8", "replace")
 class OutboxLeases:
     """Leases entries of outboxes to one worker, and ends the leases."""
 
-    def __init__(self, edge: Replica, config: WorkerConfig) -> None:
+    def __init__(self, edge: Replica, config: WorkerConfig, transfer: TransferSize) -> None:
         self._edge = edge
         self._config = config
+        self._transfer = transfer
         self._scopes_at_once = _FIRST_SCOPES
         self.unhandled: dict[str, OutboxLease] = {}
         """The leases that are not handled yet, by their scopes: these are renewed."""
@@ -68,20 +70,21 @@ class OutboxLeases:
         before it is read: where the last ones were large, few scopes are asked at once.
         """
         leases: dict[str, OutboxLease] = {}
+        most = min(LEASE_BYTES, self._transfer.size)
         tried = total = 0
-        while tried < len(scopes) and total < LEASE_BYTES:
+        while tried < len(scopes) and total < most:
             part = scopes[tried : tried + self._scopes_at_once]
-            found = await perform_each([self._take(scope, len(scopes)) for scope in part])
+            found = await perform_each([self._take(scope, most // len(scopes)) for scope in part])
             leases |= {scope: lease for scope, lease in zip(part, found, strict=True) if lease and lease.entries}
             size = sum(len(entry.body) for lease in found if lease for entry in lease.entries)
-            self._scopes_at_once = _adapt(self._scopes_at_once, size)
+            self._scopes_at_once = _adapt(self._scopes_at_once, size, most)
             tried, total = tried + len(part), total + size
         return leases, tried
 
-    def _take(self, scope: str, scopes: int) -> Operation[OutboxLease]:
-        config, max_bytes = self._config, min(MAX_SCOPE_BYTES, LEASE_BYTES // scopes)
+    def _take(self, scope: str, max_bytes: int) -> Operation[OutboxLease]:
+        config, most = self._config, min(MAX_SCOPE_BYTES, max_bytes)
         return scripts.lease_entries(
-            self._edge, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, max_bytes
+            self._edge, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, most
         )
 
     async def confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
@@ -123,11 +126,11 @@ class OutboxLeases:
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._config.claim_idle_ms, error)
 
 
-def _adapt(scopes: int, size: int) -> int:
+def _adapt(scopes: int, size: int, most: int) -> int:
     """Return of how many scopes to read entries at once, after so many had entries of this size."""
-    if size <= LEASE_BYTES // 2:
+    if size <= most // 2:
         return min(2 * scopes, _MOST_SCOPES)
-    return max(1, scopes * LEASE_BYTES // (2 * size))
+    return max(1, scopes * most // (2 * size))
 
 
 def _decode_names(found: list[bytes]) -> list[str]:

@@ -37,12 +37,14 @@ class WorkerPace:
         poll_seconds: float,
         claim_seconds: float,
         has_waiting: Callable[[], bool],
+        seconds_in_debt: Callable[[], float] = lambda: 0.0,
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._poll_seconds = poll_seconds
         self._claim_seconds = claim_seconds
         self._has_waiting = has_waiting
+        self._seconds_in_debt = seconds_in_debt
         self._draw = draw
         self._idle_rounds = 0
         self._vain_hints = 0
@@ -51,6 +53,10 @@ class WorkerPace:
     def after(self, ended: Round) -> Pause:
         """Return the pause after a round."""
         self._failures = 0
+        pause, debt = self._after(ended), self._seconds_in_debt()
+        return Pause(max(pause.seconds, debt), max(pause.least, debt)) if debt else pause
+
+    def _after(self, ended: Round) -> Pause:
         if ended.handled:
             self._idle_rounds = self._vain_hints = 0
             return Pause(0.0)

@@ -26,6 +26,7 @@ from edge_redis._sync.origin import RUN
 from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
+from edge_redis._sync.transfer import TransferSize
 from edge_redis.errors import CloudMismatchError, EdgeRedisError, StoreReplyError
 from edge_redis.models import SyncEvent
 
@@ -39,12 +40,17 @@ class Puller:
     """Reads the cloud's feed for one edge."""
 
     def __init__(
-        self, edge: Replica, cloud: AnyCloudStore, batch_size: int, keyring: Keyring | None, cloud_health: CloudHealth
+        self,
+        edge: Replica,
+        cloud: AnyCloudStore,
+        page: TransferSize,
+        keyring: Keyring | None,
+        cloud_health: CloudHealth,
     ) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
-        self._batch_size = batch_size
+        self._page = page
         self._cloud_health = cloud_health
         self._reoffer = Reoffer(edge, cloud, keyring)
         self._clones = Clones(edge)
@@ -86,10 +92,12 @@ class Puller:
     async def _read(self, cursor: str) -> Feed:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
         try:
-            feed = await Invoke(self._cloud.changes_since, cursor, self._batch_size)
+            self._page.begin()
+            feed = await Invoke(self._cloud.changes_since, cursor, self._page.size)
             if not (type(feed) is Feed and feed.is_checked):
                 feed = check_page(feed)
         except OUTAGE as error:
+            self._page.fail()
             raise unavailable(error) from error
         except EdgeRedisError:
             self._cloud_health.feed_fails = True
@@ -98,6 +106,7 @@ class Puller:
             self._cloud_health.feed_fails = True
             raise StoreReplyError(f"the cloud store: {describe_error(error)}") from error
         self._cloud_health.feed_fails = False
+        self._page.end(len(feed.changes), sum(len(change.body) for _, change in feed.changes))
         cloud_id = feed.cursor.rpartition(":")[0]
         if feed.restarted:
             self._check_cloud(cursor, cloud_id)

@@ -22,6 +22,7 @@ from edge_redis._sync.outbox_leases import OutboxLeases
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
+from edge_redis._sync.transfer import TransferSize
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
 from edge_redis.models import ConflictStrategy, SyncEvent
@@ -37,10 +38,18 @@ SCOPES_A_CALL: Final = 256
 class Pusher:
     """Pushes the changes that one worker has leased."""
 
-    def __init__(self, edge: Replica, cloud: AnyCloudStore, config: WorkerConfig, keyring: Keyring | None) -> None:
+    def __init__(
+        self,
+        edge: Replica,
+        cloud: AnyCloudStore,
+        config: WorkerConfig,
+        keyring: Keyring | None,
+        transfer: TransferSize,
+    ) -> None:
         self._cloud = cloud
         self._config = config
         self._keyring = keyring
+        self._transfer = transfer
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
         self._apply_many = find_apply_many(cloud)
         self._events = EventRecorder(edge)
@@ -48,7 +57,7 @@ class Pusher:
         self.has_waiting = False
         """Whether the last push left changes that a later one may bring to the cloud."""
         self.cloud_health = CloudHealth(cloud)
-        self.leases = OutboxLeases(edge, config)
+        self.leases = OutboxLeases(edge, config, transfer)
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
@@ -58,9 +67,21 @@ class Pusher:
         while not handled and (scopes := await self.leases.read_waiting(offset, page)):
             leases, tried = await self.leases.take(scopes)
             if leases:
-                handled += await self._deliver(leases)
+                handled += await self._measure(leases)
             self.has_waiting |= not self._held_up.issuperset(scopes)
             offset += tried
+        return handled
+
+    async def _measure(self, leases: Mapping[str, OutboxLease]) -> int:
+        """Deliver the leased changes, and adapt how much is leased next; return how many were handled."""
+        self._transfer.begin()
+        try:
+            handled = await self._deliver(leases)
+        except OUTAGE:
+            self._transfer.fail()
+            raise
+        size = sum(len(entry.body) for lease in leases.values() for entry in lease.entries)
+        self._transfer.end(size, size)
         return handled
 
     async def _deliver(self, leases: Mapping[str, OutboxLease]) -> int:

@@ -21,6 +21,7 @@ from edge_redis._sync.dead_letters import MAX_READ, DeadLetters
 from edge_redis._sync.failures import OUTAGE, perform_each
 from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.outbox_leases import LEASE_BYTES
 from edge_redis._sync.pace import WorkerPace
 from edge_redis._sync.pull import Puller
 from edge_redis._sync.push import Pusher
@@ -28,9 +29,13 @@ from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
+from edge_redis._sync.transfer import FIRST_BYTES, TRANSFER_SECONDS, Clock, TokenBucket, TransferSize, no_clock
 from edge_redis.errors import StoreOutOfMemoryError
 
 _OUTBOXES_A_PAGE: Final = 500
+
+_FIRST_SCOPES: Final = 4
+"""Scopes that are read together after an outage."""
 
 
 class Worker(Component):
@@ -47,13 +52,30 @@ class Worker(Component):
         claim_idle_seconds: float,
         max_deliveries: int,
         keys: Keys | None = None,
+        max_bytes_per_second: float | None = None,
+        clock: Clock = no_clock,
     ) -> None:
         self.namespace = namespace
+        rate = max_bytes_per_second
+        if rate is not None:
+            rate = validation.check_positive("max_bytes_per_second", rate)
         self._config = config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
         keyring = None if keys is None else Keyring(namespace, keys)
         self._edge = Replica(SyncKeys(namespace, "sync"), EndConfig("edge"))
-        self.pusher = Pusher(self._edge, cloud, config, keyring)
-        self.puller = Puller(self._edge, cloud, config.batch_size, keyring, self.pusher.cloud_health)
+        self._bucket = None if rate is None else TokenBucket(rate, clock)
+        max_bytes = None if rate is None else max(1, int(rate * TRANSFER_SECONDS))
+        count = self._find_count(cloud)
+        transfer = TransferSize(FIRST_BYTES, min(LEASE_BYTES, max_bytes or LEASE_BYTES), clock, count_bytes=count)
+        page = TransferSize(
+            _FIRST_SCOPES,
+            config.batch_size,
+            clock,
+            size=config.batch_size if rate is None else None,
+            max_bytes=max_bytes,
+            count_bytes=count,
+        )
+        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer)
+        self.puller = Puller(self._edge, cloud, page, keyring, self.pusher.cloud_health)
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self.cloud = cloud
         self.segments: Sequence[str] | None = None
@@ -63,7 +85,22 @@ class Worker(Component):
     def pace(self, poll_interval_seconds: float) -> WorkerPace:
         """Return the pauses of this worker."""
         poll = validation.check_positive("poll_interval_seconds", poll_interval_seconds)
-        return WorkerPace(poll, self._config.claim_idle_ms / 1000, lambda: self.pusher.has_waiting)
+        return WorkerPace(
+            poll, self._config.claim_idle_ms / 1000, lambda: self.pusher.has_waiting, self._seconds_in_debt
+        )
+
+    def _find_count(self, cloud: AnyCloudStore) -> Callable[[int], None] | None:
+        """Return what counts the bytes of bodies, where there is a limit and the store does not count by itself."""
+        if self._bucket is None:
+            return None
+        count_bytes = getattr(cloud, "count_bytes", None)
+        if count_bytes is None:
+            return self._bucket.take
+        count_bytes(self._bucket.take)
+        return None
+
+    def _seconds_in_debt(self) -> float:
+        return 0.0 if self._bucket is None else self._bucket.seconds_left()
 
     def edge_hints(self, wake: Callable[[], None]) -> Hints:
         """Return the hints of changes at the edge."""

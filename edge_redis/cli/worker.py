@@ -40,6 +40,15 @@ def worker(
             min=0.01, metavar="SECONDS", help="Pause between reads of a cloud that reports no changes, such as SQL."
         ),
     ] = 0.5,
+    max_bytes_per_second: Annotated[
+        float | None,
+        typer.Option(
+            "--max-bytes-per-second",
+            min=1,
+            metavar="N",
+            help="Send and receive no more than that over the cloud's link.",
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Carry what is pending and end.")] = False,
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
@@ -65,6 +74,7 @@ def worker(
             batch_size=batch_size,
             keys=keys,
             poll_interval_seconds=poll_interval,
+            max_bytes_per_second=max_bytes_per_second,
         ) as made,
         StopRequest(TERMINAL_SIGNALS) as stop,
     ):

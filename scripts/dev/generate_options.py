@@ -80,6 +80,7 @@ UNITS = {
     "FlapRate.changes": "changes",
     "FlapThresholds.window": "checks",
     "heartbeat_timeout": "seconds",
+    "max_bytes_per_second": "bytes per second",
     "max_conflicts": "conflicts",
     "max_connections": "connections",
     "max_deliveries": "attempts",

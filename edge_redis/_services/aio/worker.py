@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import cast
@@ -39,6 +40,9 @@ class CloudWorker(AsyncLoopService[Worker]):
         poll_interval_seconds: ``run`` and ``start`` wait until a server reports a change, on a connection of their
             own to each of the two, and read about once a minute besides. They pause for this long at most where one
             cannot be listened to: SqlCloudStore, a store without ``listen``, a user who may not subscribe.
+        max_bytes_per_second: ``run`` and ``start`` send to the cloud and receive from it about so many bytes a second
+            at most, on average over some seconds; None: as fast as the link is. Of a store of your own without
+            ``count_bytes``, the bodies are counted alone.
 
     """
 
@@ -55,6 +59,7 @@ class CloudWorker(AsyncLoopService[Worker]):
         max_deliveries: int = 5,
         keys: Keys | None = None,
         poll_interval_seconds: float = 0.5,
+        max_bytes_per_second: float | None = None,
     ) -> None:
         self._own_store: RedisCloudStore | None = None
         store: AsyncCloudStore | CloudStore
@@ -71,6 +76,8 @@ class CloudWorker(AsyncLoopService[Worker]):
             claim_idle_seconds=claim_idle_seconds,
             max_deliveries=max_deliveries,
             keys=keys,
+            max_bytes_per_second=max_bytes_per_second,
+            clock=time.monotonic,
         )
         super().__init__(
             edge_client,

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from edge_redis._io.byte_counting import count_runner_bytes
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.hint_listener import make_listener
 from edge_redis._io.service import BlockingService
@@ -138,6 +139,13 @@ class RedisCloudStore(BlockingService[Cloud]):
     def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         return self._run(self._component.changes_since(cursor, limit))
+
+    def count_bytes(self, add: Callable[[int], None]) -> None:
+        """Call ``add`` with about how many bytes each command to the cloud and each reply has, from now on.
+
+        ``CloudWorker`` calls it where it has ``max_bytes_per_second``.
+        """
+        count_runner_bytes(self._runner, add)
 
     def listen(self, reader: FeedReader) -> FeedListener:
         """Return a listener that reports changes to a worker, on a connection of its own.
