@@ -6,8 +6,8 @@ local ONE_CHARACTER = '[^\128-\191][\128-\191]*'
 -- A part of a pattern between two `*`, as a Lua pattern where it has a `?`.
 local function compile_part(text)
   if not string.find(text, '?', 1, true) then return {text = text, is_plain = true} end
-  local escaped = string.gsub(text, '[%^%$%(%)%%%.%[%]%*%+%-]', '%%%0')
-  return {text = (string.gsub(escaped, '%?', (string.gsub(ONE_CHARACTER, '%%', '%%%%'))))}
+  local escaped = string.gsub(string.gsub(text, '[%^%$%(%)%%%.%[%]%*%+%-]', '%%%0'), '%z', '%%z')
+  return {text = (string.gsub(escaped, '%?', ONE_CHARACTER))}
 end
 
 -- A pattern as the parts that must follow each other: the first one at the beginning, the last one at the end.
