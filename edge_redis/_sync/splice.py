@@ -17,25 +17,38 @@ from edge_redis.errors import CorruptDataError
 MIN_BODY_BYTES: Final = 512
 """Smaller bodies are not spliced: with its names of base and result, a splice would save little."""
 
-MAX_RUNS: Final = 32
+MAX_RUNS: Final = 128
 """Runs of a splice at most; what differs beyond is one run."""
 
 _ANCHOR_BYTES: Final = 24
 """Bytes that base and result must have in common for a run to be split. A run costs about as many."""
 
+_SURE_BYTES: Final = 256
+"""A gain after which no other place is looked for: fewer may be a clock, a name and a number, as every field has."""
+
+_NEAR_BYTES: Final = 256
+"""Blocks within so many bytes are tried in any case: the best part may be that of a wrong field."""
+
+_STEPS: Final = (0, *(16 << power for power in range(13)))
+"""How far behind the beginning of a difference a block of the base is looked for in the result."""
+
+_WINDOW_BYTES: Final = 4096
+"""Bytes of the result that are searched for a block, besides twice the step."""
+
+_MIN_SEARCH_BYTES: Final = 1024
+"""Each search counts as so many bytes at least: of short ones there may be many."""
+
+_MAX_SEARCHED_BYTES: Final = 512 * 1024
+"""Bytes that are searched at most for all runs: a server makes splices too. What differs beyond is one run."""
+
 
 class _Run(NamedTuple):
-    """A part that differs: from ``start`` to ``end`` of the base, and the same of the result."""
+    """A part of the base from ``start`` to ``end``, and the part of the result that corresponds to it."""
 
     start: int
     end: int
     result_start: int
     result_end: int
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing differs."""
-        return self.start == self.end and self.result_start == self.result_end
 
 
 def make_splice(base: bytes, result: bytes) -> bytes | None:
@@ -87,79 +100,70 @@ def _damaged(reason: str) -> CorruptDataError:
 
 
 def _find_runs(base: bytes, result: bytes) -> list[_Run]:
-    """Return the parts that differ, in order.
+    """Return the parts that differ, in order: each ends where a block of the base is found again in the result."""
+    most = min(len(base), len(result))
+    at = result_at = _common_after(base, 0, result, 0, most)
+    behind = _common_before(base, len(base), result, len(result), most - at)
+    end, result_end = len(base) - behind, len(result) - behind
+    runs: list[_Run] = []
+    searched = 0
+    while at < end or result_at < result_end:
+        common = None
+        if len(runs) < MAX_RUNS - 1 and searched < _MAX_SEARCHED_BYTES:
+            common, count = _find_common(base, result, _Run(at, end, result_at, result_end))
+            searched += count
+        if common is None:
+            runs.append(_Run(at, end, result_at, result_end))
+            break
+        runs.append(_Run(at, common.start, result_at, common.result_start))
+        at, result_at = common.end, common.result_end
+    return runs
 
-    A part is split where a block of its base, from the middle or a quarter, is found in its result: at the same
-    distance from the beginning or the end of the part, or anywhere.
+
+def _find_common(base: bytes, result: bytes, rest: _Run) -> tuple[_Run | None, int]:
+    """Return the next part that both have in common, None where none is found, and how many bytes were searched.
+
+    A part gains its own bytes and costs those of the result before it. The block at a step may be found in a wrong
+    field, so blocks are tried up to about twice as far as the best part goes.
     """
-    whole = _trim(base, result, _Run(0, len(base), 0, len(result)))
-    done: list[_Run] = []
-    waiting = [whole]
-    while waiting:
-        run = waiting.pop()
-        halves = _split(base, result, run) if len(done) + len(waiting) + 2 <= MAX_RUNS else None
-        if halves is None:
-            done.append(run)
-        else:
-            waiting += [half for half in reversed(halves) if not half.is_empty]
-    return [run for run in done if not run.is_empty]
-
-
-def _trim(base: bytes, result: bytes, run: _Run) -> _Run:
-    """Return a run without what its base and its result have in common at both ends."""
-    most = min(run.end - run.start, run.result_end - run.result_start)
-    ahead = _common_after(base, run.start, result, run.result_start, most)
-    behind = _common_before(base, run.end, result, run.result_end, most - ahead)
-    return _Run(run.start + ahead, run.end - behind, run.result_start + ahead, run.result_end - behind)
-
-
-def _split(base: bytes, result: bytes, run: _Run) -> tuple[_Run, _Run] | None:
-    """Return what differs before and after a block that both have, None where none is found."""
-    length, result_length = run.end - run.start, run.result_end - run.result_start
-    if min(length, result_length) < _ANCHOR_BYTES:
-        return None
-    for quarter in (2, 1, 3):
-        at = run.start + (length - _ANCHOR_BYTES) * quarter // 4
-        found = _find_block(base, at, result, run)
-        if found < 0:
+    best, gained, searched = None, -len(result), 0
+    for step in _STEPS:
+        at = rest.start + step
+        is_far = best is not None and (gained >= _SURE_BYTES or step > max(_NEAR_BYTES, 2 * (best.end - rest.start)))
+        if at + _ANCHOR_BYTES > rest.end or is_far:
+            break
+        limit = min(rest.result_end, rest.result_start + 2 * step + _WINDOW_BYTES)
+        place = result.find(base[at : at + _ANCHOR_BYTES], rest.result_start, limit)
+        searched += max(_MIN_SEARCH_BYTES, (limit if place < 0 else place) - rest.result_start)
+        if place < 0:
             continue
-        behind = _common_before(base, at, result, found, min(at - run.start, found - run.result_start))
-        ahead = _common_after(base, at, result, found, min(run.end - at, run.result_end - found))
-        return (
-            _Run(run.start, at - behind, run.result_start, found - behind),
-            _Run(at + ahead, run.end, found + ahead, run.result_end),
-        )
-    return None
-
-
-def _find_block(base: bytes, at: int, result: bytes, run: _Run) -> int:
-    """Return where the block at ``at`` of the base is in the run's result, -1 where it is not."""
-    block = base[at : at + _ANCHOR_BYTES]
-    for place in (run.result_start + at - run.start, run.result_end - (run.end - at)):
-        if run.result_start <= place <= run.result_end - _ANCHOR_BYTES and result.startswith(block, place):
-            return place
-    return result.find(block, run.result_start, run.result_end)
+        behind = _common_before(base, at, result, place, min(step, place - rest.result_start))
+        ahead = _common_after(base, at, result, place, min(rest.end - at, rest.result_end - place))
+        gain = 2 * behind + ahead - (place - rest.result_start)
+        if gain > gained:
+            best, gained = _Run(at - behind, at + ahead, place - behind, place + ahead), gain
+    return best, searched
 
 
 def _common_after(base: bytes, at: int, result: bytes, result_at: int, most: int) -> int:
-    """Return how many bytes, ``most`` at most, are the same from the two positions on."""
-    known, high = 0, most
+    """Return how many bytes, ``most`` at most, are the same from the two positions on: by doubling, then by halving."""
+    known, high, size = 0, most, _ANCHOR_BYTES
     while known < high:
-        length = (known + high + 1) // 2
+        length = min(known + size, high) if size else (known + high + 1) // 2
         if base[at + known : at + length] == result[result_at + known : result_at + length]:
-            known = length
+            known, size = length, 2 * size
         else:
-            high = length - 1
+            high, size = length - 1, 0
     return known
 
 
 def _common_before(base: bytes, at: int, result: bytes, result_at: int, most: int) -> int:
     """Return how many bytes, ``most`` at most, are the same before the two positions."""
-    known, high = 0, most
+    known, high, size = 0, most, _ANCHOR_BYTES
     while known < high:
-        length = (known + high + 1) // 2
+        length = min(known + size, high) if size else (known + high + 1) // 2
         if base[at - length : at - known] == result[result_at - length : result_at - known]:
-            known = length
+            known, size = length, 2 * size
         else:
-            high = length - 1
+            high, size = length - 1, 0
     return known

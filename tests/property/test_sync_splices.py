@@ -72,6 +72,18 @@ def test_a_change_of_one_field_takes_few_bytes(strategy: str) -> None:
     assert apply_splice(before, made) == after
 
 
+def test_changes_of_many_fields_with_equal_stamps_take_few_bytes_each() -> None:
+    stamp = ["001764388800000000", "site-17\1abcdef0123456789"]
+    fields = {f"field {number:05}": [*stamp, f"{number * 7919 % 9973:060}"] for number in range(1000)}
+    before = codec.canonical(fields)
+    for number in range(0, 1000, 10):
+        fields[f"field {number:05}"] = ["001764388800009999", stamp[1], "twenty bytes of text"]
+    made = make_splice(before, codec.canonical(fields))
+    assert made is not None
+    assert len(made) < 100 * 75
+    assert apply_splice(before, made) == codec.canonical(fields)
+
+
 def test_what_differs_everywhere_is_not_spliced() -> None:
     source = random.Random(1)
     assert make_splice(source.randbytes(5000), source.randbytes(5000)) is None

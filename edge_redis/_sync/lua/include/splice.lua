@@ -4,7 +4,10 @@
 --   runs     offset length size of each run, all separated by spaces: `length` bytes of the base, `offset` bytes after the
 --            run before it, are replaced by `size` bytes of the replacements
 
-local MIN_BODY_BYTES, MAX_RUNS, ANCHOR_BYTES = 512, 32, 24
+local MIN_BODY_BYTES, MAX_RUNS, ANCHOR_BYTES = 512, 128, 24
+-- See splice.py.
+local SURE_BYTES, NEAR_BYTES, MAX_STEP, WINDOW_BYTES = 256, 256, 65536, 4096
+local MIN_SEARCH_BYTES, MAX_SEARCHED_BYTES = 1024, 524288
 
 -- The numbers of a splice and the position of its colon; nil where they are damaged.
 local function read_runs(splice)
@@ -36,15 +39,15 @@ local function apply_splice(base, splice)
   return table.concat(parts)
 end
 
--- How many bytes, `most` at most, are the same after the two positions; by halving, since Lua has no such function.
+-- How many bytes, `most` at most, are the same after the two positions: by doubling, then by halving.
 local function common_after(base, at, result, result_at, most)
-  local known, high = 0, most
+  local known, high, size = 0, most, ANCHOR_BYTES
   while known < high do
-    local length = math.floor((known + high + 1) / 2)
+    local length = size > 0 and math.min(known + size, high) or math.floor((known + high + 1) / 2)
     if string.sub(base, at + known + 1, at + length) == string.sub(result, result_at + known + 1, result_at + length) then
-      known = length
+      known, size = length, 2 * size
     else
-      high = length - 1
+      high, size = length - 1, 0
     end
   end
   return known
@@ -52,66 +55,62 @@ end
 
 -- The same before the two positions.
 local function common_before(base, at, result, result_at, most)
-  local known, high = 0, most
+  local known, high, size = 0, most, ANCHOR_BYTES
   while known < high do
-    local length = math.floor((known + high + 1) / 2)
+    local length = size > 0 and math.min(known + size, high) or math.floor((known + high + 1) / 2)
     if string.sub(base, at - length + 1, at - known) == string.sub(result, result_at - length + 1, result_at - known) then
-      known = length
+      known, size = length, 2 * size
     else
-      high = length - 1
+      high, size = length - 1, 0
     end
   end
   return known
 end
 
--- Where the block after `at` of the base is in the result of the run, nil where it is not.
-local function find_block(base, at, result, run)
-  local block = string.sub(base, at + 1, at + ANCHOR_BYTES)
-  for _, place in ipairs({run[3] + at - run[1], run[4] - (run[2] - at)}) do
-    if run[3] <= place and place <= run[4] - ANCHOR_BYTES
-      and string.sub(result, place + 1, place + ANCHOR_BYTES) == block then return place end
-  end
-  local found = string.find(result, block, run[3] + 1, true)
-  return found and found - 1 <= run[4] - ANCHOR_BYTES and found - 1 or nil
-end
-
--- What differs before and after a block that the base and the result of a run both have, nil where none is found.
-local function split_run(base, result, run)
-  local length, result_length = run[2] - run[1], run[4] - run[3]
-  if math.min(length, result_length) < ANCHOR_BYTES then return nil end
-  for _, quarter in ipairs({2, 1, 3}) do
-    local at = run[1] + math.floor((length - ANCHOR_BYTES) * quarter / 4)
-    local found = find_block(base, at, result, run)
-    if found then
-      local behind = common_before(base, at, result, found, math.min(at - run[1], found - run[3]))
-      local ahead = common_after(base, at, result, found, math.min(run[2] - at, run[4] - found))
-      return {run[1], at - behind, run[3], found - behind}, {at + ahead, run[2], found + ahead, run[4]}
+-- The next part that both have in common (start and end in the base, start and end in the result), nil where none is
+-- found, and how many bytes were searched.
+local function find_common(base, result, rest)
+  local best, gained, searched, step = nil, -#result, 0, 0
+  while step <= MAX_STEP and rest[1] + step + ANCHOR_BYTES <= rest[2] do
+    if best and (gained >= SURE_BYTES or step > math.max(NEAR_BYTES, 2 * (best[2] - rest[1]))) then break end
+    local at, limit = rest[1] + step, math.min(rest[4], rest[3] + 2 * step + WINDOW_BYTES)
+    local place = string.find(string.sub(result, rest[3] + 1, limit), string.sub(base, at + 1, at + ANCHOR_BYTES), 1, true)
+    place = place and rest[3] + place - 1
+    searched = searched + math.max(MIN_SEARCH_BYTES, (place or limit) - rest[3])
+    if place then
+      local behind = common_before(base, at, result, place, math.min(step, place - rest[3]))
+      local ahead = common_after(base, at, result, place, math.min(rest[2] - at, rest[4] - place))
+      local gain = 2 * behind + ahead - (place - rest[3])
+      if gain > gained then
+        best, gained = {at - behind, at + ahead, place - behind, place + ahead}, gain
+      end
     end
+    step = step == 0 and 16 or 2 * step
   end
+  return best, searched
 end
 
-local function is_run(run)
-  return run[1] < run[2] or run[3] < run[4]
-end
-
--- The parts that differ, in order: start and end in the base, start and end in the result.
+-- The parts that differ, in order: start and end in the base, start and end in the result. Each ends where a block of the
+-- base is found again in the result.
 local function find_runs(base, result)
   local most = math.min(#base, #result)
   local ahead = common_after(base, 0, result, 0, most)
   local behind = common_before(base, #base, result, #result, most - ahead)
-  local done, waiting = {}, {{ahead, #base - behind, ahead, #result - behind}}
-  while #waiting > 0 do
-    local run = table.remove(waiting)
-    local before, after
-    if #done + #waiting + 2 <= MAX_RUNS then before, after = split_run(base, result, run) end
-    if before then
-      if is_run(after) then waiting[#waiting + 1] = after end
-      if is_run(before) then waiting[#waiting + 1] = before end
-    elseif is_run(run) then
-      done[#done + 1] = run
+  local rest, runs, searched = {ahead, #base - behind, ahead, #result - behind}, {}, 0
+  while rest[1] < rest[2] or rest[3] < rest[4] do
+    local common, count
+    if #runs < MAX_RUNS - 1 and searched < MAX_SEARCHED_BYTES then
+      common, count = find_common(base, result, rest)
+      searched = searched + count
     end
+    if not common then
+      runs[#runs + 1] = rest
+      break
+    end
+    runs[#runs + 1] = {rest[1], common[1], rest[3], common[3]}
+    rest = {common[2], rest[2], common[4], rest[4]}
   end
-  return done
+  return runs
 end
 
 -- The splice that makes the result of the base, nil where it would have more than half the result's bytes.
