@@ -114,6 +114,15 @@ class Metrics(Component):
         cells = await self._reader.read_minutes(series, minutes)
         return [timeline_row(minute, cell) for minute, cell in cells]
 
+    async def minute_totals(self, function_ids: Sequence[str], minutes: int = 60) -> dict[str, list[int]]:
+        """Return the invocations of functions in each of the last ``minutes`` minutes."""
+        if isinstance(function_ids, (str, bytes)) or not isinstance(function_ids, Sequence):
+            raise validation.type_error("function_ids", function_ids, "a sequence of function ids")
+        names = [f"f:{validation.check_identifier('function_id', each)}" for each in function_ids]
+        validation.check_integer("minutes", minutes, least=1, most=self.config.timeline_minutes)
+        totals = await self._reader.read_totals(names, minutes)
+        return dict(zip(function_ids, totals, strict=True))
+
     async def slo_report(
         self,
         objective: float,

@@ -16,6 +16,7 @@ from edge_redis.models import InvocationRecord
 
 _MINUTES_PER_CALL: Final = 360
 _SERIES_PER_CALL: Final = 30
+_COUNTS_PER_CALL: Final = 4000
 
 
 class PairCounts(NamedTuple):
@@ -56,6 +57,15 @@ class MetricsReader:
             cells[:0] = page.list_cells(count)
             last = page.last - count
         return cells
+
+    async def read_totals(self, names: Sequence[str], minutes: int) -> list[list[int]]:
+        """Return the invocations of each series in each of the last ``minutes`` minutes, oldest first."""
+        found: list[list[int]] = []
+        per_call = max(1, _COUNTS_PER_CALL // minutes)
+        for at in range(0, len(names), per_call):
+            read = partial(self._scripts.read_totals, names[at : at + per_call], minutes)
+            found += await self._writer.read(read)
+        return found
 
     async def read_records(self, stream: str, limit: int) -> list[InvocationRecord]:
         """Return the latest ``limit`` records of a stream, oldest first."""

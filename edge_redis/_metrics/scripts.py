@@ -25,7 +25,7 @@ LISTED_PAIRS: Final = 500
 
 _MAX_COUNT: Final = 1 << 63
 
-_compact, _flush, _forget, _list_pairs, _purge, _read_minutes, _read_records, _read_series, _reset = (
+_compact, _flush, _forget, _list_pairs, _purge, _read_minutes, _read_records, _read_series, _read_totals, _reset = (
     load(__package__, name)
     for name in (
         "compact",
@@ -36,6 +36,7 @@ _compact, _flush, _forget, _list_pairs, _purge, _read_minutes, _read_records, _r
         "read_minutes",
         "read_records",
         "read_series",
+        "read_totals",
         "reset",
     )
 )
@@ -145,6 +146,20 @@ def _decode_all_sums(reply: Sequence[Any]) -> list[Series] | Uncompacted:
     return _decode_uncompacted(reply) or [_decode_sums(sums) for sums in reply]
 
 
+def _decode_totals(reply: Sequence[Any]) -> list[list[int]] | Uncompacted:
+    return _decode_uncompacted(reply) or [_decode_counts_of_minutes(text) for text in reply]
+
+
+def _decode_counts_of_minutes(text: bytes) -> list[int]:
+    try:
+        counts = list(map(int, text.split(b" ")))
+    except ValueError:
+        raise_corrupt(text)
+    if not 0 <= min(counts) <= max(counts) < _MAX_COUNT:
+        raise_corrupt(text)
+    return counts
+
+
 def _decode_count(reply: Any) -> int:
     if isinstance(reply, list):
         raise_corrupt(reply[1])
@@ -219,6 +234,12 @@ class MetricsScripts:
         """Read minutes up to ``last``, or up to the current one."""
         args: list[Argument] = [series, "" if last is None else last, minutes, int(compacted)]
         return _read_minutes(self._data, args, _decode_minutes)
+
+    def read_totals(
+        self, series: Sequence[str], minutes: int, *, compacted: bool = True
+    ) -> Operation[list[list[int]] | Uncompacted]:
+        """Read the invocations of series in each minute up to the current one."""
+        return _read_totals(self._data, [minutes, int(compacted), *series], _decode_totals)
 
     def read_records(self, stream: str, before: bytes, records: int) -> Operation[RecordPage]:
         """Read entries of a stream of records, from the newest, or from before a position."""

@@ -168,6 +168,14 @@ class EdgeMetrics(AsyncService[Metrics]):
         """
         return cast("list[TimelineMinute]", await self._run(self._component.timeline(function_id, node_id, minutes)))
 
+    async def minute_totals(self, function_ids: Sequence[str], minutes: int = 60) -> dict[str, list[int]]:
+        """Return the invocations of several functions in each of the last ``minutes`` minutes, oldest first.
+
+        The last number is of the current minute, by the server's clock. This is the total of ``timeline`` for each
+        function, read in one call for some dozens of them; functions that were never invoked have zeros.
+        """
+        return await self._run(self._component.minute_totals(function_ids, minutes))
+
     async def slo_report(
         self,
         objective: float,

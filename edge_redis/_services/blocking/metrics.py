@@ -167,6 +167,14 @@ class EdgeMetrics(BlockingService[Metrics]):
         """
         return cast("list[TimelineMinute]", self._run(self._component.timeline(function_id, node_id, minutes)))
 
+    def minute_totals(self, function_ids: Sequence[str], minutes: int = 60) -> dict[str, list[int]]:
+        """Return the invocations of several functions in each of the last ``minutes`` minutes, oldest first.
+
+        The last number is of the current minute, by the server's clock. This is the total of ``timeline`` for each
+        function, read in one call for some dozens of them; functions that were never invoked have zeros.
+        """
+        return self._run(self._component.minute_totals(function_ids, minutes))
+
     def slo_report(
         self,
         objective: float,
