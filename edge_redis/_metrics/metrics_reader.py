@@ -63,8 +63,9 @@ class MetricsReader:
         found: list[list[int]] = []
         per_call = max(1, _COUNTS_PER_CALL // minutes)
         for at in range(0, len(names), per_call):
-            read = partial(self._scripts.read_totals, names[at : at + per_call], minutes)
-            found += await self._writer.read(read)
+            some = names[at : at + per_call]
+            totals = await self._writer.read(partial(self._scripts.read_totals, some, minutes))
+            found += totals
         return found
 
     async def read_records(self, stream: str, limit: int) -> list[InvocationRecord]:

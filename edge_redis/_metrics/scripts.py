@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn
 
 from edge_redis._core.operation import Argument, Operation
@@ -146,16 +147,16 @@ def _decode_all_sums(reply: Sequence[Any]) -> list[Series] | Uncompacted:
     return _decode_uncompacted(reply) or [_decode_sums(sums) for sums in reply]
 
 
-def _decode_totals(reply: Sequence[Any]) -> list[list[int]] | Uncompacted:
-    return _decode_uncompacted(reply) or [_decode_counts_of_minutes(text) for text in reply]
+def _decode_totals(reply: Sequence[Any], minutes: int) -> list[list[int]] | Uncompacted:
+    return _decode_uncompacted(reply) or [_decode_minute_counts(text, minutes) for text in reply]
 
 
-def _decode_counts_of_minutes(text: bytes) -> list[int]:
+def _decode_minute_counts(text: bytes, minutes: int) -> list[int]:
     try:
         counts = list(map(int, text.split(b" ")))
     except ValueError:
         raise_corrupt(text)
-    if not 0 <= min(counts) <= max(counts) < _MAX_COUNT:
+    if len(counts) != minutes or not 0 <= min(counts) <= max(counts) < _MAX_COUNT:
         raise_corrupt(text)
     return counts
 
@@ -239,7 +240,7 @@ class MetricsScripts:
         self, series: Sequence[str], minutes: int, *, compacted: bool = True
     ) -> Operation[list[list[int]] | Uncompacted]:
         """Read the invocations of series in each minute up to the current one."""
-        return _read_totals(self._data, [minutes, int(compacted), *series], _decode_totals)
+        return _read_totals(self._data, [minutes, int(compacted), *series], partial(_decode_totals, minutes=minutes))
 
     def read_records(self, stream: str, before: bytes, records: int) -> Operation[RecordPage]:
         """Read entries of a stream of records, from the newest, or from before a position."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -37,6 +37,7 @@ MAX_ACTIONS: Final = 1000
 MAX_DEAD_LETTERS: Final = 100
 MAX_SAMPLES: Final = 300
 MINUTES: Final = 60
+SPARK_MINUTES: Final = 30
 
 
 class SiteReader:
@@ -142,6 +143,13 @@ class SiteReader:
             return await self._readings.get_or_read(lambda: self._read_minutes(None), "minutes")
         return await self._readings.get_or_read(
             lambda: self._read_minutes(function_id), "function minutes", function_id
+        )
+
+    async def minute_totals(self, function_ids: Iterable[str]) -> dict[str, list[int]]:
+        """Return the calls a minute of functions, oldest first: the last half hour and the current minute."""
+        names = sorted(function_ids)
+        return await self._readings.get_or_read(
+            lambda: self.edge.metrics.minute_totals(names, SPARK_MINUTES + 1), "minute totals", *names
         )
 
     async def _read_minutes(self, function_id: str | None) -> tuple[Minute, ...]:

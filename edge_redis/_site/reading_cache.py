@@ -18,6 +18,7 @@ SECONDS: Final[Mapping[str, float]] = {
     "functions": 2.0,
     "minutes": 5.0,
     "function minutes": 15.0,
+    "minute totals": 10.0,
     "function": 2.0,
     "node": 1.0,
     "scope": 1.0,

@@ -40,12 +40,12 @@ async def read_functions(reader: SiteReader, query: Query) -> Context:
     text = query.get("q")
     chosen = [function for function in found.functions if not text or matches(text, function.name)]
     table = make_table(chosen, query, _FUNCTION_SORTS, "-total")
-    minutes = {function.name: await reader.minutes(function.name) for function in table.rows}
+    totals = await reader.minute_totals(function.name for function in table.rows)
     return {
         "functions": found,
         "table": table,
-        "sparks": {name: charts.sparkline([each.total for each in rows[-31:-1]]) for name, rows in minutes.items()},
-        "rates": {name: rows[-2].total for name, rows in minutes.items()},
+        "sparks": {name: charts.sparkline(counts[:-1]) for name, counts in totals.items()},
+        "rates": {name: counts[-2] for name, counts in totals.items()},
         **chart_minutes(await reader.minutes()),
     }
 

@@ -277,6 +277,25 @@ def test_a_timeline_longer_than_a_call_reads(make: Maker) -> None:
     assert all(row["total"] in (0, 1) for row in metrics.timeline(minutes=1300))
 
 
+@pytest.mark.parametrize("minutes", [1, 61, 1300])
+def test_the_totals_of_minutes_are_those_of_the_timelines(make: Maker, minutes: int) -> None:
+    metrics = make("EdgeMetrics", timeline_minutes=1440)
+    now = datetime.now(UTC)
+    metrics.record_many(
+        made(name, timestamp=now - timedelta(minutes=at)) for name in ("f", "g") for at in range(0, 1200, 7 + len(name))
+    )
+    names = ["never", "g", "f", "_other"]
+
+    def timelines() -> dict[str, list[int]]:
+        return {name: [row["total"] for row in metrics.timeline(name, minutes=minutes)] for name in names}
+
+    before, found = timelines(), metrics.minute_totals(names, minutes)
+    assert found in (before, timelines())  # the minute may have ended meanwhile
+    assert [len(found[name]) for name in names] == [minutes] * 4
+    assert not any(found["never"])
+    assert metrics.minute_totals([]) == {}
+
+
 def test_past_max_series_new_pairs_are_others(make: Maker) -> None:
     metrics = make("EdgeMetrics", max_series=3, flush_every=20)
     pairs = [(f"f{at % 5}", f"n{at % 2}") for at in range(10)]

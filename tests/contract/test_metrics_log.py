@@ -38,6 +38,7 @@ def fill(writer: Any, batches: int) -> list[Any]:
         lambda metrics: metrics.total_invocations(),
         lambda metrics: metrics.summary()["total"],
         lambda metrics: sum(row["total"] for row in metrics.timeline()),
+        lambda metrics: sum(map(sum, metrics.minute_totals(["f0", "f1", "f2"]).values())),
         lambda metrics: sum(series.count for series in metrics.snapshot().values()),
         lambda metrics: sum(row["total"] for row in metrics.top()),
         lambda metrics: metrics.slo_report(99.0)["total"],

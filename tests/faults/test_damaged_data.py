@@ -195,6 +195,7 @@ def metrics_site(make: Maker) -> Site:
             "summary": lambda: metrics.summary("f0", "n"),
             "fraction_below": lambda: metrics.fraction_below(5.0),
             "timeline": metrics.timeline,
+            "minute_totals": lambda: metrics.minute_totals(["f0", "f1"]),
             "slo_report": lambda: metrics.slo_report(99.0),
             "top": metrics.top,
             "top pairs": lambda: metrics.top("p99", group_by="pair"),

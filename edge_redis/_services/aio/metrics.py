@@ -172,7 +172,7 @@ class EdgeMetrics(AsyncService[Metrics]):
         """Return the invocations of several functions in each of the last ``minutes`` minutes, oldest first.
 
         The last number is of the current minute, by the server's clock. This is the total of ``timeline`` for each
-        function, read in one call for some dozens of them; functions that were never invoked have zeros.
+        function, read in one call for some dozens of them. Functions that were never invoked have zeros.
         """
         return await self._run(self._component.minute_totals(function_ids, minutes))
 

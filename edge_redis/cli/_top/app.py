@@ -158,8 +158,7 @@ class TopApp(App[None]):
         if self._view == "functions":
             found = tables.sort_functions(state, self._sort)
             reader = self._require_reader()
-            minutes = {each.name: await reader.minutes(each.name) for each in found[: tables.SPARKLINES]}
-            return tables.functions(found, minutes)
+            return tables.functions(found, await reader.minute_totals(each.name for each in found[: tables.SPARKLINES]))
         makers = {"nodes": tables.nodes, "sync": tables.scopes, "events": tables.events}
         return makers[self._view](state)
 

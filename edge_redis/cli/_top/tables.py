@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from rich.text import Text
 
-from edge_redis._site.function_state import FunctionState, Minute
+from edge_redis._site.function_state import FunctionState
 from edge_redis._site.state import SiteState
 from edge_redis.cli._top.charts import sparkline
 from edge_redis.cli._top.overview import urgency
@@ -65,8 +65,8 @@ def sort_functions(state: SiteState, by: str) -> list[FunctionState]:
     return sorted(state.functions.functions, key=lambda each: (-getattr(each, by), each.name))[:MAX_ROWS]
 
 
-def functions(found: Sequence[FunctionState], minutes: Mapping[str, Sequence[Minute]]) -> Table:
-    """Return the functions; those in ``minutes`` with their last hour."""
+def functions(found: Sequence[FunctionState], totals: Mapping[str, Sequence[int]]) -> Table:
+    """Return the functions; those in ``totals`` with their calls a minute."""
     columns = ("function", "calls", "good", "p50", "p95", "10 minutes", "p99", "errors")
     return Table(
         columns,
@@ -79,7 +79,7 @@ def functions(found: Sequence[FunctionState], minutes: Mapping[str, Sequence[Min
                     percent(each.success_rate),
                     milliseconds(each.p50_ms),
                     milliseconds(each.p95_ms),
-                    Text(sparkline([minute.total for minute in minutes.get(each.name, ())], _MINUTES), style=CHART),
+                    Text(sparkline(totals.get(each.name, ()), _MINUTES), style=CHART),
                     milliseconds(each.p99_ms),
                     alarming(each.errors),
                 ),
