@@ -141,7 +141,7 @@ class VersionMismatchError(EdgeRedisError):
 
 
 class PendingFullError(EdgeRedisError):
-    """The outbox holds ``max_pending`` changes and the overflow policy is to reject."""
+    """The outbox holds ``max_pending`` changes or ``max_pending_bytes``, and the overflow policy is to reject."""
 
 
 class ComputeFailedError(EdgeRedisError):

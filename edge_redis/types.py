@@ -256,6 +256,7 @@ class WorkerStatus(WorkerLag):
 
     scopes: int
     changes_waiting: int
+    pending_bytes: int
     dead_letters: int
     pushed_total: int
     clone_seen_seconds: float | None

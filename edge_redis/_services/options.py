@@ -71,6 +71,7 @@ class SynchronizerOptions(TypedDict, total=False):
     max_bytes: int
     max_fields: int
     signing_key: bytes | None
+    max_pending_bytes: int | None
 
 
 class WorkerOptions(TypedDict, total=False):

@@ -26,6 +26,8 @@ def _decode(reply: Any) -> SynchronizerOptions:
     options: SynchronizerOptions = {"conflict_strategy": strategy_of(text)}
     if len(parts) == _PARTS and parts[1].isdigit():
         options["max_pending"] = int(parts[1])
-        options["overflow"] = "reject" if parts[2] == "reject" else "coalesce"
+        overflow, _, most_bytes = parts[2].partition(":")
+        options["overflow"] = "reject" if overflow == "reject" else "coalesce"
+        options["max_pending_bytes"] = int(most_bytes) if most_bytes.isdigit() else None
         options["origin"] = parts[3] or None
     return options

@@ -13,6 +13,7 @@ from edge_redis.types import Overflow
 
 MAX_KEPT: Final = 100_000
 MAX_PENDING: Final = 1_000_000
+MAX_PENDING_BYTES: Final = 2**50
 MAX_BATCH: Final = 1000
 
 
@@ -44,6 +45,8 @@ class EndConfig:
     strategy: ConflictStrategy = ConflictStrategy.REMOTE_WINS
     max_pending: int = 100
     overflow: Overflow = "coalesce"
+    max_pending_bytes: int | None = None
+    """Bytes of the outbox at most; None: not bounded."""
     origin: str = ""
     """The name under which states are written, "" for the replica id."""
     max_history: int = 1000
@@ -51,7 +54,7 @@ class EndConfig:
     proposed_replica_id: str = field(default_factory=lambda: secrets.token_hex(8))
     """The random prefix of the replica id that the store gets if it has none yet."""
     settings: str = field(init=False)
-    """strategy, max_pending, overflow and origin as the scripts read them."""
+    """strategy, max_pending, overflow and origin as the scripts read them; max_pending_bytes is a part of overflow."""
     end: str = field(init=False)
     """role, proposed replica id and settings as ``lua/update.lua`` reads them."""
     exchange: str = field(init=False)
@@ -63,7 +66,11 @@ class EndConfig:
         validation.check_integer("max_conflicts", self.max_conflicts, least=1, most=MAX_KEPT)
         if self.overflow not in ("coalesce", "reject"):
             raise validation.value_error("overflow", self.overflow, 'must be "coalesce" or "reject"')
-        settings = f"{self.strategy.value} {self.max_pending} {self.overflow} {self.origin}"
+        overflow: str = self.overflow
+        if self.max_pending_bytes is not None:
+            validation.check_integer("max_pending_bytes", self.max_pending_bytes, least=1, most=MAX_PENDING_BYTES)
+            overflow = f"{overflow}:{self.max_pending_bytes}"
+        settings = f"{self.strategy.value} {self.max_pending} {overflow} {self.origin}"
         object.__setattr__(self, "settings", settings)
         replica = f"{self.role} {self.proposed_replica_id}"
         object.__setattr__(self, "end", f"{replica} {settings}")
@@ -79,10 +86,19 @@ class EndConfig:
         origin: object,
         max_history: int,
         max_conflicts: int,
+        max_pending_bytes: int | None = None,
     ) -> Self:
         """Return the options of a synchronizer, validated."""
-        name = "" if origin is None else check_origin_name("origin", origin)
-        return cls("edge", check_strategy(strategy), max_pending, overflow, name, max_history, max_conflicts)
+        return cls(
+            "edge",
+            check_strategy(strategy),
+            max_pending,
+            overflow,
+            max_pending_bytes,
+            "" if origin is None else check_origin_name("origin", origin),
+            max_history,
+            max_conflicts,
+        )
 
     @classmethod
     def of_cloud(cls, max_history: int, max_conflicts: int) -> Self:

@@ -215,6 +215,22 @@ def from_pending_page(reply: list[bytes], body: bytes) -> PendingPage:
     return PendingPage(from_lease([b"", *reply], body).entries, sum(map(len, reply)))
 
 
+def from_positions(reply: bytes | None) -> int:
+    """Return the bytes between the two positions of an outbox, 0 where it is empty or they are damaged."""
+    first, _, last = (reply or b"0 0").partition(b" ")
+    try:
+        return max(0, int(last) - int(first))
+    except ValueError:
+        return 0
+
+
+def from_positions_page(reply: Any) -> tuple[int, int]:
+    """Return the next position of a scan, and the bytes of the outboxes found."""
+    position, found = reply
+    values = found.values() if isinstance(found, dict) else (value for _, value in found)
+    return int(position), sum(map(from_positions, values))
+
+
 def from_id(reply: bytes) -> str:
     """Return the id of a store, as users see it."""
     return lineage_of(reply.decode())

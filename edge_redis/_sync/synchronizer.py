@@ -10,7 +10,7 @@ from edge_redis._core.component import Component
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Replication
-from edge_redis._sync import change, scripts
+from edge_redis._sync import change, replies, scripts
 from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
@@ -44,6 +44,7 @@ class Synchronizer(Component):
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
         signing_key: bytes | None = None,
+        max_pending_bytes: int | None = None,
         queue: WriteQueue | None = None,
     ) -> None:
         self.scope = validation.check_identifier("scope", scope)
@@ -54,6 +55,7 @@ class Synchronizer(Component):
             origin=origin,
             max_history=max_history,
             max_conflicts=max_conflicts,
+            max_pending_bytes=max_pending_bytes,
         )
         self.namespace = namespace
         self._signing_key = signing_key
@@ -85,6 +87,10 @@ class Synchronizer(Component):
     async def pending_count(self) -> int:
         """Return the number of changes in the outbox."""
         return await command(int, "XLEN", self._replica.keys.pending(self.scope))
+
+    async def pending_bytes(self) -> int:
+        """Return about how many bytes the outbox takes."""
+        return await command(replies.from_positions, "HGET", self._replica.keys.pending_bytes, self.scope)
 
     async def is_synced(self) -> bool:
         """Return whether nothing is pending and both ends have the same version."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.operation import command
-from edge_redis._sync import scripts
+from edge_redis._sync import replies, scripts
 from edge_redis._sync.clones import seconds_since_clone
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import EndConfig, WorkerConfig
@@ -137,11 +137,12 @@ class Worker(Component):
         return {"scopes_waiting": waiting, "oldest_seconds": age}
 
     async def status(self) -> dict[str, Any]:
-        """Return what ``lag`` does, and scopes, changes_waiting, dead_letters, pushed_total and clone_seen_seconds."""
+        """Return what ``lag`` does, and what ``WorkerStatus`` has besides."""
         keys = self._edge.keys
         found = await self.lag()
         found["scopes"] = await command(int, "HLEN", keys.scopes)
         found["changes_waiting"] = await self._changes_waiting()
+        found["pending_bytes"] = await self._pending_bytes()
         found["dead_letters"] = await command(int, "XLEN", keys.dead_letters)
         found["pushed_total"] = await command(lambda reply: int(reply or 0), "HGET", keys.totals, "pushed")
         found["clone_seen_seconds"] = await seconds_since_clone(self._edge)
@@ -152,6 +153,16 @@ class Worker(Component):
         while scopes := (await self.pusher.leases.read_waiting(offset, _OUTBOXES_A_PAGE)):
             lengths = await perform_each([command(int, "XLEN", self._edge.keys.pending(scope)) for scope in scopes])
             total, offset = total + sum(length or 0 for length in lengths), offset + len(scopes)
+        return total
+
+    async def _pending_bytes(self) -> int:
+        total, position = 0, -1
+        while position != 0:
+            key = self._edge.keys.pending_bytes
+            position, some = await command(
+                replies.from_positions_page, "HSCAN", key, max(position, 0), "COUNT", _OUTBOXES_A_PAGE
+            )
+            total += some
         return total
 
     async def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:

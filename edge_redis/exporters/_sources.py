@@ -218,6 +218,7 @@ def _read_worker(worker: CloudWorker) -> Families:
         ("lag_seconds", "oldest_seconds", "Age of the oldest change that the cloud has not confirmed."),
         ("scopes_waiting", "scopes_waiting", "Scopes with changes that the cloud has not confirmed."),
         ("changes_waiting", "changes_waiting", "Changes that the cloud has not confirmed."),
+        ("pending_bytes", "pending_bytes", "Bytes that the changes take which the cloud has not confirmed, about."),
         ("dead_letters", "dead_letters", "Changes that workers gave up."),
     ):
         family = gauge(f"edge_sync_{name}", text)

@@ -232,3 +232,49 @@ def test_a_long_outbox_is_read_whole(make: Maker, monkeypatch: pytest.MonkeyPatc
         sync.update_local({"n": number})
         if number % 10 in {0, 1, 9}:
             assert [change["version"] for change in sync.get_pending_changes()] == list(range(1, number + 1))
+
+
+LARGE = {f"sensor-{number:03d}": 0.5 for number in range(100)}
+
+
+def test_past_max_pending_bytes_the_oldest_coalesce(make: Maker) -> None:
+    sync = make("EdgeSynchronizer", max_pending_bytes=5000)
+    sync.update_local(LARGE)
+    for number in range(40):
+        data = sync.update_local({"sensor-000": number}, is_delta=True).data
+        assert sync.pending_bytes <= 5000
+        assert sync.get_pending_changes()[-1]["data"] == data
+    assert 5 < sync.pending_count < 20
+    assert [change["version"] for change in sync.get_pending_changes()] == list(range(42 - sync.pending_count, 42))
+    sync.update_local({"text": "x" * 10_000})
+    assert [change["version"] for change in sync.get_pending_changes()] == [42]
+    sync.update_local({"a": 1})
+    assert [change["version"] for change in sync.get_pending_changes()] == [43]
+    assert sync.pending_bytes < 500
+    sync.confirm_sync(43)
+    assert sync.pending_bytes == 0
+
+
+def test_past_max_pending_bytes_a_change_is_refused_before_anything_is_written(make: Maker, backend: Backend) -> None:
+    sync = make("EdgeSynchronizer", max_pending_bytes=1000, overflow="reject")
+    sync.update_local({"text": "x" * 2000})  # one change is kept whatever its size
+    before = dump(backend)
+    for _ in range(2):
+        with pytest.raises(PendingFullError):
+            sync.update_local({"a": 1})
+    assert dump(backend) == before
+    sync.confirm_sync(1)
+    assert sync.update_local({"a": 1}).version == 2
+
+
+def test_small_changes_of_a_large_state_take_little_more_than_two_states(make: Maker, backend: Backend) -> None:
+    sync, worker = make("EdgeSynchronizer", scope="room"), make("CloudWorker", make.cloud())
+    body = {f"sensor-{number:04d}": float(number) for number in range(5000)}
+    sync.update_local(body)
+    for number in range(100):
+        sync.update_local({f"sensor-{number * 37:04d}": -1.5}, is_delta=True)
+    assert sync.pending_count == 100
+    assert sync.pending_bytes == worker.status()["pending_bytes"] < 1.5 * 5000 * 21
+    assert [len(change["data"]) for change in sync.get_pending_changes()] == [5000] * 100
+    sync.confirm_sync(sync.local_version)
+    assert worker.status()["pending_bytes"] == 0

@@ -72,6 +72,10 @@ class Outbox:
     def _add(self, data: Any) -> None:
         self.pending.append((self.sync.local_version, data))
         del self.pending[: -self.max_pending]
+        if most := self.options.get("max_pending_bytes"):
+            left = self.sync.pending_count
+            assert left == 1 or self.sync.pending_bytes <= most
+            del self.pending[:-left]
 
     def confirm(self, number: int) -> None:
         if self.pending:
@@ -121,7 +125,7 @@ def follow(client: Any, strategy: ConflictStrategy, options: dict[str, Any], ste
         outbox.check()
 
 
-OPTIONS = st.sampled_from([{}, {"max_pending": 1}, {"max_pending": 2}, {"max_pending": 5}])
+OPTIONS = st.sampled_from([{}, {"max_pending": 1}, {"max_pending": 2}, {"max_pending": 5}, {"max_pending_bytes": 3000}])
 STRATEGIES = st.sampled_from([each for each in ConflictStrategy if each is not ConflictStrategy.LOCAL_WINS])
 
 

@@ -36,6 +36,8 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         max_fields: most top-level fields of such a state, up to 1,000,000.
         signing_key: at least 16 bytes, known to this origin and to the workers (``keys``): every change
             written here is signed with it, at the cost of one more round trip. ``origin`` must be given.
+        max_pending_bytes: about the most bytes that the outbox takes, by default not bounded: past it as past
+            ``max_pending``. One change is kept whatever its size.
 
     """
 
@@ -54,6 +56,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
         signing_key: bytes | None = None,
+        max_pending_bytes: int | None = None,
     ) -> None:
         component = Synchronizer(
             conflict_strategy,
@@ -67,6 +70,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
             max_bytes=max_bytes,
             max_fields=max_fields,
             signing_key=signing_key,
+            max_pending_bytes=max_pending_bytes,
             queue=write_queue(client, namespace),
         )
         super().__init__(client, component)
@@ -85,6 +89,11 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
     def pending_count(self) -> int:
         """The number of changes in the outbox."""
         return self._run(self._component.pending_count())
+
+    @property
+    def pending_bytes(self) -> int:
+        """About how many bytes the outbox takes: bodies, and 256 bytes for each change."""
+        return self._run(self._component.pending_bytes())
 
     @property
     def is_synced(self) -> bool:
@@ -145,7 +154,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
                 ``max_fields``; nothing was written.
             ChecksumMismatchError: the local state that the delta applies to is damaged; nothing was written.
             VersionMismatchError: the scope is not at ``if_version``; nothing was written.
-            PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
+            PendingFullError: the outbox is full, and overflow is "reject"; nothing was written.
             StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
             NotReplicatedError: it was written, but too few replicas acknowledged it in time. The same call again,
                 by this synchronizer and before another version is written, writes none: it waits again.
@@ -169,7 +178,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         the same rule, and the next write has the version after it, so a scope that is created again stays.
 
         Raises:
-            PendingFullError: ``max_pending`` changes wait, and overflow is "reject"; nothing was written.
+            PendingFullError: the outbox is full, and overflow is "reject"; nothing was written.
 
         """
         return self._run(self._component.delete())

@@ -108,8 +108,9 @@ class CloudWorker(BlockingLoopService[Worker]):
         return cast("WorkerLag", self._run(self._component.lag()))
 
     def status(self) -> WorkerStatus:
-        """Return the fields of ``lag``, and scopes, changes_waiting, dead_letters, pushed_total and clone_seen_seconds.
+        """Return the fields of ``lag``, and what else ``WorkerStatus`` has, such as changes_waiting and dead_letters.
 
+        ``pending_bytes`` is about what the outboxes take in the edge's memory.
         ``pushed_total`` counts all changes that workers ever brought to the cloud: two readings give the
         throughput. ``clone_seen_seconds`` is how long ago a state was pulled that a clone of this edge wrote (see
         ``new_identity``), None if none was within the last day.
