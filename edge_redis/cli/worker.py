@@ -110,7 +110,7 @@ def _carry_first(worker: Any, stop: Any, *, once: bool) -> bool:
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
             continue
         if failed:
-            log.info("working again")
+            log.warning("the store answers again")
             failed = False
         if not (once and handled):
             return not once

@@ -307,7 +307,7 @@ def test_a_worker_waits_for_a_cloud_that_begins_to_refuse_it(shell: Shell, clien
             sync.update_local({"n": 2})
             assert any("will go on trying" in line for line in present(process.stderr))
             allow("+@all")
-            assert any("working again" in line for line in present(process.stderr))
+            assert any("answers again" in line for line in present(process.stderr))
             eventually(lambda: present(cloud.get("till-1")).data == {"n": 2}, seconds=30)
             assert process.poll() is None
         finally:
