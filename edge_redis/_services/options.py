@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
@@ -83,6 +83,8 @@ class WorkerOptions(TypedDict, total=False):
     claim_idle_seconds: float
     max_deliveries: int
     keys: Keys | None
+    push: Sequence[str]
+    pull: Sequence[str]
     poll_interval_seconds: float
     max_bytes_per_second: float | None
 

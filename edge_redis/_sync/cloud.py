@@ -21,6 +21,7 @@ from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.link import LinkCounters
+from edge_redis._sync.patterns import ALL, check_patterns
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
 from edge_redis._sync.uplink import Uplink
@@ -122,10 +123,12 @@ class Cloud(Component):
         self._known.after_fork()
         self.link.after_fork()
 
-    async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
+    async def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = (ALL,)) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         text = validation.check_text("cursor", cursor)
-        return await self._downlink.read(text, validation.check_integer("limit", limit, least=1, most=MAX_PAGE))
+        most = validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
+        wanted = check_patterns("patterns", patterns)
+        return await self._downlink.read(text, most, () if wanted == (ALL,) else wanted)
 
     def hints(self, reader: FeedReader) -> Hints:
         """Return the hints of changes for one worker."""

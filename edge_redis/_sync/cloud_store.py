@@ -71,6 +71,11 @@ class CloudStore(Protocol):
     A store may have an attribute ``scopes_at_once``, an int: so many calls of ``apply``, of different scopes, may be
     under way at once from one worker, on threads of their own or awaited together. Without it there is one.
 
+    ``changes_since`` may have a third parameter ``patterns``, a sequence of str: then it returns only scopes that match
+    one of them (``*`` stands for any text, ``?`` for one character, nothing else is special). A worker that carries a
+    part of the scopes passes it by name, with a cursor of its own. Of a store without it, the worker leaves out what it
+    does not carry.
+
     A store that can report changes may have a method ``listen(reader: FeedReader) -> FeedListener``. A worker that runs
     calls it once, reads when it is woken, and about once a minute; it must not wait. A store without it is read every
     ``poll_interval_seconds``. A method ``count_bytes(add: Callable[[int], None])`` lets it call ``add`` with the

@@ -1,7 +1,8 @@
-"""The optional method of a cloud store that applies changes of several scopes in one call."""
+"""What a cloud store may have beyond the protocol: ``apply_many``, and ``patterns`` of ``changes_since``."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 
 from edge_redis.errors import StoreReplyError
@@ -18,6 +19,14 @@ def find_apply_many(cloud: object) -> Callable[..., object] | None:
         if "apply" in vars(each):
             return None
     return None
+
+
+def takes_patterns(cloud: object) -> bool:
+    """Return whether a store's ``changes_since`` has a parameter ``patterns``."""
+    try:
+        return "patterns" in inspect.signature(cloud.changes_since).parameters  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def check_results(found: object) -> Mapping[object, object]:

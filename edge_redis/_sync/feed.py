@@ -54,7 +54,7 @@ def _check_page(found: object) -> Feed:
     if not isinstance(found, Feed):
         raise TypeError(f"changes_since returned {type(found).__name__}, not a Feed")
     cursor = validation.check_text("cursor", found.cursor)
-    feed = Feed(cursor, [], bool(found.restarted), dict(found.strategies))
+    feed = Feed(cursor, [], bool(found.restarted), dict(found.strategies), has_more=bool(found.has_more))
     for scope, reason in found.damaged:
         if _is_scope(scope):
             feed.damaged.append((scope, str(reason)))

@@ -20,6 +20,8 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 | <tag>:cursor           | string | edge  | the position in the cloud's feed up to which this edge has it   |
 | <tag>:reoffer          | string | edge  | the server's run id and the position up to which the scopes were|
 |                        |        |       | offered again to a cloud that lost data; gone where all were    |
+| <tag>:cursor:<digest>, | string | edge  | the same of workers that carry the scopes of certain patterns   |
+| <tag>:reoffer:<digest> |        |       | only (``patterns.py``)                                          |
 | <tag>:dead             | stream | edge  | the dead letters: changes given up, with their error; not capped|
 | <tag>:totals           | hash   | edge  | pushed: changes that workers have confirmed, ever               |
 | <tag>:feed             | zset   | cloud | scope -> the number of its newest change                        |
@@ -64,15 +66,18 @@ LAYOUT_VERSION: Final = 1
 class SyncKeys:
     """The keys of one namespace at one end."""
 
-    def __init__(self, namespace: str, end: Literal["sync", "cloud"]) -> None:
+    def __init__(self, namespace: str, end: Literal["sync", "cloud"], patterns: str = "") -> None:
+        """Name the keys. ``patterns`` is the digest of those that a worker carries, "" where it carries all scopes."""
+        suffix = f":{patterns}" if patterns else ""
         space = KeySpace(namespace, end)
         self.tag = space.tag
         self.docs = space.key("doc")
         self.work = space.key("work")
         self.pending_bytes = space.key("pending_bytes")
         self.scopes = space.key("scopes")
-        self.cursor = space.key("cursor")
-        self.reoffer = space.key("reoffer")
+        self.cursor = space.key("cursor") + suffix
+        self.cursor_of_all = space.key("cursor")
+        self.reoffer = space.key("reoffer") + suffix
         self.dead_letters = space.key("dead")
         self.feed = space.key("feed")
         self.feed_number = space.key("feed_number")

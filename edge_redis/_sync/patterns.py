@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 from edge_redis._core import validation
 
@@ -40,6 +41,10 @@ def simplify(patterns: Iterable[str]) -> tuple[str, ...]:
     return (ALL,) if ALL in found else tuple(sorted(found))
 
 
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
 class Patterns:
     """Patterns that scopes are compared with."""
 
@@ -49,15 +54,41 @@ class Patterns:
         self._expression = re.compile("|".join(map(_to_expression, self.texts)) if self.texts else r"(?!)", re.DOTALL)
 
     @property
-    def digest(self) -> str:
-        """A short name of these patterns, "" of ALL."""
-        if self.has_all:
-            return ""
-        return hashlib.sha256("\0".join(self.texts).encode()).hexdigest()[:16]
+    def segments(self) -> list[str] | None:
+        """What matching scopes begin with, up to a slash or their end; None where that may be anything."""
+        found = {each.partition("/")[0] for each in self.texts}
+        return None if any("*" in each or "?" in each for each in found) else sorted(found)
 
     def matches(self, scope: str) -> bool:
         """Return whether one of the patterns stands for the whole name of the scope."""
         return self.has_all or self._expression.fullmatch(scope) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The scopes that a worker carries."""
+
+    pushed: Patterns
+    pulled: Patterns
+    """The scopes that are read from the cloud: those to be pulled, and the pushed ones, for the cloud's answers."""
+
+    @classmethod
+    def of(cls, push: object, pull: object) -> Self:
+        """Return the scopes of a worker's arguments.
+
+        Raises:
+            InvalidTypeError, InvalidArgumentError, InvalidKeyError: one is no pattern, or there is none at all.
+
+        """
+        up, down = check_patterns("push", push), check_patterns("pull", pull)
+        if not up and not down:
+            raise validation.value_error("push and pull", (), "must not both be empty: nothing would be carried")
+        return cls(Patterns(up), Patterns((*up, *down)))
+
+    @property
+    def digest(self) -> str:
+        """A short name of all patterns, "" where every scope is pulled."""
+        return "" if self.pulled.has_all else _digest((*self.pulled.texts, "", *self.pushed.texts))
 
 
 def _to_expression(pattern: str) -> str:

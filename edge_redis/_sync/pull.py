@@ -9,20 +9,25 @@ nothing there.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
 
 from edge_redis._core.error_text import describe_error
-from edge_redis._core.operation import Invoke
+from edge_redis._core.operation import Invoke, command
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.clones import Clones
 from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
+from edge_redis._sync.cloud_store_calls import takes_patterns
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed, check_page
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.origin import RUN
+from edge_redis._sync.patterns import Carried
 from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
@@ -46,13 +51,16 @@ class Puller:
         page: TransferSize,
         keyring: Keyring | None,
         cloud_health: CloudHealth,
+        carried: Carried,
     ) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
         self._page = page
         self._cloud_health = cloud_health
-        self._reoffer = Reoffer(edge, cloud, keyring)
+        self._pulled = carried.pulled
+        self._is_filtered = not self._pulled.has_all and takes_patterns(cloud)
+        self._reoffer = Reoffer(edge, cloud, keyring, carried.pushed)
         self._clones = Clones(edge)
         self._events = EventRecorder(edge)
         self._cloud_id = ""
@@ -78,7 +86,7 @@ class Puller:
 
     async def _apply_page(self) -> tuple[int, bool]:
         replica_id, cursor, offer = await scripts.read_cursor(self._edge)
-        feed = await self._read(cursor.decode(errors="replace"))
+        feed = await self._read((cursor or await self._read_first_cursor()).decode(errors="replace"))
         readable = (await self._select_readable(feed, replica_id)) if feed.changes or feed.damaged else []
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0
         is_saved = False
@@ -87,15 +95,29 @@ class Puller:
             is_saved = bool(await scripts.save_cursor(self._edge, replica_id, cursor, feed.cursor))
         if offer or feed.restarted:
             accepted += await self._reoffer.offer_pages(offer)
-        return accepted, bool(feed.changes or feed.damaged) and is_saved
+        return accepted, (feed.has_more or bool(feed.changes or feed.damaged)) and is_saved
+
+    async def _read_first_cursor(self) -> bytes:
+        """Return where a worker begins that carries other scopes than the workers before it.
+
+        It goes on from where all scopes were read to the last time, since what it carries is among them. Otherwise it
+        reads from the beginning.
+        """
+        if self._pulled.has_all:
+            return b""
+        return await command(lambda found: found or b"", "GET", self._edge.keys.cursor_of_all)
 
     async def _read(self, cursor: str) -> Feed:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
         try:
             self._page.begin()
-            feed = await Invoke(self._cloud.changes_since, cursor, self._page.size)
+            read: Callable[..., Any] = self._cloud.changes_since
+            if self._is_filtered:
+                read = partial(read, patterns=self._pulled.texts)
+            feed = await Invoke(read, cursor, self._page.size)
             if not (type(feed) is Feed and feed.is_checked):
                 feed = check_page(feed)
+            feed = self._select_pulled(feed)
         except OUTAGE as error:
             self._page.fail()
             raise unavailable(error) from error
@@ -113,6 +135,15 @@ class Puller:
             await self._reoffer.begin()
         self._cloud_id = cloud_id
         return feed
+
+    def _select_pulled(self, feed: Feed) -> Feed:
+        """Return the page with the scopes that this worker carries; a page of others is followed by the next one."""
+        if self._pulled.has_all:
+            return feed
+        changes = [each for each in feed.changes if self._pulled.matches(each[0])]
+        damaged = [each for each in feed.damaged if self._pulled.matches(each[0])]
+        has_more = feed.has_more or len(changes) + len(damaged) < len(feed.changes) + len(feed.damaged)
+        return replace(feed, changes=changes, damaged=damaged, has_more=has_more)
 
     def _check_cloud(self, cursor: str, cloud_id: str) -> None:
         """Refuse a second cloud: this worker's cloud lost nothing, but the edge follows the feed of another one.

@@ -19,6 +19,7 @@ from edge_redis._sync.config import WorkerConfig, strategy_of
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, unavailable
 from edge_redis._sync.outbox_leases import OutboxLeases
+from edge_redis._sync.patterns import Patterns
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
@@ -45,10 +46,12 @@ class Pusher:
         config: WorkerConfig,
         keyring: Keyring | None,
         transfer: TransferSize,
+        pushed: Patterns,
     ) -> None:
         self._cloud = cloud
         self._config = config
         self._keyring = keyring
+        self._pushed = pushed
         self._transfer = transfer
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
         self._apply_many = find_apply_many(cloud)
@@ -65,11 +68,12 @@ class Pusher:
         self.has_waiting = False
         page = SCOPES_A_PAGE if self._apply_many is None else SCOPES_A_CALL
         while not handled and (scopes := await self.leases.read_waiting(offset, page)):
-            leases, tried = await self.leases.take(scopes)
+            carried = [scope for scope in scopes if self._pushed.matches(scope)]
+            leases, tried = await self.leases.take(carried)
             if leases:
                 handled += await self._measure(leases)
-            self.has_waiting |= not self._held_up.issuperset(scopes)
-            offset += tried
+            self.has_waiting |= not self._held_up.issuperset(carried)
+            offset += len(scopes) if tried == len(carried) else scopes.index(carried[tried])
         return handled
 
     async def _measure(self, leases: Mapping[str, OutboxLease]) -> int:

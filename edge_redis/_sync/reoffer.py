@@ -16,6 +16,7 @@ from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import strategy_of
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
+from edge_redis._sync.patterns import Patterns
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
 from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError, StoreRefusedError, StoreReplyError
@@ -38,10 +39,11 @@ class Reoffer:
     is remembered with it, and after a restart of the server the offer begins anew.
     """
 
-    def __init__(self, edge: Replica, cloud: AnyCloudStore, keyring: Keyring | None) -> None:
+    def __init__(self, edge: Replica, cloud: AnyCloudStore, keyring: Keyring | None, pushed: Patterns) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
+        self._pushed = pushed
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
         self._events = EventRecorder(edge)
 
@@ -61,7 +63,7 @@ class Reoffer:
             position, scopes = await command(
                 _decode_scan, "HSCAN", self._edge.keys.scopes, position, "COUNT", _SCOPES_A_PAGE
             )
-            await self._offer(scopes)
+            await self._offer([each for each in scopes if self._pushed.matches(each[0])])
             offered += len(scopes)
             if position == 0:
                 await command(int, "DEL", self._edge.keys.reoffer)

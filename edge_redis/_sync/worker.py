@@ -23,6 +23,7 @@ from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.outbox_leases import LEASE_BYTES
 from edge_redis._sync.pace import WorkerPace
+from edge_redis._sync.patterns import ALL, Carried
 from edge_redis._sync.pull import Puller
 from edge_redis._sync.push import Pusher
 from edge_redis._sync.records import STREAM_ID
@@ -52,16 +53,19 @@ class Worker(Component):
         claim_idle_seconds: float,
         max_deliveries: int,
         keys: Keys | None = None,
+        push: Sequence[str] = (ALL,),
+        pull: Sequence[str] = (ALL,),
         max_bytes_per_second: float | None = None,
         clock: Clock = no_clock,
     ) -> None:
         self.namespace = namespace
+        carried = Carried.of(push, pull)
         rate = max_bytes_per_second
         if rate is not None:
             rate = validation.check_positive("max_bytes_per_second", rate)
         self._config = config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
         keyring = None if keys is None else Keyring(namespace, keys)
-        self._edge = Replica(SyncKeys(namespace, "sync"), EndConfig("edge"))
+        self._edge = Replica(SyncKeys(namespace, "sync", carried.digest), EndConfig("edge"))
         self._bucket = None if rate is None else TokenBucket(rate, clock)
         max_bytes = None if rate is None else max(1, int(rate * TRANSFER_SECONDS))
         count = self._find_count(cloud)
@@ -74,11 +78,11 @@ class Worker(Component):
             max_bytes=max_bytes,
             count_bytes=count,
         )
-        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer)
-        self.puller = Puller(self._edge, cloud, page, keyring, self.pusher.cloud_health)
+        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried.pushed)
+        self.puller = Puller(self._edge, cloud, page, keyring, self.pusher.cloud_health, carried)
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self.cloud = cloud
-        self.segments: Sequence[str] | None = None
+        self.segments: Sequence[str] | None = carried.pulled.segments
         """What the carried scopes begin with, up to a slash or their end; None where that is anything."""
         self._pushes_first = False
 

@@ -49,6 +49,20 @@ def worker(
             help="Send and receive no more than that over the cloud's link.",
         ),
     ] = None,
+    push: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--push", metavar="PATTERN", help="Push scopes that match, such as 'store-1/*'; repeatable. By default all."
+        ),
+    ] = None,
+    pull: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pull",
+            metavar="PATTERN",
+            help="Pull scopes that match, besides those of --push; repeatable. By default all.",
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Carry what is pending and end.")] = False,
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
@@ -73,6 +87,8 @@ def worker(
             consumer=name,
             batch_size=batch_size,
             keys=keys,
+            push=push or ("*",),
+            pull=pull or ("*",),
             poll_interval_seconds=poll_interval,
             max_bytes_per_second=max_bytes_per_second,
         ) as made,

@@ -125,9 +125,12 @@ class AsyncSqlCloudStore:
         """
         return await in_thread(self._store.apply, scope, changes, strategy)
 
-    async def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
-        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
-        return await in_thread(self._store.changes_since, cursor, limit)
+    async def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = ("*",)) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning.
+
+        Only scopes that match one of the patterns: ``*`` stands for any text, ``?`` for one character.
+        """
+        return await in_thread(self._store.changes_since, cursor, limit, patterns)
 
     async def release_authority(self, scope: str) -> bool:
         """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.scripts import FEED_BYTES
 from edge_redis.cloudstores._database import Database
+from edge_redis.cloudstores._patterns import matches
 from edge_redis.cloudstores._rows import from_head
 from edge_redis.cloudstores._stores import create_store, new_replica_id, read_store
 from edge_redis.cloudstores._tables import DOCUMENTS, STORES, readable
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
 _TRIES: Final = 5
+_MAX_SCANNED: Final = 10_000
+"""Scopes that one read of a filtered feed looks at, as in ``read_feed.lua``."""
+
 _DIGITS: Final = 17
 """Digits: more than any feed number has."""
 
@@ -29,16 +33,20 @@ class _Page:
     position: int
     rows: Sequence[Any]
     restarted: bool = False
+    has_more: bool = False
 
 
-def read_feed(database: Database, namespace: str, cursor: str, limit: int) -> Feed:
-    """Return up to ``limit`` scopes changed after ``cursor``."""
+def read_feed(database: Database, namespace: str, cursor: str, limit: int, patterns: Sequence[str]) -> Feed:
+    """Return up to ``limit`` scopes changed after ``cursor``, of those that match the patterns."""
     replica_id, _, number = cursor.rpartition(":")
     at = (replica_id, int(number)) if number.isascii() and number.isdigit() and len(number) < _DIGITS else ("", 0)
     if cursor and at[0] == "":
         at = ("-", 0)  # matches no position of this store, nor the beginning
+    condition = matches(DOCUMENTS.c.scope, patterns, is_sqlite=database.is_sqlite)
     for _ in range(_TRIES):
-        page = database.read("changes_since", lambda connection: _read_page(connection, namespace, *at, limit))
+        page = database.read(
+            "changes_since", lambda connection: _read_page(connection, namespace, at, limit, condition)
+        )
         if page is None:
             database.write("changes_since", lambda connection: _change_replica_id(database, connection, namespace, *at))
         elif page.position <= page.high_water or database.write(
@@ -50,7 +58,7 @@ def read_feed(database: Database, namespace: str, cursor: str, limit: int) -> Fe
 
 def _to_feed(page: _Page) -> Feed:
     """Return a page of the feed. Damaged states are listed in ``damaged`` and do not stop the others."""
-    feed = Feed(f"{page.replica_id}:{page.position}", [], restarted=page.restarted)
+    feed = Feed(f"{page.replica_id}:{page.position}", [], restarted=page.restarted, has_more=page.has_more)
     for row in page.rows:
         try:
             feed.changes.append((row.scope, from_head(row.head, row.body)))
@@ -62,8 +70,11 @@ def _to_feed(page: _Page) -> Feed:
     return feed
 
 
-def _read_page(connection: Connection, namespace: str, replica_id: str, number: int, limit: int) -> _Page | None:
+def _read_page(
+    connection: Connection, namespace: str, at: tuple[str, int], limit: int, condition: ColumnElement[bool] | None
+) -> _Page | None:
     """Return the page after a position, None where the store has no replica id, or must change it first."""
+    replica_id, number = at
     store = read_store(connection, namespace)
     if store is None or (replica_id == store.replica_id and number > store.high_water):
         return None
@@ -71,18 +82,43 @@ def _read_page(connection: Connection, namespace: str, replica_id: str, number: 
     start = number if known else 0
     columns = DOCUMENTS.c
     after = (columns.namespace == namespace) & (columns.number > start)
+    scanned = None if condition is None else _find_scanned(connection, after)
+    if scanned is not None:
+        after &= columns.number <= scanned.last
+    if condition is not None:
+        after &= condition
     sizes = (
         select(columns.number, func.coalesce(func.length(columns.body), 0))
         .where(after)
         .order_by(columns.number)
         .limit(limit)
     )
-    last = _find_last(start, connection.execute(sizes).all())
+    found = connection.execute(sizes).all()
+    last = _find_last(start, found)
+    is_whole = len(found) < limit and (not found or last == found[-1].number)
+    if scanned is not None and is_whole:
+        last = max(start, scanned.last)  # no other scope up to there matches
     # A scope that changed between the two reads has a later number now, and is in a later page.
     query = select(columns.scope, columns.strategy, readable(columns.head), readable(columns.body))
     query = query.where(after, columns.number <= last)
     rows = connection.execute(query.order_by(columns.number)).all()
-    return _Page(store.replica_id, store.high_water, last, rows, restarted=replica_id != "" and not known)
+    restarted = replica_id != "" and not known
+    has_more = not is_whole or (scanned is not None and scanned.has_more)
+    return _Page(store.replica_id, store.high_water, last, rows, restarted, has_more)
+
+
+class _Scanned(NamedTuple):
+    """The scopes after a position that one read of a filtered feed looks at."""
+
+    last: int
+    has_more: bool
+
+
+def _find_scanned(connection: Connection, after: ColumnElement[bool]) -> _Scanned:
+    """Return the last number that a read looks at: so its work is bounded where hardly any scope matches."""
+    numbers = select(DOCUMENTS.c.number).where(after).order_by(DOCUMENTS.c.number).limit(_MAX_SCANNED).subquery()
+    last, count = connection.execute(select(func.max(numbers.c.number), func.count())).one()
+    return _Scanned(last or 0, count == _MAX_SCANNED)
 
 
 def _find_last(start: int, sizes: Sequence[Any]) -> int:

@@ -21,6 +21,7 @@ from edge_redis._sync.decision import Decision, ScopeDocument
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.origin import MAX_ORIGIN_BYTES
+from edge_redis._sync.patterns import ALL, check_patterns
 from edge_redis._sync.resolution import resolve
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis._sync.version_guard import check_if_version
@@ -169,10 +170,14 @@ class SqlCloudStore:
         kept = {id(each) for each in later}
         return [next(outcomes) if id(each) in kept else "rejected" for each in changes]
 
-    def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
-        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
+    def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = (ALL,)) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning.
+
+        Only scopes that match one of the patterns: ``*`` stands for any text, ``?`` for one character.
+        """
         validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
-        return read_feed(self._database, self._namespace, validation.check_text("cursor", cursor), limit)
+        wanted = check_patterns("patterns", patterns)
+        return read_feed(self._database, self._namespace, validation.check_text("cursor", cursor), limit, wanted)
 
     def release_authority(self, scope: str) -> bool:
         """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from edge_redis import InvalidArgumentError, InvalidKeyError, InvalidTypeError
-from edge_redis._sync.patterns import Patterns, check_patterns
+from edge_redis._sync.patterns import Carried, Patterns, check_patterns
 
 LUA = (resources.files("edge_redis._sync") / "lua" / "include" / "patterns.lua").read_text("utf-8")
 MATCH = LUA + "return matches_any(ARGV[1], {compile_pattern(ARGV[2])}) and 1 or 0"
@@ -66,6 +66,13 @@ def test_unusable_patterns_are_refused(given_patterns: Any, error: type[Exceptio
 
 
 def test_patterns_are_known_by_what_they_say_not_by_how() -> None:
-    assert Patterns(["b", "a**", "b"]).digest == Patterns(("a*", "b")).digest
-    assert Patterns(["a", "***"]).digest == Patterns(["*"]).digest == ""
+    assert Carried.of(["b", "a**", "b"], ()).digest == Carried.of(("a*", "b"), ["b"]).digest
+    assert Carried.of(["b"], ()).digest != Carried.of((), ["b"]).digest
+    assert Carried.of(["a", "***"], []).digest == Carried.of([], ["*"]).digest == ""
     assert not Patterns([]).matches("anything")
+
+
+def test_hints_are_heard_of_the_first_segments_of_the_patterns() -> None:
+    assert Patterns(["till/*", "till/1", "door"]).segments == ["door", "till"]
+    assert Patterns(["till/*", "t*/1"]).segments is None
+    assert Patterns(["*"]).segments is None

@@ -37,6 +37,10 @@ class CloudWorker(AsyncLoopService[Worker]):
             returns them for an origin, and None for an unknown one. With keys, a change that is not signed by
             its origin goes to the dead letters at once. The key of "cloud" is the worker's own: it signs the
             cloud's states for the edge, so that they can be offered again to a cloud that lost its data.
+        push: patterns of the scopes that are pushed: ``*`` stands for any text, ``?`` for one character, nothing
+            else is special. Other scopes stay at the edge.
+        pull: patterns of the scopes that are pulled besides those that match ``push``, which always get the cloud's
+            answer. Filtered in the cloud, where the store can.
         poll_interval_seconds: ``run`` and ``start`` wait until a server reports a change, on a connection of their
             own to each of the two, and read about once a minute besides. They pause for this long at most where one
             cannot be listened to: SqlCloudStore, a store without ``listen``, a user who may not subscribe.
@@ -58,6 +62,8 @@ class CloudWorker(AsyncLoopService[Worker]):
         claim_idle_seconds: float = 5.0,
         max_deliveries: int = 5,
         keys: Keys | None = None,
+        push: Sequence[str] = ("*",),
+        pull: Sequence[str] = ("*",),
         poll_interval_seconds: float = 0.5,
         max_bytes_per_second: float | None = None,
     ) -> None:
@@ -76,6 +82,8 @@ class CloudWorker(AsyncLoopService[Worker]):
             claim_idle_seconds=claim_idle_seconds,
             max_deliveries=max_deliveries,
             keys=keys,
+            push=push,
+            pull=pull,
             max_bytes_per_second=max_bytes_per_second,
             clock=time.monotonic,
         )

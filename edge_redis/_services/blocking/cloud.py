@@ -136,9 +136,13 @@ class RedisCloudStore(BlockingService[Cloud]):
         """What this object has sent to the cloud's server and received of it: bytes, states as splices and in full."""
         return cast("LinkStats", self._component.link.describe())
 
-    def changes_since(self, cursor: str = "", limit: int = 100) -> Feed:
-        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
-        return self._run(self._component.changes_since(cursor, limit))
+    def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = ("*",)) -> Feed:
+        """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning.
+
+        Only scopes that match one of the patterns: ``*`` stands for any text, ``?`` for one character. A cursor belongs
+        to its patterns. One call looks at 10,000 scopes at most: see ``Feed.has_more``.
+        """
+        return self._run(self._component.changes_since(cursor, limit, patterns))
 
     def count_bytes(self, add: Callable[[int], None]) -> None:
         """Call ``add`` with about how many bytes each command to the cloud and each reply has, from now on.
