@@ -16,7 +16,15 @@ from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import renew_during
 from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
-from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+from edge_redis._io.replies import (
+    args_of_resends,
+    args_with_source,
+    decode,
+    decode_batch,
+    find_resends,
+    group_by_tag,
+    merge_groups,
+)
 from edge_redis._io.senders import find_async_sender
 from edge_redis._io.tasks import finish
 from edge_redis._io.threads import wait_in_task
@@ -148,7 +156,7 @@ class AsyncRunner:
             operations = [batch.operations[place] for place in resends]
             self._layouts.clear()
             await self._check_layouts(operations)
-            again = await sender.send_many([*map(args_with_source, operations), *waits])
+            again = await sender.send_many([*args_of_resends(operations), *waits])
             acknowledgements = pop_acknowledgements(again, waits)
             for place, reply in zip(resends, again, strict=True):
                 replies[place] = reply

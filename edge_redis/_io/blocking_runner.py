@@ -17,7 +17,15 @@ from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
 from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
-from edge_redis._io.replies import args_with_source, decode, decode_batch, find_resends, group_by_tag, merge_groups
+from edge_redis._io.replies import (
+    args_of_resends,
+    args_with_source,
+    decode,
+    decode_batch,
+    find_resends,
+    group_by_tag,
+    merge_groups,
+)
 from edge_redis._io.senders import find_sender
 from edge_redis._io.threads import wait_for
 from edge_redis.errors import InvalidTypeError
@@ -168,7 +176,7 @@ class BlockingRunner:
             operations = [batch.operations[place] for place in resends]
             self._layouts.clear()
             self._check_layouts(operations)
-            again = sender.send_many([*map(args_with_source, operations), *waits])
+            again = sender.send_many([*args_of_resends(operations), *waits])
             acknowledgements = pop_acknowledgements(again, waits)
             for place, reply in zip(resends, again, strict=True):
                 replies[place] = reply

@@ -26,6 +26,19 @@ def args_with_source(operation: Operation[Any]) -> tuple[Any, ...]:
     return ("EVAL", operation.script.source, *operation.args[2:])
 
 
+def args_of_resends(operations: Sequence[Operation[Any]]) -> list[tuple[Any, ...]]:
+    """Return the commands to send again, in order: the first one of each script brings its source to the server."""
+    commands: list[tuple[Any, ...]] = []
+    sent: set[str] = set()
+    for operation in operations:
+        script = operation.script
+        is_first = script is not None and script.sha not in sent
+        commands.append(args_with_source(operation) if is_first else operation.args)
+        if script is not None:
+            sent.add(script.sha)
+    return commands
+
+
 def find_resends(batch: Batch[Any], replies: Sequence[Any]) -> list[int]:
     """Return the places in ``batch`` of the operations to send again with their source."""
     unknown = [place for place, reply in enumerate(replies) if isinstance(reply, redis_errors.NoScriptError)]

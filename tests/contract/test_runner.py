@@ -108,6 +108,19 @@ def test_forgotten_scripts_in_a_batch_are_sent_again_and_the_rest_is_not_repeate
     assert bench.blocking.get("plain") == b"1"
 
 
+def test_a_forgotten_script_is_sent_once_for_a_whole_batch(backend: Backend, api: str) -> None:
+    made = Bench(backend, api)
+    made.blocking.script_flush()
+    assert made.run(Batch([add(1) for _ in range(4)])) == [1, 2, 3, 4]
+    if backend.is_real:
+        made.blocking.config_resetstat()
+        made.blocking.script_flush()
+        made.run(Batch([add(1) for _ in range(4)]))
+        calls = {name: found["calls"] for name, found in made.blocking.info("commandstats").items()}
+        assert (calls["cmdstat_eval"], calls["cmdstat_evalsha"]) == (1, 7)
+    made.close()
+
+
 def test_an_error_reply_is_ours_and_names_the_operation(bench: Bench) -> None:
     with pytest.raises(errors.StoreReplyError, match=r"test/one.*MYCODE went wrong"):
         bench.run(FAIL(["{t}:n"], [], int))
