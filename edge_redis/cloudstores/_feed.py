@@ -20,7 +20,7 @@ from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
 _TRIES: Final = 5
 _MAX_SCANNED: Final = 10_000
-"""Scopes that one read of a filtered feed looks at, as in ``read_feed.lua``."""
+"""Scopes that one read of a filtered feed looks at."""
 
 _DIGITS: Final = 17
 """Digits: more than any feed number has."""

@@ -15,7 +15,7 @@
 -- include: kept_splices
 -- include: feed_state
 -- include: patterns
-local MAX_SCANNED, SCAN_PAGE = 10000, 1000
+local MAX_SCANNED, SCAN_PAGE = 2000, 1000
 local feed = KEYS[1]
 local tag = string.match(feed, '^[^}]*}')
 local id_key, high_water = tag .. ':replica_id', tag .. ':high_water'
@@ -48,15 +48,15 @@ if has == 'all' then held = '' end
 local reply, scopes, bytes, scanned, has_more = {''}, 0, 0, 0, true
 local function is_full() return scopes >= limit or bytes >= max_bytes end
 while has_more and not is_full() and scanned < MAX_SCANNED do
-  local page = redis.call('ZRANGEBYSCORE', feed, '(' .. string.format('%.0f', number), '+inf', 'WITHSCORES',
+  local page = redis.call('ZRANGEBYSCORE', feed, '(' .. string.format('%.0f', number), '+inf',
     'LIMIT', 0, page_size)
-  has_more = #page == 2 * page_size
-  for i = 1, #page, 2 do
+  has_more = #page == page_size
+  local last
+  for _, scope in ipairs(page) do
     if is_full() then
       has_more = true
       break
     end
-    local scope = page[i]
     if #patterns == 0 or matches_any(scope, patterns) then
       local state, size = read_feed_state(tag .. ':doc:' .. scope, held, has)
       if state ~= '' then
@@ -64,8 +64,10 @@ while has_more and not is_full() and scanned < MAX_SCANNED do
         scopes, bytes = scopes + 1, bytes + size
       end
     end
-    number, scanned = tonumber(page[i + 1]), scanned + 1
+    last = scope
   end
+  if last then number = tonumber(redis.call('ZSCORE', feed, last)) end
+  scanned = scanned + #page
 end
 local at = string.format('%.0f', number)
 if number > highest then

@@ -5,7 +5,8 @@
 --   entry    <checksum of the base><length of splice>:<splice>
 --
 -- It is used only where its result is the present state: processes that know nothing of it may have written meanwhile.
--- Needs: apply_splice, make_splice, MIN_BODY_BYTES
+-- Readers compare what they make of it with the checksum, and read the body where it differs.
+-- Needs: make_splice, MIN_BODY_BYTES
 
 -- Larger bodies are not compared here, and older entries are kept only within these bytes and half of the body's.
 local MAX_COMPARED_BYTES, MAX_CHAIN_BYTES, MAX_CHAIN = 256 * 1024, 8192, 16
@@ -33,9 +34,7 @@ local function splice_against(doc, before, state)
   if #state.data > MAX_COMPARED_BYTES then return nil end
   local length = redis.call('HSTRLEN', doc, 'data')
   if length == 0 or length > MAX_COMPARED_BYTES then return nil end
-  local base = redis.call('HGET', doc, 'data')
-  local splice = make_splice(base, state.data)
-  return splice and apply_splice(base, splice) == state.data and splice or nil
+  return make_splice(redis.call('HGET', doc, 'data'), state.data)
 end
 
 -- Write how the state comes of the document, which has the state before it still; `before` is nil where there is none.
