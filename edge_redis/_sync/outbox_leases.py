@@ -63,6 +63,10 @@ class OutboxLeases:
         """Read the names of scopes with changes in their outbox, the one that waits longest first."""
         return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
 
+    def count_waiting(self) -> Operation[int]:
+        """Read how many scopes have changes in their outbox."""
+        return command(int, "ZCARD", self._edge.keys.work)
+
     async def take(self, scopes: Sequence[str]) -> tuple[dict[str, OutboxLease], int]:
         """Lease a batch of each scope until the leases have enough bytes.
 

@@ -38,6 +38,7 @@ class WorkerPace:
         claim_seconds: float,
         has_waiting: Callable[[], bool],
         seconds_in_debt: Callable[[], float] = lambda: 0.0,
+        may_have_more: Callable[[], bool] = lambda: True,
         *,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -45,6 +46,7 @@ class WorkerPace:
         self._claim_seconds = claim_seconds
         self._has_waiting = has_waiting
         self._seconds_in_debt = seconds_in_debt
+        self._may_have_more = may_have_more
         self._draw = draw
         self._idle_rounds = 0
         self._vain_hints = 0
@@ -59,8 +61,9 @@ class WorkerPace:
     def _after(self, ended: Round) -> Pause:
         if ended.handled:
             self._idle_rounds = self._vain_hints = 0
-            return Pause(0.0)
-        self._vain_hints = self._vain_hints + 1 if ended.was_woken else 0
+            if not ended.is_listening or self._may_have_more():
+                return Pause(0.0)
+        self._vain_hints = self._vain_hints + 1 if ended.was_woken and not ended.handled else 0
         seconds = self._seconds(is_listening=ended.is_listening)
         self._idle_rounds += 1
         return Pause(seconds, self._least())

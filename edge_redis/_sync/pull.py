@@ -68,6 +68,8 @@ class Puller:
         """The cursor up to which this worker has read."""
         self.store_id = ""
         """The id of this edge's store."""
+        self.has_more = True
+        """Whether the cloud may have more than the last pull has read."""
         self.has_rejected = False
         """Whether the last pull met a state that lost: a LOCAL_WINS edge then has a new change."""
 
@@ -95,7 +97,10 @@ class Puller:
             is_saved = bool(await scripts.save_cursor(self._edge, replica_id, cursor, feed.cursor))
         if offer or feed.restarted:
             accepted += await self._reoffer.offer_pages(offer)
-        return accepted, (feed.has_more or bool(feed.changes or feed.damaged)) and is_saved
+        # A user's store may leave out whether it has more.
+        goes_on = feed.has_more or (not feed.is_checked and bool(feed.changes or feed.damaged))
+        self.has_more = bool(offer) or feed.restarted or goes_on
+        return accepted, goes_on and is_saved
 
     async def _read_first_cursor(self) -> bytes:
         """Return where a worker begins that carries other scopes than the workers before it.

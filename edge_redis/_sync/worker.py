@@ -85,12 +85,23 @@ class Worker(Component):
         self.segments: Sequence[str] | None = carried.pulled.segments
         """What the carried scopes begin with, up to a slash or their end; None where that is anything."""
         self._pushes_first = False
+        self.may_have_more = True
+        """Whether a next round may find something, after one that handled something: else hints are enough."""
+
+    async def look_for_more(self) -> None:
+        """Find out whether a next round may find something at the edge."""
+        if not self.may_have_more:
+            self.may_have_more = await self.pusher.leases.count_waiting() > 0
 
     def pace(self, poll_interval_seconds: float) -> WorkerPace:
         """Return the pauses of this worker."""
         poll = validation.check_positive("poll_interval_seconds", poll_interval_seconds)
         return WorkerPace(
-            poll, self._config.claim_idle_ms / 1000, lambda: self.pusher.has_waiting, self._seconds_in_debt
+            poll,
+            self._config.claim_idle_ms / 1000,
+            lambda: self.pusher.has_waiting,
+            self._seconds_in_debt,
+            lambda: self.may_have_more,
         )
 
     def _find_count(self, cloud: AnyCloudStore) -> Callable[[int], None] | None:
@@ -114,7 +125,8 @@ class Worker(Component):
         """Push a batch of the scopes that wait longest and pull a page; return how many changes were handled."""
         # At first and after an outage, pull first: it shows whether either end lost data, before anything is pushed.
         ways = (self.pusher.push, self.puller.pull) if self._pushes_first else (self.puller.pull, self.pusher.push)
-        self._pushes_first = True
+        reads_own, self._pushes_first = self._pushes_first, True
+        self.may_have_more = True
         handled, full = 0, None
         try:
             for way in ways:
@@ -124,6 +136,8 @@ class Worker(Component):
                     full = error
             if not handled and full is None and self.puller.has_rejected:
                 handled = await self.pusher.push()  # what a LOCAL_WINS edge has written again over the cloud's state
+                reads_own = False
+            self.may_have_more = not reads_own or self.puller.has_more or full is not None
         except OUTAGE:
             self._pushes_first = False
             raise

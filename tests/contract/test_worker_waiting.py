@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import Maker
 
-from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, aio
+from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, aio, connect, embedded
 from support.clouds import Polled
 from support.deadline import eventually
 from support.servers import Backend
@@ -132,6 +132,25 @@ def test_a_listening_connection_that_is_killed_is_made_again_and_what_came_meanw
         eventually(lambda: site.sync.get_local_state() == down, seconds=SECONDS)
         eventually(lambda: len([each for each in admin.client_list() if int(each["sub"])]) == 2, seconds=SECONDS)
         carries_both_ways(site, 1)
+
+
+@pytest.mark.parametrize("end", ["edge", "cloud"])
+def test_a_server_that_is_started_again_is_listened_to_again(end: str) -> None:
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(embedded.start()) for name in ("edge", "cloud")}
+        clients = [stack.enter_context(connect(servers[name].url)) for name in ("edge", "cloud", "edge", "cloud")]
+        worker = stack.enter_context(CloudWorker(clients[0], clients[1])).start()
+        eventually(lambda: worker._loop._wake_ups.is_listening)
+        servers[end].kill()
+        eventually(lambda: not worker._loop._wake_ups.is_listening)
+        servers[end].restart()
+        eventually(lambda: worker._loop._wake_ups.is_listening, seconds=15.0)
+        sync, cloud = EdgeSynchronizer(clients[2], scope="s"), RedisCloudStore(clients[3])
+        for number in range(2):
+            up = sync.update_local({"n": number})
+            eventually(lambda: cloud.get("s") == up, seconds=15.0)  # noqa: B023 -- called before the next round
+            down = cloud.update("s", {"n": -number})
+            eventually(lambda: sync.get_local_state() == down, seconds=SECONDS)  # noqa: B023
 
 
 @pytest.mark.parametrize("end", ["stop", "close"])

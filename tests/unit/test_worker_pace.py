@@ -32,6 +32,12 @@ def test_after_a_round_that_handled_something_the_next_follows_at_once() -> None
     assert make().after(BUSY) == Pause(0.0)
 
 
+def test_a_round_that_has_read_everything_is_followed_by_a_wait_where_hints_arrive() -> None:
+    pace = WorkerPace(0.5, 5.0, lambda: False, may_have_more=lambda: False, draw=lambda: 0.5)
+    assert pace.after(BUSY) == Pause(READ_SECONDS)
+    assert pace.after(Round(1, was_woken=False, is_listening=False)) == Pause(0.0)
+
+
 def test_what_cannot_be_listened_to_is_polled_at_the_given_interval_in_the_end() -> None:
     pace = make()
     pauses = [pace.after(POLLED).seconds for _ in range(8)]

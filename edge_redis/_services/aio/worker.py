@@ -106,6 +106,12 @@ class CloudWorker(AsyncLoopService[Worker]):
         """
         return await self._run(self._component.run_once())
 
+    async def _round(self) -> int:
+        handled = await self.run_once()
+        if handled:
+            await self._run(self._component.look_for_more())
+        return handled
+
     async def lag(self) -> WorkerLag:
         """Return scopes_waiting (scopes with changes that the cloud has not confirmed) and oldest_seconds.
 

@@ -107,6 +107,12 @@ class CloudWorker(BlockingLoopService[Worker]):
         """
         return self._run(self._component.run_once())
 
+    def _round(self) -> int:
+        handled = self.run_once()
+        if handled:
+            self._run(self._component.look_for_more())
+        return handled
+
     def lag(self) -> WorkerLag:
         """Return scopes_waiting (scopes with changes that the cloud has not confirmed) and oldest_seconds.
 
