@@ -28,22 +28,25 @@ class SyncReader:
         self._samples: deque[SyncSample] = deque(maxlen=MAX_SAMPLES)
 
     async def read(self) -> SyncOverview:
-        """Return the scopes and the progress of syncing."""
+        """Return the scopes and the progress of syncing.
+
+        Changes go on while this reads: what waits is added up from the scopes, so that the sum and the list agree.
+        """
         status = await self._worker.status()
         waiting = await self._read_waiting()
+        scopes = [
+            ScopeState(**found, lag_seconds=waiting.get(found["scope"], 0.0) if found["pending"] else 0.0)
+            for found in await self._edge.scopes()
+        ]
+        pending = sum(scope.pending for scope in scopes)
+        lag = max((scope.lag_seconds for scope in scopes), default=0.0)
         self._samples.append(
-            SyncSample(
-                at=utc_now(),
-                pending=status["changes_waiting"],
-                pushed_total=status["pushed_total"],
-                lag_seconds=status["oldest_seconds"],
-            )
+            SyncSample(at=utc_now(), pending=pending, pushed_total=status["pushed_total"], lag_seconds=lag)
         )
-        scopes = await self._edge.scopes()
         return SyncOverview(
-            scopes=tuple(ScopeState(**found, lag_seconds=waiting.get(found["scope"], 0.0)) for found in scopes),
-            pending=status["changes_waiting"],
-            lag_seconds=status["oldest_seconds"],
+            scopes=tuple(scopes),
+            pending=pending,
+            lag_seconds=lag,
             pushed_total=status["pushed_total"],
             dead_letters=status["dead_letters"],
             samples=tuple(self._samples),

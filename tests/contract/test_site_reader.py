@@ -16,6 +16,7 @@ from edge_redis._site.state_rows import bin_latencies, decide_verdict, list_spel
 from edge_redis.aio import EdgeRedis, RedisCloudStore
 from edge_redis.errors import StoreUnavailableError
 from edge_redis.models import NodeHealth, ResourceUsage, SyncState, Transition
+from edge_redis.types import ScopeSummary
 
 START = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 
@@ -42,6 +43,25 @@ def run(body: Callable[[EdgeRedis, SiteReader, Ticks], Awaitable[None]], cloud: 
         await client.aclose()
 
     asyncio.run(main())
+
+
+def test_the_sum_of_pending_changes_is_that_of_the_scopes_while_a_worker_pushes() -> None:
+    class BusyEdge(EdgeRedis):
+        async def scopes(self) -> list[ScopeSummary]:
+            async with self.worker(self.client) as worker:
+                await worker.run_once()
+            return await super().scopes()
+
+    async def body(edge: EdgeRedis, _: SiteReader, clock: Ticks) -> None:
+        await edge.synchronizer("stock").update_local({"tea": 4})
+        async with BusyEdge(edge.client, namespace="shop") as busy:
+            reader = SiteReader(busy, clock=clock)
+            found = await reader.sync()
+            await reader.close()
+        assert [(scope.pending, scope.lag_seconds) for scope in found.scopes] == [(0, 0.0)]
+        assert (found.pending, found.lag_seconds, found.samples[-1].pending) == (0, 0.0, 0)
+
+    run(body)
 
 
 def test_a_fake_site_is_read_as_its_services_report_it() -> None:
