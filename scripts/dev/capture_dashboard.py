@@ -15,15 +15,16 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 
 from capture_top import NAMESPACE, fill
 
-from edge_redis import EdgeRedis, embedded
+from edge_redis import ConflictStrategy, EdgeRedis, RedisCloudStore, SyncState, embedded
 from edge_redis.dashboard._serve import PageThread
 from edge_redis.dashboard._serve_options import ServeOptions
 from edge_redis.settings import Settings
@@ -51,10 +52,10 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        site = options.site or stack.enter_context(serve_example())
+        site, example_pages = (options.site, ()) if options.site else stack.enter_context(serve_example())
         for scheme, width in product(("light", "dark"), WIDTHS):
             with Browser(width=width, dark=scheme == "dark") as browser:
-                for page in (*PAGES, *options.page):
+                for page in (*PAGES, *example_pages, *options.page):
                     name = "-".join((re.sub(r"\W+", "-", page) or "overview", scheme, str(width)))
                     if options.only in (None, name):
                         capture(browser, site + page, options.folder / f"{name}.png")
@@ -70,14 +71,57 @@ def capture(browser: Browser, url: str, path: Path) -> None:
 
 
 @contextmanager
-def serve_example() -> Iterator[str]:
-    """Serve the page of a made-up site; the URL of its overview."""
+def serve_example() -> Iterator[tuple[str, Sequence[str]]]:
+    """Serve the page of a made-up site; the URL of its overview, and its pages of single things."""
     with embedded.start() as server, EdgeRedis.from_url(server.url, namespace=NAMESPACE) as edge:
         fill(edge, random.Random(1))  # noqa: S311 -- a made-up site, the same each time
         edge.metrics.flush()
+        names = {"name": "prices", "id": add_conflict(edge, "prices")}
+        pages = (
+            "node?id=till-3",
+            "function?name=sell",
+            "scope?name=prices",
+            "scope?name=till%2F2",
+            f"conflict?{urlencode(names)}",
+            f"letter?{urlencode({'id': add_dead_letter(edge)})}",
+            "cache?key=price%2F7",
+        )
         settings = ServeOptions(settings=Settings(url=server.url), namespaces=[NAMESPACE], host="127.0.0.1", port=0)
         with PageThread(settings) as page:
-            yield f"{page.url}s/{NAMESPACE}/"
+            yield f"{page.url}s/{NAMESPACE}/", pages
+
+
+def add_conflict(edge: EdgeRedis, scope: str) -> str:
+    """Write a scope at both ends; return the id of the conflict."""
+    prices = edge.synchronizer(scope, conflict_strategy=ConflictStrategy.REMOTE_WINS)
+    prices.update_local({"tea": 4, "milk": 1, "opening hours": {"mon": [8, 18], "sat": [9, 14]}})
+    prices.apply_remote(SyncState.from_data({"tea": 5, "milk": 1, "opening hours": {"mon": [7, 18]}}, 9))
+    return prices.conflicts()[0]["id"]
+
+
+class RefusingCloud:
+    """A cloud that refuses the changes of one scope."""
+
+    def __init__(self, store: RedisCloudStore) -> None:
+        self.get = store.get
+        self.changes_since = store.changes_since
+        self._store = store
+
+    def apply(self, scope: str, changes: Any, strategy: ConflictStrategy) -> Any:
+        """Apply the changes of other scopes."""
+        if scope == "stock":
+            raise ValueError("the table of counts has no column for the unit 'crate'")
+        return self._store.apply(scope, changes, strategy)
+
+
+def add_dead_letter(edge: EdgeRedis) -> str:
+    """Have a change given up; return its id."""
+    store = RedisCloudStore(edge.client, namespace=NAMESPACE)
+    edge.synchronizer("stock").update_local({"tea": {"count": 4, "unit": "crate"}, "milk": {"count": 12}})
+    with edge.worker(RefusingCloud(store), max_deliveries=1) as worker:
+        while not (letters := worker.dead_letters()):
+            worker.run_once()
+    return letters[0]["id"]
 
 
 if __name__ == "__main__":

@@ -83,6 +83,12 @@ def color_of(name: str, default: str) -> str:
     return COLORS.get(plain, f"#{name}" if len(name) == 6 else default)  # noqa: PLR2004 -- hexadecimal
 
 
+def colors_of(cell: Char) -> tuple[str, str]:
+    """Return a cell's colours as they are seen: of the text and behind it."""
+    ink, paper = color_of(cell.fg, FOREGROUND), color_of(cell.bg, BACKGROUND)
+    return (paper, ink) if cell.reverse else (ink, paper)
+
+
 def svg(screen: pyte.Screen, title: str) -> str:
     """Return a screen as SVG, without the empty lines at its end."""
     rows = [[screen.buffer[y][x] for x in range(screen.columns)] for y in range(screen.lines)]
@@ -104,13 +110,17 @@ def svg(screen: pyte.Screen, title: str) -> str:
 def runs(row: Sequence[Char], baseline: float) -> Iterator[str]:
     """Yield a line's text in pieces of one style."""
     x = 0
-    for (color, bold), cells in groupby(row, key=lambda cell: (cell.fg, cell.bold)):
+    for (ink, paper, bold), cells in groupby(row, key=lambda cell: (*colors_of(cell), cell.bold)):
         text = "".join(cell.data for cell in cells)
+        if paper != BACKGROUND:
+            top = baseline - 0.75 * CELL_HEIGHT
+            place = f'x="{MARGIN + x * CELL_WIDTH:.1f}" y="{top:.1f}" width="{len(text) * CELL_WIDTH:.1f}"'
+            yield f'<rect {place} height="{CELL_HEIGHT}" fill="{paper}"/>'
         if text.strip():
             weight = ' font-weight="bold"' if bold else ""
             place = f'x="{MARGIN + x * CELL_WIDTH:.1f}" y="{baseline:.1f}" textLength="{len(text) * CELL_WIDTH:.1f}"'
             shown = escape(text).replace(" ", NO_BREAK)
-            yield f'<text {place} fill="{color_of(color, FOREGROUND)}"{weight}>{shown}</text>'
+            yield f'<text {place} fill="{ink}"{weight}>{shown}</text>'
         x += len(text)
 
 

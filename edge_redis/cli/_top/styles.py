@@ -25,6 +25,7 @@ GOOD: Final = "green"
 BAD: Final = "bold red"
 WARN: Final = "yellow"
 CHART: Final = "cyan"
+_SHORTEST_PATH: Final = 12
 
 
 def word(value: str, style: str | None = None) -> Text:
@@ -62,6 +63,13 @@ def clock(moment: datetime) -> str:
 def moment(at: datetime) -> str:
     """Return a date and time in UTC."""
     return f"{at:%m-%d %H:%M:%S}"
+
+
+def shorten_path(text: str, width: int) -> str:
+    """Return a line that ends with a path, without the path's beginning where the line would be too long."""
+    before, _, path = text.rpartition(" ")
+    kept = width - len(before) - 2
+    return text if len(text) <= width or "/" not in path or kept < _SHORTEST_PATH else f"{before} …{path[-kept:]}"
 
 
 def line(*parts: str | Text | tuple[str, str]) -> Text:

@@ -24,7 +24,7 @@ from edge_redis._site.report import Report
 from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopFlag
 from edge_redis.cli._top.app import TopApp
 from edge_redis.cli._top.live_table import LiveTable
-from edge_redis.cli._top.styles import BAD, DIM, WARN, line
+from edge_redis.cli._top.styles import BAD, DIM, WARN, line, shorten_path
 from edge_redis.cli.output import printable
 
 _LOG_LINES: Final = 3
@@ -107,7 +107,9 @@ class UpApp(TopApp):
             loop.remove_signal_handler(number)
 
     def _watch_site(self) -> None:
-        self._write("log", Text("\n".join(map(printable, self._site_view.lines)), style=DIM))
+        width = self.query_one("#log").content_size.width
+        rows = [shorten_path(printable(each), width) for each in list(self._site_view.lines)]
+        self._write("log", Text("\n".join(rows), style=DIM))
         if self._site_view.is_over.is_set():
             self.exit()
 
