@@ -72,6 +72,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.globals.update(
+            counted=text.counted,
             duration=text.duration,
             epoch_ms=text.epoch_ms,
             infinity=float("inf"),
@@ -147,7 +148,7 @@ class Renderer:
         html = self.page(
             "view.html",
             title=heading,
-            heading=heading,
+            heading=view.title if key.name == "letter" else heading,
             site=site,
             group=view.group,
             fragments=frame.fragments,

@@ -28,6 +28,11 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def milliseconds(value: float) -> str:
     """Return a latency with its unit, in about three digits."""
     if value >= 1000:  # noqa: PLR2004

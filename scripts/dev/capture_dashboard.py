@@ -56,9 +56,14 @@ def main() -> None:
         for scheme, width in product(("light", "dark"), WIDTHS):
             with Browser(width=width, dark=scheme == "dark") as browser:
                 for page in (*PAGES, *example_pages, *options.page):
-                    name = "-".join((re.sub(r"\W+", "-", page) or "overview", scheme, str(width)))
+                    name = "-".join((name_page(page), scheme, str(width)))
                     if options.only in (None, name):
                         capture(browser, site + page, options.folder / f"{name}.png")
+
+
+def name_page(page: str) -> str:
+    """Return a page's name in the names of its pictures, which are the same each time."""
+    return re.sub(r"\W+", "-", re.sub(r"\bid=[0-9-]+", "", page)).strip("-") or "overview"
 
 
 def capture(browser: Browser, url: str, path: Path) -> None:

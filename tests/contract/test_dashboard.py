@@ -347,6 +347,16 @@ def test_maintenance_is_set_and_ended_with_the_operators_name(world: World) -> N
         assert act(client, "maintenance", page, node="till-9").status_code in (400, 409)
 
 
+def test_values_at_both_ends_and_of_conflicts_are_shown_as_json(world: World) -> None:
+    world.edge.synchronizer("till").update_local({"last": "bread", "count": [3], "nothing": None})
+    conflict = add_conflict(world.edge)
+    with world.page() as client:
+        html = client.get("/s/shop/scope?name=till").text
+        assert all(f"<code>{shown}</code>" in html for shown in ("&#34;bread&#34;", "[3]"))
+        html = client.get("/s/shop/conflict?" + urlencode({"name": "prices", "id": conflict})).text
+        assert all(f"<code>{shown}</code>" in html for shown in ("4", "5", "1"))
+
+
 def test_dead_letters_are_replayed_and_discarded(world: World) -> None:
     letter = add_dead_letter(world.edge)
     with world.page(operators={"ann": OPERATOR}) as client:
