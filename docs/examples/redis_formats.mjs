@@ -30,9 +30,11 @@ export function send(port, commands) {
           return received.subarray(at - size - 2, at - 2);
         };
         resolve(commands.map(reply));
-        socket.end();
+        socket.destroy();
       } catch (error) {
-        if (!(error instanceof RangeError)) reject(error);
+        if (error instanceof RangeError) return;
+        reject(error);
+        socket.destroy();
       }
     });
   });
