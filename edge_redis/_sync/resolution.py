@@ -48,7 +48,7 @@ def resolve(
     bodies = [each.body for each in changes] + ([] if document is None else [document.state.body])
     if strategy is ConflictStrategy.MERGE or any(map(fields.is_merged, bodies)):
         return _merge(document, changes)
-    authority = _authority(document, changes, strategy)
+    authority = _authority(document, seen, changes, strategy)
     resolution = _Resolution(document, seen, by_clock=strategy is ConflictStrategy.LATEST_WINS)
     outcomes = [*map(resolution.apply, changes)]
     return resolution.decision(outcomes, authority, strategy.value)
@@ -61,8 +61,13 @@ def _check(changes: Sequence[Change]) -> None:
         clock.verify(state.clock)
 
 
-def _authority(document: ScopeDocument | None, changes: Sequence[Change], strategy: ConflictStrategy) -> str | None:
-    """Return the origin of the edge that is LOCAL_WINS: the first that ever pushed so, in its latest incarnation."""
+def _authority(
+    document: ScopeDocument | None, seen: Mapping[str, Seen], changes: Sequence[Change], strategy: ConflictStrategy
+) -> str | None:
+    """Return the origin of the edge that is LOCAL_WINS: the first that ever pushed so, in its latest incarnation.
+
+    An incarnation that was never seen is the latest, even where it began while the clock was behind.
+    """
     holder = None if document is None else document.authority
     if strategy is not ConflictStrategy.LOCAL_WINS:
         return holder
@@ -70,9 +75,10 @@ def _authority(document: ScopeDocument | None, changes: Sequence[Change], strate
     if holder is not None and name_of(holder) != claimant.name:
         raise authority_conflict(name_of(holder))
     began, holder_began = began_at(claimant.origin), began_at(holder or "")
-    if began < holder_began < claimant.clock:
+    is_new = claimant.origin not in seen
+    if not is_new and began < holder_began < claimant.clock:
         raise clone_conflict(claimant.name)
-    is_later = holder is None or holder_began < began
+    is_later = holder is None or is_new or holder_began < began
     return claimant.origin if is_later and claimant.name != CLOUD_ORIGIN else holder
 
 

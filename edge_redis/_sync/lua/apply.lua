@@ -106,8 +106,10 @@ if not is_edge and strategy == 'local_wins' then
   local name, holder = name_of(claimant), redis.call('HGET', doc, 'authority')
   if holder and name_of(holder) ~= name then return 'AUTHORITY ' .. name_of(holder) end
   local began, holder_began = began_at(claimant), began_at(holder or '')
-  if earlier(began, holder_began) and earlier(holder_began, clock) then return 'CLONE ' .. name end
-  if name ~= 'cloud' and (not holder or earlier(holder_began, began)) then authority = claimant end
+  -- An incarnation that never wrote here is the edge's next one, even where it began while the clock was behind.
+  local is_new = redis.call('HEXISTS', doc, 'seen:' .. claimant) == 0
+  if not is_new and earlier(began, holder_began) and earlier(holder_began, clock) then return 'CLONE ' .. name end
+  if name ~= 'cloud' and (not holder or is_new or earlier(holder_began, began)) then authority = claimant end
   strategy = 'remote_wins'
 end
 
