@@ -31,6 +31,7 @@ from edge_redis.errors import EdgeRedisError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
 MAX_PAGE: Final = 1000
+_EVERY: Final = (ALL,)
 SCOPES_AT_ONCE: Final = 8
 _CHANGES_A_CALL: Final = 200
 _BYTES_A_CALL: Final = 4 * 1024 * 1024
@@ -123,12 +124,12 @@ class Cloud(Component):
         self._known.after_fork()
         self.link.after_fork()
 
-    async def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = (ALL,)) -> Feed:
+    async def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = _EVERY) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         text = validation.check_text("cursor", cursor)
         most = validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
-        wanted = check_patterns("patterns", patterns)
-        return await self._downlink.read(text, most, () if wanted == (ALL,) else wanted)
+        wanted = () if patterns == _EVERY else check_patterns("patterns", patterns)
+        return await self._downlink.read(text, most, () if wanted == _EVERY else wanted)
 
     def hints(self, reader: FeedReader) -> Hints:
         """Return the hints of changes for one worker."""

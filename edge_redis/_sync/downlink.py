@@ -53,7 +53,8 @@ class Downlink:
                 wanted.append((scope, known.checksum if known else ""))
             else:
                 found[scope] = ready
-        await self._read_wanted(wanted, found, feed)
+        if wanted:
+            await self._read_wanted(wanted, found, feed)
         for scope, _ in page.states:
             ready = found.get(scope)
             if isinstance(ready, Change):

@@ -82,7 +82,8 @@ def from_states(reply: list[Any]) -> tuple[list[FeedState | CorruptDataError | N
 
 def _size(reply: list[bytes]) -> int:
     """Return the bytes of a reply with its lengths: ``*<count>``, and ``$<length>`` and the text of each, with CRLF."""
-    return 3 + len(str(len(reply))) + sum(len(text) + len(str(len(text))) + 5 for text in reply)
+    lengths = [*map(len, reply)]
+    return 3 + len(str(len(reply))) + sum(lengths) + sum(map(len, map(str, lengths))) + 5 * len(lengths)
 
 
 def _parse(text: bytes) -> FeedState | CorruptDataError:

@@ -43,6 +43,8 @@ class OutboxLeases:
         self._config = config
         self._transfer = transfer
         self._scopes_at_once = _FIRST_SCOPES
+        self.taken_bytes = 0
+        """Bytes of the bodies of the leases that were taken last."""
         self.unhandled: dict[str, OutboxLease] = {}
         """The leases that are not handled yet, by their scopes: these are renewed."""
         seconds = config.claim_idle_ms / 3000
@@ -83,6 +85,7 @@ class OutboxLeases:
             size = sum(len(entry.body) for lease in found if lease for entry in lease.entries)
             self._scopes_at_once = _adapt(self._scopes_at_once, size, most)
             tried, total = tried + len(part), total + size
+        self.taken_bytes = total
         return leases, tried
 
     def _take(self, scope: str, max_bytes: int) -> Operation[OutboxLease]:

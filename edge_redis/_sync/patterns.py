@@ -59,6 +59,10 @@ class Patterns:
         found = {each.partition("/")[0] for each in self.texts}
         return None if any("*" in each or "?" in each for each in found) else sorted(found)
 
+    def select(self, scopes: Sequence[str]) -> Sequence[str]:
+        """Return the scopes that match, in their order."""
+        return scopes if self.has_all else [*filter(self.matches, scopes)]
+
     def matches(self, scope: str) -> bool:
         """Return whether one of the patterns stands for the whole name of the scope."""
         return self.has_all or self._expression.fullmatch(scope) is not None

@@ -122,7 +122,8 @@ class Puller:
             feed = await Invoke(read, cursor, self._page.size)
             if not (type(feed) is Feed and feed.is_checked):
                 feed = check_page(feed)
-            feed = self._select_pulled(feed)
+            if not self._pulled.has_all:
+                feed = self._select_pulled(feed)
         except OUTAGE as error:
             self._page.fail()
             raise unavailable(error) from error
@@ -143,8 +144,6 @@ class Puller:
 
     def _select_pulled(self, feed: Feed) -> Feed:
         """Return the page with the scopes that this worker carries; a page of others is followed by the next one."""
-        if self._pulled.has_all:
-            return feed
         changes = [each for each in feed.changes if self._pulled.matches(each[0])]
         damaged = [each for each in feed.damaged if self._pulled.matches(each[0])]
         has_more = feed.has_more or len(changes) + len(damaged) < len(feed.changes) + len(feed.damaged)

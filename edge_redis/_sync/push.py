@@ -68,7 +68,7 @@ class Pusher:
         self.has_waiting = False
         page = SCOPES_A_PAGE if self._apply_many is None else SCOPES_A_CALL
         while not handled and (scopes := await self.leases.read_waiting(offset, page)):
-            carried = [scope for scope in scopes if self._pushed.matches(scope)]
+            carried = self._pushed.select(scopes)
             leases, tried = await self.leases.take(carried)
             if leases:
                 handled += await self._measure(leases)
@@ -84,8 +84,7 @@ class Pusher:
         except OUTAGE:
             self._transfer.fail()
             raise
-        size = sum(len(entry.body) for lease in leases.values() for entry in lease.entries)
-        self._transfer.end(size, size)
+        self._transfer.end(self.leases.taken_bytes, self.leases.taken_bytes)
         return handled
 
     async def _deliver(self, leases: Mapping[str, OutboxLease]) -> int:
