@@ -105,6 +105,7 @@ def test_keys_disturb_the_site_and_it_recovers(open_terminal: Open, tmp_path: Pa
         site = overview.url
     with urllib.request.urlopen(f"{site}nodes", timeout=10) as nodes:
         assert b"edge-1" in nodes.read()
+    terminal.read_until("2 scopes")  # what the fourth key edits
     for key, words in (
         ("c", "the cloud link is cut"),
         ("h", "hangs: its process is stopped"),

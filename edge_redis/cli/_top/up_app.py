@@ -158,9 +158,11 @@ class UpApp(TopApp):
         """Write a field of a scope in the cloud."""
         scopes = self._state.sync.scopes if self._state is not None else ()
         scope = self._chosen_row("sync") or (scopes[0].scope if scopes else "")
-        if scope:
-            await self._record("edit in cloud", scope)
-            self._site.controls.edit(scope)
+        if not scope:
+            self.notify("There is no scope yet.")
+            return
+        await self._record("edit in cloud", scope)
+        self._site.controls.edit(scope)
 
     async def _record(self, action: str, target: str) -> None:
         await self._require_reader().actions.record(OPERATOR, action, target)
