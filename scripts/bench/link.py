@@ -63,6 +63,9 @@ class Site:
         command: list[str | Path] = [PROGRAM, "worker", *urls, "--namespace", NAMESPACE]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
+                with self.synchronizer("begun", ConflictStrategy.LATEST_WINS) as sync:
+                    sync.update_local({})
+                    wait(lambda: sync.is_synced, "the start of the worker")
                 yield
             finally:
                 process.terminate()
