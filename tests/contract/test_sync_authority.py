@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Any
 
@@ -175,3 +176,27 @@ def test_what_the_authority_overrules_is_kept_though_it_was_written_in_knowledge
         assert sync.get_local_state().data == {"n": 1}
     assert [conflict["data"] for conflict in sync.conflicts()] == [{"r": 1}, {"r": 2}]
     assert cloud.conflicts("room") == []
+
+
+def _written_by(began: int, version: int, clock: int) -> Change:
+    """Return a state of the edge "one" that was written by the incarnation that began then."""
+    body = encode_data({"n": version})
+    checksum = hashlib.sha256(body).hexdigest()
+    return Change(version, f"{clock:018d}", f"one\x01abcd-{began:018d}\x02", checksum, "", body)
+
+
+def test_an_edge_that_began_again_with_its_clock_behind_is_no_clone(cloud: Any) -> None:
+    first, again, last = 1000, 500, 2000  # when each incarnation of the edge began, by its own clock
+    for began, version in ((first, 1), (again, 2), (again, 3), (last, 4), (last, 5)):
+        assert cloud.apply("room", [_written_by(began, version, 5000 + version)], LOCAL) == ["accepted"]
+    assert cloud.get("room").version == 5
+
+
+def test_an_incarnation_that_was_replaced_and_goes_on_writing_is_a_clone(backend: Backend, cloud: Any) -> None:
+    original, clone = 1000, 2000
+    for began, version in ((original, 1), (clone, 2)):
+        assert cloud.apply("room", [_written_by(began, version, 5000 + version)], LOCAL) == ["accepted"]
+    before = dump(backend)
+    with pytest.raises(AuthorityConflictError, match="clone"):
+        cloud.apply("room", [_written_by(original, 3, 5003)], LOCAL)
+    assert dump(backend) == before
