@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import fakeredis
 import pytest
 from conftest import Maker
 
@@ -116,10 +115,10 @@ def test_a_heartbeat_of_an_object_registers_it_again(monitor: Any) -> None:
     assert monitor.get_node("n1") == given
 
 
-def test_a_status_that_changes_while_a_heartbeat_is_sent_stays() -> None:
+def test_a_status_that_changes_while_a_heartbeat_is_sent_stays(valkey: Backend) -> None:
     async def send() -> EdgeNode:
         given = node()
-        async with fakeredis.FakeAsyncRedis() as client, aio.HealthMonitor(client) as monitor:
+        async with valkey.async_client() as client, aio.HealthMonitor(client) as monitor:
             sending = asyncio.ensure_future(monitor.heartbeat(given))
             await asyncio.sleep(0)  # it is under way
             assert not sending.done()
