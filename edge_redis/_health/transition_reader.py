@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from edge_redis._core import validation
-from edge_redis._core.operation import Batch, Operation, Sleep, command
+from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.polling import Polling
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.transition_entry import (
     StreamEntry,
@@ -41,14 +42,12 @@ class TransitionReader:
         """The number of the transition at the cursor, where it is known."""
         self._is_resuming = position is not None and position != "0"
         self._node_id = None if node_id is None else validation.check_identifier("node id", node_id)
-        self._timeout = None if timeout is None else validation.check_positive("timeout", timeout)
-        self._poll = validation.check_positive("poll_seconds", poll_seconds)
-        self._idle = 0.0
+        self._polling = Polling(timeout, poll_seconds)
 
     @property
     def is_over(self) -> bool:
         """Whether no wanted transition came within the timeout."""
-        return self._timeout is not None and self._idle >= self._timeout
+        return self._polling.is_over
 
     async def start(self) -> None:
         """Set the cursor to the end of the stream, where no position was given."""
@@ -79,10 +78,9 @@ class TransitionReader:
         entries = await self._read()
         changes = list(self._wanted(entries))
         if changes:
-            self._idle = 0.0
+            self._polling.reset()
         elif len(entries) < PAGE:
-            await Sleep(self._poll)
-            self._idle += self._poll
+            await self._polling.pause()
         return changes
 
     def _wanted(self, entries: list[StreamEntry]) -> Iterator[Transition]:

@@ -1,4 +1,4 @@
-"""Tells of the states that came down to a scope: its history has an entry for each that was accepted."""
+"""Reads the states that come down to a scope, whose history has an entry for each that was accepted."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from edge_redis._core import validation
 from edge_redis._core.error_text import describe_error
-from edge_redis._core.operation import Invoke, Sleep, command
+from edge_redis._core.operation import Invoke, command
+from edge_redis._core.polling import Polling
 from edge_redis._sync.replica import Replica
 from edge_redis.models import SyncState
 
@@ -25,15 +25,8 @@ class RemoteChanges:
     def __init__(self, replica: Replica, scope: str, timeout: float | None, poll_seconds: float) -> None:
         self._replica = replica
         self._scope = scope
-        self._timeout = None if timeout is None else validation.check_positive("timeout", timeout)
-        self.poll_seconds = validation.check_positive("poll_seconds", poll_seconds)
+        self.polling = Polling(timeout, poll_seconds)
         self._cursor: str | None = None
-        self._idle = 0.0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing came down within the timeout."""
-        return self._timeout is not None and self._idle >= self._timeout
 
     async def start(self) -> None:
         """Begin with the changes that come down from now on."""
@@ -58,10 +51,9 @@ class RemoteChanges:
         """Return what ``read`` does; pause where nothing came down."""
         found = await self.read()
         if found:
-            self._idle = 0.0
+            self.polling.reset()
         else:
-            await Sleep(self.poll_seconds)
-            self._idle += self.poll_seconds
+            await self.polling.pause()
         return found
 
 

@@ -227,7 +227,7 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         return self._read_changes(reader)
 
     async def _read_changes(self, reader: RemoteChanges) -> AsyncIterator[SyncState | None]:
-        while not self._closed and not reader.is_over:
+        while not self._closed and not reader.polling.is_over:
             for state in await self._runner.run(reader.step()):
                 yield state
 
@@ -252,7 +252,7 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         reader = self._component.remote_changes(None, poll_seconds)
         await self._run(reader.start())
         calls = RemoteChangeCalls(reader, call)
-        self._repeat(reader.poll_seconds, calls.tick)
+        self._repeat(reader.polling.seconds, calls.tick)
 
     async def get_pending_changes(self) -> list[PendingChange]:
         """Return the changes in the outbox, oldest first.

@@ -226,7 +226,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         return self._read_changes(reader)
 
     def _read_changes(self, reader: RemoteChanges) -> Iterator[SyncState | None]:
-        while not self._closed and not reader.is_over:
+        while not self._closed and not reader.polling.is_over:
             yield from self._runner.run(reader.step())
 
     def on_remote_change(self, callback: Callable[[SyncState | None], object], *, poll_seconds: float = 0.1) -> None:
@@ -248,7 +248,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         reader = self._component.remote_changes(None, poll_seconds)
         self._run(reader.start())
         calls = RemoteChangeCalls(reader, call)
-        self._repeat(reader.poll_seconds, calls.tick)
+        self._repeat(reader.polling.seconds, calls.tick)
 
     def get_pending_changes(self) -> list[PendingChange]:
         """Return the changes in the outbox, oldest first.
