@@ -115,7 +115,7 @@ class Cloud(Component):
         for part in split_by_bytes([*batches.items()], sizes, _BYTES_A_ROUND_TRIP):
             found = await gather_each([self.apply(scope, *batch) for scope, batch in part])
             results |= zip([scope for scope, _ in part], found, strict=True)
-            if isinstance(found[0], OUTAGE) and all(isinstance(each, OUTAGE) for each in found):
+            if all(isinstance(each, OUTAGE) for each in found):
                 return dict.fromkeys(batches, found[0]) | results  # the others would wait for it as long
         return results
 

@@ -47,7 +47,7 @@ class Downlink:
         found: dict[str, Change | CorruptDataError] = {}
         wanted: list[tuple[str, str]] = []
         for scope, state in page.states:
-            known = self._known.get(scope)
+            known = self._known.get(scope) if self._known.bytes else None
             ready = state if isinstance(state, CorruptDataError) else self._complete(scope, state, known, feed)
             if ready is None:
                 wanted.append((scope, known.checksum if known else ""))
@@ -90,17 +90,17 @@ class Downlink:
         change = state.rebuild(known)
         if change is None:
             return None
+        is_known = known is not None and known.checksum == change.checksum
         try:
-            change.verify()
+            if not is_known or state.base is None:  # else the body is that of the known state, which was verified
+                change.verify()
         except EdgeRedisError:
             self._known.remove(scope)
             if state.base is not None:
                 return None
         else:
             self._known.put(scope, change)
-        self._link.add_state(
-            is_whole=state.base is None, is_known=known is not None and known.checksum == change.checksum
-        )
+        self._link.add_state(is_whole=state.base is None, is_known=is_known)
         if state.strategy:
             feed.strategies[scope] = state.strategy
         return change

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from edge_redis._sync.change import Change
+from edge_redis._sync.link import resp_bytes
 from edge_redis._sync.splice import apply_splice
 from edge_redis.errors import CorruptDataError
 
@@ -72,18 +73,12 @@ def from_feed(reply: list[Any]) -> FeedPage:
     states = [
         (name.decode(errors="replace"), _parse(text)) for name, text in zip(reply[1::2], reply[2::2], strict=True)
     ]
-    return FeedPage(f"{replica_id}:{number}", restarted == "1", has_more == "1", states, _size(reply))
+    return FeedPage(f"{replica_id}:{number}", restarted == "1", has_more == "1", states, resp_bytes([*map(len, reply)]))
 
 
 def from_states(reply: list[Any]) -> tuple[list[FeedState | CorruptDataError | None], int]:
     """Return the states read, None where there is none any more, and the bytes of the reply."""
-    return [_parse(text) if text else None for text in reply], _size(reply)
-
-
-def _size(reply: list[bytes]) -> int:
-    """Return the bytes of a reply with its lengths: ``*<count>``, and ``$<length>`` and the text of each, with CRLF."""
-    lengths = [*map(len, reply)]
-    return 3 + len(str(len(reply))) + sum(lengths) + sum(map(len, map(str, lengths))) + 5 * len(lengths)
+    return [_parse(text) if text else None for text in reply], resp_bytes([*map(len, reply)])
 
 
 def _parse(text: bytes) -> FeedState | CorruptDataError:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from edge_redis._core.operation import Argument
+
+
+def resp_bytes(lengths: Sequence[int]) -> int:
+    """Return the bytes of an array of texts in RESP: ``*<count>``, and ``$<length>`` and each text, with CRLF."""
+    return 3 + len(str(len(lengths))) + sum(lengths) + sum(map(len, map(str, lengths))) + 5 * len(lengths)
 
 
 class LinkCounters:
@@ -34,12 +39,7 @@ class LinkCounters:
 
     def add_sent(self, args: Iterable[Argument], states: int, splices: int) -> None:
         """Count a command that carries so many states, some of them as splices."""
-        size = count = 0
-        for arg in args:
-            length = len(arg) if isinstance(arg, bytes) else len(str(arg).encode())
-            size += length + len(str(length)) + 5  # $<length>\r\n<arg>\r\n
-            count += 1
-        size += len(str(count)) + 3  # *<count>\r\n
+        size = resp_bytes([len(arg) if isinstance(arg, bytes) else len(str(arg).encode()) for arg in args])
         with self._mutex:
             self.bytes_up += size
             self.splices_up += splices

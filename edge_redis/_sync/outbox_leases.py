@@ -81,8 +81,12 @@ class OutboxLeases:
         while tried < len(scopes) and total < most:
             part = scopes[tried : tried + self._scopes_at_once]
             found = await perform_each([self._take(scope, most // len(scopes)) for scope in part])
-            leases |= {scope: lease for scope, lease in zip(part, found, strict=True) if lease and lease.entries}
-            size = sum(len(entry.body) for lease in found if lease for entry in lease.entries)
+            size = 0
+            for scope, lease in zip(part, found, strict=True):
+                if lease and lease.entries:
+                    leases[scope] = lease
+                    for entry in lease.entries:
+                        size += len(entry.body)
             self._scopes_at_once = _adapt(self._scopes_at_once, size, most)
             tried, total = tried + len(part), total + size
         self.taken_bytes = total
