@@ -152,8 +152,8 @@ end
 
 local NUMBERS_SKIPPED = 1000000
 
--- Move a scope to the end of the feed. Each scope is in the feed once, at its newest change. Then tell the workers that
--- listen (keys.py); `origin` is that of a state whose edge needs no hint of it, '' where every edge does.
+-- Move a scope to the end of the feed. Each scope is in the feed once, at its newest change. Then publish a
+-- hint to the workers (keys.py); `origin` is that of a state whose edge needs no hint of it, '' where every edge does.
 local function publish(feed, feed_number, scope, id, origin)
   local last = redis.call('GET', feed_number)
   if last and not is_version(last) then -- damaged: continue above every number that may have been used
@@ -584,7 +584,7 @@ local function waiting_since(clock, at)
   return string.format('%.0f', math.min(clock_ms, at))
 end
 
--- Add a scope that is not in the index, and tell the workers that listen. Publishing may be forbidden to this user.
+-- Add a scope that is not in the index, and publish a hint to the workers. Publishing may be forbidden to this user.
 local function add_to_work_index(work, scope, since)
   redis.call('ZADD', work, since, scope)
   redis.pcall('PUBLISH', string.match(work, '^[^}]*}') .. ':wake', '')

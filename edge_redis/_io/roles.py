@@ -63,9 +63,9 @@ class Role:
     more: tuple[str, ...] = ()
     """Further commands."""
     has_channels: bool = False
-    """Whether it publishes writes of every component, and hears of them for a near cache."""
+    """Whether it publishes writes of every component, and subscribes to those of others for a near cache."""
     hints: tuple[str, ...] = ()
-    """The components of which it publishes and hears that there is something to carry."""
+    """The components whose hints of changes it publishes and subscribes to."""
     drops_namespaces: bool = False
 
     def commands(self, component: str) -> tuple[str, ...]:

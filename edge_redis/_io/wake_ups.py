@@ -23,7 +23,7 @@ class Listener(Protocol):
 
     @property
     def is_listening(self) -> bool:
-        """Whether it hears everything now."""
+        """Whether every change wakes the loop now."""
 
     def start(self) -> object:
         """Begin to listen."""

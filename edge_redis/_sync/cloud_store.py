@@ -36,9 +36,9 @@ class FeedReader(Protocol):
         """What the scopes that it carries begin with, up to a slash or their end; None where that is anything."""
 
     def wake(self, is_news: Callable[[str], bool] | None = None) -> None:
-        """Let the worker read soon: something has changed, or is heard of from now on. Callable from any thread.
+        """Let the worker read soon: something has changed, or the store can report changes again. Thread-safe.
 
-        The worker reads where ``is_news`` is true for the cursor that it has by then, or there is none.
+        With ``is_news`` the worker reads only if that is true for the cursor that the worker has by then.
         """
 
 
@@ -76,10 +76,15 @@ class CloudStore(Protocol):
     part of the scopes passes it by name, with a cursor of its own. Of a store without it, the worker leaves out what it
     does not carry.
 
-    A store that can report changes may have a method ``listen(reader: FeedReader) -> FeedListener``. A worker that runs
-    calls it once, reads when it is woken, and about once a minute; it must not wait. A store without it is read every
-    ``poll_interval_seconds``. A method ``count_bytes(add: Callable[[int], None])`` lets it call ``add`` with the
-    bytes that it sends and receives; without it, a worker with ``max_bytes_per_second`` counts bodies alone.
+    A store that can report changes may have a method ``listen(reader: FeedReader) -> FeedListener``. A running worker
+    calls it once, and it must return at once. The worker then reads when ``reader.wake`` is called, and about once a
+    minute. A store without this method is read every ``poll_interval_seconds``.
+
+    A store may have a method ``apply_many(batches)``: ``batches`` maps scopes to tuples of changes and strategy. It
+    applies them as ``apply`` does, in fewer round trips, and returns a dict with the error of each scope that failed.
+
+    A store may have a method ``count_bytes(add: Callable[[int], None])``, and then calls ``add`` with the bytes that it
+    sends and receives. Without it, a worker with ``max_bytes_per_second`` counts the bodies of changes alone.
     """
 
     def get(self, scope: str) -> SyncState | None:

@@ -19,7 +19,7 @@ FIRST_SECONDS: Final = 0.02
 
 _FIRST_LEAST: Final = 0.01
 _MOST_LEAST: Final = 1.0
-"""Hints that bring nothing are not followed more often than this, in the end."""
+"""After many hints without a change, the worker reads at most this often, in seconds."""
 
 FIRST_RETRY_SECONDS: Final = 0.1
 LONGEST_RETRY_SECONDS: Final = 30.0
@@ -49,7 +49,7 @@ class WorkerPace:
         self._may_have_more = may_have_more
         self._draw = draw
         self._idle_rounds = 0
-        self._vain_hints = 0
+        self._empty_hints = 0
         self._failures = 0
 
     def after(self, ended: Round) -> Pause:
@@ -60,10 +60,10 @@ class WorkerPace:
 
     def _after(self, ended: Round) -> Pause:
         if ended.handled:
-            self._idle_rounds = self._vain_hints = 0
+            self._idle_rounds = self._empty_hints = 0
             if not ended.is_listening or self._may_have_more():
                 return Pause(0.0)
-        self._vain_hints = self._vain_hints + 1 if ended.was_woken and not ended.handled else 0
+        self._empty_hints = self._empty_hints + 1 if ended.was_woken and not ended.handled else 0
         seconds = self._seconds(is_listening=ended.is_listening)
         self._idle_rounds += 1
         return Pause(seconds, self._least())
@@ -77,7 +77,7 @@ class WorkerPace:
         return READ_SECONDS * (1 + _READ_SPREAD * (2 * self._draw() - 1))
 
     def _least(self) -> float:
-        return _double(_FIRST_LEAST, self._vain_hints - 1, _MOST_LEAST) if self._vain_hints else 0.0
+        return _double(_FIRST_LEAST, self._empty_hints - 1, _MOST_LEAST) if self._empty_hints else 0.0
 
     def after_error(self) -> Pause:
         """Return the pause after a round that failed."""

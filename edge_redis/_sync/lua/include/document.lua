@@ -90,8 +90,8 @@ end
 
 local NUMBERS_SKIPPED = 1000000
 
--- Move a scope to the end of the feed. Each scope is in the feed once, at its newest change. Then tell the workers that
--- listen (keys.py); `origin` is that of a state whose edge needs no hint of it, '' where every edge does.
+-- Move a scope to the end of the feed. Each scope is in the feed once, at its newest change. Then publish a
+-- hint to the workers (keys.py); `origin` is that of a state whose edge needs no hint of it, '' where every edge does.
 local function publish(feed, feed_number, scope, id, origin)
   local last = redis.call('GET', feed_number)
   if last and not is_version(last) then -- damaged: continue above every number that may have been used

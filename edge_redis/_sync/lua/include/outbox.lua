@@ -7,7 +7,7 @@ local function waiting_since(clock, at)
   return string.format('%.0f', math.min(clock_ms, at))
 end
 
--- Add a scope that is not in the index, and tell the workers that listen. Publishing may be forbidden to this user.
+-- Add a scope that is not in the index, and publish a hint to the workers. Publishing may be forbidden to this user.
 local function add_to_work_index(work, scope, since)
   redis.call('ZADD', work, since, scope)
   redis.pcall('PUBLISH', string.match(work, '^[^}]*}') .. ':wake', '')
