@@ -71,7 +71,7 @@ class SiteReader:
         self.runner = AsyncRunner(edge.client)
         self._readings = ReadingCache(clock, cpu_clock)
         self._fleet = FleetReader(edge.health, self._readings, clock)
-        self._sync = SyncReader(edge, self.worker, self.runner)
+        self._sync = SyncReader(edge, self.runner)
         self._cache_samples: deque[CacheSample] = deque(maxlen=MAX_SAMPLES)
 
     def refresh(self) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from edge_redis._core.operation import command
+from edge_redis._core.operation import Batch, command
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._services.aio.bundle import EdgeRedis
-from edge_redis._services.aio.worker import CloudWorker
 from edge_redis._site.scope_state import ScopeState, SyncOverview, SyncSample
 from edge_redis._sync.keys import SyncKeys
 from edge_redis.models import utc_now
@@ -21,9 +20,9 @@ MAX_SAMPLES: Final = 300
 class SyncReader:
     """Reads the progress of syncing, and keeps a sample of each reading."""
 
-    def __init__(self, edge: EdgeRedis, worker: CloudWorker, runner: AsyncRunner) -> None:
+    def __init__(self, edge: EdgeRedis, runner: AsyncRunner) -> None:
         self._edge = edge
-        self._worker = worker
+        self._keys = SyncKeys(edge.namespace, "sync")
         self._runner = runner
         self._samples: deque[SyncSample] = deque(maxlen=MAX_SAMPLES)
 
@@ -32,7 +31,14 @@ class SyncReader:
 
         Changes go on while this reads: what waits is added up from the scopes, so that the sum and the list agree.
         """
-        status = await self._worker.status()
+        pushed_total, dead_letters = await self._runner.run(
+            Batch(
+                [
+                    command(lambda reply: int(reply or 0), "HGET", self._keys.totals, "pushed"),
+                    command(int, "XLEN", self._keys.dead_letters),
+                ]
+            )
+        )
         waiting = await self._read_waiting()
         scopes = [
             ScopeState(**found, lag_seconds=waiting.get(found["scope"], 0.0) if found["pending"] else 0.0)
@@ -40,23 +46,20 @@ class SyncReader:
         ]
         pending = sum(scope.pending for scope in scopes)
         lag = max((scope.lag_seconds for scope in scopes), default=0.0)
-        self._samples.append(
-            SyncSample(at=utc_now(), pending=pending, pushed_total=status["pushed_total"], lag_seconds=lag)
-        )
+        self._samples.append(SyncSample(at=utc_now(), pending=pending, pushed_total=pushed_total, lag_seconds=lag))
         return SyncOverview(
             scopes=tuple(scopes),
             pending=pending,
             lag_seconds=lag,
-            pushed_total=status["pushed_total"],
-            dead_letters=status["dead_letters"],
+            pushed_total=pushed_total,
+            dead_letters=dead_letters,
             samples=tuple(self._samples),
         )
 
     async def _read_waiting(self) -> dict[str, float]:
         """Return the lag of the scopes that wait longest, in seconds by the server's clock."""
         now_ms = await self._runner.run(command(lambda reply: reply[0] * 1000 + reply[1] / 1000, "TIME"))
-        work = SyncKeys(self._edge.namespace, "sync").work
-        reply = await self._runner.run(command(list[Any], "ZRANGE", work, 0, MAX_WAITING - 1, "WITHSCORES"))
+        reply = await self._runner.run(command(list[Any], "ZRANGE", self._keys.work, 0, MAX_WAITING - 1, "WITHSCORES"))
         # RESP3 nests each member and its score, RESP2 does not.
         flat = [item for pair in reply for item in (pair if isinstance(pair, (list, tuple)) else [pair])]
         return {
