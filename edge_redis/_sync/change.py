@@ -31,7 +31,8 @@ class Change:
     is its hybrid logical clock, ``origin`` its writer's name and incarnation (``origin.py``). ``ancestor`` is the stamp
     of the state of another origin that this one was made of; after ``+`` follows the clock up to which this store's
     states under earlier origins are ancestors too (``lua/include/ancestry.lua``). ``signature`` proves the writer
-    (``signing.py``) and is "" for an unsigned change.
+    (``signing.py``) and is "" for an unsigned change. ``deleted`` has clock and origin, with a space between, of the
+    newest delete before a plain state of the cloud, "" where there is none; it stays in the store.
     """
 
     version: int
@@ -42,6 +43,7 @@ class Change:
     body: bytes
     is_delta: bool = False
     signature: str = ""
+    deleted: str = ""
 
     @property
     def data(self) -> dict[str, Any]:

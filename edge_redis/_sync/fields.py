@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core import codec
+from edge_redis._sync.clock import verify as verify_clock
 from edge_redis._sync.origin import incarnation_of
 from edge_redis.errors import CorruptDataError
 
@@ -110,6 +111,18 @@ def lift(clock: str, origin: str, data: Mapping[str, Any] | None) -> Fields:
         return Fields(deleted=stamp)
     fields = {name: Field(stamp, codec.canonical(value)) for name, value in data.items()}
     return Fields(fields, plain={origin: clock} if incarnation_of(origin) else {})
+
+
+def lift_delete(text: str) -> Fields:
+    """Return the delete that a plain state came after, given its clock and origin with a space between.
+
+    Raises:
+        CorruptDataError: the text has no clock.
+
+    """
+    moment, _, origin = text.partition(" ")
+    verify_clock(moment)
+    return lift(moment, origin, None)
 
 
 def pack(fields: Fields) -> bytes:

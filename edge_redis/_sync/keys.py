@@ -48,8 +48,8 @@ that it was made of); ``data`` (codec); ``signature`` (where its writer signs); 
 merge); ``peer_version`` (the newest version known of the other end); ``latest_clock`` (the latest clock seen);
 ``seen:<origin>`` (version, checksum and clock of the newest state had of it); ``restored_at:<origin>`` (the clock since
 which it counts on from older data it was restored to); in the cloud ``authority`` (the origin of the edge that is
-LOCAL_WINS), ``strategy`` (the one by which edges push) and ``splice`` (how the data came of those before them:
-``lua/include/kept_splices.lua``).
+LOCAL_WINS), ``strategy`` (the one by which edges push), ``deleted`` (clock and origin of the newest delete before a
+plain state) and ``splice`` (how the data came of those before them: ``lua/include/kept_splices.lua``).
 """
 
 from __future__ import annotations

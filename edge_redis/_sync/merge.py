@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 from edge_redis._sync import fields, scripts
-from edge_redis._sync.change import Change, Outcome, visible_data
+from edge_redis._sync.change import TOMBSTONE, Change, Outcome, visible_data
 from edge_redis._sync.change_encoding import encode_changes
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.link import LinkCounters
@@ -21,7 +21,19 @@ def fields_of(change: Change) -> fields.Fields:
     """Return the fields of a state of any strategy."""
     if fields.is_merged(change.body):
         return fields.unpack(change.body)
-    return fields.lift(change.clock, change.origin, visible_data(change.body))
+    lifted = fields.lift(change.clock, change.origin, visible_data(change.body))
+    return fields.join(lifted, fields.lift_delete(change.deleted)) if change.deleted else lifted
+
+
+def deleted_before(before: Change | None, after: Change) -> str:
+    """Return the newest delete before a state that replaces another one in the cloud, as ``Change.deleted``.
+
+    A body of merged fields, or a delete, says this itself. What follows the delete by version alone is not after it.
+    """
+    if before is None or after.body == TOMBSTONE or fields.is_merged(after.body):
+        return ""
+    newest = f"{before.clock} {before.origin}" if before.body == TOMBSTONE else before.deleted
+    return newest if newest.partition(" ")[0] < after.clock else ""
 
 
 def _build_state(joined: fields.Fields, states: Sequence[Change]) -> Change:

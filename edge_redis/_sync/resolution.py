@@ -18,7 +18,7 @@ from edge_redis._sync import clock, fields
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.decision import NEVER_RESTORED, Decision, LostState, PushEvent, ScopeDocument, Seen
 from edge_redis._sync.limits import MAX_VERSION
-from edge_redis._sync.merge import merge_changes
+from edge_redis._sync.merge import deleted_before, merge_changes
 from edge_redis._sync.origin import CLOUD_ORIGIN, began_at, lineage_of, name_of
 from edge_redis._sync.replies import authority_conflict, clone_conflict
 from edge_redis.errors import CorruptDataError
@@ -179,7 +179,8 @@ class _Resolution:
             if not _is_related(state, self._state, restored_at):
                 self._conflicts.append(LostState("local", self._state, state))
             version = max(version, self._state.version)
-        self._state = replace(state, version=version, is_delta=False)
+        deleted = deleted_before(self._state, state)
+        self._state = replace(state, version=version, is_delta=False, deleted=deleted)
         self._latest_clock = max(self._latest_clock, state.clock)
         self._events.append(PushEvent(version, success=True))
 

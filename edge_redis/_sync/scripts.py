@@ -120,7 +120,9 @@ def commit_merge(
     """Replace the present state by its merge with ``changes``, encoded, unless another state is there by now."""
     earliest = min(each.clock for each in changes)
     call = f"{replica.config.exchange} {key[0] or wire.NONE} {key[1]} {earliest} {settings}"
-    expected = wire.NONE if present is None else f"{present.stamp} {present.origin}"
+    expected = wire.NONE
+    if present is not None:
+        expected = f"{present.stamp} {present.deleted.partition(' ')[0]} {present.origin}"
     tried = " ".join(f"{outcome}:{each.version}" for outcome, each in zip(outcomes, changes, strict=True))
     return COMMIT_MERGE(
         [f"{replica.keys.tag}:doc:{scope}"], [call, expected, tried, merged], replies.from_encoded_apply

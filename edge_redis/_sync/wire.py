@@ -25,7 +25,7 @@ from edge_redis.errors import CorruptDataError
 OUTBOX_FIELDS: Final = ("data", "checksum", "clock", "origin", "ancestor", "is_delta", "signature")
 """The fields that a dead letter has too; an entry of an outbox has a ``position`` (``keys.py``) besides."""
 
-DOCUMENT_FIELDS: Final = ("version", "clock", "origin", "checksum", "ancestor", "data", "signature")
+DOCUMENT_FIELDS: Final = ("version", "clock", "origin", "checksum", "ancestor", "data", "signature", "deleted")
 
 NONE: Final = "-"
 """In the arguments of scripts: no state, no clock, no signature."""
@@ -126,7 +126,7 @@ def from_document(values: Sequence[bytes | None]) -> Change:
         CorruptDataError: a field is missing or damaged.
 
     """
-    version, clock, origin, checksum, ancestor, body, signature = values
+    version, clock, origin, checksum, ancestor, body, signature, deleted = values
     if version is None or clock is None or origin is None or checksum is None or ancestor is None or body is None:
         raise CorruptDataError("a document is damaged: a field is missing")
     if b" " in b"".join((clock, checksum, ancestor, signature or b"")):  # a space separates the words of a head
@@ -134,7 +134,7 @@ def from_document(values: Sequence[bytes | None]) -> Change:
     try:
         return Change(
             _version(version), clock.decode(), origin.decode(), checksum.decode(), ancestor.decode(), body,
-            signature=(signature or b"").decode(),
+            signature=(signature or b"").decode(), deleted=(deleted or b"").decode(),
         )  # fmt: skip
     except ValueError as error:
         raise CorruptDataError(f"a document is damaged: {error!r}") from error

@@ -11,7 +11,7 @@ from edge_redis._sync import clock, fields
 from edge_redis._sync.change import TOMBSTONE, Change, check_body, encode_data, visible_data
 from edge_redis._sync.decision import NEVER_RESTORED, Decision, ScopeDocument, Seen
 from edge_redis._sync.limits import MAX_VERSION, UNLIMITED, WriteLimits
-from edge_redis._sync.merge import fields_of
+from edge_redis._sync.merge import deleted_before, fields_of
 from edge_redis._sync.origin import CLOUD_ORIGIN
 from edge_redis._sync.version_guard import NO_STATE, check_version
 from edge_redis.errors import InvalidArgumentError
@@ -86,6 +86,7 @@ class WriteContext:
             version, ancestor = before.version + 1, before.ancestor if before.origin == self.origin else before.stamp
         checksum = hashlib.sha256(body).hexdigest()
         state = Change(version, moment, self.origin, checksum, ancestor, body)
+        state = replace(state, deleted=deleted_before(self.present, state))
         restored_at = NEVER_RESTORED if self.seen is None else self.seen.restored_at
         if self.document is None:
             after = ScopeDocument(state, moment)

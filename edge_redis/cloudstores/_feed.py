@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -61,7 +61,7 @@ def _to_feed(page: _Page) -> Feed:
     feed = Feed(f"{page.replica_id}:{page.position}", [], restarted=page.restarted, has_more=page.has_more)
     for row in page.rows:
         try:
-            feed.changes.append((row.scope, from_head(row.head, row.body)))
+            feed.changes.append((row.scope, replace(from_head(row.head, row.body), deleted="")))
         except CorruptDataError as error:
             feed.damaged.append((row.scope, str(error)))
         else:

@@ -110,21 +110,19 @@ def calls_of(draw: Any, strategies: Any) -> list[Call]:
     return [Call(*found) for found in draw(st.lists(one, min_size=3, max_size=8))]
 
 
-HIDDEN = ("latest_clock", "peer_version", "authority", "strategy")
+HIDDEN = ("latest_clock", "peer_version", "authority", "strategy", "deleted")
 
 
 def hidden_of(store: Any, scope: str) -> list[str | None]:
     """Return the parts of a document that no method returns."""
     if isinstance(store, RedisCloudStore):
         key = store._component._replica.keys.doc(scope)
-        return [
-            value if value is None else bytes_of(value).decode() for value in store._runner.client.hmget(key, HIDDEN)
-        ]
-    columns = [DOCUMENTS.c[name] for name in HIDDEN]
+        return [bytes_of(value).decode() if value else None for value in store._runner.client.hmget(key, HIDDEN)]
+    columns = [DOCUMENTS.c[name] for name in HIDDEN[:-1]] + [DOCUMENTS.c.head["deleted"].as_string()]
     query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
     with store._database.engine.connect() as connection:
         row = connection.execute(query).one_or_none() or [None] * len(HIDDEN)
-    return [value if value is None else str(value) for value in row]
+    return [None if value in {None, ""} else str(value) for value in row]
 
 
 def known_of(store: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def read_whole(client: Any, cursor: str, limit: int) -> Feed:
     feed = Feed(f"{client.get(f'{TAG}:replica_id').decode()}:{int(page[-1][1]) if page else position}", [])
     for name, _ in page:
         found = client.hmget(f"{TAG}:doc:{name.decode()}", *wire.DOCUMENT_FIELDS, "strategy")
-        feed.changes.append((name.decode(), wire.from_document(found[:-1])))
+        feed.changes.append((name.decode(), replace(wire.from_document(found[:-1]), deleted="")))
         if found[-1]:
             feed.strategies[name.decode()] = found[-1].decode()
     return feed

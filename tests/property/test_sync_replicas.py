@@ -118,6 +118,12 @@ class Replicas(RuleBasedStateMachine):
     def merge_in_the_cloud(self, name: str, value: int) -> None:
         self._written(-1, self.world.cloud.update(SCOPE, {name: value, **self._mark()}, is_delta=True))
 
+    @rule(name=FIELD, value=st.integers(0, 2))
+    def write_in_the_cloud(self, name: str, value: int) -> None:
+        """What this replaces it knew."""
+        self._excuse(self.world.cloud.get(SCOPE))
+        self._written(-1, self.world.cloud.update(SCOPE, {name: value, **self._mark()}))
+
     @rule()
     def delete_in_the_cloud(self) -> None:
         self._excuse(self.world.cloud.get(SCOPE))
@@ -193,3 +199,24 @@ def test_any_order_repetition_and_interleaving_converges(strategy: ConflictStrat
     machine = type("Replicas" + strategy.name, (Replicas,), {"strategy": strategy})
     chosen = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
     run_state_machine_as_test(machine, settings=chosen)
+
+
+@pytest.mark.parametrize("sql", [False, True], ids=["redis", "sql"])
+@pytest.mark.parametrize("size", [1, 600], ids=["small", "spliced"])
+def test_what_was_written_before_a_delete_stays_deleted_where_the_cloud_wrote_again(sql: bool, size: int) -> None:  # noqa: FBT001 -- a parameter
+    """The cloud's new state says nothing of the delete, which only one edge has seen."""
+    with turns.play():
+        world = World(ConflictStrategy.MERGE, 2, named=True, sql=sql)
+        for sync in world.syncs:
+            assert sync.get_local_state() is None
+        world.cloud.update(SCOPE, {"first": 1})
+        world.cloud.delete(SCOPE)
+        state = world.syncs[0].update_local({"late": 1}, is_delta=True)
+        world.runner(0).run(world.worker("puller").puller.pull())
+        assert world.syncs[0].get_local_state() is None, "the delete is later"
+        again = world.cloud.update(SCOPE, {"text": "x" * size})
+        assert state.updated_at < again.updated_at
+        world.runner(1).run(world.worker("puller").puller.pull())  # the store object knows the new state from here on
+        world.heal()
+        assert world.cloud.get(SCOPE).data == {"text": "x" * size}
+        world.check()

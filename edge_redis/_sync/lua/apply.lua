@@ -131,7 +131,8 @@ local function accept(state)
   end
   if current then
     state.peer_version, state.latest_clock = current.peer_version, current.latest_clock
-    state.was_signed = current.was_signed
+    state.was_signed, state.had_delete = current.was_signed, current.had_delete
+    if not is_edge then state.deleted = deleted_before(current, state) end
     local is_at_risk = not is_edge or waiting > 0 or current.peer_version < current.version
     if is_at_risk and not is_related(state, current) then
       keep_loser(conflicts, max_conflicts, doc, 'local', current, state)

@@ -5,7 +5,8 @@
 --                        max_conflicts, client_id (`-` where a repeat is no different from a redelivery), the number of
 --                        the client's call, the clock of the earliest state, and the settings, a space between each
 --                        settings: strategy, max_pending, overflow and origin; '' for those that the scope has here
--- ARGV[2] expected       stamp and origin of the document that was merged, a space between them; `-` for none
+-- ARGV[2] expected       stamp of the document that was merged, the clock of the delete before it ('' for none) and origin,
+--                        a space between each; `-` for no document
 -- ARGV[3] outcomes       of each state: accepted (something was new) or duplicate, `:` and its version; a space between each
 -- ARGV[4] merged         a change, see include/wire.lua
 -- Reply: 'accepted*' | 'duplicate*' | 'BASE *' | 'STRATEGY *' | 'CORRUPT *' | 'STALE': the outcomes; another document is
@@ -42,7 +43,11 @@ if purged_at and tonumber(earliest) <= purged_at then return 'BASE ' end
 local current, damage = read_document(doc)
 if damage then return damage end
 local state = parse_change(ARGV[4])
-if ARGV[2] ~= (current and current.stamp .. ' ' .. current.origin or '-') or not rebuild({state}, doc, current) then
+local found = '-'
+if current then
+  found = current.stamp .. ' ' .. string.match(current.deleted or '', '^%S*') .. ' ' .. current.origin
+end
+if ARGV[2] ~= found or not rebuild({state}, doc, current) then
   return 'BASE ' .. (current and current.checksum or '')
 end
 
@@ -62,6 +67,7 @@ else
 end
 local replica_id, is_stored = read_replica_id(id_key, proposed_id, is_edge)
 state.latest_clock, state.peer_version, state.was_signed = state.clock, 0, current and current.was_signed
+state.had_delete = current and current.had_delete
 if current then
   state.peer_version, state.version = current.peer_version, math.max(state.version, current.version)
   if earlier(state.clock, current.latest_clock) then state.latest_clock = current.latest_clock end

@@ -117,7 +117,9 @@ local state = {
   version = version, peer_version = current and current.peer_version or 0,
   clock = clock, latest_clock = clock, origin = origin, checksum = checksum, data = data, ancestor = '',
   merged = current and current.merged, signature = signature, was_signed = current and current.was_signed,
+  had_delete = current and current.had_delete,
 }
+if not is_edge then state.deleted = deleted_before(current, state) end
 if current and earlier(clock, latest) then state.latest_clock = latest end
 if current then state.ancestor = current.origin == origin and current.ancestor or ancestor_of(current, origin, is_waiting) end
 

@@ -51,7 +51,7 @@ end
 -- document, nil and the error reply; the next write repairs a damaged clock or peer version.
 local function read_document(key)
   local found = redis.call('HMGET', key, 'version', 'peer_version', 'clock', 'latest_clock', 'origin', 'checksum',
-    'ancestor', 'merged', 'signature')
+    'ancestor', 'merged', 'signature', 'deleted')
   if not found[1] and not found[3] and redis.call('EXISTS', key) == 0 then return nil end
   if not (is_version(found[1]) and found[3] and found[5] and found[6] and found[7]) then
     return nil, 'CORRUPT the document is damaged'
@@ -61,6 +61,7 @@ local function read_document(key)
     clock = found[3], latest_clock = is_clock(found[4]) and found[4] or is_clock(found[3]) and found[3] or '',
     origin = found[5], checksum = found[6], ancestor = found[7], merged = found[8] == '1',
     stamp = stamp(found[3], found[6]), signature = found[9] or nil, was_signed = found[9] and true,
+    deleted = found[10] or nil, had_delete = found[10] and true,
   }
 end
 
@@ -69,8 +70,20 @@ local function seen_text(version, state)
   return integer(version) .. ':' .. string.sub(state.checksum, 1, 16) .. ':' .. state.clock
 end
 
--- Write the document. `is_newest_of_origin` says that this version is the newest of its origin, `state.was_signed` that
--- the document before has a signature.
+local TOMBSTONE_CHECKSUM = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' -- of empty data
+
+-- The newest delete before a state that replaces another one in the cloud, clock and origin with a space between; nil
+-- where there is none, and where the data say it themselves: merged fields, or a delete. MERGE needs it: an edge that
+-- has the delete lacks the fields that were changed before it.
+local function deleted_before(current, state)
+  if not current or state.data == '' or string.byte(state.data, 1) == 146 then return nil end
+  local newest = current.deleted
+  if current.checksum == TOMBSTONE_CHECKSUM then newest = current.clock .. ' ' .. current.origin end
+  return newest and earlier(string.sub(newest, 1, 18), state.clock) and newest or nil
+end
+
+-- Write the document. `is_newest_of_origin` says that this version is the newest of its origin, `state.was_signed` and
+-- `state.had_delete` that the document before has a signature, and `deleted`.
 local function write_document(key, state, is_newest_of_origin)
   local words = {'HSET', key, 'version', integer(state.version), 'peer_version', integer(state.peer_version),
     'clock', state.clock, 'latest_clock', state.latest_clock, 'origin', state.origin, 'checksum', state.checksum,
@@ -81,11 +94,13 @@ local function write_document(key, state, is_newest_of_origin)
     if merged ~= (state.merged or false) then words[#words + 1], words[#words + 2] = 'merged', merged and '1' or '0' end
   end
   if state.signature then words[#words + 1], words[#words + 2] = 'signature', state.signature end
+  if state.data and state.deleted then words[#words + 1], words[#words + 2] = 'deleted', state.deleted end
   if is_newest_of_origin then
     words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state)
   end
   redis.call(unpack(words))
   if state.was_signed and not state.signature then redis.call('HDEL', key, 'signature') end -- of the state before
+  if state.had_delete and not state.deleted then redis.call('HDEL', key, 'deleted') end
 end
 
 local NUMBERS_SKIPPED = 1000000
