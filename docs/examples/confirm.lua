@@ -165,25 +165,6 @@ local function write_document(key, state, is_newest_of_origin)
   if state.had_delete and not state.deleted then redis.call('HDEL', key, 'deleted') end
 end
 
-local NUMBERS_SKIPPED = 1000000
-
--- Move a scope to the end of the feed. Each scope is in the feed once, at its newest change. Then publish a
--- hint to the workers (keys.py); `origin` is that of a state whose edge needs no hint of it, '' where every edge does.
-local function publish(feed, feed_number, scope, id, origin)
-  local last = redis.call('GET', feed_number)
-  if last and not is_version(last) then -- damaged: continue above every number that may have been used
-    local highest = redis.call('ZREVRANGE', feed, 0, 0, 'WITHSCORES')[2]
-    redis.call('SET', feed_number, integer((tonumber(highest) or 0) + NUMBERS_SKIPPED))
-  end
-  local number = integer(redis.call('INCR', feed_number))
-  redis.call('ZADD', feed, number, scope)
-  local channel = string.match(feed, '^[^}]*}') .. ':wake'
-  local hint = id .. ':' .. number .. ' ' .. string.match(origin, '[^\1]*$')
-  -- Publishing may be forbidden to this user. The write stands: workers read it when they next read without a hint.
-  redis.pcall('PUBLISH', channel, hint)
-  redis.pcall('PUBLISH', channel .. ':' .. string.match(scope, '^[^/]*'), hint)
-end
-
 -- Splices: a body as its difference from another body, as in splice.py.
 --
 --   splice   <runs>:<replacements>

@@ -25,7 +25,9 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 | <tag>:dead             | stream | edge  | the dead letters: changes given up, with their error; not capped|
 | <tag>:totals           | hash   | edge  | pushed: changes that workers have confirmed, ever               |
 | <tag>:feed             | zset   | cloud | scope -> the number of its newest change                        |
+| <tag>:feed:<segment>   | zset   | cloud | the same of the scopes whose name begins with this and a slash  |
 | <tag>:feed_number      | string | cloud | the feed's last number                                          |
+| <tag>:feed_indexed     | string | cloud | the number up to which every scope is in its <tag>:feed:<...>   |
 | <tag>:high_water       | string | cloud | the highest number of the feed that an edge was given           |
 | <tag>:gc_watermark     | hash   | both  | version and clock of the newest delete that was purged: a scope |
 |                        |        |       | that is created begins above them                               |

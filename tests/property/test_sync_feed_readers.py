@@ -12,6 +12,7 @@ import pytest
 from edge_redis import ConflictStrategy, RedisCloudStore
 from edge_redis._sync import wire
 from edge_redis._sync.known_states import KnownStates
+from edge_redis._sync.patterns import Patterns
 from edge_redis.cloudstores import Feed
 from support.sync_plants import Runner
 from support.uplinks import make_history
@@ -143,3 +144,56 @@ def test_states_that_are_read_again_are_bounded_in_bytes(client: Any) -> None:
     reader = make_reader_of_former_states(client, RedisCloudStore(client))
     reader._runner = Runner(client, (("if bytes >= max_bytes then break", "if bytes >= 1 then break"),))
     assert reader.changes_since() == read_whole(client, "", 100)
+
+
+ALL_SCOPES = ("door", "till/1", "till/2", "till/deep/1", "shelf/1", "shelf/2", "shelf", "till")
+NO_PARTS = (("if part then redis.call('ZADD', part, number, scope) end", ""), ("redis.call('SET', feed_indexed, number)", ""))
+"""A release that writes the feed alone."""
+PATTERNS = [("till/*",), ("till/*", "shelf/?", "door"), ("till",), ("t*/1", "door"), ("shelf/1", "shelf/2"), ("none/*",)]
+
+
+@pytest.mark.parametrize("patterns", PATTERNS, ids=",".join)
+def test_a_reader_of_some_scopes_misses_none_whoever_wrote_them(client: Any, patterns: tuple[str, ...]) -> None:
+    source = random.Random(str(patterns))
+    store, older = RedisCloudStore(client), RedisCloudStore(client)
+    older._runner = Runner(client, NO_PARTS)
+    wanted = [scope for scope in ALL_SCOPES if Patterns(patterns).matches(scope)]
+    had: dict[str, Any] = {}
+    cursor = ""
+    for _ in range(30):
+        for _ in range(source.randrange(4)):
+            writer = older if source.random() < 0.3 else store
+            scope = source.choice(ALL_SCOPES)
+            if source.random() < 0.2:
+                writer.delete(scope)
+            else:
+                writer.update(scope, {"n": source.random()})
+        if source.random() < 0.1:
+            store.purge_tombstones(0)
+        limit, has_more = source.choice([1, 2, 100]), True
+        while has_more:
+            feed = store.changes_since(cursor, limit, patterns)
+            assert not feed.restarted
+            assert {scope for scope, _ in feed.changes} <= {*wanted}
+            had |= {scope: change.state.data if change.body else None for scope, change in feed.changes}
+            has_more, cursor = feed.has_more, feed.cursor
+        assert int(cursor.rpartition(":")[2]) == max((score for _, score in _feed(client)), default=0)
+        for scope in wanted:
+            state = store.get(scope)
+            assert had.get(scope) == (None if state is None else state.data)
+
+
+def _feed(client: Any) -> Any:
+    return client.zrange(f"{TAG}:feed", 0, -1, withscores=True)
+
+
+def test_a_reader_of_one_part_looks_at_no_other_part(client: Any) -> None:
+    store = RedisCloudStore(client)
+    store.update("till/1", {"n": 1})
+    client.zadd(f"{TAG}:feed", {f"shelf/{number}": number for number in range(2, 5_000)})
+    client.mset({f"{TAG}:feed_number": 4_999, f"{TAG}:feed_indexed": 4_999})
+    first = store.changes_since("", 100, ("till/*",))
+    assert ([scope for scope, _ in first.changes], first.has_more) == (["till/1"], False)
+    assert first.cursor.endswith(":4999")
+    store.update("till/1", {"n": 2})
+    assert [scope for scope, _ in store.changes_since(first.cursor, 100, ("till/*",)).changes] == ["till/1"]

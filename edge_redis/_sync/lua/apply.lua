@@ -19,6 +19,7 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: feed
 -- include: splice
 -- include: wire
 -- include: spliced_changes
@@ -39,7 +40,7 @@ local doc = KEYS[1]
 local tag = string.match(doc, '^[^}]*}')
 local scope = string.sub(doc, #tag + 6)
 local pending, history, conflicts = tag .. ':pending:' .. scope, tag .. ':history:' .. scope, tag .. ':conflicts:' .. scope
-local work, scopes, feed, feed_number = tag .. ':work', tag .. ':scopes', tag .. ':feed', tag .. ':feed_number'
+local work, scopes = tag .. ':work', tag .. ':scopes'
 local id_key, server, repeats = tag .. ':replica_id', tag .. ':server', tag .. ':repeats'
 local role, proposed_id, max_history, max_conflicts, client_id, call, settings = string.match(ARGV[1],
   '^(%S+) (%S+) (%d+) (%d+) (%S+) (%d+) (.*)$')
@@ -82,8 +83,7 @@ if is_edge then
     if other then return 'STRATEGY ' .. other end
   end
 else
-  redis.call('ZSCORE', feed, scope)
-  redis.call('GET', feed_number)
+  check_feed(tag, scope)
 end
 local strategy, max_pending, overflow, own_name = string.match(settings, '^%??(%S+) (%d+) (%S+) (.*)$')
 -- A body of merged fields is enough for MERGE: this end may not know the scope's strategy yet.
@@ -228,7 +228,7 @@ if is_edge then
 else -- two origins may write the same data at the same moment
   local is_other = not before or current.stamp ~= before.stamp or current.origin ~= before.origin
   if is_other or current.version ~= before.version then
-    publish(feed, feed_number, scope, replica_id, is_other and current.origin or '')
+    publish(tag, scope, replica_id, is_other and current.origin or '')
   end
 end
 local reply = table.concat(outcomes, ' ')

@@ -17,6 +17,7 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: feed
 -- include: splice
 -- include: wire
 -- include: spliced_changes
@@ -27,8 +28,8 @@
 local doc = KEYS[1]
 local tag = string.match(doc, '^[^}]*}')
 local scope = string.sub(doc, #tag + 6)
-local history, scopes, feed = tag .. ':history:' .. scope, tag .. ':scopes', tag .. ':feed'
-local feed_number, id_key, repeats = tag .. ':feed_number', tag .. ':replica_id', tag .. ':repeats'
+local history, scopes = tag .. ':history:' .. scope, tag .. ':scopes'
+local id_key, repeats = tag .. ':replica_id', tag .. ':repeats'
 local role, proposed_id, max_history, client_id, call, earliest, settings = string.match(ARGV[1],
   '^(%S+) (%S+) (%d+) %d+ (%S+) (%d+) (%S*) (.*)$')
 local is_edge, has_client = role == 'edge', client_id ~= '-'
@@ -62,8 +63,7 @@ if is_edge then
     if other then return 'STRATEGY ' .. other end
   end
 else
-  redis.call('ZSCORE', feed, scope)
-  redis.call('GET', feed_number)
+  check_feed(tag, scope)
 end
 local replica_id, is_stored = read_replica_id(id_key, proposed_id, is_edge)
 state.latest_clock, state.peer_version, state.was_signed = state.clock, 0, current and current.was_signed
@@ -92,7 +92,7 @@ if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif not current or state.version ~= current.version or state.stamp ~= current.stamp
   or state.origin ~= current.origin then -- two origins may write the same data at the same moment
-  publish(feed, feed_number, scope, replica_id, '')
+  publish(tag, scope, replica_id, '')
 end
 local reply = table.concat(outcomes, ' ')
 if has_client then remember(repeats, at, client_id, call, reply) end

@@ -15,6 +15,7 @@
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: nothing is there then
 -- include: document
+-- include: feed
 local doc, pending, history, conflicts, scopes, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local gc_watermark, purged_scopes, scope = KEYS[7], KEYS[8], ARGV[1]
 local MAX_PURGED = 100000
@@ -23,6 +24,8 @@ if damage then return damage end
 if not current or current.stamp ~= ARGV[2] or redis.call('XLEN', pending) > 0 then return 0 end
 redis.call('HEXISTS', scopes, scope) -- a key of another type stops the script before anything is removed
 redis.call('ZCARD', purged_scopes)
+local part = part_of(string.match(feed, '^[^}]*}'), scope)
+if part then redis.call('ZCARD', part) end
 local is_cloud = redis.call('ZSCORE', feed, scope)
 local purged = redis.call('HMGET', gc_watermark, 'version', 'clock')
 redis.call('HSET', gc_watermark, 'version', integer(math.max(tonumber(purged[1] or 0) or 0, current.version)),
@@ -32,6 +35,7 @@ if is_cloud then -- a state from before the delete, sent again, must not bring t
   redis.call('ZREMRANGEBYRANK', purged_scopes, 0, -MAX_PURGED - 1)
 end
 redis.call('ZREM', feed, scope)
+if part then redis.call('ZREM', part, scope) end
 redis.call('HDEL', scopes, scope)
 redis.call('DEL', doc, history, conflicts)
 return 1

@@ -11,11 +11,14 @@
 -- Invariant: a position of another store, or one that this store never gave out, is the beginning: nothing is left out;
 --   the position goes on, and the work is bounded, even where no scope matches the patterns
 -- Repeat: idempotent, reads, and names the store once
+-- include: document
+-- include: feed
+-- include: feed_parts
 -- include: splice
 -- include: kept_splices
 -- include: feed_state
 -- include: patterns
-local MAX_SCANNED, SCAN_PAGE = 2000, 1000
+local MAX_SCANNED = 2000
 local feed = KEYS[1]
 local tag = string.match(feed, '^[^}]*}')
 local id_key, high_water = tag .. ':replica_id', tag .. ':high_water'
@@ -40,35 +43,40 @@ if position_id == id and not is_known then
 end
 if not is_known then number = 0 end
 
-local patterns = {}
-for i = 2, #ARGV do patterns[#patterns + 1] = compile_pattern(ARGV[i]) end
-local page_size = #patterns > 0 and SCAN_PAGE or limit
+local patterns, compiled = {}, {}
+for i = 2, #ARGV do patterns[i - 1], compiled[i - 1] = ARGV[i], compile_pattern(ARGV[i]) end
+local top = tonumber(redis.call('ZREVRANGE', feed, 0, 0, 'WITHSCORES')[2] or 0)
+local parts, names = nil, nil
+if #patterns > 0 then parts, names = parts_of(tag, patterns) end
+if parts and not complete_parts(tag, top) then parts = nil end
+local read_page = parts and parts_reader(feed, parts, names, limit)
+  or whole_reader(feed, #patterns > 0 and SCAN_PAGE or limit)
 local held = nil
 if has == 'all' then held = '' end
 local reply, scopes, bytes, scanned, has_more = {''}, 0, 0, 0, true
 local function is_full() return scopes >= limit or bytes >= max_bytes end
 while has_more and not is_full() and scanned < MAX_SCANNED do
-  local page = redis.call('ZRANGEBYSCORE', feed, '(' .. string.format('%.0f', number), '+inf',
-    'LIMIT', 0, page_size)
-  has_more = #page == page_size
+  local page, numbers
+  page, numbers, has_more = read_page(number)
   local last
-  for _, scope in ipairs(page) do
+  for i, scope in ipairs(page) do
     if is_full() then
       has_more = true
       break
     end
-    if #patterns == 0 or matches_any(scope, patterns) then
+    if #patterns == 0 or matches_any(scope, compiled) then
       local state, size = read_feed_state(tag .. ':doc:' .. scope, held, has)
       if state ~= '' then
         reply[#reply + 1], reply[#reply + 2] = scope, state
         scopes, bytes = scopes + 1, bytes + size
       end
     end
-    last = scope
+    last = i
   end
-  if last then number = tonumber(redis.call('ZSCORE', feed, last)) end
+  if last then number = numbers and numbers[last] or tonumber(redis.call('ZSCORE', feed, page[last])) end
   scanned = scanned + #page
 end
+if not has_more then number = math.max(number, top) end -- the rest of the feed has none of these scopes
 local at = string.format('%.0f', number)
 if number > highest then
   redis.call('ZREM', feed, '') -- a first write that needs no memory: a cloud that is full can still be read

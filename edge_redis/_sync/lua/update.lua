@@ -22,6 +22,7 @@
 -- Repeat: remembered
 -- include: idempotency
 -- include: document
+-- include: feed
 -- include: wire
 -- include: splice
 -- include: splice_chain
@@ -104,8 +105,7 @@ if is_edge then
   plan = plan_entry(pending, data, current and current.checksum or '', find_splice, bounds, waiting)
   if not plan then return 'FULL' end
 else
-  redis.call('ZSCORE', tag .. ':feed', scope)
-  redis.call('GET', tag .. ':feed_number')
+  check_feed(tag, scope)
 end
 local stored_id, is_stored = read_replica_id(tag .. ':replica_id', proposed, is_edge)
 local replica_id, server_record = stored_id, nil
@@ -128,7 +128,7 @@ if is_edge then
   if not is_waiting then add_to_work_index(tag .. ':work', scope, waiting_since(clock, at)) end
   if settings ~= known_settings then redis.call('HSET', tag .. ':scopes', scope, settings) end
 else
-  publish(tag .. ':feed', tag .. ':feed_number', scope, replica_id, origin)
+  publish(tag, scope, replica_id, origin)
 end
 if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
 if server_record then redis.call('SET', tag .. ':server', server_record) end
