@@ -15,10 +15,11 @@ from sqlalchemy import Connection, Engine, create_engine, exc, func, select, tex
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import QueuePool, SingletonThreadPool
+from sqlalchemy.schema import CreateIndex
 
 from edge_redis._sync import clock
 from edge_redis.cloudstores import _error_mapping
-from edge_redis.cloudstores._tables import METADATA
+from edge_redis.cloudstores._tables import FEED_PARTS, METADATA
 from edge_redis.errors import InvalidArgumentError, InvalidTypeError, ServiceClosedError
 
 T = TypeVar("T")
@@ -156,6 +157,7 @@ class Database:
         if not self.is_sqlite:  # PostgreSQL's IF NOT EXISTS fails when two processes create at once
             connection.execute(select(func.pg_advisory_xact_lock(_CREATE_LOCK)))
         METADATA.create_all(connection)
+        connection.execute(CreateIndex(FEED_PARTS, if_not_exists=True))  # of tables that an earlier release made
 
     def now(self, connection: Connection) -> int:
         """Return the database's time in microseconds since 1970; in SQLite it is this machine's."""

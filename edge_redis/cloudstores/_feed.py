@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.patterns import Patterns
 from edge_redis._sync.scripts import FEED_BYTES
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._patterns import matches
 from edge_redis.cloudstores._rows import from_head
 from edge_redis.cloudstores._stores import create_store, new_replica_id, read_store
-from edge_redis.cloudstores._tables import DOCUMENTS, STORES, readable
+from edge_redis.cloudstores._tables import DOCUMENTS, SEGMENT, STORES, readable
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
 _TRIES: Final = 5
@@ -36,17 +37,30 @@ class _Page:
     has_more: bool = False
 
 
+class _Wanted(NamedTuple):
+    """The scopes that a reader wants."""
+
+    matches: ColumnElement[bool] | None
+    """Which scopes match its patterns; None: all."""
+    is_in_part: ColumnElement[bool] | None
+    """Which scopes begin as its patterns do, by an index; None where one begins with anything."""
+
+    @classmethod
+    def of(cls, patterns: Sequence[str], *, is_sqlite: bool) -> Self:
+        condition = matches(DOCUMENTS.c.scope, patterns, is_sqlite=is_sqlite)
+        segments = None if condition is None else Patterns(patterns).segments
+        return cls(condition, None if segments is None else SEGMENT.in_(segments))
+
+
 def read_feed(database: Database, namespace: str, cursor: str, limit: int, patterns: Sequence[str]) -> Feed:
     """Return up to ``limit`` scopes changed after ``cursor``, of those that match the patterns."""
     replica_id, _, number = cursor.rpartition(":")
     at = (replica_id, int(number)) if number.isascii() and number.isdigit() and len(number) < _DIGITS else ("", 0)
     if cursor and at[0] == "":
         at = ("-", 0)  # matches no position of this store, nor the beginning
-    condition = matches(DOCUMENTS.c.scope, patterns, is_sqlite=database.is_sqlite)
+    wanted = _Wanted.of(patterns, is_sqlite=database.is_sqlite)
     for _ in range(_TRIES):
-        page = database.read(
-            "changes_since", lambda connection: _read_page(connection, namespace, at, limit, condition)
-        )
+        page = database.read("changes_since", lambda connection: _read_page(connection, namespace, at, limit, wanted))
         if page is None:
             database.write("changes_since", lambda connection: _change_replica_id(database, connection, namespace, *at))
         elif page.position <= page.high_water or database.write(
@@ -71,7 +85,7 @@ def _to_feed(page: _Page) -> Feed:
 
 
 def _read_page(
-    connection: Connection, namespace: str, at: tuple[str, int], limit: int, condition: ColumnElement[bool] | None
+    connection: Connection, namespace: str, at: tuple[str, int], limit: int, wanted: _Wanted
 ) -> _Page | None:
     """Return the page after a position, None where the store has no replica id, or must change it first."""
     replica_id, number = at
@@ -82,11 +96,12 @@ def _read_page(
     start = number if known else 0
     columns = DOCUMENTS.c
     after = (columns.namespace == namespace) & (columns.number > start)
-    scanned = None if condition is None else _find_scanned(connection, after)
-    if scanned is not None:
-        after &= columns.number <= scanned.last
-    if condition is not None:
-        after &= condition
+    if wanted.is_in_part is not None:
+        after &= wanted.is_in_part
+    scanned = None
+    if wanted.matches is not None:
+        scanned = _find_scanned(connection, after)
+        after &= (columns.number <= scanned.last) & wanted.matches
     sizes = (
         select(columns.number, func.coalesce(func.length(columns.body), 0))
         .where(after)
@@ -98,6 +113,8 @@ def _read_page(
     is_whole = len(found) < limit and (not found or last == found[-1].number)
     if scanned is not None and is_whole:
         last = max(start, scanned.last)  # no other scope up to there matches
+        if wanted.is_in_part is not None and not scanned.has_more:  # nor does any after it; reading them again is cheap
+            last = max(last, min(store.feed_number, store.high_water))
     # A scope that changed between the two reads has a later number now, and is in a later page.
     query = select(columns.scope, columns.strategy, readable(columns.head), readable(columns.body))
     query = query.where(after, columns.number <= last)

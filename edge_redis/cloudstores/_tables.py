@@ -26,6 +26,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, ColumnElement, Index, LargeBinary, MetaData, Table, Text, cast
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
 
 METADATA: Final = MetaData()
 
@@ -62,6 +64,31 @@ DOCUMENTS: Final = Table(
     Column("body", LargeBinary),
     Index("edge_redis_feed", "namespace", "number", unique=True),
 )
+
+
+class first_segment(GenericFunction[str]):  # noqa: N801 -- the name of a function in SQL
+    """The name of a scope up to its first slash or its end."""
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(first_segment)
+def _compile_for_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    """Write the text of the index: with a parameter in place of a literal, no query would use it."""
+    return f"split_part({compiler.process(element.clauses, **options)}, '/', 1)"
+
+
+@compiles(first_segment, "sqlite")
+def _compile_for_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    name = compiler.process(element.clauses, **options)
+    return f"substr({name}, 1, instr({name} || '/', '/') - 1)"
+
+
+SEGMENT: Final = first_segment(DOCUMENTS.c.scope)
+
+FEED_PARTS: Final = Index("edge_redis_feed_parts", DOCUMENTS.c.namespace, SEGMENT, DOCUMENTS.c.number)
+"""Lets an edge that pulls scopes of some first segments alone read these alone."""
 
 SEEN: Final = Table(
     "edge_redis_seen",

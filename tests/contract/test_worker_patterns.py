@@ -83,7 +83,16 @@ def test_wider_patterns_bring_what_was_there_before(make: Any, cloud: Any) -> No
 
 
 @pytest.mark.parametrize(
-    "patterns", [("till/?",), ("*1",), ("price/??", "d*r"), ("TILL/*",), ("%", "till_1", "[a-z]*")]
+    "patterns",
+    [
+        ("till/?",),
+        ("*1",),
+        ("price/??", "door"),
+        ("price/??", "d*r"),
+        ("TILL/*",),
+        ("%", "till_1", "[a-z]*"),
+        ("till",),
+    ],
 )
 def test_a_query_filters_by_the_same_rules(base: Base, patterns: tuple[str, ...]) -> None:
     with SqlCloudStore(base.engine(), namespace=str(patterns)) as store:

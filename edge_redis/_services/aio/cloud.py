@@ -139,7 +139,8 @@ class RedisCloudStore(AsyncService[Cloud]):
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning.
 
         Only scopes that match one of the patterns: ``*`` stands for any text, ``?`` for one character. A cursor belongs
-        to its patterns. One call looks at 2,000 scopes at most: see ``Feed.has_more``.
+        to its patterns. One call looks at 2,000 scopes at most: see ``Feed.has_more``. Patterns that all begin with a
+        name and a slash, or have no wildcard, are looked up; for others each changed scope is compared.
         """
         return await self._run(self._component.changes_since(cursor, limit, patterns))
 
