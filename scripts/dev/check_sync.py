@@ -32,7 +32,16 @@ def run(strategies: tuple[ConflictStrategy, ...], arguments: argparse.Namespace)
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="edge-redis-history-", dir=arguments.folder))
     plant = PLANTS[arguments.plant] if arguments.plant else Plant()
-    plan = Plan(strategies, arguments.scopes, plant, folder, arguments.pause, arguments.seed)
+    plan = Plan(
+        strategies,
+        arguments.scopes,
+        plant,
+        folder,
+        arguments.pause,
+        arguments.seed,
+        mixed=arguments.mixed,
+        small_splices=arguments.small_splices,
+    )
 
     def say(line: str) -> None:
         print(f"{'+'.join(strategies)}: {line}", flush=True)
@@ -67,6 +76,8 @@ def main() -> int:
     parser.add_argument("--plant", choices=list(PLANTS), help="a mistake that must be found")
     parser.add_argument("--scopes", type=int, default=200)
     parser.add_argument("--pause", type=float, default=0.02, help="mean seconds between a process's calls")
+    parser.add_argument("--mixed", action="store_true", help="some processes have none of what is optional on the link")
+    parser.add_argument("--small-splices", action="store_true", help="splice the bodies, which are small")
     parser.add_argument("--no-wipes", action="store_true", help="never take everything from an edge")
     parser.add_argument("--folder", help="where the servers' data and the logs go (default: the temporary folder)")
     parser.add_argument("--keep", action="store_true", help="keep them also where all holds")

@@ -9,10 +9,13 @@ import pytest
 
 from edge_redis import ConflictStrategy
 from edge_redis._core import codec
+from edge_redis._core.script import Script
 from edge_redis._sync import fields as field_maps
+from edge_redis._sync import scripts
 from support.history import fields, rules
 from support.history.calls import Matched
 from support.history.checker import RULES
+from support.history.kinds import OLDER, SMALL_SPLICES
 from support.history.log import TOKEN, Call
 from support.history.replay import Doc, Step
 from support.history.rules import History
@@ -188,3 +191,9 @@ def test_a_version_below_one_that_was_acknowledged_before() -> None:
     ]
     steps = [step(0, "write", None, one), step(0, "write", one, two)]
     assert any("after 2 was acknowledged" in fault for fault in Matched(calls, steps).faults(None))
+
+
+def test_the_scripts_have_the_text_that_kinds_of_processes_replace() -> None:
+    sources = [script.source for script in vars(scripts).values() if isinstance(script, Script)]
+    for old, _ in (*OLDER, *SMALL_SPLICES):
+        assert any(old in source for source in sources), old

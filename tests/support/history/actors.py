@@ -20,7 +20,9 @@ from typing import Any
 import redis
 
 from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, RedisCloudStore, connect
+from edge_redis._sync import pace
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError, PendingFullError
+from support.history.kinds import OLDER, SMALL_SPLICES, OlderStore, splice_small_bodies
 from support.history.log import TOKEN, Log
 from support.sync_plants import Plant, Runner
 
@@ -47,6 +49,10 @@ class Plan:
     pause: float
     """Mean seconds between two calls of a process."""
     seed: int
+    mixed: bool = False
+    """Whether some processes are older ones (``kinds.py``)."""
+    small_splices: bool = False
+    """Whether the bodies, which are small, are spliced."""
 
     def authority(self, scope: int) -> int:
         """Return the edge that is LOCAL_WINS of a scope where that is the strategy."""
@@ -97,10 +103,24 @@ class Role:
         no_retry: Any = None
         return redis.Redis(port=port, retry=no_retry, socket_timeout=0.4, socket_connect_timeout=0.4)
 
+    @property
+    def is_older(self) -> bool:
+        """Whether this process is an older one; of each kind there are some at each end, and each becomes the other."""
+        return self.plan.mixed and self.number // 2 % 2 == 1
+
     def runner(self, client: redis.Redis, end: int) -> Runner:
-        return Runner(client, self.plan.plant.rewrites, lambda: self.skews[end])
+        rewrites = self.plan.plant.rewrites
+        if self.plan.small_splices:
+            rewrites += SMALL_SPLICES
+        if self.is_older:
+            rewrites += OLDER
+        return Runner(client, rewrites, lambda: self.skews[end])
 
     def begin(self) -> None:
+        if self.plan.small_splices:
+            splice_small_bodies()
+        # What was lost, or failed, is tried again soon: a round is short.
+        vars(pace).update(READ_SECONDS=3.0, LONGEST_RETRY_SECONDS=2.0)
         logging.getLogger("edge_redis").setLevel(logging.CRITICAL)
         real, off = time.time, self.pick.randint(-3600, 3600)
         time.time = lambda: real() + off
@@ -219,7 +239,9 @@ def work(role: Role) -> None:
     clients = [role.client(port) for port in role.ports]
     for strategy in role.plan.strategies:
         for edge in (0, 1):
-            store = store_of(role, clients[CLOUD], strategy)
+            store: Any = store_of(role, clients[CLOUD], strategy)
+            if role.is_older:
+                store = OlderStore(role.runner(clients[CLOUD], CLOUD), strategy.value, KEPT)
             worker = CloudWorker(
                 clients[edge],
                 store,

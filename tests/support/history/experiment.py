@@ -83,7 +83,7 @@ class Experiment:
         self._say = say
         self.report = Report(plan.strategies)
 
-    def run(self, seconds: float, round_seconds: float, stalled_seconds: float = 8.0) -> Report:
+    def run(self, seconds: float, round_seconds: float, stalled_seconds: float = 20.0) -> Report:
         """Run rounds of load and healing; end at the first that is not as it must be."""
         report = self.report
         with Fleet(self._plan) as fleet:

@@ -50,7 +50,11 @@ def fields_of(doc: Doc | None) -> tuple[Stamp, Fields]:
         }
     data = visible_data(doc.body)
     stamp = (doc.clock, LIFTED + doc.origin)
-    return (stamp, {}) if data is None else (NEVER, {name: (stamp, value) for name, value in data.items()})
+    if data is None:
+        return stamp, {}
+    clock, _, origin = doc.deleted.partition(" ")
+    deleted = (clock, LIFTED + origin) if clock else NEVER
+    return deleted, {name: (stamp, value) for name, value in data.items()}
 
 
 def equal(history: History) -> Iterator[str]:
@@ -61,9 +65,12 @@ def equal(history: History) -> Iterator[str]:
 
 
 def _content(doc: Doc) -> tuple[Stamp, Fields]:
-    """Return what a document says, but for the fields of a plain one that a later plain one left out."""
+    """Return what a document says, but for what only some ends know while the cloud's document is a plain one.
+
+    These are its fields that a later plain one left out, and a delete before it.
+    """
     deleted, fields = fields_of(doc)
-    return deleted, {
+    return NEVER if deleted[1].startswith(LIFTED) else deleted, {
         name: (stamp, value)
         for name, (stamp, value) in fields.items()
         if value is not GONE or not stamp[1].startswith(LIFTED)

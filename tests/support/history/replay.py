@@ -39,6 +39,8 @@ class Doc(NamedTuple):
     checksum: str
     base: str
     body: bytes
+    deleted: str = ""
+    """Clock and origin of the delete before a plain state of the cloud."""
 
     @property
     def key(self) -> Key:
@@ -162,8 +164,10 @@ class End:
         before = self.docs.get(scope)
         names = (b"clock", b"latest_clock", b"origin", b"checksum", b"ancestor")
         clock, tick, origin, checksum, base = (fields[name].decode() for name in names)
-        body = fields.get(b"data", before.body if before else b"")
-        after = Doc(int(fields[b"version"]), clock, tick, origin, checksum, base, body)
+        body, deleted = fields.get(b"data"), fields.get(b"deleted", b"").decode()
+        if body is None:
+            body, deleted = (before.body, before.deleted) if before else (b"", "")
+        after = Doc(int(fields[b"version"]), clock, tick, origin, checksum, base, body, deleted)
         if is_call:
             kind = "write"
         elif queued:
