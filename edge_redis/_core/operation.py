@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_redis._core.script import Script
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Argument: TypeAlias = str | bytes | int | float
 
@@ -173,6 +174,24 @@ class InvokeAll(Generic[T]):
         return results
 
 
+class Overlap(Generic[T, U]):
+    """A call, and a coroutine that runs while the call is under way: on a blocking client the call is on a thread.
+
+    ``meanwhile`` makes the coroutine. The result is what the call returned, or the Exception that it raised, and what
+    the coroutine returned. An error of the coroutine is raised once the call has ended.
+    """
+
+    __slots__ = ("call", "meanwhile")
+
+    def __init__(self, call: Invoke[T], meanwhile: Callable[[], Awaitable[U]]) -> None:
+        self.call = call
+        self.meanwhile = meanwhile
+
+    def __await__(self) -> Generator[Step, Any, tuple[T | Exception, U]]:
+        results: tuple[T | Exception, U] = yield self
+        return results
+
+
 class Future(Protocol):
     """The part of ``concurrent.futures.Future`` that components use."""
 
@@ -199,7 +218,7 @@ class Wait:
         yield self
 
 
-Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Wait | Invoke[Any] | InvokeAll[Any]
+Step: TypeAlias = Operation[Any] | Batch[Any] | Sleep | Wait | Invoke[Any] | InvokeAll[Any] | Overlap[Any, Any]
 """What a coroutine of a component may yield to its runner."""
 
 

@@ -9,7 +9,17 @@ from typing import Any, Final, TypeVar
 
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, stepper
+from edge_redis._core.operation import (
+    Batch,
+    Invoke,
+    InvokeAll,
+    Operation,
+    Overlap,
+    Sleep,
+    Step,
+    Wait,
+    stepper,
+)
 from edge_redis._io.clients import AsyncClient, check_asyncio_client
 from edge_redis._io.command_sender import Args, AsyncBatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
@@ -28,6 +38,7 @@ from edge_redis._io.replies import (
 from edge_redis._io.senders import find_async_sender
 from edge_redis._io.tasks import finish
 from edge_redis._io.threads import wait_in_task
+from edge_redis.errors import EdgeRedisError
 
 T = TypeVar("T")
 
@@ -95,7 +106,22 @@ class AsyncRunner:
             limit = asyncio.Semaphore(step.max_concurrency)
             async with renew_during(step.renewal, self.perform):
                 return await asyncio.gather(*(self._invoke(call, limit) for call in step.calls))
+        if isinstance(step, Overlap):
+            return await self._overlap(step)
         return await self.perform_batch(step)
+
+    async def _overlap(self, step: Overlap[Any, T]) -> tuple[Any, T]:
+        call = asyncio.create_task(self._invoke(step.call, asyncio.Semaphore()))
+        try:
+            meanwhile = await self.run(step.meanwhile())
+        except EdgeRedisError:
+            await call
+            raise
+        except BaseException:
+            call.cancel()
+            await asyncio.wait([call])
+            raise
+        return await call, meanwhile
 
     async def _invoke(self, call: Invoke[Any], limit: asyncio.Semaphore) -> Any:
         async with limit:

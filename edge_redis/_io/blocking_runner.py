@@ -10,7 +10,18 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from redis import exceptions as redis_errors
 
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, Step, Wait, is_suspended, stepper
+from edge_redis._core.operation import (
+    Batch,
+    Invoke,
+    InvokeAll,
+    Operation,
+    Overlap,
+    Sleep,
+    Step,
+    Wait,
+    is_suspended,
+    stepper,
+)
 from edge_redis._io.clients import BlockingClient, check_blocking_client
 from edge_redis._io.command_sender import Args, BatchSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
@@ -100,15 +111,23 @@ class BlockingRunner:
             return self.perform_operation(step)
         if isinstance(step, (Sleep, Wait)):
             return _pause(step)
-        if isinstance(step, Invoke):
-            if step.renewal is None:
-                return _call_function(step)
-            with self._renewer.during(step.renewal, self.perform):
-                return _call_function(step)
-        if isinstance(step, InvokeAll):
-            with self._renewer.during(step.renewal, self.perform):
-                return self._invoke_all(step)
+        if isinstance(step, (Invoke, InvokeAll, Overlap)):
+            return self._call(step)
         return self.perform_batch(step)
+
+    def _call(self, step: Invoke[Any] | InvokeAll[Any] | Overlap[Any, Any]) -> Any:
+        if isinstance(step, Overlap):
+            return self._overlap(step)
+        if isinstance(step, Invoke) and step.renewal is None:
+            return _call_function(step)
+        with self._renewer.during(step.renewal, self.perform):
+            return _call_function(step) if isinstance(step, Invoke) else self._invoke_all(step)
+
+    def _overlap(self, step: Overlap[Any, T]) -> tuple[Any, T]:
+        with ThreadPoolExecutor(1, "edge-redis-call") as pool:
+            call = pool.submit(self._invoke, step.call)
+            meanwhile = self.run(step.meanwhile())
+        return call.result(), meanwhile
 
     def _invoke_all(self, step: InvokeAll[T]) -> list[T | Exception]:
         threads = min(step.max_concurrency, len(step.calls))

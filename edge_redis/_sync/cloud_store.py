@@ -82,6 +82,7 @@ class CloudStore(Protocol):
 
     A store may have a method ``apply_many(batches)``: ``batches`` maps scopes to tuples of changes and strategy. It
     applies them as ``apply`` does, in fewer round trips, and returns a dict with the error of each scope that failed.
+    There is one call of it at a time from one worker, which may come from a thread of its own.
 
     A store may have a method ``count_bytes(add: Callable[[int], None])``, and then calls ``add`` with the bytes that it
     sends and receives. Without it, a worker with ``max_bytes_per_second`` counts the bodies of changes alone.

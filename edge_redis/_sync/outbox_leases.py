@@ -10,6 +10,7 @@ from typing import Final
 from edge_redis._core.operation import Batch, Operation, Renewal, command
 from edge_redis._sync import scripts
 from edge_redis._sync.config import WorkerConfig
+from edge_redis._sync.echoes import Echoes
 from edge_redis._sync.failures import perform_each
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
@@ -22,8 +23,15 @@ _log = logging.getLogger("edge_redis")
 LEASE_BYTES: Final = 8 * 1024 * 1024
 """Bytes of all leases of a page of scopes together; each lease may have one entry whatever its size."""
 
+CALL_BYTES: Final = 1024 * 1024
+"""The same, where one call takes them to the cloud while the next ones are leased."""
+
 MAX_SCOPE_BYTES: Final = 1024 * 1024
 """Bytes of one lease; it may have one entry whatever its size."""
+
+_LEAST_SCOPE_BYTES: Final = 1024
+"""Bytes that a scope may have in any case. Where little is transferred at once, fewer scopes are leased instead: each
+lease costs the edge about as much as ten small changes."""
 
 MIN_RENEWED_MS: Final = 500
 """Shorter claim times are not renewed: a renewal would come too late."""
@@ -38,13 +46,14 @@ _TO_NAME: Final = methodcaller("decode", "utf-8", "replace")
 class OutboxLeases:
     """Leases entries of outboxes to one worker, and ends the leases."""
 
-    def __init__(self, edge: Replica, config: WorkerConfig, transfer: TransferSize) -> None:
+    def __init__(self, edge: Replica, config: WorkerConfig, transfer: TransferSize, echoes: Echoes) -> None:
         self._edge = edge
         self._config = config
         self._transfer = transfer
+        self._echoes = echoes
         self._scopes_at_once = _FIRST_SCOPES
         self.taken_bytes = 0
-        """Bytes of the bodies of the leases that were taken last."""
+        """Bytes of the changes of the leases that were taken last."""
         self.unhandled: dict[str, OutboxLease] = {}
         """The leases that are not handled yet, by their scopes: these are renewed."""
         seconds = config.claim_idle_ms / 3000
@@ -77,16 +86,17 @@ class OutboxLeases:
         """
         leases: dict[str, OutboxLease] = {}
         most = min(LEASE_BYTES, self._transfer.size)
+        most_of_scope = max(_LEAST_SCOPE_BYTES, most // max(1, len(scopes)))
         tried = total = 0
         while tried < len(scopes) and total < most:
             part = scopes[tried : tried + self._scopes_at_once]
-            found = await perform_each([self._take(scope, most // len(scopes)) for scope in part])
+            found = await perform_each([self._take(scope, most_of_scope) for scope in part])
             size = 0
             for scope, lease in zip(part, found, strict=True):
                 if lease and lease.entries:
                     leases[scope] = lease
                     for entry in lease.entries:
-                        size += len(entry.body)
+                        size += len(entry.head) + len(entry.body)
             self._scopes_at_once = _adapt(self._scopes_at_once, size, most)
             tried, total = tried + len(part), total + size
         self.taken_bytes = total
@@ -101,10 +111,13 @@ class OutboxLeases:
     async def confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
         """Confirm entries of several scopes in one batch; return how many were confirmed."""
         removed = await perform_each([self._confirm(scope, entries) for scope, entries in delivered.items()])
-        confirmed = 0
-        for entries, count in zip(delivered.values(), removed, strict=True):
-            confirmed += 0 if count is None else len(entries)
-        return confirmed
+        confirmed = {
+            scope: entries
+            for (scope, entries), count in zip(delivered.items(), removed, strict=True)
+            if count is not None
+        }
+        self._echoes.add(confirmed)
+        return sum(map(len, confirmed.values()))
 
     def _confirm(self, scope: str, entries: Sequence[LeasedEntry]) -> Operation[int]:
         last = entries[-1]

@@ -22,6 +22,7 @@ from edge_redis._sync.clones import Clones
 from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.cloud_store_calls import takes_patterns
+from edge_redis._sync.echoes import Echoes
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed, check_page
@@ -52,12 +53,14 @@ class Puller:
         keyring: Keyring | None,
         cloud_health: CloudHealth,
         carried: Carried,
+        echoes: Echoes,
     ) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
         self._page = page
         self._cloud_health = cloud_health
+        self._echoes = echoes
         self._pulled = carried.pulled
         self._is_filtered = not self._pulled.has_all and takes_patterns(cloud)
         self._reoffer = Reoffer(edge, cloud, keyring, carried.pushed)
@@ -181,6 +184,8 @@ class Puller:
         for scope, reason in feed.damaged:
             await self._skip(scope, 0, reason)
         for scope, change in feed.changes:
+            if self._echoes.has(scope, change, replica_id):
+                continue
             try:
                 change.verify()
             except EdgeRedisError as error:

@@ -6,16 +6,15 @@ Several scopes are pushed concurrently, the changes of each in their order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from edge_redis._core.error_text import describe_error
-from edge_redis._core.operation import Invoke, InvokeAll, Renewal
-from edge_redis._sync.change import Change
+from edge_redis._sync.cloud_calls import CloudCalls, LeasedBatch, Outcomes
 from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
-from edge_redis._sync.cloud_store_calls import check_results, find_apply_many
-from edge_redis._sync.config import WorkerConfig, strategy_of
+from edge_redis._sync.config import WorkerConfig
+from edge_redis._sync.echoes import Echoes
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, unavailable
 from edge_redis._sync.outbox_leases import OutboxLeases
@@ -26,14 +25,22 @@ from edge_redis._sync.signing import Keyring
 from edge_redis._sync.transfer import TransferSize
 from edge_redis._sync.wire import LeasedEntry
 from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
-from edge_redis.models import ConflictStrategy, SyncEvent
+from edge_redis.models import SyncEvent
 
 _log = logging.getLogger("edge_redis")
 
 SCOPES_A_PAGE: Final = 32
 
-SCOPES_A_CALL: Final = 256
+SCOPES_A_CALL: Final = 1024
 """A page, where the cloud applies changes of many scopes in one call."""
+
+_TRANSFERS_A_PAGE: Final = 8
+"""Transfers that follow one another at most before the worker pulls."""
+
+_NONE_LEFT: Final = (LeasedBatch({}), 0)
+
+Entries: TypeAlias = Mapping[str, Sequence[LeasedEntry]]
+"""Leased changes of several scopes."""
 
 
 class Pusher:
@@ -48,147 +55,115 @@ class Pusher:
         transfer: TransferSize,
         pushed: Patterns,
     ) -> None:
-        self._cloud = cloud
         self._config = config
-        self._keyring = keyring
         self._pushed = pushed
         self._transfer = transfer
-        self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
-        self._apply_many = find_apply_many(cloud)
         self._events = EventRecorder(edge)
         self._held_up: set[str] = set()
         self.has_waiting = False
         """Whether the last push left changes that a later one may bring to the cloud."""
         self.cloud_health = CloudHealth(cloud)
-        self.leases = OutboxLeases(edge, config, transfer)
+        self.echoes = Echoes()
+        self.leases = OutboxLeases(edge, config, transfer, self.echoes)
+        self._calls = CloudCalls(cloud, keyring, self.cloud_health, self.leases.renewal)
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
         handled = offset = 0
         self.has_waiting = False
-        page = SCOPES_A_PAGE if self._apply_many is None else SCOPES_A_CALL
+        page = SCOPES_A_CALL if self._calls.are_of_many else SCOPES_A_PAGE
         while not handled and (scopes := await self.leases.read_waiting(offset, page)):
             carried = self._pushed.select(scopes)
-            leases, tried = await self.leases.take(carried)
-            if leases:
-                handled += await self._measure(leases)
+            handled, tried = await self._push_page(carried)
             self.has_waiting |= not self._held_up.issuperset(carried)
             offset += len(scopes) if tried == len(carried) else scopes.index(carried[tried])
         return handled
 
-    async def _measure(self, leases: Mapping[str, OutboxLease]) -> int:
-        """Deliver the leased changes, and adapt how much is leased next; return how many were handled."""
-        self._transfer.begin()
-        try:
-            handled = await self._deliver(leases)
-        except OUTAGE:
-            self._transfer.fail()
-            raise
-        self._transfer.end(self.leases.taken_bytes, self.leases.taken_bytes)
-        return handled
+    async def _push_page(self, scopes: Sequence[str]) -> tuple[int, int]:
+        """Push a batch of each scope; return how many changes were handled, and how many scopes were looked at.
 
-    async def _deliver(self, leases: Mapping[str, OutboxLease]) -> int:
-        """Deliver the leased changes; return how many were handled.
-
-        Changes that have failed before go one by one, after the others. After an outage the leases that were not
-        handled are given back, with their counts as they were.
+        A transfer has as much as the link passes in a short time. Where it is fast, others follow at once, and while
+        one is under way, the edge confirms the last one and leases the next. So the changes of a scope are in one
+        transfer at most. Changes that have failed before go one by one, after the others. After an outage the leases
+        that were not handled are given back, with their counts as they were.
         """
-        unhandled = self.leases.unhandled = dict(leases)
+        unhandled = self.leases.unhandled
+        handled = transfers = 0
+        applied: Entries = {}
         try:
-            handled = await self._deliver_batches(unhandled)
+            batch, tried = await self._lease(scopes)
+            while batch.leases:
+                transfers += 1
+                rest = scopes[tried:] if transfers < _TRANSFERS_A_PAGE and self._transfer.is_fast else ()
+                outcomes, (confirmed, (batch, some)) = await self._apply(batch, applied, rest)
+                handled, tried = handled + confirmed, tried + some
+                applied = {scope: unhandled[scope].entries for scope, error in outcomes.items() if error is None}
+                self._held_up.difference_update(applied)
+                if len(applied) < len(outcomes):
+                    await self._sort_failed(outcomes, applied)
+            handled += await self._confirm(applied)
             for scope in list(unhandled):
                 handled += await self._deliver_singly(scope, unhandled[scope])
                 del unhandled[scope]
         except OUTAGE as error:
+            self._transfer.fail()
             for scope, lease in unhandled.items():
                 await self.leases.give_back(scope, lease)
             raise unavailable(error) from error
         finally:
-            self.leases.unhandled = {}
-        return handled
+            unhandled.clear()
+        return handled, tried
 
-    async def _deliver_batches(self, unhandled: dict[str, OutboxLease]) -> int:
-        """Deliver whole leases concurrently, and remove those from ``unhandled`` that need no further try now."""
+    async def _lease(self, scopes: Sequence[str]) -> tuple[LeasedBatch, int]:
+        """Lease changes of the first of these scopes, as many as one transfer may have; return how many scopes."""
+        leases, tried = await self.leases.take(scopes)
+        self.leases.unhandled.update(leases)
         most = self._config.tries_together
-        outcomes = await self._apply({scope: lease for scope, lease in unhandled.items() if lease.deliveries <= most})
-        applied: dict[str, Sequence[LeasedEntry]] = {}
-        for scope, outcome in outcomes.items():
-            if outcome is None:
-                applied[scope] = unhandled[scope].entries
-        self._held_up.difference_update(applied)
-        handled = (await self.leases.confirm(applied)) if applied else 0
+        return self._calls.prepare({scope: lease for scope, lease in leases.items() if lease.deliveries <= most}), tried
+
+    async def _apply(
+        self, batch: LeasedBatch, applied: Entries, rest: Sequence[str]
+    ) -> tuple[Outcomes, tuple[int, tuple[LeasedBatch, int]]]:
+        """Let the cloud apply a batch; meanwhile confirm the one before, and lease the next, of the rest of the scopes.
+
+        Return also how many changes were confirmed, the next batch, and of how many scopes it is.
+        """
+
+        async def meanwhile() -> tuple[int, tuple[LeasedBatch, int]]:
+            confirmed = await self._confirm(applied)
+            return confirmed, ((await self._lease(rest)) if rest else _NONE_LEFT)
+
+        self._transfer.begin()
+        size = self.leases.taken_bytes
+        if applied or (rest and self._calls.are_of_many):
+            outcomes, done = await self._calls.apply_during(batch, meanwhile)
+        else:
+            outcomes, done = await self._calls.apply(batch), (0, _NONE_LEFT)
+        self._transfer.end(size, size)
+        return outcomes, done
+
+    async def _confirm(self, applied: Entries) -> int:
+        """Confirm what the cloud has applied; return how many changes were confirmed."""
+        if not applied:
+            return 0
+        confirmed = await self.leases.confirm(applied)
         for scope in applied:
-            del unhandled[scope]
-        for scope, outcome in outcomes.items():
-            if isinstance(outcome, OUTAGE):
-                raise outcome
-            if isinstance(outcome, AuthorityConflictError):
-                await self._hold_up(scope, unhandled.pop(scope).entries, outcome)
-            elif outcome is not None:  # the single tries will show which change fails
-                count = len(unhandled[scope].entries)
-                text = describe_error(outcome)
+            self.leases.unhandled.pop(scope, None)
+        return confirmed
+
+    async def _sort_failed(self, outcomes: Outcomes, applied: Entries) -> None:
+        """Hold up scopes that another edge may write alone, leave other failures to single tries, raise an outage."""
+        for error in outcomes.values():
+            if isinstance(error, OUTAGE):
+                await self._confirm(applied)
+                raise error
+        for scope, error in outcomes.items():
+            if isinstance(error, AuthorityConflictError):
+                await self._hold_up(scope, self.leases.unhandled.pop(scope).entries, error)
+            elif error is not None:  # the single tries will show which change fails
+                count = len(self.leases.unhandled[scope].entries)
+                text = describe_error(error)
                 _log.warning("%d changes of %r failed together and will be tried singly: %s", count, scope, text)
-        return handled
-
-    async def _apply(self, leases: Mapping[str, OutboxLease]) -> dict[str, Exception | None]:
-        """Let the cloud apply leases concurrently; return each scope's error, or None."""
-        if self._apply_many is not None and len(leases) > 1:
-            return await self._apply_together(self._apply_many, leases)
-        outcomes: dict[str, Exception | None] = {}
-        calls: dict[str, Invoke[object]] = {}
-        for scope, lease in leases.items():
-            try:
-                calls[scope] = self._call(scope, lease.settings, lease.entries)
-            except EdgeRedisError as error:
-                outcomes[scope] = error
-        results = await _invoke([*calls.values()], self._scopes_at_once, self.leases.renewal)
-        for scope, result in zip(calls, results, strict=True):
-            outcomes[scope] = result if isinstance(result, Exception) else None
-            if not isinstance(result, Exception):
-                self.cloud_health.add_success(scope)
-        return outcomes
-
-    async def _apply_together(
-        self, apply_many: Callable[..., object], leases: Mapping[str, OutboxLease]
-    ) -> dict[str, Exception | None]:
-        """Let the cloud apply leases in one call; return each scope's error, or None."""
-        outcomes: dict[str, Exception | None] = {}
-        batches: dict[str, tuple[Sequence[Change], ConflictStrategy]] = {}
-        for scope, lease in leases.items():
-            try:
-                batches[scope] = self._decode_changes(scope, lease.entries), strategy_of(lease.settings)
-            except EdgeRedisError as error:
-                outcomes[scope] = error
-        try:
-            found = check_results(await Invoke(apply_many, batches, renewal=self.leases.renewal))
-        except Exception as error:  # noqa: BLE001 -- as of a single scope: the tries that follow decide
-            found = dict.fromkeys(batches, error)
-        for scope in batches:
-            result = found.get(scope)
-            outcomes[scope] = result if isinstance(result, Exception) else None
-            if not isinstance(result, Exception):
-                self.cloud_health.add_success(scope)
-        return outcomes
-
-    def _call(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> Invoke[object]:
-        if self._keyring:  # a keyring may call the user's function: on this thread only, one call at a time
-            changes = self._decode_changes(scope, entries)
-            return Invoke(self._cloud.apply, scope, changes, strategy_of(settings))
-        return Invoke(self._decode_and_apply, scope, settings, entries)
-
-    def _decode_and_apply(self, scope: str, settings: str, entries: Sequence[LeasedEntry]) -> object:
-        """Decode entries and let the cloud apply them: on a thread, while the cloud works on other scopes."""
-        return self._cloud.apply(scope, self._decode_changes(scope, entries), strategy_of(settings))
-
-    def _decode_changes(self, scope: str, entries: Sequence[LeasedEntry]) -> list[Change]:
-        changes = []
-        for entry in entries:
-            change = entry.change()
-            change.verify()
-            if self._keyring:
-                self._keyring.check_change(scope, change)
-            changes.append(change)
-        return changes
 
     async def _deliver_singly(self, scope: str, lease: OutboxLease) -> int:
         """Deliver one by one the changes of a batch that failed, or whose worker died.
@@ -218,9 +193,7 @@ class Pusher:
         if entry.deliveries > self._config.max_deliveries:
             return await self._give_up(scope, entry, entry.deliveries - 1, "every worker died while delivering it")
         try:
-            call = self._call(scope, settings, [entry])
-            call.renewal = self.leases.renewal
-            await call
+            await self._calls.try_one(scope, settings, entry)
         except OUTAGE:
             raise
         except AuthorityConflictError as error:
@@ -228,7 +201,6 @@ class Pusher:
             return 0
         except Exception as error:  # noqa: BLE001 -- any error counts against the change
             return await self._count_failure(scope, entry, error)
-        self.cloud_health.add_success(scope)
         self._held_up.discard(scope)
         return await self.leases.confirm({scope: [entry]})
 
@@ -256,14 +228,3 @@ class Pusher:
     async def _give_up(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> int:
         await self.leases.dead_letter(scope, entry, deliveries, text)
         return 1
-
-
-async def _invoke(calls: Sequence[Invoke[object]], max_concurrency: int, renewal: Renewal | None) -> Sequence[object]:
-    """Make calls concurrently; return the result of each, or the error that it raised."""
-    if len(calls) != 1:
-        return (await InvokeAll(calls, max_concurrency, renewal)) if calls else ()
-    calls[0].renewal = renewal
-    try:
-        return [(await calls[0])]
-    except Exception as error:  # noqa: BLE001 -- as InvokeAll does
-        return [error]

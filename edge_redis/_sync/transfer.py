@@ -17,6 +17,12 @@ FIRST_BYTES: Final = 16 * 1024
 _LEAST_PART: Final = 0.5
 """A transfer grows after one that was at least this part of what was allowed."""
 
+_GROWTH: Final = 4
+"""How many times as large a transfer may be as the one before."""
+
+_FAST_SECONDS: Final = 0.25
+"""A transfer that took less is followed by the next at once."""
+
 
 def no_clock() -> float:
     """Return always the same time: nothing is measured, and everything counts as fast."""
@@ -24,7 +30,7 @@ def no_clock() -> float:
 
 
 class TransferSize:
-    """How much one transfer may have: it at most doubles while transfers are fast, and is small after a failure.
+    """How much one transfer may have: it grows while transfers are fast, and is small after a failure.
 
     The unit is bytes, or anything that has some: ``max_bytes`` bounds a transfer by its bytes as well.
     """
@@ -45,6 +51,8 @@ class TransferSize:
         self._max_bytes = max_bytes
         self._count_bytes = count_bytes
         self._began = 0.0
+        self.is_fast = False
+        """Whether the last transfer took little time, and none is limited."""
         self.size = self._first if size is None else size
         """What the next transfer may have."""
 
@@ -57,17 +65,18 @@ class TransferSize:
         if self._count_bytes is not None:
             self._count_bytes(transferred)
         seconds = self._clock() - self._began
+        self.is_fast = seconds < _FAST_SECONDS and self._max_bytes is None
         most = self._most if seconds <= 0 else min(self._most, int(size * TRANSFER_SECONDS / seconds))
         if self._max_bytes is not None and transferred:
             most = min(most, size * self._max_bytes // transferred)
         if size > most:
             self.size = max(1, min(self.size, most))
         elif size >= self.size * _LEAST_PART:
-            self.size = max(1, min(2 * self.size, most))
+            self.size = max(1, min(_GROWTH * self.size, most))
 
     def fail(self) -> None:
         """Record that the transfer failed: the next is small, and smaller still where this one was."""
-        self.size = max(1, min(self._first, self.size // 2))
+        self.size, self.is_fast = max(1, min(self._first, self.size // 2)), False
 
 
 class TokenBucket:

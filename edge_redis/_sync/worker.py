@@ -16,12 +16,13 @@ from edge_redis._core.operation import command
 from edge_redis._sync import replies, scripts
 from edge_redis._sync.clones import seconds_since_clone
 from edge_redis._sync.cloud_store import AnyCloudStore
-from edge_redis._sync.config import EndConfig, WorkerConfig
+from edge_redis._sync.cloud_store_calls import find_apply_many
+from edge_redis._sync.config import MAX_BATCH, EndConfig, WorkerConfig
 from edge_redis._sync.dead_letters import MAX_READ, DeadLetters
 from edge_redis._sync.failures import OUTAGE, perform_each
 from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
-from edge_redis._sync.outbox_leases import LEASE_BYTES
+from edge_redis._sync.outbox_leases import CALL_BYTES, LEASE_BYTES
 from edge_redis._sync.pace import WorkerPace
 from edge_redis._sync.patterns import ALL, Carried
 from edge_redis._sync.pull import Puller
@@ -37,6 +38,9 @@ _OUTBOXES_A_PAGE: Final = 500
 
 _FIRST_SCOPES: Final = 4
 """Scopes that are read together after an outage."""
+
+_PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of the bodies of a page: after a page of more the next one has fewer scopes."""
 
 
 class Worker(Component):
@@ -69,17 +73,20 @@ class Worker(Component):
         self._bucket = None if rate is None else TokenBucket(rate, clock)
         max_bytes = None if rate is None else max(1, int(rate * TRANSFER_SECONDS))
         count = self._find_count(cloud)
-        transfer = TransferSize(FIRST_BYTES, min(LEASE_BYTES, max_bytes or LEASE_BYTES), clock, count_bytes=count)
+        most = LEASE_BYTES if find_apply_many(cloud) is None else CALL_BYTES
+        transfer = TransferSize(
+            FIRST_BYTES, min(most, max_bytes or most), clock, max_bytes=max_bytes, count_bytes=count
+        )
         page = TransferSize(
             _FIRST_SCOPES,
-            config.batch_size,
+            MAX_BATCH,
             clock,
             size=config.batch_size if rate is None else None,
-            max_bytes=max_bytes,
+            max_bytes=max_bytes or _PAGE_BYTES,
             count_bytes=count,
         )
         self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried.pushed)
-        self.puller = Puller(self._edge, cloud, page, keyring, self.pusher.cloud_health, carried)
+        self.puller = Puller(self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes)
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self.cloud = cloud
         self.segments: Sequence[str] | None = carried.pulled.segments

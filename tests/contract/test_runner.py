@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from edge_redis import errors
-from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Sleep, command
+from edge_redis._core.operation import Batch, Invoke, InvokeAll, Operation, Overlap, Sleep, command
 from edge_redis._core.script import Script
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.blocking_runner import BlockingRunner
@@ -278,3 +279,57 @@ def test_the_error_of_a_call_is_its_result(bench: Bench) -> None:
     one, error, three = bench.run(flow())
     assert (one, three) == (1, 3)
     assert isinstance(error, ValueError)
+
+
+class Gate:
+    """A call that ends once a coroutine has opened the gate, or after ten seconds."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.opened_in_loop = asyncio.Event()
+        self.has_ended = False
+
+    def open(self) -> None:
+        self.opened.set()
+        self.opened_in_loop.set()
+
+    def blocking(self) -> bool:
+        found = self.opened.wait(10)
+        self.has_ended = True
+        return found
+
+    async def awaited(self) -> bool:
+        found = await self.opened_in_loop.wait()
+        self.has_ended = True
+        return found
+
+
+@pytest.mark.parametrize("error", [None, errors.StoreReplyError("no"), KeyError("k")], ids=["none", "ours", "other"])
+def test_a_coroutine_runs_while_a_call_is_under_way(bench: Bench, error: Exception | None) -> None:
+    gate = Gate()
+    call = Invoke(gate.awaited if bench.is_awaited else gate.blocking)
+
+    async def meanwhile() -> int:
+        found = await add(1)
+        gate.open()
+        if error:
+            raise error
+        return found + await add(1)
+
+    async def flow() -> tuple[Any, int]:
+        return await Overlap(call, meanwhile)
+
+    if error is None:
+        assert bench.run(flow()) == (True, 3)
+        return
+    with pytest.raises(type(error)):
+        bench.run(flow())
+    assert gate.has_ended or isinstance(error, KeyError)
+
+
+def test_the_error_of_a_call_under_way_is_its_result(bench: Bench) -> None:
+    async def flow() -> tuple[Any, int]:
+        return await Overlap(Invoke(int, "x"), lambda: add(1))
+
+    error, number = bench.run(flow())
+    assert (type(error), number) == (ValueError, 1)

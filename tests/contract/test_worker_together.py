@@ -17,10 +17,13 @@ from edge_redis import (
 )
 from edge_redis._core.operation import Step
 from edge_redis._io.blocking_runner import BlockingRunner
+from edge_redis._sync import outbox_leases, transfer
+from edge_redis._sync import worker as worker_module
 from edge_redis._sync.cloud import Cloud
 from edge_redis._sync.cloud_store_calls import find_apply_many
 from edge_redis.cloudstores import Change
 from support.clouds import change
+from support.deadline import eventually
 from support.sync import FailingStore, fake
 
 SCOPES = [f"s{number}" for number in range(5)]
@@ -112,6 +115,53 @@ def test_a_call_that_fails_as_a_whole_is_followed_by_single_tries(make: Maker, r
     store = ManyStore(result=result)
     assert make("CloudWorker", store).run_once() == 10
     assert versions(store) == {scope: [1, 2] for scope in SCOPES} or len(store.kept) == 20
+
+
+class WatchingStore(ManyStore):
+    """A cloud whose second call waits until the edge has leased the changes of the third, which may fail."""
+
+    def __init__(self, client: Any, *, fails: bool) -> None:
+        super().__init__()
+        self.client, self.fails, self.number = client, fails, 0
+
+    def apply_many(self, batches: Any) -> Any:
+        self.number += 1
+        if self.number == 2:
+            eventually(lambda: self.count_leased() > len(batches), seconds=5, every=0.001)
+        if self.number == 3 and self.fails:
+            raise ConnectionError("gone")
+        return super().apply_many(batches)
+
+    def count_leased(self) -> int:
+        groups = [self.client.xinfo_groups(key) for key in self.client.keys("*:pending:*")]
+        return sum(group["pending"] > 0 for found in groups for group in found)
+
+
+@fake
+@pytest.mark.parametrize("fails", [False, True], ids=["works", "fails"])
+def test_over_a_fast_link_changes_are_leased_and_confirmed_while_the_cloud_applies_others(
+    make: Maker, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    monkeypatch.setattr(worker_module, "FIRST_BYTES", 1)
+    monkeypatch.setattr(worker_module, "CALL_BYTES", 1)
+    monkeypatch.setattr(outbox_leases, "_FIRST_SCOPES", 2)
+    monkeypatch.setattr(outbox_leases, "_adapt", lambda *_: 2)
+    monkeypatch.setattr(transfer, "_FAST_SECONDS", 60.0)
+    write(make, 4)
+    client = make.client()
+    store = WatchingStore(client, fails=fails)
+    worker = make("CloudWorker", store, max_deliveries=1, claim_idle_seconds=60, batch_size=2)
+    assert worker.run_once() == 4  # one call: the link is not known to be fast yet
+    if fails:
+        with pytest.raises(StoreUnavailableError, match="gone"):
+            worker.run_once()
+        assert len(store.kept) == 8
+        assert store.count_leased() == 3  # those of the call that failed, and of the next
+    while worker.run_once():
+        pass
+    assert versions(store) == {scope: [1, 2, 3, 4] for scope in SCOPES}
+    status = worker.status()
+    assert (status["changes_waiting"], status["dead_letters"], status["pushed_total"]) == (0, 0, 20)
 
 
 def test_a_store_whose_apply_alone_is_overridden_is_asked_for_that() -> None:

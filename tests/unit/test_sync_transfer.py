@@ -62,7 +62,8 @@ def test_transfers_grow_with_the_measured_speed() -> None:
     transfer = TransferSize(FIRST_BYTES, MOST, link.clock)
     while left:
         left = link.carry(transfer, left)
-    assert link.sizes[:4] == [FIRST_BYTES, 2 * FIRST_BYTES, 4 * FIRST_BYTES, 8 * FIRST_BYTES]
+    assert link.sizes[:4] == [FIRST_BYTES, 4 * FIRST_BYTES, 16 * FIRST_BYTES, 64 * FIRST_BYTES]
+    assert transfer.is_fast
     assert max(link.sizes) == MOST
 
 
@@ -73,7 +74,7 @@ def test_a_link_that_becomes_slow_costs_one_transfer_and_the_next_is_small() -> 
         left = link.carry(transfer, left)
     link.bytes_per_second, link.longest = SLOW, 0.0
     link.carry(transfer, left)
-    assert (link.longest > TIMEOUT, transfer.size) == (True, FIRST_BYTES)
+    assert (link.longest > TIMEOUT, transfer.size, transfer.is_fast) == (True, FIRST_BYTES, False)
     link.longest = 0.0
     for _ in range(20):
         left = link.carry(transfer, left)
