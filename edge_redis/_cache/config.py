@@ -10,13 +10,10 @@ from typing import Final, NamedTuple
 from edge_redis._cache.arguments import check_ttl
 from edge_redis._core import validation
 from edge_redis._core.codec import DEFAULT, MAX_VALUE_BYTES, Codec
+from edge_redis._core.shards import MAX_SHARDS, share_of
 
 EVICTIONS: Final = ("least_accessed", "lru", "adaptive")
 ON_ERROR: Final = ("raise", "miss")
-
-MAX_SHARDS: Final = 1024
-CLUSTER_SHARDS: Final = 16
-"""Shards of a cache on a cluster, by default."""
 
 _MAX_INTERVAL_SECONDS: Final = 3600.0
 _MAX_VALUE_BYTES: Final = 512 * 1024 * 1024
@@ -131,7 +128,7 @@ class CacheConfig:
         return Bounds(self._share(self.max_size, number), max_bytes)
 
     def _share(self, whole: int, number: int) -> int:
-        return whole // self.shards + (number < whole % self.shards)
+        return share_of(whole, number, self.shards)
 
 
 def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -37,22 +37,15 @@ of a cluster's 16,384: masters that share the slots evenly share the cache evenl
 
 from __future__ import annotations
 
-import binascii
 from functools import cache
 from itertools import count
 from typing import Final
 
 from edge_redis._core.keys import KeySpace
+from edge_redis._core.shards import SLOTS, hash_slot
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""
-
-SLOTS: Final = 16384
-
-
-def hash_slot(text: str) -> int:
-    """Return the cluster's slot of a hash tag's text: CRC-16/XMODEM modulo 16,384."""
-    return binascii.crc_hqx(text.encode(), 0) % SLOTS
 
 
 @cache

@@ -6,17 +6,25 @@ before its first write to a shard, and again when the server has lost its script
 restart or a failover. A missing key is created; another version is refused before anything is
 written. Later writes are not checked. The policy for changing a layout is in docs/decisions.
 
+A component with several shards (``shards.py``) has their number behind the version in the record of
+shard 0, as in ``1/16``, also where shard 0 holds nothing else: so processes that would spread keys
+over other numbers of shards refuse each other. It is checked with each shard's own record.
+
 The same check asks whether this user may run every command of the script: a command that is
 refused in the middle of a script would leave half a change.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, NoReturn
 
 from edge_redis._core.operation import Operation
 from edge_redis._core.script import Script, load
-from edge_redis.errors import LayoutVersionError
+from edge_redis.errors import InvalidArgumentError, LayoutVersionError
+
+_SHARD: Final = re.compile(r"(.*?:\D+)(\d+)\.\d+\.\d+\}", re.DOTALL)
+"""The hash tag of one of several shards: what precedes the number of shards, and that number."""
 
 _CHECK: Final = load("edge_redis._core", "layout_version")
 
@@ -40,10 +48,74 @@ def check_layout(tag: str, script: Script) -> Operation[bool]:
 
     def decode(reply: bytes | None) -> bool:
         if reply is not None and reply != str(expected).encode():
-            raise LayoutVersionError(
-                f"the keys of {tag} have layout version {reply.decode(errors='replace')}, and this release of"
-                f" edge_redis writes version {expected}: use one release for all processes of a namespace"
-            )
+            _refuse(tag, reply, expected)
         return reply is not None
 
     return _CHECK([layout_key(tag)], [expected, int(script.creates_layout), *script.commands], decode)
+
+
+def check_shard_count(tag: str, script: Script) -> Operation[bool] | None:
+    """Return the operation that checks the record of shard 0 for a shard with this hash tag; None where it is that.
+
+    Its result is always false: the shard itself is still to be checked.
+
+    A restart without data takes this record too: a script that creates its shard's record creates this one.
+
+    Raises:
+        InvalidArgumentError: by the operation, if the component has another number of shards.
+        LayoutVersionError: by the operation, if shard 0 has another version.
+
+    """
+    found = _SHARD.fullmatch(tag)
+    if found is None:
+        return None
+    home, expected = f"{found[1]}0}}", f"{script.layout_version}/{found[2]}"
+
+    def decode(reply: bytes | None) -> bool:
+        if reply is not None and reply != expected.encode():
+            _refuse(home, reply, script.layout_version, int(found[2]))
+        return False
+
+    return _CHECK([layout_key(home)], [expected, int(script.creates_layout)], decode)
+
+
+def record_shard_count(tag: str, version: int, shards: int) -> Operation[int]:
+    """Store a component's number of shards where none is stored, under the hash tag of shard 0; return the stored one.
+
+    Raises:
+        LayoutVersionError: by the operation, if the shard has another version.
+
+    """
+    record = str(version) if shards == 1 else f"{version}/{shards}"
+
+    def decode(reply: bytes) -> int:
+        stored, count = _parse(reply)
+        if count is None or stored != str(version).encode():
+            _refuse(tag, reply, version, shards)
+        return count
+
+    return _CHECK([layout_key(tag)], [record, 1], decode)
+
+
+def find_shard_count(reply: bytes | None) -> int | None:
+    """Return the number of shards in the layout record of shard 0; None where there is no record."""
+    return None if reply is None else _parse(reply)[1] or 1
+
+
+def _parse(record: bytes) -> tuple[bytes, int | None]:
+    version, slash, count = record.partition(b"/")
+    if not slash:
+        return version, 1
+    return version, int(count) if count.isdigit() and int(count) > 1 else None
+
+
+def _refuse(tag: str, found: bytes, version: int, shards: int = 1) -> NoReturn:
+    stored, count = _parse(found)
+    if stored == str(version).encode() and count is not None:
+        raise InvalidArgumentError(
+            f"the keys of {tag} are in {count} shards, and this process was to use {shards}: nothing was written"
+        )
+    raise LayoutVersionError(
+        f"the keys of {tag} have layout version {found.decode(errors='replace')}, and this release of"
+        f" edge_redis writes version {version}: use one release for all processes of a namespace"
+    )

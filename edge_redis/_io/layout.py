@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from edge_redis._core.layout import check_layout
+from edge_redis._core.layout import check_layout, check_shard_count
 from edge_redis._core.operation import Operation
 
 
@@ -17,10 +17,12 @@ def _shard_tag(operation: Operation[Any]) -> str:
 class LayoutChecks:
     """Remembers which scripts were checked on which shards."""
 
-    __slots__ = ("_checked",)
+    __slots__ = ("_checked", "_counted")
 
     def __init__(self) -> None:
         self._checked: dict[str, set[str]] = {}
+        self._counted: set[str] = set()
+        """The records of shard 0 that were checked for shards other than it."""
 
     def is_due(self, operation: Operation[Any]) -> bool:
         """Return whether ``operation`` is a script that writes to a shard for the first time."""
@@ -35,7 +37,13 @@ class LayoutChecks:
         for operation in operations:
             script = operation.script
             if script is not None and self.is_due(operation):
-                yield operation, check_layout(_shard_tag(operation), script)
+                tag = _shard_tag(operation)
+                count = check_shard_count(tag, script)
+                if count is not None and count.args[3] not in self._counted:
+                    yield operation, count
+                    if script.creates_layout:  # the check was made, and has found or made the record
+                        self._counted.add(str(count.args[3]))
+                yield operation, check_layout(tag, script)
 
     def add(self, operation: Operation[Any]) -> None:
         """Remember that the script of ``operation`` was checked on its shard."""
@@ -45,3 +53,4 @@ class LayoutChecks:
     def clear(self) -> None:
         """Forget all checks, so that they are made again: the server may have lost its data."""
         self._checked.clear()
+        self._counted.clear()

@@ -7,10 +7,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 from edge_redis._core import validation
+from edge_redis._core.chunks import split_chunks
 from edge_redis._core.component import Component
+from edge_redis._core.gather import gather
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.keys import MetricsKeys, pair_name, series_name
+from edge_redis._metrics.keys import pair_name, series_name
 from edge_redis._metrics.metrics_reader import MetricsReader
 from edge_redis._metrics.objectives import report_objective
 from edge_redis._metrics.ranking import GROUPINGS, NEED_BUCKETS, RANKINGS, group_pairs, ranking_row, select_largest
@@ -18,6 +20,7 @@ from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.record_writer import RecordWriter
 from edge_redis._metrics.scripts import FORGOTTEN_PAIRS, MetricsScripts
 from edge_redis._metrics.series import Series, timeline_row
+from edge_redis._metrics.shards import make_shards
 from edge_redis.errors import CorruptDataError, StoreError, WrongKeyTypeError
 from edge_redis.models import InvocationRecord
 
@@ -42,15 +45,15 @@ class Metrics(Component):
         self.config = config
         self.namespace = config.namespace
         self.tick_seconds = config.flush_interval
-        self.scripts = MetricsScripts(MetricsKeys(config.namespace), config)
+        self.shards = make_shards(config)
         self.writer = RecordWriter(
-            self.scripts,
+            self.shards,
             config,
             RecordBuffer() if buffer is None else buffer,
             thread_id=thread_id,
             blocks_thread=blocks_thread,
         )
-        self._reader = MetricsReader(self.scripts, self.writer)
+        self._reader = MetricsReader(self.writer)
         self._idempotency_keys = IdempotencyKeys()
         self.append = self.writer.append
         self.append_many = self.writer.append_many
@@ -186,19 +189,23 @@ class Metrics(Component):
         series = series_name(function_id, node_id)
         if function_id is None and node_id is None:
             raise validation.value_error("function_id and node_id", None, "must not both be None; see reset()")
-        pairs = [pair for pair in await self._reader.list_pairs() if _matches(pair, function_id, node_id)]
-        for at in range(0, len(pairs), FORGOTTEN_PAIRS):
-            names = [pair_name(*pair) for pair in pairs[at : at + FORGOTTEN_PAIRS]]
-            await self._forget([f"p:{name}" for name in names], names)
-        if function_id is None or node_id is None:
-            await self._forget([series], [])
-        return len(pairs)
+        removed: set[tuple[str, str]] = set()
+        for shard, found in enumerate(await self._reader.list_pairs_by_shard()):
+            pairs = sorted(pair for pair in found if _matches(pair, function_id, node_id))
+            for some in split_chunks(pairs, FORGOTTEN_PAIRS):
+                names = [pair_name(*pair) for pair in some]
+                await self._forget(shard, [f"p:{name}" for name in names], names)
+            if function_id is None or node_id is None:
+                await self._forget(shard, [series], [])
+            removed.update(pairs)
+        return len(removed)
 
-    async def _forget(self, series: Sequence[str], pairs: Sequence[str]) -> None:
+    async def _forget(self, shard: int, series: Sequence[str], pairs: Sequence[str]) -> None:
         for _ in range(_MAX_FORGET_ATTEMPTS):
-            await self._reader.compact()
+            await self._reader.compact(shard)
+            scripts = (await self.shards.find())[shard]
             with self._idempotency_keys.acquire() as (client_id, sequence):
-                if await self.scripts.forget(client_id, sequence, series, pairs):
+                if await scripts.forget(client_id, sequence, series, pairs):
                     return
         raise StoreError("the writers of this namespace are too busy for forget(): call it again")
 
@@ -209,10 +216,19 @@ class Metrics(Component):
         """
         with suppress(CorruptDataError, WrongKeyTypeError):
             await self.flush()
+        shards = await self.shards.settle()
+        await gather([self._begin_epoch(scripts) for scripts in shards])
+        await gather([_purge(scripts) for scripts in shards])
+
+    async def _begin_epoch(self, scripts: MetricsScripts) -> None:
         with self._idempotency_keys.acquire() as (client_id, sequence):
-            await self.scripts.reset(client_id, sequence)
-        while await self.scripts.purge():
-            pass
+            await scripts.reset(client_id, sequence)
+
+
+async def _purge(scripts: MetricsScripts) -> None:
+    """Remove the keys of past epochs."""
+    while await scripts.purge():
+        pass
 
 
 def _matches(pair: tuple[str, str], function_id: str | None, node_id: str | None) -> bool:

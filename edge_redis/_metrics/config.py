@@ -8,6 +8,7 @@ from typing import Final
 
 from edge_redis._core import validation
 from edge_redis._core.keys import check_namespace
+from edge_redis._core.shards import check_shards
 
 MAX_TIMELINE_MINUTES: Final = 7 * 24 * 60
 """A minute of a series takes about 20 bytes in Redis, and its hash a hundred."""
@@ -30,6 +31,9 @@ class MetricsConfig:
     node_id: str = "node"
     slow_ms: float | None = None
     max_errors: int = 1000
+    shards: int | None = None
+    default_shards: int = 1
+    """Shards of a namespace that has none yet, where ``shards`` is None."""
 
     def __post_init__(self) -> None:
         check_namespace(self.namespace)
@@ -41,6 +45,8 @@ class MetricsConfig:
         validation.check_integer("max_series", self.max_series, least=1, most=_MAX_COUNT)
         validation.check_integer("timeline_minutes", self.timeline_minutes, least=1, most=MAX_TIMELINE_MINUTES)
         validation.check_identifier("node_id", self.node_id)
+        if (shards := check_shards(self.shards)) is not None and shards > self.max_series:
+            raise validation.value_error("shards", shards, "must not be above max_series")
         if self.slow_ms is not None:
             validation.check_positive("slow_ms", self.slow_ms)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Final, NamedTuple
 
+from edge_redis._core.shards import choose_shard
 from edge_redis._metrics import record_stream
-from edge_redis._metrics.columns import RecordColumns
-from edge_redis._metrics.keys import pair_name
-from edge_redis._metrics.totals import PairPart, Totals, encode_body
+from edge_redis._metrics.columns import EMPTY, Pair, RecordColumns
+from edge_redis._metrics.keys import OTHER_PAIR, pair_name
+from edge_redis._metrics.totals import PairPart, PairTotals, Totals, encode_body
 
 MAX_STREAM_ENTRIES: Final = 6
 """Stream entries in one call: the 1,000 records of a usual flush fill five, and those that failed one more."""
@@ -49,7 +50,7 @@ class FlushCall:
 
     sequence: int
     epoch: str
-    """The epoch that the first call of the batch found; empty in that call."""
+    """The epoch that the batch's first call to this shard found; empty in that call."""
     pair_names: Sequence[str]
     """Of the pairs in the bodies."""
     bodies: Sequence[Body]
@@ -57,30 +58,63 @@ class FlushCall:
     entries: Sequence[StreamEntry]
     earliest_ms: int
     """The time of the earliest record of the batch, in ms since 1970."""
+    shard: int = 0
+    """The number of the shard that the call is for, of this number of ``shards``."""
+    shards: int = 1
+
+
+class Sums(NamedTuple):
+    """What a batch delivers to one shard: the sums of pairs, and records for the two streams."""
+
+    totals: Totals
+    recent: RecordColumns
+    failed: RecordColumns
 
 
 def split_calls(
-    totals: Totals,
-    recent: RecordColumns,
-    failed: RecordColumns,
-    *,
-    choose_log: Callable[[str], int],
-    sequence: int,
-    earliest_ms: int,
+    sums: Sums, *, shards: int, choose_log: Callable[[str], int], sequence: int, earliest_ms: int
 ) -> tuple[FlushCall, ...]:
     """Return the calls that deliver a batch; the first has the number that follows ``sequence``.
 
     ``choose_log`` returns the number of the log for the pair of a name.
     """
-    entries = chain(_split_stream("recent", recent), _split_stream("errors", failed))
     calls: list[FlushCall] = []
-    overflow = totals.overflow
-    for number, (parts, some) in enumerate(_load_calls(totals, entries), sequence + 1):
+    for shard, part in enumerate(_split_shards(sums, shards)):
+        first = sequence + len(calls) + 1
+        calls += _split_calls(part, choose_log, first, FlushCall(0, "", (), (), (), earliest_ms, shard, shards))
+    return tuple(calls)
+
+
+def _split_shards(sums: Sums, shards: int) -> list[Sums]:
+    """Return what goes to each shard. A record goes where its pair does, and what overflowed here to ``_other``'s."""
+    if shards == 1:
+        return [sums]
+    totals: list[dict[Pair, PairTotals]] = [{} for _ in range(shards)]
+    for pair, each in sums.totals.pairs.items():
+        totals[choose_shard(pair_name(*pair), shards)][pair] = each
+    overflow = [0] * shards
+    overflow[choose_shard(OTHER_PAIR, shards)] = sums.totals.overflow
+    recent, failed = (_split_columns(columns, shards) for columns in (sums.recent, sums.failed))
+    return [Sums(Totals(totals[at], overflow[at]), recent[at], failed[at]) for at in range(shards)]
+
+
+def _split_columns(columns: RecordColumns, shards: int) -> list[RecordColumns]:
+    shard_of = [choose_shard(pair_name(*pair), shards) for pair in columns.pairs]
+    places: list[list[int]] = [[] for _ in range(shards)]
+    for at, number in enumerate(columns.numbers):
+        places[shard_of[number]].append(at)
+    return [columns.select(some) if some else EMPTY for some in places]
+
+
+def _split_calls(sums: Sums, choose_log: Callable[[str], int], first: int, call: FlushCall) -> Iterator[FlushCall]:
+    """Yield the calls for one shard: ``call`` with numbers from ``first`` on, and with their contents."""
+    entries = chain(_split_stream("recent", sums.recent), _split_stream("errors", sums.failed))
+    overflow = sums.totals.overflow
+    for number, (parts, some) in enumerate(_load_calls(sums.totals, entries), first):
         names = [pair_name(part.function_id, part.node_id) for part in parts]
         bodies = _encode_bodies(overflow, zip(map(choose_log, names), parts, strict=True))
-        calls.append(FlushCall(number, "", list(dict.fromkeys(names)), bodies, some, earliest_ms))
+        yield replace(call, sequence=number, pair_names=list(dict.fromkeys(names)), bodies=bodies, entries=some)
         overflow = 0
-    return tuple(calls)
 
 
 def _encode_bodies(overflow: int, parts: Iterable[tuple[int, PairPart]]) -> list[Body]:

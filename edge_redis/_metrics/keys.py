@@ -1,4 +1,4 @@
-"""Every key of the metrics of a namespace. One hash tag, so that one script may touch them all.
+"""Every key of a shard of the metrics of a namespace. One hash tag, so that one script may touch them all.
 
 | key                                   | type   | expiry    | contents                                    |
 |---------------------------------------|--------|-----------|---------------------------------------------|
@@ -28,6 +28,9 @@
 | er:{<ns>:metrics0}:e:<epoch>:meta     | hash   | none      | recent, errors: records in the streams;     |
 |                                       |        |           | overflow: records counted under ``_other``  |
 
+With several shards (``_core/shards.py``) a pair is in one of them, by a hash of its name, with all that is
+made of its records: each shard has the series, records and logs of its own pairs, and its own epoch.
+
 A series is ``all``, ``f:<function>``, ``n:<node>`` or ``p:<pair>``, the pair as above: the
 length in front distinguishes ("a", "bc") from ("ab", "c"). What precedes a series has one length
 within a family, so no two names collide.
@@ -45,6 +48,7 @@ from typing import Final
 
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
+from edge_redis._core.shards import choose_shard
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""
@@ -54,11 +58,11 @@ OTHER: Final = "_other"
 
 
 class MetricsKeys:
-    """The keys of the metrics of one namespace."""
+    """The keys of one shard of the metrics of a namespace."""
 
     __slots__ = ("epoch", "flushes", "repeats", "retired", "root", "since")
 
-    def __init__(self, namespace: str, shard: int = 0) -> None:
+    def __init__(self, namespace: str, shard: int | str = 0) -> None:
         space = KeySpace(namespace, "metrics", shard)
         self.epoch = space.key("epoch")
         self.since = space.key("since")
@@ -71,6 +75,17 @@ class MetricsKeys:
 def pair_name(function_id: str, node_id: str) -> str:
     """Return the name of a (function, node) pair."""
     return f"{len(function_id.encode())}:{function_id}{node_id}"
+
+
+OTHER_PAIR: Final = pair_name(OTHER, OTHER)
+
+
+def find_shards(series: str, shards: int) -> range:
+    """Return the numbers of the shards that may have a series: one for a pair, all for the others and ``_other``."""
+    if shards == 1 or not series.startswith("p:") or series == f"p:{OTHER_PAIR}":
+        return range(shards)
+    number = choose_shard(series[2:], shards)
+    return range(number, number + 1)
 
 
 def parse_pair(name: bytes) -> tuple[str, str]:

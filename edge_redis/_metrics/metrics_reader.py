@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeVar
 
+from edge_redis._core.gather import gather
+from edge_redis._core.operation import Operation
 from edge_redis._metrics import record_stream
-from edge_redis._metrics.keys import series_name
+from edge_redis._metrics.keys import find_shards, series_name
 from edge_redis._metrics.ranking import Group
-from edge_redis._metrics.record_writer import RecordWriter
-from edge_redis._metrics.scripts import MetricsScripts
-from edge_redis._metrics.series import Series
+from edge_redis._metrics.record_writer import ReadBuilder, RecordWriter, ShardRead
+from edge_redis._metrics.scripts import LISTED_PAIRS, MetricsScripts, PairPage, Uncompacted
+from edge_redis._metrics.series import MinutePage, MinuteTotals, Series, add_pages, add_series, add_totals
 from edge_redis.models import InvocationRecord
+
+T = TypeVar("T")
 
 _MINUTES_PER_CALL: Final = 360
 _SERIES_PER_CALL: Final = 30
@@ -27,76 +32,141 @@ class PairCounts(NamedTuple):
 
 
 class MetricsReader:
-    """Reads the metrics of one namespace, each time after a flush of this process's records."""
+    """Reads the metrics of one namespace, each time after a flush of this process's records.
 
-    def __init__(self, scripts: MetricsScripts, writer: RecordWriter) -> None:
-        self._scripts = scripts
+    What all shards have of a figure is read from all of them at the same time, and added up.
+    """
+
+    def __init__(self, writer: RecordWriter) -> None:
         self._writer = writer
 
     async def read_series(self, name: str, *, buckets: bool = False) -> Series:
         """Return one series, with its buckets where they are wanted."""
-        return (await self._writer.read(partial(self._scripts.read_series, [name], buckets=buckets)))[0]
+
+        def build(scripts: MetricsScripts, *, compacted: bool) -> Operation[list[Series] | Uncompacted]:
+            return scripts.read_series([name], buckets=buckets, compacted=compacted)
+
+        return add_series([found for (found,) in await self._read(await self._shards_of(name), build)])
 
     async def read_groups(self, groups: Sequence[Group], *, buckets: bool) -> dict[Group, Series]:
-        """Return the series of each group. A series is read atomically, several together are not."""
-        found: dict[Group, Series] = {}
-        for at in range(0, len(groups), _SERIES_PER_CALL):
-            some = groups[at : at + _SERIES_PER_CALL]
-            names = [series_name(*group) for group in some]
-            series = await self._writer.read(partial(self._scripts.read_series, names, buckets=buckets))
-            found.update(zip(some, series, strict=True))
-        return found
+        """Return the series of each group. A series is read atomically in each shard, several together are not."""
+        shards = len(await self._writer.find_shards())
+        of_shard: list[list[Group]] = [[] for _ in range(shards)]
+        for group in groups:
+            for number in find_shards(series_name(*group), shards):
+                of_shard[number].append(group)
+        parts: dict[Group, list[Series]] = {group: [] for group in groups}
+        for at in range(0, max(map(len, of_shard)), _SERIES_PER_CALL):
+            some = {number: each[at : at + _SERIES_PER_CALL] for number, each in enumerate(of_shard) if len(each) > at}
+            reads = [ShardRead(number, partial(_build_groups, each, buckets=buckets)) for number, each in some.items()]
+            for each, found in zip(some.values(), await self._writer.read(reads), strict=True):
+                for group, series in zip(each, found, strict=True):
+                    parts[group].append(series)
+        return {group: add_series(found) for group, found in parts.items()}
 
     async def read_minutes(self, series: str, minutes: int) -> list[tuple[int, Series]]:
         """Return the last ``minutes`` minutes of a series, oldest first, each with its number since 1970."""
+        shards = await self._shards_of(series)
         cells: list[tuple[int, Series]] = []
         last: int | None = None
         while len(cells) < minutes:
             count = min(_MINUTES_PER_CALL, minutes - len(cells))
-            page = await self._writer.read(partial(self._scripts.read_minutes, series, last, count))
+            page = add_pages(await self._read(shards, partial(_build_minutes, series, last, count)))
             cells[:0] = page.list_cells(count)
             last = page.last - count
         return cells
 
     async def read_totals(self, names: Sequence[str], minutes: int) -> list[list[int]]:
-        """Return the invocations of each series in each of the last ``minutes`` minutes, oldest first."""
+        """Return the invocations of functions or nodes in each of the last ``minutes`` minutes, oldest first."""
+        shards = range(len(await self._writer.find_shards()))
         found: list[list[int]] = []
         per_call = max(1, _COUNTS_PER_CALL // minutes)
         for at in range(0, len(names), per_call):
-            some = names[at : at + per_call]
-            totals = await self._writer.read(partial(self._scripts.read_totals, some, minutes))
-            found += totals
+            build = partial(_build_totals, names[at : at + per_call], minutes)
+            found += add_totals(await self._read(shards, build))
         return found
 
     async def read_records(self, stream: str, limit: int) -> list[InvocationRecord]:
         """Return the latest ``limit`` records of a stream, oldest first."""
         await self._writer.flush()
-        entries: list[list[InvocationRecord]] = []
-        wanted, position = limit, b""
-        while wanted > 0:
-            page = await self._scripts.read_records(stream, position, wanted)
-            entries += map(record_stream.decode_entry, page.entries)
-            wanted, position = limit - sum(map(len, entries)), page.position
-            if not position:
-                break
-        found = [record for entry in reversed(entries) for record in entry]
+        shards = await self._writer.find_shards()
+        parts = await gather([_read_stream(scripts, stream, limit) for scripts in shards])
+        entries = sorted((entry for part in parts for entry in part), key=itemgetter(0))
+        found = [record for _, records in entries for record in records]
         return found[max(0, len(found) - limit) :]
 
     async def list_pairs(self) -> list[tuple[str, str]]:
         """Return all (function, node) pairs, sorted."""
-        found: set[tuple[str, str]] = set()
-        cursor, has_more = 0, True
-        while has_more:
-            page = await self._writer.read(partial(self._scripts.list_pairs, cursor))
-            found.update(page.pairs)
-            cursor, has_more = page.cursor, page.cursor != 0
-        return sorted(found)
+        parts = await self.list_pairs_by_shard()
+        return sorted(set().union(*parts))
+
+    async def list_pairs_by_shard(self) -> list[set[tuple[str, str]]]:
+        """Return the pairs that each shard has."""
+        found: list[set[tuple[str, str]]] = [set() for _ in await self._writer.find_shards()]
+        cursors = dict.fromkeys(range(len(found)), 0)
+        while cursors:
+            reads = [ShardRead(number, partial(_build_pairs, cursor)) for number, cursor in cursors.items()]
+            pages = dict(zip(cursors, await self._writer.read(reads), strict=True))
+            for number, page in pages.items():
+                found[number].update(page.pairs)
+            cursors = {number: page.cursor for number, page in pages.items() if page.cursor}
+        return found
 
     async def count_pairs(self) -> PairCounts:
         """Return the number of pairs, and how many records are counted under ``_other``."""
-        page = await self._writer.read(partial(self._scripts.list_pairs, 0, 1))
-        return PairCounts(page.total, page.overflow)
+        shards = range(len(await self._writer.find_shards()))
+        pages = await self._read(shards, partial(_build_pairs, 0, count=1))
+        others = sum(page.has_other for page in pages)
+        return PairCounts(sum(page.total for page in pages) - max(0, others - 1), sum(page.overflow for page in pages))
 
-    async def compact(self) -> None:
-        """Compact the write-ahead logs of all writers, as every query of figures does first."""
-        await self.count_pairs()
+    async def compact(self, shard: int) -> None:
+        """Compact the write-ahead logs of all writers in a shard, as every query of figures does first."""
+        await self._writer.read([ShardRead(shard, partial(_build_pairs, 0, count=1))])
+
+    async def _shards_of(self, series: str) -> Iterable[int]:
+        return find_shards(series, len(await self._writer.find_shards()))
+
+    async def _read(self, shards: Iterable[int], build: ReadBuilder[T]) -> list[T]:
+        return await self._writer.read([ShardRead(number, build) for number in shards])
+
+
+def _build_groups(
+    groups: Sequence[Group], scripts: MetricsScripts, *, buckets: bool, compacted: bool
+) -> Operation[list[Series] | Uncompacted]:
+    return scripts.read_series([series_name(*group) for group in groups], buckets=buckets, compacted=compacted)
+
+
+def _build_minutes(
+    series: str, last: int | None, minutes: int, scripts: MetricsScripts, *, compacted: bool
+) -> Operation[MinutePage | Uncompacted]:
+    return scripts.read_minutes(series, last, minutes, compacted=compacted)
+
+
+def _build_totals(
+    names: Sequence[str], minutes: int, scripts: MetricsScripts, *, compacted: bool
+) -> Operation[MinuteTotals | Uncompacted]:
+    return scripts.read_totals(names, minutes, compacted=compacted)
+
+
+def _build_pairs(
+    cursor: int, scripts: MetricsScripts, *, compacted: bool, count: int = LISTED_PAIRS
+) -> Operation[PairPage | Uncompacted]:
+    return scripts.list_pairs(cursor, count, compacted=compacted)
+
+
+async def _read_stream(
+    scripts: MetricsScripts, stream: str, limit: int
+) -> list[tuple[tuple[int, ...], list[InvocationRecord]]]:
+    """Return the latest entries of a shard's stream that have ``limit`` records: the id of each and its records."""
+    found: list[tuple[tuple[int, ...], list[InvocationRecord]]] = []
+    wanted, position = limit, b""
+    while wanted > 0:
+        page = await scripts.read_records(stream, position, wanted)
+        for entry_id, body in page.entries:
+            records = record_stream.decode_entry(body)
+            found.append((tuple(map(int, entry_id.split(b"-"))), records))
+            wanted -= len(records)
+        position = page.position
+        if not position:
+            break
+    return found

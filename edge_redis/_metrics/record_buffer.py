@@ -2,9 +2,9 @@
 
 A record is stored in a dict under a number of its own. *Aggregating* sums the stored records up;
 *freezing* turns the sums into a batch of numbered calls. A call is sent until it is acknowledged,
-always under its own number and with the same content: the server remembers a writer's last number,
-so a call that is sent twice, or by two threads at once, counts once. The next call is sent only
-once the one before is acknowledged, since the server refuses a lower number than the last. Records
+always under its own number and with the same content: each shard remembers a writer's last number,
+so a call that is sent twice, or by two threads at once, counts once. The next call for a shard is sent
+only once the one before is acknowledged, since the shard refuses a lower number than the last. Records
 that are aggregated meanwhile wait, added up.
 
 An exception can be raised between any two bytecodes: by a signal handler, by a time limit of a job
@@ -30,7 +30,7 @@ from typing import Final, NamedTuple
 
 from edge_redis._metrics.columns import EMPTY, RecordColumns
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.flush_calls import LOGS, FlushCall, split_calls
+from edge_redis._metrics.flush_calls import LOGS, FlushCall, Sums, split_calls
 from edge_redis._metrics.totals import NO_TOTALS, Totals, sum_records
 from edge_redis.models import InvocationRecord
 
@@ -49,15 +49,23 @@ class FlushBatch:
     records: int
     calls: tuple[FlushCall, ...]
 
-    def advance(self, epoch: str | None) -> FlushBatch | None:
-        """Return the batch without its first call, which belongs to ``epoch``; None when it was the last."""
-        first, *rest = self.calls
-        epoch = epoch or first.epoch
-        if not rest:
-            return None
-        return FlushBatch(
-            self.records, tuple(rest if first.epoch == epoch else [replace(call, epoch=epoch) for call in rest])
-        )
+    def list_first(self) -> list[FlushCall]:
+        """Return the first call for each shard: those that may be sent now."""
+        first: dict[int, FlushCall] = {}
+        for call in self.calls:
+            first.setdefault(call.shard, call)
+        return list(first.values())
+
+    def find(self, sequence: int) -> FlushCall | None:
+        """Return the call of this number, where it is not acknowledged."""
+        return next((call for call in self.calls if call.sequence == sequence), None)
+
+    def advance(self, done: FlushCall, epoch: str | None) -> FlushBatch | None:
+        """Return the batch without a call, which belongs to ``epoch`` of its shard; None when it was the last."""
+        rest = [call for call in self.calls if call is not done]
+        if epoch and done.epoch != epoch:
+            rest = [replace(call, epoch=epoch) if call.shard == done.shard else call for call in rest]
+        return FlushBatch(self.records, tuple(rest)) if rest else None
 
 
 class BufferState(NamedTuple):
@@ -95,12 +103,11 @@ class BufferState(NamedTuple):
             successor={},
         )
 
-    def freeze(self, choose_log: Callable[[str], int]) -> BufferState:
-        """Return the state once the waiting sums are a batch."""
+    def freeze(self, choose_log: Callable[[str], int], shards: int) -> BufferState:
+        """Return the state once the waiting sums are a batch for this number of shards."""
         calls = split_calls(
-            self.waiting,
-            self.recent,
-            self.failed,
+            Sums(self.waiting, self.recent, self.failed),
+            shards=shards,
             choose_log=choose_log,
             sequence=self.sequence,
             earliest_ms=math.floor(self.earliest * 1000),
@@ -115,9 +122,9 @@ class BufferState(NamedTuple):
             successor={},
         )
 
-    def acknowledge(self, batch: FlushBatch, epoch: str | None) -> BufferState:
-        """Return the state once the server has applied the first call of ``batch``."""
-        rest = batch.advance(epoch)
+    def acknowledge(self, batch: FlushBatch, call: FlushCall, epoch: str | None) -> BufferState:
+        """Return the state once the server has applied a call of ``batch``."""
+        rest = batch.advance(call, epoch)
         delivered = 0 if rest is not None else batch.records
         return self._replace(batch=rest, unacknowledged=self.unacknowledged - delivered, successor={})
 
@@ -137,8 +144,8 @@ class RecordBuffer:
         """Whether the last call that was sent has failed."""
         self.senders: dict[object, int] = {}
         """The calls under way, each with the thread that sends it."""
-        self.has_uncompacted = False
-        """Whether this process may have left something in its write-ahead log."""
+        self.uncompacted: set[int] = set()
+        """The shards at which this process may have left something in its write-ahead logs."""
         self.latest = BufferState(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
         """A recent state; ``state`` is the current one."""
         self._log_numbers: dict[str, int] = {}
@@ -192,15 +199,18 @@ class RecordBuffer:
             deque(map(self.records.pop, numbers, repeat(None)), maxlen=0)
             numbers.clear()
 
-    def next_call(self) -> FlushCall | None:
-        """Return the oldest call that is not acknowledged, freezing the waiting sums where there is none."""
+    def next_calls(self, shards: int) -> list[FlushCall]:
+        """Return the oldest call of each shard that is not acknowledged; where there is none, freeze the waiting sums.
+
+        ``shards`` is their number for a new batch; one that is under way goes where it was to go.
+        """
         while True:
             state = self.state
             if state.batch is not None:
-                return state.batch.calls[0]
+                return state.batch.list_first()
             if not state.waiting.pairs:
-                return None
-            self._succeed(state, state.freeze(self._choose_log))
+                return []
+            self._succeed(state, state.freeze(self._choose_log, shards))
 
     def _choose_log(self, pair: str) -> int:
         """Return the number of a pair's log. The logs get about as many pairs each, so that compacting one is short.
@@ -212,11 +222,11 @@ class RecordBuffer:
             numbers.clear()
         return numbers.setdefault(pair, len(numbers) % LOGS)
 
-    def is_last(self, call: FlushCall, last: int) -> bool:
-        """Return whether the first ``last`` records are in Redis once this call is acknowledged."""
+    def are_last(self, calls: list[FlushCall], last: int) -> bool:
+        """Return whether the first ``last`` records are in Redis once these calls are acknowledged."""
         state = self.state
         batch = state.batch
-        if batch is None or batch.calls[0] is not call or len(batch.calls) > 1:
+        if batch is None or len(batch.calls) != len(calls) or batch.list_first() != calls:
             return False
         return state.aggregated - state.unacknowledged + batch.records >= last
 
@@ -225,7 +235,8 @@ class RecordBuffer:
         while True:
             state = self.state
             batch = state.batch
-            if batch is None or batch.calls[0].sequence != call.sequence:
+            found = None if batch is None else batch.find(call.sequence)
+            if batch is None or found is None:
                 return
-            if self._succeed(state, state.acknowledge(batch, epoch)):
+            if self._succeed(state, state.acknowledge(batch, found, epoch)):
                 return

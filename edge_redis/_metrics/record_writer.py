@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from edge_redis._core import validation
+from edge_redis._core.gather import gather
 from edge_redis._core.operation import Batch, Operation, Sleep
+from edge_redis._core.shards import ShardSet
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.records import RecordValidator, is_plain
 from edge_redis._metrics.scripts import MetricsScripts, Uncompacted
 from edge_redis._metrics.sketch import MAX_DURATION_MS
-from edge_redis.errors import StoreError
+from edge_redis.errors import EdgeRedisError, StoreError
 from edge_redis.models import InvocationRecord
 
 T = TypeVar("T")
@@ -28,10 +30,17 @@ _MAX_COMPACT_CALLS: Final = 200
 
 
 class ReadBuilder(Protocol[T]):
-    """Builds a read; with ``compacted``, one that ignores what is left in write-ahead logs."""
+    """Builds a read of a shard; with ``compacted``, one that ignores what is left in write-ahead logs."""
 
-    def __call__(self, *, compacted: bool) -> Operation[T | Uncompacted]:
+    def __call__(self, scripts: MetricsScripts, *, compacted: bool) -> Operation[T | Uncompacted]:
         """Return the operation that reads."""
+
+
+class ShardRead(NamedTuple, Generic[T]):
+    """A read of one shard, by its number."""
+
+    shard: int
+    build: ReadBuilder[T]
 
 
 class RecordWriter:
@@ -42,7 +51,7 @@ class RecordWriter:
 
     def __init__(
         self,
-        scripts: MetricsScripts,
+        shards: ShardSet[MetricsScripts],
         config: MetricsConfig,
         buffer: RecordBuffer,
         *,
@@ -50,7 +59,7 @@ class RecordWriter:
         blocks_thread: bool,
     ) -> None:
         self.buffer = buffer
-        self._scripts = scripts
+        self._shards = shards
         self._config = config
         self._thread_id = thread_id
         self._blocks_thread = blocks_thread
@@ -140,71 +149,122 @@ class RecordWriter:
 
         """
         await self._deliver(compact=True)
-        if self.buffer.has_uncompacted:
-            self.buffer.has_uncompacted = False
-            try:
-                await self._compact(self.buffer.writer_id)
-            except StoreError:
-                self.buffer.has_uncompacted = True
-                raise
+        await self._compact_own()
+
+    async def _compact_own(self) -> None:
+        """Compact this process's own logs."""
+        uncompacted = self.buffer.uncompacted
+        if not uncompacted:
+            return
+        numbers = sorted(uncompacted)
+        uncompacted.clear()
+        try:
+            shards = await self._shards.settle()
+            await gather([self._compact(shards[at], self.buffer.writer_id) for at in numbers if at < len(shards)])
+        except StoreError:
+            uncompacted.update(numbers)
+            raise
 
     async def _deliver(self, *, compact: bool) -> None:
         """Deliver; without ``compact`` the server may leave the batch in the write-ahead log."""
         last = self.aggregate()
-        while (call := self._next_call(last)) is not None:
-            await self._send(call, (), compact=compact)
+        while calls := await self._next_calls(last):
+            await self._send(calls, (), compact=compact)
 
-    async def run_after_flush(self, operation: Operation[T]) -> T:
-        """Run an operation after a flush, in one round trip where one call delivers everything."""
+    async def find_shards(self) -> tuple[MetricsScripts, ...]:
+        """Return all shards, for a query, which delivers what is buffered first."""
+        return await (self._shards.settle() if self.buffer.pending else self._shards.find())
+
+    async def run_after_flush(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        """Run operations after a flush, in one round trip where one call to each shard delivers everything."""
         buffer = self.buffer
         last = self.aggregate() if buffer.pending else 0
-        while (call := self._next_call(last)) is not None:
-            if buffer.is_last(call, last):
-                result: T = (await self._send(call, [operation]))[0]
-                return result
-            await self._send(call, ())
-        return await operation
+        while calls := await self._next_calls(last):
+            if buffer.are_last(calls, last):
+                return await self._send(calls, operations)
+            await self._send(calls, ())
+        if len(operations) == 1:
+            return [await operations[0]]
+        return await Batch(operations)
 
-    async def read(self, build: ReadBuilder[T]) -> T:
-        """Run a read after a flush, and again where write-ahead logs had to be compacted first."""
-        found = await self.run_after_flush(build(compacted=False))
+    async def read(self, reads: Sequence[ShardRead[T]]) -> list[T]:
+        """Run reads after a flush, and again where write-ahead logs had to be compacted first; all at the same time."""
+        shards = await self.find_shards()
+        found = await self.run_after_flush([build(shards[at], compacted=False) for at, build in reads])
+        if not any(isinstance(each, Uncompacted) for each in found):
+            return found
+        return await gather(
+            [self._read_compacted(shards[at], build, each) for (at, build), each in zip(reads, found, strict=True)]
+        )
+
+    async def _read_compacted(self, scripts: MetricsScripts, build: ReadBuilder[T], found: T | Uncompacted) -> T:
         if not isinstance(found, Uncompacted):
             return found
         for writer_id in found.writers:
-            await self._compact(writer_id)
-        return cast("T", (await build(compacted=True)))
+            await self._compact(scripts, writer_id)
+        return cast("T", (await build(scripts, compacted=True)))
 
-    async def _compact(self, writer_id: str) -> None:
+    async def _compact(self, scripts: MetricsScripts, writer_id: str) -> None:
         """Add up what a writer's logs hold at this moment; the writer may append more meanwhile."""
         for _ in range(_MAX_COMPACT_CALLS):
-            if not (await self._scripts.compact(writer_id)):
+            if not (await scripts.compact(writer_id)):
                 return
 
-    def _next_call(self, last: int) -> FlushCall | None:
-        return None if self.buffer.is_delivered(last) else self.buffer.next_call()
-
-    async def _send(self, call: FlushCall, behind: Sequence[Operation[Any]], *, compact: bool = True) -> list[Any]:
-        """Send a call with the operations ``behind`` it; return their results."""
+    async def _next_calls(self, last: int) -> list[FlushCall]:
+        """Return the calls to send now, one for each shard at most; none once ``last`` records are delivered."""
         buffer = self.buffer
-        flush: Operation[Any] = self._scripts.flush(call, buffer.writer_id, compact=compact)
-        buffer.has_uncompacted |= not compact
-        results: list[Any] = []
+        if buffer.is_delivered(last):
+            return []
+        try:
+            shards = await self._shards.settle()
+        except StoreError:
+            buffer.is_failing = True
+            raise
+        return buffer.next_calls(len(shards))
+
+    async def _send(
+        self, calls: Sequence[FlushCall], behind: Sequence[Operation[Any]], *, compact: bool = True
+    ) -> list[Any]:
+        """Send calls to shards with the operations ``behind`` them; return the results of those."""
+        buffer = self.buffer
+        flushes = [self._flush(call, compact=compact) for call in calls]
+        if not compact:
+            buffer.uncompacted.update(call.shard for call in calls)
         sender = object()
         try:
             buffer.senders[sender] = self._thread_id()
-            if behind:
-                epoch, *results = await Batch([flush, *behind], ordered=True)
-            else:  # cheaper for a client than a batch of one
-                epoch = await flush
+            results = await self._perform(flushes, behind)
+            for call, epoch in zip(calls, results, strict=False):
+                if not isinstance(epoch, EdgeRedisError):
+                    buffer.acknowledge(call, epoch)
+            _raise_first(results[: len(calls)])
             buffer.is_failing = False
         except StoreError:
             buffer.is_failing = True
             raise
         finally:
             buffer.senders.pop(sender, None)
-        buffer.acknowledge(call, epoch)
-        return results
+        _raise_first(results)
+        return results[len(calls) :]
+
+    def _flush(self, call: FlushCall, *, compact: bool) -> Operation[Any]:
+        scripts = self._shards.of(call.shards)[call.shard]
+        return scripts.flush(call, self.buffer.writer_id, compact=compact)
+
+    @staticmethod
+    async def _perform(flushes: Sequence[Operation[Any]], behind: Sequence[Operation[Any]]) -> list[Any]:
+        """Return the results, with errors among them where there are several operations."""
+        if len(flushes) == 1 and not behind:  # cheaper for a client than a batch of one
+            return [await flushes[0]]
+        return await Batch([*flushes, *behind], ordered=bool(behind), return_exceptions=True)
 
     def aggregate(self) -> int:
         """Add up what was recorded since the last time; return how many records there ever were."""
         return self.buffer.aggregate(self._config)
+
+
+def _raise_first(results: Iterable[Any]) -> None:
+    """Raise the first error among results."""
+    for result in results:
+        if isinstance(result, EdgeRedisError):
+            raise result

@@ -12,7 +12,7 @@ from edge_redis._core.script import load
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.keys import MetricsKeys, parse_pair
-from edge_redis._metrics.series import SUM_FIELDS, MinutePage, Series
+from edge_redis._metrics.series import SUM_FIELDS, MinutePage, MinuteTotals, Series
 from edge_redis._metrics.sketch import GROUP, MAX_DURATION_MS, MAX_INDEX, ZERO_INDEX
 from edge_redis.errors import CorruptDataError
 
@@ -50,19 +50,23 @@ class Uncompacted(NamedTuple):
 
 
 class PairPage(NamedTuple):
-    """Some pairs, the cursor to go on from (0 at the end), and the number and the overflow of all."""
+    """Some pairs, the cursor to go on from (0 at the end), and the number and the overflow of all.
+
+    ``has_other`` says whether ``_other`` is among all: of several shards each may have it.
+    """
 
     cursor: int
     pairs: list[tuple[str, str]]
     total: int
     overflow: int
+    has_other: bool
 
 
 class RecordPage(NamedTuple):
-    """Entries of recent records, newest first, and the position to go on from; empty at the end."""
+    """Entries of recent records with their ids, newest first, and the position to go on from; empty at the end."""
 
     position: bytes
-    entries: list[bytes]
+    entries: list[tuple[bytes, bytes]]
 
 
 def raise_corrupt(found: object) -> NoReturn:
@@ -147,8 +151,10 @@ def _decode_all_sums(reply: Sequence[Any]) -> list[Series] | Uncompacted:
     return _decode_uncompacted(reply) or [_decode_sums(sums) for sums in reply]
 
 
-def _decode_totals(reply: Sequence[Any], minutes: int) -> list[list[int]] | Uncompacted:
-    return _decode_uncompacted(reply) or [_decode_minute_counts(text, minutes) for text in reply]
+def _decode_totals(reply: Sequence[Any], minutes: int) -> MinuteTotals | Uncompacted:
+    if found := _decode_uncompacted(reply):
+        return found
+    return MinuteTotals(_parse_int(reply[0]), [_decode_minute_counts(text, minutes) for text in reply[1:]])
 
 
 def _decode_minute_counts(text: bytes, minutes: int) -> list[int]:
@@ -181,15 +187,21 @@ def _decode_pairs(reply: Sequence[Any]) -> PairPage | Uncompacted:
         pairs = [parse_pair(name) for name in unpack_strings(reply[1])]
     except ValueError:
         raise_corrupt(reply[1])
-    return PairPage(_parse_int(reply[0]), pairs, _parse_int(reply[2]), _parse_int(reply[3]))
+    return PairPage(_parse_int(reply[0]), pairs, _parse_int(reply[2]), _parse_int(reply[3]), reply[4] == 1)
+
+
+def _decode_records(reply: Sequence[bytes]) -> RecordPage:
+    return RecordPage(reply[0], list(zip(reply[1::2], reply[2::2], strict=True)))
 
 
 class MetricsScripts:
-    """Builds the operations on one namespace's metrics."""
+    """Builds the operations on one shard of a namespace's metrics."""
 
-    def __init__(self, keys: MetricsKeys, config: MetricsConfig) -> None:
+    def __init__(self, keys: MetricsKeys, config: MetricsConfig, *, max_series: int) -> None:
+        """Build them for a shard that gives ``max_series`` pairs a series."""
         self._keys = keys
         self._config = config
+        self._max_series = max_series
         self._data = [keys.epoch, keys.root]
 
     def flush(self, call: FlushCall, writer_id: str, *, compact: bool = True) -> Operation[str | None]:
@@ -199,7 +211,7 @@ class MetricsScripts:
             writer_id,
             call.sequence,
             call.epoch,
-            config.max_series,
+            self._max_series,
             config.timeline_minutes,
             config.max_recent,
             config.max_errors,
@@ -238,13 +250,13 @@ class MetricsScripts:
 
     def read_totals(
         self, series: Sequence[str], minutes: int, *, compacted: bool = True
-    ) -> Operation[list[list[int]] | Uncompacted]:
+    ) -> Operation[MinuteTotals | Uncompacted]:
         """Read the invocations of series in each minute up to the current one."""
         return _read_totals(self._data, [minutes, int(compacted), *series], partial(_decode_totals, minutes=minutes))
 
     def read_records(self, stream: str, before: bytes, records: int) -> Operation[RecordPage]:
         """Read entries of a stream of records, from the newest, or from before a position."""
-        return _read_records(self._data, [before, records, stream], lambda reply: RecordPage(reply[0], reply[1:]))
+        return _read_records(self._data, [before, records, stream], _decode_records)
 
     def list_pairs(
         self, cursor: int, count: int = LISTED_PAIRS, *, compacted: bool = True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from edge_redis._metrics import sketch
 from edge_redis._metrics.totals import NS_PER_MS
@@ -84,6 +85,20 @@ class Series:
         }
 
 
+def add_series(parts: Sequence[Series]) -> Series:
+    """Return the sum of a series' parts in several shards."""
+    if len(parts) == 1:
+        return parts[0]
+    buckets: Counter[int] = Counter()
+    for part in parts:
+        buckets.update(part.buckets)
+    count, errors, slow = (sum(column) for column in zip(*((p.count, p.errors, p.slow) for p in parts), strict=True))
+    ms, ns = divmod(sum(part.ms * NS_PER_MS + part.ns for part in parts), NS_PER_MS)
+    began = [part.started_ms for part in parts if part.started_ms is not None]
+    longest = [part.max_ms for part in parts if part.max_ms is not None]
+    return Series(count, errors, slow, ms, ns, dict(buckets), min(began, default=None), max(longest, default=None))
+
+
 @dataclass(frozen=True, slots=True)
 class MinutePage:
     """Minutes of a series up to ``last``, as hours of fields."""
@@ -100,6 +115,34 @@ class MinutePage:
         fields = self.hours.get(hour, {})
         count, errors, slow, ms, ns = (fields.get(b"%d%s" % (at, name), 0) for name in SUM_FIELDS)
         return Series(count, errors, slow, ms, ns)
+
+
+class MinuteTotals(NamedTuple):
+    """The invocations of some series in each of the minutes up to ``last``."""
+
+    last: int
+    counts: list[list[int]]
+
+
+def add_pages(pages: Sequence[MinutePage]) -> MinutePage:
+    """Return the sum of a series' minutes in several shards, up to the latest minute of their servers' clocks."""
+    if len(pages) == 1:
+        return pages[0]
+    hours: defaultdict[int, Counter[bytes]] = defaultdict(Counter)
+    for page in pages:
+        for hour, fields in page.hours.items():
+            hours[hour].update(fields)
+    return MinutePage(max(page.last for page in pages), hours)
+
+
+def add_totals(pages: Sequence[MinuteTotals]) -> list[list[int]]:
+    """Return the counts of some series' minutes in several shards, aligned at the latest of their last minutes."""
+    last = max(page.last for page in pages)
+    aligned = [
+        [counts[last - page.last :] + [0] * min(last - page.last, len(counts)) for counts in page.counts]
+        for page in pages
+    ]
+    return [[sum(minute) for minute in zip(*parts, strict=True)] for parts in zip(*aligned, strict=True)]
 
 
 def timeline_row(minute: int, cell: Series) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from edge_redis._cache import fail_open
 from edge_redis._cache.access_buffer import AccessBuffer
-from edge_redis._cache.config import CLUSTER_SHARDS, CacheConfig
+from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.flights import Flights
 from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.shards import ProcessState
+from edge_redis._core.shards import CLUSTER_SHARDS
 from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
@@ -41,9 +42,9 @@ _record_buffers: Final[Shared[RecordBuffer]] = Shared(RecordBuffer)
 """One buffer of records for all metrics of this process, server and namespace."""
 
 
-def default_shards(client: object, max_size: Any) -> int:
-    """Return the number of shards of a cache that is given none."""
-    return min(CLUSTER_SHARDS, max_size) if is_cluster(client) and isinstance(max_size, int) else 1
+def default_shards(client: object, most: Any) -> int:
+    """Return the number of shards of a component that is given none, in a namespace without any."""
+    return min(CLUSTER_SHARDS, most) if is_cluster(client) and isinstance(most, int) else 1
 
 
 def make_cache(client: Any, namespace: str, config: CacheConfig) -> fail_open.AnyCache:

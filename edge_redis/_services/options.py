@@ -57,6 +57,7 @@ class MetricsOptions(TypedDict, total=False):
     node_id: str | None
     slow_ms: float | None
     max_errors: int
+    shards: int | None
 
 
 class SynchronizerOptions(TypedDict, total=False):

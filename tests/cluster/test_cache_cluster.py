@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -17,8 +15,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreUnavailableError
-from edge_redis._cache.keys import SLOTS, hash_slot, name_shards
-from support.cluster import Cluster
+from edge_redis._cache.keys import name_shards
+from edge_redis._core.shards import SLOTS, hash_slot
+from support.cluster import Cluster, collect_dropped
 from support.deadline import eventually
 from support.near import as_in_another_process, eventually_received, is_held, listening, near_of, read_until_held
 
@@ -46,10 +45,7 @@ class Site(Maker):
 def swept(request: pytest.FixtureRequest) -> Iterator[None]:
     """Collect what the library dropped here, where that is expected, and not in the midst of a later test."""
     yield
-    if request.node.name.endswith("[awaited]"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+    collect_dropped(request.node.name)
 
 
 @pytest.fixture(scope="module")

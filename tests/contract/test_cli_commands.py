@@ -28,6 +28,8 @@ from edge_redis import (
     TransitionRelay,
     embedded,
 )
+from edge_redis._core.keys import KeySpace
+from edge_redis._core.shards import name_shards
 from edge_redis.cli.main import main
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.checked import present
@@ -277,6 +279,21 @@ def test_doctor_examines_a_namespace(shell: Shell, client: Any) -> None:
     code, topics = found()
     assert (code, topics["layout"][0], topics["dead letters"][0]) == (1, "fail", "fail")
     assert "cache has 99" in topics["layout"][1]
+
+
+def test_doctor_reads_the_layout_of_every_shard(shell: Shell, client: Any) -> None:
+    def layout() -> tuple[str, str]:
+        return next((each["level"], each["text"]) for each in shell.json("doctor")[1] if each["topic"] == "layout")
+
+    with EdgeMetrics(client, namespace="shop", shards=3) as metrics, EdgeCache(client, namespace="shop", shards=2) as c:
+        c.put_many({str(number): number for number in range(20)})
+        metrics.record_many(InvocationRecord(f"f{number}", "n", 1.0, success=True) for number in range(20))
+    assert layout() == ("ok", "in use: cache (2 shards), metrics (3 shards)")
+    shard = KeySpace("shop", "metrics", name_shards("shop", "metrics", 3)[1]).tag
+    assert client.get(f"{shard}:layout") == b"1"
+    client.set(f"{shard}:layout", "99")
+    assert layout()[0] == "fail"
+    assert layout()[1].startswith("metrics has 99:")
 
 
 def test_a_worker_carries_changes_until_sigterm(shell: Shell, client: Any) -> None:

@@ -91,7 +91,7 @@ def test_a_call_that_compacts_changes_a_bounded_number_of_fields(make: Maker) ->
     records = [made(f"f{at % 30}", f"n{at % 42}", 1.1 ** (at % 97)) for at in range(180)]
     for at in range(0, 180, 60):
         metrics.record_many(records[at : at + 60])
-    scripts = component_of(metrics).scripts
+    (scripts,) = component_of(metrics).shards.of(1)
     changed = []
     with make.backend.client() as client:
         runner = BlockingRunner(client)

@@ -46,9 +46,8 @@ def new_metrics(**options: Any) -> Metrics:
 
 def next_flush(metrics: Metrics) -> tuple[FlushCall, Operation[str | None]]:
     metrics.writer.aggregate()
-    call = metrics.writer.buffer.next_call()
-    assert call is not None
-    return call, metrics.scripts.flush(call, metrics.writer.buffer.writer_id)
+    (call,) = metrics.writer.buffer.next_calls(1)
+    return call, metrics.shards.of(1)[0].flush(call, metrics.writer.buffer.writer_id)
 
 
 def test_a_flush_that_is_delivered_twice_counts_once(client: Any) -> None:
@@ -97,7 +96,7 @@ def test_what_was_buffered_during_a_reset_counts_after_it(client: Any) -> None:
 
 def test_a_reset_delivered_twice_resets_once(client: Any) -> None:
     runner, metrics = BlockingRunner(client), new_metrics()
-    operation = metrics.scripts.reset("client", 1)
+    operation = metrics.shards.of(1)[0].reset("client", 1)
     assert runner.run(operation) == "1"
     metrics.append(made())
     runner.run(metrics.flush())
@@ -148,6 +147,8 @@ def test_one_buffer_flushed_by_two_at_once_counts_once(servers: Any) -> None:
         client = servers.backend("fakeredis").client()
         first, second = new_metrics(), new_metrics()
         second.writer.buffer = first.writer.buffer
+        for each in (first, second):
+            BlockingRunner(client).run(each.shards.settle())
         first.append_many([made()] * 3)
         second.append(made("g"))
         actors = [

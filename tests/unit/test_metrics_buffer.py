@@ -42,6 +42,10 @@ def filled(count: int) -> RecordBuffer:
     return buffer
 
 
+def next_call(buffer: RecordBuffer) -> FlushCall | None:
+    return next(iter(buffer.next_calls(1)), None)
+
+
 def parts_of(call: FlushCall) -> list[PairPart]:
     return [PairPart(*part) for body in call.bodies for part in json.loads(body.text)[1]]
 
@@ -67,7 +71,7 @@ def work_of(call: FlushCall) -> float:
 
 def drained(buffer: RecordBuffer) -> list[FlushCall]:
     calls = []
-    while (call := buffer.next_call()) is not None:
+    while (call := next_call(buffer)) is not None:
         calls.append(call)
         buffer.acknowledge(call, "0")
     return calls
@@ -98,35 +102,35 @@ def test_a_call_holds_the_sums_of_its_records() -> None:
 def test_a_call_is_the_next_one_until_it_is_acknowledged() -> None:
     buffer = filled(2)
     buffer.aggregate(CONFIG)
-    call = present(buffer.next_call())
+    call = present(next_call(buffer))
     append(buffer, [made()])
     assert buffer.aggregate(CONFIG) == 3
-    assert buffer.next_call() is call
+    assert next_call(buffer) is call
     assert (buffer.pending, buffer.is_delivered(1)) == (3, False)
     buffer.acknowledge(call, "7")
     buffer.acknowledge(call, "7")
     assert (buffer.pending, buffer.is_delivered(2), buffer.is_delivered(3)) == (1, True, False)
-    following = present(buffer.next_call())
+    following = present(next_call(buffer))
     assert (following.sequence, counted(following)) == (2, 1)
     buffer.acknowledge(following, "7")
-    assert (buffer.pending, buffer.next_call()) == (0, None)
+    assert (buffer.pending, next_call(buffer)) == (0, None)
 
 
 def test_a_batch_of_several_calls_keeps_the_epoch_of_the_first() -> None:
     buffer = RecordBuffer()
     append(buffer, [made(f"f{at}", timestamp=START) for at in range(MAX_UPDATES)])
     buffer.aggregate(CONFIG)
-    first = present(buffer.next_call())
+    first = present(next_call(buffer))
     assert first.epoch == ""
     buffer.acknowledge(first, "3")
-    second = buffer.next_call()
+    second = next_call(buffer)
     buffer.acknowledge(first, "3")  # another thread had sent it too
-    assert buffer.next_call() is second
-    assert present(buffer.next_call()).epoch == "3"
-    assert buffer.next_call() is not first
+    assert next_call(buffer) is second
+    assert present(next_call(buffer)).epoch == "3"
+    assert next_call(buffer) is not first
     assert not buffer.is_delivered(MAX_UPDATES)
-    buffer.acknowledge(present(buffer.next_call()), None)
-    assert present(buffer.next_call()).epoch == "3"
+    buffer.acknowledge(present(next_call(buffer)), None)
+    assert present(next_call(buffer)).epoch == "3"
 
 
 def test_large_batches_are_split_within_their_bounds_and_lose_nothing() -> None:
@@ -173,7 +177,7 @@ def test_records_that_wait_for_the_server_are_bounded() -> None:
     buffer = RecordBuffer()
     append(buffer, [made("first")])
     buffer.aggregate(CONFIG)
-    stuck = present(buffer.next_call())
+    stuck = present(next_call(buffer))
     for at in range(200):
         append(buffer, [made(timestamp=START + timedelta(minutes=at)) for _ in range(50)])
         buffer.aggregate(MetricsConfig(max_recent=100, timeline_minutes=60))
@@ -230,7 +234,7 @@ def test_a_forked_child_starts_with_an_empty_buffer() -> None:
     before = buffer.writer_id
     append(buffer, [made()])
     buffer.reset()
-    assert (buffer.pending, buffer.next_call()) == (0, None)
+    assert (buffer.pending, next_call(buffer)) == (0, None)
     assert buffer.writer_id != before
 
 

@@ -4,9 +4,9 @@
 -- ARGV[1] cursor     string   0 to begin with, then what the last call replied
 -- ARGV[2] count      integer  about how many
 -- ARGV[3] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
--- Reply: ['WAL', string...] | [string, string, integer, string]: the writers whose logs must be compacted
+-- Reply: ['WAL', string...] | [string, string, integer, string, integer]: the writers whose logs must be compacted
 --   first; or the next cursor (0 at the end), names, packed, how many pairs there are, and how many records were
---   counted under `_other` because there were too many
+--   counted under `_other` because there were too many, and 1 where that pair is one of them
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: epoch
@@ -17,4 +17,5 @@ local uncompacted = ARGV[3] == '0' and find_uncompacted(root)
 if uncompacted then return uncompacted end
 local found = redis.call('SSCAN', root .. ':pairs', ARGV[1], 'COUNT', ARGV[2])
 local overflow = redis.call('HGET', root .. ':meta', 'overflow') or '0'
-return {found[1], pack_strings(found[2]), redis.call('SCARD', root .. ':pairs'), overflow}
+local has_other = redis.call('SISMEMBER', root .. ':pairs', '6:_other_other')
+return {found[1], pack_strings(found[2]), redis.call('SCARD', root .. ':pairs'), overflow, has_other}

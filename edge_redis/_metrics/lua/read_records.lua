@@ -5,7 +5,7 @@
 -- ARGV[2] records  integer  how many are wanted
 -- ARGV[3] stream   string   recent or errors
 -- Reply: [string, string...]: the position to go on from (empty where there is nothing older), then the
---   entries, newest first; when they hold fewer records than were wanted, older entries hold the rest
+--   entries, newest first, each as its id and its records; when they hold fewer records than were wanted, older entries hold the rest
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: epoch
@@ -19,6 +19,7 @@ for _ = 1, MAX_ENTRIES do
   local entry = redis.call('XREVRANGE', root .. ':' .. ARGV[3], from, '-', 'COUNT', 1)[1]
   position = entry and entry[1] or ''
   if not entry then break end
+  reply[#reply + 1] = entry[1]
   reply[#reply + 1] = entry[2][4] or ''
   found = found + (tonumber(entry[2][2]) or 0)
   if found >= wanted then break end

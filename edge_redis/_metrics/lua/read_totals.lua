@@ -4,8 +4,8 @@
 -- ARGV[1] minutes    integer  how many, the current one included
 -- ARGV[2] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
 -- ARGV[3..] series   string   their names
--- Reply: ['WAL', string...] | [string...]: the writers whose logs must be compacted first; or for each series one
---   text, the count of each minute, oldest first
+-- Reply: ['WAL', string...] | [string...]: the writers whose logs must be compacted first; or the last
+--   minute, since 1970, then for each series one text, the count of each minute, oldest first
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: clock
@@ -25,7 +25,7 @@ for minute = last - tonumber(ARGV[1]) + 1, last do
   local fields = hours[#hours].fields
   fields[#fields + 1] = whole(minute % 60) .. 'n'
 end
-local reply = {}
+local reply = {whole(last)}
 for at = 3, #ARGV do
   local counts = {}
   for _, hour in ipairs(hours) do

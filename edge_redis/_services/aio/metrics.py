@@ -11,7 +11,7 @@ from edge_redis._io.service import AsyncService
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.series import Series
-from edge_redis._services.components import make_metrics
+from edge_redis._services.components import default_shards, make_metrics
 from edge_redis._services.track import AsyncTrack
 from edge_redis.models import InvocationRecord
 from edge_redis.types import Grouping, MetricsRanking, MetricsStats, MetricsSummary, Ranking, SloReport, TimelineMinute
@@ -44,6 +44,10 @@ class EdgeMetrics(AsyncService[Metrics]):
         node_id: the node that ``track`` records for; by default this machine's host name.
         slow_ms: a success that took longer counts as slow, for ``slo_report`` and ``timeline``;
             give every writer of a namespace the same. None: nothing is slow.
+        shards: parts of the metrics, each in a hash slot of its own; ``max_series`` is divided among them, and each
+            keeps ``max_recent`` and ``max_errors`` records. None for the number that the namespace has; where nothing
+            was recorded yet that is 1, or 16 on a cluster. Another number than the namespace has is refused at the
+            first call.
 
     """
 
@@ -60,6 +64,7 @@ class EdgeMetrics(AsyncService[Metrics]):
         node_id: str | None = None,
         slow_ms: float | None = None,
         max_errors: int = 1000,
+        shards: int | None = None,
     ) -> None:
         config = MetricsConfig(
             namespace=namespace,
@@ -71,6 +76,8 @@ class EdgeMetrics(AsyncService[Metrics]):
             node_id=socket.gethostname() if node_id is None else node_id,
             slow_ms=slow_ms,
             max_errors=max_errors,
+            shards=shards,
+            default_shards=default_shards(client, max_series),
         )
         super().__init__(client, make_metrics(client, config))
 

@@ -1,0 +1,93 @@
+"""EdgeMetrics on a real cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Maker
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from edge_redis import StoreError
+from edge_redis._core.shards import hash_slot, name_shards
+from support.cluster import Cluster, collect_dropped
+from support.metrics import made, use_separate_buffer
+
+# The library's asyncio client drops nodes with their connections open when it looks for its masters anew.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed (ClusterNode|Connection|transport):ResourceWarning"),
+    pytest.mark.usefixtures("swept"),
+]
+
+
+@pytest.fixture
+def swept(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    collect_dropped(request.node.name)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
+    cluster = Cluster(3)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def make(request: pytest.FixtureRequest, running: Cluster) -> Iterator[Maker]:
+    running.flush()
+    maker = Maker(running, request.param)  # type: ignore[arg-type]
+    yield maker
+    maker.close()
+
+
+def new_metrics(make: Maker) -> Any:
+    """Return metrics as in a process of its own, whose client does not try for long."""
+    retry = AsyncRetry(NoBackoff(), 3) if make.api == "awaited" else Retry(NoBackoff(), 3)
+    return use_separate_buffer(make("EdgeMetrics", client=make.client(retry=retry), flush_interval=3600))
+
+
+def test_masters_have_even_shares_and_answers_are_whole(make: Maker, running: Cluster) -> None:
+    writer, reader = new_metrics(make), new_metrics(make)
+    writer.record_many(made(f"f{at % 40}", f"n{at % 60}", float(at % 50), ok=at % 5 > 0) for at in range(2400))
+    writer.flush()
+    assert reader.total_invocations() == 2400
+    assert reader.error_count() == 480
+    assert reader.total_invocations("f7") == 60
+    assert len(reader.series()) == 120
+    assert len(reader.recent(5000)) == 2400
+    assert sum(row["total"] for row in reader.timeline(minutes=2)) == 2400
+    series = [sum(b":s:p:" in key for key in keys) for keys in running.keys_by_master()]
+    assert sum(series) == 120
+    assert min(series) > 20
+    assert reader.forget("f7") == 3
+    reader.reset()
+    assert writer.total_invocations() == 0
+
+
+def test_nothing_is_lost_or_counted_twice_while_a_slot_moves(make: Maker, running: Cluster) -> None:
+    metrics, recorded = new_metrics(make), 0
+    slot = hash_slot(f"default:metrics{name_shards('default', 'metrics', 16)[5]}")
+    metrics.record_many(made(f"f{at}") for at in range(32))
+    metrics.flush()
+    recorded += 32
+    failures = 0
+    for step, _ in enumerate(running.moving_slot(slot)):
+        if step % 40 == 0:
+            metrics.record_many(made(f"f{at}") for at in range(32))
+            recorded += 32
+            try:
+                metrics.flush()
+            except StoreError:
+                failures += 1
+    assert failures
+    with contextlib.closing(new_metrics(make)) as reader:
+        metrics.flush()
+        assert reader.total_invocations() == recorded
+        assert all(series.count == recorded // 32 for series in reader.snapshot().values())
+    running.flush()
+    running.return_slots(slot)
