@@ -255,6 +255,7 @@ class WorkerStatus(WorkerLag):
     """The result of ``CloudWorker.status``."""
 
     scopes: int
+    scopes_not_pushed: int
     changes_waiting: int
     pending_bytes: int
     dead_letters: int

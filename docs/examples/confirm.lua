@@ -464,6 +464,8 @@ local function read_bounds(max_pending, overflow)
   return {entries = tonumber(max_pending), bytes = tonumber(max_bytes) or math.huge, rejects = policy == 'reject'}
 end
 
+local NEWEST_ALONE = {entries = 1, bytes = math.huge, rejects = false} -- of a scope that no worker pushes
+
 -- Let a planned entry be a splice against the newest one, if that has the state of the checksum `base`, and if it is
 -- worth it. `find_splice` returns the splice against that state, nil where there is none.
 local function splice_entry(plan, pending, data, base, find_splice)
@@ -571,18 +573,21 @@ local function replace_newest(pending, state, data)
   append_entry(pending, plan, state, '0')
 end
 
--- The index of scopes with changes in their outbox.
--- Needs: keys_beside, write_positions
+-- The index of scopes with changes in their outbox that a worker pushes.
+-- Needs: integer, keys_beside, write_positions
+
+-- So much less is the score of an urgent scope than that of another one since the same time: urgent ones come first.
+local URGENT_MS = 10000000000000
 
 -- In ms. A scope's clock may be ahead of the time: with a score in the future it would never be served.
 local function waiting_since(clock, at)
   local clock_ms = tonumber(string.match(clock, '^%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d') or '0')
-  return string.format('%.0f', math.min(clock_ms, at))
+  return math.min(clock_ms, at)
 end
 
 -- Add a scope that is not in the index, and publish a hint to the workers. Publishing may be forbidden to this user.
-local function add_to_work_index(work, scope, since)
-  redis.call('ZADD', work, since, scope)
+local function add_to_work_index(work, scope, since, is_urgent)
+  redis.call('ZADD', work, integer(is_urgent and since - URGENT_MS or since), scope)
   redis.pcall('PUBLISH', string.match(work, '^[^}]*}') .. ':wake', '')
 end
 
@@ -597,7 +602,10 @@ local function update_work_index(pending, work, scope, at, removal, last)
     return
   end
   write_positions(pending, removal.first, last)
-  if removal.left.clock then redis.call('ZADD', work, waiting_since(removal.left.clock, at), scope) end
+  local score = tonumber(redis.call('ZSCORE', work, scope) or nil) -- none of a scope that no worker pushes
+  if not score or not removal.left.clock then return end
+  local since = waiting_since(removal.left.clock, at)
+  redis.call('ZADD', work, integer(score < 0 and since - URGENT_MS or since), scope)
 end
 
 -- Append an exchange with the other end to a scope's history.

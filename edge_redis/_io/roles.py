@@ -29,7 +29,7 @@ COMPONENTS: Final = ("cache", "health", "metrics", "sync", "cloud", "site")
 _READS: Final = frozenset(
     {
         "GET", "HGET", "HLEN", "HMGET", "HSCAN", "HSTRLEN", "MGET", "PTTL", "SMEMBERS", "STRLEN", "TIME", "XLEN",
-        "XRANGE", "XREVRANGE", "ZCARD", "ZMSCORE", "ZRANGE", "ZSCAN", "ZSCORE",
+        "XRANGE", "XREVRANGE", "ZCARD", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZSCAN", "ZSCORE",
     }
 )
 # fmt: on

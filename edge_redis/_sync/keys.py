@@ -14,7 +14,10 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 |                        |        |       | outbox (``position`` of an entry)                               |
 | <tag>:history:<scope>  | stream | both  | exchanges with the other end, capped                            |
 | <tag>:conflicts:<scope>| stream | both  | the losing side of every conflict, capped                       |
-| <tag>:work             | zset   | edge  | scope -> ms since when a change waits in its outbox             |
+| <tag>:work             | zset   | edge  | scope -> ms since when a change waits in its outbox, of urgent  |
+|                        |        |       | scopes 10^13 less; without those that no worker pushes          |
+| <tag>:patterns         | hash   | edge  | what workers carry: ``push`` and the patterns of one, ``urgent`` |
+|                        |        |       | and one pattern -> when it was last heard of                    |
 | <tag>:scopes           | hash   | edge  | scope -> strategy, max_pending, overflow, origin; a strategy    |
 |                        |        |       | after ``?`` was adopted by a worker, not set by a synchronizer  |
 | <tag>:cursor           | string | edge  | the position in the cloud's feed up to which this edge has it   |
@@ -77,6 +80,7 @@ class SyncKeys:
         self.work = space.key("work")
         self.pending_bytes = space.key("pending_bytes")
         self.scopes = space.key("scopes")
+        self.patterns = space.key("patterns")
         self.cursor = space.key("cursor") + suffix
         self.cursor_of_all = space.key("cursor")
         self.reoffer = space.key("reoffer") + suffix

@@ -75,9 +75,11 @@ class Carried:
     pushed: Patterns
     pulled: Patterns
     """The scopes that are read from the cloud: those to be pulled, and the pushed ones, for the cloud's answers."""
+    urgent: Patterns
+    """Scopes that go before others, of those that are carried."""
 
     @classmethod
-    def of(cls, push: object, pull: object) -> Self:
+    def of(cls, push: object, pull: object, urgent: object = ()) -> Self:
         """Return the scopes of a worker's arguments.
 
         Raises:
@@ -87,7 +89,7 @@ class Carried:
         up, down = check_patterns("push", push), check_patterns("pull", pull)
         if not up and not down:
             raise validation.value_error("push and pull", (), "must not both be empty: nothing would be carried")
-        return cls(Patterns(up), Patterns((*up, *down)))
+        return cls(Patterns(up), Patterns((*up, *down)), Patterns(check_patterns("urgent", urgent)))
 
     @property
     def digest(self) -> str:

@@ -29,6 +29,7 @@ from edge_redis._sync.feed import Feed, check_page
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.origin import RUN
 from edge_redis._sync.patterns import Carried
+from edge_redis._sync.push_patterns import Registration
 from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
@@ -54,6 +55,7 @@ class Puller:
         cloud_health: CloudHealth,
         carried: Carried,
         echoes: Echoes,
+        registration: Registration,
     ) -> None:
         self._edge = edge
         self._cloud = cloud
@@ -61,6 +63,7 @@ class Puller:
         self._page = page
         self._cloud_health = cloud_health
         self._echoes = echoes
+        self._registration = registration
         self._pulled = carried.pulled
         self._is_filtered = not self._pulled.has_all and takes_patterns(cloud)
         self._reoffer = Reoffer(edge, cloud, keyring, carried.pushed)
@@ -90,7 +93,8 @@ class Puller:
         return accepted
 
     async def _apply_page(self) -> tuple[int, bool]:
-        replica_id, cursor, offer = await scripts.read_cursor(self._edge)
+        replica_id, cursor, offer, is_missing = await scripts.read_cursor(self._edge, self._registration.push)
+        self._registration.is_missing |= is_missing
         feed = await self._read((cursor or await self._read_first_cursor()).decode(errors="replace"))
         readable = (await self._select_readable(feed, replica_id)) if feed.changes or feed.damaged else []
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0

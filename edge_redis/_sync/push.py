@@ -19,6 +19,7 @@ from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, unavailable
 from edge_redis._sync.outbox_leases import OutboxLeases
 from edge_redis._sync.patterns import Patterns
+from edge_redis._sync.push_patterns import Registration
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
@@ -54,9 +55,11 @@ class Pusher:
         keyring: Keyring | None,
         transfer: TransferSize,
         pushed: Patterns,
+        registration: Registration,
     ) -> None:
         self._config = config
         self._pushed = pushed
+        self._registration = registration
         self._transfer = transfer
         self._events = EventRecorder(edge)
         self._held_up: set[str] = set()
@@ -69,6 +72,8 @@ class Pusher:
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
+        if self._registration.is_due:
+            await self._registration.perform()
         handled = offset = 0
         self.has_waiting = False
         page = SCOPES_A_CALL if self._calls.are_of_many else SCOPES_A_PAGE

@@ -236,9 +236,14 @@ def from_id(reply: bytes) -> str:
     return lineage_of(reply.decode())
 
 
-def from_cursor(reply: list[bytes]) -> tuple[str, bytes, bytes]:
-    """Return an edge's replica id, its cursor and the position of an offer, as they are stored."""
-    return reply[0].decode(errors="replace"), reply[1], reply[2]
+def from_cursor(reply: list[bytes]) -> tuple[str, bytes, bytes, bool]:
+    """Return an edge's replica id, its cursor and the position of an offer as stored, and whether to register."""
+    return reply[0].decode(errors="replace"), reply[1], reply[2], reply[3] == b"1"
+
+
+def from_sort(reply: list[bytes]) -> tuple[int, bool]:
+    """Return the next cursor of a sort of outboxes, and whether the same call is needed once more."""
+    return int(reply[0]), reply[1] == b"1"
 
 
 def from_counts(reply: list[Any]) -> tuple[int, int, int, int]:

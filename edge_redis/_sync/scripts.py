@@ -49,6 +49,8 @@ DEAD_LETTER: Final = load(__package__, "dead_letter")
 READ_FEED: Final = load(__package__, "read_feed")
 READ_STATES: Final = load(__package__, "read_states")
 READ_CURSOR: Final = load(__package__, "read_cursor")
+REGISTER_PATTERNS: Final = load(__package__, "register_patterns")
+SORT_OUTBOXES: Final = load(__package__, "sort_outboxes")
 SAVE_CURSOR: Final = load(__package__, "save_cursor")
 COUNTS: Final = load(__package__, "counts")
 RECORD_EVENT: Final = load(__package__, "record_event")
@@ -208,14 +210,30 @@ def read_states(
     return READ_STATES([replica.keys.feed], [FEED_BYTES, *words], feed_wire.from_states)
 
 
-def read_cursor(replica: Replica) -> Operation[tuple[str, bytes, bytes]]:
-    """Read this edge's replica id, its cursor in the cloud's feed, and the position of an offer under way."""
+def read_cursor(replica: Replica, push: str) -> Operation[tuple[str, bytes, bytes, bool]]:
+    """Read this edge's replica id, its cursor in the cloud's feed, and the position of an offer under way.
+
+    The last value says whether the worker that pushes scopes of the patterns ``push`` is to register them.
+    """
     keys = replica.keys
     return READ_CURSOR(
-        [keys.replica_id, keys.cursor, keys.reoffer, keys.server],
-        [replica.config.proposed_replica_id],
+        [keys.replica_id, keys.cursor, keys.reoffer, keys.server, keys.patterns],
+        [replica.config.proposed_replica_id, push],
         replies.from_cursor,
     )
+
+
+def register_patterns(replica: Replica, push: str, state: str, urgent: Sequence[str]) -> Operation[bool]:
+    """Register what a worker carries; return whether the outboxes are to be sorted. ``state``: as in the script."""
+    return REGISTER_PATTERNS([replica.keys.patterns], [push, state, *urgent], bool)
+
+
+def sort_outboxes(replica: Replica, cursor: int, count: int) -> Operation[tuple[int, bool]]:
+    """Sort about ``count`` outboxes by the patterns that are registered.
+
+    Return the next cursor, 0 after the last, and whether the same call is needed once more.
+    """
+    return SORT_OUTBOXES([replica.keys.pending_bytes], [cursor, count], replies.from_sort)
 
 
 def save_cursor(replica: Replica, replica_id: str, previous: bytes, cursor: str) -> Operation[int]:

@@ -27,6 +27,7 @@ from edge_redis._sync.pace import WorkerPace
 from edge_redis._sync.patterns import ALL, Carried
 from edge_redis._sync.pull import Puller
 from edge_redis._sync.push import Pusher
+from edge_redis._sync.push_patterns import Registration
 from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, Keys
@@ -35,6 +36,9 @@ from edge_redis._sync.transfer import FIRST_BYTES, TRANSFER_SECONDS, Clock, Toke
 from edge_redis.errors import StoreOutOfMemoryError
 
 _OUTBOXES_A_PAGE: Final = 500
+
+URGENT_MS: Final = 10**13
+"""By so much the score of an urgent scope in ``work`` is less, as in ``lua/include/outbox.lua``."""
 
 _FIRST_SCOPES: Final = 4
 """Scopes that are read together after an outage."""
@@ -59,11 +63,12 @@ class Worker(Component):
         keys: Keys | None = None,
         push: Sequence[str] = (ALL,),
         pull: Sequence[str] = (ALL,),
+        urgent: Sequence[str] = (),
         max_bytes_per_second: float | None = None,
         clock: Clock = no_clock,
     ) -> None:
         self.namespace = namespace
-        carried = Carried.of(push, pull)
+        carried = Carried.of(push, pull, urgent)
         rate = max_bytes_per_second
         if rate is not None:
             rate = validation.check_positive("max_bytes_per_second", rate)
@@ -85,8 +90,11 @@ class Worker(Component):
             max_bytes=max_bytes or _PAGE_BYTES,
             count_bytes=count,
         )
-        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried.pushed)
-        self.puller = Puller(self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes)
+        self._registration = Registration(self._edge, carried, clock)
+        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried.pushed, self._registration)
+        self.puller = Puller(
+            self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes, self._registration
+        )
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self.cloud = cloud
         self.segments: Sequence[str] | None = carried.pulled.segments
@@ -152,13 +160,20 @@ class Worker(Component):
             raise full
         return handled
 
+    async def end(self) -> None:
+        """Let a worker that pushes a part of these scopes take the place of this one at once."""
+        if self._pushes_first:  # it has worked, and both ends have answered
+            await self._registration.end()
+
     async def lag(self) -> dict[str, Any]:
         """Return scopes_waiting and oldest_seconds."""
         keys = self._edge.keys
         waiting: int = await command(int, "ZCARD", keys.work)
         now: float = await command(lambda reply: reply[0] + reply[1] / 1e6, "TIME")
-        since = await command(_first_score, "ZRANGE", keys.work, 0, 0, "WITHSCORES")
-        age = 0.0 if since is None else max(0.0, now - since / 1000)
+        first = await command(_first_score, "ZRANGEBYSCORE", keys.work, 0, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+        urgent = await command(_first_score, "ZRANGE", keys.work, 0, 0, "WITHSCORES")
+        since = [each + URGENT_MS * (each < 0) for each in (first, urgent) if each is not None]
+        age = max(0.0, now - min(since) / 1000) if since else 0.0
         return {"scopes_waiting": waiting, "oldest_seconds": age}
 
     async def status(self) -> dict[str, Any]:
@@ -166,6 +181,7 @@ class Worker(Component):
         keys = self._edge.keys
         found = await self.lag()
         found["scopes"] = await command(int, "HLEN", keys.scopes)
+        found["scopes_not_pushed"] = max(0, (await command(int, "HLEN", keys.pending_bytes)) - found["scopes_waiting"])
         found["changes_waiting"] = await self._changes_waiting()
         found["pending_bytes"] = await self._pending_bytes()
         found["dead_letters"] = await command(int, "XLEN", keys.dead_letters)

@@ -38,7 +38,8 @@ def test_nothing_to_do(worker: Any, backend: Backend) -> None:
     cloud = b"edge_redis_stores" if backend.sql else f"{CLOUD}:replica_id".encode()
     layouts = {f"{EDGE}:layout".encode()} if backend.sql else {f"{EDGE}:layout".encode(), f"{CLOUD}:layout".encode()}
     runs = {f"{EDGE}:server".encode()} if backend.is_real else set()  # fakeredis does not name its run
-    assert set(kept) == {f"{EDGE}:replica_id".encode(), f"{EDGE}:cursor".encode(), cloud} | layouts | runs
+    own = {f"{EDGE}:{name}".encode() for name in ("replica_id", "cursor", "patterns")}
+    assert set(kept) == own | {cloud} | layouts | runs
 
 
 def test_changes_go_up_once_and_in_order(sync: Any, cloud: Any, worker: Any, backend: Backend) -> None:

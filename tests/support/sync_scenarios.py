@@ -165,5 +165,23 @@ def both_ways(strategy: ConflictStrategy, ahead: float = 0, faults: int = 1, pla
     return make
 
 
+def changing_patterns(strategy: ConflictStrategy, faults: int = 1, plant: Plant = NONE) -> Make:
+    """Writers, while a worker that pushes the scope gives way to one that does not, and another one begins to."""
+
+    def make() -> Scenario:
+        world = World(strategy, plant=plant, skews=(0, 0))
+        _write(world, "first")
+        actors = [
+            world.writer(0, 2),
+            world.writer(0, 2),
+            world.delivery("wide", rounds=2, ends=True),
+            world.delivery("narrow", rounds=2, push=("other",)),
+            world.delivery("exact", rounds=2, push=(SCOPE,)),
+        ]
+        return _scenario(world, actors, faults)
+
+    return make
+
+
 SMALLEST = (two_writers, writer_and_worker, worker_and_successor, pull_and_edit)
 LARGER = (both_ways, everybody)

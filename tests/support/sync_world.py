@@ -144,7 +144,7 @@ class World:
             signing_key=self.key(edge),
         )
 
-    def worker(self, name: str) -> Worker:
+    def worker(self, name: str, push: Sequence[str] = ("*",)) -> Worker:
         return Worker(
             self.cloud,
             namespace="default",
@@ -154,6 +154,7 @@ class World:
             claim_idle_seconds=self.claim_idle_seconds,
             max_deliveries=1000,
             keys=self.keys_of_all,
+            push=push,
         )
 
     def actor(self, name: str, edge: int, start: Callable[[], Any], faults: Sequence[Any] = FAULTS) -> Actor:
@@ -175,10 +176,18 @@ class World:
         return self.actor(f"writer {keys[0]}", edge, write, faults)
 
     def delivery(
-        self, name: str, edge: int = 0, rounds: int = 1, *, faults: Sequence[Any] = FAULTS, after: float = 0
+        self,
+        name: str,
+        edge: int = 0,
+        rounds: int = 1,
+        *,
+        faults: Sequence[Any] = FAULTS,
+        after: float = 0,
+        push: Sequence[str] = ("*",),
+        ends: bool = False,
     ) -> Actor:
-        """Return an actor that works as CloudWorker.run does, from so many seconds on."""
-        worker = self.worker(name)
+        """Return an actor that works as CloudWorker.run does, from so many seconds on; ``ends``: it is closed then."""
+        worker = self.worker(name, push)
 
         async def work() -> None:
             if after:
@@ -190,6 +199,8 @@ class World:
                     await worker.run_once()
                 except EdgeRedisError:
                     continue
+            if ends:
+                await worker.end()
 
         return self.actor(name, edge, work, faults)
 

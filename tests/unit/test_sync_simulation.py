@@ -16,7 +16,14 @@ from support.exploration import survey
 from support.simulated import remembering
 from support.simulation import LOSSES, Actor, Scenario, explore, replay, seeds
 from support.sync_plants import Plant
-from support.sync_scenarios import cloned_edge, pull_and_edit, two_writers, worker_and_successor, writer_and_worker
+from support.sync_scenarios import (
+    changing_patterns,
+    cloned_edge,
+    pull_and_edit,
+    two_writers,
+    worker_and_successor,
+    writer_and_worker,
+)
 from support.sync_world import World, crowd
 
 REMOTE, LOCAL, LATEST, MERGE = (
@@ -158,6 +165,31 @@ def test_a_seed_is_the_same_run_every_time() -> None:
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_patterns_that_change_lose_no_newest_state_by_seeds(strategy: ConflictStrategy) -> None:
+    seeds(changing_patterns(strategy), count=3)
+
+
+@pytest.mark.exploration
+@pytest.mark.parametrize("strategy", ConflictStrategy)
+def test_patterns_that_change_lose_no_newest_state_under_faults(strategy: ConflictStrategy) -> None:
+    seeds(changing_patterns(strategy, faults=4), count=40)
+
+
+@pytest.mark.parametrize("strategy", [REMOTE, MERGE])
+def test_an_outbox_that_is_not_sorted_for_a_new_worker_would_stay_at_the_edge(strategy: ConflictStrategy) -> None:
+    plant = Plant((("is_changed = is_changed and state ~= 'sorted'", "is_changed = false"),))
+    for present in (Plant(), plant):
+        world = World(strategy, plant=present)
+        world.runner(0).run(world.worker("narrow", ["other"]).run_once())
+        world.syncs[0].update_local({"k": 1}, is_delta=True)
+        if present is plant:
+            with pytest.raises(AssertionError, match="changes still wait"):
+                world.check()
+        else:
+            world.check()
 
 
 @pytest.mark.exploration

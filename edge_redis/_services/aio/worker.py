@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -16,6 +17,7 @@ from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.signing import Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis._sync.worker import Worker
+from edge_redis.errors import EdgeRedisError
 from edge_redis.types import DeadLetter, WorkerLag, WorkerStatus
 
 
@@ -38,7 +40,8 @@ class CloudWorker(AsyncLoopService[Worker]):
             its origin goes to the dead letters at once. The key of "cloud" is the worker's own: it signs the
             cloud's states for the edge, so that they can be offered again to a cloud that lost its data.
         push: patterns of the scopes that are pushed: ``*`` stands for any text, ``?`` for one character, nothing
-            else is special. Other scopes stay at the edge.
+            else is special. Other scopes stay at the edge: where no worker there pushes a scope, its newest state alone
+            is kept, and no write to it is refused because changes wait.
         pull: patterns of the scopes that are pulled besides those that match ``push``, which always get the cloud's
             answer. Filtered in the cloud, where the store can.
         poll_interval_seconds: ``run`` and ``start`` wait until a server reports a change, on a connection of their
@@ -123,6 +126,8 @@ class CloudWorker(AsyncLoopService[Worker]):
     async def status(self) -> WorkerStatus:
         """Return the fields of ``lag``, and what else ``WorkerStatus`` has, such as changes_waiting and dead_letters.
 
+        ``scopes_not_pushed`` have a state in their outbox and match no worker's ``push``: the other fields leave them
+        out, but for ``scopes`` and ``pending_bytes``.
         ``pending_bytes`` is about what the outboxes take in the edge's memory.
         ``pushed_total`` counts all changes that workers ever brought to the cloud: two readings give the
         throughput. ``clone_seen_seconds`` is how long ago a state was pulled that a clone of this edge wrote (see
@@ -183,6 +188,10 @@ class CloudWorker(AsyncLoopService[Worker]):
 
     async def close(self) -> None:
         """Stop, wait for the round under way, and close the store if this worker made it. The clients stay open."""
+        if not self._closed:
+            await self._loop.end()
+            with suppress(EdgeRedisError):  # it is forgotten some time later then
+                await self._run(self._component.end())
         await super().close()
         if self._own_store is not None:
             await self._own_store.close()

@@ -1,6 +1,6 @@
 -- Apply states of the other end to a scope's document, in their order: each is accepted or rejected by the strategy.
 -- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
---                                history and conflicts; pending, work, scopes and server at an edge; feed, feed_number and
+--                                history and conflicts; pending, work, patterns, scopes and server at an edge; feed, feed_number and
 --                                purged in the cloud; replica_id, repeats. Few words are few bytes on a metered link.
 -- ARGV[1] call           role (edge or cloud), the beginning of the id that the store gets where it has none, max_history,
 --                        max_conflicts, client_id (`-` where a repeat is no different from a redelivery), the number of
@@ -27,6 +27,8 @@
 -- include: outbox_bodies
 -- include: outbox_entries
 -- include: kept_splices
+-- include: patterns
+-- include: carried
 -- include: outbox
 -- include: history
 -- include: settings
@@ -158,10 +160,15 @@ local function reassert(state)
   current.stamp = stamp(current.clock, current.checksum)
   current.data = redis.call('HGET', doc, 'data')
   local function find_splice() return ':' end -- the same data
-  local plan = plan_entry(pending, current.data, current.checksum, find_splice, read_bounds(max_pending, overflow), waiting)
+  local carried = read_carried(tag .. ':patterns')
+  local is_local = stays_here(carried, scope)
+  local bounds = is_local and NEWEST_ALONE or read_bounds(max_pending, overflow)
+  local plan = plan_entry(pending, current.data, current.checksum, find_splice, bounds, waiting)
   if plan then append_entry(pending, plan, current, '0') else replace_newest(pending, current, current.data) end
-  if not is_in_work then add_to_work_index(work, scope, waiting_since(current.clock, at)) end
-  is_in_work = true
+  if not is_in_work and not is_local then
+    add_to_work_index(work, scope, waiting_since(current.clock, at), is_any_for(carried.urgent, scope))
+    is_in_work = true
+  end
   reasserted = seen_of(current, NEVER_RESTORED)
   waiting = redis.call('XLEN', pending)
 end

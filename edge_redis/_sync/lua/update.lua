@@ -1,7 +1,7 @@
 -- Write a scope's next version, into the outbox at an edge or onto the feed in the cloud.
 -- KEYS[1] doc            hash    the scope's document, `<tag>:doc:<scope>`; all other keys have its tag (see keys.py):
---                                pending, bodies, pending_bytes, work, scopes and conflicts at an edge, feed and feed_number in the cloud, replica_id,
---                                gc_watermark, server, repeats. Few words are few microseconds, and applications wait for this.
+--                                pending, bodies, pending_bytes, work, patterns, scopes and conflicts at an edge, feed and feed_number
+--                                in the cloud, replica_id, gc_watermark, server, repeats. Few words are few microseconds, and applications wait for this.
 -- ARGV[1] end            role (edge or cloud), proposed replica id, strategy, max_pending, overflow (coalesce or reject,
 --                        and where the outbox is bounded in bytes `:` and these) and origin ('' for the replica id), a space between each
 -- ARGV[2] call           client_id, its call number, is_delta (1 or 0), the stamp of the state this is made of (`-` for
@@ -18,7 +18,7 @@
 --   another state is there than the one this is made of, or another version or a later clock than the one it was signed
 --   for, or merged fields where no state must be: stamp, data, version, the latest clock seen and origin
 -- Invariant: versions rise by one, clocks never go back, at most max_pending entries wait, and of their bytes at most
---   max_pending_bytes, or one entry
+--   max_pending_bytes, or one entry; of a scope that no worker pushes, the newest state waits alone
 -- Repeat: remembered
 -- include: idempotency
 -- include: document
@@ -29,6 +29,8 @@
 -- include: outbox_bodies
 -- include: outbox_entries
 -- include: kept_splices
+-- include: patterns
+-- include: carried
 -- include: outbox
 -- include: settings
 -- include: replica_id
@@ -93,16 +95,25 @@ end
 if version > MAX_VERSION then return 'LAST' end
 
 -- Every key is read before any is written: one of another type stops the script here. (The outbox is written first.)
-local is_waiting, plan
+local is_waiting, waiting, plan, carried, is_local
 if is_edge then
   is_waiting = redis.call('ZSCORE', tag .. ':work', scope)
-  local bounds, waiting = read_bounds(max_pending, overflow), redis.call('XLEN', pending)
+  waiting = redis.call('XLEN', pending)
+  if not is_waiting then
+    carried = read_carried(tag .. ':patterns')
+    is_local = stays_here(carried, scope)
+  end
+  local base = current and current.checksum or ''
   local function find_splice()
     local made_of, splice = string.match(ARGV[4], '^(%S+) (.*)$')
     if made_of == current.stamp then return splice end
     if #data <= MAX_SPLICED_BYTES then return make_splice(redis.call('HGET', doc, 'data') or '', data) end
   end
-  plan = plan_entry(pending, data, current and current.checksum or '', find_splice, bounds, waiting)
+  local bounds = is_local and NEWEST_ALONE or read_bounds(max_pending, overflow)
+  plan = plan_entry(pending, data, base, find_splice, bounds, waiting)
+  if not plan and is_waiting and stays_here(read_carried(tag .. ':patterns'), scope) then -- not sorted yet
+    plan = plan_entry(pending, data, base, find_splice, NEWEST_ALONE, waiting)
+  end
   if not plan then return 'FULL' end
 else
   check_feed(tag, scope)
@@ -121,11 +132,13 @@ local state = {
 }
 if not is_edge then state.deleted = deleted_before(current, state) end
 if current and earlier(clock, latest) then state.latest_clock = latest end
-if current then state.ancestor = current.origin == origin and current.ancestor or ancestor_of(current, origin, is_waiting) end
+if current then state.ancestor = current.origin == origin and current.ancestor or ancestor_of(current, origin, is_edge and waiting > 0) end
 
 if is_edge then
   append_entry(pending, plan, state, is_delta)
-  if not is_waiting then add_to_work_index(tag .. ':work', scope, waiting_since(clock, at)) end
+  if not is_waiting and not is_local then
+    add_to_work_index(tag .. ':work', scope, waiting_since(clock, at), is_any_for(carried.urgent, scope))
+  end
   if settings ~= known_settings then redis.call('HSET', tag .. ':scopes', scope, settings) end
 else
   publish(tag, scope, replica_id, origin)

@@ -53,6 +53,8 @@ def _measure(worker: Any, seconds: float) -> dict[str, Any]:
 def _print_status(found: Mapping[str, Any]) -> None:
     pending = output.count(found["changes_waiting"], "change")
     print(f"scopes: {found['scopes']:,}, {found['scopes_waiting']:,} with {pending} pending")
+    if found["scopes_not_pushed"]:
+        print(f"kept at this edge, since no worker pushes them: {output.count(found['scopes_not_pushed'], 'scope')}")
     print(f"pending changes take about {output.count(found['pending_bytes'], 'byte')}")
     print(f"oldest pending change: {output.duration(found['oldest_seconds'])}")
     print(f"pushed: {found['pushed_total']:,} in all, {found['pushed_per_second']:,.1f} a second now")

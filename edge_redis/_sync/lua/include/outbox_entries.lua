@@ -67,6 +67,8 @@ local function read_bounds(max_pending, overflow)
   return {entries = tonumber(max_pending), bytes = tonumber(max_bytes) or math.huge, rejects = policy == 'reject'}
 end
 
+local NEWEST_ALONE = {entries = 1, bytes = math.huge, rejects = false} -- of a scope that no worker pushes
+
 -- Let a planned entry be a splice against the newest one, if that has the state of the checksum `base`, and if it is
 -- worth it. `find_splice` returns the splice against that state, nil where there is none.
 local function splice_entry(plan, pending, data, base, find_splice)
