@@ -251,6 +251,41 @@ class WorkerLag(TypedDict):
     oldest_seconds: float
 
 
+class LinkStats(TypedDict):
+    """What went over the link to the cloud: of one RedisCloudStore since it was made, or of all workers of an edge."""
+
+    bytes_up: int
+    """Bytes of the commands that carried changes or asked for those of the cloud."""
+    splices_up: int
+    """States that went up as their difference from a state that the cloud holds."""
+    full_states_up: int
+    """States that went up whole."""
+    splices_refused: int
+    """Calls that were sent again, since the cloud held another state than the base of their splices."""
+    bytes_down: int
+    """Bytes of the replies."""
+    headers_down: int
+    """States of which only a header came down, since this object had their bodies."""
+    splices_down: int
+    """States that came down as their difference from a state that this object had."""
+    full_states_down: int
+    """States that came down whole."""
+    round_trips: int
+    """Commands; those that were sent together count as one."""
+
+
+class TimeToCloud(TypedDict):
+    """Times from the write of a change at the edge to its confirmation there, by the clock of the edge's server."""
+
+    count: int
+    """Number of changes."""
+    average_seconds: float
+    """0.0 where there are none, like the percentiles, which are within 1.1%."""
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+
+
 class WorkerStatus(WorkerLag):
     """The result of ``CloudWorker.status``."""
 
@@ -260,28 +295,11 @@ class WorkerStatus(WorkerLag):
     pending_bytes: int
     dead_letters: int
     pushed_total: int
+    link: LinkStats
+    """Of all workers of this edge, ever."""
+    time_to_cloud: TimeToCloud
+    """Of all workers of this edge, ever."""
     clone_seen_seconds: float | None
-
-
-class LinkStats(TypedDict):
-    """What a RedisCloudStore has sent and received over the link since it was made."""
-
-    bytes_up: int
-    """Bytes of the commands that carried changes up."""
-    splices_up: int
-    """States that went up as their difference from a state that the cloud holds."""
-    full_states_up: int
-    """States that went up whole."""
-    splices_refused: int
-    """Calls that were sent again, since the cloud held another state than the base of their splices."""
-    bytes_down: int
-    """Bytes of the replies that carried the feed of changes."""
-    headers_down: int
-    """States of which only a header came down, since this object had their bodies."""
-    splices_down: int
-    """States that came down as their difference from a state that this object had."""
-    full_states_down: int
-    """States that came down whole."""
 
 
 class DeadLetter(TypedDict):

@@ -11,7 +11,8 @@
 -- ARGV[4] client_id      '' where nobody reads how many were removed
 -- ARGV[5] call           integer, the number of the client's call
 -- ARGV[6] group          the consumer group that delivered the entries, '' for none
--- ARGV[7] clock          of the entry up_to as it was delivered, '' where a user confirms
+-- ARGV[7] clocks         of the entry up_to as it was delivered, and after it, a space between, of the other entries that
+--   were delivered; '' where a user confirms
 -- ARGV[8..] ids          entries to acknowledge
 -- Reply: 'OK *' | 'ABOVE *' | 'REUSED' | 'CORRUPT *' | 'STALE': how many were removed; up_to was never written here,
 --   the version is; the entry is not the one that was delivered, since the edge has lost data and given its version out
@@ -19,11 +20,6 @@
 -- Invariant: an entry leaves only when it, or a later version, is at the other end
 -- Layout: not created, since it only changes what is there
 -- Repeat: remembered with a client id, else idempotent: removed once
-local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
-
 -- Idempotency keys: the last sequence and reply of each client id, in one hash an hour, which expires by itself.
 local REPEATS_BUCKET_MS = 3600000
 
@@ -614,9 +610,40 @@ local function record(history, max_history, direction, version, success, message
     'version', string.format('%.0f', version), 'success', success, 'error', message)
 end
 
+-- Counters of what was carried, which only rise. A damaged one begins again at 0.
+-- Needs: integer, is_clock, is_version
+
+local BUCKETS_PER_DOUBLING = 32 -- of _core/sketch.py
+
+-- Add amounts by name, and check first: an increment of a damaged counter would stop the script.
+local function add_to_totals(totals, amounts)
+  for name, amount in pairs(amounts) do
+    local before = redis.call('HGET', totals, name)
+    if before and not is_version(before) then redis.call('HDEL', totals, name) end
+    redis.call('HINCRBY', totals, name, integer(amount))
+  end
+end
+
+-- Add the times from these clocks until now to the histogram. A clock ahead of the server's time is left out: it was
+-- read from a state of another server, and says nothing about when the change was made.
+local function add_delivery_times(amounts, clocks, now)
+  local now_us = tonumber(now[1]) * 1000000 + tonumber(now[2])
+  for clock in string.gmatch(clocks, '%S+') do
+    local us = now_us - (is_clock(clock) and tonumber(clock) or math.huge)
+    if us >= 0 then
+      local index = math.ceil(math.log(math.max(us, 1) / 1000) / math.log(2) * BUCKETS_PER_DOUBLING) - 1
+      local name = 'time:' .. integer(index)
+      amounts[name] = (amounts[name] or 0) + 1
+      amounts.time_us = (amounts.time_us or 0) + us
+    end
+  end
+end
+
 local doc, pending, history, work, repeats, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local scope, up_to, client_id, group = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6]
-local at = now_ms()
+local scope, up_to, client_id, group, clocks = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6], ARGV[7]
+local clock = string.match(clocks, '^%S+')
+local now = redis.call('TIME')
+local at = now[1] * 1000 + math.floor(now[2] / 1000)
 
 if client_id ~= '' then
   local before = recall(repeats, at, client_id, ARGV[5])
@@ -630,20 +657,18 @@ if up_to > version then return 'ABOVE ' .. integer(version) end
 redis.call('ZSCORE', work, scope)
 redis.call('XLEN', history)
 redis.call('XLEN', pending)
+redis.call('HLEN', totals)
 local _, last = read_positions(pending)
 local left = entry_from(pending, integer(up_to + 1))
 local removal = left and plan_removal(pending, left)
 redis.call('ZREM', work, '') -- a first write that needs no memory, see lease_entries.lua
-if ARGV[7] ~= '' then
+if clock then
   local entry = redis.call('XRANGE', pending, integer(up_to) .. '-0', integer(up_to) .. '-0')[1]
   if entry then
     for i = 1, #entry[2], 2 do
-      if entry[2][i] == 'clock' and entry[2][i + 1] ~= ARGV[7] then return 'REUSED' end
+      if entry[2][i] == 'clock' and entry[2][i + 1] ~= clock then return 'REUSED' end
     end
   end
-end
-if group ~= '' and not is_version(redis.call('HGET', totals, 'pushed') or '0') then
-  redis.call('HDEL', totals, 'pushed') -- damaged: restart the count
 end
 if group ~= '' and ARGV[8] then
   redis.call('XACK', pending, group, unpack(ARGV, 8))
@@ -651,7 +676,11 @@ end
 local removed = removal and remove_before(pending, removal)
   or redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
 if removed > 0 then update_work_index(pending, work, scope, at, removal, last) end
-if removed > 0 and group ~= '' then redis.call('HINCRBY', totals, 'pushed', removed) end
+if removed > 0 and group ~= '' then
+  local amounts = {pushed = removed}
+  add_delivery_times(amounts, clocks, now)
+  add_to_totals(totals, amounts)
+end
 local is_news = current and up_to > current.peer_version
 if is_news then redis.call('HSET', doc, 'peer_version', integer(up_to)) end
 if removed > 0 or is_news then record(history, tonumber(ARGV[3]), 'push', up_to, '1', '') end

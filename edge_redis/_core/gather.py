@@ -64,11 +64,18 @@ async def gather(awaitables: Sequence[Awaitable[T]]) -> list[T]:
     return results
 
 
-async def gather_each(awaitables: Sequence[Awaitable[T]]) -> list[T | EdgeRedisError]:
-    """Run coroutines concurrently, as ``gather`` does; return the result of each, or the error that it raised."""
+async def gather_each(
+    awaitables: Sequence[Awaitable[T]], on_batch: Callable[[int], None] | None = None
+) -> list[T | EdgeRedisError]:
+    """Run coroutines concurrently, as ``gather`` does; return the result of each, or the error that it raised.
+
+    ``on_batch`` is called with the number of coroutines whose operations each Batch has.
+    """
     branches = [_Branch(awaitable) for awaitable in awaitables]
     while sending := [branch for branch in branches if branch.waiting]:
         operations = [operation for branch in sending for operation in branch.waiting]
+        if on_batch is not None:
+            on_batch(len(sending))
         try:
             ordered = any(branch.ordered for branch in sending)
             results: list[Any] = await Batch(operations, ordered=ordered, return_exceptions=True)

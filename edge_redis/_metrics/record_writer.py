@@ -11,12 +11,12 @@ from edge_redis._core import validation
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Batch, Operation, Sleep
 from edge_redis._core.shards import ShardSet
+from edge_redis._core.sketch import MAX_DURATION_MS
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.records import RecordValidator, is_plain
 from edge_redis._metrics.scripts import MetricsScripts, Uncompacted
-from edge_redis._metrics.sketch import MAX_DURATION_MS
 from edge_redis.errors import EdgeRedisError, StoreError
 from edge_redis.models import InvocationRecord
 

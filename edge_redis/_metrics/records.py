@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from edge_redis._core import validation
-from edge_redis._metrics.sketch import MAX_DURATION_MS
+from edge_redis._core.sketch import MAX_DURATION_MS
 from edge_redis.models import InvocationRecord
 
 MAX_ERROR_CHARS: Final = 1000

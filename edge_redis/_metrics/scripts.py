@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple, NoReturn
 from edge_redis._core.operation import Argument, Operation
 from edge_redis._core.packing import unpack_strings
 from edge_redis._core.script import load
+from edge_redis._core.sketch import GROUP, MAX_DURATION_MS, MAX_INDEX, ZERO_INDEX
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.keys import MetricsKeys, parse_pair
 from edge_redis._metrics.series import SUM_FIELDS, MinutePage, MinuteTotals, Series
-from edge_redis._metrics.sketch import GROUP, MAX_DURATION_MS, MAX_INDEX, ZERO_INDEX
 from edge_redis.errors import CorruptDataError
 
 PURGED_PAIRS: Final = 10

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from edge_redis._metrics import sketch
+from edge_redis._core import sketch
 from edge_redis._metrics.totals import NS_PER_MS
 from edge_redis.models import from_timestamp
 

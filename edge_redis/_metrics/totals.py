@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
+from edge_redis._core.sketch import BUCKETS_PER_DOUBLING, GROUP, SMALLEST_MS, ZERO_INDEX
 from edge_redis._metrics.columns import Pair, RecordColumns
 from edge_redis._metrics.keys import OTHER
-from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, GROUP, SMALLEST_MS, ZERO_INDEX
 
 NS_PER_MS: Final = 1_000_000
 MAX_UPDATES: Final = 500

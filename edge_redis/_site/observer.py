@@ -22,6 +22,7 @@ class Observer:
         self._run_id = run_id
         self._operations = open_operation_metrics(services)
         self._cloud = cloud
+        self._worker = services.worker(cloud)
         self._synchronizers = {name: services.synchronizer(name) for name in node_ids}
 
     def report(self, run: Mapping[str, Any], restarts: Mapping[str, int], failures: Mapping[str, str]) -> Report:
@@ -31,6 +32,7 @@ class Observer:
         states = {name: synchronizer.get_local_state() for name, synchronizer in self._synchronizers.items()}
         changes = self._services.health.transitions(MAX_TRANSITIONS)
         spells = Counter(change.node_id for change in changes if change.state == "unhealthy")
+        totals = self._worker.totals()
         known = {node.id: node for node in self._services.health.nodes()}
         return Report(
             run=run,
@@ -41,6 +43,8 @@ class Observer:
             functions={name: self._function_report(name) for name in FUNCTIONS},
             cache=self._services.cache.stats(),
             scopes={name: self._scope_report(name, state, clouds[name]) for name, state in states.items()},
+            link=totals.link,
+            time_to_cloud=totals.describe_time(),
             failures=failures,
         )
 
@@ -90,8 +94,9 @@ class Observer:
         )
 
     def close(self) -> None:
-        """Close the service that this object opened."""
+        """Close the services that this object opened."""
         self._operations.close()
+        self._worker.close()
 
     def __enter__(self) -> Self:
         return self

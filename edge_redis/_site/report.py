@@ -76,6 +76,10 @@ class Report:
     functions: Mapping[str, FunctionReport]
     cache: Mapping[str, Any]
     scopes: Mapping[str, ScopeReport]
+    link: Mapping[str, int] = field(default_factory=dict)
+    """What workers sent over the link to the cloud: ``LinkStats``."""
+    time_to_cloud: Mapping[str, float] = field(default_factory=dict)
+    """``TimeToCloud``."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Last error of each process that failed, by the process's name."""
 
@@ -102,7 +106,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready data."""
         fields = asdict(self)
-        scopes = fields.pop("scopes")
+        scopes, link, times = (fields.pop(name) for name in ("scopes", "link", "time_to_cloud"))
         return {
             **fields,
             "readings_processed": self.readings,
@@ -112,6 +116,8 @@ class Report:
                 "pending": self.pending,
                 "conflicts": sum(scope.conflicts for scope in self.scopes.values()),
                 "all_equal": all(scope.equal for scope in self.scopes.values()),
+                "link": link,
+                "time_to_cloud": times,
             },
             "rules": dict(RULES),
         }

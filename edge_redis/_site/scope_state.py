@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from edge_redis._sync.totals import NO_TOTALS, Totals
 from edge_redis.models import SyncEvent, SyncState
 from edge_redis.types import Conflict, DeadLetter, PendingChange
 
@@ -39,10 +40,16 @@ class SyncOverview:
     scopes: tuple[ScopeState, ...] = ()
     pending: int = 0
     lag_seconds: float = 0.0
-    pushed_total: int = 0
     dead_letters: int = 0
+    totals: Totals = NO_TOTALS
+    """What all workers of the edge have carried."""
     samples: tuple[SyncSample, ...] = ()
     """Of the readings so far, oldest first."""
+
+    @property
+    def pushed_total(self) -> int:
+        """Number of changes that workers brought to the cloud."""
+        return self.totals.pushed
 
     @property
     def conflicts(self) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final
 
-from edge_redis._core.operation import Batch, command
+from edge_redis._core.operation import command
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis._site.scope_state import ScopeState, SyncOverview, SyncSample
 from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.totals import read_totals
 from edge_redis.models import utc_now
 
 MAX_WAITING: Final = 1000
@@ -31,14 +32,8 @@ class SyncReader:
 
         Changes go on while this reads: what waits is added up from the scopes, so that the sum and the list agree.
         """
-        pushed_total, dead_letters = await self._runner.run(
-            Batch(
-                [
-                    command(lambda reply: int(reply or 0), "HGET", self._keys.totals, "pushed"),
-                    command(int, "XLEN", self._keys.dead_letters),
-                ]
-            )
-        )
+        totals = await self._runner.run(read_totals(self._keys))
+        dead_letters = await self._runner.run(command(int, "XLEN", self._keys.dead_letters))
         waiting = await self._read_waiting()
         scopes = [
             ScopeState(**found, lag_seconds=waiting.get(found["scope"], 0.0) if found["pending"] else 0.0)
@@ -46,13 +41,13 @@ class SyncReader:
         ]
         pending = sum(scope.pending for scope in scopes)
         lag = max((scope.lag_seconds for scope in scopes), default=0.0)
-        self._samples.append(SyncSample(at=utc_now(), pending=pending, pushed_total=pushed_total, lag_seconds=lag))
+        self._samples.append(SyncSample(at=utc_now(), pending=pending, pushed_total=totals.pushed, lag_seconds=lag))
         return SyncOverview(
             scopes=tuple(scopes),
             pending=pending,
             lag_seconds=lag,
-            pushed_total=pushed_total,
             dead_letters=dead_letters,
+            totals=totals,
             samples=tuple(self._samples),
         )
 

@@ -113,7 +113,7 @@ class Cloud(Component):
         sizes = [sum(len(each.body) for each in changes) for changes, _ in batches.values()]
         results: dict[str, list[Outcome] | EdgeRedisError] = {}
         for part in split_by_bytes([*batches.items()], sizes, _BYTES_A_ROUND_TRIP):
-            found = await gather_each([self.apply(scope, *batch) for scope, batch in part])
+            found = await gather_each([self.apply(scope, *batch) for scope, batch in part], self.link.add_batch)
             results |= zip([scope for scope, _ in part], found, strict=True)
             if all(isinstance(each, OUTAGE) for each in found):
                 return dict.fromkeys(batches, found[0]) | results  # the others would wait for it as long

@@ -41,8 +41,9 @@ class Downlink:
         By then it may be a newer one, which is in a later page again.
         """
         has = self.sent_by if self._known.bytes else scripts.ALL_BODIES
-        page = await scripts.read_feed(self._replica, cursor, limit, has, patterns)
-        self._link.add_received(page.bytes)
+        operation = scripts.read_feed(self._replica, cursor, limit, has, patterns)
+        page = await operation
+        self._link.add_read(operation.args, page.bytes)
         feed = Feed(page.cursor, [], page.restarted, has_more=page.has_more, is_checked=True)
         found: dict[str, Change | CorruptDataError] = {}
         wanted: list[tuple[str, str]] = []
@@ -68,8 +69,9 @@ class Downlink:
     ) -> None:
         """Read these states; what cannot be made of the state that was named is read whole at last."""
         while wanted:
-            states, size = await scripts.read_states(self._replica, wanted[:_MAX_WANTED])
-            self._link.add_received(size)
+            operation = scripts.read_states(self._replica, wanted[:_MAX_WANTED])
+            states, size = await operation
+            self._link.add_read(operation.args, size)
             again: list[tuple[str, str]] = []
             for (scope, held), state in zip(wanted, states, strict=False):
                 if state is None:

@@ -26,7 +26,10 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 | <tag>:cursor:<digest>, | string | edge  | the same of workers that carry the scopes of certain patterns   |
 | <tag>:reoffer:<digest> |        |       | only (``patterns.py``)                                          |
 | <tag>:dead             | stream | edge  | the dead letters: changes given up, with their error; not capped|
-| <tag>:totals           | hash   | edge  | pushed: changes that workers have confirmed, ever               |
+| <tag>:totals           | hash   | edge  | what workers have carried, ever: pushed (changes confirmed),    |
+|                        |        |       | time:<bucket> and time_us (from write to confirmation, by the   |
+|                        |        |       | buckets of ``_core/sketch.py``, and the sum), and the counters  |
+|                        |        |       | of ``link.py``                                                  |
 | <tag>:feed             | zset   | cloud | scope -> the number of its newest change                        |
 | <tag>:feed:<segment>   | zset   | cloud | the same of the scopes whose name begins with this and a slash  |
 | <tag>:feed_number      | string | cloud | the feed's last number                                          |

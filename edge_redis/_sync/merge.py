@@ -15,6 +15,7 @@ from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OtherState
 from edge_redis._sync.scripts import NO_KEY, CallKey
 from edge_redis._sync.signing import Keyring
+from edge_redis._sync.wire import DOCUMENT_FIELDS
 
 
 def fields_of(change: Change) -> fields.Fields:
@@ -68,6 +69,16 @@ def merge_changes(present: Change | None, changes: Sequence[Change]) -> tuple[Ch
     return _build_state(joined, [*([] if present is None else [present]), *changes]), outcomes
 
 
+async def _read_present(replica: Replica, scope: str, link: LinkCounters | None) -> tuple[Change | None, str]:
+    """Read the document, and the clock below which the scope was purged."""
+    present, purged = await replica.read_document_and_purged_clock(scope)
+    if link:
+        link.add_read((scope, *DOCUMENT_FIELDS), 0 if present is None else len(present.body))
+    if present is not None:
+        present.verify()  # otherwise damaged fields would get a valid checksum
+    return present, purged
+
+
 async def merge_into(
     replica: Replica,
     scope: str,
@@ -88,9 +99,7 @@ async def merge_into(
     present, purged = known.get(scope), ""
     while True:
         if present is None:
-            present, purged = await replica.read_document_and_purged_clock(scope)
-            if present is not None:
-                present.verify()  # otherwise damaged fields would get a valid checksum
+            present, purged = await _read_present(replica, scope, link)
         later = [each for each in changes if each.clock > purged]
         if not later:
             return ["rejected" for _ in changes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from operator import attrgetter, methodcaller
+from operator import methodcaller
 from typing import Final
 
 from edge_redis._core.operation import Batch, Operation, Renewal, command
@@ -39,7 +39,6 @@ MIN_RENEWED_MS: Final = 500
 _FIRST_SCOPES: Final = 8
 _MOST_SCOPES: Final = 1000
 
-_ENTRY_ID: Final = attrgetter("id")
 _TO_NAME: Final = methodcaller("decode", "utf-8", "replace")
 
 
@@ -120,9 +119,7 @@ class OutboxLeases:
         return sum(map(len, confirmed.values()))
 
     def _confirm(self, scope: str, entries: Sequence[LeasedEntry]) -> Operation[int]:
-        last = entries[-1]
-        ids = [*map(_ENTRY_ID, entries)]
-        return scripts.confirm(self._edge, scope, last.version, group=self._config.group, clock=last.clock, ids=ids)
+        return scripts.confirm(self._edge, scope, entries[-1].version, group=self._config.group, entries=entries)
 
     async def dead_letter(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> None:
         """Move a change to the dead letters. Later ones go on: each is a full state and does not need it."""

@@ -193,8 +193,8 @@ def from_confirm(reply: bytes) -> int:
     return int(reply[3:])
 
 
-def from_record_event(reply: bytes) -> None:
-    """Raise where the event was refused."""
+def from_ok(reply: bytes) -> None:
+    """Raise where the call was refused."""
     if reply != b"OK":
         raise refusal(reply)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from edge_redis._core.error_text import encodable
@@ -37,10 +38,14 @@ _NO_STORE: Final = "?"
 FEED_BYTES: Final = 4 * 1024 * 1024
 """A page of the feed has about as many bytes at most, but one state at least."""
 
+_CLOCK: Final = attrgetter("clock")
+_ENTRY_ID: Final = attrgetter("id")
+
 UPDATE: Final = load(__package__, "update")
 APPLY: Final = load(__package__, "apply")
 COMMIT_MERGE: Final = load(__package__, "commit_merge")
 CONFIRM: Final = load(__package__, "confirm")
+ADD_TOTALS: Final = load(__package__, "add_totals")
 LEASE_ENTRIES: Final = load(__package__, "lease_entries")
 READ_PENDING: Final = load(__package__, "read_pending")
 RENEW_LEASE: Final = load(__package__, "renew_lease")
@@ -138,15 +143,21 @@ def confirm(
     *,
     key: CallKey = NO_KEY,
     group: str = "",
-    clock: bytes = b"",
-    ids: Sequence[bytes] = (),
+    entries: Sequence[LeasedEntry] = (),
 ) -> Operation[int]:
-    """Remove the changes that the other end has from the outbox; ``clock`` is that of the leased entry ``up_to``."""
+    """Remove the changes that the other end has from the outbox; ``entries`` are the leased ones, up to ``up_to``."""
     keys = replica.keys
     doc, pending, history, _ = keys.of_scope(scope)
     names = [doc, pending, history, keys.work, keys.repeats, keys.totals]
-    args: list[Argument] = [scope, up_to, replica.config.max_history, *key, group, clock, *ids]
+    clocks = b" ".join(map(_CLOCK, reversed(entries)))
+    args: list[Argument] = [scope, up_to, replica.config.max_history, *key, group, clocks, *map(_ENTRY_ID, entries)]
     return CONFIRM(names, args, replies.from_confirm)
+
+
+def add_totals(replica: Replica, amounts: Mapping[str, int], key: CallKey) -> Operation[None]:
+    """Add to the counters of what was carried."""
+    flat = [word for pair in amounts.items() for word in pair]
+    return ADD_TOTALS([replica.keys.totals, replica.keys.repeats], [*key, *flat], replies.from_ok)
 
 
 def lease_entries(
@@ -251,7 +262,7 @@ def record_event(replica: Replica, scope: str, event: SyncEvent, key: CallKey) -
     """Append an event to the history; its time is the server's."""
     names = [replica.keys.history(scope), replica.keys.repeats]
     args: list[Argument] = [event.direction, event.version, int(event.success), encodable(event.error)]
-    return RECORD_EVENT(names, [*args, replica.config.max_history, *key], replies.from_record_event)
+    return RECORD_EVENT(names, [*args, replica.config.max_history, *key], replies.from_ok)
 
 
 def purge_tombstone(replica: Replica, scope: str, stamp: str) -> Operation[int]:

@@ -22,6 +22,7 @@ from edge_redis._sync.dead_letters import MAX_READ, DeadLetters
 from edge_redis._sync.failures import OUTAGE, perform_each
 from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.link_totals import SAVE_SECONDS, LinkTotals
 from edge_redis._sync.outbox_leases import CALL_BYTES, LEASE_BYTES
 from edge_redis._sync.pace import WorkerPace
 from edge_redis._sync.patterns import ALL, Carried
@@ -32,6 +33,7 @@ from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
+from edge_redis._sync.totals import Totals, read_totals
 from edge_redis._sync.transfer import FIRST_BYTES, TRANSFER_SECONDS, Clock, TokenBucket, TransferSize, no_clock
 from edge_redis.errors import StoreOutOfMemoryError
 
@@ -49,6 +51,8 @@ _PAGE_BYTES: Final = 4 * 1024 * 1024
 
 class Worker(Component):
     """The methods of CloudWorker, as coroutines. ``CloudWorker`` documents each of them in full."""
+
+    tick_seconds = SAVE_SECONDS
 
     def __init__(
         self,
@@ -96,12 +100,25 @@ class Worker(Component):
             self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes, self._registration
         )
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
+        self._link_totals = LinkTotals(self._edge, cloud)
         self.cloud = cloud
         self.segments: Sequence[str] | None = carried.pulled.segments
         """What the carried scopes begin with, up to a slash or their end; None where that is anything."""
         self._pushes_first = False
         self.may_have_more = True
         """Whether a next round may find something, after one that handled something: else hints are enough."""
+
+    async def tick(self) -> None:
+        """Save what the link has counted; what cannot be saved now is kept."""
+        self.has_flushed = await self._link_totals.save()
+
+    def describe_unflushed(self) -> str:
+        """Return what is not saved; empty where everything is."""
+        return f"counts of the link of namespace {self.namespace!r}" if self._link_totals.has_unsaved else ""
+
+    def after_fork(self) -> None:
+        """Reset state in a forked child."""
+        self._link_totals.after_fork()
 
     async def look_for_more(self) -> None:
         """Find out whether a next round may find something at the edge."""
@@ -185,9 +202,17 @@ class Worker(Component):
         found["changes_waiting"] = await self._changes_waiting()
         found["pending_bytes"] = await self._pending_bytes()
         found["dead_letters"] = await command(int, "XLEN", keys.dead_letters)
-        found["pushed_total"] = await command(lambda reply: int(reply or 0), "HGET", keys.totals, "pushed")
+        totals = await self.totals()
+        found["pushed_total"] = totals.pushed
+        found["link"] = dict(totals.link)
+        found["time_to_cloud"] = totals.describe_time()
         found["clone_seen_seconds"] = await seconds_since_clone(self._edge)
         return found
+
+    async def totals(self) -> Totals:
+        """Return what the workers of this edge have carried, this one's counts included."""
+        await self._link_totals.save()
+        return await read_totals(self._edge.keys)
 
     async def _changes_waiting(self) -> int:
         total, offset = 0, 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from edge_redis._site.report import FunctionReport, NodeReport, Report, ScopeReport
+from edge_redis.cli import output
 
 NODE_HEADER: Final = ("node", "readings", "heartbeats", "checks", "unhealthy spells", "flapping", "health", "status")
 FUNCTION_HEADER: Final = ("function", "count", "success", "avg ms", "p50 ms", "p95 ms")
@@ -49,6 +50,15 @@ def sync_line(report: Report) -> str:
     return f"sync: {_count(report.pending)} pending, {_count(conflicts)} conflicts, {ends}"
 
 
+def link_line(report: Report) -> str:
+    """Return what went over the link to the cloud as a line."""
+    link, times = report.link, report.time_to_cloud
+    up, down = output.size(link["bytes_up"]), output.size(link["bytes_down"])
+    states = f"{_count(link['splices_up'])} of {_count(link['splices_up'] + link['full_states_up'])} states as splices"
+    took = f"; median time to the cloud {output.latency(times['p50_seconds'])}" if times["count"] else ""
+    return f"link: {up} up, {states}, {down} down{took}"
+
+
 def total_line(report: Report) -> str:
     """Return the totals of the run as a line."""
     recorded = report.run.get("recorded_readings")
@@ -69,7 +79,7 @@ def report(facts: Report) -> str:
         _table(NODE_HEADER, [node_row(*item) for item in facts.nodes.items()]),
         _table(FUNCTION_HEADER, [function_row(*item) for item in facts.functions.items()]),
         _table(SCOPE_HEADER, [scope_row(*item) for item in facts.scopes.items()]),
-        [cache_line(facts), sync_line(facts)],
+        [cache_line(facts), sync_line(facts), link_line(facts)],
         [f"{name} failed and was restarted: {words}" for name, words in facts.failures.items()],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from edge_redis._core import validation
 from edge_redis._health.leader_state import read_leader, read_relays
 from edge_redis._io.blocking_runner import BlockingRunner
+from edge_redis._metrics.series import Series
 from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor
@@ -19,6 +20,7 @@ from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis._services.blocking.worker import CloudWorker
+from edge_redis._sync.totals import Totals
 from edge_redis.errors import CorruptDataError, EdgeRedisError, WrongKeyTypeError
 from edge_redis.exporters._families import MetricFamily, counter, gauge
 from edge_redis.models import EdgeNodeStatus
@@ -28,6 +30,14 @@ MAX_SCOPES: Final = 1000
 
 _log: Final = logging.getLogger("edge_redis")
 _CACHE_COUNTERS: Final = ("hits", "misses", "evictions", "expirations")
+
+_FORMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "up": {"splice": "splices_up", "full": "full_states_up"},
+    "down": {"header": "headers_down", "splice": "splices_down", "full": "full_states_down"},
+}
+"""The counters of states, by their direction and form."""
+_US_PER_MS: Final = 1000
+_NS_PER_US: Final = 1000
 
 Families: TypeAlias = Iterator[MetricFamily]
 
@@ -224,6 +234,28 @@ def _read_worker(worker: CloudWorker) -> Families:
         family = gauge(f"edge_sync_{name}", text)
         family.add(known[key], labels)
         yield family
+    yield from _read_link(worker.totals(), labels)
+
+
+def _read_link(totals: Totals, labels: Mapping[str, str]) -> Families:
+    """Read what all workers of the edge have sent over their links to the cloud."""
+    link = totals.link
+    sizes = counter("edge_sync_link_bytes", "Bytes that workers sent to the cloud (up) and received from it (down).")
+    states = counter("edge_sync_link_states", "States that went over the link, by the form that they had.")
+    for direction in ("up", "down"):
+        of_direction = {**labels, "direction": direction}
+        sizes.add(link[f"bytes_{direction}"], of_direction)
+        for form, name in _FORMS[direction].items():
+            states.add(link[name], {**of_direction, "form": form})
+    trips = counter("edge_sync_link_round_trips", "Round trips of workers to the cloud.")
+    trips.add(link["round_trips"], labels)
+    refused = counter("edge_sync_link_splices_refused", "Calls repeated because the cloud had another state.")
+    refused.add(link["splices_refused"], labels)
+    text = "Times from the write of a change at the edge to its confirmation there."
+    seconds = MetricFamily("edge_sync_time_to_cloud_seconds", text, "histogram")
+    ms, us = divmod(totals.time_us, _US_PER_MS)
+    seconds.add(Series(totals.timed, ms=ms, ns=us * _NS_PER_US, buckets=totals.buckets), labels)
+    yield from (sizes, states, trips, refused, seconds)
 
 
 def _read_watch(watch: HealthWatch) -> Families:

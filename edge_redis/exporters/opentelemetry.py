@@ -32,7 +32,7 @@ try:
 except ImportError as error:  # pragma: no cover -- the tests install it
     raise MissingExtraError("this exporter needs the SDK: pip install 'edge-redis[opentelemetry]'") from error
 
-from edge_redis._metrics.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX
+from edge_redis._core.sketch import BUCKETS_PER_DOUBLING, ZERO_INDEX
 from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._services.blocking.cache import EdgeCache
 from edge_redis._services.blocking.health import HealthMonitor

@@ -52,6 +52,11 @@ def _quantile(q: float) -> tuple[str, str]:
     return f"histogram_quantile({q}, {buckets})", f"{NAMESPACE_FUNCTION} p{q * 100:g}"
 
 
+def _time_to_cloud(q: float) -> tuple[str, str]:
+    buckets = "sum by (namespace, le) (rate(edge_sync_time_to_cloud_seconds_bucket{{{s}}}[$__rate_interval]))"
+    return f"histogram_quantile({q}, {buckets})", f"{{{{namespace}}}} p{q * 100:g}"
+
+
 def _stat(title: str, query: str, steps: Steps, *, unit: str = "short", words: Sequence[tuple[str, str]] = ()) -> Panel:
     return Panel(title, [(query, "{{namespace}}")], unit=unit, kind="stat", width=4, height=4, steps=steps, words=words)
 
@@ -165,6 +170,22 @@ ROWS: Final[Sequence[tuple[str, Sequence[Panel]]]] = (
             Panel(
                 "Changes carried to the cloud",
                 [("rate(edge_sync_pushed_changes_total{{{s}}}[$__rate_interval])", "{{namespace}}")],
+                "ops",
+            ),
+            Panel("Time to the cloud", [_time_to_cloud(q) for q in (0.5, 0.95, 0.99)], "s"),
+            Panel(
+                "Link to the cloud",
+                [("rate(edge_sync_link_bytes_total{{{s}}}[$__rate_interval])", "{{namespace}} {{direction}}")],
+                "Bps",
+            ),
+            Panel(
+                "States on the link",
+                [
+                    (
+                        "rate(edge_sync_link_states_total{{{s}}}[$__rate_interval])",
+                        "{{namespace}} {{direction}} {{form}}",
+                    )
+                ],
                 "ops",
             ),
             Panel("Conflicts", [("edge_sync_conflicts{{{s}}}", "{{namespace}} {{scope}}")]),

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from edge_redis import EdgeNode, InvalidTypeError
-from edge_redis._metrics.sketch import percentile
+from edge_redis._core.sketch import percentile
 from edge_redis.exporters.opentelemetry import SCALE, EdgeExporter
 from support.metrics import WITHIN, exact_percentile, made
 from support.servers import Backend

@@ -211,5 +211,5 @@ def test_a_worker_of_the_former_life_confirms_nothing_of_the_next_one(client: An
         sync.update_local({"after": number})
     last = taken.entries[-1]
     with pytest.raises(CorruptDataError, match="lost data"):
-        runner.run(scripts.confirm(edge, "room", 3, group="cloud", clock=last.clock, ids=[last.id]))
+        runner.run(scripts.confirm(edge, "room", 3, group="cloud", entries=[last]))
     assert [change["data"] for change in sync.get_pending_changes()] == [{"after": number} for number in range(3)]

@@ -180,7 +180,8 @@ def test_a_cancellation_ends_a_wait_and_leaves_no_connection(real: Backend) -> N
             task.cancel()
             await asyncio.wait({task}, timeout=SECONDS)
             assert task.cancelled()
-            assert len(asyncio.all_tasks()) == 1
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            assert {each.get_name() for each in others} <= {"edge-redis-ticker"}  # runs until the worker is closed
 
     asyncio.run(main())
     with real.client() as admin:

@@ -136,6 +136,14 @@ class RedisCloudStore(BlockingService[Cloud]):
         """What this object has sent to the cloud's server and received of it: bytes, states as splices and in full."""
         return cast("LinkStats", self._component.link.describe())
 
+    def take_link_counts(self) -> dict[str, int]:
+        """Return what ``link`` has counted since this was called last.
+
+        ``CloudWorker`` calls it, and adds the counts to those of its edge. Where workers of several edges share one
+        store object, a count goes to the edge whose worker comes first.
+        """
+        return self._component.link.take()
+
     def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = ("*",)) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning.
 

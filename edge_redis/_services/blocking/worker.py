@@ -17,6 +17,7 @@ from edge_redis._services.listening import make_listeners
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.signing import Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
+from edge_redis._sync.totals import Totals
 from edge_redis._sync.worker import Worker
 from edge_redis.errors import EdgeRedisError
 from edge_redis.types import DeadLetter, WorkerLag, WorkerStatus
@@ -129,13 +130,19 @@ class CloudWorker(BlockingLoopService[Worker]):
 
         ``scopes_not_pushed`` have a state in their outbox and match no worker's ``push``: the other fields leave them
         out, but for ``scopes`` and ``pending_bytes``.
-        ``pending_bytes`` is about what the outboxes take in the edge's memory.
-        ``pushed_total`` counts all changes that workers ever brought to the cloud: two readings give the
-        throughput. ``clone_seen_seconds`` is how long ago a state was pulled that a clone of this edge wrote (see
+        ``pending_bytes`` is about what the outboxes take in the edge's memory. ``pushed_total`` counts all changes that
+        workers ever brought to the cloud: two readings give the throughput. ``link`` has the bytes, states and round
+        trips of all workers on RedisCloudStore, but for the last seconds of other processes; ``time_to_cloud`` has the
+        times from the write of a change at the edge to its confirmation there. These are kept at the edge and only
+        rise. ``clone_seen_seconds`` is how long ago a state was pulled that a clone of this edge wrote (see
         ``new_identity``), None if none was within the last day.
         Reads the length of each outbox, a few hundred in a round trip.
         """
         return cast("WorkerStatus", self._run(self._component.status()))
+
+    def totals(self) -> Totals:
+        """Return the counters of ``status`` that only rise, with the buckets of the times, as exporters need them."""
+        return self._run(self._component.totals())
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the oldest ``limit`` changes that were given up.

@@ -11,7 +11,8 @@
 -- ARGV[4] client_id      '' where nobody reads how many were removed
 -- ARGV[5] call           integer, the number of the client's call
 -- ARGV[6] group          the consumer group that delivered the entries, '' for none
--- ARGV[7] clock          of the entry up_to as it was delivered, '' where a user confirms
+-- ARGV[7] clocks         of the entry up_to as it was delivered, and after it, a space between, of the other entries that
+--   were delivered; '' where a user confirms
 -- ARGV[8..] ids          entries to acknowledge
 -- Reply: 'OK *' | 'ABOVE *' | 'REUSED' | 'CORRUPT *' | 'STALE': how many were removed; up_to was never written here,
 --   the version is; the entry is not the one that was delivered, since the edge has lost data and given its version out
@@ -19,7 +20,6 @@
 -- Invariant: an entry leaves only when it, or a later version, is at the other end
 -- Layout: not created, since it only changes what is there
 -- Repeat: remembered with a client id, else idempotent: removed once
--- include: clock
 -- include: idempotency
 -- include: document
 -- include: splice
@@ -28,9 +28,12 @@
 -- include: outbox_entries
 -- include: outbox
 -- include: history
+-- include: totals
 local doc, pending, history, work, repeats, totals = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local scope, up_to, client_id, group = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6]
-local at = now_ms()
+local scope, up_to, client_id, group, clocks = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[6], ARGV[7]
+local clock = string.match(clocks, '^%S+')
+local now = redis.call('TIME')
+local at = now[1] * 1000 + math.floor(now[2] / 1000)
 
 if client_id ~= '' then
   local before = recall(repeats, at, client_id, ARGV[5])
@@ -44,20 +47,18 @@ if up_to > version then return 'ABOVE ' .. integer(version) end
 redis.call('ZSCORE', work, scope)
 redis.call('XLEN', history)
 redis.call('XLEN', pending)
+redis.call('HLEN', totals)
 local _, last = read_positions(pending)
 local left = entry_from(pending, integer(up_to + 1))
 local removal = left and plan_removal(pending, left)
 redis.call('ZREM', work, '') -- a first write that needs no memory, see lease_entries.lua
-if ARGV[7] ~= '' then
+if clock then
   local entry = redis.call('XRANGE', pending, integer(up_to) .. '-0', integer(up_to) .. '-0')[1]
   if entry then
     for i = 1, #entry[2], 2 do
-      if entry[2][i] == 'clock' and entry[2][i + 1] ~= ARGV[7] then return 'REUSED' end
+      if entry[2][i] == 'clock' and entry[2][i + 1] ~= clock then return 'REUSED' end
     end
   end
-end
-if group ~= '' and not is_version(redis.call('HGET', totals, 'pushed') or '0') then
-  redis.call('HDEL', totals, 'pushed') -- damaged: restart the count
 end
 if group ~= '' and ARGV[8] then
   redis.call('XACK', pending, group, unpack(ARGV, 8))
@@ -65,7 +66,11 @@ end
 local removed = removal and remove_before(pending, removal)
   or redis.call('XTRIM', pending, 'MINID', integer(up_to + 1) .. '-0')
 if removed > 0 then update_work_index(pending, work, scope, at, removal, last) end
-if removed > 0 and group ~= '' then redis.call('HINCRBY', totals, 'pushed', removed) end
+if removed > 0 and group ~= '' then
+  local amounts = {pushed = removed}
+  add_delivery_times(amounts, clocks, now)
+  add_to_totals(totals, amounts)
+end
 local is_news = current and up_to > current.peer_version
 if is_news then redis.call('HSET', doc, 'peer_version', integer(up_to)) end
 if removed > 0 or is_news then record(history, tonumber(ARGV[3]), 'push', up_to, '1', '') end

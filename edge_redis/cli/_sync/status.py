@@ -58,9 +58,23 @@ def _print_status(found: Mapping[str, Any]) -> None:
     print(f"pending changes take about {output.count(found['pending_bytes'], 'byte')}")
     print(f"oldest pending change: {output.duration(found['oldest_seconds'])}")
     print(f"pushed: {found['pushed_total']:,} in all, {found['pushed_per_second']:,.1f} a second now")
+    _print_link(found["link"], found["time_to_cloud"])
     print(f"dead letters: {found['dead_letters']:,}")
     if found["clone_seen_seconds"] is not None:
         print(f"a clone of this edge wrote {output.duration(found['clone_seen_seconds'])} ago: see `sync new-identity`")
+
+
+def _print_link(link: Mapping[str, int], times: Mapping[str, float]) -> None:
+    if times["count"]:
+        p50, p95, p99 = (output.latency(times[f"{name}_seconds"]) for name in ("p50", "p95", "p99"))
+        print(f"time to the cloud: median {p50}, 95% within {p95}, 99% within {p99}")
+    up, down = (output.size(link[f"bytes_{way}"]) for way in ("up", "down"))
+    print(f"link: {up} up, {down} down in {output.count(link['round_trips'], 'round trip')}")
+    print(f"states up: {link['splices_up']:,} as splices, {link['full_states_up']:,} in full")
+    print(
+        f"states down: {link['headers_down']:,} as headers, {link['splices_down']:,} as splices, "
+        f"{link['full_states_down']:,} in full"
+    )
 
 
 def scopes(

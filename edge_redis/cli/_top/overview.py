@@ -6,6 +6,7 @@ from rich.text import Text
 
 from edge_redis._site.node_state import NodeState
 from edge_redis._site.state import Event, SiteState
+from edge_redis._sync.totals import Totals
 from edge_redis.cli._top.charts import meter, rates, sparkline
 from edge_redis.cli._top.styles import (
     BAD,
@@ -21,7 +22,7 @@ from edge_redis.cli._top.styles import (
     percent,
     word,
 )
-from edge_redis.cli.output import duration
+from edge_redis.cli.output import duration, latency, size
 
 _LABEL = 10
 _PROBLEM_ORDER = {"unhealthy": 0, "maintenance": 2, "healthy": 3}
@@ -94,7 +95,7 @@ def cache(state: SiteState, width: int) -> Text:
 
 def sync(state: SiteState, width: int) -> Text:
     """Return the panel of syncing: changes that wait for the cloud, their lag, and failures."""
-    found = state.sync
+    found, link = state.sync, state.sync.totals.link
     pending = [sample.pending for sample in found.samples]
     letters = ("  dead letters ", DIM), alarming(found.dead_letters)
     return lines(
@@ -106,10 +107,15 @@ def sync(state: SiteState, width: int) -> Text:
                 duration(found.lag_seconds) if found.pending else "-",
             ),
             line(_label("conflicts"), alarming(found.conflicts), *letters),
-            line(_label("pushed"), f"{found.pushed_total:,}", (f"  {len(found.scopes):,} scopes", DIM)),
+            line(_label("pushed"), f"{found.pushed_total:,}", ("  p95 ", DIM), _p95(found.totals)),
+            line(_label("link"), size(link["bytes_up"]), (" up  ", DIM), size(link["bytes_down"]), (" down", DIM)),
             line(_label("pending"), (sparkline(pending, width - _LABEL - 8), CHART)),
         ]
     )
+
+
+def _p95(totals: Totals) -> str:
+    return latency(totals.p95_seconds) if totals.timed else "-"
 
 
 def events(state: SiteState, height: int) -> Text:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_redis._metrics.sketch import (
+from edge_redis._core.sketch import (
     GROUP,
     MAX_DURATION_MS,
     ZERO_INDEX,
