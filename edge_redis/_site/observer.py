@@ -32,7 +32,6 @@ class Observer:
         states = {name: synchronizer.get_local_state() for name, synchronizer in self._synchronizers.items()}
         changes = self._services.health.transitions(MAX_TRANSITIONS)
         spells = Counter(change.node_id for change in changes if change.state == "unhealthy")
-        totals = self._worker.totals()
         known = {node.id: node for node in self._services.health.nodes()}
         return Report(
             run=run,
@@ -43,8 +42,7 @@ class Observer:
             functions={name: self._function_report(name) for name in FUNCTIONS},
             cache=self._services.cache.stats(),
             scopes={name: self._scope_report(name, state, clouds[name]) for name, state in states.items()},
-            link=totals.link,
-            time_to_cloud=totals.describe_time(),
+            totals=self._worker.totals(),
             failures=failures,
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_redis._site.functions import FUNCTIONS, SIGNIFICANT_DIGITS, WATCHED_FIELDS
 from edge_redis._site.replay import SPELL_RULE
+from edge_redis._sync.totals import NO_TOTALS, Totals
 
 _WINDOWS = ", ".join(f"{name} over {length}" for name, (_, length) in FUNCTIONS.items())
 RULES: Mapping[str, str] = {
@@ -76,10 +77,8 @@ class Report:
     functions: Mapping[str, FunctionReport]
     cache: Mapping[str, Any]
     scopes: Mapping[str, ScopeReport]
-    link: Mapping[str, int] = field(default_factory=dict)
-    """What workers sent over the link to the cloud: ``LinkStats``."""
-    time_to_cloud: Mapping[str, float] = field(default_factory=dict)
-    """``TimeToCloud``."""
+    totals: Totals = NO_TOTALS
+    """What workers have carried."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Last error of each process that failed, by the process's name."""
 
@@ -106,7 +105,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready data."""
         fields = asdict(self)
-        scopes, link, times = (fields.pop(name) for name in ("scopes", "link", "time_to_cloud"))
+        scopes, _ = fields.pop("scopes"), fields.pop("totals")
         return {
             **fields,
             "readings_processed": self.readings,
@@ -116,8 +115,8 @@ class Report:
                 "pending": self.pending,
                 "conflicts": sum(scope.conflicts for scope in self.scopes.values()),
                 "all_equal": all(scope.equal for scope in self.scopes.values()),
-                "link": link,
-                "time_to_cloud": times,
+                "link": dict(self.totals.link),
+                "time_to_cloud": self.totals.describe_time(),
             },
             "rules": dict(RULES),
         }

@@ -27,7 +27,7 @@ class Totals:
 
     pushed: int
     """Changes that workers have confirmed."""
-    link: Mapping[str, int]
+    link: dict[str, int]
     """By the names of LINK_COUNTERS."""
     time_us: int
     """The sum of the times, in microseconds."""

@@ -52,7 +52,7 @@ def sync_line(report: Report) -> str:
 
 def link_line(report: Report) -> str:
     """Return what went over the link to the cloud as a line."""
-    link, times = report.link, report.time_to_cloud
+    link, times = report.totals.link, report.totals.describe_time()
     up, down = output.size(link["bytes_up"]), output.size(link["bytes_down"])
     states = f"{_count(link['splices_up'])} of {_count(link['splices_up'] + link['full_states_up'])} states as splices"
     took = f"; median time to the cloud {output.latency(times['p50_seconds'])}" if times["count"] else ""

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import edge_redis
 from edge_redis._site.report import FunctionReport, NodeReport, Report, ScopeReport
+from edge_redis._sync.totals import NO_TOTALS, Totals
 from edge_redis.cli import text, view
 from edge_redis.cli.live import LiveView
 from edge_redis.cli.main import main
@@ -40,6 +41,7 @@ def report(**changes: Any) -> Report:
         "functions": {"anomaly_score": FunctionReport(count=3, success_rate=100.0, avg_ms=1.234, p50_ms=1.0, p95_ms=2)},
         "cache": {"size": 2, "hits": 1, "misses": 2, "hit_rate": 33.333, "evictions": 0},
         "scopes": {"edge-1": ScopeReport(edge_version=3, cloud_version=2, pending=1, conflicts=0, equal=False)},
+        "totals": Totals(3, NO_TOTALS.link | {"bytes_up": 1500, "splices_up": 2, "full_states_up": 1}, 6000, {31: 3}),
     }
     return Report(**{**facts, **changes})
 
@@ -188,6 +190,7 @@ def test_the_report_in_words() -> None:
     assert "edge-1             3              2        1          0     no" in lines
     assert "cache: 2 entries, 1 hits, 2 misses (33.3% hits), 0 evictions" in lines
     assert "sync: 1 pending, 0 conflicts, ENDS DIFFER" in lines
+    assert "link: 1.5 kB up, 2 of 3 states as splices, 0 B down; median time to the cloud 2.0 ms" in lines
     assert lines[-1] == "monitor failed and was restarted: ended by SIGKILL"
 
 
@@ -197,7 +200,9 @@ def test_the_report_as_json() -> None:
     assert facts["invocations"] == 3
     assert facts["nodes"]["edge-1"]["unhealthy_spells"] == 2
     scope = {"edge_version": 3, "cloud_version": 2, "pending": 1, "conflicts": 0, "equal": False}
-    assert facts["sync"] == {"scopes": {"edge-1": scope}, "pending": 1, "conflicts": 0, "all_equal": False}
+    sync = facts["sync"]
+    assert (sync["link"]["bytes_up"], sync["time_to_cloud"]["count"]) == (1500, 3)
+    assert sync == sync | {"scopes": {"edge-1": scope}, "pending": 1, "conflicts": 0, "all_equal": False}
     assert "gap longer than the heartbeat timeout" in facts["rules"]["unhealthy_spells"]
 
 
