@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from conftest import Maker
 
-from edge_redis import CloudWorker, EdgeSynchronizer, StoreUnavailableError
+from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, StoreUnavailableError
 from edge_redis._core.sketch import bucket_index
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._sync import scripts
@@ -126,7 +126,8 @@ def test_a_save_that_is_repeated_after_a_lost_reply_counts_once(client: Any) -> 
                 raise StoreUnavailableError("the reply was lost")
             return result
 
-    with EdgeSynchronizer(client, scope="room") as sync, CloudWorker(client, client) as worker:
+    store = RedisCloudStore(client)
+    with EdgeSynchronizer(client, scope="room") as sync, CloudWorker(client, store) as worker:
         sync.update_local(BODY)
         worker.run_once()
         runner = LosesReplies(client)
@@ -135,14 +136,15 @@ def test_a_save_that_is_repeated_after_a_lost_reply_counts_once(client: Any) -> 
             assert not worker._component.has_flushed
         runner.run(worker._component.tick())
         assert worker._component.has_flushed
-        assert worker.status()["link"] == worker._own_store.link
+        assert worker.status()["link"] == store.link
 
 
 def test_damaged_counters_begin_again(client: Any) -> None:
-    with EdgeSynchronizer(client, scope="room") as sync, CloudWorker(client, client) as worker:
+    store = RedisCloudStore(client)
+    with EdgeSynchronizer(client, scope="room") as sync, CloudWorker(client, store) as worker:
         client.hset(f"{EDGE}:totals", mapping={"pushed": "many", "bytes_up": "-", "time_us": "1.5", "time:x": 3})
         sync.update_local(BODY)
         assert worker.run_once() == 1
         totals = worker.totals()
         assert (totals.pushed, totals.timed) == (1, 1)
-        assert totals.link == worker._own_store.link
+        assert totals.link == store.link
