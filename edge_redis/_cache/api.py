@@ -226,6 +226,12 @@ class Cache(Component):
         """Deliver the accesses made so far by all caches of this process and namespace."""
         await self.shards.flush()
 
+    def is_tick_due(self) -> bool:
+        """Return whether there are accesses to deliver, or announcements to request."""
+        if self.near is not None and self.near.needs_announcements:
+            return True
+        return not all(shard.accesses.buffer.is_empty for shard in self.shards.all)
+
     async def tick(self) -> None:
         """Deliver accesses, and keep writers publishing where the near cache needs it."""
         await self.renew_announcements()

@@ -184,6 +184,10 @@ class FailOpenCache(Component):
         pending = f"{count} pending invalidations of namespace {self.namespace!r}" if count else ""
         return " and ".join(text for text in (self._cache.describe_unflushed(), pending) if text)
 
+    def is_tick_due(self) -> bool:
+        """Return whether there are accesses to deliver, announcements to request, or pending keys to remove."""
+        return bool(len(self._calls.pending)) or self._cache.is_tick_due()
+
     async def tick(self) -> None:
         """Deliver accesses and remove pending keys, where the server is available."""
         await self._cache.renew_announcements()

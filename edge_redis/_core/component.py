@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 class Component:
     """The operations of one service in one namespace, without I/O of its own.
 
-    A component that buffers sets ``tick_seconds`` and overrides ``tick`` and ``closing``. The service
+    A component that buffers sets ``tick_seconds`` and overrides ``is_tick_due``, ``tick`` and ``closing``. The service
     replaces ``mutex`` where several threads may call the component; asyncio needs none, since the
     code between two operations never awaits.
     """
@@ -19,6 +19,10 @@ class Component:
 
     has_flushed: bool = True
     """Whether the last ``closing`` delivered everything; one that goes on without the server raises no error."""
+
+    def is_tick_due(self) -> bool:
+        """Return whether ``tick`` has anything to do; called every ``tick_seconds``, and must take no time."""
+        return True
 
     async def tick(self) -> object:
         """Do what is due every ``tick_seconds``."""

@@ -49,7 +49,7 @@ class TaskListener(BackgroundTask):
         self._of_any_node = of_any_node
         self._reconnecting = reconnecting
 
-    def stop(self) -> asyncio.Task[None] | None:
+    def stop(self) -> set[asyncio.Task[None]]:
         """Disconnect, cancel the task, and return it if its loop is open."""
         self._listener.on_disconnected()
         return super().stop()

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import queue
 import threading
+from typing import Final
+
+_FIRST: Final = "first"
 
 
 class BackgroundThread:
@@ -22,19 +25,22 @@ class BackgroundThread:
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._first: dict[str, threading.Thread] = {}
         self._stopped = False
         # Unlike an Event, a SimpleQueue has no lock that an interrupted ``stop`` could leave held.
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def ensure_running(self) -> None:
         """Start the thread, unless it runs or was stopped."""
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None and not self._stopped:
-                    thread = threading.Thread(target=self._work, name=self.name, daemon=True)
-                    thread.start()
-                    self._thread = thread  # only now: a thread that an interruption kept from starting cannot be joined
+        if self._thread is None and not self._stopped:
+            threading.Thread(target=self._run, name=self.name, daemon=True).start()
+
+    def _run(self) -> None:
+        """Work, unless another thread was started as well: by a caller at the same time, or after an interruption."""
+        current = threading.current_thread()
+        if self._first.setdefault(_FIRST, current) is current:
+            self._thread = current
+            self._work()
 
     def stop(self) -> None:
         """Stop the work, and wait until it has ended, unless this is called inside it."""
@@ -78,13 +84,13 @@ class BackgroundTask:
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.get_running_loop().create_task(self._work(), name=self.name)
 
-    def stop(self) -> asyncio.Task[None] | None:
+    def stop(self) -> set[asyncio.Task[None]]:
         """Cancel the task, and return it if its loop is open: it may still be closing a connection."""
         task, self._task = self._task, None
         if task is None or task.get_loop().is_closed():
-            return None
+            return set()
         task.cancel()
-        return task
+        return {task}
 
     def after_fork(self) -> None:
         """Reset state in a forked child, where the parent's task does not run."""

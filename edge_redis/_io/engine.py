@@ -16,6 +16,7 @@ from edge_redis._io.background import BackgroundTask, BackgroundThread
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.exit_flush import run_in_new_loop
 from edge_redis._io.loop import AsyncLoop, BlockingLoop
+from edge_redis._io.shared import server_identity
 from edge_redis._io.ticker import TaskTicker, ThreadTicker
 
 LAST_ROUND_SECONDS: Final = 2.0
@@ -36,15 +37,21 @@ class BlockingEngine:
         seconds = component.tick_seconds
         self.buffers = seconds is not None
         """Whether the component has something to flush."""
-        ticker = None if seconds is None else ThreadTicker(seconds, self._tick)
-        self.background = [each for each in (ticker, listener) if each is not None]
+        self._lane = server_identity(runner.client)
+        ticker = None if seconds is None else ThreadTicker(seconds, self._tick, is_due=self._is_due, lane=self._lane)
+        self.background: list[ThreadTicker | BackgroundThread] = [
+            each for each in (ticker, listener) if each is not None
+        ]
         component.mutex = shutdown.new_mutex()
 
     def add_ticker(self, seconds: float, work: Callable[[], Awaitable[object]]) -> ThreadTicker:
         """Return a ticker that performs ``work`` every ``seconds`` once it runs; ``stop`` stops it."""
-        ticker = ThreadTicker(seconds, lambda: self.runner.run(work()))
+        ticker = ThreadTicker(seconds, lambda: self.runner.run(work()), lane=self._lane)
         self.background.append(ticker)
         return ticker
+
+    def _is_due(self) -> bool:
+        return self.dropped or self.component.is_tick_due()
 
     def _tick(self) -> None:
         self.runner.run(self.component.tick())
@@ -96,14 +103,17 @@ class AsyncEngine:
         self.loop: AsyncLoop | None = None
         seconds = component.tick_seconds
         self.buffers = seconds is not None
-        ticker = None if seconds is None else TaskTicker(seconds, self._tick)
-        self.background = [each for each in (ticker, listener) if each is not None]
+        ticker = None if seconds is None else TaskTicker(seconds, self._tick, is_due=self._is_due)
+        self.background: list[TaskTicker | BackgroundTask] = [each for each in (ticker, listener) if each is not None]
 
     def add_ticker(self, seconds: float, work: Callable[[], Awaitable[object]]) -> TaskTicker:
         """Return a ticker that performs ``work`` every ``seconds`` once it runs; ``stop`` stops it."""
         ticker = TaskTicker(seconds, lambda: self.runner.run(work()))
         self.background.append(ticker)
         return ticker
+
+    def _is_due(self) -> bool:
+        return self.dropped or self.component.is_tick_due()
 
     async def _tick(self) -> None:
         await self.runner.run(self.component.tick())
@@ -118,7 +128,7 @@ class AsyncEngine:
 
     def stop(self) -> set[asyncio.Task[None]]:
         """Stop the background work, and return its tasks. If this is interrupted, calling it again finishes it."""
-        tasks = {task for each in self.background if (task := each.stop()) is not None}
+        tasks = {task for each in self.background for task in each.stop()}
         self.background.clear()  # these refer back to the engine: the cycle would keep the client's socket open
         shutdown.forget(self)
         return tasks

@@ -45,7 +45,10 @@ class HintListener:
 
     def close(self) -> asyncio.Task[None] | None:
         """Stop listening; return what is left of it to be awaited."""
-        return self._background.stop()
+        if isinstance(self._background, ThreadListener):
+            self._background.stop()
+            return None
+        return next(iter(self._background.stop()), None)
 
 
 def make_listener(client: Any, hints: HintProtocol) -> HintListener:

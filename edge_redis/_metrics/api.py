@@ -60,6 +60,11 @@ class Metrics(Component):
         self.flush_if_due = self.writer.flush_if_due
         self.flush = self.writer.flush
 
+    def is_tick_due(self) -> bool:
+        """Return whether there is anything to deliver, or left in a write-ahead log."""
+        buffer = self.writer.buffer
+        return bool(buffer.records or buffer.has_uncompacted or buffer.state.unacknowledged)
+
     async def tick(self) -> None:
         """Deliver what is buffered."""
         return await self.flush()

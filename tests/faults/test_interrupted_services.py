@@ -29,7 +29,7 @@ from edge_redis import (
 from support.clouds import Polled
 from support.deadline import eventually
 
-MODULES = "service engine lifecycle loop signals shutdown ticker background blocking_listener"
+MODULES = "service engine lifecycle loop signals shutdown ticker ticker_threads background blocking_listener"
 LAYER = ("/edge_redis/_services/", *(f"/edge_redis/_io/{name}.py" for name in MODULES.split()))
 pytestmark = [
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),

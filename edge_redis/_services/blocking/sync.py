@@ -233,7 +233,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         """Call ``callback`` with the local state after each change that comes down, until ``close``.
 
         The argument is that of ``changes``: a SyncState, or None where the scope was deleted. It is called in the
-        background, one call at a time, from a thread of its own; with ``edge_redis.aio`` a coroutine function is
+        background, one call at a time, from a thread; with ``edge_redis.aio`` a coroutine function is
         awaited in a task. An error that it raises is logged. Errors of the store are logged and waited out.
 
         Args:

@@ -1,0 +1,105 @@
+"""The task that all asyncio services of an event loop share: it waits for the tickers that are due.
+
+Each call is a task of its own, so a call that takes long holds up no other. The shared task ends with the last
+ticker, and with its loop: a loop that cancels its tasks starts no further call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+from edge_redis._io.ticker_threads import EARLY_FRACTION
+
+
+class Ticker(Protocol):
+    """A ticker, as this task sees it."""
+
+    seconds: float
+    next_at: float
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call is under way."""
+
+    def is_due(self) -> bool:
+        """Return whether there is anything to do."""
+
+    def begin_call(self) -> None:
+        """Begin to do it, in a task."""
+
+
+class TickerTask:
+    """Begins the calls of the tickers of one event loop when they are due."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._tickers: dict[Ticker, None] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._woken: asyncio.Future[None] | None = None
+
+    def add(self, ticker: Ticker) -> asyncio.Task[None]:
+        """Call ``ticker`` from now on, first after its interval; return the task that waits for it."""
+        ticker.next_at = time.monotonic() + ticker.seconds
+        self._tickers[ticker] = None
+        if self._task is None or self._task.done():
+            self._task = self._loop.create_task(self._wait(), name="edge-redis-ticker")
+        elif self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+        return self._task
+
+    def remove(self, ticker: Ticker) -> set[asyncio.Task[None]]:
+        """Call ``ticker`` no more; return the waiting task where it ends by that."""
+        self._tickers.pop(ticker, None)
+        task = self._task
+        if self._tickers or task is None:
+            return set()
+        self._task = None
+        task.cancel()
+        return {task}
+
+    async def _wait(self) -> None:
+        try:
+            await self._begin_calls()
+        finally:
+            if _by_loop.get(self._loop) is self:
+                del _by_loop[self._loop]
+
+    async def _begin_calls(self) -> None:
+        while True:
+            now = time.monotonic()
+            wakes_at = now + 3600.0
+            for ticker in tuple(self._tickers):
+                if ticker.next_at <= now + EARLY_FRACTION * ticker.seconds:
+                    ticker.next_at = now + ticker.seconds
+                    if not ticker.is_waiting and ticker.is_due():
+                        ticker.begin_call()
+                wakes_at = min(wakes_at, ticker.next_at)
+            await self._sleep(wakes_at - time.monotonic())
+
+    async def _sleep(self, seconds: float) -> None:
+        self._woken = woken = self._loop.create_future()
+        timer = self._loop.call_later(max(0.0, seconds), _set_done, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+_by_loop: Final[dict[asyncio.AbstractEventLoop, TickerTask]] = {}
+
+
+def ticker_task_of(loop: asyncio.AbstractEventLoop) -> TickerTask:
+    """Return the task of a loop."""
+    found = _by_loop.get(loop)
+    if found is None:
+        for each in [each for each in _by_loop if each.is_closed()]:  # one that was closed with tasks in it
+            _by_loop.pop(each, None)
+        found = _by_loop.setdefault(loop, TickerTask(loop))
+    return found
