@@ -63,7 +63,7 @@ class Metrics(Component):
     def is_tick_due(self) -> bool:
         """Return whether there is anything to deliver, or left in a write-ahead log."""
         buffer = self.writer.buffer
-        return bool(buffer.records or buffer.has_uncompacted or buffer.state.unacknowledged)
+        return bool(buffer.records or buffer.uncompacted or buffer.state.unacknowledged)
 
     async def tick(self) -> None:
         """Deliver what is buffered."""
