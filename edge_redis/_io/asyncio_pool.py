@@ -22,6 +22,9 @@ from edge_redis._io.error_mapping import is_pool_full, pool_full_error
 from edge_redis._io.tasks import finish
 from edge_redis.errors import ClientConfigurationError
 
+SHARED: Final = "_edge_redis_shared"
+"""The attribute of a pool that has the connection that tasks share (``asyncio_shared``)."""
+
 _LOOP: Final = "_edge_redis_loop"
 _WAITERS: Final = "_edge_redis_waiters"
 _BORROWER: Final = "_edge_redis_borrower"
@@ -46,6 +49,7 @@ def enter_loop(owner: Any) -> None:
     owner.reset()  # its connections were closed with their loop
     owner._lock = asyncio.Lock()  # noqa: SLF001 -- a lock that was waited for is bound to its loop
     owner.__dict__.pop(_WAITERS, None)
+    owner.__dict__.pop(SHARED, None)
     owner.__dict__[_LOOP] = loop
 
 

@@ -1,15 +1,20 @@
-"""Sends commands on an asyncio client, each on a connection that the call owns (``asyncio_pool``)."""
+"""Sends commands on an asyncio client: on a connection that tasks share, or on one that the call owns."""
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from redis import exceptions as redis_errors
 
 from edge_redis._io.asyncio_pool import Borrower, connect_taken, enter_loop, give_back, take_connection
+from edge_redis._io.asyncio_shared import LARGE_BYTES, SharedConnection, find_shared
 from edge_redis._io.command_sender import Args, FinalError
-from edge_redis._io.connect_retry import begin_call
+from edge_redis._io.connect_retry import begin_call, continue_call
+from edge_redis._io.resp import count_bytes, pack
 
 T = TypeVar("T")
 
@@ -83,6 +88,117 @@ async def _read(client: Any, connection: Any, args: Args) -> Any:
         return await client.parse_response(connection, args[0])
     except redis_errors.ResponseError as error:
         return error
+
+
+_WAITING_COMMANDS: Final = frozenset({"WAIT", "WAITAOF"})
+"""Commands that keep their connection waiting: nobody else's may stand behind them."""
+
+_MAX_COMMANDS: Final = 256
+"""A batch of more commands goes over a connection of its own."""
+
+
+class AsyncSharedSender:
+    """Sends commands on the connection that all tasks of the event loop share (``asyncio_shared``).
+
+    What is large, or waits, goes over a connection of its own. Calls that meet a failing connection are
+    repeated as the client's retry says.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._owned = AsyncOwnedSender(client)
+        self._known: SharedConnection | None = None
+
+    def _find_shared(self) -> SharedConnection | None:
+        """Return the shared connection; None where the client's own methods were replaced by a test or a tracer."""
+        if "execute_command" in vars(self._client) or "parse_response" in vars(self._client):
+            return None
+        known = self._known
+        if known is None or known.loop is not asyncio.get_running_loop():
+            known = self._known = find_shared(self._client.connection_pool)
+        return known
+
+    async def send(self, args: Args) -> Any:
+        """Send one command and return its reply."""
+        shared = self._find_shared()
+        if shared is None:
+            return await self._owned.send(args)
+        if shared.large and (key := _key_of(args)) in shared.large:
+            reply = await self._owned.send(args)
+            if count_bytes(reply) <= LARGE_BYTES:
+                shared.large.pop(key, None)
+            return reply
+        data = pack(args)
+        if len(data) > LARGE_BYTES:
+            return await self._owned.send(args)
+        began = time.monotonic()
+        reply = await shared.request(data, tag=_key_of(args))
+        if isinstance(reply, Exception):
+            reply = await _repeat(shared, reply, began, data)
+        return await self._parse(args[0], reply)
+
+    async def _parse(self, name: str, reply: Any) -> Any:
+        """Return a reply as redis-py's client returns it."""
+        callbacks = self._client.response_callbacks
+        if name == "EVALSHA" or name not in callbacks:
+            return reply
+        return callbacks[name](reply)
+
+    async def send_many(self, commands: Sequence[Args]) -> list[Any]:
+        """Send commands in one round trip and return their replies, error replies among them."""
+        shared = self._find_shared()
+        if shared is None or len(commands) > _MAX_COMMANDS or any(args[0] in _WAITING_COMMANDS for args in commands):
+            return await self._owned.send_many(commands)
+        data = b"".join(map(pack, commands))
+        if not data or len(data) > LARGE_BYTES:
+            return await self._owned.send_many(commands)
+        began = time.monotonic()
+        replies = await shared.request(data, len(commands))
+        if isinstance(replies, Exception):
+            replies = await _repeat(shared, replies, began, data, len(commands))
+        return [
+            reply if isinstance(reply, Exception) else await self._parse(args[0], reply)
+            for args, reply in zip(commands, replies, strict=True)
+        ]
+
+
+def _key_of(args: Args) -> Any:
+    """Return by what a command is known whose reply was large."""
+    return args[1:4:2]  # of EVALSHA the script and its first key
+
+
+async def _repeat(
+    shared: SharedConnection, error: Exception, began: float, data: bytes, commands: int | None = None
+) -> Any:
+    """Send again, as the client's retry says, what was answered by ``error``."""
+    if isinstance(error, FinalError):
+        raise error.error
+    if shared.retry is None or not isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
+        raise error
+    outcomes = [error]
+
+    async def attempt() -> Any:
+        outcome = outcomes.pop() if outcomes else await shared.request(data, commands)
+        if isinstance(outcome, Exception):
+            _raise(outcome)
+        return outcome
+
+    async def fail(_: Exception) -> None:
+        """Leave the connection as it is: others' replies are due on it."""
+
+    try:
+        with continue_call(began):
+            return await copy.deepcopy(shared.retry).call_with_retry(attempt, fail)
+    except FinalError as final:
+        raise final.error from None
+
+
+def _raise(error: Exception) -> NoReturn:
+    """Raise an error to redis-py's retry, so that it repeats all but a refused password."""
+    cause = error.error if isinstance(error, FinalError) else error
+    if isinstance(cause, redis_errors.AuthenticationError):  # to redis-py a ConnectionError
+        raise FinalError(cause)
+    raise cause
 
 
 class AsyncClientSender:

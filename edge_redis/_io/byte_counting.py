@@ -8,20 +8,7 @@ from typing import Any
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.command_sender import Args
-
-_WORD_BYTES = 8
-"""Of a word beside its text: its length and line ends."""
-
-
-def count_bytes(words: Any) -> int:
-    """Return about how many bytes a command or a reply has."""
-    if isinstance(words, (bytes, str)):
-        return len(words) + _WORD_BYTES
-    if isinstance(words, (list, tuple)):
-        return _WORD_BYTES + sum(map(count_bytes, words))
-    if isinstance(words, dict):
-        return count_bytes([*words, *words.values()])
-    return 2 * _WORD_BYTES
+from edge_redis._io.resp import count_bytes
 
 
 class _CountingSender:

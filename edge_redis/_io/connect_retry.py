@@ -40,6 +40,16 @@ def begin_call() -> None:
 
 
 @contextmanager
+def continue_call(began: float) -> Iterator[None]:
+    """Let the budget of the retries inside begin at ``began``, in seconds of ``time.monotonic``."""
+    _end.set(began + BUDGET_SECONDS)
+    try:
+        yield
+    finally:
+        _end.set(None)
+
+
+@contextmanager
 def _budget() -> Iterator[None]:
     outer = _end.get()
     try:

@@ -78,6 +78,13 @@ def pool_full_error(connections: int, seconds: float) -> errors.ConnectionPoolFu
     )
 
 
+def queue_full_error(seconds: float) -> errors.ConnectionPoolFullError:
+    """Return the error of a call that waited in vain for its turn on the connection that tasks share."""
+    return errors.ConnectionPoolFullError(
+        f"this call waited {seconds} s behind others; nothing was sent: make fewer calls at once"
+    )
+
+
 def translate(error: BaseException, action: str) -> errors.StoreError:
     """Return the error of this package for the library's ``error``, which ``action`` raised."""
     text = str(error) or type(error).__name__

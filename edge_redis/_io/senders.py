@@ -8,7 +8,8 @@ from typing import Any, Final
 import redis
 import redis.asyncio
 
-from edge_redis._io.asyncio_sender import AsyncClientSender, AsyncClusterSender, AsyncOwnedSender
+from edge_redis._io.asyncio_sender import AsyncClientSender, AsyncClusterSender, AsyncOwnedSender, AsyncSharedSender
+from edge_redis._io.asyncio_shared import is_shareable
 from edge_redis._io.blocking_sender import ClientSender, OwnedSender
 from edge_redis._io.clients import AsyncClient, BlockingClient
 from edge_redis._io.cluster_sender import ClusterSender
@@ -38,4 +39,4 @@ def find_async_sender(client: AsyncClient) -> AsyncCommandSender:
         return AsyncClusterSender(client)
     if _overrides_methods(client) or client.single_connection_client:
         return AsyncClientSender(client)
-    return AsyncOwnedSender(client)
+    return AsyncSharedSender(client) if is_shareable(client) else AsyncOwnedSender(client)
