@@ -272,11 +272,12 @@ class SharedConnection:
 
     async def _open(self) -> None:
         pool = self._pool()
+        self.lose(self._receiver, "the connection was replaced")
         if self._connection is None:
             self._connection = await take_connection(pool, self._borrower)
+        else:
+            await self._connection.disconnect(nowait=True)
         connection = self._connection
-        self.lose(self._receiver, "the connection was replaced")
-        await connection.disconnect(nowait=True)
         await connect_taken(pool, connection)
         transport = connection._writer.transport  # noqa: SLF001 -- redis-py offers the stream in no other way
         self._reader = make_reader(type(connection._parser).parse_error)  # noqa: SLF001

@@ -69,7 +69,8 @@ class Pipeline:
     def __init__(self) -> None:
         self._waiting: deque[Request] = deque()
         self._sent: deque[Request] = deque()
-        self._sent_bytes = 0
+        self.sent_bytes = 0
+        """The bytes of what was written and not answered yet."""
 
     @property
     def waiting(self) -> int:
@@ -88,13 +89,13 @@ class Pipeline:
     def add_sent(self, request: Request) -> None:
         """Note a request that is written ahead of those that wait."""
         self._sent.append(request)
-        self._sent_bytes += len(request.data)
+        self.sent_bytes += len(request.data)
 
     def next_batch(self, now: float) -> bytes:
         """Return the bytes to write next; none where nothing waits or enough is under way."""
         waiting = self._waiting
         batch: list[bytes] = []
-        while waiting and len(batch) < BATCH_REQUESTS and self._has_room_for(waiting[0]):
+        while waiting and len(batch) < BATCH_REQUESTS and self._fits(waiting[0]):
             request = waiting[0]
             if not request.future.done():
                 request.since = now
@@ -103,9 +104,9 @@ class Pipeline:
             waiting.popleft()
         return batch[0] if len(batch) == 1 else b"".join(batch)
 
-    def _has_room_for(self, request: Request) -> bool:
+    def _fits(self, request: Request) -> bool:
         sent = len(self._sent)
-        return not sent or (sent < MAX_REQUESTS and self._sent_bytes + len(request.data) <= MAX_BYTES)
+        return not sent or (sent < MAX_REQUESTS and self.sent_bytes + len(request.data) <= MAX_BYTES)
 
     def receive(self, reply: Any) -> Request:
         """Give a reply to the request that it answers, and return that request.
@@ -117,13 +118,13 @@ class Pipeline:
         request = self._sent[0]
         if request.receive(reply):
             self._sent.popleft()
-            self._sent_bytes -= len(request.data)
+            self.sent_bytes -= len(request.data)
         return request
 
     def fail_sent(self, make_error: Callable[[], Exception]) -> None:
         """Fail the callers of what was written, which may have taken effect; each gets an error of its own."""
         _fail(self._sent, make_error)
-        self._sent_bytes = 0
+        self.sent_bytes = 0
 
     def fail_waiting(self, make_error: Callable[[], Exception]) -> None:
         """Fail the callers of what was not written; each gets an error of its own."""

@@ -15,11 +15,13 @@ _POLL_SECONDS = 0.05
 class LossyProxy:
     """Forwards to a port of this machine; of the replies it drops some, and the connection with each."""
 
-    def __init__(self, port: int, *, lost: float, seed: int = 1) -> None:
+    def __init__(self, port: int, *, lost: float, seed: int = 1, kept: float = 0.0) -> None:
+        """Lose so many of the replies; of each that is lost the beginning, ``kept``, still arrives."""
         self.losing = True
         self.dropped = 0
         self._upstream = port
         self._lost = lost
+        self._kept = kept
         self._pick = random.Random(seed)
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -64,6 +66,7 @@ class LossyProxy:
                 return False
             if source is server and self.losing and self._pick.random() < self._lost:
                 self.dropped += 1
+                client.sendall(data[: int(len(data) * self._kept)])
                 return False
             (server if source is client else client).sendall(data)
         except ConnectionError:
