@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: in a temporary folder, on a socket in it and no port, gone with the session."""
+"""A PostgreSQL of the tests' own: in a temporary folder, on a socket in it, gone with the session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import sqlalchemy
 
 from support.deadline import eventually
 
-_QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB", "listen_addresses=")
+_QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB")
 """It need not outlive a power cut. What was committed outlives the server's own end all the same."""
 
 
@@ -28,9 +28,13 @@ def _binary(name: str) -> Path:
 
 
 class Postgres:
-    """A running server. It refuses to be root's, so that root gives it to the user postgres."""
+    """A running server. It refuses to be root's, so that root gives it to the user postgres.
 
-    def __init__(self) -> None:
+    It has no port, unless it is given one.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port
         self._user: dict[str, Any] = {}
         initdb, self._server = _binary("initdb"), _binary("postgres")
         self.folder = Path(tempfile.mkdtemp(prefix="edge-redis-postgres-"))
@@ -39,6 +43,8 @@ class Postgres:
             shutil.chown(self.folder, "postgres", "postgres")
         self._run(initdb, "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
         self.url = f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
+        if port is not None:
+            self.url += f"&port={port}"
         self.start()
 
     def _run(self, *command: Any) -> None:
@@ -48,7 +54,8 @@ class Postgres:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command: list[Any] = [self._server, "-D", "data", "-k", self.folder]
-        for setting in _QUICK:
+        address = ("listen_addresses=",) if self.port is None else ("listen_addresses=127.0.0.1", f"port={self.port}")
+        for setting in (*_QUICK, *address):
             command += ["-c", setting]
         log = (self.folder / "log").open("ab")
         with log:
