@@ -43,13 +43,17 @@ class KnownStates:
                 self._states[scope] = state
             return state
 
+    def takes(self, state: Change) -> bool:
+        """Return whether a state is neither too small nor too large to be kept."""
+        return MIN_BODY_BYTES <= len(state.body) <= self._max_bytes
+
     def put(self, scope: str, state: Change) -> None:
         """Keep the state that the cloud holds now. One that is too small or too large to be spliced is not kept."""
         size = len(state.body)
         with self._mutex:
             before = self._states.pop(scope, None)
             self.bytes -= 0 if before is None else len(before.body)
-            if not MIN_BODY_BYTES <= size <= self._max_bytes:
+            if not self.takes(state):
                 return
             self._states[scope] = state
             self.bytes += size

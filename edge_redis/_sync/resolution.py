@@ -32,7 +32,7 @@ def resolve(
 
     Args:
         document: the scope as the store holds it, None where it has none.
-        seen: the states seen of the changes' origins, by origin.
+        seen: the newest states seen of the changes' origins and of the document's authority, by origin.
         changes: of one edge, oldest first.
         strategy: the edge's strategy for the scope.
 
@@ -78,7 +78,10 @@ def _authority(
     is_new = claimant.origin not in seen
     if not is_new and began < holder_began < claimant.clock:
         raise clone_conflict(claimant.name)
-    is_later = holder is None or is_new or holder_began < began
+    # A change that comes again, of the incarnation before, is earlier than what the holder wrote.
+    latest = None if holder is None else seen.get(holder)
+    is_late = latest is not None and claimant.clock < latest.clock
+    is_later = holder is None or is_new or (holder_began < began and not is_late)
     return claimant.origin if is_later and claimant.name != CLOUD_ORIGIN else holder
 
 

@@ -92,6 +92,8 @@ class Database:
                 "with this engine every thread has a database in memory of its own: give the URL, or a file"
             )
         self._pid = os.getpid()
+        self.on_fork: Callable[[], None] = lambda: None
+        """Called in a forked child, before it uses the database."""
         self._is_ready = False
         self._is_closed = False
 
@@ -144,6 +146,7 @@ class Database:
         if self._pid != os.getpid():  # a forked child must not use its parent's connections
             self.engine.dispose(close=False)
             self._pid = os.getpid()
+            self.on_fork()
 
     def _transaction(self, begin: str, work: Callable[[Connection], T]) -> T:
         with self.engine.connect() as plain:

@@ -10,13 +10,15 @@ from typing import Any, Final, NamedTuple, Self
 from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.patterns import Patterns
 from edge_redis._sync.scripts import FEED_BYTES
 from edge_redis.cloudstores._database import Database
+from edge_redis.cloudstores._feed_rows import FeedRow, keep_known, read_heads, read_rows
 from edge_redis.cloudstores._patterns import matches
 from edge_redis.cloudstores._rows import from_head
 from edge_redis.cloudstores._stores import create_store, new_replica_id, read_store
-from edge_redis.cloudstores._tables import DOCUMENTS, SEGMENT, STORES, readable
+from edge_redis.cloudstores._tables import DOCUMENTS, SEGMENT, STORES
 from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
 _TRIES: Final = 5
@@ -32,7 +34,7 @@ class _Page:
     replica_id: str
     high_water: int
     position: int
-    rows: Sequence[Any]
+    rows: Sequence[FeedRow]
     restarted: bool = False
     has_more: bool = False
 
@@ -52,30 +54,40 @@ class _Wanted(NamedTuple):
         return cls(condition, None if segments is None else SEGMENT.in_(segments))
 
 
-def read_feed(database: Database, namespace: str, cursor: str, limit: int, patterns: Sequence[str]) -> Feed:
-    """Return up to ``limit`` scopes changed after ``cursor``, of those that match the patterns."""
+def read_feed(
+    database: Database, namespace: str, cursor: str, limit: int, patterns: Sequence[str], bodies: KnownStates
+) -> Feed:
+    """Return up to ``limit`` scopes changed after ``cursor``, of those that match the patterns.
+
+    Bodies that are known are not read.
+    """
     replica_id, _, number = cursor.rpartition(":")
     at = (replica_id, int(number)) if number.isascii() and number.isdigit() and len(number) < _DIGITS else ("", 0)
     if cursor and at[0] == "":
         at = ("-", 0)  # matches no position of this store, nor the beginning
     wanted = _Wanted.of(patterns, is_sqlite=database.is_sqlite)
     for _ in range(_TRIES):
-        page = database.read("changes_since", lambda connection: _read_page(connection, namespace, at, limit, wanted))
+        page = database.read(
+            "changes_since", lambda connection: _read_page(connection, namespace, at, limit, wanted, bodies)
+        )
         if page is None:
             database.write("changes_since", lambda connection: _change_replica_id(database, connection, namespace, *at))
         elif page.position <= page.high_water or database.write(
             "changes_since", partial(_raise_high_water, namespace, page)
         ):
-            return _to_feed(page)
+            return _to_feed(page, bodies)
     raise StoreUnavailableError("changes_since: the store changed its replica id again and again")
 
 
-def _to_feed(page: _Page) -> Feed:
+def _to_feed(page: _Page, bodies: KnownStates) -> Feed:
     """Return a page of the feed. Damaged states are listed in ``damaged`` and do not stop the others."""
     feed = Feed(f"{page.replica_id}:{page.position}", [], restarted=page.restarted, has_more=page.has_more)
     for row in page.rows:
         try:
-            feed.changes.append((row.scope, replace(from_head(row.head, row.body), deleted="")))
+            change = replace(from_head(row.head, row.body), deleted="")
+            feed.changes.append((row.scope, change))
+            if row.is_read:
+                keep_known(bodies, row.scope, change)
         except CorruptDataError as error:
             feed.damaged.append((row.scope, str(error)))
         else:
@@ -85,7 +97,7 @@ def _to_feed(page: _Page) -> Feed:
 
 
 def _read_page(
-    connection: Connection, namespace: str, at: tuple[str, int], limit: int, wanted: _Wanted
+    connection: Connection, namespace: str, at: tuple[str, int], limit: int, wanted: _Wanted, bodies: KnownStates
 ) -> _Page | None:
     """Return the page after a position, None where the store has no replica id, or must change it first."""
     replica_id, number = at
@@ -102,23 +114,14 @@ def _read_page(
     if wanted.matches is not None:
         scanned = _find_scanned(connection, after)
         after &= (columns.number <= scanned.last) & wanted.matches
-    sizes = (
-        select(columns.number, func.coalesce(func.length(columns.body), 0))
-        .where(after)
-        .order_by(columns.number)
-        .limit(limit)
-    )
-    found = connection.execute(sizes).all()
-    last = _find_last(start, found)
+    found = read_heads(connection, after, limit, bodies)
+    last = _find_last(start, [(each.number, each.size) for each in found])
     is_whole = len(found) < limit and (not found or last == found[-1].number)
     if scanned is not None and is_whole:
         last = max(start, scanned.last)  # no other scope up to there matches
         if wanted.is_in_part is not None and not scanned.has_more:  # nor does any after it; reading them again is cheap
             last = max(last, min(store.feed_number, store.high_water))
-    # A scope that changed between the two reads has a later number now, and is in a later page.
-    query = select(columns.scope, columns.strategy, readable(columns.head), readable(columns.body))
-    query = query.where(after, columns.number <= last)
-    rows = connection.execute(query.order_by(columns.number)).all()
+    rows = read_rows(connection, namespace, [each for each in found if each.number <= last])
     restarted = replica_id != "" and not known
     has_more = not is_whole or (scanned is not None and scanned.has_more)
     return _Page(store.replica_id, store.high_water, last, rows, restarted, has_more)

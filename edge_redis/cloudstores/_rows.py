@@ -9,6 +9,7 @@ from typing import Any, Final
 from edge_redis._sync import clock
 from edge_redis._sync.change import Change, check_body, visible_data
 from edge_redis._sync.decision import LostState, PushEvent, ScopeDocument
+from edge_redis.cloudstores._bodies import UnreadBody
 from edge_redis.errors import CorruptDataError
 from edge_redis.models import SyncEvent, from_timestamp
 
@@ -20,7 +21,7 @@ def to_head(state: Change) -> dict[str, Any]:
     return {name: getattr(state, name) for name in _HEAD}
 
 
-def from_head(head: str, body: bytes) -> Change:
+def from_head(head: str, body: bytes | None) -> Change:
     """Return the state of a head, as JSON, and a body; a field that the head lacks has its default.
 
     Raises:
@@ -30,7 +31,7 @@ def from_head(head: str, body: bytes) -> Change:
     try:
         found = json.loads(head)
         known = {name: found[name] for name in _HEAD if name in found}
-        state = Change(**known, body=bytes(body))
+        state = Change(**known, body=bytes(body))  # type: ignore[arg-type] # None raises TypeError
     except (TypeError, KeyError, ValueError) as error:
         raise CorruptDataError(f"a document is damaged: {error!r}") from error
     if any(type(value) is not (int if name == "version" else str) for name, value in known.items()):
@@ -41,7 +42,7 @@ def from_head(head: str, body: bytes) -> Change:
 def list_changes(before: ScopeDocument | None, after: ScopeDocument) -> dict[str, Any]:
     """Return the columns that differ: an unchanged body, which may be large, is not written again."""
     values: dict[str, Any] = {}
-    if before is None or before.state.body != after.state.body:
+    if not isinstance(after.state.body, UnreadBody) and (before is None or before.state.body != after.state.body):
         values["body"] = after.state.body
     rest = {
         "head": to_head(after.state),

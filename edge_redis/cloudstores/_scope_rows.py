@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from edge_redis._sync.change import Change
 from edge_redis._sync.decision import Decision, ScopeDocument, Seen
+from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.origin import CLOUD_ORIGIN, qualified_origin
 from edge_redis._sync.write_context import GcWatermark, WriteContext
+from edge_redis.cloudstores._bodies import UnreadBody, first_byte, select_spliced
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._rows import from_head, from_lost_state, from_push_event, list_changes
 from edge_redis.cloudstores._stores import create_store, next_feed_number, read_store
@@ -32,11 +35,14 @@ class LockedScope:
 class ScopeRows:
     """The rows of one scope, within one transaction."""
 
-    def __init__(self, database: Database, connection: Connection, namespace: str, scope: str) -> None:
+    def __init__(
+        self, database: Database, connection: Connection, namespace: str, scope: str, bodies: KnownStates
+    ) -> None:
         self._database = database
         self._connection = connection
         self._namespace = namespace
         self._scope = scope
+        self._bodies = bodies
         self._known: set[str] = set()
 
     def _of(self, table: Any) -> Any:
@@ -47,7 +53,10 @@ class ScopeRows:
         return {"namespace": self._namespace, "scope": self._scope}
 
     def lock(self, *, create: bool = True) -> LockedScope | None:
-        """Lock the scope against other transactions, and read it. None where there is none and ``create`` is false."""
+        """Lock the scope against other transactions, and read it, but for its body (``read_body``).
+
+        None where there is none and ``create`` is false.
+        """
         found = self._select_for_update()
         while found is None and create:  # another transaction may create or purge the row meanwhile
             empty = self._database.insert(DOCUMENTS).values(**self._name, events=0, losses=0)
@@ -59,7 +68,7 @@ class ScopeRows:
         columns = DOCUMENTS.c
         row = self._connection.execute(
             select(
-                readable(columns.head), readable(columns.body),
+                readable(columns.head), first_byte(),
                 columns.latest_clock, columns.peer_version, columns.authority, columns.strategy,
                 columns.events, columns.losses,
             ).where(self._of(DOCUMENTS)).with_for_update()
@@ -68,10 +77,23 @@ class ScopeRows:
             return None
         document = None
         if row.head is not None:
-            document = ScopeDocument(
-                from_head(row.head, row.body), row.latest_clock, row.peer_version, row.authority, row.strategy
-            )
+            state = from_head(row.head, row.first)
+            state = replace(state, body=UnreadBody(row.first)) if state.body else state
+            document = ScopeDocument(state, row.latest_clock, row.peer_version, row.authority, row.strategy)
         return LockedScope(document, row.events, row.losses)
+
+    def read_body(self, locked: LockedScope) -> LockedScope:
+        """Return the locked scope with its body: the known one of that checksum, or the row's."""
+        document = locked.document
+        if document is None or not isinstance(document.state.body, UnreadBody):
+            return locked
+        known = self._bodies.get(self._scope)
+        if known is not None and known.checksum == document.state.checksum:
+            body = known.body
+        else:
+            query = select(readable(DOCUMENTS.c.body)).where(self._of(DOCUMENTS))
+            body = bytes(self._connection.execute(query).scalar_one())
+        return replace(locked, document=replace(document, state=replace(document.state, body=body)))
 
     def read_purged_clock(self) -> str:
         """Return the latest clock that the scope had when its delete was purged, "" if none was."""
@@ -109,8 +131,20 @@ class ScopeRows:
         values |= list_changes(before.document, decision.document)
         if decision.is_changed:
             values["number"] = next_feed_number(self._database, self._connection, self._namespace)
-        if values:
+        if values and not ("body" in values and self._write_spliced(before, decision.document.state, values)):
             self._connection.execute(update(DOCUMENTS).where(self._of(DOCUMENTS)).values(values))
+
+    def _write_spliced(self, before: LockedScope, state: Change, values: dict[str, Any]) -> bool:
+        """Write the row with its body made of the present one, if that is the known one; return whether it was so."""
+        known = self._bodies.get(self._scope)
+        if known is None or before.document is None or known.checksum != before.document.state.checksum:
+            return False
+        spliced = select_spliced(self._of(DOCUMENTS), known, state)
+        if spliced is None:
+            return False
+        columns = DOCUMENTS.c
+        write = update(DOCUMENTS).where(columns.namespace == spliced.c.namespace, columns.scope == spliced.c.scope)
+        return self._connection.execute(write.values({**values, "body": spliced.c.body})).rowcount > 0
 
     def _write_seen(self, decision: Decision) -> None:
         if not decision.seen:
@@ -141,9 +175,13 @@ class ScopeRows:
         kept = rows[-most:]
         if kept:
             numbered = enumerate(kept, start=after - len(kept) + 1)
-            self._connection.execute(
-                insert(table), [{**self._name, "number": number, **row} for number, row in numbered]
-            )
+            whole = [{**self._name, "number": number, **row} for number, row in numbered]
+            for row in [row for row in whole if isinstance(row.get("body"), UnreadBody)]:
+                whole.remove(row)
+                body = select(DOCUMENTS.c.body).where(self._of(DOCUMENTS)).scalar_subquery()
+                self._connection.execute(insert(table).values({**row, "body": body}))
+            if whole:
+                self._connection.execute(insert(table), whole)
             if after > most:
                 self._connection.execute(delete(table).where(self._of(table), table.c.number <= after - most))
         return after

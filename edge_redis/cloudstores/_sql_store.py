@@ -14,11 +14,14 @@ import sqlalchemy as sa
 
 from edge_redis._core import validation
 from edge_redis._core.keys import check_namespace
+from edge_redis._io.shutdown import new_mutex
+from edge_redis._sync import fields
 from edge_redis._sync.change import Change, Outcome, check_body, encode_data, visible_data
 from edge_redis._sync.cloud import MAX_PAGE
 from edge_redis._sync.config import MAX_KEPT
 from edge_redis._sync.decision import Decision, ScopeDocument
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.known_states import KNOWN_BYTES, KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.origin import MAX_ORIGIN_BYTES
 from edge_redis._sync.patterns import ALL, check_patterns
@@ -79,8 +82,11 @@ class SqlCloudStore:
         validation.check_integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
         self._limits = WriteLimits(max_bytes, max_fields)
         self._database = Database(engine_or_url)
+        # SQLite is on this machine: nothing is gained by what is known of it.
+        self._bodies = KnownStates(0 if self._database.is_sqlite else KNOWN_BYTES, new_mutex)
+        self._database.on_fork = self._bodies.after_fork
         self._scopes = ScopeTransactions(
-            self._database, self._namespace, max_history=max_history, max_conflicts=max_conflicts
+            self._database, self._namespace, self._bodies, max_history=max_history, max_conflicts=max_conflicts
         )
         self.scopes_at_once = 1 if self._database.is_sqlite else SCOPES_AT_ONCE
 
@@ -163,9 +169,17 @@ class SqlCloudStore:
             return bool(later)
 
         def decide(rows: ScopeRows, document: ScopeDocument | None, _: int) -> Decision:
-            return resolve(document, rows.read_seen(each.origin for each in later), later, strategy)
+            origins = {each.origin for each in later}
+            if document is not None and document.authority:
+                origins.add(document.authority)
+            return resolve(document, rows.read_seen(origins), later, strategy)
 
-        decision = self._scopes.decide("apply", scope, decide, condition=has_later)
+        def needs_body(document: ScopeDocument) -> bool:
+            """Return whether fields are to be merged: all other rules need heads alone."""
+            is_merged = any(fields.is_merged(each.body) for each in [document.state, *later])
+            return is_merged or strategy is ConflictStrategy.MERGE
+
+        decision = self._scopes.decide("apply", scope, decide, needs_body, condition=has_later)
         outcomes = iter(() if decision is None else decision.outcomes)
         kept = {id(each) for each in later}
         return [next(outcomes) if id(each) in kept else "rejected" for each in changes]
@@ -177,7 +191,8 @@ class SqlCloudStore:
         """
         validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
         wanted = check_patterns("patterns", patterns)
-        return read_feed(self._database, self._namespace, validation.check_text("cursor", cursor), limit, wanted)
+        text = validation.check_text("cursor", cursor)
+        return read_feed(self._database, self._namespace, text, limit, wanted, self._bodies)
 
     def release_authority(self, scope: str) -> bool:
         """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from edge_redis._core import validation
 from edge_redis._sync.change import Change
 from edge_redis._sync.decision import Decision, ScopeDocument
+from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.write_context import WriteContext
+from edge_redis.cloudstores._bodies import UnreadBody
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._rows import from_head
 from edge_redis.cloudstores._scope_rows import ScopeRows
@@ -26,8 +28,11 @@ Decide: TypeAlias = Callable[[ScopeRows, ScopeDocument | None, int], Decision | 
 class ScopeTransactions:
     """The transactions on the scopes of one namespace."""
 
-    def __init__(self, database: Database, namespace: str, *, max_history: int, max_conflicts: int) -> None:
+    def __init__(
+        self, database: Database, namespace: str, bodies: KnownStates, *, max_history: int, max_conflicts: int
+    ) -> None:
         self._database = database
+        self._bodies = bodies
         self._namespace = namespace
         self._max_history = max_history
         self._max_conflicts = max_conflicts
@@ -62,7 +67,11 @@ class ScopeTransactions:
     ) -> Decision | None:
         """Write a version of the cloud's own; None where ``edit`` writes none."""
         return self.decide(
-            action, scope, lambda rows, document, now: edit(rows.read_write_context(document, now)), create=create
+            action,
+            scope,
+            lambda rows, document, now: edit(rows.read_write_context(document, now)),
+            lambda _: True,
+            create=create,
         )
 
     def decide(
@@ -70,30 +79,36 @@ class ScopeTransactions:
         action: str,
         scope: str,
         decide: Decide,
+        needs_body: Callable[[ScopeDocument], bool],
         *,
         create: bool = True,
         condition: Callable[[ScopeRows], bool] = lambda _: True,
     ) -> Decision | None:
-        """Decide and write in one transaction that locks the scope.
+        """Decide and write in one transaction that locks the scope. Its body is read where ``needs_body`` says so.
 
         None where the condition is not met, or where there is no such scope and ``create`` is false.
         """
         check_scope(scope)
 
         def work(connection: sa.Connection) -> Decision | None:
-            rows = ScopeRows(self._database, connection, self._namespace, scope)
+            rows = ScopeRows(self._database, connection, self._namespace, scope, self._bodies)
             if not condition(rows):
                 return None
             locked = rows.lock(create=create)
             if locked is None:
                 return None
+            if locked.document is not None and needs_body(locked.document):
+                locked = rows.read_body(locked)
             at = self._database.now(connection)
             decision = decide(rows, locked.document, at)
             if decision is not None:
                 rows.write(locked, decision, at, max_history=self._max_history, max_conflicts=self._max_conflicts)
             return decision
 
-        return self._database.write(action, work)
+        decision = self._database.write(action, work)
+        if decision is not None and not isinstance(decision.document.state.body, UnreadBody):
+            self._bodies.put(scope, decision.document.state)
+        return decision
 
     def _of(self, table: Any, scope: str) -> Any:
         return (table.c.namespace == self._namespace) & (table.c.scope == check_scope(scope))

@@ -19,13 +19,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "tests"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from _link_relay import Link, Traffic
-from link import state_of_90_kb
-
 from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, embedded
 from edge_redis.cloudstores.sql import SqlCloudStore
+from link import state_of_90_kb
 from support.postgres import Postgres
 
 FIELD = "sensor/0450"
@@ -78,7 +77,8 @@ def measure(link: Link, port: int, client: Any, strategy: ConflictStrategy, chan
             ways["of the cloud, pulled"].measure(lambda: worker._run(puller.pull()))  # noqa: SLF001
         _carry(worker)
         state = far.get("room")
-        assert state is not None and state == sync.get_local_state()
+        assert state is not None
+        assert state == sync.get_local_state()
         yield from ways.items()
 
 
@@ -98,13 +98,14 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=20, help="of each kind (default: 20)")
     parser.add_argument("--delay", type=float, default=0.0, help="milliseconds one way (default: 0)")
     arguments = parser.parse_args()
-    postgres = Postgres(port=_free_port())
+    port = _free_port()
+    postgres = Postgres(port)
     try:
-        with Link(postgres.port) as link, embedded.start() as edge, edge.client() as client:
+        with Link(port) as link, embedded.start() as edge, edge.client() as client:
             link.set(delay=arguments.delay / 1000)
             print(f"{'':<34} {'bytes up':>10} {'down':>10} {'ms':>9}")
             for strategy in (ConflictStrategy.REMOTE_WINS, ConflictStrategy.MERGE):
-                for name, cost in measure(link, postgres.port, client, strategy, arguments.changes):
+                for name, cost in measure(link, port, client, strategy, arguments.changes):
                     print(f"{strategy.value + ', ' + name:<34} {cost}")
     finally:
         postgres.remove()

@@ -200,3 +200,12 @@ def test_an_incarnation_that_was_replaced_and_goes_on_writing_is_a_clone(backend
     with pytest.raises(AuthorityConflictError, match="clone"):
         cloud.apply("room", [_written_by(original, 3, 5003)], LOCAL)
     assert dump(backend) == before
+
+
+def test_a_change_that_comes_again_does_not_return_the_scope_to_the_run_before(cloud: Any) -> None:
+    before, after = 1000, 500  # the server was started again with its clock behind
+    changes = [_written_by(began, n, 5000 + n) for began, n in ((before, 1), (before, 2), (after, 3), (after, 4))]
+    cloud.apply("room", changes[:1], LOCAL)
+    cloud.apply("room", changes[1:3], LOCAL)
+    assert cloud.apply("room", changes[1:2], LOCAL) == ["rejected"]  # the reply was lost
+    assert cloud.apply("room", changes[2:], LOCAL) == ["duplicate", "accepted"]

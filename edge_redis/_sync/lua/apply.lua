@@ -111,7 +111,11 @@ if not is_edge and strategy == 'local_wins' then
   -- An incarnation that never wrote here is the edge's next one, even where it began while the clock was behind.
   local is_new = redis.call('HEXISTS', doc, 'seen:' .. claimant) == 0
   if not is_new and earlier(began, holder_began) and earlier(holder_began, clock) then return 'CLONE ' .. name end
-  if name ~= 'cloud' and (not holder or is_new or earlier(holder_began, began)) then authority = claimant end
+  local latest = holder and read_seen(doc, holder)
+  local is_late = latest and earlier(clock, latest.clock) -- a change that comes again, of the incarnation before
+  if name ~= 'cloud' and (not holder or is_new or (earlier(holder_began, began) and not is_late)) then
+    authority = claimant
+  end
   strategy = 'remote_wins'
 end
 
