@@ -569,8 +569,15 @@ local function replace_newest(pending, state, data)
   append_entry(pending, plan, state, '0')
 end
 
+-- The hint to the workers of an edge: there may be something to carry (keys.py).
+
+-- `key` is any key of the edge. Publishing may be forbidden to this user.
+local function publish_edge_hint(key)
+  redis.pcall('PUBLISH', string.match(key, '^[^}]*}') .. ':wake', '')
+end
+
 -- The index of scopes with changes in their outbox that a worker pushes.
--- Needs: integer, keys_beside, write_positions
+-- Needs: integer, keys_beside, publish_edge_hint, write_positions
 
 -- So much less is the score of an urgent scope than that of another one since the same time: urgent ones come first.
 local URGENT_MS = 10000000000000
@@ -581,10 +588,10 @@ local function waiting_since(clock, at)
   return math.min(clock_ms, at)
 end
 
--- Add a scope that is not in the index, and publish a hint to the workers. Publishing may be forbidden to this user.
+-- Add a scope that is not in the index, and publish a hint to the workers.
 local function add_to_work_index(work, scope, since, is_urgent)
   redis.call('ZADD', work, integer(is_urgent and since - URGENT_MS or since), scope)
-  redis.pcall('PUBLISH', string.match(work, '^[^}]*}') .. ':wake', '')
+  publish_edge_hint(work)
 end
 
 -- Call after the oldest entries have left the outbox: delete an empty outbox, and update the index. `removal` is that of

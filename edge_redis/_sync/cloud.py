@@ -10,6 +10,7 @@ from edge_redis._core import validation
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather_each
+from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
@@ -137,7 +138,7 @@ class Cloud(Component):
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""
-        return await self._replica.release_authority(validation.check_identifier("scope", scope))
+        return await scripts.release_authority(self._replica, validation.check_identifier("scope", scope))
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes that were deleted longer ago than this, with their history; return how many."""

@@ -30,14 +30,6 @@ class Replica:
     keys: SyncKeys
     config: EndConfig
 
-    def set_settings(self, scope: str) -> Operation[int]:
-        """Store the settings of a scope, whatever they were."""
-        return command(int, "HSET", self.keys.scopes, scope, self.config.settings)
-
-    def release_authority(self, scope: str) -> Operation[bool]:
-        """Let the next edge that pushes with LOCAL_WINS be the scope's authority."""
-        return command(bool, "HDEL", self.keys.doc(scope), "authority")
-
     def scan_scopes(self, position: int, count: int) -> Operation[tuple[int, list[str]]]:
         """Read the names of about ``count`` scopes from a position on, and the next position, 0 after the last."""
         is_edge = self.config.role == "edge"

@@ -61,6 +61,8 @@ COUNTS: Final = load(__package__, "counts")
 RECORD_EVENT: Final = load(__package__, "record_event")
 PURGE_TOMBSTONE: Final = load(__package__, "purge_tombstone")
 NEW_IDENTITY: Final = load(__package__, "new_identity")
+SET_SETTINGS: Final = load(__package__, "set_settings")
+RELEASE_AUTHORITY: Final = load(__package__, "release_authority")
 
 
 def update(
@@ -270,6 +272,16 @@ def purge_tombstone(replica: Replica, scope: str, stamp: str) -> Operation[int]:
     keys = replica.keys
     names = [*keys.of_scope(scope), keys.scopes, keys.feed, keys.gc_watermark, keys.purged]
     return PURGE_TOMBSTONE(names, [scope, stamp], replies.from_integer)
+
+
+def set_settings(replica: Replica, scope: str) -> Operation[None]:
+    """Set the settings of a scope at an edge, whatever they were."""
+    return SET_SETTINGS([replica.keys.scopes], [scope, replica.config.settings], replies.from_ok)
+
+
+def release_authority(replica: Replica, scope: str) -> Operation[bool]:
+    """Let the next edge that pushes with LOCAL_WINS be the scope's authority; return whether there was one."""
+    return RELEASE_AUTHORITY([replica.keys.doc(scope)], [scope], bool)
 
 
 def new_identity(replica: Replica) -> Operation[str]:

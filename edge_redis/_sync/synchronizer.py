@@ -105,7 +105,7 @@ class Synchronizer(Component):
         """Set the strategy of the scope at this edge, and of this synchronizer."""
         config = self._replica.config.with_strategy(check_strategy(conflict_strategy))
         replica = Replica(self._replica.keys, config)
-        await replica.set_settings(self.scope)
+        await scripts.set_settings(replica, self.scope)
         self._set_replica(replica)
 
     async def update_local(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, RedisCloudStore
+from support.clouds import change
 from support.servers import Backend
 
 EDGE = "er:{default:sync0}:wake"
@@ -86,6 +87,26 @@ def test_a_merge_and_an_answer_of_the_cloud_are_for_every_edge(client: Any, hear
         worker.run_once()
     names = {data.partition(" ")[2] for channel, data in heard.take() if channel == CLOUD}
     assert names <= {""}
+
+
+def test_what_may_free_a_refused_scope_publishes(client: Any, heard: Heard) -> None:
+    cloud = RedisCloudStore(client)
+    cloud.apply("shop/1", [change(1, origin="one")], ConflictStrategy.LOCAL_WINS)
+    sync = EdgeSynchronizer(client, scope="shop/1")
+    sync.update_local({"n": 1})
+    heard.take()
+    assert cloud.release_authority("shop/1")
+    assert heard.take() == [(CLOUD, ""), (f"{CLOUD}:shop", "")]
+    assert not cloud.release_authority("shop/1")
+    assert heard.take() == []
+    sync.change_strategy(ConflictStrategy.LOCAL_WINS)
+    assert heard.take() == [(EDGE, "")]
+    with CloudWorker(client, cloud) as worker:
+        worker.new_identity()
+    assert heard.take() == [(EDGE, "")]
+    for expected in [(EDGE, "")], []:
+        sync.update_local({"n": 2})
+        assert heard.take() == expected  # of the first write under the new identity
 
 
 def test_a_script_that_may_not_publish_writes_all_the_same(real: Backend) -> None:

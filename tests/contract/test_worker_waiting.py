@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from conftest import Maker
 
-from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, aio, connect, embedded
-from support.clouds import Polled
+from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, RedisCloudStore, aio, connect, embedded
+from support.clouds import Polled, change
 from support.deadline import eventually
 from support.servers import Backend
 
@@ -64,6 +64,28 @@ def running(backend: Backend, **options: Any) -> Iterator[Site]:
         site.worker.start()
         site.wait_until_idle()
         yield site
+
+
+def release(site: Site, sync: Any) -> None:
+    assert site.cloud.release_authority("shop/2")
+
+
+def change_strategy(site: Site, sync: Any) -> None:
+    sync.change_strategy(ConflictStrategy.REMOTE_WINS)
+
+
+@pytest.mark.parametrize("free", [release, change_strategy], ids=lambda each: each.__name__)
+def test_a_scope_that_the_cloud_refused_is_tried_again_once_it_may_be_pushed(backend: Backend, free: Any) -> None:
+    local = ConflictStrategy.LOCAL_WINS
+    with running(backend) as site, backend.client() as client:
+        site.cloud.apply("shop/2", [change(1, origin="one")], local)
+        sync = EdgeSynchronizer(client, local, scope="shop/2", origin="two")
+        sync.update_local({"by": "two"})
+        eventually(lambda: any(not event.success for event in sync.sync_history()), seconds=SECONDS)
+        site.wait_until_idle()
+        assert sync.pending_count
+        free(site, sync)
+        eventually(lambda: sync.is_synced, seconds=SECONDS)
 
 
 def carries_both_ways(site: Site, number: int) -> None:

@@ -19,6 +19,7 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: cloud_hint
 -- include: feed
 -- include: splice
 -- include: wire
@@ -29,6 +30,7 @@
 -- include: kept_splices
 -- include: patterns
 -- include: carried
+-- include: edge_hint
 -- include: outbox
 -- include: history
 -- include: settings

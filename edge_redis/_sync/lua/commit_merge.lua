@@ -17,6 +17,7 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: cloud_hint
 -- include: feed
 -- include: splice
 -- include: wire

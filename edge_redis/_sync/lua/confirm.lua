@@ -26,6 +26,7 @@
 -- include: splice_chain
 -- include: outbox_bodies
 -- include: outbox_entries
+-- include: edge_hint
 -- include: outbox
 -- include: history
 -- include: totals

@@ -19,6 +19,7 @@
 -- include: splice_chain
 -- include: outbox_bodies
 -- include: outbox_entries
+-- include: edge_hint
 -- include: outbox
 -- include: history
 local pending, history, work, dead_letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

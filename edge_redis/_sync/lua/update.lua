@@ -22,6 +22,7 @@
 -- Repeat: remembered
 -- include: idempotency
 -- include: document
+-- include: cloud_hint
 -- include: feed
 -- include: wire
 -- include: splice
@@ -31,6 +32,7 @@
 -- include: kept_splices
 -- include: patterns
 -- include: carried
+-- include: edge_hint
 -- include: outbox
 -- include: settings
 -- include: replica_id
@@ -138,6 +140,8 @@ if is_edge then
   append_entry(pending, plan, state, is_delta)
   if not is_waiting and not is_local then
     add_to_work_index(tag .. ':work', scope, waiting_since(clock, at), is_any_for(carried.urgent, scope))
+  elseif is_waiting and current and current.origin ~= origin then
+    publish_edge_hint(doc) -- the cloud may refuse what this store wrote under a former identity, and accept this
   end
   if settings ~= known_settings then redis.call('HSET', tag .. ':scopes', scope, settings) end
 else

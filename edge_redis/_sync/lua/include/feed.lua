@@ -1,6 +1,6 @@
 -- The cloud's feed: every scope once, by the number of its newest change. Scopes whose name has a slash are also in a part
 -- of the feed, that of the name up to the slash, so that an edge that carries some parts reads these alone (feed_parts.lua).
--- Needs: integer, is_version
+-- Needs: integer, is_version, publish_cloud_hint
 
 local NUMBERS_SKIPPED = 1000000
 
@@ -34,9 +34,5 @@ local function publish(tag, scope, id, origin)
   if part then redis.call('ZADD', part, number, scope) end
   -- Only without a gap: what a process that knows no parts has written before is put into its part by the next reader.
   if (found[2] or '0') == integer(last - 1) then redis.call('SET', feed_indexed, number) end
-  local channel = tag .. ':wake'
-  local hint = id .. ':' .. number .. ' ' .. string.match(origin, '[^\1]*$')
-  -- Publishing may be forbidden to this user. The write stands: workers read it when they next read without a hint.
-  redis.pcall('PUBLISH', channel, hint)
-  redis.pcall('PUBLISH', channel .. ':' .. string.match(scope, '^[^/]*'), hint)
+  publish_cloud_hint(tag, scope, id .. ':' .. number .. ' ' .. string.match(origin, '[^\1]*$'))
 end

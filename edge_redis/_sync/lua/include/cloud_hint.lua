@@ -1,0 +1,8 @@
+-- The hint to the workers of a cloud's edges: there may be something to carry (keys.py).
+
+-- Publishing may be forbidden to this user. The write stands: workers read it when they next read without a hint.
+local function publish_cloud_hint(tag, scope, hint)
+  local channel = tag .. ':wake'
+  redis.pcall('PUBLISH', channel, hint)
+  redis.pcall('PUBLISH', channel .. ':' .. string.match(scope, '^[^/]*'), hint)
+end
