@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_redis._io.hint_listener import make_listener
 from edge_redis._io.wake_ups import Listener, Wake
+from edge_redis._sync.feed import Feed
 from edge_redis._sync.worker import Worker
 
 _log = logging.getLogger("edge_redis")
@@ -34,6 +35,10 @@ class Reader:
     def segments(self) -> Sequence[str] | None:
         """What the scopes that it carries begin with; None where that is anything."""
         return self._worker.segments
+
+    def deliver(self, after: str, page: Feed) -> None:
+        """Give the worker a page of the feed that follows the cursor ``after``."""
+        self._worker.puller.deliver(after, page)
 
     def wake(self, is_news: Callable[[str], bool] | None = None) -> None:
         """Let the worker read soon, where ``is_news`` is true for the cursor that it has by then."""

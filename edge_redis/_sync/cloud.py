@@ -24,6 +24,7 @@ from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.link import LinkCounters
 from edge_redis._sync.patterns import ALL, check_patterns
 from edge_redis._sync.replica import Replica
+from edge_redis._sync.scripts import NOTHING_GIVEN
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
 from edge_redis._sync.uplink import Uplink
 from edge_redis._sync.version_guard import check_if_version
@@ -125,16 +126,22 @@ class Cloud(Component):
         self._known.after_fork()
         self.link.after_fork()
 
-    async def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = _EVERY) -> Feed:
+    async def changes_since(
+        self,
+        cursor: str = "",
+        limit: int = 100,
+        patterns: Sequence[str] = _EVERY,
+        given: Mapping[str, Change] = NOTHING_GIVEN,
+    ) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning."""
         text = validation.check_text("cursor", cursor)
         most = validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
         wanted = () if patterns == _EVERY else check_patterns("patterns", patterns)
-        return await self._downlink.read(text, most, () if wanted == _EVERY else wanted)
+        return await self._downlink.read(text, most, () if wanted == _EVERY else wanted, given)
 
     def hints(self, reader: FeedReader) -> Hints:
         """Return the hints of changes for one worker."""
-        return cloud_hints(self._replica.keys, reader)
+        return cloud_hints(self._replica.keys, reader, self._downlink.read_hint)
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""

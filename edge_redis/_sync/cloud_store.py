@@ -35,6 +35,14 @@ class FeedReader(Protocol):
     def segments(self) -> Sequence[str] | None:
         """What the scopes that it carries begin with, up to a slash or their end; None where that is anything."""
 
+    def deliver(self, after: str, page: Feed) -> None:
+        """Give the worker a page of the feed unasked, which follows the cursor ``after``; then call ``wake``.
+
+        The worker applies it at once where it has read up to ``after``. It reads the feed from there all the same, and
+        passes what it was given as ``given``, a dict of scopes and states, which the store leaves out. A store whose
+        ``changes_since`` has no such parameter cannot use this. Thread-safe.
+        """
+
     def wake(self, is_news: Callable[[str], bool] | None = None) -> None:
         """Let the worker read soon: something has changed, or the store can report changes again. Thread-safe.
 

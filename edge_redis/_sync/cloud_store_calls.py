@@ -1,4 +1,4 @@
-"""What a cloud store may have beyond the protocol: ``apply_many``, and ``patterns`` of ``changes_since``."""
+"""What a cloud store may have beyond the protocol: ``apply_many``, ``patterns`` and ``given`` of ``changes_since``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def find_apply_many(cloud: object) -> Callable[..., object] | None:
     return None
 
 
-def takes_patterns(cloud: object) -> bool:
-    """Return whether a store's ``changes_since`` has a parameter ``patterns``."""
+def takes(cloud: object, name: str) -> bool:
+    """Return whether a store's ``changes_since`` has a parameter of this name."""
     try:
-        return "patterns" in inspect.signature(cloud.changes_since).parameters  # type: ignore[attr-defined]
+        return name in inspect.signature(cloud.changes_since).parameters  # type: ignore[attr-defined]
     except (AttributeError, TypeError, ValueError):
         return False
 

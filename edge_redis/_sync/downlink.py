@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edge_redis._sync import scripts, wire
 from edge_redis._sync.change import Change
 from edge_redis._sync.feed import Feed
-from edge_redis._sync.feed_wire import FeedState
+from edge_redis._sync.feed_wire import FeedState, from_hint
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.link import LinkCounters
 from edge_redis._sync.origin import incarnation_of
@@ -34,14 +34,16 @@ class Downlink:
             writer = incarnation_of(changes[-1].origin) or changes[-1].origin
             self.sent_by = writer if writer.isascii() and writer.split() == [writer] else wire.NONE
 
-    async def read(self, cursor: str, limit: int, patterns: Sequence[str] = ()) -> Feed:
-        """Return a page of the feed with whole states.
+    async def read(
+        self, cursor: str, limit: int, patterns: Sequence[str] = (), given: Mapping[str, Change] = scripts.NOTHING_GIVEN
+    ) -> Feed:
+        """Return a page of the feed with whole states, without those that the caller was given by hints.
 
         A state that was left out, or is a splice of another state than the known one, is read in a second round trip.
         By then it may be a newer one, which is in a later page again.
         """
         has = self.sent_by if self._known.bytes else scripts.ALL_BODIES
-        operation = scripts.read_feed(self._replica, cursor, limit, has, patterns)
+        operation = scripts.read_feed(self._replica, cursor, limit, has, patterns, given)
         page = await operation
         self._link.add_read(operation.args, page.bytes)
         feed = Feed(page.cursor, [], page.restarted, has_more=page.has_more, is_checked=True)
@@ -62,6 +64,21 @@ class Downlink:
                 feed.changes.append((scope, ready))
             elif ready is not None:
                 feed.damaged.append((scope, str(ready)))
+        return feed
+
+    def read_hint(self, position: str, text: bytes) -> Feed | None:
+        """Return the page of the one state that a hint carries, None where that cannot be made whole and verified."""
+        found = from_hint(text)
+        if found is None:
+            return None
+        scope, state = found
+        feed = Feed(position, [], is_checked=True)
+        known = self._known.get(scope) if self._known.bytes else None
+        change = self._complete(scope, state, known, feed)
+        if change is None or (state.base is None and not is_whole(change)):
+            return None
+        self._link.add_hint(len(text))
+        feed.changes.append((scope, change))
         return feed
 
     async def _read_wanted(
@@ -106,3 +123,12 @@ class Downlink:
         if state.strategy:
             feed.strategies[scope] = state.strategy
         return change
+
+
+def is_whole(change: Change) -> bool:
+    """Return whether a state matches its checksum, and its clock is one."""
+    try:
+        change.verify()
+    except EdgeRedisError:
+        return False
+    return True

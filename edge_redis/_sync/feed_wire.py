@@ -55,6 +55,24 @@ class FeedState:
         return replace(self.head, body=body)
 
 
+def from_hint(text: bytes) -> tuple[str, FeedState] | None:
+    """Return the scope and state that a hint carries, ``<length of scope>:<scope><state>``; None of a damaged one."""
+    length, _, rest = text.partition(b":")
+    try:
+        size = int(length)
+        scope, state = rest[:size].decode(), _parse_state(rest[size:])
+    except ValueError:
+        return None
+    return None if isinstance(state, CorruptDataError) else (scope, state)
+
+
+def format_given(scope: str, state: Change) -> bytes:
+    """Return a state that a hint has brought, for ``read_feed.lua`` to leave out."""
+    checksum, signature = state.checksum[:BASE_CHARS], state.signature[:BASE_CHARS] or "-"
+    head = f"{state.version} {state.clock} {checksum} {signature} {state.origin}".encode()
+    return b"%d:%b%b" % (len(head), head, scope.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class FeedPage:
     """A page of the feed as it came over the link."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edge_redis._core.session import Receive, Send, Session
 from edge_redis._sync.cloud_store import FeedReader
+from edge_redis._sync.feed import Feed
 from edge_redis._sync.keys import SyncKeys
 from edge_redis.errors import StoreTimeoutError
 
@@ -25,7 +26,7 @@ class Hints:
     """The hints of one server."""
 
     def __init__(
-        self, channels: Sequence[str], on_hint: Callable[[str], None], on_connected: Callable[[], None]
+        self, channels: Sequence[str], on_hint: Callable[[bytes], None], on_connected: Callable[[], None]
     ) -> None:
         self._channels = channels
         self._on_hint = on_hint
@@ -54,7 +55,7 @@ class Hints:
             if message is None:
                 message = await self._request("PING")
             if isinstance(message, list) and message[0] == b"message":
-                self._on_hint(bytes(message[2]).decode(errors="replace"))
+                self._on_hint(bytes(message[2]))
 
     async def _request(self, *args: str) -> Any:
         await Send(args)
@@ -69,15 +70,29 @@ def edge_hints(keys: SyncKeys, wake: Callable[[], None]) -> Hints:
     return Hints([keys.wake], lambda _: wake(), wake)
 
 
-def cloud_hints(keys: SyncKeys, reader: FeedReader) -> Hints:
-    """Return the hints of the cloud's server for one worker: those of changes that it has not read or written."""
+def cloud_hints(keys: SyncKeys, reader: FeedReader, read_hint: Callable[[str, bytes], Feed | None]) -> Hints:
+    """Return the hints of the cloud's server for one worker: those of changes that it has not read or written.
 
-    def pass_on(text: str) -> None:
-        position, _, writer = text.partition(" ")
-        if not writer or writer != reader.store_id:
-            reader.wake(lambda cursor: is_past(position, cursor))
+    ``read_hint`` returns the page of the feed that a hint at a position carries.
+    """
+
+    def pass_on(message: bytes) -> None:
+        head, _, state = message.partition(b"\n")
+        position, _, writer = head.decode(errors="replace").partition(" ")
+        if writer and writer == reader.store_id:
+            return
+        after = before(position) if state else ""
+        if after and is_past(position, reader.cursor) and (page := read_hint(position, state)) is not None:
+            reader.deliver(after, page)
+        reader.wake(lambda cursor: is_past(position, cursor))
 
     return Hints(keys.wake_channels(reader.segments), pass_on, reader.wake)
+
+
+def before(position: str) -> str:
+    """Return the position in the feed before this one; "" where this is none."""
+    store, _, number = position.rpartition(":")
+    return f"{store}:{int(number) - 1}" if number.isascii() and number.isdigit() else ""
 
 
 def is_past(position: str, cursor: str) -> bool:

@@ -50,7 +50,8 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 Channels, on which nothing is kept: ``<tag>:wake`` at the edge (an empty message: a scope came into ``work``, or the
 cloud may accept one that it refused), in the cloud ``<tag>:wake`` and ``<tag>:wake:<the scope up to its first slash>``.
 A message of the cloud is the cursor of the change, a space, and the replica id of the edge that wrote it, empty where
-that edge has to read it as well. It is empty where an edge lost the authority of a scope.
+that edge has to read it as well. After a newline may follow the state itself, where the cloud wrote it and it is small
+(``feed_wire.from_hint``). The message is empty where an edge lost the authority of a scope.
 
 The fields of a document: ``version``; ``clock``; ``origin``; ``checksum``; ``ancestor`` (the stamp of the foreign state
 that it was made of); ``data`` (codec); ``signature`` (where its writer signs); ``merged`` (1 where data are fields to

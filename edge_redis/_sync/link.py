@@ -82,10 +82,15 @@ class LinkCounters:
 
     def add_read(self, args: Iterable[Argument], size: int) -> None:
         """Count a command that reads a part of the feed, and its reply of ``size`` bytes."""
-        asked = resp_bytes([*map(len, map(str, args))])
+        asked = resp_bytes([len(arg) if isinstance(arg, bytes) else len(str(arg)) for arg in args])
         with self._mutex:
             self.round_trips += 1
             self.bytes_up += asked
+            self.bytes_down += size
+
+    def add_hint(self, size: int) -> None:
+        """Count the state that a hint brought."""
+        with self._mutex:
             self.bytes_down += size
 
     def add_state(self, *, is_whole: bool, is_known: bool) -> None:

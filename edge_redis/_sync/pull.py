@@ -9,7 +9,7 @@ nothing there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -21,7 +21,8 @@ from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.clones import Clones
 from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
-from edge_redis._sync.cloud_store_calls import takes_patterns
+from edge_redis._sync.cloud_store_calls import takes
+from edge_redis._sync.delivered_pages import DeliveredPages
 from edge_redis._sync.echoes import Echoes
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
@@ -65,7 +66,9 @@ class Puller:
         self._echoes = echoes
         self._registration = registration
         self._pulled = carried.pulled
-        self._is_filtered = not self._pulled.has_all and takes_patterns(cloud)
+        self._is_filtered = not self._pulled.has_all and takes(cloud, "patterns")
+        self._takes_given = takes(cloud, "given")
+        self._delivered = DeliveredPages()
         self._reoffer = Reoffer(edge, cloud, keyring, carried.pushed)
         self._clones = Clones(edge)
         self._events = EventRecorder(edge)
@@ -78,6 +81,34 @@ class Puller:
         """Whether the cloud may have more than the last pull has read."""
         self.has_rejected = False
         """Whether the last pull met a state that lost: a LOCAL_WINS edge then has a new change."""
+
+    def deliver(self, after: str, page: Feed) -> None:
+        """Keep a page that the cloud gave unasked, which follows the position ``after``. From any thread."""
+        if self._takes_given:
+            self._delivered.add(after, page)
+
+    @property
+    def has_delivered(self) -> bool:
+        """Whether the cloud gave pages unasked."""
+        return self._delivered.are_there
+
+    async def apply_delivered(self) -> int:
+        """Apply the pages that the cloud gave unasked; return how many of their states were accepted."""
+        pages = self._delivered.take(self.cursor)
+        if not pages:
+            return 0
+        replica_id, cursor, *_ = await scripts.read_cursor(self._edge, self._registration.push)
+        if cursor != self.cursor.encode():
+            return 0
+        given: dict[str, Change] = {}
+        accepted = 0
+        for page in pages:
+            feed = page if self._pulled.has_all else self._select_pulled(page)
+            readable = await self._select_readable(feed, replica_id)
+            accepted += (await self._apply(readable, feed.strategies)) if readable else 0
+            given.update((scope, dict(feed.changes)[scope]) for scope, _ in readable)
+        self._delivered.set_given(replica_id, cursor, given)
+        return accepted
 
     async def pull(self) -> int:
         """Apply the next page of the feed that brings anything new; return how many of its states were accepted.
@@ -95,7 +126,8 @@ class Puller:
     async def _apply_page(self) -> tuple[int, bool]:
         replica_id, cursor, offer, is_missing = await scripts.read_cursor(self._edge, self._registration.push)
         self._registration.is_missing |= is_missing
-        feed = await self._read((cursor or await self._read_first_cursor()).decode(errors="replace"))
+        given = self._delivered.take_given(replica_id, cursor)
+        feed = await self._read((cursor or await self._read_first_cursor()).decode(errors="replace"), given)
         readable = (await self._select_readable(feed, replica_id)) if feed.changes or feed.damaged else []
         accepted = (await self._apply(readable, feed.strategies)) if readable else 0
         is_saved = False
@@ -119,14 +151,11 @@ class Puller:
             return b""
         return await command(lambda found: found or b"", "GET", self._edge.keys.cursor_of_all)
 
-    async def _read(self, cursor: str) -> Feed:
+    async def _read(self, cursor: str, given: Mapping[str, Change]) -> Feed:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
         try:
             self._page.begin()
-            read: Callable[..., Any] = self._cloud.changes_since
-            if self._is_filtered:
-                read = partial(read, patterns=self._pulled.texts)
-            feed = await Invoke(read, cursor, self._page.size)
+            feed = await self._call_read(cursor, given)
             if not (type(feed) is Feed and feed.is_checked):
                 feed = check_page(feed)
             if not self._pulled.has_all:
@@ -148,6 +177,14 @@ class Puller:
             await self._reoffer.begin()
         self._cloud_id = cloud_id
         return feed
+
+    def _call_read(self, cursor: str, given: Mapping[str, Change]) -> Invoke[Any]:
+        read: Callable[..., Any] = self._cloud.changes_since
+        if self._is_filtered:
+            read = partial(read, patterns=self._pulled.texts)
+        if given:
+            read = partial(read, given=given)
+        return Invoke(read, cursor, self._page.size)
 
     def _select_pulled(self, feed: Feed) -> Feed:
         """Return the page with the scopes that this worker carries; a page of others is followed by the next one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from edge_redis._core.error_text import encodable
@@ -31,6 +32,9 @@ NO_KEY: Final[CallKey] = ("", 0)
 
 ALL_BODIES: Final = "all"
 """``has`` of a reader that has nothing of which a body could be made."""
+
+NOTHING_GIVEN: Final[Mapping[str, Change]] = MappingProxyType({})
+"""The states that a reader was given by hints, where there are none."""
 
 _NO_STORE: Final = "?"
 """The store of a cursor that is no position of any: neither this store, nor the beginning."""
@@ -202,17 +206,26 @@ def dead_letter(
     return DEAD_LETTER(names, [scope, group, entry_id, deliveries, error, replica.config.max_history], int)
 
 
-def read_feed(replica: Replica, cursor: str, limit: int, has: str, patterns: Sequence[str] = ()) -> Operation[FeedPage]:
+def read_feed(
+    replica: Replica,
+    cursor: str,
+    limit: int,
+    has: str,
+    patterns: Sequence[str] = (),
+    given: Mapping[str, Change] = NOTHING_GIVEN,
+) -> Operation[FeedPage]:
     """Read the scopes that changed after ``cursor``, of those that match the patterns, where there are any.
 
-    ``has`` is ALL_BODIES, or the id of the store whose states the caller has sent itself, NONE for none.
+    ``has`` is ALL_BODIES, or the id of the store whose states the caller has sent itself, NONE for none. The states
+    that the caller was ``given`` by hints are left out.
     """
     replica_id, _, number = cursor.rpartition(":")
     is_position = number.isascii() and number.isdigit() and len(number) < 17 and replica_id.split() == [replica_id]  # noqa: PLR2004 -- digits of a version
     if not is_position:
         replica_id, number = (_NO_STORE, "0") if cursor else (wire.NONE, "0")
-    call = f"{replica_id} {number} {limit} {FEED_BYTES} {secrets.token_hex(8)} {has}"
-    return READ_FEED([replica.keys.feed], [call, *patterns], feed_wire.from_feed)
+    call = f"{replica_id} {number} {limit} {FEED_BYTES} {secrets.token_hex(8)} {has} {len(given)}"
+    words = [feed_wire.format_given(scope, state) for scope, state in given.items()] if given else ()
+    return READ_FEED([replica.keys.feed], [call, *words, *patterns], feed_wire.from_feed)
 
 
 def read_states(

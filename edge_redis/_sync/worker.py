@@ -156,7 +156,9 @@ class Worker(Component):
     async def run_once(self) -> int:
         """Push a batch of the scopes that wait longest and pull a page; return how many changes were handled."""
         # At first and after an outage, pull first: it shows whether either end lost data, before anything is pushed.
-        ways = (self.pusher.push, self.puller.pull) if self._pushes_first else (self.puller.pull, self.pusher.push)
+        ways = [self.pusher.push, self.puller.pull] if self._pushes_first else [self.puller.pull, self.pusher.push]
+        if self._pushes_first and self.puller.has_delivered:
+            ways.insert(0, self.puller.apply_delivered)
         reads_own, self._pushes_first = self._pushes_first, True
         self.may_have_more = True
         handled, full = 0, None

@@ -26,9 +26,13 @@ class Heard:
             self._pubsub.get_message(timeout=5.0)
 
     def take(self) -> list[tuple[str, str]]:
+        """Return channels and hints, without the states that follow."""
+        return [(channel, data.partition(b"\n")[0].decode()) for channel, data in self.take_whole()]
+
+    def take_whole(self) -> list[tuple[str, bytes]]:
         found = []
         while message := self._pubsub.get_message(timeout=0.05):
-            found.append((message["channel"].decode(), message["data"].decode()))
+            found.append((message["channel"].decode(), message["data"]))
         return found
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
 from edge_redis._sync.cloud_store import FeedListener, FeedReader
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
+from edge_redis._sync.scripts import NOTHING_GIVEN
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis.errors import EdgeRedisError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
@@ -144,14 +145,20 @@ class RedisCloudStore(BlockingService[Cloud]):
         """
         return self._component.link.take()
 
-    def changes_since(self, cursor: str = "", limit: int = 100, patterns: Sequence[str] = ("*",)) -> Feed:
+    def changes_since(
+        self,
+        cursor: str = "",
+        limit: int = 100,
+        patterns: Sequence[str] = ("*",),
+        given: Mapping[str, Change] = NOTHING_GIVEN,
+    ) -> Feed:
         """Return up to ``limit`` scopes changed after ``cursor`` and the cursor after them; "" is the beginning.
 
         Only scopes that match one of the patterns: ``*`` stands for any text, ``?`` for one character. A cursor belongs
         to its patterns. One call looks at 2,000 scopes at most: see ``Feed.has_more``. Patterns that all begin with a
         name and a slash, or have no wildcard, are looked up; for others each changed scope is compared.
         """
-        return self._run(self._component.changes_since(cursor, limit, patterns))
+        return self._run(self._component.changes_since(cursor, limit, patterns, given))
 
     def count_bytes(self, add: Callable[[int], None]) -> None:
         """Call ``add`` with about how many bytes each command to the cloud and each reply has, from now on.

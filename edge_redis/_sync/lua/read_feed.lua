@@ -3,9 +3,13 @@
 --                                keys.py): feed_number, replica_id, doc and high_water. Few words are few bytes
 -- ARGV[1] call           the store that the position belongs to (`-` for the beginning), the position, the most scopes,
 --                        the bytes of bodies after which no further scope is added, the id that the store gets where it
---                        has none, or must change it, and what the reader has: `all` where it wants every body, else the
---                        id of the store whose states it has sent itself (`-` for none); a space between each
--- ARGV[2..] patterns     of the scopes to read, see include/patterns.lua; none for all scopes
+--                        has none, or must change it, what the reader has: `all` where it wants every body, else the
+--                        id of the store whose states it has sent itself (`-` for none), and how many states it was
+--                        given by hints; a space between each
+-- ARGV[2..] rest         each state that it was given: <length of state>:<state><scope>, where the state is version, clock,
+--                        the beginning of its checksum and of its signature (`-` for none) and origin, a space between
+--                        each. It is left out where it is the present state. Then the patterns of the scopes to read, see
+--                        include/patterns.lua; none for all scopes
 -- Reply: [string, string...]: replica_id, number, restarted (1 or 0) and whether the feed goes on after the page (1 or
 --   0), a space between each; and for each scope its name and its state, as in include/feed_state.lua
 -- Invariant: a position of another store, or one that this store never gave out, is the beginning: nothing is left out;
@@ -23,8 +27,8 @@ local MAX_SCANNED = 2000
 local feed = KEYS[1]
 local tag = string.match(feed, '^[^}]*}')
 local id_key, high_water = tag .. ':replica_id', tag .. ':high_water'
-local position_id, number, limit, max_bytes, proposed_id, has = string.match(ARGV[1],
-  '^(%S+) (%d+) (%d+) (%d+) (%S+) (%S+)$')
+local position_id, number, limit, max_bytes, proposed_id, has, given_count = string.match(ARGV[1],
+  '^(%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+)$')
 number, limit, max_bytes = tonumber(number), tonumber(limit), tonumber(max_bytes)
 redis.call('ZCARD', feed)
 redis.call('GET', tag .. ':feed_number')
@@ -44,8 +48,14 @@ if position_id == id and not is_known then
 end
 if not is_known then number = 0 end
 
-local patterns, compiled = {}, {}
-for i = 2, #ARGV do patterns[i - 1], compiled[i - 1] = ARGV[i], compile_pattern(ARGV[i]) end
+local given, patterns, compiled = {}, {}, {}
+for i = 2, 1 + given_count do
+  local length, from = string.match(ARGV[i], '^(%d+):()')
+  given[string.sub(ARGV[i], from + length)] = string.sub(ARGV[i], from, from + length - 1)
+end
+for i = 2 + given_count, #ARGV do
+  patterns[#patterns + 1], compiled[#compiled + 1] = ARGV[i], compile_pattern(ARGV[i])
+end
 local top = tonumber(redis.call('ZREVRANGE', feed, 0, 0, 'WITHSCORES')[2] or 0)
 local parts, names = nil, nil
 if #patterns > 0 then parts, names = parts_of(tag, patterns) end
@@ -65,7 +75,7 @@ while has_more and not is_full() and scanned < MAX_SCANNED do
       has_more = true
       break
     end
-    if #patterns == 0 or matches_any(scope, compiled) then
+    if (#patterns == 0 or matches_any(scope, compiled)) and not is_state(tag .. ':doc:' .. scope, given[scope]) then
       local state, size = read_feed_state(tag .. ':doc:' .. scope, held, has)
       if state ~= '' then
         reply[#reply + 1], reply[#reply + 2] = scope, state

@@ -30,6 +30,7 @@
 -- include: outbox_bodies
 -- include: outbox_entries
 -- include: kept_splices
+-- include: feed_state
 -- include: patterns
 -- include: carried
 -- include: edge_hint
@@ -144,13 +145,12 @@ if is_edge then
     publish_edge_hint(doc) -- the cloud may refuse what this store wrote under a former identity, and accept this
   end
   if settings ~= known_settings then redis.call('HSET', tag .. ':scopes', scope, settings) end
-else
-  publish(tag, scope, replica_id, origin)
 end
 if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
 if server_record then redis.call('SET', tag .. ':server', server_record) end
 if not is_edge then keep_splice(doc, current, state) end
 write_document(doc, state, true)
+if not is_edge then publish(tag, scope, replica_id, origin, state_for_hint(doc)) end
 if conflicts then redis.call('XDEL', conflicts, conflict) end
 local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin
 remember(repeats, at, client_id, call, reply)

@@ -19,8 +19,8 @@ local function check_feed(tag, scope)
 end
 
 -- Move a scope to the end of the feed and of its part. Then publish a hint to the workers (keys.py); `origin` is that of
--- a state whose edge needs no hint of it, '' where every edge does.
-local function publish(tag, scope, id, origin)
+-- a state whose edge needs no hint of it, '' where every edge does. `state` is a state that the hint carries, or nil.
+local function publish(tag, scope, id, origin, state)
   local feed, feed_number, feed_indexed = tag .. ':feed', tag .. ':feed_number', tag .. ':feed_indexed'
   local found = redis.call('MGET', feed_number, feed_indexed)
   if found[1] and not is_version(found[1]) then -- damaged: continue above every number that may have been used
@@ -34,5 +34,7 @@ local function publish(tag, scope, id, origin)
   if part then redis.call('ZADD', part, number, scope) end
   -- Only without a gap: what a process that knows no parts has written before is put into its part by the next reader.
   if (found[2] or '0') == integer(last - 1) then redis.call('SET', feed_indexed, number) end
-  publish_cloud_hint(tag, scope, id .. ':' .. number .. ' ' .. string.match(origin, '[^\1]*$'))
+  local hint = id .. ':' .. number .. ' ' .. string.match(origin, '[^\1]*$')
+  if state then hint = hint .. '\n' .. #scope .. ':' .. scope .. state end
+  publish_cloud_hint(tag, scope, hint)
 end

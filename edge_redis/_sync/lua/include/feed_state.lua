@@ -9,7 +9,7 @@
 --   none     '' where there is no document
 -- Needs: read_chain, MIN_BODY_BYTES
 
-local BASE_CHARS, MAX_INLINE_BYTES = 16, 512
+local BASE_CHARS, MAX_INLINE_BYTES, MAX_HINT_BYTES = 16, 512, 512
 
 local function head_of(found)
   local signature, strategy = found[6] or '', found[7] or ''
@@ -60,4 +60,20 @@ local function read_feed_state(doc, held, own)
   end
   local splices = splices_from(doc, found[3], held, size)
   return head .. (splices and '~' .. held .. splices or '=' .. redis.call('HGET', doc, 'data')), size
+end
+
+-- Whether a document has the state that a reader was given: see read_feed.lua.
+local function is_state(doc, given)
+  local found = given and redis.pcall('HMGET', doc, 'version', 'clock', 'checksum', 'signature', 'origin')
+  if not found or found.err or not (found[1] and found[2] and found[3] and found[5]) then return false end
+  local checksum, signature = string.sub(found[3], 1, BASE_CHARS), string.sub(found[4] or '-', 1, BASE_CHARS)
+  return given == table.concat({found[1], found[2], checksum, signature, found[5]}, ' ')
+end
+
+-- The state of a document for a hint, as above, where it is small: with its body, or as the newest splice; else nil.
+local function state_for_hint(doc)
+  local state = read_feed_state(doc, nil, '-')
+  local length, from = string.match(state, '^(%d+):()')
+  if not length or #state > MAX_HINT_BYTES or string.sub(state, from + length, from + length) == '-' then return nil end
+  return state
 end
