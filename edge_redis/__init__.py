@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     )
     from edge_redis._sync.shadow import shadow_difference
     from edge_redis.models import (
+        AcceptedChange,
         CacheEntry,
         ConflictStrategy,
         EdgeNode,
@@ -97,6 +98,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "NO_EXPIRY",
+    "AcceptedChange",
     "AuthorityConflictError",
     "CacheEntry",
     "CacheOptions",
@@ -201,6 +203,7 @@ _NAMES: Final = {
     ),
     "_sync.shadow": ("shadow_difference",),
     "models": (
+        "AcceptedChange",
         "CacheEntry",
         "ConflictStrategy",
         "EdgeNode",

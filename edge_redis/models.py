@@ -178,6 +178,28 @@ class SyncState:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptedChange:
+    """A state that the cloud has accepted: an edge's change, a write or a delete in the cloud, or a merge of these.
+
+    ``data`` is None where the scope was deleted, and where ``is_complete`` is False: the state had more bytes than the
+    cloud keeps of one. ``id`` is for ``ack_accepted``. Numbers rise by one; versions rise within a scope.
+    ``checksum`` is the SHA-256 of the stored state. It was written at ``updated_at``, and accepted at ``accepted_at``.
+    """
+
+    id: str
+    number: int
+    scope: str
+    version: int
+    data: dict[str, Any] | None
+    is_deleted: bool
+    is_complete: bool
+    origin: str
+    checksum: str
+    updated_at: datetime
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CacheEntry:
     """A cached value with its times and access count. ``created_at`` is by the server's clock."""
 

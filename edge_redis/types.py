@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 __all__ = [
+    "AcceptedGroup",
+    "AcceptedStatus",
     "Availability",
     "CacheStats",
     "ClusterHealth",
@@ -249,6 +251,33 @@ class WorkerLag(TypedDict):
 
     scopes_waiting: int
     oldest_seconds: float
+
+
+class AcceptedGroup(TypedDict):
+    """A group of consumers of accepted changes, in ``AcceptedStatus``."""
+
+    group: str
+    consumers: int
+    pending: int
+    """Changes that were delivered and are not acknowledged."""
+    lag: int
+    """Changes that are not delivered yet."""
+    lost: int
+    """Changes that were removed before they were delivered or acknowledged."""
+
+
+class AcceptedStatus(TypedDict):
+    """The result of ``RedisCloudStore.accepted_status``."""
+
+    is_kept: bool
+    """Whether changes are kept now; the others were kept before."""
+    max_length: int
+    max_age_seconds: float | None
+    max_body_bytes: int
+    length: int
+    accepted_total: int
+    oldest_at: datetime | None
+    groups: list[AcceptedGroup]
 
 
 class LinkStats(TypedDict):

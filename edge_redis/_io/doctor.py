@@ -77,9 +77,10 @@ def examine_role(client: Any, role: Role, namespace: str) -> list[Finding]:
     """
 
     def make_tag(number: int) -> str:
-        return KeySpace(namespace, role.writes[0], number).tag
+        return KeySpace(namespace, role.writes[0], number).tag + role.only_keys
 
-    return _examine(client, make_tag, lambda node: _check_role_permissions(node.client, role, namespace))
+    found = _examine(client, make_tag, lambda node: _check_role_permissions(node.client, role, namespace))
+    return [each for each in found if not (role.only_commands and each.topic == "scripts")]  # it may store no key
 
 
 def _examine(client: Any, make_tag: MakeTag, check_rights: _CheckRights) -> list[Finding]:
@@ -124,7 +125,7 @@ def _check_role_permissions(client: Any, role: Role, namespace: str) -> Iterator
     refused, excess = [], []
     try:
         for component in COMPONENTS:
-            key = f"{KeySpace(namespace, component).tag}:rights"
+            key = f"{KeySpace(namespace, component).tag}{role.only_keys}:rights"
             if component in (*role.writes, *role.reads):
                 found = client.eval(_RIGHTS, 0, key, *role.commands(component))
                 refused += [f"{name.decode()} on {component}" for name in found]

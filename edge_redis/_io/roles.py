@@ -32,8 +32,12 @@ _READS: Final = frozenset(
         "XRANGE", "XREVRANGE", "ZCARD", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZSCAN", "ZSCORE",
     }
 )
+_CONSUMER_COMMANDS: Final = (
+    "EXISTS", "GET", "HGET", "HSET", "MGET", "TIME", "XACK", "XAUTOCLAIM", "XGROUP CREATE", "XGROUP DELCONSUMER",
+    "XINFO CONSUMERS", "XINFO GROUPS", "XLEN", "XPENDING", "XRANGE", "XREADGROUP",
+)
 # fmt: on
-"""Commands that components send besides their scripts."""
+"""Commands that components send besides their scripts, and those of a consumer of accepted changes."""
 _WRITES: Final = frozenset({"DEL", "HDEL", "SET", "UNLINK", "XADD", "XDEL"})
 _CONNECTION: Final = ("+@connection", "-@dangerous", "+cluster|info", "+cluster|nodes", "+cluster|slots")
 """The second takes back what acts on other users' connections, such as CLIENT KILL. By the last three a client of a
@@ -67,9 +71,15 @@ class Role:
     hints: tuple[str, ...] = ()
     """The components whose hints of changes it publishes and subscribes to."""
     drops_namespaces: bool = False
+    only_keys: str = ""
+    """What the names of the keys that it uses begin with, among those of its components; "" for all."""
+    only_commands: tuple[str, ...] = ()
+    """The commands that it runs on them, in place of those of the components."""
 
     def commands(self, component: str) -> tuple[str, ...]:
         """Return the commands that this role runs on the keys of a component."""
+        if self.only_commands:
+            return self.only_commands
         package = _PACKAGES.get(component)
         scripts = () if package is None else find_package_commands(package) + find_package_commands("edge_redis._core")
         found = {*_READS, *_WRITES, *scripts} - {"PUBLISH"}
@@ -103,12 +113,14 @@ class Role:
         keys = [f"~{PREFIX}:{{{namespace}:{component}[0-9]*" for component in components]
         if self.drops_namespaces:
             keys = [f"~{PREFIX}:{{{namespace}:*"]
+        if self.only_keys:
+            keys = [f"~{PREFIX}:{{{namespace}:{component}[0-9]}}{self.only_keys}*" for component in components]
         commands = {each for component in components for each in self.commands(component)}
         return [*keys, *_SCRIPTS, *sorted(map(_permit, commands))]
 
     def tag(self, namespace: str) -> str:
-        """Return the hash tag of keys that this role may write."""
-        return KeySpace(namespace, self.writes[0]).tag
+        """Return what keys that this role may write begin with: a hash tag, and perhaps the beginning of a name."""
+        return KeySpace(namespace, self.writes[0]).tag + self.only_keys
 
 
 ROLES: Final = (
@@ -127,6 +139,14 @@ ROLES: Final = (
         sides=("cloud",),
         more=("LASTSAVE",),
         hints=("cloud",),
+    ),
+    Role(
+        "consumer",
+        "a program that reads the cloud's accepted changes",
+        ("cloud",),
+        sides=("cloud",),
+        only_keys=":accepted",
+        only_commands=_CONSUMER_COMMANDS,
     ),
     Role("monitor", "edge-redis monitor", ("health",)),
     Role(

@@ -11,6 +11,7 @@ from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather_each
 from edge_redis._sync import scripts
+from edge_redis._sync.accepted import Accepted
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
@@ -63,6 +64,7 @@ class Cloud(Component):
         self.link = LinkCounters(new_mutex)
         self._uplink = Uplink(self._replica, self._known, self.link)
         self._downlink = Downlink(self._replica, self._known, self.link)
+        self.accepted = Accepted(self._replica.keys)
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""

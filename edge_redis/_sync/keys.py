@@ -34,6 +34,12 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 | <tag>:feed:<segment>   | zset   | cloud | the same of the scopes whose name begins with this and a slash  |
 | <tag>:feed_number      | string | cloud | the feed's last number                                          |
 | <tag>:feed_indexed     | string | cloud | the number up to which every scope is in its <tag>:feed:<...>   |
+| <tag>:accepted         | stream | cloud | accepted changes, where they are kept; capped                   |
+| <tag>:accepted_keep    | string | cloud | that they are kept: most entries, most milliseconds (0: any age)|
+|                        |        |       | and the most bytes of a body                                    |
+| <tag>:accepted_number  | string | cloud | how many there ever were                                        |
+| <tag>:accepted_groups  | hash   | cloud | group of consumers -> the number of the last change that it was |
+|                        |        |       | given, and how many it has lost                                 |
 | <tag>:high_water       | string | cloud | the highest number of the feed that an edge was given           |
 | <tag>:gc_watermark     | hash   | both  | version and clock of the newest delete that was purged: a scope |
 |                        |        |       | that is created begins above them                               |
@@ -92,6 +98,8 @@ class SyncKeys:
         self.dead_letters = space.key("dead")
         self.feed = space.key("feed")
         self.feed_number = space.key("feed_number")
+        self.accepted = space.key("accepted")
+        self.accepted_keep = space.key("accepted_keep")
         self.totals = space.key("totals")
         self.gc_watermark = space.key("gc_watermark")
         self.high_water = space.key("high_water")
@@ -121,6 +129,11 @@ class SyncKeys:
     def conflicts(self, scope: str) -> str:
         """Return the key of a scope's conflicts."""
         return f"{self.tag}:conflicts:{scope}"
+
+    @property
+    def of_accepted(self) -> list[str]:
+        """The keys of accepted changes."""
+        return [self.accepted_keep, self.accepted, *(f"{self.accepted}_{name}" for name in ("number", "groups"))]
 
     def of_scope(self, scope: str) -> tuple[str, str, str, str]:
         """Return the keys of a scope's document, outbox, history and conflicts."""

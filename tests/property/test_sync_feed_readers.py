@@ -149,7 +149,7 @@ def test_states_that_are_read_again_are_bounded_in_bytes(client: Any) -> None:
 ALL_SCOPES = ("door", "till/1", "till/2", "till/deep/1", "shelf/1", "shelf/2", "shelf", "till")
 NO_PARTS = (
     ("if part then redis.call('ZADD', part, number, scope) end", ""),
-    ("redis.call('SET', feed_indexed, number)", ""),
+    ("redis.call('SET', tag .. ':feed_indexed', number)", ""),
 )
 """A release that writes the feed alone."""
 PATTERNS = [

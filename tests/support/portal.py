@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
 
@@ -51,7 +52,12 @@ class Blocking:
     def _finish(self, result: Any) -> Any:
         if inspect.isawaitable(result):
             return self._portal.run(result)
-        return result
+        return self._iterate(result) if isinstance(result, AsyncIterator) else result
+
+    def _iterate(self, found: AsyncIterator[Any]) -> Iterator[Any]:
+        end = object()
+        while (each := self._portal.run(anext(found, end))) is not end:
+            yield each
 
     def __contains__(self, key: object) -> bool:
         return bool(self._portal.run(self._target.contains(key)))

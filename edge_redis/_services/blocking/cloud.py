@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from edge_redis._io.byte_counting import count_runner_bytes
@@ -11,6 +11,7 @@ from edge_redis._io.clients import BlockingClient
 from edge_redis._io.hint_listener import make_listener
 from edge_redis._io.service import BlockingService
 from edge_redis._io.shutdown import new_mutex
+from edge_redis._sync.accepted import CLAIM_IDLE_SECONDS, KEPT_BODY_BYTES, KEPT_CHANGES, AcceptedReader
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
 from edge_redis._sync.cloud_store import FeedListener, FeedReader
@@ -19,8 +20,8 @@ from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.scripts import NOTHING_GIVEN
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
 from edge_redis.errors import EdgeRedisError
-from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
-from edge_redis.types import Conflict, LinkStats
+from edge_redis.models import AcceptedChange, ConflictStrategy, SyncEvent, SyncState
+from edge_redis.types import AcceptedStatus, Conflict, LinkStats
 
 
 class RedisCloudStore(BlockingService[Cloud]):
@@ -173,6 +174,102 @@ class RedisCloudStore(BlockingService[Cloud]):
         ``CloudWorker`` calls it, and starts and closes what it returns.
         """
         return make_listener(self._runner.client, self._component.hints(reader))
+
+    def keep_accepted(
+        self,
+        max_length: int = KEPT_CHANGES,
+        *,
+        max_age_seconds: float | None = None,
+        max_body_bytes: int = KEPT_BODY_BYTES,
+    ) -> None:
+        """Keep a stream of accepted changes from now on, for ``read_accepted``: one setting for all of this cloud.
+
+        Each state that the cloud accepts, of edges and of its own writers, is appended once, in the step that stores
+        it. Call it again to change the bounds.
+
+        Args:
+            max_length: changes kept, up to 100,000,000; about a hundred more, so that removing them is cheap.
+            max_age_seconds: how long changes are kept, also about; None: any time. They are removed when others come.
+            max_body_bytes: most bytes of an encoded state, up to 16 MiB. The change of a larger one has no data.
+
+        """
+        self._run(self._component.accepted.keep(max_length, max_age_seconds, max_body_bytes))
+
+    def drop_accepted(self) -> bool:
+        """Keep accepted changes no more, and remove all that there are; return whether there were any, or a setting."""
+        return self._run(self._component.accepted.drop())
+
+    def read_accepted(
+        self,
+        group: str,
+        consumer: str,
+        limit: int = 100,
+        *,
+        claim_idle_seconds: float = CLAIM_IDLE_SECONDS,
+        from_oldest: bool = True,
+    ) -> list[AcceptedChange]:
+        """Return the next accepted changes of a group, oldest first, for one of its consumers.
+
+        Each change goes to one consumer of each group. Call ``ack_accepted`` once they are processed: a change that is
+        not acknowledged goes to the consumer of the group that reads next after ``claim_idle_seconds``, with the same
+        id. Changes that were removed before they were read are logged, and counted in ``accepted_status``.
+
+        Args:
+            group: the name of the consumers that share the changes; made at its first read.
+            consumer: a name of its own for each thread, task or process that reads.
+            limit: most changes, up to 1,000; fewer where they have many bytes.
+            claim_idle_seconds: time after which a consumer that has not acknowledged a change is taken for dead.
+            from_oldest: whether a new group begins with the oldest change that is kept, or with the next one.
+
+        Raises:
+            StoreRefusedError: the cloud keeps no accepted changes.
+
+        """
+        return self._run(
+            self._component.accepted.read(group, consumer, limit, claim_idle_seconds, from_oldest=from_oldest)
+        )
+
+    def ack_accepted(self, group: str, ids: Sequence[str]) -> int:
+        """Mark changes as processed by a group, by their ids; return how many were not yet."""
+        return self._run(self._component.accepted.acknowledge(group, ids))
+
+    def follow_accepted(
+        self,
+        group: str,
+        consumer: str | None = None,
+        limit: int = 100,
+        *,
+        claim_idle_seconds: float = CLAIM_IDLE_SECONDS,
+        from_oldest: bool = True,
+        timeout: float | None = None,
+        poll_seconds: float = 0.5,
+    ) -> Iterator[AcceptedChange]:
+        """Yield accepted changes as they come, as ``read_accepted`` returns them, and acknowledge them.
+
+        A batch of up to ``limit`` changes is acknowledged once the next one is asked for. Those of a batch that was not
+        finished come again: to the consumer of this name, or to another one after ``claim_idle_seconds``. Ends after
+        ``timeout`` seconds without a change (never, by default), and when this store is closed.
+        """
+        self._require_open()
+        reader = AcceptedReader(
+            self._component.accepted,
+            group,
+            consumer,
+            limit=limit,
+            claim_idle_seconds=claim_idle_seconds,
+            from_oldest=from_oldest,
+            timeout=timeout,
+            poll_seconds=poll_seconds,
+        )
+        return self._follow(reader)
+
+    def _follow(self, reader: AcceptedReader) -> Iterator[AcceptedChange]:
+        while not self._closed and not reader.is_over:
+            yield from self._runner.run(reader.step())
+
+    def accepted_status(self) -> AcceptedStatus | None:
+        """Return how many accepted changes are kept, and how far each group is; None where none are, or were, kept."""
+        return cast("AcceptedStatus | None", self._run(self._component.accepted.status()))
 
     def release_authority(self, scope: str) -> bool:
         """Take a scope's LOCAL_WINS authority from its edge, so that another may get it; return whether one had it."""

@@ -20,6 +20,8 @@
 -- include: idempotency
 -- include: document
 -- include: cloud_hint
+-- include: scope_part
+-- include: accepted
 -- include: feed
 -- include: splice
 -- include: wire
@@ -76,7 +78,7 @@ if not rebuild(states, doc, current) then return 'BASE ' .. (current and current
 local waiting = is_edge and redis.call('XLEN', pending) or 0
 redis.call('XLEN', history)
 redis.call('XLEN', conflicts)
-local known_settings, is_in_work
+local known_settings, is_in_work, feed
 if is_edge then
   is_in_work = redis.call('ZSCORE', work, scope)
   known_settings = redis.call('HGET', scopes, scope)
@@ -87,7 +89,7 @@ if is_edge then
     if other then return 'STRATEGY ' .. other end
   end
 else
-  check_feed(tag, scope)
+  feed = read_feed_head(tag, scope)
 end
 local strategy, max_pending, overflow, own_name = string.match(settings, '^%??(%S+) (%d+) (%S+) (.*)$')
 -- A body of merged fields is enough for MERGE: this end may not know the scope's strategy yet.
@@ -131,6 +133,7 @@ local function with_incarnation(state)
   return state.origin
 end
 
+local accepted = {}
 local function accept(state)
   local message = ''
   if is_edge and name_of(state.origin) == name_of(own) then
@@ -150,7 +153,7 @@ local function accept(state)
   else
     state.peer_version, state.latest_clock = 0, state.clock
   end
-  current = state
+  current, accepted[#accepted + 1] = state, state
   record(history, max_history, direction, state.version, '1', message)
 end
 
@@ -241,7 +244,7 @@ if is_edge then
 else -- two origins may write the same data at the same moment
   local is_other = not before or current.stamp ~= before.stamp or current.origin ~= before.origin
   if is_other or current.version ~= before.version then
-    publish(tag, scope, replica_id, is_other and current.origin or '')
+    publish(tag, scope, feed, replica_id, is_other and current.origin or '', accepted)
   end
 end
 local reply = table.concat(outcomes, ' ')

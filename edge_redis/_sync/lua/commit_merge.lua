@@ -18,6 +18,8 @@
 -- include: idempotency
 -- include: document
 -- include: cloud_hint
+-- include: scope_part
+-- include: accepted
 -- include: feed
 -- include: splice
 -- include: wire
@@ -54,7 +56,7 @@ if ARGV[2] ~= found or not rebuild({state}, doc, current) then
 end
 
 redis.call('XLEN', history)
-local known_settings
+local known_settings, feed
 if is_edge then
   known_settings = redis.call('HGET', scopes, scope)
   if settings == '' then
@@ -64,7 +66,7 @@ if is_edge then
     if other then return 'STRATEGY ' .. other end
   end
 else
-  check_feed(tag, scope)
+  feed = read_feed_head(tag, scope)
 end
 local replica_id, is_stored = read_replica_id(id_key, proposed_id, is_edge)
 state.latest_clock, state.peer_version, state.was_signed = state.clock, 0, current and current.was_signed
@@ -93,7 +95,7 @@ if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end
 elseif not current or state.version ~= current.version or state.stamp ~= current.stamp
   or state.origin ~= current.origin then -- two origins may write the same data at the same moment
-  publish(tag, scope, replica_id, '')
+  publish(tag, scope, feed, replica_id, '', {state})
 end
 local reply = table.concat(outcomes, ' ')
 if has_client then remember(repeats, at, client_id, call, reply) end

@@ -15,8 +15,7 @@
 -- Layout: not created, since it only changes what is there
 -- Repeat: idempotent: nothing is there then
 -- include: document
--- include: cloud_hint
--- include: feed
+-- include: scope_part
 local doc, pending, history, conflicts, scopes, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local gc_watermark, purged_scopes, scope = KEYS[7], KEYS[8], ARGV[1]
 local MAX_PURGED = 100000

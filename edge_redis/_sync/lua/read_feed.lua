@@ -16,8 +16,7 @@
 --   the position goes on, and the work is bounded, even where no scope matches the patterns
 -- Repeat: idempotent, reads, and names the store once
 -- include: document
--- include: cloud_hint
--- include: feed
+-- include: scope_part
 -- include: feed_parts
 -- include: splice
 -- include: kept_splices

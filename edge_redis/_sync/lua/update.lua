@@ -23,6 +23,8 @@
 -- include: idempotency
 -- include: document
 -- include: cloud_hint
+-- include: scope_part
+-- include: accepted
 -- include: feed
 -- include: wire
 -- include: splice
@@ -98,7 +100,7 @@ end
 if version > MAX_VERSION then return 'LAST' end
 
 -- Every key is read before any is written: one of another type stops the script here. (The outbox is written first.)
-local is_waiting, waiting, plan, carried, is_local
+local is_waiting, waiting, plan, carried, is_local, feed
 if is_edge then
   is_waiting = redis.call('ZSCORE', tag .. ':work', scope)
   waiting = redis.call('XLEN', pending)
@@ -119,7 +121,7 @@ if is_edge then
   end
   if not plan then return 'FULL' end
 else
-  check_feed(tag, scope)
+  feed = read_feed_head(tag, scope)
 end
 local stored_id, is_stored = read_replica_id(tag .. ':replica_id', proposed, is_edge)
 local replica_id, server_record = stored_id, nil
@@ -150,7 +152,7 @@ if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':repl
 if server_record then redis.call('SET', tag .. ':server', server_record) end
 if not is_edge then keep_splice(doc, current, state) end
 write_document(doc, state, true)
-if not is_edge then publish(tag, scope, replica_id, origin, state_for_hint(doc)) end
+if not is_edge then publish(tag, scope, feed, replica_id, origin, {state}, state_for_hint(doc)) end
 if conflicts then redis.call('XDEL', conflicts, conflict) end
 local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin
 remember(repeats, at, client_id, call, reply)
