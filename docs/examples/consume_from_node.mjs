@@ -1,7 +1,7 @@
 // Prints the pending changes of a scope, oldest first, and confirms them: node consume_from_node.mjs PORT NAMESPACE SCOPE
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { decode, send, shown } from "./redis_formats.mjs";
+import { send, shown, stateOf } from "./redis_formats.mjs";
 
 const [port, namespace, scope] = process.argv.slice(2);
 const tag = `er:{${namespace}:sync0}`;
@@ -38,14 +38,6 @@ async function bodyOf(entry, before) {
   if (!entry.splice) return entry.data;
   if (entry.base === before?.checksum) return applySplice(before.body, entry.splice);
   return (await send(port, [["HGET", `${tag}:bodies:${scope}`, entry.version]]))[0];
-}
-
-// The values of a state; null where the scope was deleted. Under MERGE, each field has its clock, its writer and its value.
-function stateOf(body) {
-  const found = body.length ? decode(body) : null;
-  if (!Array.isArray(found)) return found;
-  const fields = Object.entries(found[1]).filter(([, field]) => field.length > 2);
-  return Object.fromEntries(fields.map(([name, field]) => [name, field[2]]));
 }
 
 async function confirm({ version, clock }) {

@@ -1,7 +1,7 @@
 // What the programs beside this file share: commands to a server, and msgpack.
 import net from "node:net";
 
-// A few commands at once; replies are bulk strings, arrays of them, or nil.
+// A few commands at once; replies are strings, arrays of them, integers as text, or nil.
 export function send(port, commands) {
   const parts = commands.map((words) => `*${words.length}\r\n` + words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join(""));
   return new Promise((resolve, reject) => {
@@ -22,7 +22,8 @@ export function send(port, commands) {
         const reply = () => {
           const head = line();
           const size = Number(head.slice(1));
-          if (head[0] === "*") return Array.from({ length: size }, reply);
+          if (head[0] === "*") return size < 0 ? null : Array.from({ length: size }, reply);
+          if (head[0] === ":" || head[0] === "+") return head.slice(1);
           if (head[0] !== "$") throw new Error(head);
           if (size < 0) return null;
           if (at + size + 2 > received.length) throw new RangeError("incomplete");
@@ -86,6 +87,14 @@ export function decode(bytes) {
     return map(uint(type === 0xde ? 2 : 4));
   }
   return value();
+}
+
+// The values of a state; null where the scope was deleted. Under MERGE, each field has its clock, its writer and its value.
+export function stateOf(body) {
+  const found = body.length ? decode(body) : null;
+  if (!Array.isArray(found)) return found;
+  const fields = Object.entries(found[1]).filter(([, field]) => field.length > 2);
+  return Object.fromEntries(fields.map(([name, field]) => [name, field[2]]));
 }
 
 // A value as JSON has it, for JSON.stringify.

@@ -155,6 +155,73 @@ def test_the_commands_of_the_page_consume_changes(client: Any, valkey: Backend, 
     _assert_nothing_waits(client, sync, 7)
 
 
+@pytest.fixture
+def accepted(client: Any) -> RedisCloudStore:
+    """A cloud that has accepted three changes, of which an edge has pushed one."""
+    cloud = RedisCloudStore(client)
+    cloud.keep_accepted(max_body_bytes=100)
+    cloud.update("price", {"tea": 3})
+    EdgeSynchronizer(client, ConflictStrategy.MERGE, scope="till-1").update_local({"n": 1})
+    with CloudWorker(client, cloud) as worker:
+        worker.run_once()
+    cloud.update("text", {"text": TEXT})
+    cloud.delete("price")
+    return cloud
+
+
+def test_a_node_program_reads_accepted_changes(accepted: RedisCloudStore, valkey: Backend) -> None:
+    port = str(valkey.url).rsplit(":", 1)[1].split("/", maxsplit=1)[0]
+    words = [node_program(), str(EXAMPLES / "read_accepted_from_node.mjs"), port, "default", "g", "one"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {"number": 1, "scope": "price", "version": 1, "state": {"tea": 3}},
+        {"number": 2, "scope": "till-1", "version": 1, "state": {"n": 1}},
+        {"number": 3, "scope": "text", "version": 1, "size": 1289},
+        {"number": 4, "scope": "price", "version": 2, "state": None},
+    ]
+    status = accepted.accepted_status()
+    assert status is not None
+    assert status["groups"] == [{"group": "g", "consumers": 1, "pending": 0, "lag": 0, "lost": 0}]
+
+
+def test_the_commands_of_the_how_to_read_accepted_changes(
+    accepted: RedisCloudStore, valkey: Backend, tmp_path: Path
+) -> None:
+    if not shutil.which("redis-cli") or not shutil.which("bash"):
+        pytest.skip("there is no redis-cli or no Bash")
+    page = (DOCS / "how-to" / "read-accepted-changes.md").read_text()
+    (commands,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    environment = {**os.environ, "EDGE_REDIS_URL": str(valkey.url), "OUTPUT": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["OK", "price 1", "1", "till-1 1", "1", "text 1", "1", "price 2", "1"]
+    assert (tmp_path / "change-1").read_bytes() == b"\x81\xa3tea\x03"
+    status = accepted.accepted_status()
+    assert status is not None
+    assert status["groups"][0]["pending"] == 0
+
+
+def test_accepted_changes_are_stored_as_the_page_says(backend: Backend) -> None:
+    with backend.client() as client:
+        cloud = RedisCloudStore(client)
+        cloud.keep_accepted(1000, max_age_seconds=60, max_body_bytes=100)
+        state = cloud.update("s", {"n": 1})
+        tag = "er:{default:cloud0}"
+        assert client.get(f"{tag}:accepted_keep") == b"1000 60000 100"
+        ((_, fields),) = client.xrange(f"{tag}:accepted")
+        origin, clock = client.hmget(f"{tag}:doc:s", "origin", "clock")
+        assert list(fields.items()) == [
+            (b"number", b"1"), (b"scope", b"s"), (b"version", b"1"), (b"clock", clock), (b"origin", origin),
+            (b"checksum", state.checksum.encode()), (b"data", b"\x81\xa1n\x01"),
+        ]  # fmt: skip
+        cloud.read_accepted("g", "one")
+        assert client.hgetall(f"{tag}:accepted_groups") == {b"g": b"1 0"}
+
+
 def test_the_script_of_the_page_is_what_the_package_runs() -> None:
     assert (EXAMPLES / "confirm.lua").read_text() == CONFIRM.source
 
