@@ -173,7 +173,7 @@ async def _repeat(
     """Send again, as the client's retry says, what was answered by ``error``."""
     if isinstance(error, FinalError):
         raise error.error
-    if shared.retry is None or not isinstance(error, (redis_errors.ConnectionError, redis_errors.TimeoutError)):
+    if shared.retry is None:
         raise error
     outcomes = [error]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -9,8 +10,10 @@ from redis import exceptions as redis_errors
 
 from edge_redis._io.call_pool import BorrowedConnection, CallPool, UnknownPool, find_call_pool
 from edge_redis._io.command_sender import Args, FinalError
-from edge_redis._io.connect_retry import begin_call
+from edge_redis._io.connect_retry import begin_call, continue_call
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
+from edge_redis._io.resp import pack
+from edge_redis._io.wire import open_wire
 
 T = TypeVar("T")
 
@@ -19,32 +22,40 @@ def call_on(pool: CallPool | UnknownPool, exchange: Callable[[Any], T]) -> T:
     """Call ``exchange`` with a connection of its own, repeated as the client's retry says."""
     begin_call()
     borrowed = BorrowedConnection()
-    has_failed = False
-
-    def attempt() -> T:
-        try:
-            if has_failed:  # a Sentinel connection asks for the master here, and not where it reconnects to write
-                borrowed.connection.connect()
-            return exchange(borrowed.connection)
-        except redis_errors.AuthenticationError as error:  # to redis-py a ConnectionError, which it would retry
-            raise FinalError(error) from error
-
-    def fail(_: Exception) -> None:
-        nonlocal has_failed
-        has_failed = True
-        borrowed.connection.disconnect()
-
     try:
         pool.open(borrowed)
-        result: T = borrowed.connection.retry.call_with_retry(attempt, fail)
+        began = time.monotonic()
+        try:
+            result = exchange(borrowed.connection)
+        except Exception as error:  # noqa: BLE001 -- the retry decides which errors it knows
+            result = _repeat(borrowed.connection, exchange, error, began)
         borrowed.is_clean = True
     except redis_errors.ResponseError:
         borrowed.is_clean = True
         raise
-    except FinalError as final:
-        raise final.error from None
     finally:
         pool.close(borrowed)
+    return result
+
+
+def _repeat(connection: Any, exchange: Callable[[Any], T], error: Exception, began: float) -> T:
+    """Repeat a call whose first attempt has failed with ``error``, as the client's retry says; else raise it."""
+    failures = [error]
+
+    def attempt() -> T:
+        try:
+            if failures:
+                raise failures.pop()
+            connection.connect()  # a Sentinel connection asks for the master here, and not where it reconnects to write
+            return exchange(connection)
+        except redis_errors.AuthenticationError as refused:  # to redis-py a ConnectionError, which it would retry
+            raise FinalError(refused) from refused
+
+    try:
+        with continue_call(began):
+            result: T = connection.retry.call_with_retry(attempt, lambda _: connection.disconnect())
+    except FinalError as final:
+        raise final.error from None
     return result
 
 
@@ -62,8 +73,7 @@ class OwnedSender:
             return client.execute_command(*args)
 
         def exchange(connection: Any) -> Any:
-            connection.send_command(*args)
-            return client.parse_response(connection, args[0])
+            return write(client, connection, [args])(args[0])
 
         return call_on(self._pool, exchange)
 
@@ -72,15 +82,31 @@ class OwnedSender:
         client = self._client
 
         def exchange(connection: Any) -> list[Any]:
-            connection.send_packed_command(connection.pack_commands(commands))
-            return [_read(client, connection, args) for args in commands]
+            read = write(client, connection, commands)
+            return [_read_or_return_error(read, args) for args in commands]
 
         return call_on(self._pool, exchange) if commands else []
 
 
-def _read(client: Any, connection: Any, args: Args) -> Any:
+def write(client: Any, connection: Any, commands: Sequence[Args]) -> Callable[[str], Any]:
+    """Send commands; return the function that reads the next reply, given its command's name."""
+    wire = None if "parse_response" in vars(client) else open_wire(connection)
+    if wire is None:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return lambda name: client.parse_response(connection, name)
+    wire.send(b"".join(map(pack, commands)))
+    return lambda name: parse(client, name, wire.read())
+
+
+def parse(client: Any, name: str, reply: Any) -> Any:
+    """Return a reply as redis-py's client returns it."""
+    callbacks = client.response_callbacks
+    return reply if name == "EVALSHA" or name not in callbacks else callbacks[name](reply)
+
+
+def _read_or_return_error(read: Callable[[str], Any], args: Args) -> Any:
     try:
-        return client.parse_response(connection, args[0])
+        return read(args[0])
     except redis_errors.ResponseError as error:
         return error
 

@@ -30,6 +30,7 @@ from redis import exceptions as redis_errors
 from redis.sentinel import SentinelConnectionPool
 
 from edge_redis._io.error_mapping import is_pool_full, pool_full_error
+from edge_redis._io.wire import Wire, find_wire
 
 WAIT_SECONDS: Final = 10.0
 """How long a call waits for a connection, unless the client's pool has a timeout."""
@@ -267,13 +268,18 @@ def _disconnect(connection: Any) -> None:
             found.close()
 
 
+def _is_fresh(connection: Any, wire: Wire | None) -> bool:
+    try:
+        return not connection.can_read() if wire is None else wire.is_fresh()
+    except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError):
+        return False
+
+
 def _prepare(connection: Any) -> None:
     """Connect; connect again if the server has closed the connection or unread bytes are waiting."""
-    connection.connect()
-    try:
-        is_fresh = not connection.can_read()
-    except (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError):
-        is_fresh = False
-    if not is_fresh:
+    wire = find_wire(connection)
+    if wire is None:
+        connection.connect()
+    if not _is_fresh(connection, wire):
         connection.disconnect()
         connection.connect()

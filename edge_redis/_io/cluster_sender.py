@@ -13,7 +13,7 @@ from typing import Any, Final
 import redis
 from redis import exceptions as redis_errors
 
-from edge_redis._io.blocking_sender import call_on
+from edge_redis._io.blocking_sender import call_on, write
 from edge_redis._io.call_pool import find_call_pool
 from edge_redis._io.command_sender import Args
 from edge_redis._io.error_mapping import is_pool_full
@@ -67,10 +67,8 @@ class ClusterSender:
 
         def exchange(connection: Any) -> Any:
             if is_asking:
-                connection.send_command("ASKING")
-                client.parse_response(connection, "ASKING")
-            connection.send_command(*args)
-            return client.parse_response(connection, args[0])
+                write(client, connection, [("ASKING",)])("ASKING")
+            return write(client, connection, [args])(args[0])
 
         return call_on(find_call_pool(client.connection_pool), exchange)
 

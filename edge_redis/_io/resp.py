@@ -29,6 +29,9 @@ class Reader(Protocol):
     def gets(self) -> Any:
         """Return the next reply, or INCOMPLETE. An error reply is returned as an exception."""
 
+    def has_data(self) -> bool:
+        """Return whether bytes have arrived that no reply returned so far has used."""
+
 
 def make_reader(parse_error: Callable[[str], Exception]) -> Reader:
     """Return a reader of RESP2 and RESP3 that makes exceptions of error replies by ``parse_error``."""
@@ -168,6 +171,10 @@ class PythonReader:
                     self._open.append(value)
                 elif value is not _ATTRIBUTE:
                     return value
+
+    def has_data(self) -> bool:
+        """Return whether bytes have arrived that no reply returned so far has used."""
+        return self._at < len(self._buffer) or bool(self._open)
 
     def _next_item(self) -> Any:
         """Return the next item: a value, the beginning of an aggregate, or INCOMPLETE."""

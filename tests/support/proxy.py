@@ -15,13 +15,14 @@ _POLL_SECONDS = 0.05
 class LossyProxy:
     """Forwards to a port of this machine; of the replies it drops some, and the connection with each."""
 
-    def __init__(self, port: int, *, lost: float, seed: int = 1, kept: float = 0.0) -> None:
-        """Lose so many of the replies; of each that is lost the beginning, ``kept``, still arrives."""
+    def __init__(self, port: int, *, lost: float, seed: int = 1, kept: float = 0.0, least: int = 1) -> None:
+        """Lose so many of the replies of ``least`` bytes and more; of each its beginning, ``kept``, still arrives."""
         self.losing = True
         self.dropped = 0
         self._upstream = port
         self._lost = lost
         self._kept = kept
+        self._least = least
         self._pick = random.Random(seed)
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -64,7 +65,8 @@ class LossyProxy:
             data = source.recv(65536)
             if not data:
                 return False
-            if source is server and self.losing and self._pick.random() < self._lost:
+            is_reply = source is server and len(data) >= self._least
+            if is_reply and self.losing and self._pick.random() < self._lost:
                 self.dropped += 1
                 client.sendall(data[: int(len(data) * self._kept)])
                 return False

@@ -73,8 +73,8 @@ def make_scenario() -> Scenario:
     actors = {
         "a": steps(lambda: wire.ask("a1"), lambda: wire.ask("a2")),
         "b": steps(lambda: wire.ask("b1", 2), lambda: wire.cancel("b1"), lambda: wire.ask("b2")),
-        "driver": steps(wire.write, wire.deliver, wire.write, wire.deliver),
-        "server": steps(wire.execute, wire.execute),
+        "driver": steps(wire.write, wire.deliver),
+        "server": steps(wire.execute),
         "network": steps(wire.cut),
     }
 
