@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge_redis._io.threads import in_thread
 from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.cloud_store import FeedListener, FeedReader
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
@@ -37,6 +38,8 @@ class AsyncSqlCloudStore:
         max_conflicts: losing sides kept for each scope, up to 100,000.
         max_bytes: most bytes of a state written here, once encoded; up to 16 MiB, the default. Not for edges' changes.
         max_fields: most top-level fields of such a state, up to 1,000,000.
+        notifications: let PostgreSQL notify workers of changes. False: they poll, as they must where a pooler between
+            passes no notifications on.
 
     Raises:
         InvalidArgumentError, InvalidTypeError: no such database can be used.
@@ -55,6 +58,7 @@ class AsyncSqlCloudStore:
         max_conflicts: int = 1000,
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
+        notifications: bool = True,
     ) -> None:
         self._store = SqlCloudStore(
             engine_or_url,
@@ -63,6 +67,7 @@ class AsyncSqlCloudStore:
             max_conflicts=max_conflicts,
             max_bytes=max_bytes,
             max_fields=max_fields,
+            notifications=notifications,
         )
         self.scopes_at_once = self._store.scopes_at_once
 
@@ -151,6 +156,10 @@ class AsyncSqlCloudStore:
     async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
         return await in_thread(self._store.conflicts, scope, limit)
+
+    def listen(self, reader: FeedReader) -> FeedListener:
+        """Return what wakes a worker when something has changed in PostgreSQL; see ``CloudStore``."""
+        return self._store.listen(reader)
 
     async def close(self) -> None:
         """Close the engine, where it was made here. Closing again does nothing."""

@@ -83,7 +83,7 @@ def _make_engine(given: object) -> Engine:
 class Database:
     """An engine, and the transactions on it."""
 
-    def __init__(self, engine_or_url: object) -> None:
+    def __init__(self, engine_or_url: object, *, notifications: bool = True) -> None:
         self._is_own = not isinstance(engine_or_url, Engine)
         self.engine = engine_or_url if isinstance(engine_or_url, Engine) else _make_engine(engine_or_url)
         self.is_sqlite = _check_dialect(self.engine.dialect.name) == "sqlite"
@@ -91,6 +91,9 @@ class Database:
             raise InvalidArgumentError(
                 "with this engine every thread has a database in memory of its own: give the URL, or a file"
             )
+        self.notifies = notifications and not self.is_sqlite
+        """Whether changes are notified."""
+        self.can_listen = self.notifies and self.engine.dialect.driver == "psycopg"
         self._pid = os.getpid()
         self.on_fork: Callable[[], None] = lambda: None
         """Called in a forked child, before it uses the database."""

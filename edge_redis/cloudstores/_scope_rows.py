@@ -15,6 +15,7 @@ from edge_redis._sync.origin import CLOUD_ORIGIN, qualified_origin
 from edge_redis._sync.write_context import GcWatermark, WriteContext
 from edge_redis.cloudstores._bodies import UnreadBody, first_byte, select_spliced
 from edge_redis.cloudstores._database import Database
+from edge_redis.cloudstores._notifications import channel_of, writer_of
 from edge_redis.cloudstores._rows import from_head, from_lost_state, from_push_event, list_changes
 from edge_redis.cloudstores._stores import create_store, next_feed_number, read_store
 from edge_redis.cloudstores._tables import CONFLICTS, DOCUMENTS, HISTORY, PURGED, SEEN, readable
@@ -130,9 +131,17 @@ class ScopeRows:
         values: dict[str, Any] = {"events": events, "losses": losses} if decision.events or lost else {}
         values |= list_changes(before.document, decision.document)
         if decision.is_changed:
-            values["number"] = next_feed_number(self._database, self._connection, self._namespace)
+            values["number"] = next_feed_number(
+                self._database, self._connection, self._namespace, self._notification(before.document, decision)
+            )
         if values and not ("body" in values and self._write_spliced(before, decision.document.state, values)):
             self._connection.execute(update(DOCUMENTS).where(self._of(DOCUMENTS)).values(values))
+
+    def _notification(self, before: ScopeDocument | None, decision: Decision) -> tuple[str, str] | None:
+        """Return the channel of the namespace, and what is told of the change beside its cursor; None: nothing is."""
+        if not self._database.notifies:
+            return None
+        return channel_of(self._namespace), f"{writer_of(before, decision)} {self._scope.partition('/')[0]}"
 
     def _write_spliced(self, before: LockedScope, state: Change, values: dict[str, Any]) -> bool:
         """Write the row with its body made of the present one, if that is the known one; return whether it was so."""

@@ -18,6 +18,7 @@ from edge_redis._io.shutdown import new_mutex
 from edge_redis._sync import fields
 from edge_redis._sync.change import Change, Outcome, check_body, encode_data, visible_data
 from edge_redis._sync.cloud import MAX_PAGE
+from edge_redis._sync.cloud_store import FeedListener, FeedReader
 from edge_redis._sync.config import MAX_KEPT
 from edge_redis._sync.decision import Decision, ScopeDocument
 from edge_redis._sync.feed import Feed
@@ -32,6 +33,7 @@ from edge_redis._sync.write_context import WriteContext, write_delete, write_upd
 from edge_redis._sync.writer import check_field_names
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._feed import read_feed
+from edge_redis.cloudstores._notifications import NoNotifications, Notifications
 from edge_redis.cloudstores._rows import to_conflict, to_event
 from edge_redis.cloudstores._scope_rows import ScopeRows
 from edge_redis.cloudstores._tables import CONFLICTS, HISTORY
@@ -58,6 +60,8 @@ class SqlCloudStore:
         max_conflicts: losing sides kept for each scope, up to 100,000.
         max_bytes: most bytes of a state written here, once encoded; up to 16 MiB, the default. Not for edges' changes.
         max_fields: most top-level fields of such a state, up to 1,000,000.
+        notifications: let PostgreSQL notify workers of changes. False: they poll, as they must where a pooler between
+            passes no notifications on.
 
     Raises:
         InvalidArgumentError, InvalidTypeError: no such database can be used.
@@ -76,12 +80,14 @@ class SqlCloudStore:
         max_conflicts: int = 1000,
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
+        notifications: bool = True,
     ) -> None:
         self._namespace = check_text("namespace", check_namespace(namespace))
         validation.check_integer("max_history", max_history, least=1, most=MAX_KEPT)
         validation.check_integer("max_conflicts", max_conflicts, least=1, most=MAX_KEPT)
         self._limits = WriteLimits(max_bytes, max_fields)
-        self._database = Database(engine_or_url)
+        validation.check_instance("notifications", notifications, bool)
+        self._database = Database(engine_or_url, notifications=notifications)
         # SQLite is on this machine: nothing is gained by what is known of it.
         self._bodies = KnownStates(0 if self._database.is_sqlite else KNOWN_BYTES, new_mutex)
         self._database.on_fork = self._bodies.after_fork
@@ -214,6 +220,12 @@ class SqlCloudStore:
     def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
         return [to_conflict(row) for row in self._newest("conflicts", CONFLICTS, scope, limit)]
+
+    def listen(self, reader: FeedReader) -> FeedListener:
+        """Return what wakes a worker when something has changed in PostgreSQL; see ``CloudStore``."""
+        if not self._database.can_listen:
+            return NoNotifications()
+        return Notifications(self._database.engine, self._namespace, reader)
 
     def close(self) -> None:
         """Close the engine, where it was made here. Closing again does nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, literal, select, update
 
 from edge_redis.cloudstores._database import Database
 from edge_redis.cloudstores._tables import STORES
@@ -30,14 +30,22 @@ def new_replica_id() -> str:
     return secrets.token_hex(8)
 
 
-def next_feed_number(database: Database, connection: Connection, namespace: str) -> int:
-    """Return a new number of the feed. The row stays locked until the commit, so numbers become visible in order."""
-    step = (
-        update(STORES)
-        .where(STORES.c.namespace == namespace)
-        .values(feed_number=STORES.c.feed_number + 1)
-        .returning(STORES.c.feed_number)
-    )
+def next_feed_number(
+    database: Database, connection: Connection, namespace: str, notification: tuple[str, str] | None = None
+) -> int:
+    """Return a new number of the feed. The row stays locked until the commit, so numbers become visible in order.
+
+    With a notification, a channel and what follows the cursor in the text, the commit sends it.
+    """
+    columns = STORES.c
+    returned: list[ColumnElement[Any]] = [columns.feed_number]
+    if notification is not None:
+        channel, text = notification
+        returned.append(
+            func.pg_notify(channel, func.concat(columns.replica_id, ":", columns.feed_number, " ", literal(text)))
+        )
+    here = columns.namespace == namespace
+    step = update(STORES).where(here).values(feed_number=columns.feed_number + 1).returning(*returned)
     number = connection.execute(step).scalar_one_or_none()
     if number is None:
         create_store(database, connection, namespace)

@@ -47,7 +47,7 @@ class CloudWorker(AsyncLoopService[Worker]):
             answer. Filtered in the cloud, where the store can.
         poll_interval_seconds: ``run`` and ``start`` wait until a server reports a change, on a connection of their
             own to each of the two, and read about once a minute besides. They pause for this long at most where one
-            cannot be listened to: SqlCloudStore, a store without ``listen``, a user who may not subscribe.
+            cannot be listened to: SQLite, a store without ``listen``, a user who may not subscribe.
         max_bytes_per_second: ``run`` and ``start`` send to the cloud and receive from it about so many bytes a second
             at most, on average over some seconds; None: as fast as the link is. Of a store of your own without
             ``count_bytes``, the bodies are counted alone.
