@@ -25,7 +25,8 @@ EDGES = (0, 1)
 ENDS = (*EDGES, CLOUD)
 NAMES = ("edge-0", "edge-1", "cloud")
 _START = multiprocessing.get_context("forkserver")
-_START.set_forkserver_preload(["edge_redis", "redis", "msgpack"])  # so that another life begins at once
+_SERVICES = [f"edge_redis._services.blocking.{name}" for name in ("cloud", "sync", "worker")]
+_START.set_forkserver_preload([*_SERVICES, "redis", "msgpack"])  # so that another life begins at once
 _CONFIG = {
     "auto-aof-rewrite-percentage": "0",  # the file is the history of the server
     "hash-max-listpack-entries": "64",
