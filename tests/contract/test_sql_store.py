@@ -482,11 +482,11 @@ def test_it_offers_what_the_cloud_does_in_both_apis() -> None:
     assert set(blocking) == set(awaited)
     of_redis = {"after_fork", "apply_many", "hints"}
     offered = {name for name in vars(Cloud) if not name.startswith("_")} - of_redis
-    assert set(blocking) == offered | {"close"}
+    assert set(blocking) == offered | {"close", "listen"}
     for name in blocking:
         assert inspect.getdoc(blocking[name]) == inspect.getdoc(awaited[name])
         assert inspect.signature(blocking[name]) == inspect.signature(awaited[name])
-        assert inspect.iscoroutinefunction(awaited[name])
+        assert inspect.iscoroutinefunction(awaited[name]) != (name == "listen")
     for name in offered:
         mine, theirs = inspect.signature(blocking[name]), inspect.signature(getattr(Cloud, name))
         assert mine.parameters == theirs.parameters

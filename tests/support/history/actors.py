@@ -7,9 +7,11 @@ nothing in the exchange may depend on it.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import multiprocessing
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -121,7 +123,13 @@ class Role:
             splice_small_bodies()
         # What was lost, or failed, is tried again soon: a round is short.
         vars(pace).update(READ_SECONDS=3.0, LONGEST_RETRY_SECONDS=2.0)
-        logging.getLogger("edge_redis").setLevel(logging.CRITICAL)
+        path = self.plan.folder / f"{self.name}-{self.life}.err"
+        logger = logging.getLogger("edge_redis")
+        logger.propagate = False
+        logger.addHandler(logging.FileHandler(path, delay=True))
+        logger.handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(threadName)s %(message)s"))
+        self._stacks = path.with_suffix(".stacks").open("w")
+        faulthandler.register(signal.SIGUSR1, self._stacks, all_threads=True)
         real, off = time.time, self.pick.randint(-3600, 3600)
         time.time = lambda: real() + off
 

@@ -125,6 +125,7 @@ class Experiment:
             if now != before:
                 changed, before = time.monotonic(), now
             elif time.monotonic() - changed > stalled_seconds:
+                fleet.write_stacks()
                 stalled = [
                     Violation(*scope, [f"nothing happened for {stalled_seconds:.0f} s, and {what}"], "")
                     for scope, what in left.items()

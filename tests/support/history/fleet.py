@@ -195,6 +195,13 @@ class Fleet:
             if not member.is_alive:
                 member.start()
 
+    def write_stacks(self) -> None:
+        """Let every process write what its threads are doing to a file in the folder of the experiment."""
+        for member in self.members:
+            if member.is_alive:
+                member.signal(signal.SIGUSR1)
+        time.sleep(1)
+
     def rest(self, seconds: float = 20.0) -> None:
         """Let the writers end the calls they are in, and begin no other."""
         self.phase.value = actors.REST
