@@ -12,6 +12,7 @@ import fakeredis
 import pytest
 
 from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer
+from edge_redis.cloudstores import Feed
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.clouds import Base, change
 from support.deadline import eventually
@@ -29,6 +30,9 @@ class Reader:
 
     def wake(self, is_news: Callable[[str], bool] | None = None) -> None:
         self.wakes.put(is_news)
+
+    def deliver(self, after: str, page: Feed) -> None:
+        raise AssertionError((after, page))  # notifications have no states
 
     def next(self) -> Callable[[str], bool] | None:
         return self.wakes.get(timeout=20)
