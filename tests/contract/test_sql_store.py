@@ -489,7 +489,8 @@ def test_it_offers_what_the_cloud_does_in_both_apis() -> None:
         assert inspect.iscoroutinefunction(awaited[name]) != (name == "listen")
     for name in offered:
         mine, theirs = inspect.signature(blocking[name]), inspect.signature(getattr(Cloud, name))
-        assert mine.parameters == theirs.parameters
+        # What was given to a worker unasked comes with hints of Redis alone.
+        assert dict(mine.parameters) == {each: p for each, p in theirs.parameters.items() if each != "given"}
     made = [inspect.signature(kind).parameters for kind in (SqlCloudStore, AsyncSqlCloudStore)]
     assert made[0] == made[1]
 
