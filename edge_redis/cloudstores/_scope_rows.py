@@ -138,7 +138,7 @@ class ScopeRows:
             self._connection.execute(update(DOCUMENTS).where(self._of(DOCUMENTS)).values(values))
 
     def _notification(self, before: ScopeDocument | None, decision: Decision) -> tuple[str, str] | None:
-        """Return the channel of the namespace, and the text of the notification after its cursor; None: there is none."""
+        """Return the channel of the namespace, and the text that follows the cursor; None: none is sent."""
         if not self._database.notifies:
             return None
         return channel_of(self._namespace), f"{writer_of(before, decision)} {self._scope.partition('/')[0]}"
