@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreUnavailableError
+from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreError, StoreUnavailableError
 from edge_redis._cache.keys import name_shards
 from edge_redis._core.shards import SLOTS, hash_slot
 from support.cluster import Cluster, collect_dropped
@@ -192,6 +192,20 @@ class TestOnACluster:
             cluster.masters[1].restart()
             cluster.wait_until_ok()
         eventually(lambda: cache.get(gone[0]) == 1, seconds=30)
+
+    def test_a_slot_moves_whole_while_entries_are_written(self, site: Any, cluster: Any) -> None:
+        cache, slot = site("EdgeCache", 10_000, shards=1), hash_slot("default:cache0")
+        values = {f"before{number}": number for number in range(40)}
+        cache.put_many(values)
+        for step, _ in enumerate(cluster.moving_slot(slot)):
+            if step % 20 == 10:
+                with pytest.raises(StoreError):
+                    cache.put(f"during{step}", step)
+        cache.put("after", 1)
+        assert cache.get_many(values) == values
+        assert (cache.size, cache.stats()["repaired"]) == (41, 0)
+        cluster.flush()
+        cluster.return_slots(slot)
 
 
 def _keys_of(cluster: Cluster, master: int) -> set[str]:
