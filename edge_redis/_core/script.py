@@ -21,10 +21,6 @@ created`` where it only changes existing keys. ``Reply`` is a shape, a colon and
     array    = "[" [ item { "," item } ] "]"
     item     = shapes [ "..." ]             with dots, as the last item: zero or more of these
 
-A script that declares nothing but the ``prefix`` of its keys is sent with a second key, which it does not use: while
-a slot moves, a cluster runs a script with one key on the new master, though that may have some of its keys only,
-and refuses one with several keys that are not all there.
-
 A ``string`` is bytes, a ``number`` is bytes that spell a decimal number, ``nil`` is Lua's false or
 nil. A long line continues in lines that begin with ``--`` and three spaces. A line ``-- include: NAME`` is replaced by
 ``lua/include/NAME.lua`` of the package where there is one, else by ``_core/lua/NAME.lua``; an
@@ -47,7 +43,6 @@ from edge_redis._core.script_commands import find_required_commands, has_write
 
 _PARAMETER: Final = re.compile(r"^-- (KEYS|ARGV)\[\d+(\.\.)?\]", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
-_PREFIX_ALONE: Final = re.compile(r"^-- KEYS\[1\] prefix +string(?!.*^-- KEYS\[2)", re.MULTILINE | re.DOTALL)
 _UNCHECKED: Final = re.compile(r"^-- Layout: unchecked", re.MULTILINE)
 _NOT_CREATED: Final = re.compile(r"^-- Layout: not created", re.MULTILINE)
 
@@ -67,8 +62,6 @@ class Script:
     """Layout version of the keys that the script writes; 0 where it is not checked, as for a script that only reads."""
     creates_layout: bool = False
     """Whether the check stores the layout version in a shard that has none."""
-    has_prefix_alone: bool = False
-    """Whether the one declared key is the prefix of the keys that the script uses."""
     commands: tuple[str, ...] = ()
     """The commands that the script cannot do without, each with its subcommand (XGROUP CREATE)."""
 
@@ -82,8 +75,6 @@ class Script:
         if len(keys) not in self.keys or len(args) not in self.args:
             msg = f"{self.name}: called with {len(keys)} keys and {len(args)} arguments, against its header"
             raise AssertionError(msg)
-        if self.has_prefix_alone:
-            return Operation(("EVALSHA", self.sha, 2, keys[0], f"{keys[0]}:", *args), decode, self)
         return Operation(("EVALSHA", self.sha, len(keys), *keys, *args), decode, self)
 
 
@@ -116,7 +107,6 @@ def load(package: str, name: str) -> Script:
         _count_range(text, "ARGV"),
         _layout_version(package) if is_checked else 0,
         creates_layout=not _NOT_CREATED.search(text),
-        has_prefix_alone=_PREFIX_ALONE.search(text) is not None,
         commands=find_required_commands(source),
     )
 

@@ -23,8 +23,8 @@ from edge_redis.errors import InvalidArgumentError
 
 SLOTS: Final = 16384
 MAX_SHARDS: Final = 1024
-CLUSTER_SHARDS: Final = 16
-"""Shards of a component on a cluster, where none are asked for."""
+CLUSTER_SHARDS: Final = 12
+"""Shards of a component on a cluster, where none are asked for: 2, 3, 4, 6 or 12 masters get the same number each."""
 
 S = TypeVar("S")
 
@@ -80,6 +80,11 @@ class ShardCount:
         self._wanted = default if given is None else given
         self._known: int | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the stored number was read."""
+        return self._known is not None
+
     async def find(self) -> int:
         """Return the number of shards, for a call that only reads; writes nothing.
 
@@ -127,14 +132,27 @@ class ShardSet(Generic[S]):
         self._count = count
         self._make = make
         self._made: dict[int, tuple[S, ...]] = {}
+        self._all: tuple[S, ...] | None = None
+
+    @property
+    def known(self) -> tuple[S, ...]:
+        """All shards, where a call has found their number; else none."""
+        return self._all or ()
 
     async def find(self) -> tuple[S, ...]:
         """Return all shards, for a call that only reads."""
-        return self.of(await self._count.find())
+        if self._all is None:
+            found = self.of(await self._count.find())
+            if not self._count.is_known:
+                return found
+            self._all = found
+        return self._all
 
     async def settle(self) -> tuple[S, ...]:
         """Return all shards, for a call that writes."""
-        return self.of(await self._count.settle())
+        if self._all is None:
+            self._all = self.of(await self._count.settle())
+        return self._all
 
     def of(self, shards: int) -> tuple[S, ...]:
         """Return all of this number of shards."""

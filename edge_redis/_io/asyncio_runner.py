@@ -27,6 +27,7 @@ from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import renew_during
 from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
 from edge_redis._io.replies import (
+    args_for_cluster,
     args_of_resends,
     args_with_source,
     decode,
@@ -150,12 +151,13 @@ class AsyncRunner:
                 self._layouts.add(operation)
 
     async def _send(self, operation: Operation[Any]) -> Any:
+        args = operation.args if self._batch_sender is not None else args_for_cluster(operation)
         try:
-            return await self._sender.send(operation.args)
+            return await self._sender.send(args)
         except redis_errors.NoScriptError:  # the server may have lost its keys too
             self._layouts.clear()
             await self._check_layouts([operation])
-            return await self._sender.send(args_with_source(operation))
+            return await self._sender.send(args_with_source(operation, args))
 
     async def perform_batch(self, batch: Batch[T]) -> list[T]:
         """Send a batch and return its results."""

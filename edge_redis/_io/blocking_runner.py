@@ -29,6 +29,7 @@ from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
 from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
 from edge_redis._io.replies import (
+    args_for_cluster,
     args_of_resends,
     args_with_source,
     decode,
@@ -163,12 +164,13 @@ class BlockingRunner:
 
     def _send(self, operation: Operation[Any]) -> Any:
         send = self._sender.send
+        args = operation.args if self._batch_sender is not None else args_for_cluster(operation)
         try:
-            return send(operation.args)
+            return send(args)
         except redis_errors.NoScriptError:  # the server may have lost its keys too
             self._layouts.clear()
             self._check_layouts([operation])
-            return send(args_with_source(operation))
+            return send(args_with_source(operation, args))
 
     def perform_batch(self, batch: Batch[T]) -> list[T]:
         """Send a batch and return its results."""

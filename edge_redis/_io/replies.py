@@ -19,11 +19,25 @@ from edge_redis.errors import CorruptDataError, EdgeRedisError
 T = TypeVar("T")
 
 
-def args_with_source(operation: Operation[Any]) -> tuple[Any, ...]:
-    """Return the command that carries the script's source instead of its SHA1."""
-    if operation.script is None:
-        return operation.args
-    return ("EVAL", operation.script.source, *operation.args[2:])
+def args_with_source(operation: Operation[Any], args: tuple[Any, ...] | None = None) -> tuple[Any, ...]:
+    """Return the command that carries the script's source instead of its SHA1; of these ``args`` where given."""
+    args = operation.args if args is None else args
+    return args if operation.script is None else ("EVAL", operation.script.source, *args[2:])
+
+
+def args_for_cluster(operation: Operation[Any]) -> tuple[Any, ...]:
+    """Return the command with one more key for its script, which does not exist, unless the script takes any number.
+
+    While a slot moves, some of its keys are at the old master and some at the new one. Scripts use more keys than they
+    declare, and either master would run one whose declared keys it has, or the new one any with a single key: that
+    would write half of a change. Both refuse (TRYAGAIN) a script with several keys that are not all there.
+    """
+    script, args = operation.script, operation.args
+    if script is None or len(script.keys) != 1:
+        return args
+    last = 3 + int(args[2])
+    guard = str(args[3]).partition("}")[0] + "}:"
+    return (*args[:2], last - 2, *args[3:last], guard, *args[last:])
 
 
 def args_of_resends(operations: Sequence[Operation[Any]]) -> list[tuple[Any, ...]]:

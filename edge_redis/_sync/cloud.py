@@ -10,12 +10,13 @@ from edge_redis._core import validation
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather_each
+from edge_redis._core.shards import check_shards, choose_shard
 from edge_redis._sync import scripts
 from edge_redis._sync.accepted import Accepted
 from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.cloud_shards import CloudShard, FeedOfShards, count_shards, make_shards
 from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
-from edge_redis._sync.downlink import Downlink
 from edge_redis._sync.failures import OUTAGE
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.hints import Hints, cloud_hints
@@ -24,12 +25,10 @@ from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.link import LinkCounters
 from edge_redis._sync.patterns import ALL, check_patterns
-from edge_redis._sync.replica import Replica
 from edge_redis._sync.scripts import NOTHING_GIVEN
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
-from edge_redis._sync.uplink import Uplink
 from edge_redis._sync.version_guard import check_if_version
-from edge_redis._sync.writer import VersionWriter, check_field_names
+from edge_redis._sync.writer import check_field_names
 from edge_redis.errors import EdgeRedisError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 
@@ -56,19 +55,33 @@ class Cloud(Component):
         max_conflicts: int,
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
+        shards: int | None = None,
+        default_shards: int = 1,
         new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._replica = Replica(SyncKeys(namespace, "cloud"), EndConfig.of_cloud(max_history, max_conflicts))
-        self._writer = VersionWriter(self._replica, WriteLimits(max_bytes, max_fields))
+        self._config = EndConfig.of_cloud(max_history, max_conflicts)
+        self._namespace = namespace
         self._known = KnownStates(new_mutex=new_mutex)
         self.link = LinkCounters(new_mutex)
-        self._uplink = Uplink(self._replica, self._known, self.link)
-        self._downlink = Downlink(self._replica, self._known, self.link)
-        self.accepted = Accepted(self._replica.keys)
+        count = count_shards(namespace, check_shards(shards), default_shards)
+        limits = WriteLimits(max_bytes, max_fields)
+        self.shards = make_shards(count, namespace, self._config, limits, self._known, self.link)
+        self._feed = FeedOfShards()
+        self.accepted = Accepted(SyncKeys(namespace, "cloud"), self.shards.settle)
+
+    async def _find(self, scope: str) -> CloudShard:
+        """Return the shard of a scope, for a call that only reads."""
+        shards = await self.shards.find()
+        return shards[choose_shard(validation.check_identifier("scope", scope), len(shards))]
+
+    async def _settle(self, scope: str) -> CloudShard:
+        """Return the shard of a scope, for a call that writes."""
+        shards = await self.shards.settle()
+        return shards[choose_shard(validation.check_identifier("scope", scope), len(shards))]
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
-        return await self._replica.read_state(validation.check_identifier("scope", scope))
+        return await (await self._find(scope)).replica.read_state(scope)
 
     async def update(
         self,
@@ -83,37 +96,40 @@ class Cloud(Component):
             raise validation.type_error("is_delta", is_delta, "a bool")
         if if_version is not None:
             check_if_version(if_version)
-        validation.check_identifier("scope", scope)
-        return await self._writer.write(scope, data, is_delta=is_delta, if_version=if_version)
+        writer = (await self._settle(scope)).writer
+        return await writer.write(scope, data, is_delta=is_delta, if_version=if_version)
 
     async def delete_fields(self, scope: str, *names: str) -> SyncState:
         """Write a scope's next version without these top-level fields; return it."""
-        validation.check_identifier("scope", scope)
-        return await self._writer.write(scope, {}, is_delta=True, without=check_field_names(names))
+        without = check_field_names(names)
+        return await (await self._settle(scope)).writer.write(scope, {}, is_delta=True, without=without)
 
     async def delete(self, scope: str) -> bool:
         """Delete a scope as its next version; return whether it had a state."""
-        return await self._writer.delete(validation.check_identifier("scope", scope))
+        return await (await self._settle(scope)).writer.delete(scope)
 
     async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
         """Apply an edge's changes by its strategy, in their order; return the outcome of each."""
         validation.check_identifier("scope", scope)
         for each in changes:
             each.verify()
-        self._downlink.note_sent(changes)
+        shard = await self._settle(scope)
+        shard.downlink.note_sent(changes)
+        uplink = shard.uplink
         if strategy is ConflictStrategy.MERGE:
-            return await self._uplink.merge(scope, changes)
-        settings = f"{strategy.value} 0 - {self._replica.config.origin}"
+            return await uplink.merge(scope, changes)
+        settings = f"{strategy.value} 0 - {self._config.origin}"
         outcomes: list[Outcome] = []
         for part in _split_changes(changes):
-            found = await self._uplink.apply(scope, part, settings)
-            outcomes += found or await self._uplink.merge(scope, part)
+            found = await uplink.apply(scope, part, settings)
+            outcomes += found or await uplink.merge(scope, part)
         return outcomes
 
     async def apply_many(self, batches: Mapping[str, Batched]) -> dict[str, list[Outcome] | EdgeRedisError]:
         """Apply changes of several scopes together; return the outcomes, or the error, of each scope."""
         for scope in batches:
             validation.check_identifier("scope", scope)
+        await self.shards.settle()
         sizes = [sum(len(each.body) for each in changes) for changes, _ in batches.values()]
         results: dict[str, list[Outcome] | EdgeRedisError] = {}
         for part in split_by_bytes([*batches.items()], sizes, _BYTES_A_ROUND_TRIP):
@@ -139,31 +155,39 @@ class Cloud(Component):
         text = validation.check_text("cursor", cursor)
         most = validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
         wanted = () if patterns == _EVERY else check_patterns("patterns", patterns)
-        return await self._downlink.read(text, most, () if wanted == _EVERY else wanted, given)
+        wanted = () if wanted == _EVERY else wanted
+        shards = await self.shards.find()
+        if len(shards) == 1:
+            return await shards[0].downlink.read(text, most, wanted, given)
+        return await self._feed.read(shards, text, most, wanted)
 
     def hints(self, reader: FeedReader) -> Hints:
         """Return the hints of changes for one worker."""
-        return cloud_hints(self._replica.keys, reader, self._downlink.read_hint)
+        return cloud_hints(SyncKeys(self._namespace, "cloud"), reader, self._read_hint)
+
+    def _read_hint(self, position: str, text: bytes) -> Feed | None:
+        """Return the page of the one state that a hint carries; None where there are several feeds."""
+        shards = self.shards.known
+        return shards[0].downlink.read_hint(position, text) if len(shards) == 1 else None
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""
-        return await scripts.release_authority(self._replica, validation.check_identifier("scope", scope))
+        return await scripts.release_authority((await self._find(scope)).replica, scope)
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes that were deleted longer ago than this, with their history; return how many."""
-        return await purge(self._replica, validation.check_non_negative("older_than_seconds", older_than_seconds))
+        seconds = validation.check_non_negative("older_than_seconds", older_than_seconds)
+        return sum([await purge(shard.replica, seconds) for shard in await self.shards.find()])
 
     async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` changes that edges pushed to a scope, oldest first."""
-        validation.check_identifier("scope", scope)
-        return await self._replica.read_history(scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT))
+        most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
+        return await (await self._find(scope)).replica.read_history(scope, most)
 
     async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
-        validation.check_identifier("scope", scope)
-        return await self._replica.read_conflicts(
-            scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        )
+        most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
+        return await (await self._find(scope)).replica.read_conflicts(scope, most)
 
 
 def _split_changes(changes: Sequence[Change]) -> list[list[Change]]:

@@ -98,5 +98,6 @@ def before(position: str) -> str:
 def is_past(position: str, cursor: str) -> bool:
     """Return whether a position in the feed is not before ``cursor``; so is one in the feed of another store."""
     store, _, number = position.rpartition(":")
-    read_store, _, read = cursor.rpartition(":")
-    return store != read_store or not (number.isdecimal() and read.isdecimal()) or int(number) > int(read)
+    stores, _, numbers = cursor.rpartition(":")  # of each shard, see cloud_shards.py
+    read = dict(zip(stores.split(","), numbers.split(","), strict=False)).get(store, "")
+    return not (number.isdecimal() and read.isdecimal()) or int(number) > int(read)

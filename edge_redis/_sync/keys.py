@@ -53,11 +53,14 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 |                        |        |       | expires a day after that                                        |
 | <tag>:repeats:<hour>   | hash   | both  | the last call of each client id; expires after two hours        |
 
+The cloud may have several shards (``_core/shards.py``): a scope is in one of them, by a hash of its name, with all that
+is kept of it, and each has a feed, ids and watermarks of its own. Their channels have the tag of shard 0.
+
 Channels, on which nothing is kept: ``<tag>:wake`` at the edge (an empty message: a scope came into ``work``, or the
 cloud may accept one that it refused), in the cloud ``<tag>:wake`` and ``<tag>:wake:<the scope up to its first slash>``.
 A message of the cloud is the cursor of the change, a space, and the replica id of the edge that wrote it, empty where
-that edge has to read it as well. After a newline may follow the state itself, where the cloud wrote it and it is small
-(``feed_wire.from_hint``). The message is empty where an edge lost the authority of a scope.
+that edge has to read it as well. After a newline may follow the state itself, where the cloud wrote it, it is small
+(``feed_wire.from_hint``) and there is one feed. The message is empty where an edge lost the authority of a scope.
 
 The fields of a document: ``version``; ``clock``; ``origin``; ``checksum``; ``ancestor`` (the stamp of the foreign state
 that it was made of); ``data`` (codec); ``signature`` (where its writer signs); ``merged`` (1 where data are fields to
@@ -82,10 +85,10 @@ LAYOUT_VERSION: Final = 1
 class SyncKeys:
     """The keys of one namespace at one end."""
 
-    def __init__(self, namespace: str, end: Literal["sync", "cloud"], patterns: str = "") -> None:
+    def __init__(self, namespace: str, end: Literal["sync", "cloud"], patterns: str = "", *, shard: str = "0") -> None:
         """Name the keys. ``patterns`` is the digest of those that a worker carries, "" where it carries all scopes."""
         suffix = f":{patterns}" if patterns else ""
-        space = KeySpace(namespace, end)
+        space = KeySpace(namespace, end, shard)
         self.tag = space.tag
         self.docs = space.key("doc")
         self.work = space.key("work")
@@ -108,7 +111,7 @@ class SyncKeys:
         self.purged = space.key("purged")
         self.clone = space.key("clone")
         self.repeats = space.key("repeats")
-        self.wake = space.key("wake")
+        self.wake = KeySpace(namespace, end).key("wake")
 
     def doc(self, scope: str) -> str:
         """Return the key of a scope's document."""

@@ -212,6 +212,7 @@ def test_many_scopes_take_the_round_trips_of_one(backend: Any, make: Maker, stra
     with backend.client() as client:
         runner = CountingRunner(client)
         cloud = Cloud(namespace="default", max_history=10, max_conflicts=10)
+        runner.run(cloud.shards.settle())
         for version, trips in ((1, 2 if strategy is ConflictStrategy.MERGE else 1), (2, 1)):
             data = {f"field {number}": version for number in range(60)}
             batches = {f"s{number}": ([change(version, data)], strategy) for number in range(40)}

@@ -116,7 +116,7 @@ HIDDEN = ("latest_clock", "peer_version", "authority", "strategy", "deleted")
 def hidden_of(store: Any, scope: str) -> list[str | None]:
     """Return the parts of a document that no method returns."""
     if isinstance(store, RedisCloudStore):
-        key = store._component._replica.keys.doc(scope)
+        key = store._component.shards.of(1)[0].replica.keys.doc(scope)
         return [bytes_of(value).decode() if value else None for value in store._runner.client.hmget(key, HIDDEN)]
     columns = [DOCUMENTS.c[name] for name in HIDDEN[:-1]] + [DOCUMENTS.c.head["deleted"].as_string()]
     query = select(*columns).where(DOCUMENTS.c.namespace == store._namespace, DOCUMENTS.c.scope == scope)
@@ -153,7 +153,9 @@ def give_one_replica_id(one: RedisCloudStore, other: SqlCloudStore) -> None:
         create_store(other._database, connection, other._namespace)
         return str(connection.execute(query).scalar_one())
 
-    one._runner.client.set(one._component._replica.keys.replica_id, other._database.write("create", create))
+    one._runner.client.set(
+        one._component.shards.of(1)[0].replica.keys.replica_id, other._database.write("create", create)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,8 @@ def evicting(client: Any) -> RedisCloudStore:
     store = RedisCloudStore(client)
     component: Any = store._component
     known = KnownStates(max_bytes=6000)
-    for part in (component, component._uplink, component._downlink):
+    (shard,) = component.shards.of(1)
+    for part in (component, shard.uplink, shard.downlink):
         part._known = known
     return store
 

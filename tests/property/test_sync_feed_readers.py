@@ -56,7 +56,7 @@ def test_any_reader_gets_the_feed_of_full_states(client: Any, strategy: Conflict
     source = random.Random(f"{seed} {strategy}")
     pushing, older, warm, tiny = (RedisCloudStore(client) for _ in range(4))
     older._runner = Runner(client, OLDER_RELEASE)
-    tiny._component._downlink._known = KnownStates(2500)
+    tiny._component.shards.of(1)[0].downlink._known = KnownStates(2500)
     readers = [pushing, warm, tiny]
     cursors = [""]
     own = source.choice(SCOPES)

@@ -84,7 +84,7 @@ class Replicas(RuleBasedStateMachine):
     def _note(self, edge: int) -> None:
         """Keep what is at an edge and in the cloud now, to come again some time."""
         for end in (edge, -1):
-            replica = (self.world.synchronizer(edge) if end == edge else self.world.cloud._component)._replica
+            replica = self.world.synchronizer(edge)._replica if end == edge else self._cloud_replica()
             found = self.world.runner(end).run(replica.read_document(SCOPE))
             if found is not None and found not in self.seen:
                 self.seen.append(found)
@@ -135,9 +135,12 @@ class Replicas(RuleBasedStateMachine):
         if state is not None:
             self.world.excused.update(key for key in state.data if key.startswith("mark"))
 
+    def _cloud_replica(self) -> Any:
+        return self.world.cloud._component.shards.of(1)[0].replica
+
     def _excuse_deleted(self) -> None:
         """Under MERGE a delete takes every field changed before it by the clocks, known or not."""
-        present = self.world.runner(-1).run(self.world.cloud._component._replica.read_document(SCOPE))
+        present = self.world.runner(-1).run(self._cloud_replica().read_document(SCOPE))
         if present is not None and field_maps.is_merged(present.body):
             deleted, _ = field_maps.unpack(present.body).deleted
             self.world.excused.update(mark for mark, moment in self.moments.items() if moment <= deleted)

@@ -70,7 +70,7 @@ SPLICES = st.one_of(
 
 def send(store: RedisCloudStore, *words: bytes) -> Any:
     """Send encoded changes as a worker may that does not check them."""
-    replica = store._component._replica
+    replica = store._component.shards.of(1)[0].replica
     return store._runner.run(scripts.apply_encoded(replica, SCOPE, words, "remote_wins 0 - cloud"))
 
 

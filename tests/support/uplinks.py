@@ -107,7 +107,7 @@ class InFull(Spliced):
         if step is PURGE:
             return super().take(step)
         store = self.stores[step.store]
-        return store._runner.run(self._apply(store._component._replica, step.changes))
+        return store._runner.run(self._apply(store._component.shards.of(1)[0].replica, step.changes))
 
     async def _apply(self, replica: Any, changes: Sequence[Change]) -> object:
         settings = f"{self.strategy.value} 0 - cloud"

@@ -73,7 +73,7 @@ class EdgeCache(BlockingService[AnyCache]):
         near_cache: bounds of the near cache: a NearCache, a mapping of its fields, or True for the
             defaults.
         shards: parts of the cache, each in a hash slot of its own; the bounds are divided among them.
-            None for 1, or 16 on a cluster (or max_size, if less). All caches of a namespace must have
+            None for 1, or 12 on a cluster (or max_size, if less). All caches of a namespace must have
             the same number.
         on_error: what happens while the server is unavailable. "raise": every call raises
             StoreUnavailableError. "miss": reads miss, functions compute, writes are dropped, and the

@@ -47,7 +47,7 @@ class EdgeMetrics(BlockingService[Metrics]):
             give every writer of a namespace the same. None: nothing is slow.
         shards: parts of the metrics, each in a hash slot of its own; ``max_series`` is divided among them, and each
             keeps ``max_recent`` and ``max_errors`` records. None for the number that the namespace has; where nothing
-            was recorded yet that is 1, or 16 on a cluster. Another number than the namespace has is refused at the
+            was recorded yet that is 1, or 12 on a cluster. Another number than the namespace has is refused at the
             first call.
 
     """

@@ -1,6 +1,6 @@
 -- The cloud's feed: every scope once, by the number of its newest change. Scopes whose name has a slash are also in a part
 -- of the feed, that of the name up to the slash, so that an edge that carries some parts reads these alone (feed_parts.lua).
--- Needs: part_of, integer, is_version, publish_cloud_hint, read_retention, keep_accepted
+-- Needs: part_of, integer, is_version, hint_tag, publish_cloud_hint, read_retention, keep_accepted
 
 local NUMBERS_SKIPPED = 1000000
 
@@ -35,6 +35,6 @@ local function publish(tag, scope, head, id, origin, accepted, carried)
   if head.indexed == integer(last - 1) then redis.call('SET', tag .. ':feed_indexed', number) end
   if head.keep then keep_accepted(tag, scope, head.keep, accepted) end
   local hint = id .. ':' .. number .. ' ' .. string.match(origin, '[^\1]*$')
-  if carried then hint = hint .. '\n' .. #scope .. ':' .. scope .. carried end
+  if carried and hint_tag(tag) == tag then hint = hint .. '\n' .. #scope .. ':' .. scope .. carried end
   publish_cloud_hint(tag, scope, hint)
 end

@@ -1,4 +1,4 @@
-"""EdgeMetrics on a real cluster."""
+"""Metrics and the cloud of synchronization on a real cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import StoreError
-from edge_redis._core.shards import hash_slot, name_shards
+from edge_redis._core.shards import choose_shard, hash_slot, name_shards
 from support.cluster import Cluster, collect_dropped
 from support.metrics import made, use_separate_buffer
 
@@ -45,10 +45,15 @@ def make(request: pytest.FixtureRequest, running: Cluster) -> Iterator[Maker]:
     maker.close()
 
 
-def new_metrics(make: Maker) -> Any:
-    """Return metrics as in a process of its own, whose client does not try for long."""
+def impatient_client(make: Maker) -> Any:
+    """Return a client that does not try for long."""
     retry = AsyncRetry(NoBackoff(), 3) if make.api == "awaited" else Retry(NoBackoff(), 3)
-    return use_separate_buffer(make("EdgeMetrics", client=make.client(retry=retry), flush_interval=3600))
+    return make.client(retry=retry)
+
+
+def new_metrics(make: Maker) -> Any:
+    """Return metrics as in a process of its own."""
+    return use_separate_buffer(make("EdgeMetrics", client=impatient_client(make), flush_interval=3600))
 
 
 def test_masters_have_even_shares_and_answers_are_whole(make: Maker, running: Cluster) -> None:
@@ -71,7 +76,7 @@ def test_masters_have_even_shares_and_answers_are_whole(make: Maker, running: Cl
 
 def test_nothing_is_lost_or_counted_twice_while_a_slot_moves(make: Maker, running: Cluster) -> None:
     metrics, recorded = new_metrics(make), 0
-    slot = hash_slot(f"default:metrics{name_shards('default', 'metrics', 16)[5]}")
+    slot = hash_slot(f"default:metrics{name_shards('default', 'metrics', 12)[5]}")
     metrics.record_many(made(f"f{at}") for at in range(32))
     metrics.flush()
     recorded += 32
@@ -89,5 +94,33 @@ def test_nothing_is_lost_or_counted_twice_while_a_slot_moves(make: Maker, runnin
         metrics.flush()
         assert reader.total_invocations() == recorded
         assert all(series.count == recorded // 32 for series in reader.snapshot().values())
+    running.flush()
+    running.return_slots(slot)
+
+
+def test_a_cloud_is_spread_and_keeps_every_update_while_a_slot_moves(make: Maker, running: Cluster) -> None:
+    store = make("RedisCloudStore", client=impatient_client(make))
+    versions = {f"scope/{number}": 1 for number in range(60)}
+    for scope in versions:
+        store.update(scope, {"n": 1})
+    docs = [sum(b":doc:" in key for key in keys) for keys in running.keys_by_master()]
+    assert sum(docs) == 60
+    assert min(docs) > 8
+    page = store.changes_since("", 100)
+    assert {scope: change.version for scope, change in page.changes} == versions
+    moving = choose_shard("scope/7", 12)
+    slot = hash_slot(f"default:cloud{name_shards('default', 'cloud', 12)[moving]}")
+    for step, _ in enumerate(running.moving_slot(slot)):
+        if step % 8 == 4:
+            with pytest.raises(StoreError):
+                store.update("scope/7", {"n": 2})
+            other = next(scope for scope in versions if choose_shard(scope, 12) != moving)
+            store.update(other, {"n": 2})
+            versions[other] += 1
+    store.update("scope/7", {"n": 3})
+    versions["scope/7"] += 1
+    changed = {scope: change.version for scope, change in store.changes_since(page.cursor, 100).changes}
+    assert changed == {scope: version for scope, version in versions.items() if version > 1}
+    assert {scope: change.version for scope, change in store.changes_since("", 100).changes} == versions
     running.flush()
     running.return_slots(slot)
