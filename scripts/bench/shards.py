@@ -2,10 +2,10 @@
 
     scripts/bench/run shards [--masters 1 2 3] [--scale 1.0]
 
-Starts a cluster of embedded servers for each number of masters. For each service that has shards it prints each master's
-share of the commands, of the CPU time and of the memory that the service took, in percent, how far the largest share is
-above the smallest, and the CPU time of all masters for one operation. Where an operation is sent in batches, that is the
-time of one entry, record or scope.
+Starts a cluster of embedded servers for each number of masters. For each service that has shards it prints each
+master's share of the commands, of the CPU time and of the memory that the service took, in percent, how far the
+largest share is above the smallest, and the CPU time of all masters for one operation: a put or a get, a record, the
+update of a scope or a scope that is read.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ class Usage(NamedTuple):
     commands: int
     cpu_us: float
     memory: int
+
+    def minus(self, other: Usage) -> Usage:
+        """Return what was added since."""
+        return Usage(self.commands - other.commands, self.cpu_us - other.cpu_us, self.memory - other.memory)
 
 
 @contextlib.contextmanager
@@ -76,7 +80,7 @@ def measure(node: embedded.EmbeddedServer) -> Usage:
 def use_cache(client: Any, scale: float) -> int:
     """Put sessions and read them, each call one key."""
     count = int(20_000 * scale)
-    pick = random.Random(1)
+    pick = random.Random(1)  # noqa: S311 -- not for security
     with EdgeCache(client, max_size=2 * count) as cache:
         keys = [f"session:{number:06d}" for number in range(count)]
         for key in keys:
@@ -89,7 +93,7 @@ def use_cache(client: Any, scale: float) -> int:
 def use_metrics(client: Any, scale: float) -> int:
     """Record invocations of 40 functions on 60 nodes, and ask for the total now and then."""
     batches = int(60 * scale)
-    pick = random.Random(1)
+    pick = random.Random(1)  # noqa: S311 -- not for security
     with EdgeMetrics(client, flush_interval=3600, flush_every=1000) as metrics:
         for batch in range(batches):
             metrics.record_many(
@@ -152,8 +156,7 @@ def main() -> None:
                 except StoreError as error:
                     raise SystemExit(f"{service}: {error}") from error
                 after = list(map(measure, nodes))
-                used = [Usage(*(b - a for a, b in zip(*each, strict=True))) for each in zip(before, after, strict=True)]
-                report(service, operations, used)
+                report(service, operations, [new.minus(old) for old, new in zip(before, after, strict=True)])
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ class TestOnACluster:
         assert cache.get_many(values) == values
         assert (cache.size, cache.stats()["repaired"]) == (41, 0)
         cluster.flush()
-        cluster.return_slots(slot)
+        cluster.return_slot(slot)
 
 
 def _keys_of(cluster: Cluster, master: int) -> set[str]:

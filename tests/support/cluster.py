@@ -116,8 +116,19 @@ class Cluster:
 
     def moving_slot(self, slot: int) -> Iterator[None]:
         """Move a slot with its keys to the next master, one key a step."""
-        number = next(at for at in range(len(self.masters)) if slot < SLOTS * (at + 1) // len(self.masters))
-        source, target = self.masters[number], self.masters[(number + 1) % len(self.masters)]
+        number = self._first_owner(slot)
+        yield from self._move(slot, self.masters[number], self.masters[(number + 1) % len(self.masters)])
+
+    def return_slot(self, slot: int) -> None:
+        """Give a slot that was moved back to the master that had it first."""
+        number = self._first_owner(slot)
+        for _ in self._move(slot, self.masters[(number + 1) % len(self.masters)], self.masters[number]):
+            pass
+
+    def _first_owner(self, slot: int) -> int:
+        return next(at for at in range(len(self.masters)) if slot < SLOTS * (at + 1) // len(self.masters))
+
+    def _move(self, slot: int, source: embedded.EmbeddedServer, target: embedded.EmbeddedServer) -> Iterator[None]:
         with source.client() as old, target.client() as new:
             old_id, new_id = (client.execute_command("CLUSTER MYID").decode() for client in (old, new))
             new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
@@ -128,15 +139,12 @@ class Cluster:
                 yield
             for client in (new, old):
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", new_id)
+        eventually(lambda: all(self._owner_port(node, slot) == target.port for node in self.nodes), seconds=30)
 
-    def return_slots(self, slot: int) -> None:
-        """Give a slot that was moved, and is empty now, back to the master that had it first."""
-        number = next(at for at in range(len(self.masters)) if slot < SLOTS * (at + 1) // len(self.masters))
-        with self.masters[number].client() as client:
-            node_id = client.execute_command("CLUSTER MYID").decode()
-        for master in self.masters:
-            with master.client() as client:
-                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", node_id)
+    def _owner_port(self, node: embedded.EmbeddedServer, slot: int) -> int:
+        with node.client() as client:
+            ranges: Any = client.execute_command("CLUSTER SLOTS")
+        return next(int(owner[1]) for first, last, owner, *_ in ranges if first <= slot <= last)
 
     def stop(self) -> None:
         self._stack.close()
