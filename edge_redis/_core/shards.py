@@ -132,27 +132,23 @@ class ShardSet(Generic[S]):
         self._count = count
         self._make = make
         self._made: dict[int, tuple[S, ...]] = {}
-        self._all: tuple[S, ...] | None = None
-
-    @property
-    def known(self) -> tuple[S, ...]:
+        self.known: tuple[S, ...] = ()
         """All shards, where a call has found their number; else none."""
-        return self._all or ()
 
     async def find(self) -> tuple[S, ...]:
         """Return all shards, for a call that only reads."""
-        if self._all is None:
+        if not self.known:
             found = self.of(await self._count.find())
             if not self._count.is_known:
                 return found
-            self._all = found
-        return self._all
+            self.known = found
+        return self.known
 
     async def settle(self) -> tuple[S, ...]:
         """Return all shards, for a call that writes."""
-        if self._all is None:
-            self._all = self.of(await self._count.settle())
-        return self._all
+        if not self.known:
+            self.known = self.of(await self._count.settle())
+        return self.known
 
     def of(self, shards: int) -> tuple[S, ...]:
         """Return all of this number of shards."""

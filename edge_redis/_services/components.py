@@ -16,7 +16,7 @@ from edge_redis._cache.flights import Flights
 from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.shards import ProcessState
-from edge_redis._core.shards import CLUSTER_SHARDS, MAX_SHARDS
+from edge_redis._core.shards import CLUSTER_SHARDS
 from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
@@ -42,7 +42,7 @@ _record_buffers: Final[Shared[RecordBuffer]] = Shared(RecordBuffer)
 """One buffer of records for all metrics of this process, server and namespace."""
 
 
-def default_shards(client: object, most: Any = MAX_SHARDS) -> int:
+def default_shards(client: object, most: Any) -> int:
     """Return the number of shards of a component that is given none, in a namespace without any."""
     return min(CLUSTER_SHARDS, most) if is_cluster(client) and isinstance(most, int) else 1
 

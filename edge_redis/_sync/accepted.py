@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from edge_redis._core import validation
@@ -37,8 +37,9 @@ _OFF: Final = b"OFF"
 class Accepted:
     """The accepted changes of one cloud."""
 
-    def __init__(self, keys: SyncKeys) -> None:
+    def __init__(self, keys: SyncKeys, find_shards: Callable[[], Awaitable[Sequence[object]]]) -> None:
         self._keys = keys
+        self._find_shards = find_shards
 
     async def keep(self, max_length: int, max_age_seconds: float | None, max_body_bytes: int) -> None:
         """Have every writer of this cloud keep accepted changes from now on, so many and so long."""
@@ -47,6 +48,8 @@ class Accepted:
         age_ms = 0
         if max_age_seconds is not None:
             age_ms = validation.to_milliseconds(validation.check_positive("max_age_seconds", max_age_seconds))
+        if len(await self._find_shards()) > 1:
+            raise StoreRefusedError("a cloud with several shards keeps no accepted changes, which have one order")
         await command(lambda _: None, "SET", self._keys.accepted_keep, f"{count} {age_ms} {size}")
 
     async def drop(self) -> bool:

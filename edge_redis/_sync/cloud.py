@@ -10,17 +10,17 @@ from edge_redis._core import validation
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather_each
-from edge_redis._core.shards import check_shards, choose_shard
+from edge_redis._core.shards import ShardCount, check_shards, choose_shard
 from edge_redis._sync import scripts
 from edge_redis._sync.accepted import Accepted
 from edge_redis._sync.change import Change, Outcome
-from edge_redis._sync.cloud_shards import CloudShard, FeedOfShards, count_shards, make_shards
+from edge_redis._sync.cloud_shards import CloudShard, FeedOfShards, make_shards
 from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
 from edge_redis._sync.failures import OUTAGE
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.hints import Hints, cloud_hints
-from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.keys import LAYOUT_VERSION, SyncKeys
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.link import LinkCounters
@@ -56,14 +56,13 @@ class Cloud(Component):
         max_bytes: int = MAX_BYTES,
         max_fields: int = MAX_FIELDS,
         shards: int | None = None,
-        default_shards: int = 1,
         new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._config = EndConfig.of_cloud(max_history, max_conflicts)
         self._namespace = namespace
         self._known = KnownStates(new_mutex=new_mutex)
         self.link = LinkCounters(new_mutex)
-        count = count_shards(namespace, check_shards(shards), default_shards)
+        count = ShardCount(namespace, "cloud", LAYOUT_VERSION, check_shards(shards), 1)
         limits = WriteLimits(max_bytes, max_fields)
         self.shards = make_shards(count, namespace, self._config, limits, self._known, self.link)
         self._feed = FeedOfShards()
@@ -113,7 +112,8 @@ class Cloud(Component):
         validation.check_identifier("scope", scope)
         for each in changes:
             each.verify()
-        shard = await self._settle(scope)
+        shards = self.shards.known or await self.shards.settle()
+        shard = shards[0] if len(shards) == 1 else shards[choose_shard(scope, len(shards))]
         shard.downlink.note_sent(changes)
         uplink = shard.uplink
         if strategy is ConflictStrategy.MERGE:
@@ -129,7 +129,8 @@ class Cloud(Component):
         """Apply changes of several scopes together; return the outcomes, or the error, of each scope."""
         for scope in batches:
             validation.check_identifier("scope", scope)
-        await self.shards.settle()
+        if not self.shards.known:
+            await self.shards.settle()
         sizes = [sum(len(each.body) for each in changes) for changes, _ in batches.values()]
         results: dict[str, list[Outcome] | EdgeRedisError] = {}
         for part in split_by_bytes([*batches.items()], sizes, _BYTES_A_ROUND_TRIP):
@@ -156,7 +157,7 @@ class Cloud(Component):
         most = validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
         wanted = () if patterns == _EVERY else check_patterns("patterns", patterns)
         wanted = () if wanted == _EVERY else wanted
-        shards = await self.shards.find()
+        shards = self.shards.known or await self.shards.find()
         if len(shards) == 1:
             return await shards[0].downlink.read(text, most, wanted, given)
         return await self._feed.read(shards, text, most, wanted)

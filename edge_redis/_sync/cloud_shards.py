@@ -14,7 +14,7 @@ from edge_redis._sync.change import Change
 from edge_redis._sync.config import EndConfig
 from edge_redis._sync.downlink import Downlink
 from edge_redis._sync.feed import Feed
-from edge_redis._sync.keys import LAYOUT_VERSION, SyncKeys
+from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import WriteLimits
 from edge_redis._sync.link import LinkCounters
@@ -42,11 +42,6 @@ def make_shards(
         return CloudShard(Replica(SyncKeys(namespace, "cloud", shard=name), config), limits, known, link)
 
     return ShardSet(count, make)
-
-
-def count_shards(namespace: str, given: int | None, default: int) -> ShardCount:
-    """Return the number of shards of a namespace's cloud, to be found at its first use."""
-    return ShardCount(namespace, "cloud", LAYOUT_VERSION, given, default)
 
 
 class FeedOfShards:

@@ -114,7 +114,7 @@ def use_cloud(client: Any, scale: float) -> int:
     """Write the states of the tills of a chain of shops twice, and read them as an edge does."""
     shops = int(150 * scale)
     scopes = [f"shop/{shop:03d}/till/{till}" for shop in range(shops) for till in range(20)]
-    with RedisCloudStore(client) as store:
+    with RedisCloudStore(client, shards=12) as store:
         for version in range(2):
             for scope in scopes:
                 store.update(scope, {"prices": list(range(20)), "version": version})

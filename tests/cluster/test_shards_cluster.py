@@ -99,7 +99,7 @@ def test_nothing_is_lost_or_counted_twice_while_a_slot_moves(make: Maker, runnin
 
 
 def test_a_cloud_is_spread_and_keeps_every_update_while_a_slot_moves(make: Maker, running: Cluster) -> None:
-    store = make("RedisCloudStore", client=impatient_client(make))
+    store = make("RedisCloudStore", client=impatient_client(make), shards=12)
     versions = {f"scope/{number}": 1 for number in range(60)}
     for scope in versions:
         store.update(scope, {"n": 1})

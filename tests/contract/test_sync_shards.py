@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import Maker
 
-from edge_redis import ConflictStrategy, InvalidArgumentError
+from edge_redis import ConflictStrategy, InvalidArgumentError, StoreRefusedError
 from edge_redis._core.shards import choose_shard, name_shards
 from edge_redis._sync.cloud_shards import join_cursors, split_cursor
 from edge_redis._sync.hints import is_past
@@ -54,6 +54,8 @@ class TestTheStore:
             for scope in SCOPES:
                 assert client.exists(f"{shard_tag(choose_shard(scope, 3))}:doc:{scope}")
         assert later.purge_tombstones(0) == 1
+        with pytest.raises(StoreRefusedError, match="several shards"):
+            later.keep_accepted()
         with pytest.raises(InvalidArgumentError, match=r"cloud .* has shards=3, not 2"):
             make("RedisCloudStore", shards=2).changes_since()
 

@@ -11,7 +11,6 @@ from edge_redis._io.clients import BlockingClient
 from edge_redis._io.hint_listener import make_listener
 from edge_redis._io.service import BlockingService
 from edge_redis._io.shutdown import new_mutex
-from edge_redis._services.components import default_shards
 from edge_redis._sync.accepted import CLAIM_IDLE_SECONDS, KEPT_BODY_BYTES, KEPT_CHANGES, AcceptedReader
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
@@ -36,8 +35,9 @@ class RedisCloudStore(BlockingService[Cloud]):
         max_bytes: most bytes of a state written here, once encoded; up to 16 MiB, the default. Not for edges' changes.
         max_fields: most top-level fields of such a state, up to 1,000,000.
         shards: parts of the cloud, each in a hash slot of its own with the scopes that a hash assigns to it, and with a
-            feed of its own. None for the number that the namespace has; where nothing was written yet that is 1, or 12
-            on a cluster. Another number than the namespace has is refused at the first call.
+            feed of its own, for a cluster. None for the number that the namespace has, 1 where nothing was written yet.
+            Another number than the namespace has is refused at the first call. A cloud with several shards keeps no
+            accepted changes (``keep_accepted``).
 
     """
 
@@ -62,7 +62,6 @@ class RedisCloudStore(BlockingService[Cloud]):
             max_bytes=max_bytes,
             max_fields=max_fields,
             shards=shards,
-            default_shards=default_shards(client),
             new_mutex=new_mutex,
         )
         super().__init__(client, component)

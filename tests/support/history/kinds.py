@@ -35,7 +35,10 @@ SMALL_SPLICES: Rewrites = (
         "local MIN_BODY_BYTES, MAX_RUNS, ANCHOR_BYTES = 512, 128, 24",
         "local MIN_BODY_BYTES, MAX_RUNS, ANCHOR_BYTES = 24, 128, 4",
     ),
-    ("local BASE_CHARS, MAX_INLINE_BYTES = 16, 512", "local BASE_CHARS, MAX_INLINE_BYTES = 16, 48"),
+    (
+        "local BASE_CHARS, MAX_INLINE_BYTES, MAX_HINT_BYTES = 16, 512, 512",
+        "local BASE_CHARS, MAX_INLINE_BYTES, MAX_HINT_BYTES = 16, 48, 512",
+    ),
 )
 """Scripts that splice bodies which otherwise go in full, as those of an experiment do."""
 
