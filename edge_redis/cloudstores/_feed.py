@@ -106,6 +106,8 @@ def _read_page(
         return None
     known = replica_id == store.replica_id
     start = number if known else 0
+    if known and store.feed_number <= start:  # nothing is new, as in most reads of an edge that polls
+        return _Page(store.replica_id, store.high_water, start, [])
     columns = DOCUMENTS.c
     after = (columns.namespace == namespace) & (columns.number > start)
     if wanted.is_in_part is not None:
@@ -114,7 +116,7 @@ def _read_page(
     if wanted.matches is not None:
         scanned = _find_scanned(connection, after)
         after &= (columns.number <= scanned.last) & wanted.matches
-    found = read_heads(connection, after, limit, bodies)
+    found = [] if scanned is not None and not scanned.last else read_heads(connection, after, limit, bodies)
     last = _find_last(start, [(each.number, each.size) for each in found])
     is_whole = len(found) < limit and (not found or last == found[-1].number)
     if scanned is not None and is_whole:
