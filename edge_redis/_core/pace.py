@@ -12,6 +12,8 @@ class Pause:
 
     seconds: float
     least: float = 0.0
+    renews_listening: bool = False
+    """Whether to make the listening connections anew: something came that should have been reported."""
 
 
 @dataclass(frozen=True, slots=True)

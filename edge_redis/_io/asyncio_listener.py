@@ -48,6 +48,11 @@ class TaskListener(BackgroundTask):
         self._listener = listener
         self._of_any_node = of_any_node
         self._reconnecting = reconnecting
+        self._is_ending = False
+
+    def renew(self) -> None:
+        """End the session within TOPOLOGY_SECONDS: another one follows, after a pause."""
+        self._is_ending = True
 
     def stop(self) -> set[asyncio.Task[None]]:
         """Disconnect, cancel the task, and return it if its loop is open."""
@@ -73,12 +78,13 @@ class TaskListener(BackgroundTask):
             await self._client.initialize()  # before this, the client knows no nodes
         names, pools = find_master_names(self._client), find_pools(self._client, of_any_node=self._of_any_node)
         self._listener.reset(len(pools))
+        self._is_ending = False
         readers = [
             asyncio.ensure_future(self._read_one(make_connection(pool, Retry(NoBackoff(), 0)))) for pool in pools
         ]
         try:
             done: set[Any] = set()
-            while not done and find_master_names(self._client) == names:
+            while not (done or self._is_ending) and find_master_names(self._client) == names:
                 done, _ = await asyncio.wait(readers, timeout=TOPOLOGY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for reader in readers:

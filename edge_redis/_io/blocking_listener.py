@@ -144,6 +144,10 @@ class ThreadListener(BackgroundThread):
         super().after_fork()
         self._session = None
 
+    def renew(self) -> None:
+        """End the session: another one follows, after a pause."""
+        self._wake()
+
     def _wake(self) -> None:
         session = self._session
         if session is not None:

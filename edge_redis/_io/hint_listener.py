@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final, Protocol
 
 from edge_redis._core.session import Session
@@ -10,6 +11,8 @@ from edge_redis._io.asyncio_listener import TaskListener
 from edge_redis._io.blocking_listener import ThreadListener
 from edge_redis._io.clients import is_asyncio
 from edge_redis._io.listener import Reconnecting, SessionOwner
+
+_log = logging.getLogger("edge_redis")
 
 _RECONNECTING: Final = Reconnecting(
     first_pause=1.0, longest_pause=30.0, is_spread=True, consequence="polling, since the server is not listened to"
@@ -42,6 +45,11 @@ class HintListener:
     def start(self) -> None:
         """Begin to listen, on a connection of its own."""
         self._background.ensure_running()
+
+    def renew(self) -> None:
+        """Make the connection anew: hints do not arrive by this one, although it is open."""
+        _log.debug("a change was found that no hint had reported: listening on a new connection")
+        self._background.renew()
 
     def close(self) -> asyncio.Task[None] | None:
         """Stop listening; return what is left of it to be awaited."""

@@ -74,6 +74,8 @@ class _Rounds:
         """Begin the pause after a round that returned ``handled``."""
         self._outages.end()
         self._pause = self._pace.after(Round(handled, self._was_woken, self._wake_ups.is_listening))
+        if self._pause.renews_listening:
+            self._wake_ups.renew()
         self._ended_at = time.monotonic()
 
     def fail(self, error: BaseException) -> None:

@@ -66,6 +66,13 @@ class WakeUps:
         self._listeners = ()
         return [each for each in left if each is not None]
 
+    def renew(self) -> None:
+        """Let the listeners that can do so make their connections anew."""
+        for each in self._listeners:
+            renew = getattr(each, "renew", None)
+            if renew is not None:
+                renew()
+
     def forget(self) -> None:
         """Reset state in a forked child, where nothing listens."""
         self._listeners = ()

@@ -7,6 +7,7 @@ a hint. This is the protocol of that connection; it has no socket itself. ``keys
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_redis._core.session import Receive, Send, Session
@@ -15,19 +16,33 @@ from edge_redis._sync.feed import Feed
 from edge_redis._sync.keys import SyncKeys
 from edge_redis.errors import StoreTimeoutError
 
-PING_SECONDS: Final = 30.0
-"""Time without a message after which the connection is tested: the few bytes also keep a NAT from forgetting it."""
 
-_ANSWER_SECONDS: Final = 15.0
-"""How long an answer may take: on a slow link it waits behind a transfer."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """After how long a connection by which nothing comes counts as lost."""
+
+    ping_seconds: float
+    """Time without a message after which it is tested: the few bytes also keep a NAT from forgetting it."""
+    answer_seconds: float
+    """How long an answer may take: on a slow link it waits behind a transfer."""
+
+
+EDGE_PATIENCE: Final = Patience(10.0, 5.0)
+CLOUD_PATIENCE: Final = Patience(30.0, 15.0)
+"""The link may be metered: this costs about 3,000 pings a day."""
 
 
 class Hints:
     """The hints of one server."""
 
     def __init__(
-        self, channels: Sequence[str], on_hint: Callable[[bytes], None], on_connected: Callable[[], None]
+        self,
+        channels: Sequence[str],
+        on_hint: Callable[[bytes], None],
+        on_connected: Callable[[], None],
+        patience: Patience,
     ) -> None:
+        self._patience = patience
         self._channels = channels
         self._on_hint = on_hint
         self._on_connected = on_connected
@@ -51,7 +66,7 @@ class Hints:
         self.is_listening = True
         self._on_connected()
         while True:
-            message = await Receive(PING_SECONDS)
+            message = await Receive(self._patience.ping_seconds)
             if message is None:
                 message = await self._request("PING")
             if isinstance(message, list) and message[0] == b"message":
@@ -59,15 +74,16 @@ class Hints:
 
     async def _request(self, *args: str) -> Any:
         await Send(args)
-        reply = await Receive(_ANSWER_SECONDS)
+        seconds = self._patience.answer_seconds
+        reply = await Receive(seconds)
         if reply is None:
-            raise StoreTimeoutError(f"no answer to {args[0]} within {_ANSWER_SECONDS:g} s")
+            raise StoreTimeoutError(f"no answer to {args[0]} within {seconds:g} s")
         return reply
 
 
 def edge_hints(keys: SyncKeys, wake: Callable[[], None]) -> Hints:
     """Return the hints of an edge's server."""
-    return Hints([keys.wake], lambda _: wake(), wake)
+    return Hints([keys.wake], lambda _: wake(), wake, EDGE_PATIENCE)
 
 
 def cloud_hints(keys: SyncKeys, reader: FeedReader, read_hint: Callable[[str, bytes], Feed | None]) -> Hints:
@@ -86,7 +102,7 @@ def cloud_hints(keys: SyncKeys, reader: FeedReader, read_hint: Callable[[str, by
             reader.deliver(after, page)
         reader.wake(lambda cursor: is_past(position, cursor))
 
-    return Hints(keys.wake_channels(reader.segments), pass_on, reader.wake)
+    return Hints(keys.wake_channels(reader.segments), pass_on, reader.wake, CLOUD_PATIENCE)
 
 
 def before(position: str) -> str:

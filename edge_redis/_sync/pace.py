@@ -51,12 +51,18 @@ class WorkerPace:
         self._idle_rounds = 0
         self._empty_hints = 0
         self._failures = 0
+        self._waits_for_hints = False
 
     def after(self, ended: Round) -> Pause:
         """Return the pause after a round."""
         self._failures = 0
+        # What came meanwhile without a hint: the connection to a node that was replaced may be open, and silent.
+        has_missed = self._waits_for_hints and bool(ended.handled) and not ended.was_woken and ended.is_listening
+        self._waits_for_hints = False
         pause, debt = self._after(ended), self._seconds_in_debt()
-        return Pause(max(pause.seconds, debt), max(pause.least, debt)) if debt else pause
+        if not (debt or has_missed):
+            return pause
+        return Pause(max(pause.seconds, debt), max(pause.least, debt), has_missed)
 
     def _after(self, ended: Round) -> Pause:
         if ended.handled:
@@ -74,6 +80,7 @@ class WorkerPace:
             return min(again, self._poll_seconds)
         if self._has_waiting():  # changes that failed, or that another worker has leased, which may die
             return min(again, self._claim_seconds)
+        self._waits_for_hints = True
         return READ_SECONDS * (1 + _READ_SPREAD * (2 * self._draw() - 1))
 
     def _least(self) -> float:
@@ -82,6 +89,7 @@ class WorkerPace:
     def after_error(self) -> Pause:
         """Return the pause after a round that failed."""
         self._failures += 1
+        self._waits_for_hints = False
         seconds = self._draw() * _double(FIRST_RETRY_SECONDS, self._failures, LONGEST_RETRY_SECONDS)
         return Pause(seconds, seconds)
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import Maker
 
 from edge_redis import CloudWorker, ConflictStrategy, EdgeSynchronizer, RedisCloudStore, aio, connect, embedded
+from edge_redis._sync import pace
 from support.clouds import Polled, change
 from support.deadline import eventually
 from support.servers import Backend
@@ -154,6 +155,55 @@ def test_a_listening_connection_that_is_killed_is_made_again_and_what_came_meanw
         eventually(lambda: site.sync.get_local_state() == down, seconds=SECONDS)
         eventually(lambda: len([each for each in admin.client_list() if int(each["sub"])]) == 2, seconds=SECONDS)
         carries_both_ways(site, 1)
+
+
+def subscribers(admin: Any) -> set[str]:
+    return {each["id"] for each in admin.client_list() if int(each["sub"])}
+
+
+@contextmanager
+def awaited(real: Backend) -> Iterator[Any]:
+    """A worker of asyncio that runs in a thread."""
+    ended = threading.Event()
+    made: list[Any] = []
+
+    async def main() -> None:
+        async with real.async_client() as client, aio.CloudWorker(client, client) as worker:
+            await worker.start()
+            made.append(worker)
+            await asyncio.to_thread(ended.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    try:
+        yield eventually(lambda: made)[0]
+    finally:
+        ended.set()
+        thread.join(SECONDS)
+
+
+@contextmanager
+def blocking(real: Backend) -> Iterator[Any]:
+    with real.client() as client, CloudWorker(client, client).start() as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("run", [blocking, awaited], ids=lambda each: each.__name__)
+def test_connections_by_which_a_hint_did_not_come_are_made_anew(
+    real: Backend, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "READ_SECONDS", 0.2)
+    with real.client() as admin, run(real) as worker:
+        eventually(lambda: worker._loop._wake_ups.is_listening)
+        for each in worker._loop._wake_ups._listeners:
+            each._hints._on_hint = lambda _: None
+        silent, cloud = subscribers(admin), RedisCloudStore(admin)
+
+        def are_new() -> bool:
+            cloud.update("s", {"n": 1})
+            return worker._loop._wake_ups.is_listening and subscribers(admin).isdisjoint(silent)
+
+        eventually(are_new, seconds=15, every=0.05)
 
 
 @pytest.mark.parametrize("end", ["edge", "cloud"])

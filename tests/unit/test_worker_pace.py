@@ -38,6 +38,17 @@ def test_a_round_that_has_read_everything_is_followed_by_a_wait_where_hints_arri
     assert pace.after(Round(1, was_woken=False, is_listening=False)) == Pause(0.0)
 
 
+def test_a_change_that_no_hint_reported_renews_the_listening_connections() -> None:
+    found = Round(1, was_woken=False, is_listening=True)
+    pace = make()
+    assert not pace.after(found).renews_listening  # the first round had nothing to wait for
+    for ended, renews in [(IDLE, False), (found, True), (IDLE, False), (BUSY, False), (IDLE, False), (IN_VAIN, False)]:
+        assert pace.after(ended).renews_listening is renews
+    pace.after(IDLE)
+    pace.after_error()
+    assert not pace.after(found).renews_listening  # an outage keeps changes as well
+
+
 def test_what_cannot_be_listened_to_is_polled_at_the_given_interval_in_the_end() -> None:
     pace = make()
     pauses = [pace.after(POLLED).seconds for _ in range(8)]
