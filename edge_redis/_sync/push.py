@@ -111,7 +111,8 @@ class Pusher:
                 handled += await self._deliver_singly(scope, unhandled[scope])
                 del unhandled[scope]
         except OUTAGE as error:
-            self._transfer.fail()
+            if transfers:
+                self._transfer.fail()
             for scope, lease in unhandled.items():
                 await self.leases.give_back(scope, lease)
             raise unavailable(error) from error

@@ -185,7 +185,7 @@ class VersionWriter:
                     return None
                 checksum = hashlib.sha256(body).hexdigest()
                 splice = b""
-                if current.stamp and len(body) >= MIN_BODY_BYTES and self._replica.config.role == "edge":
+                if current.stamp and len(body) >= MIN_BODY_BYTES:
                     splice = _splice(current, body)
                 operation = scripts.update(
                     self._replica,

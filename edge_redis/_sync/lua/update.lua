@@ -150,7 +150,11 @@ if is_edge then
 end
 if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
 if server_record then redis.call('SET', tag .. ':server', server_record) end
-if not is_edge then keep_splice(doc, current, state) end
+if not is_edge then
+  local made_of, splice = string.match(ARGV[4], '^(%S+) (.*)$')
+  if current and made_of == current.stamp then state.base, state.splice = current.checksum, splice end
+  keep_splice(doc, current, state)
+end
 write_document(doc, state, true)
 if not is_edge then publish(tag, scope, feed, replica_id, origin, {state}, state_for_hint(doc)) end
 if conflicts then redis.call('XDEL', conflicts, conflict) end
