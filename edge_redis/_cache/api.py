@@ -13,16 +13,15 @@ from edge_redis._cache.arguments import Ttl, check_keys, pack_tags
 from edge_redis._cache.compute_options import ComputeOptions, ResultTtl
 from edge_redis._cache.compute_request import ComputeRequest
 from edge_redis._cache.config import CacheConfig
-from edge_redis._cache.invalidation_protocol import run_session
 from edge_redis._cache.key_pages import KeyPage, PagePosition
 from edge_redis._cache.near_entries import NearEntries
+from edge_redis._cache.near_subscribers import Subscriber
 from edge_redis._cache.script_requests import ABSENT, equal_condition
 from edge_redis._cache.shards import ProcessState, Shard, Shards
 from edge_redis._cache.statistics import Statistics
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.replication import Replication
-from edge_redis._core.session import Session
 from edge_redis.models import CacheEntry
 
 MIN_INT: Final = -(1 << 63)
@@ -55,10 +54,9 @@ class Cache(Component):
         elif not config.is_exact:
             self.tick_seconds = config.flush_interval
 
-    def session(self) -> Session:
-        """Return the protocol session of one connection that reports writes to the near cache."""
-        assert self.near is not None
-        return run_session(self.near, [shard.scripts.keys for shard in self.shards.all])
+    def subscriber(self) -> Subscriber | None:
+        """Return what must hear of writes: the near cache; None where there is none."""
+        return None if self.near is None else Subscriber(self.near, [shard.scripts.keys for shard in self.shards.all])
 
     def get(self, key: str, default: Any = None) -> Awaitable[Any]:
         """Return the value of ``key``, or ``default``; counts an access."""

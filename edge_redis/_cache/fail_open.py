@@ -32,7 +32,7 @@ class FailOpenCache(Component):
         self.config = cache.config
         self.near = cache.near
         self.shards = cache.shards
-        self.session = cache.session
+        self.subscriber = cache.subscriber
         self.tick_seconds = cache.config.flush_interval if cache.tick_seconds is None else cache.tick_seconds
         self.page = cache.page
         self.invalidate_prefix = cache.invalidate_prefix

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 
+class SessionEnded(Exception):  # noqa: N818 -- no error
+    """Raised by a session that has nothing more to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """A command to send; its reply is awaited by ``Receive``."""

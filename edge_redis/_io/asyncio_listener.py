@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from edge_redis._core.session import Send, Session, SessionStep
+from edge_redis._core.session import Send, Session, SessionEnded, SessionStep
 from edge_redis._io.background import BackgroundTask, is_cancelled
 from edge_redis._io.clients import AsyncClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
@@ -49,10 +49,20 @@ class TaskListener(BackgroundTask):
         self._of_any_node = of_any_node
         self._reconnecting = reconnecting
         self._is_ending = False
+        self._is_retired = False
 
     def renew(self) -> None:
         """End the session within TOPOLOGY_SECONDS: another one follows, after a pause."""
         self._is_ending = True
+
+    def ensure_running(self) -> None:
+        """Start a task on the running loop, unless one runs there already or it is retired."""
+        if not self._is_retired:
+            super().ensure_running()
+
+    def retire(self) -> None:
+        """End once the session ends by itself, or before the next."""
+        self._is_retired = True
 
     def stop(self) -> set[asyncio.Task[None]]:
         """Disconnect, cancel the task, and return it if its loop is open."""
@@ -61,11 +71,13 @@ class TaskListener(BackgroundTask):
 
     async def _work(self) -> None:
         pause = ReconnectPause(self._reconnecting)
-        while not is_cancelled():
+        while not is_cancelled() and not self._is_retired:
             began = time.monotonic()
             try:
                 with translating_errors():
                     await self._run_session()
+            except SessionEnded:
+                """The listener was retired: there is no next session."""
             except Exception as error:  # noqa: BLE001 -- the next session is due after any error
                 self._listener.on_disconnected(error)
                 await asyncio.sleep(pause.after(error, time.monotonic() - began))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from edge_redis._core.session import Send, Session, SessionStep
+from edge_redis._core.session import Send, Session, SessionEnded, SessionStep
 from edge_redis._io.background import BackgroundThread
 from edge_redis._io.clients import BlockingClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
@@ -139,6 +139,11 @@ class ThreadListener(BackgroundThread):
         self._reconnecting = reconnecting
         self._session: _ThreadSession | None = None
 
+    def retire(self) -> None:
+        """End once the session ends by itself, or at once where there is none."""
+        self._stopped = True
+        self._wake_ups.put(None)
+
     def after_fork(self) -> None:
         """Reset state in a forked child, where no thread runs; it can be started again."""
         super().after_fork()
@@ -160,6 +165,8 @@ class ThreadListener(BackgroundThread):
             try:
                 with translating_errors():
                     self._run_session()
+            except SessionEnded:
+                """The listener was retired: there is no next session."""
             except Exception as error:  # noqa: BLE001 -- the next session is due after any error
                 self._listener.on_disconnected(None if self._stopped else error)
                 if not self._stopped:

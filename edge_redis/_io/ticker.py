@@ -125,9 +125,10 @@ class TaskTicker:
         """Whether a call is under way."""
         return self._call is not None and not self._call.done()
 
-    def begin_call(self) -> None:
-        """Begin a call, in a task of its own."""
-        self._call = asyncio.get_running_loop().create_task(self._await_target(), name="edge-redis-tick")
+    def begin_call(self) -> asyncio.Task[None]:
+        """Begin a call, in a task of its own, and return that."""
+        self._call = call = asyncio.get_running_loop().create_task(self._await_target(), name="edge-redis-tick")
+        return call
 
     async def _await_target(self) -> None:
         try:

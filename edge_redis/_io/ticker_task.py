@@ -1,7 +1,7 @@
 """The task that all asyncio services of an event loop share: it waits for the tickers that are due.
 
-Each call is a task of its own, so a call that takes long holds up no other. The shared task ends with the last
-ticker, and with its loop: a loop that cancels its tasks starts no further call.
+Each call is a task of its own. A call that takes long holds up others for ``HELD_UP_SECONDS`` at most. The shared task
+ends with the last ticker, and with its loop: a loop that cancels its tasks starts no further call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import asyncio
 import time
 from typing import Final, Protocol
 
-from edge_redis._io.ticker_threads import EARLY_FRACTION
+from edge_redis._io.ticker_threads import EARLY_FRACTION, HELD_UP_SECONDS
+
+CALLS_AT_ONCE: Final = 8
+"""Calls under way, at most, but for those that take longer than ``HELD_UP_SECONDS``: each may take a connection."""
 
 
 class Ticker(Protocol):
@@ -26,8 +29,8 @@ class Ticker(Protocol):
     def is_due(self) -> bool:
         """Return whether there is anything to do."""
 
-    def begin_call(self) -> None:
-        """Begin to do it, in a task."""
+    def begin_call(self) -> asyncio.Task[None]:
+        """Begin to do it, in a task, and return that."""
 
 
 class TickerTask:
@@ -38,6 +41,9 @@ class TickerTask:
         self._tickers: dict[Ticker, None] = {}
         self._task: asyncio.Task[None] | None = None
         self._woken: asyncio.Future[None] | None = None
+        self._due: dict[Ticker, None] = {}
+        self._calls: dict[asyncio.Task[None], float] = {}
+        """The calls under way, and when each began."""
 
     def add(self, ticker: Ticker) -> asyncio.Task[None]:
         """Call ``ticker`` from now on, first after its interval; return the task that waits for it."""
@@ -45,13 +51,18 @@ class TickerTask:
         self._tickers[ticker] = None
         if self._task is None or self._task.done():
             self._task = self._loop.create_task(self._wait(), name="edge-redis-ticker")
-        elif self._woken is not None and not self._woken.done():
-            self._woken.set_result(None)
+        else:
+            self._wake()
         return self._task
+
+    def _wake(self) -> None:
+        if self._woken is not None:
+            _set_done(self._woken)
 
     def remove(self, ticker: Ticker) -> set[asyncio.Task[None]]:
         """Call ``ticker`` no more; return the waiting task where it ends by that."""
         self._tickers.pop(ticker, None)
+        self._due.pop(ticker, None)
         task = self._task
         if self._tickers or task is None:
             return set()
@@ -74,9 +85,26 @@ class TickerTask:
                 if ticker.next_at <= now + EARLY_FRACTION * ticker.seconds:
                     ticker.next_at = now + ticker.seconds
                     if not ticker.is_waiting and ticker.is_due():
-                        ticker.begin_call()
+                        self._due[ticker] = None
                 wakes_at = min(wakes_at, ticker.next_at)
+            if self._begin_due_calls(now):
+                wakes_at = min(wakes_at, now + HELD_UP_SECONDS)
             await self._sleep(wakes_at - time.monotonic())
+
+    def _begin_due_calls(self, now: float) -> bool:
+        """Begin as many calls as may be under way; return whether there are more."""
+        under_way = sum(now - began_at < HELD_UP_SECONDS for began_at in self._calls.values())
+        for ticker in tuple(self._due)[: max(0, CALLS_AT_ONCE - under_way)]:
+            del self._due[ticker]
+            call = ticker.begin_call()
+            self._calls[call] = now
+            call.add_done_callback(self._end_call)
+        return bool(self._due)
+
+    def _end_call(self, call: asyncio.Task[None]) -> None:
+        self._calls.pop(call, None)
+        if self._due:
+            self._wake()
 
     async def _sleep(self, seconds: float) -> None:
         self._woken = woken = self._loop.create_future()

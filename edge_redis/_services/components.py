@@ -6,6 +6,7 @@ import os
 import platform
 import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from edge_redis._cache.config import CacheConfig
 from edge_redis._cache.flights import Flights
 from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
+from edge_redis._cache.near_subscribers import Subscribers
 from edge_redis._cache.shards import ProcessState
 from edge_redis._core.shards import CLUSTER_SHARDS
 from edge_redis._io.clients import is_asyncio, is_cluster
@@ -54,6 +56,13 @@ def make_cache(client: Any, namespace: str, config: CacheConfig) -> fail_open.An
         partial(_access_buffers.get, client), _near_caches.get(client, namespace), partial(_flights.get, client)
     )
     return fail_open.make_cache(namespace, config, time.monotonic, near, state)
+
+
+def make_subscribers(
+    start: Callable[[Any], object], retire: Callable[[Any], object], forget: Callable[[Any], object]
+) -> Subscribers:
+    """Return the group of the near caches of a process and server."""
+    return Subscribers(start, retire, forget, new_mutex)
 
 
 def make_metrics(client: Any, config: MetricsConfig) -> Metrics:

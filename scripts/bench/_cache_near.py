@@ -17,7 +17,7 @@ from cachetools import TTLCache
 from redis.cache import CacheConfig
 from redis.connection import CacheProxyConnection
 
-from _alternation import KEYS, VALUE, Line, awaited, blocking, in_turns, line, times_faster, zipf
+from _alternation import KEYS, VALUE, Measurement, awaited, blocking, in_turns, times_faster, zipf
 from edge_redis import EdgeCache, NearCache, aio
 from edge_redis.embedded import EmbeddedServer
 
@@ -27,7 +27,26 @@ NEAR: Final = NearCache(size=2 * KEYS, ttl=3600)
 NAMES: Final = [str(number) for number in range(KEYS)]
 
 
-def near_hits(server: EmbeddedServer) -> Iterator[Line]:
+def near_hits_awaited(client: redis.Redis) -> Iterator[Measurement]:
+    """Measure an awaited hit of the near cache beside the least that an awaited cache in a process does."""
+    loop, values = asyncio.new_event_loop(), dict.fromkeys(NAMES, (time.monotonic() + 3600, VALUE))
+
+    async def plain(name: str) -> object:
+        expires, value = values[name]
+        return value if time.monotonic() < expires else None
+
+    own = redis.asyncio.Redis(**client.connection_pool.connection_kwargs)
+    cache = loop.run_until_complete(_opened(own))
+    try:
+        loop.run_until_complete(_fill_awaited(cache))
+        ours, theirs = in_turns([awaited(loop, cache.get), awaited(loop, plain)], zipf, calls=_CALLS)
+        yield Measurement("near hit awaited : a coroutine function that reads a dict and the clock", ours, theirs, 1.8)
+    finally:
+        loop.run_until_complete(_closed(cache.close, own.aclose))
+        loop.close()
+
+
+def near_hits(server: EmbeddedServer) -> Iterator[Measurement]:
     """Measure a hit of the near cache, blocking and awaited."""
     with server.client() as client:
         client.flushall()
@@ -37,7 +56,7 @@ def near_hits(server: EmbeddedServer) -> Iterator[Line]:
     yield from asyncio_hits(server)
 
 
-def _in_the_process(client: redis.Redis, what: str, value: object) -> Iterator[Line]:
+def _in_the_process(client: redis.Redis, what: str, value: object) -> Iterator[Measurement]:
     lock, tiny = Lock(), theine.Cache(2 * KEYS)
     ttl: TTLCache[str, object] = TTLCache(2 * KEYS, 3600)
     for name in NAMES:
@@ -51,8 +70,8 @@ def _in_the_process(client: redis.Redis, what: str, value: object) -> Iterator[L
     with EdgeCache(client, KEYS, namespace=f"near-{what}", near_cache=NEAR) as cache:
         fill(cache, value)
         ours, theirs, others = in_turns([blocking(cache.get), blocking(locked), blocking(tiny.get)], zipf, calls=_CALLS)
-    yield line(f"near hit, {what} : cachetools.TTLCache under a lock", ours, theirs, 1.0)
-    yield line(f"near hit, {what} : theine.Cache", ours, others, None)
+    yield Measurement(f"near hit, {what} : cachetools.TTLCache under a lock", ours, theirs, 1.0)
+    yield Measurement(f"near hit, {what} : theine.Cache", ours, others, None)
 
 
 def fill(cache: EdgeCache, value: object) -> None:
@@ -70,7 +89,7 @@ def gather(cache: EdgeCache) -> None:
         cache.get_many(NAMES)
 
 
-def _redis_py(server: EmbeddedServer, client: redis.Redis) -> Iterator[Line]:
+def _redis_py(server: EmbeddedServer, client: redis.Redis) -> Iterator[Measurement]:
     with _accepted(client) as words, server.client(protocol=3, cache_config=CacheConfig()) as tracking:
         client.mset(dict.fromkeys(NAMES, b"x" * 60))
         for name in NAMES:
@@ -108,7 +127,7 @@ def _accepted(client: redis.Redis) -> Iterator[str]:
         kind.DEFAULT_SERVER_NAME, kind.MIN_ALLOWED_VERSION = before
 
 
-def asyncio_hits(server: EmbeddedServer) -> Iterator[Line]:
+def asyncio_hits(server: EmbeddedServer) -> Iterator[Measurement]:
     """Measure an awaited hit of the near cache."""
     loop = asyncio.new_event_loop()
     client = redis.asyncio.Redis.from_url(server.url)
@@ -132,12 +151,16 @@ async def _opened(client: redis.asyncio.Redis) -> aio.EdgeCache:
     return aio.EdgeCache(client, KEYS, namespace="near-aio", near_cache=NEAR)
 
 
-async def _filled(cache: aio.EdgeCache, peer: cashews.Cache) -> None:
+async def _fill_awaited(cache: aio.EdgeCache) -> None:
     await cache.put_many(dict.fromkeys(NAMES, VALUE), 3600)
     async with asyncio.timeout(_SECONDS):
         while (await cache.stats())["near_size"] < KEYS:
             await cache.get_many(NAMES)
             await asyncio.sleep(0.01)
+
+
+async def _filled(cache: aio.EdgeCache, peer: cashews.Cache) -> None:
+    await _fill_awaited(cache)
     for name in NAMES:
         await peer.set(name, VALUE, expire=3600)
     for name in NAMES:

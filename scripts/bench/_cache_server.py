@@ -12,7 +12,7 @@ from typing import Final
 
 import redis
 
-from _alternation import BODY, KEYS, VALUE, Line, ratio, zipf
+from _alternation import BODY, KEYS, VALUE, Measurement, zipf
 from _cache_near import NEAR, gather
 from edge_redis import EdgeCache, embedded
 from edge_redis.embedded import EmbeddedServer
@@ -20,11 +20,12 @@ from edge_redis.embedded import EmbeddedServer
 PROCESSES: Final = 4
 TURNS: Final = 4
 ENTRIES: Final = 20_000
+BYTES_BAR: Final = 200
 MODES: Final = ("GET", "buffered", "exact mode", "near cache")
 _BARS: Final = {"buffered": 1.25}
 
 
-def cpu(server: EmbeddedServer, hits: int) -> Iterator[Line]:
+def cpu(server: EmbeddedServer, hits: int) -> Iterator[Measurement]:
     """Measure the server's own CPU time for a hit, over so many hits of several unpipelined processes."""
     with server.client() as client:
         client.flushall()
@@ -43,21 +44,21 @@ def cpu(server: EmbeddedServer, hits: int) -> Iterator[Line]:
             for end in ends:
                 end.send(None)
     for mode in MODES[1:]:
-        ours, plain = (sum(spent[which]) / TURNS for which in (mode, "GET"))
         what = f"server CPU of a hit, {mode} : GET ({hits:,} hits, {PROCESSES} processes)"
-        yield Line(what, f"{ours:.2f} us", f"{plain:.2f} us", ratio(spent[mode], spent["GET"]), _BARS.get(mode))
+        yield Measurement(what, spent[mode], spent["GET"], _BARS.get(mode))
 
 
 def _cost(client: redis.Redis, ends: list[Connection], mode: str, each: int) -> float:
-    before = _used(client)
+    before = used(client)
     for end in ends:
         end.send((mode, each))
     for end in ends:
         end.recv()
-    return (_used(client) - before) / (each * len(ends)) * 1e6
+    return (used(client) - before) / (each * len(ends)) * 1e6
 
 
-def _used(client: redis.Redis) -> float:
+def used(client: redis.Redis) -> float:
+    """Return the seconds of CPU that the server has used."""
     seconds = client.info("cpu")
     return float(seconds["used_cpu_user"]) + float(seconds["used_cpu_sys"])
 
@@ -110,7 +111,7 @@ def _read(read: Callable[[str], object], hits: int, near: EdgeCache | None) -> N
         read(name)
 
 
-def memory() -> Iterator[Line]:
+def memory() -> Iterator[Measurement]:
     """Measure the bytes that an entry takes beyond those of a plain key with a TTL; the key has 20 bytes."""
     yield _memory(None)
     path = shutil.which("redis-server")
@@ -118,7 +119,7 @@ def memory() -> Iterator[Line]:
         yield _memory(Path(path))
 
 
-def _memory(program: Path | None) -> Line:
+def _memory(program: Path | None) -> Measurement:
     names = [f"key:{number:016}" for number in range(ENTRIES)]
     server = embedded.start(prefer=program, password="", config={"appendonly": "no", "slowlog-log-slower-than": "-1"})
     try:
@@ -138,7 +139,7 @@ def _memory(program: Path | None) -> Line:
             about = f"{server.kind} {server.version}, {client.info('memory')['mem_allocator'].partition('-')[0]}"
     finally:
         server.stop()
-    return Line(f"bytes of an entry beyond SET EX ({about})", f"{ours:.0f} B", f"{plain:.0f} B", ours - plain, 250)
+    return Measurement(f"bytes of an entry beyond SET EX ({about})", [ours - plain], [], BYTES_BAR, "B")
 
 
 def _bytes(client: redis.Redis) -> int:

@@ -23,7 +23,7 @@ import redis
 import _cache_near
 import _cache_server
 import _cache_shared
-from _alternation import Line
+from _alternation import Measurement
 from edge_redis import embedded
 from edge_redis.embedded import EmbeddedServer
 
@@ -36,7 +36,7 @@ _NOTE = """\
     is passed over here; the tracking, the invalidation messages and the whole path of a hit are its own."""
 
 
-def parts(server: EmbeddedServer, options: argparse.Namespace) -> dict[str, Callable[[], Iterator[Line]]]:
+def parts(server: EmbeddedServer, options: argparse.Namespace) -> dict[str, Callable[[], Iterator[Measurement]]]:
     """Return the parts of the table by name."""
     sizes = [*SIZES, *([MILLION] if options.million else [])]
     return {
@@ -48,11 +48,12 @@ def parts(server: EmbeddedServer, options: argparse.Namespace) -> dict[str, Call
     }
 
 
-def show(line: Line) -> None:
+def show(line: Measurement) -> None:
     """Print a line of the table."""
-    bar = "" if line.bar is None else f"{'>=' if line.is_least else '<='} {line.bar:g}"
-    mark = "" if line.is_met else "  OVER" if not line.is_least else "  UNDER"
-    print(f"{line.what:72} {line.ours:>11} {line.theirs:>11} {line.ratio:8.2f} {bar:>8}{mark}", flush=True)
+    bar = "" if line.bar is None else f"{'>=' if line.is_rate else '<='} {line.bar:g}"
+    mark = "" if line.is_reached else "  OVER" if not line.is_rate else "  UNDER"
+    ours, theirs = line.describe(line.ours), line.describe(line.theirs)
+    print(f"{line.name:72} {ours:>11} {theirs:>11} {line.figure:8.2f} {bar:>8}{mark}", flush=True)
 
 
 def main() -> int:
@@ -74,7 +75,7 @@ def main() -> int:
             if options.only and name not in options.only:
                 continue
             for line in measure():
-                met = met and line.is_met
+                met = met and line.is_reached
                 show(line)
         print(_NOTE)
     finally:

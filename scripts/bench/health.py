@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import redis
 
+from _alternation import Measurement, blocking
+from _alternation import versus as alternate
 from edge_redis import EdgeNode, HealthMonitor, HealthWatch, ResourceUsage, embedded
 
 NODES = 10_000
@@ -72,6 +74,25 @@ def heartbeats(client: redis.Redis) -> Iterator[Line]:
             None,
         )
         yield versus("heartbeat(id), detector phi : HSET", lambda: phi.heartbeat("node-00001"), plain, None)
+
+
+def measure_heartbeat(client: redis.Redis) -> Iterator[Measurement]:
+    """Measure one heartbeat by id."""
+    client.flushall()
+    with HealthMonitor(client) as monitor:
+        monitor.register(EdgeNode("node-00001", "x", "hall 7"))
+        beat = blocking(lambda _: monitor.heartbeat("node-00001"))
+        plain = blocking(lambda _: client.hset("beats", "node-00001", str(time.time())))
+        yield alternate("heartbeat(id) : HSET", beat, plain, 1.08, range)
+
+
+def measure_check(client: redis.Redis, rounds: int) -> Iterator[Measurement]:
+    """Measure a check of a whole fleet."""
+    client.flushall()
+    with HealthMonitor(client) as monitor:
+        monitor.heartbeat_many([EdgeNode(f"node-{number:05d}", "x", "hall 7") for number in range(NODES)])
+        runs = [1000 * timed(client, monitor.check_cluster)[0] for _ in range(rounds + 1)][1:]
+    yield Measurement(f"check_cluster of {NODES:,} nodes", runs, [], 150.0, "ms")
 
 
 def timed(client: redis.Redis, call: Callable[[], object]) -> tuple[float, Sequence[int]]:

@@ -15,16 +15,18 @@ Exits with 1 where a change was lost or took effect twice; the bars are printed 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import redis
 
-from edge_redis import CloudWorker, EdgeSynchronizer, RedisCloudStore, embedded
+from _alternation import Measurement
+from edge_redis import CloudWorker, EdgeRedis, EdgeSynchronizer, RedisCloudStore, embedded
 from edge_redis.cloudstores import encode_data
 
 SCOPES = 50
@@ -57,14 +59,84 @@ def ways(client: Any, sync: EdgeSynchronizer, count: int) -> dict[str, Callable[
     return {name: partial(repeat, call) for name, call in calls.items()}
 
 
-def updates(client: Any, count: int, rounds: int) -> None:
-    """Compare ``update_local`` with raw calls."""
+def update_times(client: Any, count: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of ``count`` calls of each way to update, a list of rounds."""
     with EdgeSynchronizer(client, scope="updates") as sync:
         compared = ways(client, sync, count)
         taken: dict[str, list[float]] = {name: [] for name in compared}
         for _ in range(rounds):
             for name, way in compared.items():
                 taken[name].append(seconds(way))
+    return taken
+
+
+def measure_updates(client: Any, rounds: int, count: int = 300) -> Iterator[Measurement]:
+    """Measure ``update_local`` and ``update_many`` beside what a server needs at least."""
+    taken = {name: [1e6 * each / count for each in some] for name, some in update_times(client, count, rounds).items()}
+    yield Measurement("update_local : XADD", taken["update_local"], taken["XADD"], 1.35)
+    fields = {"data": encode_data(DATA), "checksum": "0" * 64, "clock": "0" * 18, "origin": "o" * 16}
+    edge = EdgeRedis(client, namespace="many")
+    scopes = [f"scope-{number}" for number in range(100)]
+
+    def pipelined() -> None:
+        with client.pipeline(transaction=False) as pipeline:
+            for scope in scopes:
+                pipeline.xadd(f"raw:{scope}", fields, maxlen=100)
+            pipeline.execute()
+
+    pairs = [(seconds(lambda: edge.update_many(dict.fromkeys(scopes, DATA))), seconds(pipelined)) for _ in range(50)]
+    edge.close()
+    ours, theirs = ([1e6 * each for each in some] for some in zip(*pairs[2:], strict=True))
+    yield Measurement("update_many of 100 scopes : pipelined XADD", ours, theirs, 1.5)
+
+
+def work(edge_url: str, cloud_url: str, namespace: str, ready: Any, go: Any) -> None:
+    """Drain as one of several worker processes."""
+    with redis.Redis.from_url(edge_url) as edge, redis.Redis.from_url(cloud_url) as cloud:
+        store = RedisCloudStore(cloud, namespace=namespace)
+        with CloudWorker(edge, store, namespace=namespace, batch_size=200) as worker:
+            worker.run_once()
+            ready.release()
+            go.wait()
+            while worker.run_once():
+                pass
+
+
+def drained_by(urls: tuple[str, str], namespace: str, changes: int, workers: int) -> float:
+    """Return the changes a second of worker processes, from their start to the last one's end."""
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Semaphore(0), context.Event()
+    processes = [context.Process(target=work, args=(*urls, namespace, ready, go)) for _ in range(workers)]
+    for process in processes:
+        process.start()
+        ready.acquire()  # before there are changes: they start together
+    with redis.Redis.from_url(urls[0]) as edge:
+        fill(edge, namespace, changes)
+
+    def drain() -> None:
+        go.set()
+        for process in processes:
+            process.join()
+
+    return changes / seconds(drain)
+
+
+def measure_drain(urls: tuple[str, str], changes: int, rounds: int) -> Iterator[Measurement]:
+    """Measure a worker's drain beside a loop of raw commands, and two worker processes beside one."""
+    ours, raw, by_one, by_two = [], [], [], []
+    with redis.Redis.from_url(urls[0]) as edge, redis.Redis.from_url(urls[1]) as cloud:
+        for turn in range(rounds):
+            raw.append(raw_loop(edge, changes))
+            ours.append(drained(edge, cloud, f"drain{turn}", changes)[0])
+            by_one.append(drained_by(urls, f"one{turn}", changes, 1))
+            by_two.append(drained_by(urls, f"two{turn}", changes, 2))
+    yield Measurement("drain : a loop of XREADGROUP and XACK", ours, raw, 1.0, "1/s", is_rate=True)
+    yield Measurement("drain, two worker processes : one", by_two, by_one, 1.6, "1/s", is_rate=True)
+
+
+def updates(client: Any, count: int, rounds: int) -> None:
+    """Compare ``update_local`` with raw calls."""
+    taken = update_times(client, count, rounds)
     base = taken["XADD"]
     for name, times in taken.items():
         ratio = statistics.median(one / other for one, other in zip(times, base, strict=True))

@@ -43,7 +43,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\bAsyncTrack\b", "Track"),
     (r"\bAsync(Client|LoopService|Probe|Runner|Service)\b", r"Blocking\1"),
     (r"\bcheck_asyncio_client\b", "check_blocking_client"),
-    (r"\bTaskListener\b", "ThreadListener"),
+    (r"\bTaskMembership\b", "ThreadMembership"),
     (r"\bconnect_async\b", "connect"),
     (r"\b(adapt_callback|adapt_sink|drop_namespace)_async\b", r"\1"),
     (r"\b_io\.asyncio_(listener|runner)\b", r"_io.blocking_\1"),

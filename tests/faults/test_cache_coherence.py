@@ -17,7 +17,6 @@ import redis
 from edge_redis._cache.api import Cache
 from edge_redis._cache.compute_options import check_compute_options
 from edge_redis._cache.config import CacheConfig, NearCache
-from edge_redis._cache.invalidation_protocol import run_session
 from edge_redis._cache.keys import CacheKeys
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING, PendingFill
@@ -27,6 +26,7 @@ from edge_redis.errors import EdgeRedisError, StoreRefusedError
 from support.cache import TAG
 from support.coherence import BUGS, Report, run
 from support.forked import fork_server
+from support.near import start_session
 from support.servers import Backend
 from support.simulation import LOSSES, Actor, Fault, Scenario, explore, seeds
 
@@ -155,7 +155,7 @@ class Site:
         )
         self._words.subscribe(f"{TAG}:written")
         self._words.get_message(timeout=1)
-        self._session = run_session(self.near, [CacheKeys("default")])
+        self._session = start_session(self.near, [CacheKeys("default")])
         self._session.send(None)
         self._session.throw(StoreRefusedError("no tracking"))
         self._session.send(None)

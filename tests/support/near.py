@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -12,10 +12,13 @@ import pytest
 
 from edge_redis._cache.api import Cache
 from edge_redis._cache.flights import Flights
+from edge_redis._cache.keys import CacheKeys
 from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_entry import MISSING
+from edge_redis._cache.near_subscribers import Subscriber, Subscribers, Subscription
 from edge_redis._cache.scripts import Scripts
+from edge_redis._core.session import Session
 from edge_redis._io.threads import new_future
 from support.deadline import eventually
 from support.portal import Blocking
@@ -27,6 +30,14 @@ def component_of(cache: Any) -> Cache:
     """Return the component of a cache, blocking or asyncio."""
     component: Cache = getattr(cache, "_target", cache)._component
     return component
+
+
+def start_session(near: NearEntries, shards: Sequence[CacheKeys]) -> Session:
+    """Return a session of a connection that serves one near cache."""
+    begun: list[Subscription] = []
+    Subscribers(begun.append, begun.append, begun.append).add(Subscriber(near, shards))
+    begun[0].reset(1)
+    return begun[0].session()
 
 
 def near_of(cache: Any) -> NearEntries:

@@ -11,7 +11,7 @@ import pytest
 
 from edge_redis._cache.config import NearCache
 from edge_redis._cache.entry import GENERATIONS, add_computed, decode_entry
-from edge_redis._cache.invalidation_protocol import PING_SECONDS, run_session
+from edge_redis._cache.invalidation_protocol import PING_SECONDS
 from edge_redis._cache.keys import CacheKeys
 from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
@@ -20,6 +20,7 @@ from edge_redis._core import codec
 from edge_redis._core.session import Receive, Send, SessionStep
 from edge_redis.errors import StoreRefusedError, StoreReplyError, StoreTimeoutError, StoreUnavailableError
 from support.checked import present
+from support.near import start_session
 
 
 class Clock:
@@ -446,7 +447,7 @@ class Running:
     """A session driven step by step."""
 
     def __init__(self, near: NearEntries, *shards: str) -> None:
-        self._session = run_session(near, [CacheKeys("default", shard) for shard in shards or ("0",)])
+        self._session = start_session(near, [CacheKeys("default", shard) for shard in shards or ("0",)])
         self.step: SessionStep = self._session.send(None)
 
     def resume(self, reply: Any = None) -> None:

@@ -16,13 +16,13 @@ from edge_redis._cache.near_entry import MISSING
 from edge_redis._core.codec import MAX_VALUE_BYTES, make_codec
 from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
 from edge_redis._core.type_codec import TypeCodec
-from edge_redis._io.asyncio_listener import TaskListener
 from edge_redis._io.asyncio_runner import yield_to_loop  # asyncio only
 from edge_redis._io.clients import AsyncClient
 
 # blocking only: from edge_redis._io.user_functions import refuse_coroutines
 from edge_redis._io.service import AsyncService
-from edge_redis._services.components import default_shards, make_cache
+from edge_redis._io.shared_listener import TaskMembership
+from edge_redis._services.components import default_shards, make_cache, make_subscribers
 from edge_redis.models import CacheEntry
 from edge_redis.types import CacheStats, Eviction, OnError
 
@@ -121,7 +121,8 @@ class EdgeCache(AsyncService[AnyCache]):
         )
         component = make_cache(client, namespace, config)
         self._near = component.near
-        listener = None if component.near is None else TaskListener(client, component.session, component.near)
+        subscriber = component.subscriber()
+        listener = None if subscriber is None else TaskMembership(client, subscriber, make_subscribers)
         super().__init__(client, component, listener)
 
     async def get(self, key: str, default: Any = None) -> Any:
