@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from edge_redis.cli import settings as files
-from edge_redis.cli.tls_check import require_tls
 from edge_redis.settings import Settings
 from edge_redis.settings._checks import is_sql
 
@@ -38,6 +38,13 @@ def with_cloud(
     return replace(server, cloud_url=cloud_url, cloud_sql=cloud_sql, cloud_password=password, cloud_password_file=file)
 
 
+def _require_tls(server: Settings) -> None:
+    if urlsplit(server.url or "").scheme == "rediss":
+        from edge_redis.cli.tls_check import require_tls  # loads ssl, which most commands do not need
+
+        require_tls(server)
+
+
 @contextmanager
 def open_client(server: Settings, **overrides: Any) -> Iterator[Any]:
     """Open a blocking client and close it at the end; ``overrides`` are further arguments of its connections.
@@ -47,7 +54,7 @@ def open_client(server: Settings, **overrides: Any) -> Iterator[Any]:
         StoreUnavailableError: a server named by rediss:// does not speak TLS, or refuses this client's certificate.
 
     """
-    require_tls(server)
+    _require_tls(server)
     client = server.connect(**overrides)
     try:
         yield client
@@ -63,7 +70,7 @@ def open_services(
     cache_size: int | None = None,
 ) -> Iterator[Any]:
     """Open the services of a namespace and close them at the end."""
-    require_tls(server)
+    _require_tls(server)
     timeout = server.heartbeat_timeout if heartbeat_timeout is None else heartbeat_timeout
     with server.open(
         health={"heartbeat_timeout_seconds": timeout}, cache={} if cache_size is None else {"max_size": cache_size}
@@ -81,6 +88,6 @@ def open_cloud(
     """
     settings = with_cloud(edge, cloud_url, cloud_sql, password_file)
     if cloud_url is not None and not is_sql(cloud_url):
-        require_tls(Settings(url=cloud_url))
+        _require_tls(Settings(url=cloud_url))
     with settings.open_cloud() as store:
         yield store

@@ -27,7 +27,7 @@ NEAR: Final = NearCache(size=2 * KEYS, ttl=3600)
 NAMES: Final = [str(number) for number in range(KEYS)]
 
 
-def near_hits_awaited(client: redis.Redis) -> Iterator[Measurement]:
+def near_hits_awaited(server: EmbeddedServer) -> Iterator[Measurement]:
     """Measure an awaited hit of the near cache beside the least that an awaited cache in a process does."""
     loop, values = asyncio.new_event_loop(), dict.fromkeys(NAMES, (time.monotonic() + 3600, VALUE))
 
@@ -35,7 +35,7 @@ def near_hits_awaited(client: redis.Redis) -> Iterator[Measurement]:
         expires, value = values[name]
         return value if time.monotonic() < expires else None
 
-    own = redis.asyncio.Redis(**client.connection_pool.connection_kwargs)
+    own = redis.asyncio.Redis.from_url(server.url)
     cache = loop.run_until_complete(_opened(own))
     try:
         loop.run_until_complete(_fill_awaited(cache))

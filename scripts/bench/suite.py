@@ -65,7 +65,7 @@ PARTS: dict[str, Part] = {
     "startup": lambda _server, _client, size: _startup.startup(size.turns // 2),
     "footprint": lambda _server, client, _size: _startup.footprint(client),
     "near": lambda server, _client, _size: _cache_near.near_hits(server),
-    "near awaited": lambda _server, client, _size: _cache_near.near_hits_awaited(client),
+    "near awaited": lambda server, _client, _size: _cache_near.near_hits_awaited(server),
     "reads": lambda server, _client, _size: _cache_shared.reads(server),
     "puts": lambda _server, client, _size: _cache_shared.puts(client),
     "computes": lambda _server, client, _size: _cache_shared.computes(client),
