@@ -127,6 +127,11 @@ def in_turns(
     return found
 
 
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median of the turns' own ratios."""
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
 def limit_turns(turns: int) -> None:
     """Let every later ``in_turns`` make this number of turns at most."""
     _limits["turns"] = turns

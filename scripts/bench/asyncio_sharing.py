@@ -26,7 +26,7 @@ import redis.asyncio
 from redis.utils import HIREDIS_AVAILABLE
 
 from _alternation import KEYS, Side, awaited, in_turns, ratio, zipf
-from _cache_shared import _Codec, plain
+from _cache_shared import Codec, plain
 from edge_redis import aio, embedded
 from edge_redis._core import codec
 
@@ -88,7 +88,7 @@ class Peers:
         self.cashews = cashews.Cache()
         self.cashews.setup(server.url)
         self.aiocache = aiocache.Cache(
-            aiocache.Cache.REDIS, endpoint=server.host, port=server.port, serializer=_Codec(), namespace="aiocache"
+            aiocache.Cache.REDIS, endpoint=server.host, port=server.port, serializer=Codec(), namespace="aiocache"
         )
         loop.run_until_complete(self._fill())
 
