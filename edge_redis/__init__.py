@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from edge_redis._services.blocking.health_relay import TransitionRelay
     from edge_redis._services.blocking.health_watch import HealthWatch
     from edge_redis._services.blocking.metrics import EdgeMetrics
+    from edge_redis._services.blocking.namespace_workers import NamespaceWorkers
     from edge_redis._services.blocking.sync import EdgeSynchronizer
     from edge_redis._services.blocking.worker import CloudWorker
     from edge_redis._services.options import (
@@ -133,6 +134,7 @@ __all__ = [
     "LayoutVersionError",
     "MetricsOptions",
     "MissingExtraError",
+    "NamespaceWorkers",
     "NearCache",
     "NoStore",
     "NodeHealth",
@@ -191,6 +193,7 @@ _NAMES: Final = {
     "_services.blocking.health_relay": ("TransitionRelay",),
     "_services.blocking.health_watch": ("HealthWatch",),
     "_services.blocking.metrics": ("EdgeMetrics",),
+    "_services.blocking.namespace_workers": ("NamespaceWorkers",),
     "_services.blocking.sync": ("EdgeSynchronizer",),
     "_services.blocking.worker": ("CloudWorker",),
     "_services.options": (

@@ -9,6 +9,7 @@ from edge_redis._services.aio.health import HealthMonitor
 from edge_redis._services.aio.health_relay import TransitionRelay
 from edge_redis._services.aio.health_watch import HealthWatch
 from edge_redis._services.aio.metrics import EdgeMetrics
+from edge_redis._services.aio.namespace_workers import NamespaceWorkers
 from edge_redis._services.aio.sync import EdgeSynchronizer
 from edge_redis._services.aio.worker import CloudWorker
 
@@ -20,6 +21,7 @@ __all__ = [
     "EdgeSynchronizer",
     "HealthMonitor",
     "HealthWatch",
+    "NamespaceWorkers",
     "RedisCloudStore",
     "TransitionRelay",
     "connect",

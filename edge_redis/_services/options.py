@@ -86,6 +86,7 @@ class WorkerOptions(TypedDict, total=False):
     keys: Keys | None
     push: Sequence[str]
     pull: Sequence[str]
+    urgent: Sequence[str]
     poll_interval_seconds: float
     max_bytes_per_second: float | None
 

@@ -10,6 +10,7 @@ from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._services.aio.bundle import EdgeRedis
 from edge_redis._site.scope_state import ScopeState, SyncOverview, SyncSample
 from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.outbox_leases import waiting_since
 from edge_redis._sync.totals import read_totals
 from edge_redis.models import utc_now
 
@@ -58,6 +59,6 @@ class SyncReader:
         # RESP3 nests each member and its score, RESP2 does not.
         flat = [item for pair in reply for item in (pair if isinstance(pair, (list, tuple)) else [pair])]
         return {
-            name.decode(errors="replace"): max(0.0, now_ms - float(since)) / 1000
-            for name, since in zip(flat[::2], flat[1::2], strict=True)
+            name.decode(errors="replace"): max(0.0, now_ms - waiting_since(float(score))) / 1000
+            for name, score in zip(flat[::2], flat[1::2], strict=True)
         }

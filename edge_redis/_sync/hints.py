@@ -43,11 +43,19 @@ class Hints:
         patience: Patience,
     ) -> None:
         self._patience = patience
-        self._channels = channels
-        self._on_hint = on_hint
-        self._on_connected = on_connected
+        self._on_hint = {channel.encode(): on_hint for channel in channels}
+        self._on_connected = [on_connected]
         self.is_listening = False
         """Whether hints arrive now."""
+
+    @classmethod
+    def join(cls, hints: Sequence[Hints]) -> Hints:
+        """Return the hints of several, of one server, to be received on one connection."""
+        joined = cls((), _ignore, _ignore, hints[0]._patience)  # noqa: SLF001 -- of this class
+        for each in hints:
+            joined._on_hint |= each._on_hint  # noqa: SLF001 -- of this class
+            joined._on_connected += each._on_connected  # noqa: SLF001
+        return joined
 
     def reset(self, connections: int) -> None:
         """Prepare for a connection that is about to be made."""
@@ -61,16 +69,18 @@ class Hints:
         return self._run()
 
     async def _run(self) -> None:
-        for channel in self._channels:
-            await self._request("SUBSCRIBE", channel)
+        for channel in self._on_hint:
+            await self._request("SUBSCRIBE", channel.decode())
         self.is_listening = True
-        self._on_connected()
+        for on_connected in self._on_connected:
+            on_connected()
         while True:
             message = await Receive(self._patience.ping_seconds)
             if message is None:
                 message = await self._request("PING")
             if isinstance(message, list) and message[0] == b"message":
-                self._on_hint(bytes(message[2]))
+                on_hint = self._on_hint.get(bytes(message[1]), _ignore)
+                on_hint(bytes(message[2]))
 
     async def _request(self, *args: str) -> Any:
         await Send(args)
@@ -79,6 +89,10 @@ class Hints:
         if reply is None:
             raise StoreTimeoutError(f"no answer to {args[0]} within {seconds:g} s")
         return reply
+
+
+def _ignore(*_: object) -> None:
+    pass
 
 
 def edge_hints(keys: SyncKeys, wake: Callable[[], None]) -> Hints:

@@ -36,6 +36,9 @@ lease costs the edge about as much as ten small changes."""
 MIN_RENEWED_MS: Final = 500
 """Shorter claim times are not renewed: a renewal would come too late."""
 
+_URGENT_MS: Final = 10**13
+"""By so much the score of an urgent scope in ``work`` is less, as in ``lua/include/outbox.lua``."""
+
 _FIRST_SCOPES: Final = 8
 _MOST_SCOPES: Final = 1000
 
@@ -72,6 +75,10 @@ class OutboxLeases:
     def read_waiting(self, offset: int, count: int) -> Operation[list[str]]:
         """Read the names of scopes with changes in their outbox, the one that waits longest first."""
         return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
+
+    def read_urgent(self, count: int) -> Operation[list[str]]:
+        """Read the names of urgent scopes with changes in their outbox, the one that waits longest first."""
+        return command(_decode_names, "ZRANGEBYSCORE", self._edge.keys.work, "-inf", "(0", "LIMIT", 0, count)
 
     def count_waiting(self) -> Operation[int]:
         """Read how many scopes have changes in their outbox."""
@@ -145,6 +152,11 @@ class OutboxLeases:
             await self.set_deliveries(scope, lease.entries, change=-1, idle_ms=self._config.claim_idle_ms)
         except EdgeRedisError as error:  # the edge is unavailable too: the lease ends after the claim time
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._config.claim_idle_ms, error)
+
+
+def waiting_since(score: float) -> float:
+    """Return since when a scope waits, in ms, by its score in ``work``."""
+    return score + _URGENT_MS if score < 0 else score
 
 
 def _adapt(scopes: int, size: int, most: int) -> int:

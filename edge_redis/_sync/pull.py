@@ -9,7 +9,7 @@ nothing there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -29,7 +29,7 @@ from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed, check_page
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.origin import RUN
-from edge_redis._sync.patterns import Carried
+from edge_redis._sync.patterns import Carried, Patterns
 from edge_redis._sync.push_patterns import Registration
 from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
@@ -66,7 +66,12 @@ class Puller:
         self._echoes = echoes
         self._registration = registration
         self._pulled = carried.pulled
-        self._is_filtered = not self._pulled.has_all and takes(cloud, "patterns")
+        takes_patterns = takes(cloud, "patterns")
+        self._urgent = carried.urgent if carried.urgent.texts and takes_patterns else None
+        self._urgent_cursor = ""
+        self.push_urgent: Callable[[], Awaitable[int]] | None = None
+        """What pushes the urgent changes of the edge, between two pages."""
+        self._is_filtered = not self._pulled.has_all and takes_patterns
         self._takes_given = takes(cloud, "given")
         self._delivered = DeliveredPages()
         self._reoffer = Reoffer(edge, cloud, keyring, carried.pushed)
@@ -116,20 +121,23 @@ class Puller:
         Most states in the feed were pushed by this edge: pages without anything new are passed over. Where the cloud
         has lost data, some of the edge's states are offered to it; they are counted until all were.
         """
-        accepted, has_more, pages = 0, True, 0
+        accepted, has_more, pages, pushed = 0, True, 0, 0
         self.has_rejected = False
         while has_more and not accepted and pages < _MAX_PAGES:
+            if pages and self.push_urgent is not None:
+                pushed += await self.push_urgent()
             accepted, has_more = await self._apply_page()
             pages += 1
-        return accepted
+        return accepted + pushed
 
     async def _apply_page(self) -> tuple[int, bool]:
         replica_id, cursor, offer, is_missing = await scripts.read_cursor(self._edge, self._registration.push)
         self._registration.is_missing |= is_missing
         given = self._delivered.take_given(replica_id, cursor)
-        feed = await self._read((cursor or await self._read_first_cursor()).decode(errors="replace"), given)
-        readable = (await self._select_readable(feed, replica_id)) if feed.changes or feed.damaged else []
-        accepted = (await self._apply(readable, feed.strategies)) if readable else 0
+        begin = (cursor or await self._read_first_cursor()).decode(errors="replace")
+        urgent = (await self._apply_urgent(begin, replica_id)) if self._urgent is not None and self.has_more else 0
+        feed = await self._read(begin, given)
+        accepted = urgent + ((await self._apply_feed(feed, replica_id)) if feed.changes or feed.damaged else 0)
         is_saved = False
         self.cursor, self.store_id = feed.cursor, replica_id
         if feed.cursor.encode() != cursor:
@@ -139,7 +147,31 @@ class Puller:
         # A user's store may leave out whether it has more.
         goes_on = feed.has_more or (not feed.is_checked and bool(feed.changes or feed.damaged))
         self.has_more = bool(offer) or feed.restarted or goes_on
+        if not goes_on:
+            self._urgent_cursor = ""
         return accepted, goes_on and is_saved
+
+    async def _apply_feed(self, feed: Feed, replica_id: str) -> int:
+        readable = await self._select_readable(feed, replica_id)
+        return (await self._apply(readable, feed.strategies)) if readable else 0
+
+    async def _apply_urgent(self, cursor: str, replica_id: str) -> int:
+        """Apply what the feed has of urgent scopes, before the page at ``cursor``; return how many were accepted.
+
+        They are read from where the last call of this kind has ended. They are in the pages that follow too, where they
+        are duplicates. So their position need not be stored, nor be right: what is passed over here comes with those.
+        """
+        accepted, pages, has_more = 0, 0, True
+        while has_more and pages < _MAX_PAGES:
+            feed = await self._fetch(self._urgent_cursor or cursor, self._urgent, {})
+            if feed.restarted:
+                self._urgent_cursor = ""
+                break
+            accepted += await self._apply_feed(feed, replica_id)
+            has_more = feed.has_more and feed.cursor != self._urgent_cursor
+            self._urgent_cursor = feed.cursor
+            pages += 1
+        return accepted
 
     async def _read_first_cursor(self) -> bytes:
         """Return where a worker begins that carries other scopes than the workers before it.
@@ -153,9 +185,24 @@ class Puller:
 
     async def _read(self, cursor: str, given: Mapping[str, Change]) -> Feed:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
+        feed = await self._fetch(cursor, self._pulled if self._is_filtered else None, given)
+        cloud_id = feed.cursor.rpartition(":")[0]
+        if feed.restarted:
+            self._check_cloud(cursor, cloud_id)
+            await self._reoffer.begin()
+        self._cloud_id = cloud_id
+        return feed
+
+    async def _fetch(self, cursor: str, filtered_by: Patterns | None, given: Mapping[str, Change]) -> Feed:
+        """Return the next page of the scopes that this worker carries, those of some patterns where it is filtered."""
         try:
             self._page.begin()
-            feed = await self._call_read(cursor, given)
+            read: Callable[..., Any] = self._cloud.changes_since
+            if filtered_by is not None:
+                read = partial(read, patterns=filtered_by.texts)
+            if given:
+                read = partial(read, given=given)
+            feed = await Invoke(read, cursor, self._page.size)
             if not (type(feed) is Feed and feed.is_checked):
                 feed = check_page(feed)
             if not self._pulled.has_all:
@@ -171,20 +218,7 @@ class Puller:
             raise StoreReplyError(f"the cloud store: {describe_error(error)}") from error
         self._cloud_health.feed_fails = False
         self._page.end(len(feed.changes), sum(len(change.body) for _, change in feed.changes))
-        cloud_id = feed.cursor.rpartition(":")[0]
-        if feed.restarted:
-            self._check_cloud(cursor, cloud_id)
-            await self._reoffer.begin()
-        self._cloud_id = cloud_id
         return feed
-
-    def _call_read(self, cursor: str, given: Mapping[str, Change]) -> Invoke[Any]:
-        read: Callable[..., Any] = self._cloud.changes_since
-        if self._is_filtered:
-            read = partial(read, patterns=self._pulled.texts)
-        if given:
-            read = partial(read, given=given)
-        return Invoke(read, cursor, self._page.size)
 
     def _select_pulled(self, feed: Feed) -> Feed:
         """Return the page with the scopes that this worker carries; a page of others is followed by the next one."""

@@ -18,7 +18,7 @@ from edge_redis._sync.echoes import Echoes
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, unavailable
 from edge_redis._sync.outbox_leases import OutboxLeases
-from edge_redis._sync.patterns import Patterns
+from edge_redis._sync.patterns import Carried
 from edge_redis._sync.push_patterns import Registration
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
@@ -34,6 +34,9 @@ SCOPES_A_PAGE: Final = 32
 
 SCOPES_A_CALL: Final = 1024
 """A page, where the cloud applies changes of many scopes in one call."""
+
+URGENT_SCOPES: Final = 256
+"""A page of a worker that has urgent scopes, which wait for it at most."""
 
 _TRANSFERS_A_PAGE: Final = 8
 """Transfers that follow one another at most before the worker pulls."""
@@ -54,11 +57,12 @@ class Pusher:
         config: WorkerConfig,
         keyring: Keyring | None,
         transfer: TransferSize,
-        pushed: Patterns,
+        carried: Carried,
         registration: Registration,
     ) -> None:
         self._config = config
-        self._pushed = pushed
+        self._pushed = carried.pushed
+        self._has_urgent = bool(carried.urgent.texts)
         self._registration = registration
         self._transfer = transfer
         self._events = EventRecorder(edge)
@@ -72,19 +76,32 @@ class Pusher:
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
-        if self._registration.is_due:
+        if self._registration.is_missing:
             await self._registration.perform()
-        handled = offset = 0
+        urgent, handled, offset = (await self.push_urgent()) if self._has_urgent else 0, 0, 0
         self.has_waiting = False
         page = SCOPES_A_CALL if self._calls.are_of_many else SCOPES_A_PAGE
+        if self._has_urgent:
+            page = min(page, URGENT_SCOPES)
         while not handled and (scopes := await self.leases.read_waiting(offset, page)):
             carried = self._pushed.select(scopes)
             handled, tried = await self._push_page(carried)
             self.has_waiting |= not self._held_up.issuperset(carried)
             offset += len(scopes) if tried == len(carried) else scopes.index(carried[tried])
+        return urgent + handled
+
+    async def push_urgent(self) -> int:
+        """Push a batch of each of the urgent scopes that wait longest; return how many changes were handled."""
+        if not (self._has_urgent and (scopes := await self._read_urgent())):
+            return 0
+        handled, _ = await self._push_page(scopes, is_urgent=True)
         return handled
 
-    async def _push_page(self, scopes: Sequence[str]) -> tuple[int, int]:
+    async def _read_urgent(self) -> Sequence[str]:
+        scopes = self._pushed.select(await self.leases.read_urgent(SCOPES_A_PAGE))
+        return [scope for scope in scopes if scope not in self._held_up]
+
+    async def _push_page(self, scopes: Sequence[str], *, is_urgent: bool = False) -> tuple[int, int]:
         """Push a batch of each scope; return how many changes were handled, and how many scopes were looked at.
 
         A transfer has as much as the link passes in a short time. Where it is fast, others follow at once, and while
@@ -99,7 +116,10 @@ class Pusher:
             batch, tried = await self._lease(scopes)
             while batch.leases:
                 transfers += 1
-                rest = scopes[tried:] if transfers < _TRANSFERS_A_PAGE and self._transfer.is_fast else ()
+                goes_on = transfers < _TRANSFERS_A_PAGE and self._transfer.is_fast
+                if goes_on and self._has_urgent and not is_urgent:
+                    goes_on = not await self._read_urgent()  # else they are next
+                rest = scopes[tried:] if goes_on else ()
                 outcomes, (confirmed, (batch, some)) = await self._apply(batch, applied, rest)
                 handled, tried = handled + confirmed, tried + some
                 applied = {scope: unhandled[scope].entries for scope, error in outcomes.items() if error is None}

@@ -16,36 +16,27 @@ from typing import Final
 from edge_redis._sync import scripts
 from edge_redis._sync.patterns import Carried
 from edge_redis._sync.replica import Replica
-from edge_redis._sync.transfer import Clock
 
-_REFRESH_SECONDS: Final = 3600.0
 _OUTBOXES_A_CALL: Final = 100
 
 
 class Registration:
     """The patterns of one worker at its edge."""
 
-    def __init__(self, edge: Replica, carried: Carried, clock: Clock) -> None:
+    def __init__(self, edge: Replica, carried: Carried) -> None:
         self._edge = edge
-        self._clock = clock
         self._urgent = carried.urgent.texts
         self.push = "".join(f"{len(each.encode())}:{each}" for each in carried.pushed.texts)
         """The patterns as one text."""
         self.is_missing = bool(self._urgent)
-        """Whether the patterns are known not to be registered."""
-        self._at = clock()
-
-    @property
-    def is_due(self) -> bool:
-        """Whether to register now."""
-        return self.is_missing or self._clock() - self._at >= _REFRESH_SECONDS
+        """Whether the patterns are to be registered: they are not, or were an hour ago."""
 
     async def perform(self) -> None:
         """Register, and sort the outboxes where that changes which scopes are pushed."""
         if await scripts.register_patterns(self._edge, self.push, "running", self._urgent):
             await self._sort()
             await scripts.register_patterns(self._edge, self.push, "sorted", self._urgent)
-        self.is_missing, self._at = False, self._clock()
+        self.is_missing = False
 
     async def _sort(self) -> None:
         cursor, is_done = 0, False

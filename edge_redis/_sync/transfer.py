@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeAlias
 
 Clock: TypeAlias = Callable[[], float]
@@ -10,6 +11,9 @@ Clock: TypeAlias = Callable[[], float]
 
 TRANSFER_SECONDS: Final = 2.0
 """How long one transfer should take at most: well below the time-out of a socket (``connect``: 5 s)."""
+
+URGENT_SECONDS: Final = 0.25
+"""The same of a worker that has urgent scopes: so long do they wait for a transfer under way."""
 
 FIRST_BYTES: Final = 16 * 1024
 """Bytes of the first transfer, and of the first after an outage: so many pass in that time at 64 kbit/s."""
@@ -44,7 +48,9 @@ class TransferSize:
         size: int | None = None,
         max_bytes: int | None = None,
         count_bytes: Callable[[int], None] | None = None,
+        seconds: float = TRANSFER_SECONDS,
     ) -> None:
+        self._seconds = seconds
         self._first = min(first, most)
         self._most = most
         self._clock = clock
@@ -66,7 +72,7 @@ class TransferSize:
             self._count_bytes(transferred)
         seconds = self._clock() - self._began
         self.is_fast = seconds < _FAST_SECONDS and self._max_bytes is None
-        most = self._most if seconds <= 0 else min(self._most, int(size * TRANSFER_SECONDS / seconds))
+        most = self._most if seconds <= 0 else min(self._most, int(size * self._seconds / seconds))
         if self._max_bytes is not None and transferred:
             most = min(most, size * self._max_bytes // transferred)
         if size > most:
@@ -82,22 +88,31 @@ class TransferSize:
 class TokenBucket:
     """A limit of bytes a second. More than is there may be taken; the debt is then waited out."""
 
-    def __init__(self, bytes_per_second: float, clock: Clock, burst_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        bytes_per_second: float,
+        clock: Clock,
+        burst_seconds: float = 1.0,
+        new_mutex: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._rate = bytes_per_second
         self._clock = clock
         self._most = bytes_per_second * burst_seconds
         self._level = self._most
         self._at = clock()
+        self._mutex = new_mutex()
 
     def take(self, count: int) -> None:
         """Take bytes that were sent or received."""
-        self._fill()
-        self._level -= count
+        with self._mutex:
+            self._fill()
+            self._level -= count
 
     def seconds_left(self) -> float:
         """Return how long to wait until the debt is paid."""
-        self._fill()
-        return max(0.0, -self._level / self._rate)
+        with self._mutex:
+            self._fill()
+            return max(0.0, -self._level / self._rate)
 
     def _fill(self) -> None:
         now = self._clock()

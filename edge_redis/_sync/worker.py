@@ -23,7 +23,7 @@ from edge_redis._sync.failures import OUTAGE, perform_each
 from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.link_totals import SAVE_SECONDS, LinkTotals
-from edge_redis._sync.outbox_leases import CALL_BYTES, LEASE_BYTES
+from edge_redis._sync.outbox_leases import CALL_BYTES, LEASE_BYTES, waiting_since
 from edge_redis._sync.pace import WorkerPace
 from edge_redis._sync.patterns import ALL, Carried
 from edge_redis._sync.pull import Puller
@@ -34,13 +34,18 @@ from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
 from edge_redis._sync.totals import Totals, read_totals
-from edge_redis._sync.transfer import FIRST_BYTES, TRANSFER_SECONDS, Clock, TokenBucket, TransferSize, no_clock
+from edge_redis._sync.transfer import (
+    FIRST_BYTES,
+    TRANSFER_SECONDS,
+    URGENT_SECONDS,
+    Clock,
+    TokenBucket,
+    TransferSize,
+    no_clock,
+)
 from edge_redis.errors import StoreOutOfMemoryError
 
 _OUTBOXES_A_PAGE: Final = 500
-
-URGENT_MS: Final = 10**13
-"""By so much the score of an urgent scope in ``work`` is less, as in ``lua/include/outbox.lua``."""
 
 _FIRST_SCOPES: Final = 4
 """Scopes that are read together after an outage."""
@@ -70,21 +75,28 @@ class Worker(Component):
         urgent: Sequence[str] = (),
         max_bytes_per_second: float | None = None,
         clock: Clock = no_clock,
+        bucket: TokenBucket | None = None,
     ) -> None:
         self.namespace = namespace
         carried = Carried.of(push, pull, urgent)
+        seconds = URGENT_SECONDS if carried.urgent.texts else TRANSFER_SECONDS
         rate = max_bytes_per_second
         if rate is not None:
             rate = validation.check_positive("max_bytes_per_second", rate)
         self._config = config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
         keyring = None if keys is None else Keyring(namespace, keys)
         self._edge = Replica(SyncKeys(namespace, "sync", carried.digest), EndConfig("edge"))
-        self._bucket = None if rate is None else TokenBucket(rate, clock)
-        max_bytes = None if rate is None else max(1, int(rate * TRANSFER_SECONDS))
+        self._bucket = bucket or (None if rate is None else TokenBucket(rate, clock))
+        max_bytes = None if rate is None else max(1, int(rate * seconds))
         count = self._find_count(cloud)
         most = LEASE_BYTES if find_apply_many(cloud) is None else CALL_BYTES
         transfer = TransferSize(
-            FIRST_BYTES, min(most, max_bytes or most), clock, max_bytes=max_bytes, count_bytes=count
+            int(FIRST_BYTES * seconds / TRANSFER_SECONDS),
+            min(most, max_bytes or most),
+            clock,
+            max_bytes=max_bytes,
+            count_bytes=count,
+            seconds=seconds,
         )
         page = TransferSize(
             _FIRST_SCOPES,
@@ -93,12 +105,14 @@ class Worker(Component):
             size=config.batch_size if rate is None else None,
             max_bytes=max_bytes or _PAGE_BYTES,
             count_bytes=count,
+            seconds=seconds,
         )
-        self._registration = Registration(self._edge, carried, clock)
-        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried.pushed, self._registration)
+        self._registration = Registration(self._edge, carried)
+        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried, self._registration)
         self.puller = Puller(
             self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes, self._registration
         )
+        self.puller.push_urgent = self.pusher.push_urgent
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self._link_totals = LinkTotals(self._edge, cloud)
         self.cloud = cloud
@@ -191,7 +205,7 @@ class Worker(Component):
         now: float = await command(lambda reply: reply[0] + reply[1] / 1e6, "TIME")
         first = await command(_first_score, "ZRANGEBYSCORE", keys.work, 0, "+inf", "WITHSCORES", "LIMIT", 0, 1)
         urgent = await command(_first_score, "ZRANGE", keys.work, 0, 0, "WITHSCORES")
-        since = [each + URGENT_MS * (each < 0) for each in (first, urgent) if each is not None]
+        since = [waiting_since(score) for score in (first, urgent) if score is not None]
         age = max(0.0, now - min(since) / 1000) if since else 0.0
         return {"scopes_waiting": waiting, "oldest_seconds": age}
 

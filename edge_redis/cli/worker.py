@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Annotated, Any, Final
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from edge_redis.cli import exit_codes, options
 from edge_redis.cli.connection import load_settings, open_client, open_cloud
+from edge_redis.settings._sources import VARIABLES
+
+if TYPE_CHECKING:
+    from edge_redis import WorkerOptions
 
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _FIRST_PAUSE_SECONDS: Final = 0.2
@@ -27,7 +32,15 @@ def worker(
     cloud_url: options.CloudUrl = None,
     cloud_sql: options.CloudSql = None,
     cloud_password_file: options.CloudPasswordFile = None,
-    namespace: options.Namespace = "default",
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--namespace",
+            envvar=VARIABLES["namespace"],
+            metavar="NS",
+            help="Namespace of the site; repeatable. By default 'default'.",
+        ),
+    ] = None,
     keys_file: options.KeysFile = None,
     name: Annotated[
         str | None,
@@ -63,6 +76,10 @@ def worker(
             help="Pull scopes that match, besides those of --push; repeatable. By default all.",
         ),
     ] = None,
+    urgent: Annotated[
+        list[str] | None,
+        typer.Option("--urgent", metavar="PATTERN", help="Carry scopes that match before all others; repeatable."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Carry what is pending and end.")] = False,
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
@@ -71,31 +88,40 @@ def worker(
     SIGTERM; the round under way is finished.
     """
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.INFO)
-    from edge_redis import CloudWorker
+    from edge_redis import CloudWorker, NamespaceWorkers, RedisCloudStore
     from edge_redis._site.stop_request import TERMINAL_SIGNALS, StopRequest
     from edge_redis.cli.keys_file import read_keys
 
-    keys = read_keys(keys_file)
-    server = load_settings(url, password_file, namespace)
-    with (
-        open_client(server) as edge,
-        open_cloud(server, cloud_url, cloud_sql, cloud_password_file) as cloud,
-        CloudWorker(
-            edge,
-            cloud,
-            namespace=namespace,
-            consumer=name,
-            batch_size=batch_size,
-            keys=keys,
-            push=push or ("*",),
-            pull=pull or ("*",),
-            poll_interval_seconds=poll_interval,
-            max_bytes_per_second=max_bytes_per_second,
-        ) as made,
-        StopRequest(TERMINAL_SIGNALS) as stop,
-    ):
+    arguments: WorkerOptions = {
+        "consumer": name,
+        "batch_size": batch_size,
+        "keys": read_keys(keys_file),
+        "push": push or ("*",),
+        "pull": pull or ("*",),
+        "urgent": urgent or (),
+        "poll_interval_seconds": poll_interval,
+        "max_bytes_per_second": max_bytes_per_second,
+    }
+    names = [*dict.fromkeys(namespace or ["default"])]
+    with ExitStack() as opened:
+        servers = {each: load_settings(url, password_file, each) for each in names}
+        edge = opened.enter_context(open_client(servers[names[0]]))
+        first = opened.enter_context(open_cloud(servers[names[0]], cloud_url, cloud_sql, cloud_password_file))
+        made: CloudWorker | NamespaceWorkers
+        if len(names) == 1:
+            made = CloudWorker(edge, first, namespace=names[0], **arguments)
+        elif isinstance(first, RedisCloudStore):
+            made = NamespaceWorkers(edge, first.client, names, **arguments)
+        else:
+            stores = {
+                each: opened.enter_context(open_cloud(servers[each], cloud_url, cloud_sql, cloud_password_file))
+                for each in names[1:]
+            }
+            made = NamespaceWorkers(edge, {names[0]: first, **stores}, names, **arguments)
+        opened.enter_context(made)
+        stop = opened.enter_context(StopRequest(TERMINAL_SIGNALS))
         made.status()  # fails here when the edge is unreachable or refuses
-        logging.getLogger("edge_redis").info("worker started, namespace %s", namespace)
+        logging.getLogger("edge_redis").info("worker started, namespace %s", ", ".join(names))
         _run(made, stop, once=once)
     return exit_codes.OK
 

@@ -28,7 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ from _link_relay import Link, Traffic
 from edge_redis import ConflictStrategy, EdgeRedis, EdgeSynchronizer, RedisCloudStore, connect, embedded
 
 NAMESPACE: Final = "link"
-PROGRAM: Final = Path(sys.executable).with_name("edge-redis")
+PROGRAM: Final = (sys.executable, "-m", "edge_redis")
 ROUND_TRIP: Final = 0.025
 QUIET_SECONDS: Final = 0.4
 MAX_SETTLE_SECONDS: Final = 2.0
@@ -57,13 +57,13 @@ class Site:
         self._link_url = re.sub(r":\d+(/|$)", rf":{link.port}\1", cloud_url)
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Run the worker."""
+    def working(self, *options: str, begun: str = "begun") -> Iterator[None]:
+        """Run the worker, from when it has carried the scope ``begun``."""
         urls = ["--url", self._edge_url, "--cloud-url", self._link_url]
-        command: list[str | Path] = [PROGRAM, "worker", *urls, "--namespace", NAMESPACE]
+        command = [*PROGRAM, "worker", *urls, "--namespace", NAMESPACE, *options]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                with self.synchronizer("begun", ConflictStrategy.LATEST_WINS) as sync:
+                with self.synchronizer(begun, ConflictStrategy.LATEST_WINS) as sync:
                     sync.update_local({})
                     wait(lambda: sync.is_synced, "the start of the worker")
                 yield
@@ -251,6 +251,48 @@ def measure_slow(site: Site) -> Iterator[Row]:
     yield "5,000 changes at 64 kbit/s", text, "all arrive, none twice"
 
 
+def measure_urgent(site: Site) -> Iterator[Row]:
+    """Measure how soon an urgent change arrives, while 100,000 changes of other scopes are on their way."""
+    site.link.set(delay=ROUND_TRIP / 2)
+    writer = EdgeRedis(site.edge, namespace=NAMESPACE)
+    for part in range(100):
+        writer.update_many({f"backlog/{part}/{number}": {"n": number, "text": "x" * 60} for number in range(1000)})
+    work, scopes = f"er:{{{NAMESPACE}:sync0}}:work", f"er:{{{NAMESPACE}:sync0}}:scopes"
+    with site.working("--urgent", "urgent/*", begun="urgent/begun"):
+        taken, left = [], []
+        with site.synchronizer("urgent/up", ConflictStrategy.LATEST_WINS) as sync:
+            for number in range(10):
+                time.sleep(0.2 + number % 3 / 20)
+                left.append(site.edge.zcard(work))
+                began = time.perf_counter()
+                sync.update_local({"n": number})
+                wait(lambda: _value(site.cloud.get("urgent/up")) == number, "a push")  # noqa: B023 -- called at once
+                taken.append(time.perf_counter() - began)
+        yield _urgent_row("up", taken, left)
+    site.edge.flushall()
+    site.cloud_client.flushall()
+    for number in range(100_000):
+        site.cloud.update(f"other/{number}", {"n": number, "text": "x" * 60})
+    before = site.edge.hlen(scopes)
+    with site.working("--urgent", "urgent/*", begun="urgent/begun again"):
+        taken, left = [], []
+        with site.synchronizer("urgent/down", ConflictStrategy.LATEST_WINS) as sync:
+            for number in range(10):
+                time.sleep(0.2 + number % 3 / 20)
+                left.append(before + 100_000 - site.edge.hlen(scopes))
+                began = time.perf_counter()
+                site.cloud.update("urgent/down", {"n": number})
+                wait(lambda: _value(sync.get_local_state()) == number, "a pull")  # noqa: B023 -- called at once
+                taken.append(time.perf_counter() - began)
+        yield _urgent_row("down", taken, left)
+    site.link.set(delay=0.0)
+
+
+def _urgent_row(way: str, taken: list[float], left: list[int]) -> Row:
+    text = f"{statistics.median(taken) * 1e3:.0f} ms median, {max(taken) * 1e3:.0f} ms at worst"
+    return f"urgent {way}, before {left[0]:,} to {left[-1]:,} others", text, "not behind them"
+
+
 class _Empty:
     data: Final[dict[str, Any]] = {}
 
@@ -270,13 +312,17 @@ MEASURES: Final = {
     "drain": measure_drain,
     "idle": measure_idle,
     "slow": measure_slow,
+    "urgent": measure_urgent,
 }
+
+LONG: Final = ("slow", "urgent")
+"""Measured only if named."""
 
 
 def main() -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=MEASURES, default=[name for name in MEASURES if name != "slow"])
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=[name for name in MEASURES if name not in LONG])
     parser.add_argument("--peers", action="store_true", help="measure NATS and MQTT too")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
@@ -289,9 +335,12 @@ def main() -> int:
 
     with embedded.start() as edge, embedded.start() as cloud, Link(urlsplit(cloud.url).port or 6379) as link:
         site = Site(edge.url, cloud.url, link)
-        with site.working():
+        with site.working() if set(options.only) != {"urgent"} else nullcontext():
             for name in options.only:
-                show(MEASURES[name](site))
+                if name != "urgent":
+                    show(MEASURES[name](site))
+        if "urgent" in options.only:  # with a worker of its own
+            show(measure_urgent(site))
         site.edge.close()
         site.cloud_client.close()
     if options.peers:

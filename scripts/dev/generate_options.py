@@ -65,6 +65,7 @@ GROUPS: dict[str, list[tuple[str, Callable[..., Any]]]] = {
     "Synchronization": [
         ("EdgeSynchronizer", edge_redis.EdgeSynchronizer),
         ("CloudWorker", edge_redis.CloudWorker),
+        ("NamespaceWorkers", edge_redis.NamespaceWorkers),
         ("RedisCloudStore", edge_redis.RedisCloudStore),
         ("SqlCloudStore", SqlCloudStore),
     ],

@@ -1,4 +1,4 @@
-"""CloudWorker, HealthWatch and TransitionRelay have one lifecycle: run_once, run, start, stop, close; in both APIs."""
+"""Services that work in rounds have one lifecycle: run_once, run, start, stop, close; in both APIs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.clouds import Polled
 from support.deadline import eventually
 from support.servers import Backend
 
-NAMES = ["CloudWorker", "HealthWatch", "TransitionRelay"]
+NAMES = ["CloudWorker", "HealthWatch", "TransitionRelay", "NamespaceWorkers"]
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -36,6 +36,8 @@ def ignore(_: object) -> None: ...
 def construct(module: Any, name: str, client: Any) -> Any:
     if name == "CloudWorker":
         return module.CloudWorker(client, Polled(), poll_interval_seconds=0.01)
+    if name == "NamespaceWorkers":
+        return module.NamespaceWorkers(client, {"site": Polled()}, ["site"], poll_interval_seconds=0.01)
     if name == "HealthWatch":
         return module.HealthWatch(client, interval_seconds=0.01, lease_seconds=5.0)
     return module.TransitionRelay(client, ignore, interval_seconds=0.01)
@@ -49,11 +51,17 @@ def awaited(name: str) -> Any:
     return construct(edge_redis.aio, name, fakeredis.FakeAsyncRedis())
 
 
+def working(service: Any) -> Any:
+    """Return what does the rounds: of several workers, one of them."""
+    return getattr(service, "workers", {}).get("site", service)
+
+
 class Rounds:
     """Counts the rounds of a service, which then does nothing else."""
 
     def __init__(self, service: Any) -> None:
         self.count = 0
+        service = working(service)
         service.run_once = self.arun_once if asyncio.iscoroutinefunction(service.run_once) else self.run_once
 
     def run_once(self) -> int:
@@ -169,7 +177,7 @@ class TestBlocking:
                 service.stop()
                 return 0
 
-            service.run_once = run_once
+            working(service).run_once = run_once
             service.run(handle_signals=False)
         assert seen == before
 
@@ -182,7 +190,7 @@ class TestBlocking:
             closed.set()
             return 0
 
-        service.run_once = run_once
+        working(service).run_once = run_once
         service.start()
         assert closed.wait(10)
 
@@ -262,7 +270,7 @@ class TestAsyncio:
                 await service.close()
                 return 0
 
-            service.run_once = run_once
+            working(service).run_once = run_once
             await asyncio.wait_for(service.run(), 10)
 
         asyncio.run(main())

@@ -107,6 +107,17 @@ def test_a_worker_that_was_killed_is_replaced_by_a_narrower_one_after_two_hours(
 
 
 @fake
+def test_a_worker_registers_again_after_an_hour(make: Any, client: Any) -> None:
+    worker = make("CloudWorker", make.cloud(), push=("till/*",))
+    drain(worker)
+    ((field, at),) = client.hgetall(PATTERNS).items()
+    client.hset(PATTERNS, field, int(at) - HOUR_MS)
+    drain(worker)
+    drain(worker)
+    assert int(client.hget(PATTERNS, field)) >= int(at)
+
+
+@fake
 def test_a_worker_whose_patterns_were_removed_registers_them_again(make: Any, client: Any, cloud: Any) -> None:
     wide = make("CloudWorker", make.cloud())
     drain(wide)

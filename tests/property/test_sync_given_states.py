@@ -40,12 +40,15 @@ class Edge:
         hints = store._component.hints(Reader(self.worker, lambda is_news=None: None))
         self._session = hints.session()
         step = self._session.send(None)
+        self._channel = b""
         while not hints.is_listening:
+            if isinstance(step, Send):
+                self._channel = step.args[1].encode()
             step = self._session.send(None if isinstance(step, Send) else [b"subscribe", b"channel", 1])
         assert isinstance(step, Receive)
 
     def hear(self, message: bytes) -> None:
-        self._session.send([b"message", b"channel", message])
+        self._session.send([b"message", self._channel, message])
 
     def work(self) -> int:
         return self.runner.run(self.worker.run_once())

@@ -15,6 +15,7 @@ from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
 from edge_redis._sync.cloud_store import FeedListener, FeedReader
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.hints import Hints
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.scripts import NOTHING_GIVEN
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
@@ -64,6 +65,16 @@ class RedisCloudStore(AsyncService[Cloud]):
             new_mutex=new_mutex,
         )
         super().__init__(client, component)
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client of the cloud's server."""
+        client: AsyncClient = self._runner.client
+        return client
+
+    def hints(self, reader: FeedReader) -> Hints:
+        """Return the hints of changes for one worker, to be received by a listener of the server."""
+        return self._component.hints(reader)
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none.
@@ -178,7 +189,7 @@ class RedisCloudStore(AsyncService[Cloud]):
 
         ``CloudWorker`` calls it, and starts and closes what it returns.
         """
-        return make_listener(self._runner.client, self._component.hints(reader))
+        return make_listener(self.client, self.hints(reader))
 
     async def keep_accepted(
         self,

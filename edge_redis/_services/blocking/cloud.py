@@ -16,6 +16,7 @@ from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.cloud import SCOPES_AT_ONCE, Cloud
 from edge_redis._sync.cloud_store import FeedListener, FeedReader
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.hints import Hints
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.scripts import NOTHING_GIVEN
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS
@@ -65,6 +66,16 @@ class RedisCloudStore(BlockingService[Cloud]):
             new_mutex=new_mutex,
         )
         super().__init__(client, component)
+
+    @property
+    def client(self) -> BlockingClient:
+        """The client of the cloud's server."""
+        client: BlockingClient = self._runner.client
+        return client
+
+    def hints(self, reader: FeedReader) -> Hints:
+        """Return the hints of changes for one worker, to be received by a listener of the server."""
+        return self._component.hints(reader)
 
     def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none.
@@ -179,7 +190,7 @@ class RedisCloudStore(BlockingService[Cloud]):
 
         ``CloudWorker`` calls it, and starts and closes what it returns.
         """
-        return make_listener(self._runner.client, self._component.hints(reader))
+        return make_listener(self.client, self.hints(reader))
 
     def keep_accepted(
         self,
