@@ -89,6 +89,7 @@ class WorkerOptions(TypedDict, total=False):
     urgent: Sequence[str]
     poll_interval_seconds: float
     max_bytes_per_second: float | None
+    may_change_cloud: bool
 
 
 class WatchOptions(TypedDict, total=False):

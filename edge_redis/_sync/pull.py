@@ -78,6 +78,8 @@ class Puller:
         self._clones = Clones(edge)
         self._events = EventRecorder(edge)
         self._cloud_id = ""
+        self.may_change_cloud = True
+        """Whether an edge may be carried to another cloud than before, or to one that has lost its data."""
         self.cursor = ""
         """The cursor up to which this worker has read."""
         self.store_id = ""
@@ -235,6 +237,11 @@ class Puller:
 
         """
         followed = cursor.rpartition(":")[0]
+        if followed and cloud_id != followed and not self.may_change_cloud:
+            raise CloudMismatchError(
+                "this edge was carried to another cloud, or the cloud has lost its data: nothing was carried; "
+                "where this is the right cloud, let the worker change it (may_change_cloud, --new-cloud)"
+            )
         if followed and cloud_id == self._cloud_id != followed:
             raise CloudMismatchError(
                 "another worker carries this edge to another cloud, or has done so: an edge has one cloud; stop the "

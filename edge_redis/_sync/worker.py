@@ -74,6 +74,7 @@ class Worker(Component):
         pull: Sequence[str] = (ALL,),
         urgent: Sequence[str] = (),
         max_bytes_per_second: float | None = None,
+        may_change_cloud: bool = True,
         clock: Clock = no_clock,
         bucket: TokenBucket | None = None,
     ) -> None:
@@ -113,6 +114,7 @@ class Worker(Component):
             self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes, self._registration
         )
         self.puller.push_urgent = self.pusher.push_urgent
+        self.puller.may_change_cloud = validation.check_instance("may_change_cloud", may_change_cloud, bool)
         self._dead_letters = DeadLetters(self._edge, cloud, keyring)
         self._link_totals = LinkTotals(self._edge, cloud)
         self.cloud = cloud

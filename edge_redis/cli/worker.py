@@ -81,6 +81,10 @@ def worker(
         typer.Option("--urgent", metavar="PATTERN", help="Carry scopes that match before all others; repeatable."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Carry what is pending and end.")] = False,
+    new_cloud: Annotated[
+        bool,
+        typer.Option("--new-cloud", help="With --once: carry to another cloud than before, or to an empty one."),
+    ] = False,
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
 
@@ -101,6 +105,7 @@ def worker(
         "urgent": urgent or (),
         "poll_interval_seconds": poll_interval,
         "max_bytes_per_second": max_bytes_per_second,
+        "may_change_cloud": new_cloud or not once,
     }
     names = [*dict.fromkeys(namespace or ["default"])]
     with ExitStack() as opened:

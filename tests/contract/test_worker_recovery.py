@@ -198,6 +198,26 @@ def test_a_second_cloud_is_refused(edge: fakeredis.FakeRedis) -> None:
         assert other.run_once() == 0
 
 
+def test_a_worker_that_may_not_change_the_cloud_leaves_the_edge_to_the_right_one(edge: fakeredis.FakeRedis) -> None:
+    sync = EdgeSynchronizer(edge, scope="s")
+    sync.update_local({"n": 1})
+    wrong = RedisCloudStore(fakeredis.FakeRedis())
+    with (
+        CloudWorker(edge, RedisCloudStore(fakeredis.FakeRedis()), may_change_cloud=False) as mine,
+        CloudWorker(edge, wrong, may_change_cloud=False) as other,
+        CloudWorker(edge, wrong) as taking,
+    ):
+        while mine.run_once():
+            pass
+        sync.update_local({"n": 2})
+        for _ in range(2):
+            with pytest.raises(CloudMismatchError):
+                other.run_once()
+        assert wrong.get("s") is None
+        assert mine.run_once() == 1
+        assert taking.run_once() > 0
+
+
 def test_consumers_of_former_starts_are_removed(edge: fakeredis.FakeRedis) -> None:
     EdgeSynchronizer(edge, scope="s").update_local({"n": 1})
     for _ in range(10):

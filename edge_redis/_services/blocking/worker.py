@@ -52,6 +52,8 @@ class CloudWorker(BlockingLoopService[Worker]):
         poll_interval_seconds: ``run`` and ``start`` wait until a server reports a change, on a connection of their
             own to each of the two, and read about once a minute besides. They pause for this long at most where one
             cannot be listened to: SQLite, a store without ``listen``, a user who may not subscribe.
+        may_change_cloud: False: refuse, with CloudMismatchError and before anything is carried, a cloud that is not the
+            one that this edge was carried to before, and one that has lost its data.
         max_bytes_per_second: ``run`` and ``start`` send to the cloud and receive from it about so many bytes a second
             at most, on average over some seconds; None: as fast as the link is. Of a store of your own without
             ``count_bytes``, the bodies are counted alone.
@@ -78,6 +80,7 @@ class CloudWorker(BlockingLoopService[Worker]):
         urgent: Sequence[str] = (),
         poll_interval_seconds: float = 0.5,
         max_bytes_per_second: float | None = None,
+        may_change_cloud: bool = True,
     ) -> None:
         self._own_store: RedisCloudStore | None = None
         store: AsyncCloudStore | CloudStore
@@ -98,6 +101,7 @@ class CloudWorker(BlockingLoopService[Worker]):
             pull=pull,
             urgent=urgent,
             max_bytes_per_second=max_bytes_per_second,
+            may_change_cloud=may_change_cloud,
             clock=time.monotonic,
             bucket=cast("TokenBucket | None", self._shared_bucket),
         )
