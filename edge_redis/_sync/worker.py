@@ -43,7 +43,7 @@ from edge_redis._sync.transfer import (
     TransferSize,
     no_clock,
 )
-from edge_redis.errors import StoreOutOfMemoryError
+from edge_redis.errors import CloudMismatchError, StoreOutOfMemoryError
 
 _OUTBOXES_A_PAGE: Final = 500
 
@@ -188,7 +188,7 @@ class Worker(Component):
                 handled = await self.pusher.push()  # what a LOCAL_WINS edge has written again over the cloud's state
                 reads_own = False
             self.may_have_more = not reads_own or self.puller.has_more or full is not None
-        except OUTAGE:
+        except (*OUTAGE, CloudMismatchError):
             self._pushes_first = False
             raise
         if full is not None and not handled:
