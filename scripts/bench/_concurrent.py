@@ -51,7 +51,8 @@ def as_rate(name: str, ours: Sequence[float], theirs: Sequence[float], bar: floa
 def reads(server: EmbeddedServer) -> Iterator[Measurement]:
     """Measure cache reads of 100 tasks at once."""
     loop = asyncio.new_event_loop()
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = cast("redis.asyncio.Redis", aio.connect(server.url))
+    raw = redis.asyncio.Redis.from_url(server.url, max_connections=2 * TASKS)
     other = aiocache.Cache(
         aiocache.Cache.REDIS, endpoint=server.host, port=server.port, serializer=Codec(), namespace="aiocache"
     )
@@ -60,7 +61,7 @@ def reads(server: EmbeddedServer) -> Iterator[Measurement]:
     cache = loop.run_until_complete(fill_awaited(client, other, peer))
 
     async def get(name: str) -> object:
-        return codec.decode(cast("bytes", await client.get(plain(name))))
+        return codec.decode(cast("bytes", await raw.get(plain(name))))
 
     try:
         with server.client() as filler:
@@ -73,6 +74,7 @@ def reads(server: EmbeddedServer) -> Iterator[Measurement]:
         yield loop.run_until_complete(_errors_of_many(cache))
     finally:
         loop.run_until_complete(close_awaited(cache, client, other, peer))
+        loop.run_until_complete(raw.aclose())
         loop.close()
 
 
@@ -86,7 +88,8 @@ async def _errors_of_many(cache: aio.EdgeCache) -> Measurement:
 def updates(server: EmbeddedServer) -> Iterator[Measurement]:
     """Measure updates of 100 scopes, each in a task of its own."""
     loop = asyncio.new_event_loop()
-    client, raw = (redis.asyncio.Redis.from_url(server.url) for _ in range(2))
+    client = cast("redis.asyncio.Redis", aio.connect(server.url))
+    raw = redis.asyncio.Redis.from_url(server.url, max_connections=2 * TASKS)
     fields = {"data": encode_data(DATA), "checksum": "0" * 64, "clock": "0" * 18, "origin": "o" * 16}
     scopes = [aio.EdgeSynchronizer(client, scope=f"scope-{number}", namespace="tasks") for number in range(TASKS)]
 

@@ -83,10 +83,12 @@ PARTS: dict[str, Part] = {
 }
 
 
-def run(server: EmbeddedServer, size: Size, only: list[str]) -> tuple[list[Row], list[str]]:
-    """Measure and print; return the rows, and the names of the parts that failed."""
+def run(
+    server: EmbeddedServer, size: Size, only: list[str], keep: Callable[[list[Row], list[str]], None]
+) -> tuple[list[Row], list[str]]:
+    """Measure, print, and keep what was found after each part; return the rows, and the names of the failed parts."""
     rows: list[Row] = []
-    failed = []
+    failed: list[str] = []
     for name, part in PARTS.items():
         if only and name not in only:
             continue
@@ -99,6 +101,7 @@ def run(server: EmbeddedServer, size: Size, only: list[str]) -> tuple[list[Row],
             except Exception:  # noqa: BLE001 -- the other parts say what they can all the same
                 failed.append(name)
                 traceback.print_exc()
+        keep(rows, failed)
     return rows, failed
 
 
@@ -117,10 +120,13 @@ def main() -> int:
     limit_turns(size.turns)
     with embedded.start(appendfsync="no", password="") as server:
         run_of = describe_run(server, "short" if options.short else "full")
-        rows, failed = run(server, size, options.only)
-    found = {**run_of, "measurements": rows, "failed": failed}
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+        def keep(rows: list[Row], failed: list[str]) -> None:
+            if options.json:
+                found = {**run_of, "measurements": rows, "failed": failed}
+                options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+        rows, failed = run(server, size, options.only, keep)
     if options.chart:
         options.chart.write_text(draw_chart(rows))
     worse = find_worse(rows, json.loads(options.compare.read_text()), options.tolerance) if options.compare else []
