@@ -115,7 +115,7 @@ def drained_by(urls: tuple[str, str], namespace: str, changes: int, workers: int
         fill(edge, namespace, changes)
     began = time.monotonic()
     go.set()
-    taken = max(ended.get() for _ in processes) - began
+    taken: float = max(ended.get() for _ in processes) - began
     for process in processes:
         process.join()
     return changes / taken

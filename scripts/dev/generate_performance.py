@@ -95,6 +95,8 @@ def about(run: dict[str, Any]) -> str:
         f"Of {len(reached)} bars {reached.count('yes')} are reached, {reached.count('no')} are not, and",
         f"{reached.count('undecided')} are undecided.",
     ]
+    if "remark" in run:
+        lines += ["", run["remark"]]
     return "\n".join(lines)
 
 
