@@ -196,7 +196,7 @@ def test_connections_by_which_a_hint_did_not_come_are_made_anew(
     with real.client() as admin, run(real) as worker:
         eventually(lambda: worker._loop._wake_ups.is_listening)
         for each in worker._loop._wake_ups._listeners:
-            each._hints._on_hint.clear()
+            each._hints._on_hint = dict.fromkeys(each._hints._on_hint, lambda _: None)
         silent, cloud = subscribers(admin), RedisCloudStore(admin)
 
         def are_new() -> bool:
