@@ -183,6 +183,17 @@ def test_calls_against_their_effects() -> None:
     assert any("never there" in fault for fault in Matched([write, stale], steps).faults(None))
 
 
+def test_a_call_sent_again_over_a_wipe_takes_effect_once_in_each_life() -> None:
+    before, after = doc(5, 10, {"a": 1, "b": 2}), doc(6, 20, {"a": 1})
+    base, again = doc(1, 30, {"a": 3, "b": 4}), doc(2, 40, {"a": 3})
+    first, second = step(0, "write", before, after), Step(0, 1, "write", base, again)
+    steps = [first, Step(0, 1, "wipe"), second]
+    delete = call("p.1", "fields", data={"b": None}, answer=answer_of(again))
+    assert [*Matched([delete], steps).faults(before)] == []
+    twice = [first, first._replace(before=doc(7, 25, {"b": 5}), after=doc(8, 26, {})), *steps[1:]]
+    assert any("nobody made" in fault for fault in Matched([delete], twice).faults(before))
+
+
 def test_a_version_below_one_that_was_acknowledged_before() -> None:
     one, two = doc(2, 10, {TOKEN: "p.1"}), doc(1, 20, {TOKEN: "p.2"})
     calls = [

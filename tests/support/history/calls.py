@@ -70,6 +70,7 @@ class Matched:
         """Yield what is wrong; ``start`` is the document before the first step."""
         yield from self._by_token()
         yield from self._by_clock()
+        self._explain_effects_before_a_wipe()
         yield from self._deletes()
         for step in self._unexplained:
             yield f"a write that nobody made: {step}"
@@ -136,6 +137,18 @@ class Matched:
                 ]
             for step in found[:1]:
                 yield from self._explained(call, step)
+
+    def _explain_effects_before_a_wipe(self) -> None:
+        """Take away second effects of calls whose reply was lost, and that were sent again after the end was wiped."""
+        for call in self._calls:
+            if call.kind != "fields" or call.op not in self._of:
+                continue
+            lives = {self._of[call.op].life}
+            for step in list(self._unexplained):
+                is_same = expected(call, data_of(step.before)) == data_of(step.after)
+                if step.life not in lives and _token(step) is None and not is_deleted(step.written) and is_same:
+                    lives.add(step.life)
+                    self._unexplained.remove(step)
 
     def _deletes(self) -> Iterator[str]:
         """Deletes do not return their version: there must be as many as were acknowledged, or may have been made."""
