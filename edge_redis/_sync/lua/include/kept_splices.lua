@@ -38,6 +38,7 @@ local function splice_against(doc, before, state)
 end
 
 -- Write how the state comes of the document, which has the state before it still; `before` is nil where there is none.
+-- Nothing is removed here: a full server refuses no command of a script after one that it has accepted.
 local function keep_splice(doc, before, state)
   if not before or not state.data or before.checksum == state.checksum then return end
   local splice
@@ -45,7 +46,7 @@ local function keep_splice(doc, before, state)
     splice = splice_against(doc, before, state)
   end
   if not splice or 2 * #splice > #state.data then
-    redis.call('HDEL', doc, 'splice')
+    state.ends_splices = true -- removed by write_document
     return
   end
   local parts = {state.checksum, before.checksum, #splice, ':', splice}
