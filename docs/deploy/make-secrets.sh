@@ -7,6 +7,6 @@ mkdir -p secrets
 make() { [ -s "secrets/$1" ] || { "$2" > "secrets/$1"; chmod 644 "secrets/$1"; }; }
 random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; echo; }
 viewer() { printf 'viewer:'; random; }
-for role in edge worker cloud-worker monitor dashboard exporter operator grafana; do make "$role" random; done
+for role in edge worker cloud-worker consumer monitor dashboard exporter operator grafana; do make "$role" random; done
 make viewers viewer
 echo "secrets/viewers holds the token that the dashboard asks for, secrets/grafana the password of Grafana's admin"

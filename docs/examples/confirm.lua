@@ -141,7 +141,8 @@ local function deleted_before(current, state)
 end
 
 -- Write the document. `is_newest_of_origin` says that this version is the newest of its origin, `state.was_signed` and
--- `state.had_delete` that the document before has a signature, and `deleted`.
+-- `state.had_delete` that the document before has a signature, and `deleted`, `state.ends_splices` that its splices are
+-- of no more use.
 local function write_document(key, state, is_newest_of_origin)
   local words = {'HSET', key, 'version', integer(state.version), 'peer_version', integer(state.peer_version),
     'clock', state.clock, 'latest_clock', state.latest_clock, 'origin', state.origin, 'checksum', state.checksum,
@@ -159,6 +160,7 @@ local function write_document(key, state, is_newest_of_origin)
   redis.call(unpack(words))
   if state.was_signed and not state.signature then redis.call('HDEL', key, 'signature') end -- of the state before
   if state.had_delete and not state.deleted then redis.call('HDEL', key, 'deleted') end
+  if state.ends_splices then redis.call('HDEL', key, 'splice') end
 end
 
 -- Splices: a body as its difference from another body, as in splice.py.
