@@ -7,6 +7,7 @@ import functools
 import gc
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -90,6 +91,7 @@ def pytest_runtest_teardown() -> None:
 def end_services(servers: Servers) -> Iterator[None]:
     """End what a test leaves: threads and buffers of services that it did not close, and connections."""
     before = set(shutdown._running)
+    loops = _running_loops()
     yield
     for engine in set(shutdown._running) - before:
         engine.stop()
@@ -97,6 +99,14 @@ def end_services(servers: Servers) -> Iterator[None]:
     if servers.disconnect_clients():
         gc.collect()  # so that an unclosed connection is a failure of the test that left it
         gc.freeze()  # what is left is the suite's own, and need not be gone through after each test
+    left = _running_loops() - loops
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left), "the test has left a service that works in the background"
+
+
+def _running_loops() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "edge-redis-loop"}
 
 
 def _is_chosen(metafunc: pytest.Metafunc, name: str) -> bool:
