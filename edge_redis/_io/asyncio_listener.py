@@ -14,6 +14,7 @@ from edge_redis._core.session import Send, Session, SessionEnded, SessionStep
 from edge_redis._io.background import BackgroundTask, is_cancelled
 from edge_redis._io.clients import AsyncClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.handshake import connect_async
 from edge_redis._io.listener import (
     DEFAULT_RECONNECTING,
     TOPOLOGY_SECONDS,
@@ -107,7 +108,7 @@ class TaskListener(BackgroundTask):
 
     async def _read_one(self, connection: Any) -> None:
         try:
-            await connection.connect()
+            await connect_async(connection)
             session = self._new_session()
             step = session.send(None)
             while not is_cancelled():

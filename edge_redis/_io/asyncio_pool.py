@@ -19,6 +19,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._io.call_pool import WAIT_SECONDS
 from edge_redis._io.error_mapping import is_pool_full, pool_full_error
+from edge_redis._io.handshake import connect_async, without_health_check
 from edge_redis._io.tasks import finish
 from edge_redis.errors import ClientConfigurationError
 
@@ -148,10 +149,11 @@ async def _try_to_take(pool: Any, borrower: Borrower) -> Any:
 async def connect_taken(pool: Any, connection: Any) -> None:
     """Connect a connection that was taken from ``pool``; other pools than redis-py's have done so already."""
     if _is_known(pool):
-        await pool.ensure_connection(connection)
+        with without_health_check(connection):
+            await pool.ensure_connection(connection)
         if _is_closed_by_server(connection):
             await connection.disconnect(nowait=True)
-            await connection.connect()
+            await connect_async(connection)
 
 
 def _is_closed_by_server(connection: Any) -> bool:

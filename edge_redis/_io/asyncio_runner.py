@@ -36,6 +36,7 @@ from edge_redis._io.replies import (
     group_by_tag,
     merge_groups,
 )
+from edge_redis._io.reply_errors import PART_ERRORS, translate_part_error
 from edge_redis._io.senders import find_async_sender
 from edge_redis._io.tasks import finish
 from edge_redis._io.threads import wait_in_task
@@ -63,7 +64,7 @@ class AsyncRunner:
         wrapped = wrap(self._sender)
         self._sender, self._batch_sender = wrapped, None if self._batch_sender is None else wrapped
 
-    async def run(self, awaitable: Awaitable[T]) -> T:
+    async def run(self, awaitable: Awaitable[T]) -> T:  # noqa: C901 -- parts of it would be frames of each call
         """Run an operation, a batch or a coroutine to its end, and return its result."""
         if isinstance(awaitable, Operation):
             return await self.perform_operation(awaitable)
@@ -75,13 +76,18 @@ class AsyncRunner:
                 if self.should_yield():
                     await yield_to_loop()
                 raise
-            while True:
-                try:
-                    result = await self.perform(step)
-                except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(result)
+            try:
+                while True:
+                    try:
+                        result = await self.perform(step)
+                    except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(result)
+            except PART_ERRORS as error:
+                if (translated := translate_part_error(error)) is not None:
+                    raise translated from error
+                raise
         except StopIteration as end:
             returned: T = end.value
             return returned

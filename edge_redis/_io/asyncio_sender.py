@@ -14,6 +14,7 @@ from edge_redis._io.asyncio_pool import Borrower, connect_taken, enter_loop, giv
 from edge_redis._io.asyncio_shared import LARGE_BYTES, SharedConnection, find_shared
 from edge_redis._io.command_sender import Args, FinalError
 from edge_redis._io.connect_retry import begin_call, continue_call
+from edge_redis._io.handshake import UNREADABLE, connect_async, unreadable
 from edge_redis._io.resp import count_bytes, pack
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ async def call_on(pool: Any, exchange: Callable[[Any], Awaitable[T]]) -> T:
     async def attempt() -> T:
         try:
             if has_failed:  # a Sentinel connection asks for the master here, and not where it reconnects to write
-                await connection.connect()
+                await connect_async(connection)
             return await exchange(connection)
         except redis_errors.AuthenticationError as error:  # to redis-py a ConnectionError, which it would retry
             raise FinalError(error) from error
@@ -68,7 +69,7 @@ class AsyncOwnedSender:
 
         async def exchange(connection: Any) -> Any:
             await connection.send_command(*args)
-            return await client.parse_response(connection, args[0])
+            return await _parse_by_library(client, connection, args[0])
 
         return await call_on(client.connection_pool, exchange)
 
@@ -85,9 +86,16 @@ class AsyncOwnedSender:
 
 async def _read(client: Any, connection: Any, args: Args) -> Any:
     try:
-        return await client.parse_response(connection, args[0])
+        return await _parse_by_library(client, connection, args[0])
     except redis_errors.ResponseError as error:
         return error
+
+
+async def _parse_by_library(client: Any, connection: Any, name: str) -> Any:
+    try:
+        return await client.parse_response(connection, name)
+    except UNREADABLE as error:
+        raise unreadable(error) from error
 
 
 _WAITING_COMMANDS: Final = frozenset({"WAIT", "WAITAOF"})
@@ -142,7 +150,10 @@ class AsyncSharedSender:
         callbacks = self._client.response_callbacks
         if name == "EVALSHA" or name not in callbacks:
             return reply
-        return callbacks[name](reply)
+        try:
+            return callbacks[name](reply)
+        except UNREADABLE as error:
+            raise unreadable(error) from error
 
     async def send_many(self, commands: Sequence[Args]) -> list[Any]:
         """Send commands in one round trip and return their replies, error replies among them."""

@@ -25,6 +25,7 @@ from edge_redis._io.asyncio_pool import SHARED, Borrower, connect_taken, enter_l
 from edge_redis._io.call_pool import WAIT_SECONDS
 from edge_redis._io.command_sender import FinalError
 from edge_redis._io.error_mapping import queue_full_error
+from edge_redis._io.handshake import UNREADABLE
 from edge_redis._io.pipeline import Pipeline, Request
 from edge_redis._io.resp import INCOMPLETE, Reader, count_bytes, is_push, make_reader, pack
 
@@ -175,7 +176,7 @@ class SharedConnection:
             return
         try:
             replies = self._give_out(data)
-        except (redis_errors.InvalidResponse, IndexError, ValueError) as error:
+        except (redis_errors.InvalidResponse, *UNREADABLE) as error:
             self.lose(receiver, f"the replies cannot be read: {error}")
             return
         except BaseException:  # an interruption: a reply may have been read and not been given to its caller

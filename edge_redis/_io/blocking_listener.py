@@ -17,6 +17,7 @@ from edge_redis._core.session import Send, Session, SessionEnded, SessionStep
 from edge_redis._io.background import BackgroundThread
 from edge_redis._io.clients import BlockingClient, is_cluster
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.handshake import connect
 from edge_redis._io.listener import (
     DEFAULT_RECONNECTING,
     TOPOLOGY_SECONDS,
@@ -87,7 +88,7 @@ class _ThreadSession:
 
     def _read_one(self, connection: Any) -> None:
         try:
-            connection.connect()
+            connect(connection)
             session = self._new_session()
             step = session.send(None)
             while not self._has_ended:

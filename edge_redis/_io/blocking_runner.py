@@ -38,6 +38,7 @@ from edge_redis._io.replies import (
     group_by_tag,
     merge_groups,
 )
+from edge_redis._io.reply_errors import PART_ERRORS, translate_part_error
 from edge_redis._io.senders import find_sender
 from edge_redis._io.threads import wait_for
 from edge_redis.errors import InvalidTypeError
@@ -98,13 +99,18 @@ class BlockingRunner:
 
     def _perform_all(self, steps: Coroutine[Step, Any, Any] | Generator[Step, Any, Any], step: Step) -> NoReturn:
         """Perform ``step`` and all that follow it; ends with StopIteration, or the coroutine's error."""
-        while True:
-            try:
-                result = self.perform(step)
-            except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
+        try:
+            while True:
+                try:
+                    result = self.perform(step)
+                except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except PART_ERRORS as error:
+            if (translated := translate_part_error(error)) is not None:
+                raise translated from error
+            raise
 
     def perform(self, step: Step) -> Any:
         """Perform one step."""

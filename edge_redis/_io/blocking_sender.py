@@ -12,6 +12,7 @@ from edge_redis._io.call_pool import BorrowedConnection, CallPool, UnknownPool, 
 from edge_redis._io.command_sender import Args, FinalError
 from edge_redis._io.connect_retry import begin_call, continue_call
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
+from edge_redis._io.handshake import UNREADABLE, connect, unreadable
 from edge_redis._io.resp import pack
 from edge_redis._io.wire import open_wire
 
@@ -46,7 +47,7 @@ def _repeat(connection: Any, exchange: Callable[[Any], T], error: Exception, beg
         try:
             if failures:
                 raise failures.pop()
-            connection.connect()  # a Sentinel connection asks for the master here, and not where it reconnects to write
+            connect(connection)  # a Sentinel connection asks for the master here, and not where it reconnects to write
             return exchange(connection)
         except redis_errors.AuthenticationError as refused:  # to redis-py a ConnectionError, which it would retry
             raise FinalError(refused) from refused
@@ -93,15 +94,27 @@ def write(client: Any, connection: Any, commands: Sequence[Args]) -> Callable[[s
     wire = None if "parse_response" in vars(client) else open_wire(connection)
     if wire is None:
         connection.send_packed_command(connection.pack_commands(commands))
-        return lambda name: client.parse_response(connection, name)
+        return lambda name: _parse_by_library(client, connection, name)
     wire.send(b"".join(map(pack, commands)))
     return lambda name: parse(client, name, wire.read())
+
+
+def _parse_by_library(client: Any, connection: Any, name: str) -> Any:
+    try:
+        return client.parse_response(connection, name)
+    except UNREADABLE as error:
+        raise unreadable(error) from error
 
 
 def parse(client: Any, name: str, reply: Any) -> Any:
     """Return a reply as redis-py's client returns it."""
     callbacks = client.response_callbacks
-    return reply if name == "EVALSHA" or name not in callbacks else callbacks[name](reply)
+    if name == "EVALSHA" or name not in callbacks:
+        return reply
+    try:
+        return callbacks[name](reply)
+    except UNREADABLE as error:
+        raise unreadable(error) from error
 
 
 def _read_or_return_error(read: Callable[[str], Any], args: Args) -> Any:

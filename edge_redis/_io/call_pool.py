@@ -30,6 +30,7 @@ from redis import exceptions as redis_errors
 from redis.sentinel import SentinelConnectionPool
 
 from edge_redis._io.error_mapping import is_pool_full, pool_full_error
+from edge_redis._io.handshake import connect
 from edge_redis._io.wire import Wire, find_wire
 
 WAIT_SECONDS: Final = 10.0
@@ -279,7 +280,7 @@ def _prepare(connection: Any) -> None:
     """Connect; connect again if the server has closed the connection or unread bytes are waiting."""
     wire = find_wire(connection)
     if wire is None:
-        connection.connect()
+        connect(connection)
     if not _is_fresh(connection, wire):
         connection.disconnect()
-        connection.connect()
+        connect(connection)

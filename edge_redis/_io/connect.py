@@ -28,6 +28,7 @@ from edge_redis._io.connect_clients import AsyncMasterClient, AsyncRedisClient, 
 from edge_redis._io.connect_name import name_connection, name_connection_async
 from edge_redis._io.connect_url import Target, decoding_error, parse
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.handshake import UNREADABLE, unreadable
 from edge_redis.errors import EdgeRedisError, InvalidArgumentError
 
 __all__ = ["DEFAULTS", "ENVIRONMENT_VARIABLE", "connect", "connect_async"]
@@ -203,6 +204,8 @@ def _make_cluster(library: _Library, target: Target, options: dict[str, Any]) ->
     tls = {"ssl": True} if target.is_tls else {}
     try:
         return library.cluster(startup_nodes=nodes, **options, **tls)
+    except UNREADABLE as error:  # among them the recursion of redis-py where a server closes each connection
+        raise translate(unreadable(error), "reading the cluster's layout") from error
     except (*LIBRARY_ERRORS, redis.exceptions.RedisClusterException) as error:
         raise translate(error, "reading the cluster's layout") from error
 

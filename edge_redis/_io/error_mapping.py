@@ -3,6 +3,7 @@
 | the server or the network                 | error raised            | did the call happen?  |
 |-------------------------------------------|-------------------------|-----------------------|
 | refused, reset or lost the connection     | StoreUnavailableError   | unknown               |
+| sent what is no reply                     | StoreUnavailableError   | unknown               |
 | no answer in time                         | StoreTimeoutError       | unknown               |
 | no connection of the client's pool free   | ConnectionPoolFullError | no                    |
 | READONLY, NOREPLICAS, MASTERDOWN, MISCONF | StoreReadOnlyError      | no                    |
@@ -51,6 +52,7 @@ _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
     (redis_errors.TimeoutError, errors.StoreTimeoutError),
     (TimeoutError, errors.StoreTimeoutError),
     (redis_errors.ConnectionError, errors.StoreUnavailableError),
+    (redis_errors.InvalidResponse, errors.StoreUnavailableError),
     (redis_errors.RedisClusterException, errors.StoreUnavailableError),
     (OSError, errors.StoreUnavailableError),
 )

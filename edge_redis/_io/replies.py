@@ -65,7 +65,7 @@ def decode(operation: Operation[T], reply: Any) -> T:
         return operation.decode(reply)
     except EdgeRedisError:
         raise
-    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
         # Decoders accept all that the scripts of this package write, so something else wrote these bytes.
         raise CorruptDataError(f"{operation}: the data in Redis do not decode: {error!r}") from error
 

@@ -6,8 +6,9 @@ one call of ``gets`` after another takes out the replies that are complete.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from redis.exceptions import DataError, InvalidResponse
 
@@ -48,14 +49,20 @@ _WORD_BYTES: Final = 8
 
 
 def count_bytes(words: Any) -> int:
-    """Return about how many bytes a command or a reply has."""
-    if isinstance(words, (bytes, str)):
-        return len(words) + _WORD_BYTES
-    if isinstance(words, (list, tuple)):
-        return _WORD_BYTES + sum(map(count_bytes, words))
-    if isinstance(words, dict):
-        return count_bytes([*words, *words.values()])
-    return 2 * _WORD_BYTES
+    """Return about how many bytes a command or a reply has; a reply may nest deeper than Python recurses."""
+    total, rest = 0, [words]
+    while rest:
+        each = rest.pop()
+        total += _WORD_BYTES
+        if isinstance(each, (bytes, str)):
+            total += len(each)
+        elif isinstance(each, (list, tuple)):
+            rest += each
+        elif isinstance(each, dict):
+            rest += (*each, *each.values())
+        else:
+            total += _WORD_BYTES
+    return total
 
 
 def is_push(reply: object) -> bool:
@@ -104,7 +111,10 @@ class _Aggregate:
 
 
 def _make_map(items: list[Any]) -> dict[Any, Any]:
-    return dict(zip(items[::2], items[1::2], strict=True))
+    try:
+        return dict(zip(items[::2], items[1::2], strict=True))
+    except TypeError as error:
+        raise InvalidResponse(f"Protocol Error: a map whose key is {error}") from error
 
 
 def _same(items: list[Any]) -> list[Any]:
@@ -122,16 +132,79 @@ _AGGREGATES: Final[dict[int, tuple[int, Callable[[list[Any]], Any]]]] = {
 }
 """How many items each element of an aggregate has, and what is made of them."""
 
+_MAX_DEPTH: Final = 1024
+"""Levels to which aggregates may nest, as in hiredis."""
+
+_MAX_INTEGER: Final = (1 << 63) - 1
+_MAX_ITEMS: Final = (1 << 32) - 1
+"""Items of an aggregate at most, as in hiredis."""
+
+_NOT_FINITE: Final = (b"inf", b"-inf", b"nan", b"-nan")
+
+
+def _refuse(line: bytes) -> NoReturn:
+    raise InvalidResponse(f"Protocol Error: {line[:100]!r}")
+
+
+def _parse_integer(line: bytes) -> int:
+    try:
+        value = int(line)
+    except ValueError:
+        _refuse(line)
+    if b"%d" % value != line or not -_MAX_INTEGER <= value + (value < 0) <= _MAX_INTEGER:  # int() takes " +1_0" too
+        _refuse(line)
+    return value
+
+
+def _parse_double(line: bytes) -> float:
+    try:
+        value = float(line)
+    except ValueError:
+        _refuse(line)
+    is_number = math.isfinite(value) or line.lower() in _NOT_FINITE
+    if not is_number or b"_" in line or line != line.strip() or line[:1] == b"+":
+        _refuse(line)
+    return value
+
+
+def _parse_text(line: bytes) -> bytes:
+    return _refuse(line) if b"\r" in line or b"\n" in line else line
+
+
+def _parse_big_number(line: bytes) -> bytes:
+    """Return the digits, as hiredis does: an int of many of them would take long."""
+    digits = line.removeprefix(b"-")
+    return line if digits.isdigit() or not digits else _refuse(line)
+
+
+def _parse_null(line: bytes) -> None:
+    if line:
+        _refuse(line)
+
+
+def _parse_bool(line: bytes) -> bool:
+    return line in b"tT" if line in (b"t", b"T", b"f", b"F") else _refuse(line)
+
+
 _SCALARS: Final[dict[int, Callable[[bytes], Any]]] = {
-    ord("+"): lambda line: line,
-    ord(":"): int,
-    ord("("): int,
-    ord("_"): lambda _: None,
-    ord(","): float,
-    ord("#"): lambda line: line == b"t",
+    ord("+"): _parse_text,
+    ord(":"): _parse_integer,
+    ord("("): _parse_big_number,
+    ord("_"): _parse_null,
+    ord(","): _parse_double,
+    ord("#"): _parse_bool,
 }
 
 _BULK, _VERBATIM, _ERROR, _LONG_ERROR = b"$=-!"
+
+_KINDS: Final = b"".join(map(bytes, zip([*_AGGREGATES, *_SCALARS, _BULK, _VERBATIM, _ERROR, _LONG_ERROR])))
+"""The bytes that replies begin with."""
+
+_MAX_LINE_BYTES: Final = 1 << 20
+"""Without an end of line, these are no reply."""
+
+_FORMAT_BYTES: Final = len("txt:")
+"""What precedes the text of a verbatim string."""
 
 
 class PythonReader:
@@ -181,24 +254,26 @@ class PythonReader:
         buffer, at = self._buffer, self._at
         end = buffer.find(b"\r\n", at)
         if end < 0:
+            if buffer[at : at + 1] not in _KINDS or len(buffer) - at > _MAX_LINE_BYTES:
+                _refuse(bytes(buffer[at : at + 100]))
             return INCOMPLETE
         kind = buffer[at]
         line = bytes(buffer[at + 1 : end])
         if kind in (_BULK, _VERBATIM, _LONG_ERROR):
-            return self._bulk(kind, int(line), end + 2)
+            return self._bulk(kind, _parse_integer(line), end + 2)
         self._at = end + 2
         if (scalar := _SCALARS.get(kind)) is not None:
             return scalar(line)
         if kind == _ERROR:
-            return self._parse_error(line.decode("utf-8", "replace"))
+            return self._parse_error(_parse_text(line).decode("utf-8", "replace"))
         if kind not in _AGGREGATES:
-            raise InvalidResponse(f"Protocol Error: {bytes(buffer[at:end])!r}")
-        return self._aggregate(kind, int(line))
+            _refuse(bytes(buffer[at:end]))
+        return self._aggregate(kind, _parse_integer(line))
 
     def _bulk(self, kind: int, length: int, start: int) -> Any:
         if length < 0:
             self._at = start
-            return None
+            return None if length == -1 else _refuse(b"%d" % length)
         end = start + length
         if len(self._buffer) < end + 2:
             return INCOMPLETE
@@ -206,10 +281,14 @@ class PythonReader:
         body = bytes(self._buffer[start:end])
         if kind == _LONG_ERROR:
             return self._parse_error(body.decode("utf-8", "replace"))
-        return body if kind == _BULK else body[4:]
+        if kind == _BULK:
+            return body
+        return body[_FORMAT_BYTES:] if body[_FORMAT_BYTES - 1 : _FORMAT_BYTES] == b":" else _refuse(body)
 
     def _aggregate(self, kind: int, length: int) -> Any:
         per_element, finish = _AGGREGATES[kind]
-        if length < 0:
+        if length == -1:
             return None
+        if not 0 <= per_element * length <= _MAX_ITEMS or len(self._open) >= _MAX_DEPTH:
+            _refuse(b"%d" % length)
         return _Aggregate(per_element * length, finish) if length else finish([])

@@ -14,6 +14,7 @@ from typing import Any, Final
 from redis import exceptions as redis_errors
 from redis.sentinel import SentinelManagedConnection
 
+from edge_redis._io.handshake import UNREADABLE, unreadable
 from edge_redis._io.resp import INCOMPLETE, is_push, make_reader
 
 _ATTRIBUTE: Final = "_edge_redis_wire"
@@ -52,9 +53,12 @@ class Wire:
     def read(self) -> Any:
         """Return the next reply; an error reply is raised."""
         reader = self._reader
-        while (reply := reader.gets()) is INCOMPLETE or is_push(reply):
-            if reply is INCOMPLETE:
-                reader.feed(self._receive())
+        try:
+            while (reply := reader.gets()) is INCOMPLETE or is_push(reply):
+                if reply is INCOMPLETE:
+                    reader.feed(self._receive())
+        except UNREADABLE as error:  # hiredis makes maps of any keys
+            raise unreadable(error) from error
         connection = self._connection
         if connection.health_check_interval:
             connection.next_health_check = time.monotonic() + connection.health_check_interval

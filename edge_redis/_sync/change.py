@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
@@ -12,7 +13,7 @@ from edge_redis._sync import clock, fields
 from edge_redis._sync.limits import MAX_GIVEN_VERSION, UNLIMITED, WriteLimits
 from edge_redis._sync.origin import check_given_origin, name_of
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError
-from edge_redis.models import SyncState
+from edge_redis.models import ConflictStrategy, SyncState
 
 _MAX_NAME_CHARS: Final = validation.MAX_KEY_BYTES // 4  # within which no name has too many bytes
 
@@ -85,6 +86,15 @@ class Change:
         clock.verify(self.clock)
         if hashlib.sha256(self.body).hexdigest() != self.checksum:
             raise ChecksumMismatchError(f"version {self.version} of {self.name or 'an unnamed origin'} is damaged")
+
+
+def check_changes(changes: object, strategy: object) -> None:
+    """Check the types of what a cloud store is asked to apply."""
+    if not isinstance(changes, Sequence) or isinstance(changes, (str, bytes)):
+        raise validation.type_error("changes", changes, "a list of changes")
+    for each in changes:
+        validation.check_instance("a change", each, Change)
+    validation.check_instance("strategy", strategy, ConflictStrategy)
 
 
 def check_body(body: bytes, checksum: str, name: str) -> bytes:

@@ -13,7 +13,7 @@ from edge_redis._core.gather import gather_each
 from edge_redis._core.shards import ShardCount, check_shards, choose_shard
 from edge_redis._sync import scripts
 from edge_redis._sync.accepted import Accepted
-from edge_redis._sync.change import Change, Outcome
+from edge_redis._sync.change import Change, Outcome, check_changes
 from edge_redis._sync.cloud_shards import CloudShard, FeedOfShards, make_shards
 from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
@@ -110,6 +110,7 @@ class Cloud(Component):
     async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
         """Apply an edge's changes by its strategy, in their order; return the outcome of each."""
         validation.check_identifier("scope", scope)
+        check_changes(changes, strategy)
         for each in changes:
             each.verify()
         shards = self.shards.known or await self.shards.settle()
@@ -127,8 +128,11 @@ class Cloud(Component):
 
     async def apply_many(self, batches: Mapping[str, Batched]) -> dict[str, list[Outcome] | EdgeRedisError]:
         """Apply changes of several scopes together; return the outcomes, or the error, of each scope."""
-        for scope in batches:
+        for scope, batch in validation.check_instance("batches", batches, Mapping).items():
             validation.check_identifier("scope", scope)
+            if not isinstance(batch, tuple) or len(batch) != 2:  # noqa: PLR2004 -- changes and strategy
+                raise validation.type_error("a batch", batch, "a tuple of changes and strategy")
+            check_changes(*batch)
         if not self.shards.known:
             await self.shards.settle()
         sizes = [sum(len(each.body) for each in changes) for changes, _ in batches.values()]

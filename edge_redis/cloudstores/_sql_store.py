@@ -16,7 +16,7 @@ from edge_redis._core import validation
 from edge_redis._core.keys import check_namespace
 from edge_redis._io.shutdown import new_mutex
 from edge_redis._sync import fields
-from edge_redis._sync.change import Change, Outcome, check_body, encode_data, visible_data
+from edge_redis._sync.change import Change, Outcome, check_body, check_changes, encode_data, visible_data
 from edge_redis._sync.cloud import MAX_PAGE
 from edge_redis._sync.cloud_store import FeedListener, FeedReader
 from edge_redis._sync.config import MAX_KEPT
@@ -161,6 +161,7 @@ class SqlCloudStore:
 
         """
         check_scope(scope)
+        check_changes(changes, strategy)
         for each in changes:
             each.verify()
             _check_origin(each.origin)

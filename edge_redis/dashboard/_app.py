@@ -134,6 +134,9 @@ class Dashboard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] == "http":
+            if not scope["query_string"].isascii():  # Starlette fails on some; no browser sends them
+                await SecurityHeaders(Response("not a URL", 400, media_type="text/plain"))(scope, receive, send)
+                return
             visitor = await self._identify_visitor(HTTPConnection(scope))
             scope = {**scope, VISITOR: visitor}
             if visitor is None and not self._is_open(scope):

@@ -87,10 +87,39 @@ def test_errors_are_values_and_pushes_are_recognized(reader: str) -> None:
     assert number == 2
 
 
+NO_REPLIES = {
+    "HTTP": b"HTTP/1.1 200 OK\r\n",
+    "another first byte": b"x",
+    "no number": b":5x\r\n",
+    "a number that Python would take": b":1_0\r\n",
+    "a number of 65 bits": b":9223372036854775808\r\n",
+    "no length": b"$x\r\n",
+    "a length below none": b"$-2\r\n",
+    "a streamed array": b"*?\r\n",
+    "more items than there can be": b"*9223372036854775807\r\n",
+    "deeper than any reply": b"*1\r\n" * 1025,
+    "no bool": b"#x\r\n",
+    "no double": b",x\r\n",
+    "no format of a text": b"=3\r\nabc\r\n",
+    "a line in a line": b"+a\nb\r\n",
+}
+
+
 @pytest.mark.parametrize("reader", READERS)
-def test_bytes_that_are_no_reply_are_an_error(reader: str) -> None:
+@pytest.mark.parametrize("data", NO_REPLIES.values(), ids=NO_REPLIES)
+def test_bytes_that_are_no_reply_are_an_error(reader: str, data: bytes) -> None:
     with pytest.raises(InvalidResponse):
-        read_all(READERS[reader](parse_error), b"HTTP/1.1 200 OK\r\n", [])
+        read_all(READERS[reader](parse_error), data, [])
+
+
+def test_a_line_without_end_is_an_error_before_it_fills_the_memory() -> None:
+    with pytest.raises(InvalidResponse):
+        read_all(PythonReader(parse_error), b"+" + b"x" * (1 << 21), [1, 1000])
+
+
+def test_the_bytes_of_a_reply_are_counted_however_deep_it_is() -> None:
+    [reply] = read_all(PythonReader(parse_error), b"*1\r\n" * 1024 + b"$5\r\nhello\r\n", [])
+    assert resp.count_bytes(reply) > len(b"hello")
 
 
 @pytest.mark.parametrize("packed", [pack, resp._pack], ids=["installed", "python"])

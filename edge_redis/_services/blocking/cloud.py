@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from edge_redis._core.validation import check_callable
 from edge_redis._io.byte_counting import count_runner_bytes
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.hint_listener import make_listener
@@ -183,7 +184,7 @@ class RedisCloudStore(BlockingService[Cloud]):
 
         ``CloudWorker`` calls it where it has ``max_bytes_per_second``.
         """
-        count_runner_bytes(self._runner, add)
+        count_runner_bytes(self._runner, check_callable("add", add))
 
     def listen(self, reader: FeedReader) -> FeedListener:
         """Return a listener that reports changes to a worker, on a connection of its own.
