@@ -15,17 +15,21 @@ checkout. With hiredis installed, the target ``resp`` compares both parsers of r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-from support.fuzzing.target import InputError, Target, run_input, run_target
-from support.fuzzing.targets import TARGETS
+_atheris = importlib.import_module("atheris") if "--inner" in sys.argv else None
+with contextlib.nullcontext() if _atheris is None else _atheris.instrument_imports(include=["edge_redis"]):
+    from support.fuzzing.target import InputError, Target, run_input, run_target
+    from support.fuzzing.targets import TARGETS
 
 _SHOWN = 20
 
@@ -62,7 +66,7 @@ def fuzz_with_atheris(target: Target, options: argparse.Namespace) -> int:
 
 def run_atheris(target: Target, options: argparse.Namespace) -> None:
     """Hand this process to libFuzzer, which ends it."""
-    atheris = importlib.import_module("atheris")
+    atheris: Any = _atheris
     corpus = Path(options.corpus or f"/tmp/edge-redis-fuzzing/{target.name}")  # noqa: S108 -- examples alone
     corpus.mkdir(parents=True, exist_ok=True)
     for number, example in enumerate(target.examples()):
@@ -76,7 +80,6 @@ def run_atheris(target: Target, options: argparse.Namespace) -> None:
         ]
         if options.seconds != float("inf"):
             arguments.append(f"-max_total_time={max(1, round(options.seconds))}")
-        atheris.instrument_all()
         atheris.Setup([sys.argv[0], *arguments, str(corpus)], lambda data: run_input(run, data) and None)
         atheris.Fuzz()
 
