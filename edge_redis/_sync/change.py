@@ -93,8 +93,10 @@ def check_changes(changes: object, strategy: object) -> None:
     if not isinstance(changes, Sequence) or isinstance(changes, (str, bytes)):
         raise validation.type_error("changes", changes, "a list of changes")
     for each in changes:
-        validation.check_instance("a change", each, Change)
-    validation.check_instance("strategy", strategy, ConflictStrategy)
+        if not isinstance(each, Change):
+            raise validation.type_error("a change", each, "a Change")
+    if not isinstance(strategy, ConflictStrategy):
+        raise validation.type_error("strategy", strategy, "a ConflictStrategy")
 
 
 def check_body(body: bytes, checksum: str, name: str) -> bytes:

@@ -105,8 +105,8 @@ def main() -> int:
         return 0
     if options.inner:
         run_atheris(targets[0], options)
-    run = fuzz_with_atheris if options.engine == "atheris" else fuzz
-    return 1 if sum(run(target, options) for target in targets) else 0
+    fuzz_one = fuzz_with_atheris if options.engine == "atheris" else fuzz
+    return 1 if sum(fuzz_one(target, options) for target in targets) else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from importlib.util import find_spec
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -247,6 +248,8 @@ def health_examples() -> Sequence[bytes]:
     ]
 
 
+HAS_HIREDIS: Final = find_spec("hiredis") is not None
+
 ERROR_OF: Final[Any] = _AsyncRESP2Parser.parse_error
 
 
@@ -281,7 +284,7 @@ def run_resp(data: bytes) -> None:
     assert _plain(whole) == _plain(_read_all(resp.PythonReader(ERROR_OF), parts))
     for reply in whole[0]:
         resp.count_bytes(reply)
-    if resp.hiredis is not None and not _ONLY_HERE.search(body):
+    if HAS_HIREDIS and not _ONLY_HERE.search(body):
         theirs = _read_all(resp.make_reader(ERROR_OF), parts)
         if theirs[1] == _UNHASHABLE:
             whole = whole[0], _UNHASHABLE
@@ -337,7 +340,7 @@ DECODERS: Final[tuple[Callable[[Any], Any], ...]] = tuple(
 def run_replies(data: bytes) -> None:
     """Give one reply of any form to every decoder of replies."""
     reply = reply_of(data[1:])
-    _attempt(*(lambda decoder=decoder: _read(decoder, reply) for decoder in DECODERS))  # type: ignore[misc]
+    _attempt(*(lambda decoder=decoder: _read(decoder, reply) for decoder in DECODERS))
 
 
 def run_texts(data: bytes) -> None:
