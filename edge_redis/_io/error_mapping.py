@@ -47,6 +47,7 @@ _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
     (redis_errors.NoPermissionError, errors.StoreRefusedError),
     (redis_errors.ReadOnlyError, errors.StoreReadOnlyError),
     (redis_errors.OutOfMemoryError, errors.StoreOutOfMemoryError),
+    (redis_errors.MasterDownError, errors.StoreReadOnlyError),  # before ClusterDownError, its base class
     (redis_errors.ClusterDownError, errors.StoreLoadingError),
     (redis_errors.TryAgainError, errors.StoreLoadingError),
     (redis_errors.TimeoutError, errors.StoreTimeoutError),

@@ -21,6 +21,7 @@ CASES = [
     (theirs.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), errors.StoreOutOfMemoryError),
     (theirs.AuthenticationError("invalid username-password pair"), errors.StoreRefusedError),
     (theirs.NoPermissionError("this user has no permissions"), errors.StoreRefusedError),
+    (theirs.MasterDownError("Link with MASTER is down"), errors.StoreReadOnlyError),
     (theirs.ClusterDownError("CLUSTERDOWN The cluster is down"), errors.StoreLoadingError),
     (theirs.RedisClusterException("Redis Cluster cannot be connected."), errors.StoreUnavailableError),
     (theirs.MaxConnectionsError("Too many connections"), errors.ConnectionPoolFullError),
