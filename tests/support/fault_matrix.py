@@ -90,6 +90,7 @@ class Run:
 
     def _perform_one(self, fault: Fault, api: str) -> list[Cell]:
         cells = [Cell(fault, *operation, api) for operation in self._operations]
+        self._site.command("FLUSHALL")  # drop_namespace goes through the keys of all namespaces
         with contextlib.ExitStack() as stack, ThreadPoolExecutor(_AT_ONCE) as pool:
             healthy = stack.enter_context(self._site.server.client(max_connections=200))
             scenes = [stack.enter_context(self._scene(cell, healthy)) for cell in cells]

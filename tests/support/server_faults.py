@@ -23,7 +23,7 @@ from support.faulty_proxy import Breakage, FaultyProxy
 TIMEOUT_SECONDS: Final = 0.3
 """The ``socket_timeout`` of the clients, so that a run takes minutes; that of ``connect`` is 5 seconds."""
 
-PROMPT: Final = 3.0
+PROMPT: Final = 5.0
 """Seconds for an operation that does not wait for a time-out, on a busy machine."""
 
 HUNG: Final = BUDGET_SECONDS + 2.0
