@@ -52,7 +52,10 @@ class Site:
 
     def run(self, *deeds: Callable[[], object]) -> None:
         loop = MonitorLoop(self.monitor, self.watch, None, as_json=self.as_json, since=self.since)
-        loop.run(cast("StopRequest", Steps(*deeds)), None)
+        try:
+            loop.run(cast("StopRequest", Steps(*deeds)), None)
+        finally:
+            self.watch.stop()  # the command closes it
 
     def beat(self, status: EdgeNodeStatus) -> None:
         self.monitor.heartbeat(EdgeNode("n\x1b[2J1", "n1", status=status))
