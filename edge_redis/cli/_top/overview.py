@@ -25,6 +25,7 @@ from edge_redis.cli._top.styles import (
 from edge_redis.cli.output import duration, latency, size
 
 _LABEL = 10
+_WIDE = 46  # columns of a panel that has all of what is pushed in one line
 _PROBLEM_ORDER = {"unhealthy": 0, "maintenance": 2, "healthy": 3}
 
 
@@ -107,8 +108,13 @@ def sync(state: SiteState, width: int) -> Text:
                 duration(found.lag_seconds) if found.pending else "-",
             ),
             line(_label("conflicts"), alarming(found.conflicts), *letters),
-            line(_label("pushed"), f"{found.pushed_total:,}", ("  p95 ", DIM), _p95(found.totals)),
-            line(_label("link"), size(link["bytes_up"]), (" up  ", DIM), size(link["bytes_down"]), (" down", DIM)),
+            line(
+                _label("pushed"),
+                f"{found.pushed_total:,}",
+                (f"  {len(found.scopes):,} scopes", DIM),
+                *((("  p95 ", DIM), _p95(found.totals)) if width >= _WIDE else ()),
+            ),
+            line(_label("link"), ("↑ ", DIM), size(link["bytes_up"]), ("  ↓ ", DIM), size(link["bytes_down"])),
             line(_label("pending"), (sparkline(pending, width - _LABEL - 8), CHART)),
         ]
     )
