@@ -119,8 +119,9 @@ def _is_chosen(metafunc: pytest.Metafunc, name: str) -> bool:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test on every server and in every API it asks for.
 
-    One that has to do with the cloud runs also with an SQL database as its cloud; there in the blocking API alone,
-    of which the awaited store is made.
+    Where both real servers are chosen, the asyncio API on Redis is an exploration: on Valkey it always runs, as does
+    the blocking API on Redis. A test that has to do with the cloud runs also with an SQL database as its cloud; there
+    in the blocking API alone, of which the awaited store is made.
     """
     asked = [name for name in ("make", "backend") if name in metafunc.fixturenames and not _is_chosen(metafunc, name)]
     choices = {"make": APIS, "backend": NAMES}
@@ -128,7 +129,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in asked and not {"cloud", "worker", "ends"}.isdisjoint(metafunc.fixturenames):
         combinations.append(tuple({"make": "blocking", "backend": SQL_CLOUD}[name] for name in asked))
     if asked:
-        metafunc.parametrize(asked, combinations, indirect=True)
+        rare = ("awaited", "redis") if len(real_servers()) > 1 else None
+        params = [pytest.param(*each, marks=[pytest.mark.exploration] if each == rare else ()) for each in combinations]
+        metafunc.parametrize(asked, params, indirect=True)
 
 
 @pytest.fixture

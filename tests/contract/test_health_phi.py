@@ -61,6 +61,7 @@ def expected_doubt(intervals: list[float], threshold: float) -> float:
     return NormalDist(mean, deviation).inv_cdf(1 - 10**-threshold)
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize("threshold", [1.0, 3.0, 8.0])
 @pytest.mark.parametrize("spread", [0.0, 0.5, 2.0])
 def test_a_pause_is_too_long_where_the_normal_distribution_says(

@@ -65,6 +65,7 @@ def test_an_exception_at_any_bytecode_loses_at_most_the_record_under_way(
     assert point > 1000
 
 
+@pytest.mark.exploration
 @pytest.mark.parametrize("stride", STRIDES)
 def test_an_exception_at_any_bytecode_of_a_query_changes_no_count(client: Any, stride: int) -> None:
     point, has_fired = 0, True

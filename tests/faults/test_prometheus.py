@@ -90,6 +90,7 @@ def test_alerts_fire_and_end_and_the_board_has_data(prometheus: Prometheus, site
         assert eventually(lambda query=query: prometheus.query(query), seconds=20), panel  # type: ignore[misc]
 
 
+@pytest.mark.exploration
 def test_a_server_and_an_exporter_that_are_gone_fire_their_alerts(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edge_redis", "metrics", "serve", "--port", "0", "--url", "redis://127.0.0.1:1/0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as exporter:

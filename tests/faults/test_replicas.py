@@ -80,7 +80,7 @@ def replicated(request: pytest.FixtureRequest) -> Iterator[Pair]:
         replica = stack.enter_context(embedded.start(appendfsync="no", **options))
         with replica.client() as client:
             client.replicaof(master.host, master.port)
-            eventually(lambda: client.info("replication")["master_link_status"] == "up")
+            eventually(lambda: client.info("replication").get("master_link_status") == "up")
         yield Pair(master, replica)
 
 

@@ -158,6 +158,7 @@ def serve(edge_url: str, cloud_url: str) -> None:
         CloudWorker(edge, cloud, claim_idle_seconds=0.2, batch_size=7).run()
 
 
+@pytest.mark.exploration
 def test_three_workers_share_the_load_while_they_are_killed(ends: Any) -> None:
     edge, cloud_url = ends
     scopes, updates = 6, 60
