@@ -194,6 +194,14 @@ def test_a_call_sent_again_over_a_wipe_takes_effect_once_in_each_life() -> None:
     assert any("nobody made" in fault for fault in Matched([delete], twice).faults(before))
 
 
+def test_a_call_sent_again_over_a_wipe_may_find_its_own_effect() -> None:
+    back, again = doc(1, 10, {TOKEN: "p.1", "a": 1}), doc(2, 20, {TOKEN: "p.1", "a": 1})
+    write = call("p.1", data={TOKEN: "p.1", "a": 1}, answer=answer_of(again))
+    steps = [step(0, "wipe"), Step(0, 1, "take", None, back), Step(0, 1, "write", back, again)]
+    assert [*Matched([write], steps).faults(None)] == []
+    assert any("nobody made" in fault for fault in Matched([write], steps[1:]).faults(None))
+
+
 def test_a_version_below_one_that_was_acknowledged_before() -> None:
     one, two = doc(2, 10, {TOKEN: "p.1"}), doc(1, 20, {TOKEN: "p.2"})
     calls = [
