@@ -8,13 +8,12 @@ from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from edge_redis._core.gather import gather
-from edge_redis._core.operation import Operation
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.keys import find_shards, series_name
 from edge_redis._metrics.ranking import Group
 from edge_redis._metrics.record_writer import ReadBuilder, RecordWriter, ShardRead
-from edge_redis._metrics.scripts import LISTED_PAIRS, MetricsScripts, PairPage, Uncompacted
-from edge_redis._metrics.series import MinutePage, MinuteTotals, Series, add_pages, add_series, add_totals
+from edge_redis._metrics.scripts import MetricsScripts
+from edge_redis._metrics.series import Series, add_pages, add_series, add_totals
 from edge_redis.models import InvocationRecord
 
 T = TypeVar("T")
@@ -22,6 +21,8 @@ T = TypeVar("T")
 _MINUTES_PER_CALL: Final = 360
 _SERIES_PER_CALL: Final = 30
 _COUNTS_PER_CALL: Final = 4000
+_COUNT_PAIRS: Final = partial(MetricsScripts.list_pairs, cursor=0, count=1)
+"""Reads as little as shows the number of pairs."""
 
 
 class PairCounts(NamedTuple):
@@ -42,10 +43,7 @@ class MetricsReader:
 
     async def read_series(self, name: str, *, buckets: bool = False) -> Series:
         """Return one series, with its buckets where they are wanted."""
-
-        def build(scripts: MetricsScripts, *, compacted: bool) -> Operation[list[Series] | Uncompacted]:
-            return scripts.read_series([name], buckets=buckets, compacted=compacted)
-
+        build = partial(MetricsScripts.read_series, series=[name], buckets=buckets)
         return add_series([found for (found,) in await self._read(await self._shards_of(name), build)])
 
     async def read_groups(self, groups: Sequence[Group], *, buckets: bool) -> dict[Group, Series]:
@@ -58,7 +56,11 @@ class MetricsReader:
         parts: dict[Group, list[Series]] = {group: [] for group in groups}
         for at in range(0, max(map(len, of_shard)), _SERIES_PER_CALL):
             some = {number: each[at : at + _SERIES_PER_CALL] for number, each in enumerate(of_shard) if len(each) > at}
-            reads = [ShardRead(number, partial(_build_groups, each, buckets=buckets)) for number, each in some.items()]
+            names = {number: [series_name(*group) for group in each] for number, each in some.items()}
+            reads = [
+                ShardRead(number, partial(MetricsScripts.read_series, series=each, buckets=buckets))
+                for number, each in names.items()
+            ]
             for each, found in zip(some.values(), await self._writer.read(reads), strict=True):
                 for group, series in zip(each, found, strict=True):
                     parts[group].append(series)
@@ -71,7 +73,8 @@ class MetricsReader:
         last: int | None = None
         while len(cells) < minutes:
             count = min(_MINUTES_PER_CALL, minutes - len(cells))
-            page = add_pages(await self._read(shards, partial(_build_minutes, series, last, count)))
+            build = partial(MetricsScripts.read_minutes, series=series, last=last, minutes=count)
+            page = add_pages(await self._read(shards, build))
             cells[:0] = page.list_cells(count)
             last = page.last - count
         return cells
@@ -82,7 +85,7 @@ class MetricsReader:
         found: list[list[int]] = []
         per_call = max(1, _COUNTS_PER_CALL // minutes)
         for at in range(0, len(names), per_call):
-            build = partial(_build_totals, names[at : at + per_call], minutes)
+            build = partial(MetricsScripts.read_totals, series=names[at : at + per_call], minutes=minutes)
             found += add_totals(await self._read(shards, build))
         return found
 
@@ -105,7 +108,10 @@ class MetricsReader:
         found: list[set[tuple[str, str]]] = [set() for _ in await self._writer.find_shards()]
         cursors = dict.fromkeys(range(len(found)), 0)
         while cursors:
-            reads = [ShardRead(number, partial(_build_pairs, cursor)) for number, cursor in cursors.items()]
+            reads = [
+                ShardRead(number, partial(MetricsScripts.list_pairs, cursor=cursor))
+                for number, cursor in cursors.items()
+            ]
             pages = dict(zip(cursors, await self._writer.read(reads), strict=True))
             for number, page in pages.items():
                 found[number].update(page.pairs)
@@ -115,43 +121,19 @@ class MetricsReader:
     async def count_pairs(self) -> PairCounts:
         """Return the number of pairs, and how many records are counted under ``_other``."""
         shards = range(len(await self._writer.find_shards()))
-        pages = await self._read(shards, partial(_build_pairs, 0, count=1))
+        pages = await self._read(shards, _COUNT_PAIRS)
         others = sum(page.has_other for page in pages)
         return PairCounts(sum(page.total for page in pages) - max(0, others - 1), sum(page.overflow for page in pages))
 
     async def compact(self, shard: int) -> None:
         """Compact the write-ahead logs of all writers in a shard, as every query of figures does first."""
-        await self._writer.read([ShardRead(shard, partial(_build_pairs, 0, count=1))])
+        await self._writer.read([ShardRead(shard, _COUNT_PAIRS)])
 
     async def _shards_of(self, series: str) -> Iterable[int]:
         return find_shards(series, len(await self._writer.find_shards()))
 
     async def _read(self, shards: Iterable[int], build: ReadBuilder[T]) -> list[T]:
         return await self._writer.read([ShardRead(number, build) for number in shards])
-
-
-def _build_groups(
-    groups: Sequence[Group], scripts: MetricsScripts, *, buckets: bool, compacted: bool
-) -> Operation[list[Series] | Uncompacted]:
-    return scripts.read_series([series_name(*group) for group in groups], buckets=buckets, compacted=compacted)
-
-
-def _build_minutes(
-    series: str, last: int | None, minutes: int, scripts: MetricsScripts, *, compacted: bool
-) -> Operation[MinutePage | Uncompacted]:
-    return scripts.read_minutes(series, last, minutes, compacted=compacted)
-
-
-def _build_totals(
-    names: Sequence[str], minutes: int, scripts: MetricsScripts, *, compacted: bool
-) -> Operation[MinuteTotals | Uncompacted]:
-    return scripts.read_totals(names, minutes, compacted=compacted)
-
-
-def _build_pairs(
-    cursor: int, scripts: MetricsScripts, *, compacted: bool, count: int = LISTED_PAIRS
-) -> Operation[PairPage | Uncompacted]:
-    return scripts.list_pairs(cursor, count, compacted=compacted)
 
 
 async def _read_stream(
