@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import ssl
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from edge_redis.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
+    import ssl
+
     from edge_redis import HealthMonitor
 
 NODE_VARIABLE: Final = "EDGE_REDIS_NODE"
@@ -85,6 +86,8 @@ def _require(option: str, scheme: str, *allowed: str) -> None:
 
 
 def _trust(path: Path) -> ssl.SSLContext:
+    import ssl  # loads OpenSSL, which most commands do not need
+
     try:
         return ssl.create_default_context(cafile=str(path))
     except (OSError, ssl.SSLError) as error:

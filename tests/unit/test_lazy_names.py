@@ -17,7 +17,7 @@ assert not {"redis", "asyncio", "msgpack", "typer"} & set(sys.modules), "the pac
 from edge_redis.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()):
     assert main(["--help"]) == 0
-assert not {"redis", "asyncio", "sqlalchemy", "edge_redis._services"} & set(sys.modules), "the command's help"
+assert not {"redis", "asyncio", "ssl", "sqlalchemy", "edge_redis._services"} & set(sys.modules), "the command's help"
 
 import pytest
 import edge_redis.testing
