@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edge_redis._io.hint_listener import make_listener
+from edge_redis._io.hint_listener import HintListener, make_listener
 from edge_redis._io.wake_ups import Listener, Wake
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.hints import Hints
@@ -80,7 +80,7 @@ def _make_cloud_listener(worker: Worker, wake: Wake) -> Listener | None:
 class SharedListener:
     """What one worker knows of a listener that works for several workers: they do not start and close it."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: HintListener) -> None:
         self._listener = listener
 
     @property
@@ -96,17 +96,15 @@ class SharedListener:
 
     def renew(self) -> None:
         """Make the connection anew, for all workers: hints do not arrive by this one."""
-        renew = getattr(self._listener, "renew", None)
-        if renew is not None:
-            renew()
+        self._listener.renew()
 
 
-def share_listeners(client: Any, ends: Sequence[tuple[Listening, Wake]]) -> list[Listener]:
+def share_listeners(client: Any, workers: Sequence[tuple[Listening, Wake]]) -> list[Listener]:
     """Let several workers of one edge share listeners; return these: of the edge, and of each client of a cloud."""
-    edge = make_listener(client, Hints.join([each.worker.edge_hints(wake) for each, wake in ends]))
+    edge = make_listener(client, Hints.join([each.worker.edge_hints(wake) for each, wake in workers]))
     listeners: list[Listener] = [edge]
     by_client: dict[int, list[tuple[Listening, Wake]]] = {}
-    for listening, wake in ends:
+    for listening, wake in workers:
         listening.edge, listening.cloud = SharedListener(edge), None
         store: Any = listening.worker.cloud
         if hasattr(store, "hints") and hasattr(store, "client"):  # a RedisCloudStore

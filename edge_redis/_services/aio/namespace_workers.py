@@ -187,8 +187,8 @@ class _Worker(CloudWorker):
         super().__init__(edge_client, cloud, namespace=namespace, **options)
 
     @property
-    def end(self) -> tuple[Listening, Wake]:
-        """What listens for this worker, and what wakes it."""
+    def listening_and_wake(self) -> tuple[Listening, Wake]:
+        """What makes this worker's listeners, and what they call to wake it."""
         return self._listening, self._loop.wake
 
     async def finish(self) -> None:
@@ -201,10 +201,10 @@ class _Sharing:
 
     def __init__(self, edge_client: AsyncClient, parts: Mapping[str, _Worker]) -> None:
         self._edge_client = edge_client
-        self._ends = [part.end for part in parts.values()]
+        self._workers = [part.listening_and_wake for part in parts.values()]
 
     def __call__(self, wake: Wake) -> list[Listener]:  # noqa: ARG002 -- each worker has a loop of its own
-        return share_listeners(self._edge_client, self._ends)
+        return share_listeners(self._edge_client, self._workers)
 
 
 def _check_namespaces(namespaces: object) -> list[str]:

@@ -60,7 +60,7 @@ class CloudWorker(BlockingLoopService[Worker]):
 
     """
 
-    _shared_bucket: object = None
+    _shared_bucket: TokenBucket | None = None
     """A limit of bytes that several workers share."""
 
     def __init__(
@@ -103,7 +103,7 @@ class CloudWorker(BlockingLoopService[Worker]):
             max_bytes_per_second=max_bytes_per_second,
             may_change_cloud=may_change_cloud,
             clock=time.monotonic,
-            bucket=cast("TokenBucket | None", self._shared_bucket),
+            bucket=self._shared_bucket,
         )
         self._listening = Listening(edge_client, component)
         super().__init__(
@@ -212,7 +212,7 @@ class CloudWorker(BlockingLoopService[Worker]):
         """Stop, wait for the round under way, and close the store if this worker made it. The clients stay open."""
         if not self._closed:
             self._loop.end()
-            with suppress(EdgeRedisError):  # it is forgotten some time later then
+            with suppress(EdgeRedisError):  # the registration of its patterns expires later then
                 self._run(self._component.end())
         super().close()
         if self._own_store is not None:
