@@ -34,7 +34,7 @@ _TEST_SECONDS: Final = 30.0
 
 
 def channel_of(namespace: str) -> str:
-    """Return the name of the namespace's channel, which the databases bound to 63 bytes."""
+    """Return the name of the namespace's channel, a hash: PostgreSQL allows 63 bytes."""
     return f"edge_redis_{hashlib.sha256(namespace.encode()).hexdigest()[:16]}"
 
 

@@ -183,12 +183,14 @@ class ScopeRows:
         after = before + len(rows)
         kept = rows[-most:]
         if kept:
-            numbered = enumerate(kept, start=after - len(kept) + 1)
-            whole = [{**self._name, "number": number, **row} for number, row in numbered]
-            for row in [row for row in whole if isinstance(row.get("body"), UnreadBody)]:
-                whole.remove(row)
-                body = select(DOCUMENTS.c.body).where(self._of(DOCUMENTS)).scalar_subquery()
-                self._connection.execute(insert(table).values({**row, "body": body}))
+            whole: list[dict[str, Any]] = []
+            for number, values in enumerate(kept, start=after - len(kept) + 1):
+                row = {**self._name, "number": number, **values}
+                if isinstance(row.get("body"), UnreadBody):  # the database copies it
+                    body = select(DOCUMENTS.c.body).where(self._of(DOCUMENTS)).scalar_subquery()
+                    self._connection.execute(insert(table).values({**row, "body": body}))
+                else:
+                    whole.append(row)
             if whole:
                 self._connection.execute(insert(table), whole)
             if after > most:
