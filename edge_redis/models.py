@@ -183,7 +183,8 @@ class AcceptedChange:
 
     ``data`` is None where the scope was deleted, and where ``is_complete`` is False: the state had more bytes than the
     cloud keeps of one. ``id`` is for ``ack_accepted``. Numbers rise by one; versions rise within a scope.
-    ``checksum`` is the SHA-256 of the stored state. It was written at ``updated_at``, and accepted at ``accepted_at``.
+    ``checksum`` is the SHA-256 of the stored state, which was written at ``updated_at`` and accepted at
+    ``accepted_at``.
     """
 
     id: str

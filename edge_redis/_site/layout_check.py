@@ -71,12 +71,13 @@ async def _read_layouts(namespace: str) -> list[_Layout]:
 
 
 async def _read_shards(namespace: str, component: str, record: bytes | None, config: bytes | None) -> _Layout:
-    shards = find_shard_count(record) or 1
-    names = name_shards(namespace, component, shards)
-    if component == "cache":
+    if component == "cache":  # its number of shards is in its stats, not in the record
         matched = _CACHE_SHARDS.search(config or b"")
         shards = int(matched[1]) if matched else 1
         names = cache_keys.name_shards(namespace, shards)
+    else:
+        shards = find_shard_count(record) or 1
+        names = name_shards(namespace, component, shards)
     if shards == 1:
         return _Layout(component, record, 1, [])
     tags = [KeySpace(namespace, component, name).tag for name in names]
