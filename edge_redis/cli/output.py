@@ -175,16 +175,6 @@ def latency(seconds: float) -> str:
     return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"  # noqa: PLR2004
 
 
-def size(count: float) -> str:
-    """Return a number of bytes with its unit."""
-    unit = "B"
-    for larger in ("kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
-            break
-        count, unit = count / 1000, larger
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-
-
 def repeat(show: Callable[[], int], every: float | None) -> int:
     """Run a command's display once, or every ``every`` seconds until Ctrl-C; return the last exit code."""
     code = show()

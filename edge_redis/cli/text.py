@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from edge_redis._site.report import FunctionReport, NodeReport, Report, ScopeReport
+from edge_redis._site.units import format_bytes
 from edge_redis.cli import output
 
 NODE_HEADER: Final = ("node", "readings", "heartbeats", "checks", "unhealthy spells", "flapping", "health", "status")
@@ -53,7 +54,7 @@ def sync_line(report: Report) -> str:
 def link_line(report: Report) -> str:
     """Return what went over the link to the cloud as a line."""
     link, times = report.totals.link, report.totals.describe_time()
-    up, down = output.size(link["bytes_up"]), output.size(link["bytes_down"])
+    up, down = format_bytes(link["bytes_up"]), format_bytes(link["bytes_down"])
     states = f"{_count(link['splices_up'])} of {_count(link['splices_up'] + link['full_states_up'])} states as splices"
     took = f"; median time to the cloud {output.latency(times['p50_seconds'])}" if times["count"] else ""
     return f"link: {up} up, {states}, {down} down{took}"

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import jinja2
 from markupsafe import Markup, escape
 
+from edge_redis._site.units import format_bytes
 from edge_redis.dashboard import _text as text
 from edge_redis.dashboard._charts import state_class
 from edge_redis.dashboard._fragments import Fragment, fill_ages
@@ -82,7 +83,7 @@ class Renderer:
             percent=text.percent,
             row_id=text.row_id,
             shown=text.shown,
-            size=text.size,
+            size=format_bytes,
             state_class=state_class,
         )
         # Ids become parts of URLs: this one quotes "/", as the filter of the same name does not.

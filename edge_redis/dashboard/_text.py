@@ -49,16 +49,6 @@ def percent(value: float | None) -> str:
     return f"{min(value, 99.99):.2f}%" if value > 99 else f"{value:.1f}%"  # noqa: PLR2004
 
 
-def size(count: int) -> str:
-    """Return a number of bytes with its unit."""
-    amount, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB"):
-        if amount < 1000:  # noqa: PLR2004
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
 def moment(at: datetime) -> str:
     """Return a time in UTC, to the second."""
     return f"{at:%Y-%m-%d %H:%M:%S}"

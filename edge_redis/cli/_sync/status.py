@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_redis._site.units import format_bytes
 from edge_redis.cli import exit_codes, options, output
 from edge_redis.cli._sync.opening import open_worker
 from edge_redis.cli.connection import load_settings, open_services
@@ -68,7 +69,7 @@ def _print_link(link: Mapping[str, int], times: Mapping[str, float]) -> None:
     if times["count"]:
         p50, p95, p99 = (output.latency(times[f"{name}_seconds"]) for name in ("p50", "p95", "p99"))
         print(f"time to the cloud: median {p50}, 95% within {p95}, 99% within {p99}")
-    up, down = (output.size(link[f"bytes_{way}"]) for way in ("up", "down"))
+    up, down = (format_bytes(link[f"bytes_{way}"]) for way in ("up", "down"))
     print(f"link: {up} up, {down} down in {output.count(link['round_trips'], 'round trip')}")
     print(f"states up: {link['splices_up']:,} as splices, {link['full_states_up']:,} in full")
     print(

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from edge_redis._site.node_state import NodeState
 from edge_redis._site.state import Event, SiteState
+from edge_redis._site.units import format_bytes
 from edge_redis._sync.totals import Totals
 from edge_redis.cli._top.charts import meter, rates, sparkline
 from edge_redis.cli._top.styles import (
@@ -22,7 +23,7 @@ from edge_redis.cli._top.styles import (
     percent,
     word,
 )
-from edge_redis.cli.output import duration, latency, size
+from edge_redis.cli.output import duration, latency
 
 _LABEL = 10
 _WIDE = 46  # columns of a panel that has all of what is pushed in one line
@@ -114,7 +115,13 @@ def sync(state: SiteState, width: int) -> Text:
                 (f"  {len(found.scopes):,} scopes", DIM),
                 *((("  p95 ", DIM), _p95(found.totals)) if width >= _WIDE else ()),
             ),
-            line(_label("link"), ("↑ ", DIM), size(link["bytes_up"]), ("  ↓ ", DIM), size(link["bytes_down"])),
+            line(
+                _label("link"),
+                ("↑ ", DIM),
+                format_bytes(link["bytes_up"]),
+                ("  ↓ ", DIM),
+                format_bytes(link["bytes_down"]),
+            ),
             line(_label("pending"), (sparkline(pending, width - _LABEL - 8), CHART)),
         ]
     )
