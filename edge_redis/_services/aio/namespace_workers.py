@@ -69,7 +69,7 @@ class NamespaceWorkers(AsyncLoopService[Component]):
         if missing:
             raise validation.value_error("cloud", missing[0], "must have a store of each namespace")
         if rate is not None:
-            options["max_bytes_per_second"] = rate / len(names)
+            options["max_bytes_per_second"] = rate / len(names)  # bounds each transfer; the bucket has the whole rate
         self._parts = {name: _Worker(edge_client, stores[name], bucket, namespace=name, **options) for name in names}
         self._has_stopped = False
         component = Component()
