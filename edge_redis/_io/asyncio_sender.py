@@ -12,7 +12,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._io.asyncio_pool import Borrower, connect_taken, enter_loop, give_back, take_connection
 from edge_redis._io.asyncio_shared import LARGE_BYTES, SharedConnection, find_shared
-from edge_redis._io.command_sender import Args, FinalError
+from edge_redis._io.command_sender import Args, FinalError, parse_reply
 from edge_redis._io.connect_retry import begin_call, continue_call
 from edge_redis._io.handshake import UNREADABLE, connect_async, unreadable
 from edge_redis._io.resp import count_bytes, pack
@@ -143,17 +143,7 @@ class AsyncSharedSender:
         reply = await shared.request(data, tag=_key_of(args))
         if isinstance(reply, Exception):
             reply = await _repeat(shared, reply, began, data)
-        return await self._parse(args[0], reply)
-
-    async def _parse(self, name: str, reply: Any) -> Any:
-        """Return a reply as redis-py's client returns it."""
-        callbacks = self._client.response_callbacks
-        if name == "EVALSHA" or name not in callbacks:
-            return reply
-        try:
-            return callbacks[name](reply)
-        except UNREADABLE as error:
-            raise unreadable(error) from error
+        return parse_reply(self._client, args[0], reply)
 
     async def send_many(self, commands: Sequence[Args]) -> list[Any]:
         """Send commands in one round trip and return their replies, error replies among them."""
@@ -168,14 +158,14 @@ class AsyncSharedSender:
         if isinstance(replies, Exception):
             replies = await _repeat(shared, replies, began, data, len(commands))
         return [
-            reply if isinstance(reply, Exception) else await self._parse(args[0], reply)
+            reply if isinstance(reply, Exception) else parse_reply(self._client, args[0], reply)
             for args, reply in zip(commands, replies, strict=True)
         ]
 
 
 def _key_of(args: Args) -> Any:
-    """Return by what a command is known whose reply was large."""
-    return args[1:4:2]  # of EVALSHA the script and its first key
+    """Return what identifies a command whose reply was large when it is sent again."""
+    return args[1:4:2]  # the key; of EVALSHA the script and its first key
 
 
 async def _repeat(

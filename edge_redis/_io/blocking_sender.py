@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from redis import exceptions as redis_errors
 
 from edge_redis._io.call_pool import BorrowedConnection, CallPool, UnknownPool, find_call_pool
-from edge_redis._io.command_sender import Args, FinalError
+from edge_redis._io.command_sender import Args, FinalError, parse_reply
 from edge_redis._io.connect_retry import begin_call, continue_call
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
 from edge_redis._io.handshake import UNREADABLE, connect, unreadable
@@ -96,23 +96,12 @@ def write(client: Any, connection: Any, commands: Sequence[Args]) -> Callable[[s
         connection.send_packed_command(connection.pack_commands(commands))
         return lambda name: _parse_by_library(client, connection, name)
     wire.send(b"".join(map(pack, commands)))
-    return lambda name: parse(client, name, wire.read())
+    return lambda name: parse_reply(client, name, wire.read())
 
 
 def _parse_by_library(client: Any, connection: Any, name: str) -> Any:
     try:
         return client.parse_response(connection, name)
-    except UNREADABLE as error:
-        raise unreadable(error) from error
-
-
-def parse(client: Any, name: str, reply: Any) -> Any:
-    """Return a reply as redis-py's client returns it."""
-    callbacks = client.response_callbacks
-    if name == "EVALSHA" or name not in callbacks:
-        return reply
-    try:
-        return callbacks[name](reply)
     except UNREADABLE as error:
         raise unreadable(error) from error
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from edge_redis._io.handshake import UNREADABLE, unreadable
+
 Args: TypeAlias = tuple[Any, ...]
 """A command's name and arguments."""
 
@@ -49,3 +51,14 @@ class FinalError(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
+
+
+def parse_reply(client: Any, name: str, reply: Any) -> Any:
+    """Return a reply as redis-py's client returns it."""
+    callbacks = client.response_callbacks
+    if name == "EVALSHA" or name not in callbacks:
+        return reply
+    try:
+        return callbacks[name](reply)
+    except UNREADABLE as error:
+        raise unreadable(error) from error
