@@ -14,6 +14,7 @@ from redis import exceptions as redis_errors
 
 from edge_redis._core.operation import Batch, Operation
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
+from edge_redis._io.reply_errors import PART_ERRORS
 from edge_redis.errors import CorruptDataError, EdgeRedisError
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ def decode(operation: Operation[T], reply: Any) -> T:
         return operation.decode(reply)
     except EdgeRedisError:
         raise
-    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+    except PART_ERRORS as error:
         # Decoders accept all that the scripts of this package write, so something else wrote these bytes.
         raise CorruptDataError(f"{operation}: the data in Redis do not decode: {error!r}") from error
 
