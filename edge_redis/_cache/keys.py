@@ -38,11 +38,10 @@ of a cluster's 16,384: masters that share the slots evenly share the cache evenl
 from __future__ import annotations
 
 from functools import cache
-from itertools import count
 from typing import Final
 
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.shards import SLOTS, hash_slot
+from edge_redis._core.shards import name_in_part
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""
@@ -53,12 +52,7 @@ def name_shards(namespace: str, shards: int) -> tuple[str, ...]:
     """Return the names of a cache's shards, which follow ``cache`` in their hash tags."""
     if shards == 1:
         return ("0",)
-    return tuple(_name_in_part(namespace, number, shards) for number in range(shards))
-
-
-def _name_in_part(namespace: str, number: int, shards: int) -> str:
-    names = (f"{number}.{attempt}" for attempt in count())
-    return next(name for name in names if hash_slot(f"{namespace}:cache{name}") * shards // SLOTS == number)
+    return tuple(name_in_part(f"{namespace}:cache", f"{number}.", number, shards) for number in range(shards))
 
 
 class CacheKeys:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-from zlib import crc32
 
 from edge_redis._cache.access_buffer import AccessBuffer
 from edge_redis._cache.accesses import Accesses
@@ -28,6 +27,7 @@ from edge_redis._cache.scripts import Scripts
 from edge_redis._core.gather import gather
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.replication import Replication
+from edge_redis._core.shards import choose_shard
 
 
 class ProcessState:
@@ -123,7 +123,7 @@ class Shards:
     def of(self, key: str) -> Shard:
         """Return the shard of ``key``."""
         shards = self.all
-        return shards[0] if len(shards) == 1 else shards[crc32(key.encode()) % len(shards)]
+        return shards[0] if len(shards) == 1 else shards[choose_shard(key, len(shards))]
 
     def split(self, keys: Iterable[str]) -> list[tuple[Shard, list[str]]]:
         """Return the shards of ``keys``, each with its keys in their order."""

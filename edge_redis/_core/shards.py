@@ -39,11 +39,13 @@ def name_shards(namespace: str, component: str, shards: int) -> tuple[str, ...]:
     """Return the names of a component's shards, which follow the component in their hash tags."""
     if shards == 1:
         return ("0",)
-    return tuple(_name_in_part(f"{namespace}:{component}", number, shards) for number in range(shards))
+    prefix = f"{namespace}:{component}"
+    return tuple(name_in_part(prefix, f"{shards}.{number}.", number, shards) for number in range(shards))
 
 
-def _name_in_part(prefix: str, number: int, shards: int) -> str:
-    names = (f"{shards}.{number}.{attempt}" for attempt in count())
+def name_in_part(prefix: str, stem: str, number: int, shards: int) -> str:
+    """Return the first of the names ``<stem>0``, ``<stem>1``... whose slot, after ``prefix``, is in part ``number``."""
+    names = (f"{stem}{attempt}" for attempt in count())
     return next(name for name in names if hash_slot(prefix + name) * shards // SLOTS == number)
 
 
