@@ -71,12 +71,10 @@ class Subscribers:
                     subscription.adopt(member)
                     self._start(subscription)
                     return
-            self._begin_where_needed()
-            if self._pending is not None:
-                self._start(self._pending)
+            self._start_pending()
 
-    def _begin_where_needed(self) -> None:
-        """Begin a subscription where a near cache has none, unless one begins or several are being drained."""
+    def _start_pending(self) -> None:
+        """Start the pending subscription; make one where a near cache has none, unless several are being drained."""
         active = self._active
         covered = () if active is None else active.members
         if (
@@ -85,13 +83,13 @@ class Subscribers:
             and any(member not in covered for member in self._members)
         ):
             self._pending = Subscription(self, dict.fromkeys(self._members))
+        if self._pending is not None:
+            self._start(self._pending)
 
     def on_drained(self, subscription: Subscription) -> None:
         """Drop a subscription that was superseded and has ended; called with the mutex held."""
         self._draining -= 1
-        self._begin_where_needed()
-        if self._pending is not None:
-            self._start(self._pending)
+        self._start_pending()
         self._forget(subscription)
 
     def remove(self, member: Subscriber) -> bool:
@@ -135,9 +133,7 @@ class Subscribers:
             old.is_superseded = True
             self._draining += 1
             self._retire(old)
-        self._begin_where_needed()
-        if self._pending is not None:
-            self._start(self._pending)
+        self._start_pending()
 
 
 class Subscription:
