@@ -10,24 +10,14 @@ import asyncio
 import time
 from typing import Final, Protocol
 
-from edge_redis._io.ticker_threads import EARLY_FRACTION, HELD_UP_SECONDS
+from edge_redis._io.ticker_threads import HELD_UP_SECONDS, TimedTicker, find_due
 
 CALLS_AT_ONCE: Final = 8
 """Calls under way, at most, but for those that take longer than ``HELD_UP_SECONDS``: each may take a connection."""
 
 
-class Ticker(Protocol):
+class Ticker(TimedTicker, Protocol):
     """A ticker, as this task sees it."""
-
-    seconds: float
-    next_at: float
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a call is under way."""
-
-    def is_due(self) -> bool:
-        """Return whether there is anything to do."""
 
     def begin_call(self) -> asyncio.Task[None]:
         """Begin to do it, in a task, and return that."""
@@ -80,13 +70,9 @@ class TickerTask:
     async def _begin_calls(self) -> None:
         while True:
             now = time.monotonic()
-            wakes_at = now + 3600.0
-            for ticker in tuple(self._tickers):
-                if ticker.next_at <= now + EARLY_FRACTION * ticker.seconds:
-                    ticker.next_at = now + ticker.seconds
-                    if not ticker.is_waiting and ticker.is_due():
-                        self._due[ticker] = None
-                wakes_at = min(wakes_at, ticker.next_at)
+            due, wakes_at = find_due(tuple(self._tickers), now)
+            self._due.update(dict.fromkeys(due))
+            del due  # while this waits, nothing keeps their services
             if self._begin_due_calls(now):
                 wakes_at = min(wakes_at, now + HELD_UP_SECONDS)
             await self._sleep(wakes_at - time.monotonic())

@@ -16,8 +16,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Hashable
-from typing import Final, Protocol
+from collections.abc import Hashable, Iterable
+from typing import Final, Protocol, TypeVar
 
 HELD_UP_SECONDS: Final = 0.1
 """How long a due call waits for one that takes long, at most."""
@@ -33,22 +33,55 @@ EARLY_FRACTION: Final = 0.1
 
 _JOIN_SECONDS: Final = 1.0
 _NEVER: Final = float("inf")
+_LONGEST_WAIT_SECONDS: Final = 3600.0
 _NAME: Final = "edge-redis-ticker"
 
 
-class Ticker(Protocol):
-    """A ticker, as these threads see it."""
+class TimedTicker(Protocol):
+    """A ticker, as what waits for its time sees it."""
 
     seconds: float
     next_at: float
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call was begun that has not ended."""
+
+    def is_due(self) -> bool:
+        """Return whether there is anything to do; called where others wait for their time, so it must be short."""
+
+
+T = TypeVar("T", bound=TimedTicker)
+
+
+def find_due(tickers: Iterable[T], now: float) -> tuple[list[T], float]:
+    """Return the tickers to call now, and when the next will be due; after its time each has its interval again."""
+    due: list[T] = []
+    wakes_at = now + _LONGEST_WAIT_SECONDS
+    for ticker in tickers:
+        if ticker.next_at <= now + EARLY_FRACTION * ticker.seconds:
+            ticker.next_at = now + ticker.seconds
+            if not ticker.is_waiting and _is_due(ticker):
+                due.append(ticker)
+        wakes_at = min(wakes_at, ticker.next_at)
+    return due, wakes_at
+
+
+def _is_due(ticker: TimedTicker) -> bool:
+    try:
+        return ticker.is_due()
+    except Exception:  # noqa: BLE001 -- the call will raise and log it; others wait here too
+        return True
+
+
+class Ticker(TimedTicker, Protocol):
+    """A ticker, as these threads see it."""
+
     is_waiting: bool
 
     @property
     def lane(self) -> Hashable:
         """What it shares threads with."""
-
-    def is_due(self) -> bool:
-        """Return whether there is anything to do; called in the thread that waits, so it must be short."""
 
     def call(self) -> None:
         """Do it."""
@@ -141,14 +174,10 @@ class TickerThreads:
 
     def _hand_over(self, now: float) -> float:
         """Hand each ticker that is due to its lane; return when the next will be."""
-        wakes_at = now + 3600.0
-        for ticker in tuple(self._tickers):
-            if ticker.next_at <= now + EARLY_FRACTION * ticker.seconds:
-                ticker.next_at = now + ticker.seconds
-                if not ticker.is_waiting and _is_due(ticker):
-                    ticker.is_waiting = True
-                    self._put(ticker)
-            wakes_at = min(wakes_at, ticker.next_at)
+        due, wakes_at = find_due(tuple(self._tickers), now)
+        for ticker in due:
+            ticker.is_waiting = True
+            self._put(ticker)
         return wakes_at
 
     def _put(self, ticker: Ticker) -> None:
@@ -204,13 +233,6 @@ class TickerThreads:
                 del self._lanes[name]
             self._threads.pop(threading.current_thread(), None)
             return True
-
-
-def _is_due(ticker: Ticker) -> bool:
-    try:
-        return ticker.is_due()
-    except Exception:  # noqa: BLE001 -- the call will raise and log it; this thread is not only its service's
-        return True
 
 
 ticker_threads: Final = TickerThreads()

@@ -220,3 +220,24 @@ def test_many_tickers_of_a_loop_share_a_task_and_a_call_that_does_not_end_holds_
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(scenario())
+
+
+def test_a_ticker_that_cannot_tell_whether_it_is_due_is_called_and_ends_no_other_of_its_loop() -> None:
+    def is_due() -> bool:
+        raise RuntimeError("a bug")
+
+    async def scenario() -> None:
+        called, went_on = asyncio.Event(), asyncio.Event()
+
+        async def tick(event: asyncio.Event) -> None:
+            event.set()
+
+        tickers = [TaskTicker(0.001, lambda: tick(called), is_due=is_due), TaskTicker(0.002, lambda: tick(went_on))]
+        for ticker in tickers:
+            ticker.ensure_running()
+        async with asyncio.timeout(10):
+            await called.wait()
+            await went_on.wait()
+        await asyncio.wait({task for ticker in tickers for task in ticker.stop()})
+
+    asyncio.run(scenario())
