@@ -55,7 +55,7 @@ class Cache(Component):
             self.tick_seconds = config.flush_interval
 
     def subscriber(self) -> Subscriber | None:
-        """Return what must hear of writes: the near cache; None where there is none."""
+        """Return the near cache as one that gets messages about writes; None where there is none."""
         return None if self.near is None else Subscriber(self.near, [shard.scripts.keys for shard in self.shards.all])
 
     def get(self, key: str, default: Any = None) -> Awaitable[Any]:

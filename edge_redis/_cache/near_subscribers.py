@@ -1,4 +1,4 @@
-"""The near caches of one process that hear of writes together: by one connection to each master of their server.
+"""The near caches of one process that share the messages about writes: one connection to each master of their server.
 
 A *subscription* is what one listener keeps up: the near caches that it serves, and the prefixes of their keys. When a
 near cache joins whose keys the current subscription does not cover, a new one begins beside it, with all near caches.
@@ -155,7 +155,7 @@ class Subscription:
         self._channels: frozenset[bytes] = frozenset()
 
     def covers(self, member: Subscriber) -> bool:
-        """Return whether it hears of a near cache's keys, or will as its connections are not made yet."""
+        """Return whether it gets messages about a near cache's keys, or will, before its connections are made."""
         return self._prefixes is None or member.prefixes <= self._prefixes
 
     def adopt(self, member: Subscriber) -> None:
@@ -166,7 +166,7 @@ class Subscription:
                 self.begin_to_serve(member)
 
     def begin_to_serve(self, member: Subscriber) -> None:
-        """Let a near cache know the connections."""
+        """Tell a near cache which connections are up, so that it serves entries."""
         member.near.reset(self._expected)
         for _ in range(self._tracking):
             member.near.on_connected()

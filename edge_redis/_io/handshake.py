@@ -1,4 +1,4 @@
-"""Connects connections of redis-py, to servers too that are none: what fails is an error of redis-py.
+"""Connects connections of redis-py; raises its errors also where the other side is no Redis server.
 
 redis-py checks the health of a connection while it logs in, and where the check fails it connects inside of that
 check. A server that accepts connections and closes them, such as a balancer without servers behind it, would have it
@@ -25,7 +25,7 @@ def unreadable(error: BaseException) -> redis_errors.InvalidResponse:
 
 @contextmanager
 def without_health_check(connection: Any) -> Iterator[None]:
-    """Connect inside of this, unless the connection is connected."""
+    """Let a connection connect inside of this without a health check; the next one is due after its interval."""
     interval = getattr(connection, "health_check_interval", 0)
     is_connected = any(getattr(connection, name, None) is not None for name in ("_sock", "_writer"))
     connection.health_check_interval = 0

@@ -1,4 +1,4 @@
-"""Which requests are written next on a connection that many callers share, and whose the next reply is. No I/O.
+"""The requests on a connection that many callers share: which are written next, which the next reply answers. No I/O.
 
 A server answers in the order of the requests, so replies need no name. A bounded number of requests and
 bytes is under way at a time; the others wait in the order in which they came. A caller that is gone

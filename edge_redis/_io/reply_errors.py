@@ -1,8 +1,8 @@
-"""Errors by which a component meets a reply that no server of this package's keys and scripts sends.
+"""Errors that a component raises over a reply that this package's scripts never send.
 
-Most replies are decoded where they arrive (``replies.decode``). What a component then does with their parts expects as
-many of them, and of such types, as its scripts reply. Of another server, or a proxy that garbles replies, it raises an
-error of Python itself, which here becomes CorruptDataError.
+Most replies are decoded where they arrive (``replies.decode``). A component then relies on the number and the types of
+their parts. If something else replies, such as a proxy that garbles replies, Python itself raises an error, which
+becomes a CorruptDataError here.
 """
 
 from __future__ import annotations

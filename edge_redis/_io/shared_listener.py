@@ -1,8 +1,8 @@
-"""Listeners that all services of a process share which have the same server and credentials.
+"""Listeners shared by all services of a process that have the same server and credentials.
 
-A service has a *membership* in place of a listener of its own. The first one of a server begins to listen, the last one
-that leaves ends that. What is listened for, and when a listener takes over from another, the group decides (see
-``near_subscribers``); this module has its threads or tasks.
+A service has a *membership* in place of a listener of its own. The first member of a server starts a listener, the last
+one that leaves stops it. The group (see ``near_subscribers``) decides what is listened for, and when one listener takes
+over from another; this module has the threads or tasks.
 """
 
 from __future__ import annotations
