@@ -32,7 +32,7 @@ def resolve(
 
     Args:
         document: the scope as the store holds it, None where it has none.
-        seen: the newest states seen of the changes' origins and of the document's authority, by origin.
+        seen: the newest states seen of the changes' origins, by origin.
         changes: of one edge, oldest first.
         strategy: the edge's strategy for the scope.
 
@@ -66,7 +66,8 @@ def _authority(
 ) -> str | None:
     """Return the origin of the edge that is LOCAL_WINS: the first that ever pushed so, in its latest incarnation.
 
-    An incarnation that was never seen is the latest, even where it began while the clock was behind.
+    An incarnation that was never seen is the latest, even where it began while the clock was behind. A change that
+    comes again says nothing of which one writes now.
     """
     holder = None if document is None else document.authority
     if strategy is not ConflictStrategy.LOCAL_WINS:
@@ -75,13 +76,11 @@ def _authority(
     if holder is not None and name_of(holder) != claimant.name:
         raise authority_conflict(name_of(holder))
     began, holder_began = began_at(claimant.origin), began_at(holder or "")
-    is_new = claimant.origin not in seen
-    if not is_new and began < holder_began < claimant.clock:
+    newest = seen.get(claimant.origin)
+    is_repeat = newest is not None and claimant.clock <= newest.clock
+    if newest is not None and not is_repeat and began < holder_began < claimant.clock:
         raise clone_conflict(claimant.name)
-    # A change that comes again, of the incarnation before, is earlier than what the holder wrote.
-    latest = None if holder is None else seen.get(holder)
-    is_late = latest is not None and claimant.clock < latest.clock
-    is_later = holder is None or is_new or (holder_began < began and not is_late)
+    is_later = holder is None or newest is None or (holder_began < began and not is_repeat)
     return claimant.origin if is_later and claimant.name != CLOUD_ORIGIN else holder
 
 

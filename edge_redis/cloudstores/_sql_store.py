@@ -176,10 +176,7 @@ class SqlCloudStore:
             return bool(later)
 
         def decide(rows: ScopeRows, document: ScopeDocument | None, _: int) -> Decision:
-            origins = {each.origin for each in later}
-            if document is not None and document.authority:
-                origins.add(document.authority)
-            return resolve(document, rows.read_seen(origins), later, strategy)
+            return resolve(document, rows.read_seen(each.origin for each in later), later, strategy)
 
         def needs_body(document: ScopeDocument) -> bool:
             """Return whether fields are to be merged: all other rules need heads alone."""

@@ -209,3 +209,13 @@ def test_a_change_that_comes_again_does_not_return_the_scope_to_the_run_before(c
     cloud.apply("room", changes[1:3], LOCAL)
     assert cloud.apply("room", changes[1:2], LOCAL) == ["rejected"]  # the reply was lost
     assert cloud.apply("room", changes[2:], LOCAL) == ["duplicate", "accepted"]
+
+
+def test_a_change_that_comes_again_after_the_edge_was_wiped_does_not_either(cloud: Any) -> None:
+    before, after = 1000, 500  # the edge was wiped, and began again with its clock behind
+    former = [_written_by(before, n, 6000 + n) for n in (1, 2)]
+    cloud.apply("room", former[:1], LOCAL)
+    cloud.apply("room", former[1:], LOCAL)
+    assert cloud.apply("room", [_written_by(after, 1, 5001)], LOCAL) == ["rejected"]
+    cloud.apply("room", former[1:], LOCAL)  # the reply was lost
+    assert cloud.apply("room", [_written_by(after, 3, 6003)], LOCAL) == ["accepted"]

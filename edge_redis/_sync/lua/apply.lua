@@ -112,12 +112,14 @@ if not is_edge and strategy == 'local_wins' then
   local name, holder = name_of(claimant), redis.call('HGET', doc, 'authority')
   if holder and name_of(holder) ~= name then return 'AUTHORITY ' .. name_of(holder) end
   local began, holder_began = began_at(claimant), began_at(holder or '')
-  -- An incarnation that never wrote here is the edge's next one, even where it began while the clock was behind.
-  local is_new = redis.call('HEXISTS', doc, 'seen:' .. claimant) == 0
-  if not is_new and earlier(began, holder_began) and earlier(holder_began, clock) then return 'CLONE ' .. name end
-  local latest = holder and read_seen(doc, holder)
-  local is_late = latest and earlier(clock, latest.clock) -- a change that comes again, of the incarnation before
-  if name ~= 'cloud' and (not holder or is_new or (earlier(holder_began, began) and not is_late)) then
+  -- An incarnation that never wrote here is the edge's next one, even where it began while the clock was behind. A change
+  -- that comes again says nothing of who writes now.
+  local is_new, seen = redis.call('HEXISTS', doc, 'seen:' .. claimant) == 0, read_seen(doc, claimant)
+  local is_repeat = seen and not earlier(seen.clock, clock)
+  if not is_new and not is_repeat and earlier(began, holder_began) and earlier(holder_began, clock) then
+    return 'CLONE ' .. name
+  end
+  if name ~= 'cloud' and (not holder or is_new or (earlier(holder_began, began) and not is_repeat)) then
     authority = claimant
   end
   strategy = 'remote_wins'
