@@ -101,6 +101,21 @@ def awaited(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Awaitable[obj
     return lambda items: loop.run_until_complete(turn(items))
 
 
+def in_tasks(loop: asyncio.AbstractEventLoop, call: Callable[[Any], Awaitable[object]], tasks: int) -> Side:
+    """Return the side that awaits a coroutine function in so many tasks at once."""
+
+    async def work(items: Sequence[Any]) -> None:
+        for item in items:
+            await call(item)
+
+    async def turn(items: Sequence[Any]) -> float:
+        began = time.perf_counter()
+        await asyncio.gather(*(work(items[task::tasks]) for task in range(tasks)))
+        return time.perf_counter() - began
+
+    return lambda items: loop.run_until_complete(turn(items))
+
+
 def zipf(calls: int, prefix: str = "") -> list[str]:
     """Return keys by Zipf's law: the n-th most popular comes 1/n times as often as the first."""
     weights = [1 / (rank + 1) for rank in range(KEYS)]

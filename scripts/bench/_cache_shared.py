@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from typing import Any, cast
 
@@ -110,28 +110,49 @@ class Codec(BaseSerializer):  # type: ignore[misc]
 def _awaited_reads(server: EmbeddedServer) -> Iterator[Measurement]:
     loop = asyncio.new_event_loop()
     client = redis.asyncio.Redis.from_url(server.url)
+    try:
+        with awaited_readers(loop, server, client, client) as readers:
+            ours, *others = in_turns([awaited(loop, read) for read in readers.values()], zipf, calls=100)
+        for name, theirs, bar in zip(list(readers)[1:], others, (1.05, None, None), strict=True):
+            yield Measurement(f"shared hit awaited : {name}", ours, theirs, bar)
+    finally:
+        loop.close()
+
+
+@contextmanager
+def awaited_readers(
+    loop: asyncio.AbstractEventLoop,
+    server: EmbeddedServer,
+    client: redis.asyncio.Redis,
+    raw: redis.asyncio.Redis,
+) -> Iterator[dict[str, Callable[[str], Awaitable[object]]]]:
+    """Yield what reads a value: a cache of ``client`` first, then ``raw`` alone, then other caches; close all of them.
+
+    The caches are filled. What ``raw`` reads is set by the caller.
+    """
     other = aiocache.Cache(
         aiocache.Cache.REDIS, endpoint=server.host, port=server.port, serializer=Codec(), namespace="aiocache"
     )
     peer = cashews.Cache()
     peer.setup(server.url)
-    cache = loop.run_until_complete(fill_awaited(client, other, peer))
+    cache = loop.run_until_complete(_fill_awaited(client, other, peer))
 
     async def get(name: str) -> object:
-        return codec.decode(cast("bytes", await client.get(plain(name))))
+        return codec.decode(cast("bytes", await raw.get(plain(name))))
 
     try:
-        sides = [awaited(loop, call) for call in (cache.get, get, peer.get, other.get)]
-        ours, theirs, with_cashews, with_aiocache = in_turns(sides, zipf, calls=100)
-        yield Measurement("shared hit awaited : redis.asyncio GET and decode", ours, theirs, 1.05)
-        yield Measurement("shared hit awaited : cashews", ours, with_cashews, None)
-        yield Measurement("shared hit awaited : aiocache", ours, with_aiocache, None)
+        yield {
+            "EdgeCache.get": cache.get,
+            "redis.asyncio GET and decode": get,
+            "cashews": peer.get,
+            "aiocache": other.get,
+        }
     finally:
-        loop.run_until_complete(close_awaited(cache, client, other, peer))
-        loop.close()
+        for close in (cache.close, other.close, peer.close, client.aclose, raw.aclose):
+            loop.run_until_complete(close())
 
 
-async def fill_awaited(client: redis.asyncio.Redis, other: aiocache.BaseCache, peer: cashews.Cache) -> aio.EdgeCache:
+async def _fill_awaited(client: redis.asyncio.Redis, other: aiocache.BaseCache, peer: cashews.Cache) -> aio.EdgeCache:
     """Return a cache; it and its peers are filled."""
     cache = aio.EdgeCache(client, KEYS)
     values = {str(n): VALUE for n in range(KEYS)}
@@ -140,14 +161,6 @@ async def fill_awaited(client: redis.asyncio.Redis, other: aiocache.BaseCache, p
         await peer.set(name, value, expire=3600)
     await other.multi_set(list(values.items()))
     return cache
-
-
-async def close_awaited(
-    cache: aio.EdgeCache, client: redis.asyncio.Redis, other: aiocache.BaseCache, peer: cashews.Cache
-) -> None:
-    """Close a cache, its client and its peers."""
-    for close in (cache.close, other.close, peer.close, client.aclose):
-        await close()
 
 
 def writes(server: EmbeddedServer, sizes: Sequence[int]) -> Iterator[Measurement]:
