@@ -163,11 +163,11 @@ def draw_chart(rows: Sequence[Row]) -> str:
         f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
     ]
     for factor, name in (
-        (0.25, "4 times better"),
-        (0.5, "twice as good"),
+        (0.25, "4x better"),
+        (0.5, "2x better"),
         (1.0, "the bar"),
-        (2.0, "2 times"),
-        (4.0, "4"),
+        (2.0, "2x worse"),
+        (4.0, "4x worse"),
     ):
         at = _position(factor)
         color = "#333" if factor == 1.0 else "#ddd"
