@@ -162,6 +162,10 @@ class Cloud(Component):
         most = validation.check_integer("limit", limit, least=1, most=MAX_PAGE)
         wanted = () if patterns == _EVERY else check_patterns("patterns", patterns)
         wanted = () if wanted == _EVERY else wanted
+        if given is not NOTHING_GIVEN:
+            for scope, state in validation.check_instance("given", given, Mapping).items():
+                validation.check_identifier("scope", scope)
+                validation.check_instance("a given state", state, Change)
         shards = self.shards.known or await self.shards.find()
         if len(shards) == 1:
             return await shards[0].downlink.read(text, most, wanted, given)

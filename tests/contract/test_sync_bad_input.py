@@ -173,6 +173,9 @@ def test_a_cloud_is_a_store_or_a_client(cloud: Any) -> None:
         (lambda c: c.update("a", {}, 1), InvalidTypeError),
         (lambda c: c.changes_since(None), InvalidTypeError),
         (lambda c: c.changes_since("", 0), InvalidArgumentError),
+        (lambda c: c.changes_since(given=1e308), InvalidTypeError),
+        (lambda c: c.changes_since(given={"": GOOD}), InvalidKeyError),
+        (lambda c: c.changes_since(given={"a": {"n": 1}}), InvalidTypeError),
         (lambda c: c.apply("", [], ConflictStrategy.REMOTE_WINS), InvalidKeyError),
     ],
 )
