@@ -127,9 +127,12 @@ def _parse_state(text: bytes) -> FeedState | CorruptDataError:
 
 
 def _split_splices(text: bytes) -> list[bytes]:
-    splices = []
-    while text:
-        length, _, rest = text.partition(b":")
-        splices.append(rest[: int(length)])
-        text = rest[int(length) :]
+    splices, at = [], 0
+    while at < len(text):
+        begin = text.index(b":", at) + 1
+        end = begin + int(text[at : begin - 1])
+        if end < begin:
+            raise ValueError("a splice has a negative length")
+        splices.append(text[begin:end])
+        at = end
     return splices
