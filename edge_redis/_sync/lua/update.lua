@@ -156,7 +156,10 @@ if not is_edge then
   keep_splice(doc, current, state)
 end
 write_document(doc, state, true)
-if not is_edge then publish(tag, scope, feed, replica_id, origin, {state}, state_for_hint(doc)) end
+if not is_edge then
+  local has_one_feed = hint_tag(tag) == tag -- workers do not use the states of hints where there are several
+  publish(tag, scope, feed, replica_id, origin, {state}, has_one_feed and state_for_hint(doc) or nil)
+end
 if conflicts then redis.call('XDEL', conflicts, conflict) end
 local reply = 'OK ' .. integer(state.version) .. ' ' .. clock .. ' ' .. origin
 remember(repeats, at, client_id, call, reply)

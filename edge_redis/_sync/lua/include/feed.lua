@@ -1,6 +1,6 @@
 -- The cloud's feed: every scope once, by the number of its newest change. Scopes whose name has a slash are also in a part
 -- of the feed, that of the name up to the slash, so that an edge that carries some parts reads these alone (feed_parts.lua).
--- Needs: part_of, integer, is_version, hint_tag, publish_cloud_hint, read_retention, keep_accepted
+-- Needs: part_of, integer, is_version, publish_cloud_hint, read_retention, keep_accepted
 
 local NUMBERS_SKIPPED = 1000000
 
@@ -13,7 +13,7 @@ local function read_feed_head(tag, scope)
   local found = redis.call('MGET', tag .. ':feed_number', tag .. ':feed_indexed', tag .. ':accepted_keep')
   local keep = found[3] and read_retention(found[3])
   if keep then redis.call('XLEN', tag .. ':accepted') end
-  return {number = found[1], indexed = found[2] or '0', keep = keep}
+  return {number = found[1], indexed = found[2] or '0', keep = keep, part = part}
 end
 
 -- Move a scope to the end of the feed and of its part, and append its accepted states to the stream of accepted changes
@@ -29,12 +29,11 @@ local function publish(tag, scope, head, id, origin, accepted, carried)
   local last = redis.call('INCR', feed_number)
   local number = integer(last)
   redis.call('ZADD', feed, number, scope)
-  local part = part_of(tag, scope)
-  if part then redis.call('ZADD', part, number, scope) end
+  if head.part then redis.call('ZADD', head.part, number, scope) end
   -- Only without a gap: what a process that knows no parts has written before is put into its part by the next reader.
   if head.indexed == integer(last - 1) then redis.call('SET', tag .. ':feed_indexed', number) end
   if head.keep then keep_accepted(tag, scope, head.keep, accepted) end
   local hint = id .. ':' .. number .. ' ' .. string.match(origin, '[^\1]*$')
-  if carried and hint_tag(tag) == tag then hint = hint .. '\n' .. #scope .. ':' .. scope .. carried end
+  if carried then hint = hint .. '\n' .. #scope .. ':' .. scope .. carried end
   publish_cloud_hint(tag, scope, hint)
 end
