@@ -26,7 +26,6 @@
 -- include: scope_part
 -- include: accepted
 -- include: feed
--- include: wire
 -- include: splice
 -- include: splice_chain
 -- include: outbox_bodies
@@ -99,6 +98,12 @@ if is_stale then
 end
 if version > MAX_VERSION then return 'LAST' end
 
+-- The splice that came with the data, where it is against the present state.
+local function given_splice()
+  local made_of, splice = string.match(ARGV[4], '^(%S+) (.*)$')
+  return made_of == current.stamp and splice or nil
+end
+
 -- Every key is read before any is written: one of another type stops the script here. (The outbox is written first.)
 local is_waiting, waiting, plan, carried, is_local, feed
 if is_edge then
@@ -110,8 +115,8 @@ if is_edge then
   end
   local base = current and current.checksum or ''
   local function find_splice()
-    local made_of, splice = string.match(ARGV[4], '^(%S+) (.*)$')
-    if made_of == current.stamp then return splice end
+    local splice = given_splice()
+    if splice then return splice end
     if #data <= MAX_SPLICED_BYTES then return make_splice(redis.call('HGET', doc, 'data') or '', data) end
   end
   local bounds = is_local and NEWEST_ALONE or read_bounds(max_pending, overflow)
@@ -151,8 +156,7 @@ end
 if not is_stored or replica_id ~= stored_id then redis.call('SET', tag .. ':replica_id', replica_id) end
 if server_record then redis.call('SET', tag .. ':server', server_record) end
 if not is_edge then
-  local made_of, splice = string.match(ARGV[4], '^(%S+) (.*)$')
-  if current and made_of == current.stamp then state.base, state.splice = current.checksum, splice end
+  if current then state.base, state.splice = current.checksum, given_splice() end
   keep_splice(doc, current, state)
 end
 write_document(doc, state, true)
