@@ -118,8 +118,8 @@ local function read_document(key)
     version = tonumber(found[1]), peer_version = is_version(found[2]) and tonumber(found[2]) or 0,
     clock = found[3], latest_clock = is_clock(found[4]) and found[4] or is_clock(found[3]) and found[3] or '',
     origin = found[5], checksum = found[6], ancestor = found[7], merged = found[8] == '1',
-    stamp = stamp(found[3], found[6]), signature = found[9] or nil, was_signed = found[9] and true,
-    deleted = found[10] or nil, had_delete = found[10] and true,
+    stamp = stamp(found[3], found[6]), signature = found[9] or nil,
+    deleted = found[10] or nil,
   }
 end
 
@@ -140,10 +140,10 @@ local function deleted_before(current, state)
   return newest and earlier(string.sub(newest, 1, 18), state.clock) and newest or nil
 end
 
--- Write the document. `is_newest_of_origin` says that this version is the newest of its origin, `state.was_signed` and
--- `state.had_delete` that the document before has a signature, and `deleted`, `state.ends_splices` that its splices are
--- of no more use.
-local function write_document(key, state, is_newest_of_origin)
+-- Write the document; `before` has the signature and the `deleted` that are there now, nil where there is no document.
+-- `is_newest_of_origin` says that this version is the newest of its origin, `state.ends_splices` that the splices of the
+-- document are of no more use.
+local function write_document(key, before, state, is_newest_of_origin)
   local words = {'HSET', key, 'version', integer(state.version), 'peer_version', integer(state.peer_version),
     'clock', state.clock, 'latest_clock', state.latest_clock, 'origin', state.origin, 'checksum', state.checksum,
     'ancestor', state.ancestor}
@@ -158,8 +158,8 @@ local function write_document(key, state, is_newest_of_origin)
     words[#words + 1], words[#words + 2] = 'seen:' .. state.origin, seen_text(state.version, state)
   end
   redis.call(unpack(words))
-  if state.was_signed and not state.signature then redis.call('HDEL', key, 'signature') end -- of the state before
-  if state.had_delete and not state.deleted then redis.call('HDEL', key, 'deleted') end
+  if before and before.signature and not state.signature then redis.call('HDEL', key, 'signature') end
+  if before and before.deleted and not state.deleted then redis.call('HDEL', key, 'deleted') end
   if state.ends_splices then redis.call('HDEL', key, 'splice') end
 end
 

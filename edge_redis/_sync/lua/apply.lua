@@ -144,7 +144,6 @@ local function accept(state)
   end
   if current then
     state.peer_version, state.latest_clock = current.peer_version, current.latest_clock
-    state.was_signed, state.had_delete = current.was_signed, current.had_delete
     if not is_edge then state.deleted = deleted_before(current, state) end
     local is_at_risk = not is_edge or waiting > 0 or current.peer_version < current.version
     if is_at_risk and not is_related(state, current) then
@@ -202,8 +201,10 @@ local function skip_duplicate(state)
 end
 
 local effects = {accepted = accept, duplicate = skip_duplicate, rejected = reject}
-local before = current and
-  {version = current.version, stamp = current.stamp, origin = current.origin, checksum = current.checksum}
+local before = current and {
+  version = current.version, stamp = current.stamp, origin = current.origin, checksum = current.checksum,
+  signature = current.signature, deleted = current.deleted,
+}
 local outcomes, newest, has_new_origin = {}, {}, false
 for _, state in ipairs(states) do
   if is_edge then state.origin = with_incarnation(state) end
@@ -238,7 +239,7 @@ if new_strategy then set('strategy', new_strategy) end
 if #fields > 2 then redis.call(unpack(fields)) end
 if has_new_origin then trim_origins(doc) end
 if not is_edge then keep_splice(doc, before, current) end
-write_document(doc, current)
+write_document(doc, before, current)
 if not is_stored or replica_id ~= stored_id then redis.call('SET', id_key, replica_id) end
 if server_record then redis.call('SET', server, server_record) end
 if is_edge then

@@ -69,8 +69,7 @@ else
   feed = read_feed_head(tag, scope)
 end
 local replica_id, is_stored = read_replica_id(id_key, proposed_id, is_edge)
-state.latest_clock, state.peer_version, state.was_signed = state.clock, 0, current and current.was_signed
-state.had_delete = current and current.had_delete
+state.latest_clock, state.peer_version = state.clock, 0
 if current then
   state.peer_version, state.version = current.peer_version, math.max(state.version, current.version)
   if earlier(state.clock, current.latest_clock) then state.latest_clock = current.latest_clock end
@@ -89,7 +88,7 @@ for outcome, version in string.gmatch(ARGV[3], '(%a+):(%d+)') do
   end
 end
 if not is_edge then keep_splice(doc, current, state) end
-write_document(doc, state)
+write_document(doc, current, state)
 if not is_stored then redis.call('SET', id_key, replica_id) end
 if is_edge then
   if settings ~= known_settings then redis.call('HSET', scopes, scope, settings) end

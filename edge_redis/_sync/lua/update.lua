@@ -137,8 +137,7 @@ if clock == '-' then clock = next_clock(latest, time) end
 local state = {
   version = version, peer_version = current and current.peer_version or 0,
   clock = clock, latest_clock = clock, origin = origin, checksum = checksum, data = data, ancestor = '',
-  merged = current and current.merged, signature = signature, was_signed = current and current.was_signed,
-  had_delete = current and current.had_delete,
+  merged = current and current.merged, signature = signature,
 }
 if not is_edge then state.deleted = deleted_before(current, state) end
 if current and earlier(clock, latest) then state.latest_clock = latest end
@@ -159,7 +158,7 @@ if not is_edge then
   if current then state.base, state.splice = current.checksum, given_splice() end
   keep_splice(doc, current, state)
 end
-write_document(doc, state, true)
+write_document(doc, current, state, true)
 if not is_edge then
   local has_one_feed = hint_tag(tag) == tag -- workers do not use the states of hints where there are several
   publish(tag, scope, feed, replica_id, origin, {state}, has_one_feed and state_for_hint(doc) or nil)
