@@ -43,13 +43,9 @@ local function sort(scope)
   local waiting = redis.call('XLEN', pending)
   if waiting == 0 then return end
   if stays_here(carried, scope) then
-    if waiting > 1 and trimmed >= MAX_TRIMMED then
-      again = true
-      return
-    end
     if waiting > 1 then
       trimmed = trimmed + 1
-      if not trim(pending, waiting) then
+      if trimmed > MAX_TRIMMED or not trim(pending, waiting) then
         again = true
         return
       end
