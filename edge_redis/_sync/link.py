@@ -82,7 +82,7 @@ class LinkCounters:
 
     def add_read(self, args: Iterable[Argument], size: int) -> None:
         """Count a command that reads a part of the feed, and its reply of ``size`` bytes."""
-        asked = resp_bytes([len(arg) if isinstance(arg, bytes) else len(str(arg)) for arg in args])
+        asked = resp_bytes([len(arg) if isinstance(arg, bytes) else len(str(arg).encode()) for arg in args])
         with self._mutex:
             self.round_trips += 1
             self.bytes_up += asked
