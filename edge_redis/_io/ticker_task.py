@@ -113,7 +113,8 @@ def ticker_task_of(loop: asyncio.AbstractEventLoop) -> TickerTask:
     """Return the task of a loop."""
     found = _by_loop.get(loop)
     if found is None:
-        for each in [each for each in _by_loop if each.is_closed()]:  # one that was closed with tasks in it
-            _by_loop.pop(each, None)
+        for each in tuple(_by_loop):  # a copy: threads with loops of their own add theirs meanwhile
+            if each.is_closed():  # with tasks in it
+                _by_loop.pop(each, None)
         found = _by_loop.setdefault(loop, TickerTask(loop))
     return found

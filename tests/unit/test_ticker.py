@@ -7,11 +7,14 @@ import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, closing
+from unittest import mock
 
 import pytest
 
 from edge_redis import StoreError
 from edge_redis._io.ticker import TaskTicker, ThreadTicker
+from edge_redis._io.ticker_task import ticker_task_of
 from edge_redis._io.ticker_threads import HELD_UP_SECONDS
 from support.deadline import eventually
 
@@ -241,3 +244,18 @@ def test_a_ticker_that_cannot_tell_whether_it_is_due_is_called_and_ends_no_other
         await asyncio.wait({task for ticker in tickers for task in ticker.stop()})
 
     asyncio.run(scenario())
+
+
+def test_a_loop_may_get_its_task_while_another_thread_looks_for_closed_loops() -> None:
+    with ExitStack() as stack:
+        first, second, third = (stack.enter_context(closing(asyncio.new_event_loop())) for _ in range(3))
+        answers = iter([lambda: ticker_task_of(third)])
+
+        def is_closed() -> bool:
+            next(answers, lambda: None)()
+            return False
+
+        ticker_task_of(first)
+        with mock.patch.object(first, "is_closed", is_closed):
+            assert ticker_task_of(second) is ticker_task_of(second)
+        assert ticker_task_of(third) is not ticker_task_of(first)
