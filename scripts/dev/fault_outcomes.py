@@ -40,7 +40,8 @@ INTRODUCTION = f"""# Outcomes of faults
 
 What each operation does while the server, or the link to it, fails. The tables are written by a run of every
 operation, blocking and asyncio, during every fault: `scripts/test --faults`; with `--check` it fails where a table says
-something else. A cell says how a call ends that begins during the fault, on a service that was in use before. `ok`: it
+something else. Errors and limits of the first table are those in the code of the run, which fails where a call breaks
+one. A cell says how a call ends that begins during the fault, on a service that was in use before. `ok`: it
 returns what it returns without the fault. `raises`: it raises the error that the first table names for the fault, and
 no other. Where the data are lost, an operation that names some of them is refused as it always is.
 
