@@ -92,7 +92,7 @@ class Puller:
     def deliver(self, after: str, page: Feed) -> None:
         """Keep a page that the cloud gave unasked, which follows the position ``after``. From any thread."""
         if self._takes_given:
-            self._delivered.add(after, page)
+            self._delivered.add(after, page if type(page) is Feed and page.is_checked else check_page(page))
 
     @property
     def has_delivered(self) -> bool:
@@ -113,7 +113,8 @@ class Puller:
             feed = page if self._pulled.has_all else self._select_pulled(page)
             readable = await self._select_readable(feed, replica_id)
             accepted += (await self._apply(readable, feed.strategies)) if readable else 0
-            given.update((scope, dict(feed.changes)[scope]) for scope, _ in readable)
+            states = dict(feed.changes)  # as the cloud has them: those of `readable` may be countersigned
+            given.update((scope, states[scope]) for scope, _ in readable)
         self._delivered.set_given(replica_id, cursor, given)
         return accepted
 
