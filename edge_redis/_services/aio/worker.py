@@ -59,9 +59,6 @@ class CloudWorker(AsyncLoopService[Worker]):
 
     """
 
-    _shared_bucket: TokenBucket | None = None
-    """A limit of bytes that several workers share."""
-
     def __init__(
         self,
         edge_client: AsyncClient,
@@ -102,7 +99,7 @@ class CloudWorker(AsyncLoopService[Worker]):
             max_bytes_per_second=max_bytes_per_second,
             may_change_cloud=may_change_cloud,
             clock=time.monotonic,
-            bucket=self._shared_bucket,
+            bucket=self._find_shared_bucket(),
         )
         self._listening = Listening(edge_client, component)
         super().__init__(
@@ -123,6 +120,10 @@ class CloudWorker(AsyncLoopService[Worker]):
 
         """
         return await self._run(self._component.run_once())
+
+    def _find_shared_bucket(self) -> TokenBucket | None:
+        """Return the limit of bytes that this worker shares with others, None where it has its own."""
+        return None
 
     async def _round(self) -> int:
         handled = await self.run_once()

@@ -187,6 +187,9 @@ class _Worker(CloudWorker):
         self._shared_bucket = bucket
         super().__init__(edge_client, cloud, namespace=namespace, **options)
 
+    def _find_shared_bucket(self) -> TokenBucket | None:
+        return self._shared_bucket
+
     @property
     def listening_and_wake(self) -> tuple[Listening, Wake]:
         """What makes this worker's listeners, and what they call to wake it."""
