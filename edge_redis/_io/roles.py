@@ -33,8 +33,8 @@ _READS: Final = frozenset(
     }
 )
 _CONSUMER_COMMANDS: Final = (
-    "EXISTS", "GET", "HGET", "HSET", "MGET", "TIME", "XACK", "XAUTOCLAIM", "XGROUP CREATE", "XGROUP DELCONSUMER",
-    "XINFO CONSUMERS", "XINFO GROUPS", "XLEN", "XPENDING", "XRANGE", "XREADGROUP",
+    "EXISTS", "GET", "HGET", "HSET", "MGET", "PEXPIRE", "TIME", "XACK", "XAUTOCLAIM", "XGROUP CREATE",
+    "XGROUP DELCONSUMER", "XINFO CONSUMERS", "XINFO GROUPS", "XLEN", "XPENDING", "XRANGE", "XREADGROUP",
 )
 # fmt: on
 """Commands that components send besides their scripts, and those of a consumer of accepted changes."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from edge_redis._core import validation
+from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import Argument, command
 from edge_redis._core.polling import Polling
 from edge_redis._core.script import load
@@ -17,6 +18,7 @@ from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.limits import MAX_BYTES
 from edge_redis._sync.origin import name_of
 from edge_redis._sync.records import STREAM_ID
+from edge_redis._sync.replies import from_count
 from edge_redis.errors import CorruptDataError, EdgeRedisError, StoreRefusedError
 from edge_redis.models import AcceptedChange, from_timestamp
 
@@ -24,6 +26,8 @@ _log = logging.getLogger("edge_redis")
 
 READ_ACCEPTED: Final = load(__package__, "read_accepted")
 ACCEPTED_STATUS: Final = load(__package__, "accepted_status")
+ACK_ACCEPTED: Final = load(__package__, "ack_accepted")
+DROP_ACCEPTED: Final = load(__package__, "drop_accepted")
 
 KEPT_CHANGES: Final = 100_000
 KEPT_BODY_BYTES: Final = 65_536
@@ -40,6 +44,7 @@ class Accepted:
     def __init__(self, keys: SyncKeys, find_shards: Callable[[], Awaitable[Sequence[object]]]) -> None:
         self._keys = keys
         self._find_shards = find_shards
+        self._idempotency = IdempotencyKeys()
 
     async def keep(self, max_length: int, max_age_seconds: float | None, max_body_bytes: int) -> None:
         """Have every writer of this cloud keep accepted changes from now on, so many and so long."""
@@ -54,7 +59,8 @@ class Accepted:
 
     async def drop(self) -> bool:
         """Keep accepted changes no more, and remove all, with their groups; return whether there was anything."""
-        return await command(bool, "UNLINK", *self._keys.of_accepted)
+        with self._idempotency.acquire() as key:
+            return bool(await DROP_ACCEPTED([self._keys.repeats, *self._keys.of_accepted], key, from_count))
 
     async def read(
         self, group: str, consumer: str, limit: int, claim_idle_seconds: float, *, from_oldest: bool
@@ -97,7 +103,9 @@ class Accepted:
                 raise validation.value_error("an id", each, "must be the id of an accepted change")
         done = 0
         for at in range(0, len(ids), MAX_READ):
-            done += await command(int, "XACK", self._keys.accepted, group, *ids[at : at + MAX_READ])
+            with self._idempotency.acquire() as key:
+                names = [self._keys.accepted, self._keys.accepted_repeats]
+                done += await ACK_ACCEPTED(names, [group, *key, *ids[at : at + MAX_READ]], from_count)
         return done
 
     async def status(self) -> dict[str, Any] | None:

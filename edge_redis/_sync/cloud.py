@@ -10,6 +10,7 @@ from edge_redis._core import validation
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather_each
+from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.shards import ShardCount, check_shards, choose_shard
 from edge_redis._sync import scripts
 from edge_redis._sync.accepted import Accepted
@@ -66,6 +67,7 @@ class Cloud(Component):
         limits = WriteLimits(max_bytes, max_fields)
         self.shards = make_shards(count, namespace, self._config, limits, self._known, self.link)
         self._feed = FeedOfShards()
+        self._idempotency = IdempotencyKeys()
         self.accepted = Accepted(SyncKeys(namespace, "cloud"), self.shards.settle)
 
     async def _find(self, scope: str) -> CloudShard:
@@ -182,7 +184,9 @@ class Cloud(Component):
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""
-        return await scripts.release_authority((await self._find(scope)).replica, scope)
+        shard = await self._find(scope)
+        with self._idempotency.acquire() as key:
+            return bool(await scripts.release_authority(shard.replica, scope, key))
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes that were deleted longer ago than this, with their history; return how many."""

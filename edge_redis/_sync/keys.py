@@ -1,6 +1,7 @@
 """Every key of syncing. An edge has the tag ``er:{<namespace>:sync0}``, the cloud ``er:{<namespace>:cloud0}``.
 
-So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`` expire: all else is state.
+So one Redis can be an edge and its cloud at once. Only ``repeats``, ``accepted_repeats`` and ``clone`` expire: all else
+is state.
 
 | key                    | type   | at    | holds                                                           |
 |------------------------|--------|-------|-----------------------------------------------------------------|
@@ -51,7 +52,9 @@ So one Redis can be an edge and its cloud at once. Only ``repeats`` and ``clone`
 |                        |        |       | of its last save, and when this was read                        |
 | <tag>:clone            | string | edge  | the origin of a clone of this edge, and when it was seen;       |
 |                        |        |       | expires a day after that                                        |
-| <tag>:repeats:<hour>   | hash   | both  | the last call of each client id; expires after two hours        |
+| <tag>:repeats:<hour>,  | hash   | both  | the last call of each client id; expires after two hours        |
+| <tag>:accepted_repeats |        |       | <tag>:accepted_repeats:<hour> is that of consumers of accepted  |
+| :<hour>                |        |       | changes                                                         |
 
 The cloud may have several shards (``_core/shards.py``): a scope is in one of them, by a hash of its name, with all that
 is kept of it, and each has a feed, ids and watermarks of its own. Their channels have the tag of shard 0.
@@ -111,6 +114,7 @@ class SyncKeys:
         self.purged = space.key("purged")
         self.clone = space.key("clone")
         self.repeats = space.key("repeats")
+        self.accepted_repeats = space.key("accepted_repeats")
         self.wake = KeySpace(namespace, end).key("wake")
 
     def doc(self, scope: str) -> str:

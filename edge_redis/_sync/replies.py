@@ -186,6 +186,13 @@ def from_integer(reply: int | bytes) -> int:
     return reply
 
 
+def from_count(reply: bytes) -> int:
+    """Return how many things a call has changed, which it says again when it is repeated."""
+    if not reply.isdigit():
+        raise refusal(reply)
+    return int(reply)
+
+
 def from_confirm(reply: bytes) -> int:
     """Return how many entries were removed."""
     if not reply.startswith(b"OK "):

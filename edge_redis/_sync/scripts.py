@@ -292,9 +292,10 @@ def set_settings(replica: Replica, scope: str) -> Operation[None]:
     return SET_SETTINGS([replica.keys.scopes], [scope, replica.config.settings], replies.from_ok)
 
 
-def release_authority(replica: Replica, scope: str) -> Operation[bool]:
-    """Let the next edge that pushes with LOCAL_WINS be the scope's authority; return whether there was one."""
-    return RELEASE_AUTHORITY([replica.keys.doc(scope)], [scope], bool)
+def release_authority(replica: Replica, scope: str, key: CallKey) -> Operation[int]:
+    """Let the next edge that pushes with LOCAL_WINS be the scope's authority; return 1 where there was one, else 0."""
+    names = [replica.keys.doc(scope), replica.keys.repeats]
+    return RELEASE_AUTHORITY(names, [scope, *key], replies.from_count)
 
 
 def new_identity(replica: Replica) -> Operation[str]:

@@ -63,7 +63,7 @@ NOTES = {
     " where the server is unavailable.",
     "EdgeMetrics": "`record`, `record_many` and `track` write to a buffer.",
     "RedisCloudStore": "Where a reply is lost, its changes are given again by `read_accepted` and `follow_accepted`"
-    " after\n`claim_idle_seconds`; `ack_accepted` and `drop_accepted` return what their repeat still found.",
+    " after\n`claim_idle_seconds`.",
     "CloudWorker": "The edge and the cloud are on the server that fails. What a round did not carry, a later one"
     " carries.",
     "NamespaceWorkers": "As CloudWorker.",

@@ -438,7 +438,7 @@ SERVICES: Final[dict[str, Service]] = {
             "count_bytes": "calls no server",
             "listen": "used by workers",
         },
-        varying=("read_accepted", "follow_accepted", "ack_accepted", "drop_accepted"),
+        varying=("read_accepted", "follow_accepted"),
     ),
     "CloudWorker": Service(
         _make_worker,

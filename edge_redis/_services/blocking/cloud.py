@@ -214,10 +214,7 @@ class RedisCloudStore(BlockingService[Cloud]):
         self._run(self._component.accepted.keep(max_length, max_age_seconds, max_body_bytes))
 
     def drop_accepted(self) -> bool:
-        """Keep accepted changes no more, and remove all that there are; return whether there were any, or a setting.
-
-        Where a reply is lost the command is repeated, and the result is what the repeat found: False.
-        """
+        """Keep accepted changes no more, and remove all that there are; return whether there were any, or a setting."""
         return self._run(self._component.accepted.drop())
 
     def read_accepted(
@@ -251,10 +248,7 @@ class RedisCloudStore(BlockingService[Cloud]):
         )
 
     def ack_accepted(self, group: str, ids: Sequence[str]) -> int:
-        """Mark changes as processed by a group, by their ids; return how many were not yet.
-
-        Where a reply is lost the command is repeated, and the result is what the repeat found: 0, if all were marked.
-        """
+        """Mark changes as processed by a group, by their ids; return how many were not yet."""
         return self._run(self._component.accepted.acknowledge(group, ids))
 
     def follow_accepted(
