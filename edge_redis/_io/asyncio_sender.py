@@ -11,11 +11,11 @@ from typing import Any, Final, NoReturn, TypeVar
 from redis import exceptions as redis_errors
 
 from edge_redis._io.asyncio_pool import Borrower, connect_taken, enter_loop, give_back, take_connection
-from edge_redis._io.asyncio_shared import LARGE_BYTES, SharedConnection, find_shared
+from edge_redis._io.asyncio_shared import LARGE_BYTES, SharedConnection, find_shared, key_of
 from edge_redis._io.command_sender import Args, FinalError, parse_reply
 from edge_redis._io.connect_retry import begin_call, continue_call
 from edge_redis._io.handshake import UNREADABLE, connect_async, unreadable
-from edge_redis._io.resp import count_bytes, pack
+from edge_redis._io.resp import pack
 
 T = TypeVar("T")
 
@@ -131,16 +131,15 @@ class AsyncSharedSender:
         shared = self._find_shared()
         if shared is None:
             return await self._owned.send(args)
-        if shared.large and (key := _key_of(args)) in shared.large:
+        if shared.large and (key := key_of(args)) in shared.large:
             reply = await self._owned.send(args)
-            if count_bytes(reply) <= LARGE_BYTES:
-                shared.large.pop(key, None)
+            shared.note_size(key, reply)
             return reply
         data = pack(args)
         if len(data) > LARGE_BYTES:
             return await self._owned.send(args)
         began = time.monotonic()
-        reply = await shared.request(data, tag=_key_of(args))
+        reply = await shared.request(data, tag=key_of(args))
         if isinstance(reply, Exception):
             reply = await _repeat(shared, reply, began, data)
         return parse_reply(self._client, args[0], reply)
@@ -161,11 +160,6 @@ class AsyncSharedSender:
             reply if isinstance(reply, Exception) else parse_reply(self._client, args[0], reply)
             for args, reply in zip(commands, replies, strict=True)
         ]
-
-
-def _key_of(args: Args) -> Any:
-    """Return what identifies a command whose reply was large when it is sent again."""
-    return args[1:4:2]  # the key; of EVALSHA the script and its first key
 
 
 async def _repeat(
@@ -220,18 +214,3 @@ class AsyncClientSender:
             for args in commands:
                 pipeline.execute_command(*args)
             return list(await pipeline.execute(raise_on_error=False))
-
-
-class AsyncClusterSender:
-    """Sends commands through the methods of a ``redis.asyncio.RedisCluster``."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    async def send(self, args: Args) -> Any:
-        """Send one command and return its reply."""
-        enter_loop(self._client)
-        try:
-            return await self._client.execute_command(*args)
-        except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
-            raise redis_errors.ConnectionError("the connection was closed under this command") from error

@@ -1,4 +1,4 @@
-"""One connection of a client that all tasks of its event loop share.
+"""One connection to a server that all tasks of an event loop share.
 
 What tasks ask for while requests are under way is written together, and replies are given out in the order
 of the requests (``pipeline``). redis-py connects, logs in and keeps the connection in its pool; from then on its
@@ -17,13 +17,12 @@ import math
 from typing import Any, Final
 from weakref import ref
 
-import redis.asyncio
 from redis import exceptions as redis_errors
-from redis.asyncio.sentinel import SentinelConnectionPool
 
-from edge_redis._io.asyncio_pool import SHARED, Borrower, connect_taken, enter_loop, take_connection
+from edge_redis._io.asyncio_pool import SHARED, enter_loop
+from edge_redis._io.asyncio_sources import PoolSource, Source
 from edge_redis._io.call_pool import WAIT_SECONDS
-from edge_redis._io.command_sender import FinalError
+from edge_redis._io.command_sender import Args, FinalError
 from edge_redis._io.error_mapping import queue_full_error
 from edge_redis._io.handshake import UNREADABLE
 from edge_redis._io.pipeline import Pipeline, Request
@@ -38,19 +37,10 @@ _LARGE_KEYS: Final = 1024
 _TICK_SECONDS: Final = 0.5
 """How often, at the longest, the ages of requests are looked at while there are any."""
 
-_LIBRARY_MODULES: Final = ("redis.asyncio.connection", "redis.asyncio.sentinel")
 
-
-def is_shareable(client: Any) -> bool:
-    """Return whether tasks can share a connection of ``client``: redis-py's own, and not the only one of its pool."""
-    pool = client.connection_pool
-    kind = getattr(pool, "connection_class", None)
-    methods = (getattr(kind, name, None) for name in ("_connect", "read_response", "send_packed_command"))
-    return (
-        isinstance(pool, redis.asyncio.ConnectionPool)
-        and pool.max_connections > 1
-        and all(getattr(each, "__module__", None) in _LIBRARY_MODULES for each in methods)
-    )
+def key_of(args: Args) -> Any:
+    """Return what identifies a command whose reply was large when it is sent again."""
+    return args[1:4:2]  # the key; of EVALSHA the script and its first key
 
 
 def find_shared(pool: Any) -> SharedConnection:
@@ -63,7 +53,7 @@ def find_shared(pool: Any) -> SharedConnection:
     enter_loop(pool)
     known = pool.__dict__.get(SHARED)
     if known is None:
-        known = pool.__dict__[SHARED] = SharedConnection(pool)
+        known = pool.__dict__[SHARED] = SharedConnection(PoolSource(pool))
     shared: SharedConnection = known
     return shared
 
@@ -105,13 +95,12 @@ class _Receiver(asyncio.Protocol):
 class SharedConnection:
     """A connection and the requests of all tasks on it."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, source: Source) -> None:
         self.loop = asyncio.get_running_loop()
         self.large: dict[Any, None] = {}
         """Keys whose last reply was large."""
-        self._pool = ref(pool)
+        self._source = source
         self._pipeline = Pipeline()
-        self._borrower = Borrower()
         self._connection: Any = None
         self._transport: Any = None
         """Set while the connection can be written to."""
@@ -204,8 +193,7 @@ class SharedConnection:
 
     def _note_read_only(self, error: redis_errors.ReadOnlyError) -> Exception:
         """Leave a master that Sentinels have made a replica: what was asked is asked again of the new one."""
-        pool = self._pool()
-        if not isinstance(pool, SentinelConnectionPool) or not pool.is_master:
+        if not self._source.follows_sentinels:
             return error
         self._is_outdated = True
         return redis_errors.ConnectionError("the previous master is a replica now")
@@ -215,6 +203,11 @@ class SharedConnection:
             self.large[request.tag] = None
             if len(self.large) > _LARGE_KEYS:
                 del self.large[next(iter(self.large))]
+
+    def note_size(self, tag: Any, reply: Any) -> None:
+        """Forget a key whose reply is not large any more."""
+        if count_bytes(reply) <= LARGE_BYTES:
+            self.large.pop(tag, None)
 
     def lose(self, receiver: _Receiver | None, text: str, kind: type[Exception] = redis_errors.ConnectionError) -> None:
         """Close the connection: what was written fails, what waits goes over the next one."""
@@ -230,21 +223,11 @@ class SharedConnection:
         """Return whether the connection, on which nothing is under way, can be written to."""
         if self._transport is None or self._transport.is_closing() or self._is_outdated:
             return False
-        return not self._is_check_due(now) and self._is_current()
+        return not self._is_check_due(now) and self._source.is_current(self._connection)
 
     def _is_check_due(self, now: float) -> bool:
         interval = self._connection.health_check_interval
         return bool(interval) and now - self._received_at > interval
-
-    def _is_current(self) -> bool:
-        """Return whether redis-py would use the connection again: the same master, the same credentials."""
-        connection, pool = self._connection, self._pool()
-        must_reconnect = getattr(connection, "should_reconnect", bool)  # older releases of redis-py have none
-        if must_reconnect() or getattr(connection, "_re_auth_token", None) is not None:
-            return False
-        if isinstance(pool, SentinelConnectionPool) and pool.is_master:
-            return bool(pool.master_address == (connection.host, connection.port))
-        return True
 
     async def _prepare(self) -> None:
         """Make the connection ready, and send what waits; fail it where there is no connection."""
@@ -263,7 +246,12 @@ class SharedConnection:
     async def _passes_check(self) -> bool:
         """Return whether a connection that has only been idle for long answers a PING."""
         transport = self._transport
-        if transport is None or transport.is_closing() or self._is_outdated or not self._is_current():
+        if (
+            transport is None
+            or transport.is_closing()
+            or self._is_outdated
+            or not self._source.is_current(self._connection)
+        ):
             return False
         reply = self.loop.create_future()
         ping = Request(pack(("PING",)), reply, self.loop.time())
@@ -272,14 +260,13 @@ class SharedConnection:
         return not isinstance(await reply, Exception)
 
     async def _open(self) -> None:
-        pool = self._pool()
         self.lose(self._receiver, "the connection was replaced")
         if self._connection is None:
-            self._connection = await take_connection(pool, self._borrower)
+            self._connection = await self._source.take()
         else:
             await self._connection.disconnect(nowait=True)
         connection = self._connection
-        await connect_taken(pool, connection)
+        await self._source.connect(connection)
         transport = connection._writer.transport  # noqa: SLF001 -- redis-py offers the stream in no other way
         self._reader = make_reader(type(connection._parser).parse_error)  # noqa: SLF001
         self._receiver = _Receiver(self, transport.get_protocol())
@@ -287,6 +274,15 @@ class SharedConnection:
         self._pipeline.fail_sent(lambda: redis_errors.ConnectionError("interrupted"))
         self._received_at, self._reply_bytes, self._is_outdated = self.loop.time(), 0, False
         self._transport = transport
+
+    def close(self, text: str) -> None:
+        """Close the connection for good: what was written and what waits fails."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+        self._pipeline.fail_waiting(lambda: redis_errors.ConnectionError(text))
+        self.lose(self._receiver, text)
+        if self._connection is not None:
+            self._connection._close()  # noqa: SLF001 -- redis-py has no public method that does not wait
 
     @property
     def _timeout(self) -> float | None:
@@ -309,7 +305,7 @@ class SharedConnection:
         if self._transport is not None:
             self._check_ages(now)
             pipeline.expire_waiting(now - WAIT_SECONDS, functools.partial(queue_full_error, WAIT_SECONDS))
-            self._is_outdated = self._is_outdated or not self._is_current()
+            self._is_outdated = self._is_outdated or not self._source.is_current(self._connection)
         self._flush()  # if an interruption has ended the one that was due
 
     def _check_ages(self, now: float) -> None:

@@ -8,19 +8,17 @@ with the reply unread, and its pipelines refuse EVALSHA.
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any
 
 import redis
 from redis import exceptions as redis_errors
+from redis.cluster import ClusterNode
 
 from edge_redis._io.blocking_sender import call_on, write
 from edge_redis._io.call_pool import find_call_pool
 from edge_redis._io.command_sender import Args
-from edge_redis._io.error_mapping import is_pool_full
-
-_ATTEMPTS: Final = 6
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 0.8
+from edge_redis._io.error_mapping import LIBRARY_ERRORS
+from edge_redis._io.redirections import Attempts, find_key
 
 
 class ClusterSender:
@@ -31,33 +29,17 @@ class ClusterSender:
 
     def send(self, args: Args) -> Any:
         """Send one command to the master of its key's slot and return its reply."""
-        pause, node = _FIRST_PAUSE, None
-        for attempt in range(_ATTEMPTS):
+        attempts, importing = Attempts(), None
+        while True:
             try:
-                return self._send_to(node or self._master_of(args), args, is_asking=node is not None)
-            except redis_errors.MovedError as error:  # before AskError, its base class in redis-py
-                failure: Exception = error
-                self._move_slot(error)
-            except redis_errors.AskError as error:
-                failure = error
-                node = self._client.get_node(error.host, error.port)
-                continue
-            except (redis_errors.ConnectionError, redis_errors.TimeoutError, redis_errors.ClusterDownError) as error:
-                failure = error
-                if is_pool_full(error) or isinstance(error, redis_errors.AuthenticationError):
-                    raise
-                self._reload_slots(error)
-                time.sleep(pause)
-            except redis_errors.TryAgainError as error:
-                failure = error
-                time.sleep(pause)
-            node, pause = None, min(2 * pause, _LONGEST_PAUSE)
-            if attempt == _ATTEMPTS - 1:
-                raise failure
-        raise redis_errors.ClusterError("too many redirections")
+                return self._send_to(importing or self._master_of(args), args, is_asking=importing is not None)
+            except LIBRARY_ERRORS as error:
+                pause = attempts.next_pause(error)
+                importing = self._follow(error)
+            time.sleep(pause)
 
     def _master_of(self, args: Args) -> Any:
-        key = args[3] if args[0] in {"EVALSHA", "EVAL"} else args[1] if len(args) > 1 else None
+        key = find_key(args)
         if key is None:
             return self._client.get_default_node()
         return self._client.nodes_manager.get_node_from_slot(self._client.keyslot(key))
@@ -72,13 +54,31 @@ class ClusterSender:
 
         return call_on(find_call_pool(client.connection_pool), exchange)
 
+    def _follow(self, error: Exception) -> Any:
+        """Do what an error asks for; return the node to ask next, which is importing the slot, or None."""
+        if isinstance(error, redis_errors.MovedError):  # to redis-py an AskError
+            self._move_slot(error)
+        elif isinstance(error, redis_errors.AskError):
+            return self._find_importing(error)
+        elif not isinstance(error, redis_errors.TryAgainError):
+            self._reload_slots(error)
+        return None
+
     def _move_slot(self, error: redis_errors.MovedError) -> None:
         manager = self._client.nodes_manager
         move = getattr(manager, "move_slot", None) or manager.update_moved_exception
         move(error)
 
+    def _find_importing(self, error: redis_errors.AskError) -> Any:
+        """Return the node to which a slot is moving; a new one, without slots, is in no slot map."""
+        found = self._client.get_node(error.host, error.port)
+        if found is None:
+            found = ClusterNode(error.host, error.port, "primary")  # type: ignore[no-untyped-call]
+            self._client.nodes_manager.nodes_cache[found.name] = found
+        return found
+
     def _reload_slots(self, error: Exception) -> None:
         try:
             self._client.nodes_manager.initialize()
-        except (redis_errors.RedisClusterException, redis_errors.RedisError, OSError):
+        except LIBRARY_ERRORS:
             raise error from None

@@ -8,8 +8,9 @@ from typing import Any, Final
 import redis
 import redis.asyncio
 
-from edge_redis._io.asyncio_sender import AsyncClientSender, AsyncClusterSender, AsyncOwnedSender, AsyncSharedSender
-from edge_redis._io.asyncio_shared import is_shareable
+from edge_redis._io.asyncio_cluster import AsyncClusterSender
+from edge_redis._io.asyncio_sender import AsyncClientSender, AsyncOwnedSender, AsyncSharedSender
+from edge_redis._io.asyncio_sources import is_shareable
 from edge_redis._io.blocking_sender import ClientSender, OwnedSender
 from edge_redis._io.clients import AsyncClient, BlockingClient
 from edge_redis._io.cluster_sender import ClusterSender

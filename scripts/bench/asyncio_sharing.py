@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """What the services do a second for many asyncio tasks, beside redis.asyncio alone and beside other caches.
 
-    scripts/bench/run asyncio_sharing [--tasks N] [--turns N]
+    scripts/bench/run asyncio_sharing [--tasks N] [--turns N] [--cluster]
 
 All sides of a ratio take turns, and a ratio is the median of the turns' own ratios, so that what else the
 machine does falls on all alike. hiredis is used by all sides where it is installed.
+
+With ``--cluster`` a cache on a cluster of three masters is compared with the same cache on a client whose calls
+have a connection each, by calls a second and by the processor time of this process.
 
 Needs ``edge-redis[embedded,bench]``.
 """
@@ -18,12 +21,13 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import redis.asyncio
 from redis.utils import HIREDIS_AVAILABLE
 
-from _alternation import BODY, KEYS, Side, awaited, in_tasks, in_turns, ratio, zipf
+from _alternation import BODY, KEYS, VALUE, Side, awaited, in_tasks, in_turns, ratio, zipf
 from _cache_shared import awaited_readers, plain
 from _concurrent import MANY_TASKS, TASKS, count_errors
 from edge_redis import aio, embedded
@@ -101,13 +105,55 @@ def measure(loop: asyncio.AbstractEventLoop, readers: dict[str, Call], writers: 
     print(f"{MANY_TASKS:,} tasks at once, read: {failed} failed, {time.perf_counter() - began:.2f} s")
 
 
+def measure_cluster(loop: asyncio.AbstractEventLoop, given: Any) -> None:
+    """Compare reads on a cluster, with the connections shared and not, and print."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+    from support.cluster import Cluster  # noqa: PLC0415 -- only with --cluster
+
+    cluster = Cluster()
+    shared, apart = cluster.async_client(), cluster.async_client(max_connections=4 * given.tasks)
+    apart.execute_command = apart.execute_command  # type: ignore[method-assign] # as where a tracer replaces it
+    caches = {"shared": aio.EdgeCache(shared, KEYS), "a connection for each call": aio.EdgeCache(apart, KEYS)}
+    try:
+        loop.run_until_complete(apart.initialize())  # redis-py fails calls if many tasks begin at once
+        loop.run_until_complete(caches["shared"].put_many({str(number): VALUE for number in range(KEYS)}, 3600))
+        for tasks in (given.tasks, 1):
+            sides = {name: in_tasks(loop, cache.get, tasks) for name, cache in caches.items()}
+            show(f"{tasks} tasks, read", compare(sides, turns=given.turns))
+            used = {name: clocked(side) for name, side in sides.items()}
+            show(f"{tasks} tasks, read, by processor time", compare(used, turns=given.turns))
+        began = time.perf_counter()
+        failed = loop.run_until_complete(count_errors(caches["shared"].get))
+        print(f"{MANY_TASKS:,} tasks at once, read: {failed} failed, {time.perf_counter() - began:.2f} s")
+    finally:
+        for close in (*(cache.close for cache in caches.values()), shared.aclose, apart.aclose):
+            loop.run_until_complete(close())
+        cluster.stop()
+
+
+def clocked(side: Side) -> Side:
+    """Return a side whose turns take the processor time of this process."""
+
+    def turn(items: Sequence[Any]) -> float:
+        began = time.process_time()
+        side(items)
+        return time.process_time() - began
+
+    return turn
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tasks", type=int, default=TASKS, help=f"tasks at once ({TASKS})")
     parser.add_argument("--turns", type=int, default=TURNS, help=f"turns of each side ({TURNS})")
+    parser.add_argument("--cluster", action="store_true", help="compare shared connections on a cluster")
     options = parser.parse_args()
     loop = asyncio.new_event_loop()
+    if options.cluster:
+        measure_cluster(loop, options)
+        loop.close()
+        return
     server = embedded.start(appendfsync="no", password="")
     with server.client() as filler:
         filler.mset({plain(str(number)): BODY for number in range(KEYS)})

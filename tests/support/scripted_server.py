@@ -45,7 +45,9 @@ class ScriptedServer:
         """How many commands came with each chunk of bytes."""
         self.pings: list[int] = []
         """How many commands had come before each PING."""
-        self.connections = 0
+        self.connections = self._open = 0
+        self.all_closed = asyncio.Event()
+        """Set while no connection is open."""
         self._answer = answer
 
     async def __aenter__(self) -> Self:
@@ -73,6 +75,8 @@ class ScriptedServer:
         self._sessions.add(asyncio.current_task())
         session, parser = Session(self.connections, writer), PythonReader(ValueError)
         self.connections += 1
+        self._open += 1
+        self.all_closed.clear()
         try:
             while data := await reader.read(65536):
                 parser.feed(data)
@@ -84,6 +88,9 @@ class ScriptedServer:
             pass
         finally:
             writer.close()
+            self._open -= 1
+            if not self._open:
+                self.all_closed.set()
 
     async def _answer_all(self, session: Session, commands: list[Command]) -> None:
         rest = [command for command in commands if command[0] not in _GREETING]

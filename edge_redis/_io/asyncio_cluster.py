@@ -1,0 +1,90 @@
+"""Sends commands to the nodes of a cluster on an asyncio client: on one connection to each, which tasks share.
+
+redis-py's cluster client finds the nodes and keeps the slot map. Redirections and retries are those of the
+blocking sender (``cluster_sender``): redis-py's own close the connections of all nodes at every fifth MOVED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from redis import exceptions as redis_errors
+
+from edge_redis._io.asyncio_nodes import Nodes, find_nodes
+from edge_redis._io.asyncio_pool import enter_loop
+from edge_redis._io.asyncio_shared import LARGE_BYTES, key_of
+from edge_redis._io.asyncio_sources import can_share
+from edge_redis._io.command_sender import Args, FinalError, parse_reply
+from edge_redis._io.error_mapping import LIBRARY_ERRORS
+from edge_redis._io.redirections import Attempts, find_key
+from edge_redis._io.resp import pack
+
+_ASKING: Final = pack(("ASKING",))
+
+
+class AsyncClusterSender:
+    """Sends commands on a ``redis.asyncio.RedisCluster``."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._known: Nodes | None = None
+        options = client.connection_kwargs
+        self._can_share = can_share(options.get("connection_class")) and options["max_connections"] > 1
+
+    async def send(self, args: Args) -> Any:
+        """Send one command to the master of its key's slot and return its reply."""
+        nodes = self._find_nodes()
+        if nodes is None:
+            return await self._send_by_library(args)
+        client, key = self._client, find_key(args)
+        slot = None if key is None else client.keyslot(key)
+        attempts, importing = Attempts(), None
+        while True:
+            if client._initialize:  # noqa: SLF001 -- as redis-py does before each command
+                await client.initialize()
+            slot_map = nodes.slot_map
+            try:
+                if importing is not None:
+                    return await self._send_asking(nodes, importing, args)
+                return await self._send_to(nodes, nodes.find_master(slot), args)
+            except LIBRARY_ERRORS as error:
+                pause = attempts.next_pause(error)
+                importing = await nodes.follow(error, slot_map)
+            await asyncio.sleep(pause)
+
+    def _find_nodes(self) -> Nodes | None:
+        """Return the nodes; None where tasks cannot share connections to them."""
+        if not self._can_share or "execute_command" in vars(self._client):  # patched by a test or a tracer
+            return None
+        known = self._known
+        if known is None or known.loop is not asyncio.get_running_loop():
+            known = self._known = find_nodes(self._client)
+        return known
+
+    async def _send_to(self, nodes: Nodes, node: Any, args: Args) -> Any:
+        shared, key, data = nodes.find_shared(node), key_of(args), pack(args)
+        if len(data) > LARGE_BYTES or key in shared.large:
+            reply = await nodes.call_alone(node, args)
+            shared.note_size(key, reply)
+            return reply
+        return self._parse(args, await shared.request(data, tag=key))
+
+    async def _send_asking(self, nodes: Nodes, node: Any, args: Args) -> Any:
+        """Send a command to a node to which its slot is moving: no other may come between it and ASKING."""
+        replies = await nodes.find_shared(node).request(_ASKING + pack(args), 2)
+        return self._parse(args, replies if isinstance(replies, Exception) else replies[1])
+
+    def _parse(self, args: Args, reply: Any) -> Any:
+        if isinstance(reply, FinalError):
+            raise reply.error
+        if isinstance(reply, Exception):
+            raise reply
+        return parse_reply(self._client, args[0], reply)
+
+    async def _send_by_library(self, args: Args) -> Any:
+        enter_loop(self._client)
+        try:
+            return await self._client.execute_command(*args)
+        except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
+            raise redis_errors.ConnectionError("the connection was closed under this command") from error
