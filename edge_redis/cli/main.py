@@ -12,29 +12,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from edge_redis.cli import (
-    acl,
-    agent,
-    bench,
-    cache,
-    cloud,
-    completion,
-    dashboard,
-    doctor,
-    events,
-    exit_codes,
-    groups,
-    maintenance,
-    metrics,
-    monitor,
-    namespace,
-    nodes,
-    status,
-    sync,
-    top,
-    up,
-    worker,
-)
+from edge_redis.cli import exit_codes, groups
+from edge_redis.cli.commands import LazyGroup
 from edge_redis.settings._sources import FILE_VARIABLE
 
 # typer brings its own copy of click in some releases: the classes of errors come from typer itself.
@@ -44,6 +23,7 @@ _HELP: Final = "Operate edge sites on Redis: a cache, node health, function metr
 
 app = typer.Typer(
     name="edge-redis",
+    cls=LazyGroup,
     help=_HELP,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -73,30 +53,6 @@ def _root(
     path = settings.choose_file(config)
     if path is not None:
         context.default_map = settings.read_defaults(path, context.command)
-
-
-for _module in (
-    up,
-    worker,
-    agent,
-    monitor,
-    status,
-    top,
-    nodes,
-    maintenance,
-    events,
-    dashboard,
-    cache,
-    metrics,
-    sync,
-    cloud,
-    namespace,
-    doctor,
-    acl,
-    bench,
-    completion,
-):
-    _module.add_to(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
