@@ -17,13 +17,14 @@ MAX_STREAM_ENTRIES: Final = 6
 """Stream entries in one call: the 1,000 records of a usual flush fill five, and those that failed one more."""
 
 
-MAX_WORK: Final = 1600
+MAX_WORK: Final = 2400
 """Work of one call: that of its parts in each of the four series of their pairs; less where parts share a series.
 
-A call with one part alone may have more: four times ``MAX_UPDATES``.
+The 1,000 records of a usual flush fit into it. A call that adds its batch at once adds less (compaction.lua), and
+leaves the rest in the logs. A call with one part alone may have more: four times ``MAX_UPDATES``.
 """
 
-_SHARE_OF_MERGED: Final = 0.2  # of the work of a part in a series that an earlier part of the call is added to
+SHARE_OF_MERGED: Final = 0.06  # of the work of a part in a series that an earlier part of the call is added to
 
 LOGS: Final = 6
 """Write-ahead logs of a writer, as the scripts have it: each holds other pairs, so that compacting one is short."""
@@ -159,4 +160,4 @@ def _group_parts(parts: Iterator[PairPart]) -> Iterator[list[PairPart]]:
 def _count_series(part: PairPart, names: set[str | None]) -> float:
     """Return how many of the four series of a part are not among these ``names`` (None: all)."""
     others = (None, f"f:{part.function_id}", f"n:{part.node_id}")
-    return 1 + sum(_SHARE_OF_MERGED if name in names else 1 for name in others)
+    return 1 + sum(SHARE_OF_MERGED if name in names else 1 for name in others)

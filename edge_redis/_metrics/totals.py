@@ -26,7 +26,7 @@ NS_PER_MS: Final = 1_000_000
 MAX_UPDATES: Final = 500
 """Work of one part: the fields that it adds to in its pair's own series, and ``_KEYS`` more."""
 
-_KEYS: Final = 10  # reading and writing the keys of a part takes as long as these fields
+_KEYS: Final = 20  # reading and writing the keys of a part takes as long as these fields
 _SUMS: Final = 5  # fields of sums: the count, the failures, the slow ones, and two for the sum of durations
 _FEW: Final = 8  # up to this many, counting one by one is faster than making a Counter
 _MINUTE: Final = 60.0

@@ -9,7 +9,7 @@ import pytest
 
 from edge_redis._metrics.columns import RecordColumns
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.flush_calls import LOGS, MAX_STREAM_ENTRIES, MAX_WORK, FlushCall
+from edge_redis._metrics.flush_calls import LOGS, MAX_STREAM_ENTRIES, MAX_WORK, SHARE_OF_MERGED, FlushCall
 from edge_redis._metrics.keys import OTHER, pair_name, parse_pair
 from edge_redis._metrics.record_buffer import MAX_WAITING_PAIRS, RecordBuffer
 from edge_redis._metrics.record_stream import decode_entry, encode_entry
@@ -59,12 +59,12 @@ def counted(call: FlushCall) -> int:
 
 
 def work_of(call: FlushCall) -> float:
-    """Return the work of a call: a part that is added to the series of another one takes a fifth there."""
+    """Return the work of a call: a part that is added to the series of another one takes little there."""
     seen: set[str] = set()
     work = 0.0
     for part in (PairPart(*part) for body in call.bodies for part in json.loads(body.text)[1]):
         names = {"all", f"f:{part.function_id}", f"n:{part.node_id}"}
-        work += part.updates * (1 + len(names - seen) + 0.2 * len(names & seen))
+        work += part.updates * (1 + len(names - seen) + SHARE_OF_MERGED * len(names & seen))
         seen |= names
     return work
 
@@ -94,7 +94,7 @@ def test_a_call_holds_the_sums_of_its_records() -> None:
     assert part[:6] == ("f", "n", 1, 0, 5, 250000)  # round(2.0000005e6) is 2000000: the half goes to the even
     assert dict(zip(part.buckets, part.counts, strict=True)) == {31: 1, 32: 1, 10: 1}
     assert part.minutes == [minute, 2, 1, 0, 4, 0, minute + 1, 1, 0, 0, 1, 250000]
-    assert (part.updates, part.max_ms) == (10 + 5 + 3 + 2 * 5, 2.0000005)
+    assert (part.updates, part.max_ms) == (20 + 5 + 3 + 2 * 5, 2.0000005)
     assert call.pair_names == [pair_name("f", "n")]
     assert [(stream, count) for stream, count, _ in call.entries] == [("recent", 3), ("errors", 1)]
 

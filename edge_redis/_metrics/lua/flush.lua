@@ -30,6 +30,7 @@
 REPEATS_BUCKET_MS = 43200000 -- a writer keeps a call for as long as the server is unavailable
 local HEAD = 11
 local COMPACT_AT = 24
+local MAX_CALL_WORK = 2400 -- of what one call brings, as flush_calls.py has it
 local MAX_WAIT_MS = 3600000
 local MAX_REMOVED, TRIMMED_AT_ONCE = 256, 8
 local writer, sequence, expected = ARGV[1], ARGV[2], ARGV[3]
@@ -94,7 +95,7 @@ if ARGV[8] == '1' then
   due = logs
 elseif longest and longest.stored + 1 >= COMPACT_AT then
   due = {longest} -- the others follow in the next calls, so that no call has much to do
-  if longest.stored >= 2 * COMPACT_AT then max_work = 2 * MAX_WORK end -- calls bring more than they add up
+  if longest.stored >= 2 * COMPACT_AT then max_work = MAX_CALL_WORK end -- calls bring more than they add up
 end
 local plan
 if #due > 0 then

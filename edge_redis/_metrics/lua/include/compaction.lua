@@ -4,8 +4,8 @@
 local GROUP = 4 -- of sketch.py
 local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
-local MAX_WORK = 1920 -- about as many fields as take 4 ms, and a fifth more than a flush call has: flush_calls.py
-local SHARE_OF_MERGED = 0.2 -- of the work of a part in a series that another part is added to
+local MAX_WORK = 1920 -- about as many fields as take 4 ms
+local SHARE_OF_MERGED = 0.06 -- of the work of a part in a series that another part is added to (measured)
 local OTHER = '6:_other_other'
 local MAX_COUNT = 2^53 -- up to which Lua counts exactly
 
