@@ -1,4 +1,4 @@
-"""Writes that replicas must acknowledge: an operation, then WAIT and WAITAOF on the same connection."""
+"""Writes that replicas must acknowledge or disks must have: an operation, then WAIT and WAITAOF on its connection."""
 
 from __future__ import annotations
 
@@ -18,25 +18,32 @@ _MAX_SECONDS: Final = 60.0
 
 
 class Replication(NamedTuple):
-    """How many replicas must acknowledge a write, and how many seconds they have for it."""
+    """Where a write must be, and how many seconds it has to get there."""
 
     replicas: int
+    """So many replicas must have it."""
     seconds: float
+    fsync: bool = False
+    """Whether it must be on the disks of the server and of those replicas."""
 
     @property
     def commands(self) -> list[tuple[Any, ...]]:
         """The commands to send after the write: for the replicas, then for the server's own append-only file."""
         ms = max(1, round(self.seconds * 1000))
+        if self.fsync:
+            return [("WAITAOF", 1, self.replicas, ms)]
         return [("WAIT", self.replicas, ms), ("WAITAOF", 1, 0, ms)]
 
 
-def check_replication(replicas: object, seconds: object) -> Replication | None:
-    """Return the replication that a call asks for, None for no replicas."""
+def check_replication(replicas: object, seconds: object, *, fsync: object = False) -> Replication | None:
+    """Return the replication that a call asks for; None where it asks for nothing."""
     count = validation.check_integer("replicas", replicas, least=0, most=_MAX_REPLICAS)
     limit = validation.check_positive("replication_timeout", seconds)
     if limit > _MAX_SECONDS:
         raise validation.value_error("replication_timeout", seconds, f"must be at most {_MAX_SECONDS}")
-    return Replication(count, limit) if count else None
+    if not isinstance(fsync, bool):
+        validation.check_instance("fsync", fsync, bool)
+    return Replication(count, limit, bool(fsync)) if count or fsync else None
 
 
 class Acknowledged(NamedTuple, Generic[T]):
@@ -44,7 +51,7 @@ class Acknowledged(NamedTuple, Generic[T]):
 
     result: T
     shortfall: str
-    """Empty where nothing is missing."""
+    """What is missing, such as "not replicated: ..."; empty where nothing is."""
 
     def check(self) -> T:
         """Return the result of a write that was applied.
@@ -54,7 +61,7 @@ class Acknowledged(NamedTuple, Generic[T]):
 
         """
         if self.shortfall:
-            raise NotReplicatedError(f"applied, but not replicated: {self.shortfall}")
+            raise NotReplicatedError(f"applied, but {self.shortfall}")
         return self.result
 
 

@@ -24,7 +24,7 @@ def find_waits(client: Any, operations: Sequence[Operation[Any]]) -> list[Args]:
     if replication is None:
         return []
     if is_cluster(client):
-        raise ClientConfigurationError("replicas= is not available on a cluster client")
+        raise ClientConfigurationError("replicas= and fsync= are not available on a cluster client")
     limit = client.connection_pool.connection_kwargs.get("socket_timeout")
     if limit is not None and limit <= replication.seconds:
         raise ClientConfigurationError(
@@ -50,16 +50,40 @@ def add_acknowledgements(operations: Sequence[Operation[Any]], results: Sequence
     """Return the results, those of replicated operations with what their replication lacks."""
     replication = _find_replication(operations)
     assert replication is not None, "the batch waited for replicas"
-    shortfall = _describe_shortfall(replication, *replies)
+    shortfall = _describe_shortfall(replication, replies)
     return [each._replace(shortfall=shortfall) if isinstance(each, Acknowledged) else each for each in results]
 
 
-def _describe_shortfall(replication: Replication, acknowledged: Any, synced: Any) -> str:
+def _describe_shortfall(replication: Replication, replies: list[Any]) -> str:
+    if replication.fsync:
+        return _describe_unsynced(replication, *replies)
+    acknowledged, synced = replies
     if isinstance(acknowledged, LIBRARY_ERRORS):
-        return f"the server refuses WAIT: {acknowledged}"
+        return f"not replicated: the server refuses WAIT: {acknowledged}"
     if acknowledged < replication.replicas:
-        return f"{acknowledged} of {replication.replicas} replicas acknowledged it within {replication.seconds} s"
+        found = f"{acknowledged} of {replication.replicas} replicas"
+        return f"not replicated: {found} acknowledged it within {replication.seconds} s"
     # An error reply: the server is older than WAITAOF, or has no append-only file.
     if not isinstance(synced, LIBRARY_ERRORS) and synced[0] < 1:
-        return f"the server's append-only file was not synced within {replication.seconds} s"
+        return f"not synced: the server's append-only file was not synced within {replication.seconds} s"
     return ""
+
+
+def _describe_unsynced(replication: Replication, synced: Any) -> str:
+    if isinstance(synced, LIBRARY_ERRORS):
+        return f"not synced: {_explain_refusal(str(synced))}"
+    local, replicas = synced
+    if local < 1:
+        return f"not synced: the server's append-only file was not synced within {replication.seconds} s"
+    if replicas < replication.replicas:
+        found = f"{replicas} of {replication.replicas} replicas"
+        return f"not synced: {found} have synced it to their append-only files within {replication.seconds} s"
+    return ""
+
+
+def _explain_refusal(text: str) -> str:
+    if "unknown command" in text.lower():
+        return "the server does not know WAITAOF; Redis and Valkey do from 7.2 on"
+    if "appendonly is disabled" in text:
+        return "the server has no append-only file; set appendonly yes"
+    return f"the server refuses WAITAOF: {text}"

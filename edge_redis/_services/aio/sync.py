@@ -131,6 +131,7 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
         *,
         if_version: int | None = None,
         replicas: int = 0,
+        fsync: bool = False,
         replication_timeout: float = TIMEOUT_SECONDS,
     ) -> SyncState:
         """Write the next version and put it in the outbox; return it.
@@ -142,6 +143,8 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
                 deleted scope too.
             replicas: wait until so many replicas have the version (WAIT) and, where the server has WAITAOF and an
                 append-only file, until it is on the server's disk. Not on a cluster client.
+            fsync: wait until it is on the server's disk, and on those of so many replicas (WAITAOF: Redis or Valkey
+                7.2, and ``appendonly yes`` on each). Not on a cluster client.
             replication_timeout: seconds to wait for that, below the client's ``socket_timeout``.
 
         However many processes write at once, versions are distinct and without gaps, and no
@@ -155,11 +158,12 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
             VersionMismatchError: the scope is not at ``if_version``; nothing was written.
             PendingFullError: the outbox is full, and overflow is "reject"; nothing was written.
             StrategyMismatchError: the scope has another strategy at this edge; nothing was written.
-            NotReplicatedError: it was written, but too few replicas acknowledged it in time. The same call again,
-                by this synchronizer and before another version is written, writes none: it waits again.
+            NotReplicatedError: it was written, but too few replicas acknowledged it in time, or it is not on the
+                disk. The same call again, by this synchronizer and before another version is written, writes none: it
+                waits again.
 
         """
-        replication = check_replication(replicas, replication_timeout)
+        replication = check_replication(replicas, replication_timeout, fsync=fsync)
         return await self._run(
             self._component.update_local(data, is_delta, if_version=if_version, replication=replication)
         )
