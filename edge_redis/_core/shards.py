@@ -69,10 +69,24 @@ def check_shards(shards: object) -> int | None:
     return None if shards is None else validation.check_integer("shards", shards, least=1, most=MAX_SHARDS)
 
 
+class KnownCount:
+    """The stored number of shards of one component, once it was read: the objects of a process may share it."""
+
+    number: int | None = None
+
+
 class ShardCount:
     """The number of shards of one component, as all processes of the namespace have it."""
 
-    def __init__(self, namespace: str, component: str, version: int, given: int | None, default: int) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        component: str,
+        version: int,
+        given: int | None,
+        default: int,
+        known: KnownCount | None = None,
+    ) -> None:
         """Name the component; ``given`` is what this process asks for, ``default`` is for a new namespace."""
         self._namespace = namespace
         self._component = component
@@ -80,12 +94,12 @@ class ShardCount:
         self._version = version
         self._given = given
         self._wanted = default if given is None else given
-        self._known: int | None = None
+        self._known = KnownCount() if known is None else known
 
     @property
     def is_known(self) -> bool:
         """Whether the stored number was read."""
-        return self._known is not None
+        return self._known.number is not None
 
     async def find(self) -> int:
         """Return the number of shards, for a call that only reads; writes nothing.
@@ -94,12 +108,12 @@ class ShardCount:
             InvalidArgumentError: this process asks for another number.
 
         """
-        if self._known is None:
+        if self._known.number is None:
             stored = await command(find_shard_count, "GET", layout_key(self._tag))
             if stored is None:  # nothing was ever written
                 return self._wanted
-            self._known = self._accept(stored)
-        return self._known
+            self._known.number = stored
+        return self._accept(self._known.number)
 
     async def settle(self) -> int:
         """Return the number of shards, for a call that writes; stores it where there is none.
@@ -109,9 +123,9 @@ class ShardCount:
             LayoutVersionError: the keys have another layout version.
 
         """
-        if self._known is None:
-            self._known = self._accept(await record_shard_count(self._tag, self._version, self._wanted))
-        return self._known
+        if self._known.number is None:
+            self._known.number = await record_shard_count(self._tag, self._version, self._wanted)
+        return self._accept(self._known.number)
 
     def names(self, shards: int) -> tuple[str, ...]:
         """Return the names of this number of shards."""

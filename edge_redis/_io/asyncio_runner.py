@@ -169,9 +169,9 @@ class AsyncRunner:
         """Send a batch and return its results."""
         operations = batch.operations
         waits = find_waits(self.client, operations)
-        await self._check_layouts(operations)
         if self._batch_sender is None:
             return decode_batch(batch, await self._send_by_tag(operations))
+        await self._check_layouts(operations)
         try:
             replies, acknowledgements = await self._send_together(self._batch_sender, batch, waits)
         except LIBRARY_ERRORS as error:

@@ -182,9 +182,9 @@ class BlockingRunner:
         """Send a batch and return its results."""
         operations = batch.operations
         waits = find_waits(self.client, operations)
-        self._check_layouts(operations)
         if self._batch_sender is None:
             return decode_batch(batch, self._send_by_tag(operations))
+        self._check_layouts(operations)
         try:
             replies, acknowledgements = self._send_together(self._batch_sender, batch, waits)
         except LIBRARY_ERRORS as error:
@@ -221,8 +221,10 @@ class BlockingRunner:
         replies: list[Any] = []
         for operation in operations:
             try:
+                if self._layouts.is_due(operation):
+                    self._check_layouts([operation])
                 replies.append(self._send(operation))
-            except LIBRARY_ERRORS as error:
+            except (*LIBRARY_ERRORS, EdgeRedisError) as error:
                 replies.append(error)
         return replies
 

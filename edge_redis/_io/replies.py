@@ -80,6 +80,8 @@ def decode_batch(batch: Batch[T], replies: Sequence[Any]) -> list[T]:
 def _decode_or_raise(operation: Operation[T], reply: Any) -> Any:
     if isinstance(reply, LIBRARY_ERRORS):
         raise translate(reply, str(operation)) from reply
+    if isinstance(reply, EdgeRedisError):
+        raise reply
     return decode(operation, reply)
 
 

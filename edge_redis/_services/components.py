@@ -18,7 +18,7 @@ from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_subscribers import Subscribers
 from edge_redis._cache.shards import ProcessState
-from edge_redis._core.shards import CLUSTER_SHARDS
+from edge_redis._core.shards import CLUSTER_SHARDS, MAX_SHARDS, KnownCount, ShardCount, check_shards
 from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
@@ -26,6 +26,7 @@ from edge_redis._io.threads import current_thread_id, new_future
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.record_buffer import RecordBuffer
+from edge_redis._sync.edge_keys import count_shards
 from edge_redis._sync.write_queue import WriteQueue
 
 _access_buffers: Final[Shared[AccessBuffer]] = Shared(lambda: AccessBuffer(new_mutex))
@@ -39,6 +40,9 @@ _flights: Final[Shared[Flights]] = Shared(lambda: Flights(new_future))
 
 _write_queues: Final[Shared[WriteQueue]] = Shared(lambda: WriteQueue(new_mutex, new_future))
 """One queue of writers for all synchronizers of this process, server and namespace."""
+
+_edge_shards: Final[Shared[KnownCount]] = Shared(KnownCount)
+"""The number of shards of the edge, for all synchronizers and workers of this process, server and namespace."""
 
 _record_buffers: Final[Shared[RecordBuffer]] = Shared(RecordBuffer)
 """One buffer of records for all metrics of this process, server and namespace."""
@@ -74,6 +78,17 @@ def make_metrics(client: Any, config: MetricsConfig) -> Metrics:
 def write_queue(client: Any, namespace: str) -> WriteQueue:
     """Return the queue of writers of a namespace at an edge."""
     return _write_queues.get(client, f"{namespace}:edge")
+
+
+def known_edge_shards(client: Any, namespace: str) -> KnownCount:
+    """Return the number of shards of the edge as this process knows it: kept while this object is referenced."""
+    return _edge_shards.get(client, namespace)
+
+
+def edge_shards(client: Any, namespace: str, given: object = None) -> ShardCount:
+    """Return the number of shards of the edge, for a service that writes."""
+    default = default_shards(client, MAX_SHARDS)
+    return count_shards(namespace, check_shards(given), default, known_edge_shards(client, namespace))
 
 
 def consumer_name() -> str:

@@ -73,6 +73,7 @@ class SynchronizerOptions(TypedDict, total=False):
     max_fields: int
     signing_key: bytes | None
     max_pending_bytes: int | None
+    shards: int | None
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -90,6 +91,7 @@ class WorkerOptions(TypedDict, total=False):
     poll_interval_seconds: float
     max_bytes_per_second: float | None
     may_change_cloud: bool
+    shards: int | None
 
 
 class WatchOptions(TypedDict, total=False):

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any, Final
 
 from edge_redis._core import validation
-from edge_redis._core.operation import Operation, command
+from edge_redis._core.operation import command
+from edge_redis._core.shards import choose_shard
 from edge_redis._services.options import SynchronizerOptions
 from edge_redis._sync.config import strategy_of
-from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.edge_keys import count_shards, make_edge_keys
 
 _PARTS: Final = 4
 """Strategy, max_pending, overflow and origin."""
 
 
-def read_settings(namespace: str, scope: str) -> Operation[SynchronizerOptions]:
+async def read_settings(namespace: str, scope: str) -> SynchronizerOptions:
     """Read the options of the synchronizers that write a scope; the defaults where none has written it."""
-    key = SyncKeys(namespace, "sync").scopes
-    return command(_decode, "HGET", key, validation.check_identifier("scope", scope))
+    validation.check_identifier("scope", scope)
+    shards = await make_edge_keys(namespace, count_shards(namespace)).find()
+    return await command(_decode, "HGET", shards[choose_shard(scope, len(shards))].scopes, scope)
 
 
 def _decode(reply: Any) -> SynchronizerOptions:

@@ -29,7 +29,10 @@ class FeedReader(Protocol):
 
     @property
     def store_id(self) -> str:
-        """The end of the origin of states that its edge has written; "" where it has not read yet."""
+        """The end of the origin of states that its edge has written; "" where it has not read yet.
+
+        An edge with several shards has one for each, with commas between them.
+        """
 
     @property
     def segments(self) -> Sequence[str] | None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from edge_redis._core import validation
 from edge_redis._core.error_text import describe_error
+from edge_redis._core.gather import gather
 from edge_redis._core.operation import Invoke, command
 from edge_redis._sync import scripts, wire
 from edge_redis._sync.change import Change, visible_data
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import strategy_of
+from edge_redis._sync.edge_shards import Edge
 from edge_redis._sync.failures import OUTAGE, unavailable
+from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, verify
 from edge_redis.errors import CorruptDataError, InvalidArgumentError
@@ -24,6 +31,7 @@ _log = logging.getLogger("edge_redis")
 
 MAX_READ: Final = 10_000
 _PAGE: Final = 100
+_LETTER_ID: Final = re.compile(rf"(?:{STREAM_ID.pattern})(?:\.\d{{1,4}})?", re.ASCII)
 _FEW: Final = 4
 """Letters that are read at once to be replayed: each has a whole state."""
 
@@ -76,18 +84,19 @@ def _parse_letters(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[De
     return [letter for entry in found if (letter := _parse_letter(*entry)) is not None]
 
 
+async def read_letters(keys: SyncKeys, limit: int) -> list[DeadLetterEntry]:
+    """Return the oldest ``limit`` dead letters of a shard, without damaged entries."""
+    return await command(_parse_letters, "XRANGE", keys.dead_letters, "-", "+", "COUNT", limit)
+
+
 class DeadLetters:
-    """The dead letters of one edge."""
+    """The dead letters of one shard of an edge."""
 
     def __init__(self, edge: Replica, cloud: AnyCloudStore, keyring: Keyring | None) -> None:
         self._edge = edge
         self._cloud = cloud
         self._keyring = keyring
         self._keys = edge.keys.dead_letters
-
-    async def read(self, limit: int) -> list[DeadLetterEntry]:
-        """Return the oldest ``limit``, without damaged entries."""
-        return await command(_parse_letters, "XRANGE", self._keys, "-", "+", "COUNT", limit)
 
     async def replay(self, limit: int) -> int:
         """Push up to ``limit`` dead letters once more, oldest first; return how many the cloud has now.
@@ -124,13 +133,6 @@ class DeadLetters:
             return False
         return True
 
-    async def discard(self, ids: Sequence[str]) -> int:
-        """Remove dead letters by their ids; return how many there were."""
-        removed = 0
-        for start in range(0, len(ids), _PAGE):
-            removed += await command(int, "XDEL", self._keys, *ids[start : start + _PAGE])
-        return removed
-
     async def _push(self, letter: DeadLetterEntry) -> None:
         """Apply, confirm and remove in this order, so that an interrupted call is repeated as a duplicate."""
         scope, change = letter.scope, letter.change
@@ -142,6 +144,65 @@ class DeadLetters:
         except InvalidArgumentError:  # the edge has lost the scope since
             _log.warning("the edge has no version %d of %r any more", change.version, scope)
         await command(int, "XDEL", self._keys, letter.entry_id)
+
+
+class EdgeDeadLetters:
+    """The dead letters of all shards of an edge. Where there are several, an id ends with the number of its shard."""
+
+    def __init__(self, edge: Edge, cloud: AnyCloudStore, keyring: Keyring | None) -> None:
+        self._edge = edge
+        self._cloud = cloud
+        self._keyring = keyring
+
+    async def read(self, limit: int) -> list[dict[str, Any]]:
+        """Return the oldest ``limit``, as users see them."""
+        shards = await self._edge.keys()
+        found = await self._read(shards, limit)
+        if len(shards) == 1:
+            return [letter.describe() for _, letter in found]
+        return [{**letter.describe(), "id": f"{letter.entry_id.decode()}.{number}"} for number, letter in found]
+
+    async def _read(self, shards: Sequence[SyncKeys], limit: int) -> list[tuple[int, DeadLetterEntry]]:
+        """Return the oldest ``limit``, each after the number of its shard."""
+        found = await gather([read_letters(keys, limit) for keys in shards])
+        letters = [(number, letter) for number, some in enumerate(found) for letter in some]
+        return sorted(letters, key=lambda each: each[1].at)[:limit]
+
+    async def replay(self, limit: int) -> int:
+        """Push the oldest ``limit`` once more; return how many the cloud has now."""
+        await self._edge.settle()
+        shards = [each.replica for each in self._edge.shards]
+        if len(shards) == 1:
+            return await DeadLetters(shards[0], self._cloud, self._keyring).replay(limit)
+        counts = Counter(number for number, _ in await self._read([each.keys for each in shards], limit))
+        letters = [DeadLetters(each, self._cloud, self._keyring) for each in shards]
+        return sum([await letters[number].replay(count) for number, count in sorted(counts.items())])
+
+    async def discard(self, ids: Sequence[str]) -> int:
+        """Remove dead letters by their ids; return how many there were."""
+        shards = await self._edge.keys()
+        names = [""] if len(shards) == 1 else [str(number) for number in range(len(shards))]
+        removed = 0
+        for name, keys in zip(names, shards, strict=True):
+            some = [each.partition(".")[0] for each in ids if each.partition(".")[2] == name]
+            for start in range(0, len(some), _PAGE):
+                removed += await command(int, "XDEL", keys.dead_letters, *some[start : start + _PAGE])
+        return removed
+
+
+def check_letter_ids(ids: object) -> Sequence[str]:
+    """Return ids of dead letters.
+
+    Raises:
+        InvalidTypeError, InvalidArgumentError: one is not such an id.
+
+    """
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Sequence):
+        raise validation.type_error("ids", ids, "a list of ids")
+    for each in ids:
+        if _LETTER_ID.fullmatch(validation.check_identifier("an id", each)) is None:
+            raise validation.value_error("an id", each, "must be the id of a dead letter")
+    return ids
 
 
 def _decode_text(reply: bytes | None) -> str:

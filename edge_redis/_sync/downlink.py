@@ -17,6 +17,9 @@ from edge_redis.errors import CorruptDataError, EdgeRedisError
 
 _MAX_WANTED: Final = 1000
 
+_MAX_WRITERS: Final = 12
+"""Stores whose states went up since the feed was read, at most: an edge may have several shards."""
+
 
 class Downlink:
     """The way down of one store object."""
@@ -25,14 +28,14 @@ class Downlink:
         self._replica = replica
         self._known = known
         self._link = link
-        self.sent_by = wire.NONE
-        """The id of the store whose state went up last: what it wrote need not come down with its body."""
+        self._writers: tuple[str, ...] = ()
 
     def note_sent(self, changes: Sequence[Change]) -> None:
-        """Remember whose states go up."""
+        """Remember whose states go up: what these stores wrote need not come down with its body."""
         if changes:
             writer = incarnation_of(changes[-1].origin) or changes[-1].origin
-            self.sent_by = writer if writer.isascii() and writer.split() == [writer] else wire.NONE
+            if self._writers[-1:] != (writer,) and writer.isascii() and writer.split() == [writer]:
+                self._writers = (*self._writers[1 - _MAX_WRITERS :], writer)
 
     async def read(
         self, cursor: str, limit: int, patterns: Sequence[str] = (), given: Mapping[str, Change] = scripts.NOTHING_GIVEN
@@ -42,7 +45,8 @@ class Downlink:
         A state that was left out, or is a splice of another state than the known one, is read in a second round trip.
         By then it may be a newer one, which is in a later page again.
         """
-        has = self.sent_by if self._known.bytes else scripts.ALL_BODIES
+        has = ",".join(dict.fromkeys(self._writers)) or wire.NONE if self._known.bytes else scripts.ALL_BODIES
+        self._writers = self._writers[-1:]
         operation = scripts.read_feed(self._replica, cursor, limit, has, patterns, given)
         page = await operation
         self._link.add_read(operation.args, page.bytes)

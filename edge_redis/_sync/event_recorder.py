@@ -17,22 +17,21 @@ _log = logging.getLogger("edge_redis")
 class EventRecorder:
     """Appends each event once, however often the call is sent."""
 
-    def __init__(self, replica: Replica) -> None:
-        self._replica = replica
+    def __init__(self) -> None:
         self._idempotency = IdempotencyKeys()
 
-    async def record(self, scope: str, event: SyncEvent) -> None:
+    async def record(self, replica: Replica, scope: str, event: SyncEvent) -> None:
         """Append an event to the history of a scope."""
         with self._idempotency.acquire() as key:
-            await scripts.record_event(self._replica, scope, event, key)
+            await scripts.record_event(replica, scope, event, key)
 
-    async def try_record(self, scope: str, event: SyncEvent) -> None:
+    async def try_record(self, replica: Replica, scope: str, event: SyncEvent) -> None:
         """Append an event, or log why not: damaged keys of one scope must not stop the others.
 
         An outage is raised.
         """
         try:
-            await self.record(scope, event)
+            await self.record(replica, scope, event)
         except OUTAGE:
             raise
         except EdgeRedisError as error:

@@ -109,7 +109,7 @@ def cloud_hints(keys: SyncKeys, reader: FeedReader, read_hint: Callable[[str, by
     def pass_on(message: bytes) -> None:
         head, _, state = message.partition(b"\n")
         position, _, writer = head.decode(errors="replace").partition(" ")
-        if writer and writer == reader.store_id:
+        if writer and writer in reader.store_id.split(","):
             return
         after = before(position) if state else ""
         if after and is_past(position, reader.cursor) and (page := read_hint(position, state)) is not None:

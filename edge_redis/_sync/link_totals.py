@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from edge_redis._sync import scripts
 from edge_redis._sync.cloud_store import AnyCloudStore
-from edge_redis._sync.replica import Replica
+from edge_redis._sync.edge_shards import Edge
 from edge_redis.errors import EdgeRedisError
 
 _log = logging.getLogger("edge_redis")
@@ -27,7 +27,7 @@ class LinkTotals:
     A save that failed is repeated with its idempotency key and its amounts, so that nothing is counted twice.
     """
 
-    def __init__(self, edge: Replica, cloud: AnyCloudStore) -> None:
+    def __init__(self, edge: Edge, cloud: AnyCloudStore) -> None:
         self._edge = edge
         self._take: Take | None = getattr(cloud, "take_link_counts", None)
         self.after_fork()
@@ -54,7 +54,9 @@ class LinkTotals:
         try:
             while amounts := self._amounts or self._take():
                 self._amounts = amounts
-                await scripts.add_totals(self._edge, amounts, (self._client_id, self._sequence))
+                await self._edge.settle()
+                first = self._edge.shards[0].replica  # the counts of all shards
+                await scripts.add_totals(first, amounts, (self._client_id, self._sequence))
                 self._sequence += 1
                 self._amounts = {}
         except EdgeRedisError as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import zip_longest
 from operator import methodcaller
 from typing import Final
 
-from edge_redis._core.operation import Batch, Operation, Renewal, command
+from edge_redis._core.operation import Batch, Operation, Renewal, T, command
 from edge_redis._sync import scripts
 from edge_redis._sync.config import WorkerConfig
 from edge_redis._sync.echoes import Echoes
+from edge_redis._sync.edge_shards import Edge
 from edge_redis._sync.failures import perform_each
-from edge_redis._sync.replica import Replica
+from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.transfer import TransferSize
 from edge_redis._sync.wire import LeasedEntry
@@ -48,7 +50,7 @@ _TO_NAME: Final = methodcaller("decode", "utf-8", "replace")
 class OutboxLeases:
     """Leases entries of outboxes to one worker, and ends the leases."""
 
-    def __init__(self, edge: Replica, config: WorkerConfig, transfer: TransferSize, echoes: Echoes) -> None:
+    def __init__(self, edge: Edge, config: WorkerConfig, transfer: TransferSize, echoes: Echoes) -> None:
         self._edge = edge
         self._config = config
         self._transfer = transfer
@@ -66,23 +68,58 @@ class OutboxLeases:
         config = self._config
         return Batch(
             [
-                scripts.renew_lease(self._edge, scope, config.group, config.consumer, config.batch_size)
+                scripts.renew_lease(self._edge.of(scope), scope, config.group, config.consumer, config.batch_size)
                 for scope in self.unhandled.copy()
             ],
             return_exceptions=True,
         )
 
-    def read_waiting(self, offset: int, count: int) -> Operation[list[str]]:
-        """Read the names of scopes with changes in their outbox, the one that waits longest first."""
-        return command(_decode_names, "ZRANGE", self._edge.keys.work, offset, offset + count - 1)
+    def read_waiting(self, passed: Mapping[str, int], count: int) -> Awaitable[list[str]]:
+        """Read the names of scopes with changes in their outbox, the one that waits longest first.
 
-    def read_urgent(self, count: int) -> Operation[list[str]]:
+        Of each shard as many are passed over as ``passed`` has for its keys' tag. Shards take turns in the names.
+        """
+        only = self._edge.only
+        if only is not None:
+            start = passed.get(only.keys.tag, 0)
+            return command(decode_names, "ZRANGE", only.keys.work, start, start + count - 1)
+        return self._read_waiting_in_turn(passed, count)
+
+    async def _read_waiting_in_turn(self, passed: Mapping[str, int], count: int) -> list[str]:
+        shards = [each.replica.keys for each in self._edge.present]
+        size = -(-count // len(shards))
+        starts = [passed.get(keys.tag, 0) for keys in shards]
+        return take_turns(
+            await Batch(
+                [
+                    command(decode_names, "ZRANGE", keys.work, start, start + size - 1)
+                    for keys, start in zip(shards, starts, strict=True)
+                ]
+            )
+        )
+
+    def pass_over(self, passed: dict[str, int], scopes: Sequence[str]) -> None:
+        """Count these scopes in ``passed``."""
+        for scope in scopes:
+            tag = self._edge.of(scope).keys.tag
+            passed[tag] = passed.get(tag, 0) + 1
+
+    async def read_urgent(self, count: int) -> list[str]:
         """Read the names of urgent scopes with changes in their outbox, the one that waits longest first."""
-        return command(_decode_names, "ZRANGEBYSCORE", self._edge.keys.work, "-inf", "(0", "LIMIT", 0, count)
+        return take_turns(
+            await self._read_each(
+                lambda keys: command(decode_names, "ZRANGEBYSCORE", keys.work, "-inf", "(0", "LIMIT", 0, count)
+            )
+        )[:count]
 
-    def count_waiting(self) -> Operation[int]:
+    async def count_waiting(self) -> int:
         """Read how many scopes have changes in their outbox."""
-        return command(int, "ZCARD", self._edge.keys.work)
+        return sum(await self._read_each(lambda keys: command(int, "ZCARD", keys.work)))
+
+    async def _read_each(self, read: Callable[[SyncKeys], Operation[T]]) -> list[T]:
+        """Perform an operation on each shard."""
+        operations = [read(each.replica.keys) for each in self._edge.present]
+        return [(await operations[0])] if len(operations) == 1 else await Batch(operations)
 
     async def take(self, scopes: Sequence[str]) -> tuple[dict[str, OutboxLease], int]:
         """Lease a batch of each scope until the leases have enough bytes.
@@ -110,8 +147,9 @@ class OutboxLeases:
 
     def _take(self, scope: str, max_bytes: int) -> Operation[OutboxLease]:
         config, most = self._config, min(MAX_SCOPE_BYTES, max_bytes)
+        replica = self._edge.only or self._edge.of(scope)
         return scripts.lease_entries(
-            self._edge, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, most
+            replica, scope, config.group, config.consumer, config.batch_size, config.claim_idle_ms, most
         )
 
     async def confirm(self, delivered: Mapping[str, Sequence[LeasedEntry]]) -> int:
@@ -126,14 +164,15 @@ class OutboxLeases:
         return sum(map(len, confirmed.values()))
 
     def _confirm(self, scope: str, entries: Sequence[LeasedEntry]) -> Operation[int]:
-        return scripts.confirm(self._edge, scope, entries[-1].version, group=self._config.group, entries=entries)
+        replica = self._edge.only or self._edge.of(scope)
+        return scripts.confirm(replica, scope, entries[-1].version, group=self._config.group, entries=entries)
 
     async def dead_letter(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> None:
         """Move a change to the dead letters. Later ones go on: each is a full state and does not need it."""
         _log.error(
             "change %r of %r goes to the dead letters after %d deliveries: %s", entry.id, scope, deliveries, text
         )
-        await scripts.dead_letter(self._edge, scope, self._config.group, entry.id, deliveries, text)
+        await scripts.dead_letter(self._edge.of(scope), scope, self._config.group, entry.id, deliveries, text)
 
     async def set_deliveries(
         self, scope: str, entries: Sequence[LeasedEntry], *, change: int = 0, idle_ms: int = 0
@@ -144,7 +183,8 @@ class OutboxLeases:
         """
         counts = [(entry.id, entry.deliveries + change) for entry in entries]
         config = self._config
-        return await scripts.set_deliveries(self._edge, scope, config.group, config.consumer, idle_ms, counts)
+        edge = self._edge.of(scope)
+        return await scripts.set_deliveries(edge, scope, config.group, config.consumer, idle_ms, counts)
 
     async def give_back(self, scope: str, lease: OutboxLease) -> None:
         """Give a lease to any worker at once. The next worker adds one to the counts, so this lowers them by one."""
@@ -152,6 +192,11 @@ class OutboxLeases:
             await self.set_deliveries(scope, lease.entries, change=-1, idle_ms=self._config.claim_idle_ms)
         except EdgeRedisError as error:  # the edge is unavailable too: the lease ends after the claim time
             _log.warning("changes of %r stay claimed for %d ms: %s", scope, self._config.claim_idle_ms, error)
+
+
+def take_turns(lists: Sequence[Sequence[str]]) -> list[str]:
+    """Return the first of each list, then the second of each, and so on."""
+    return [name for names in zip_longest(*lists) for name in names if name is not None]
 
 
 def waiting_since(score: float) -> float:
@@ -166,6 +211,7 @@ def _adapt(scopes: int, size: int, most: int) -> int:
     return max(1, scopes * most // (2 * size))
 
 
-def _decode_names(found: list[bytes]) -> list[str]:
+def decode_names(found: list[bytes]) -> list[str]:
+    """Return names of scopes."""
     # A name that does not decode was not written by this package, and has no outbox.
     return [*map(_TO_NAME, found)]

@@ -4,18 +4,20 @@ A cursor names a store and a position in its feed. A store that was wiped has an
 a backup has not reached that position: its feed is marked as restarted. The edge then offers all its states again, and
 reads the feed from the beginning. Both ends decide by the same order, so a state that an end already has changes
 nothing there.
+
+An edge with several shards reads each page once, for all of them (``feed_positions.py``).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from edge_redis._core.error_text import describe_error
-from edge_redis._core.operation import Invoke, command
+from edge_redis._core.operation import Invoke
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.clones import Clones
@@ -24,15 +26,22 @@ from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.cloud_store_calls import takes
 from edge_redis._sync.delivered_pages import DeliveredPages
 from edge_redis._sync.echoes import Echoes
+from edge_redis._sync.edge_shards import Edge
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.feed import Feed, check_page
+from edge_redis._sync.feed_positions import (
+    Position,
+    Progress,
+    find_beginnings,
+    find_reader,
+    group_by_beginning,
+    identify,
+    read_positions,
+    save_all,
+)
 from edge_redis._sync.merge import merge_into
-from edge_redis._sync.origin import RUN
 from edge_redis._sync.patterns import Carried, Patterns
-from edge_redis._sync.push_patterns import Registration
-from edge_redis._sync.reoffer import Reoffer
-from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
 from edge_redis._sync.transfer import TransferSize
 from edge_redis.errors import CloudMismatchError, EdgeRedisError, StoreReplyError
@@ -49,14 +58,13 @@ class Puller:
 
     def __init__(
         self,
-        edge: Replica,
+        edge: Edge,
         cloud: AnyCloudStore,
         page: TransferSize,
         keyring: Keyring | None,
         cloud_health: CloudHealth,
         carried: Carried,
         echoes: Echoes,
-        registration: Registration,
     ) -> None:
         self._edge = edge
         self._cloud = cloud
@@ -64,7 +72,6 @@ class Puller:
         self._page = page
         self._cloud_health = cloud_health
         self._echoes = echoes
-        self._registration = registration
         self._pulled = carried.pulled
         takes_patterns = takes(cloud, "patterns")
         self._urgent = carried.urgent if carried.urgent.texts and takes_patterns else None
@@ -74,16 +81,14 @@ class Puller:
         self._is_filtered = not self._pulled.has_all and takes_patterns
         self._takes_given = takes(cloud, "given")
         self._delivered = DeliveredPages()
-        self._reoffer = Reoffer(edge, cloud, keyring, carried.pushed)
-        self._clones = Clones(edge)
-        self._events = EventRecorder(edge)
-        self._cloud_id = ""
+        self._clones = Clones()
+        self._events = EventRecorder()
         self.may_change_cloud = True
         """Whether an edge may be carried to another cloud than before, or to one that has lost its data."""
         self.cursor = ""
         """The cursor up to which this worker has read."""
         self.store_id = ""
-        """The id of this edge's store."""
+        """The id of this edge's store; of several shards, the id of each, with commas between them."""
         self.has_more = True
         """Whether the cloud may have more than the last pull has read."""
         self.has_rejected = False
@@ -104,18 +109,18 @@ class Puller:
         pages = self._delivered.take(self.cursor)
         if not pages:
             return 0
-        replica_id, cursor, *_ = await scripts.read_cursor(self._edge, self._registration.push)
-        if cursor != self.cursor.encode():
+        positions = await read_positions(self._edge)
+        if any(each.cursor != self.cursor.encode() for each in positions):
             return 0
         given: dict[str, Change] = {}
         accepted = 0
         for page in pages:
             feed = page if self._pulled.has_all else self._select_pulled(page)
-            readable = await self._select_readable(feed, replica_id)
+            readable = await self._select_readable(feed, positions)
             accepted += (await self._apply(readable, feed.strategies)) if readable else 0
             states = dict(feed.changes)  # as the cloud has them: those of `readable` may be countersigned
             given.update((scope, states[scope]) for scope, _ in readable)
-        self._delivered.set_given(replica_id, cursor, given)
+        self._delivered.set_given(identify(positions), positions[0].cursor, given)
         return accepted
 
     async def pull(self) -> int:
@@ -134,31 +139,48 @@ class Puller:
         return accepted + pushed
 
     async def _apply_page(self) -> tuple[int, bool]:
-        replica_id, cursor, offer, is_missing = await scripts.read_cursor(self._edge, self._registration.push)
-        self._registration.is_missing |= is_missing
-        given = self._delivered.take_given(replica_id, cursor)
-        begin = (cursor or await self._read_first_cursor()).decode(errors="replace")
-        urgent = (await self._apply_urgent(begin, replica_id)) if self._urgent is not None and self.has_more else 0
-        feed = await self._read(begin, given)
-        accepted = urgent + ((await self._apply_feed(feed, replica_id)) if feed.changes or feed.damaged else 0)
-        is_saved = False
-        self.cursor, self.store_id = feed.cursor, replica_id
-        if feed.cursor.encode() != cursor:
-            is_saved = bool(await scripts.save_cursor(self._edge, replica_id, cursor, feed.cursor))
-        if offer or feed.restarted:
-            accepted += await self._reoffer.offer_pages(offer)
-        # A user's store may leave out whether it has more.
-        goes_on = feed.has_more or (not feed.is_checked and bool(feed.changes or feed.damaged))
-        self.has_more = bool(offer) or feed.restarted or goes_on
-        if not goes_on:
+        positions = await read_positions(self._edge)
+        if not self._pulled.has_all:
+            await find_beginnings(positions)
+        self.store_id = identify(positions)
+        given = self._delivered.take_given(self.store_id, positions[0].cursor)
+        groups = [positions] if len(positions) == 1 else group_by_beginning(positions)
+        accepted = 0
+        if self._urgent is not None and self.has_more:
+            accepted = await self._apply_urgent(groups[0][0].begin, positions)
+        progress = Progress()
+        for group in groups:
+            accepted += await self._apply_next(group, given if len(groups) == 1 else {}, progress)
+        self.has_more = progress.has_more
+        if not progress.has_pages:
             self._urgent_cursor = ""
-        return accepted, goes_on and is_saved
+        return accepted, progress.goes_on
 
-    async def _apply_feed(self, feed: Feed, replica_id: str) -> int:
-        readable = await self._select_readable(feed, replica_id)
+    async def _apply_next(self, group: Sequence[Position], given: Mapping[str, Change], progress: Progress) -> int:
+        """Apply the next page for shards that are at one position."""
+        feed = await self._read(group, given)
+        # A user's store may leave out whether it has more.
+        has_page = feed.has_more or (not feed.is_checked and bool(feed.changes or feed.damaged))
+        readers = group if has_page else [*group, *progress.at_end]
+        accepted = (await self._apply_feed(feed, readers)) if feed.changes or feed.damaged else 0
+        self.cursor = feed.cursor
+        is_saved = await save_all(readers, feed.cursor)
+        for each in group:
+            if each.offer or feed.restarted:
+                accepted += await each.shard.reoffer.offer_pages(each.offer)
+                progress.has_more = True
+        if has_page:
+            progress.has_pages = progress.has_more = True
+            progress.goes_on |= is_saved
+        else:
+            progress.at_end = [each for each in readers if each.cursor == feed.cursor.encode()]
+        return accepted
+
+    async def _apply_feed(self, feed: Feed, readers: Sequence[Position]) -> int:
+        readable = await self._select_readable(feed, readers)
         return (await self._apply(readable, feed.strategies)) if readable else 0
 
-    async def _apply_urgent(self, cursor: str, replica_id: str) -> int:
+    async def _apply_urgent(self, cursor: str, readers: Sequence[Position]) -> int:
         """Apply what the feed has of urgent scopes, before the page at ``cursor``; return how many were accepted.
 
         They are read from where the last call of this kind has ended. They are in the pages that follow too, where they
@@ -170,30 +192,22 @@ class Puller:
             if feed.restarted:
                 self._urgent_cursor = ""
                 break
-            accepted += await self._apply_feed(feed, replica_id)
+            accepted += await self._apply_feed(feed, readers)
             has_more = feed.has_more and feed.cursor != self._urgent_cursor
             self._urgent_cursor = feed.cursor
             pages += 1
         return accepted
 
-    async def _read_first_cursor(self) -> bytes:
-        """Return where a worker begins that carries other scopes than the workers before it.
-
-        It goes on from where all scopes were read to the last time, since what it carries is among them. Otherwise it
-        reads from the beginning.
-        """
-        if self._pulled.has_all:
-            return b""
-        return await command(lambda found: found or b"", "GET", self._edge.keys.cursor_of_all)
-
-    async def _read(self, cursor: str, given: Mapping[str, Change]) -> Feed:
+    async def _read(self, group: Sequence[Position], given: Mapping[str, Change]) -> Feed:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
-        feed = await self._fetch(cursor, self._pulled if self._is_filtered else None, given)
+        begin = group[0].begin
+        feed = await self._fetch(begin, self._pulled if self._is_filtered else None, given)
         cloud_id = feed.cursor.rpartition(":")[0]
-        if feed.restarted:
-            self._check_cloud(cursor, cloud_id)
-            await self._reoffer.begin()
-        self._cloud_id = cloud_id
+        for each in group:
+            if feed.restarted:
+                self._check_cloud(each, cloud_id)
+                await each.shard.reoffer.begin()
+            each.shard.cloud_id = cloud_id
         return feed
 
     async def _fetch(self, cursor: str, filtered_by: Patterns | None, given: Mapping[str, Change]) -> Feed:
@@ -230,28 +244,30 @@ class Puller:
         has_more = feed.has_more or len(changes) + len(damaged) < len(feed.changes) + len(feed.damaged)
         return replace(feed, changes=changes, damaged=damaged, has_more=has_more)
 
-    def _check_cloud(self, cursor: str, cloud_id: str) -> None:
+    def _check_cloud(self, position: Position, cloud_id: str) -> None:
         """Refuse a second cloud: this worker's cloud lost nothing, but the edge follows the feed of another one.
 
         Raises:
             CloudMismatchError: the edge's cursor belongs to another cloud.
 
         """
-        followed = cursor.rpartition(":")[0]
+        followed = position.begin.rpartition(":")[0]
         if followed and cloud_id != followed and not self.may_change_cloud:
             raise CloudMismatchError(
                 "this edge was carried to another cloud, or the cloud has lost its data: nothing was carried; "
                 "where this is the right cloud, let the worker change it (may_change_cloud, --new-cloud)"
             )
-        if followed and cloud_id == self._cloud_id != followed:
+        if followed and cloud_id == position.shard.cloud_id != followed:
             raise CloudMismatchError(
                 "another worker carries this edge to another cloud, or has done so: an edge has one cloud; stop the "
                 "worker that names the wrong one, then start the right one again"
             )
 
     async def _apply(self, changes: list[tuple[str, Change]], strategies: dict[str, str]) -> int:
+        edge = self._edge
         operations = [
-            scripts.apply(self._edge, scope, [change], f"?{strategies.get(scope, '')}") for scope, change in changes
+            scripts.apply(edge.only or edge.of(scope), scope, [change], f"?{strategies.get(scope, '')}")
+            for scope, change in changes
         ]
         found = await perform_each(operations)
         accepted = 0
@@ -260,34 +276,47 @@ class Puller:
             self.has_rejected |= outcomes == ["rejected"]
         return accepted
 
-    async def _select_readable(self, feed: Feed, replica_id: str) -> list[tuple[str, Change]]:
-        """Return the states of a page that may be applied. Damaged ones are logged, recorded and skipped."""
-        readable, suspects = [], []
-        lineage = replica_id.partition(RUN)[0]
+    async def _select_readable(self, feed: Feed, readers: Sequence[Position]) -> list[tuple[str, Change]]:
+        """Return the states of a page that may be applied to these shards.
+
+        Damaged ones are logged, recorded and skipped.
+        """
+        readable: list[tuple[str, Change]] = []
+        suspects: list[tuple[Position, str, Change]] = []
+        find = find_reader(self._edge, readers)
         for scope, reason in feed.damaged:
-            await self._skip(scope, 0, reason)
+            if find(scope) is not None:
+                await self._skip(scope, 0, reason)
         for scope, change in feed.changes:
-            if self._echoes.has(scope, change, replica_id):
+            reader = find(scope)
+            if reader is None or self._echoes.has(scope, change, reader.replica_id):
                 continue
-            try:
-                change.verify()
-            except EdgeRedisError as error:
-                await self._skip(scope, change.version, str(error))
-            else:
+            if await self._is_whole(scope, change):
                 readable.append((scope, self._keyring.countersign(scope, change) if self._keyring else change))
-                if lineage in change.origin and not change.origin.endswith(replica_id):
-                    suspects.append((scope, change))
-        if suspects:
-            await self._clones.look_for(replica_id, suspects)
+                if reader.is_other_run(change.origin):
+                    suspects.append((reader, scope, change))
+        for reader in readers if suspects else ():
+            found = [(scope, change) for each, scope, change in suspects if each is reader]
+            await self._clones.look_for(reader.shard.replica, reader.replica_id, found)
         return readable
+
+    async def _is_whole(self, scope: str, change: Change) -> bool:
+        try:
+            change.verify()
+        except EdgeRedisError as error:
+            await self._skip(scope, change.version, str(error))
+            return False
+        return True
 
     async def _skip(self, scope: str, version: int, reason: str) -> None:
         _log.error("the cloud's state of %r is left out: %s", scope, reason)
-        await self._events.try_record(scope, SyncEvent("pull", version, success=False, error=f"left out: {reason}"))
+        await self._events.try_record(
+            self._edge.of(scope), scope, SyncEvent("pull", version, success=False, error=f"left out: {reason}")
+        )
 
     async def _merge(self, scope: str, change: Change) -> list[Outcome]:
         try:
-            return await merge_into(self._edge, scope, [change], "", keyring=self._keyring)
+            return await merge_into(self._edge.of(scope), scope, [change], "", keyring=self._keyring)
         except OUTAGE:
             raise
         except EdgeRedisError as error:  # damaged keys of this scope at the edge must not stop the others

@@ -15,12 +15,11 @@ from edge_redis._sync.cloud_health import CloudHealth
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import WorkerConfig
 from edge_redis._sync.echoes import Echoes
+from edge_redis._sync.edge_shards import Edge
 from edge_redis._sync.event_recorder import EventRecorder
 from edge_redis._sync.failures import OUTAGE, unavailable
 from edge_redis._sync.outbox_leases import OutboxLeases
 from edge_redis._sync.patterns import Carried
-from edge_redis._sync.push_patterns import Registration
-from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
 from edge_redis._sync.transfer import TransferSize
@@ -52,20 +51,19 @@ class Pusher:
 
     def __init__(
         self,
-        edge: Replica,
+        edge: Edge,
         cloud: AnyCloudStore,
         config: WorkerConfig,
         keyring: Keyring | None,
         transfer: TransferSize,
         carried: Carried,
-        registration: Registration,
     ) -> None:
+        self._edge = edge
         self._config = config
         self._pushed = carried.pushed
         self._has_urgent = bool(carried.urgent.texts)
-        self._registration = registration
         self._transfer = transfer
-        self._events = EventRecorder(edge)
+        self._events = EventRecorder()
         self._held_up: set[str] = set()
         self.has_waiting = False
         """Whether the last push left changes that a later one may bring to the cloud."""
@@ -76,18 +74,23 @@ class Pusher:
 
     async def push(self) -> int:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
-        if self._registration.is_missing:
-            await self._registration.perform()
-        urgent, handled, offset = (await self.push_urgent()) if self._has_urgent else 0, 0, 0
+        for shard in self._edge.present:
+            if shard.registration.is_missing:
+                await shard.registration.perform()
+        urgent, handled = (await self.push_urgent()) if self._has_urgent else 0, 0
+        passed: dict[str, int] = {}
         self.has_waiting = False
         page = SCOPES_A_CALL if self._calls.are_of_many else SCOPES_A_PAGE
         if self._has_urgent:
             page = min(page, URGENT_SCOPES)
-        while not handled and (scopes := await self.leases.read_waiting(offset, page)):
+        while not handled and (scopes := await self.leases.read_waiting(passed, page)):
             carried = self._pushed.select(scopes)
             handled, tried = await self._push_page(carried)
             self.has_waiting |= not self._held_up.issuperset(carried)
-            offset += len(scopes) if tried == len(carried) else scopes.index(carried[tried])
+            if not handled:
+                self.leases.pass_over(
+                    passed, scopes if tried == len(carried) else scopes[: scopes.index(carried[tried])]
+                )
         return urgent + handled
 
     async def push_urgent(self) -> int:
@@ -249,7 +252,7 @@ class Pusher:
             self._held_up.add(scope)
             _log.error("%r is held up: %s", scope, describe_error(error))
             event = SyncEvent("push", entries[-1].version, success=False, error=str(error))
-            await self._events.try_record(scope, event)
+            await self._events.try_record(self._edge.of(scope), scope, event)
 
     async def _give_up(self, scope: str, entry: LeasedEntry, deliveries: int, text: str) -> int:
         await self.leases.dead_letter(scope, entry, deliveries, text)

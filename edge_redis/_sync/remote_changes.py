@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from edge_redis._core.error_text import describe_error
@@ -22,8 +22,10 @@ StreamEntries = list[tuple[bytes, dict[bytes, bytes]]]
 class RemoteChanges:
     """Reads the state of a scope after each change that came down. Changes between two reads are one."""
 
-    def __init__(self, replica: Replica, scope: str, timeout: float | None, poll_seconds: float) -> None:
-        self._replica = replica
+    def __init__(
+        self, find: Callable[[], Awaitable[Replica]], scope: str, timeout: float | None, poll_seconds: float
+    ) -> None:
+        self._find = find
         self._scope = scope
         self.polling = Polling(timeout, poll_seconds)
         self._cursor: str | None = None
@@ -31,19 +33,20 @@ class RemoteChanges:
     async def start(self) -> None:
         """Begin with the changes that come down from now on."""
         if self._cursor is None:
-            key = self._replica.keys.history(self._scope)
+            key = (await self._find()).keys.history(self._scope)
             newest = await command(list[Any], "XREVRANGE", key, "+", "-", "COUNT", 1)
             self._cursor = newest[0][0].decode() if newest else "0-0"
 
     async def read(self) -> list[SyncState | None]:
         """Return the present state where a change came down since the last call, else nothing; None: it was deleted."""
         await self.start()
-        key, cursor, came_down, entries = self._replica.keys.history(self._scope), self._cursor, False, None
+        replica = await self._find()
+        key, cursor, came_down, entries = replica.keys.history(self._scope), self._cursor, False, None
         while entries is None or len(entries) == _PAGE:
             entries = await command(StreamEntries, "XRANGE", key, f"({cursor}", "+", "COUNT", _PAGE)
             came_down = came_down or any(map(_is_accepted, entries))
             cursor = entries[-1][0].decode() if entries else cursor
-        found = [await self._replica.read_state(self._scope)] if came_down else []
+        found = [await replica.read_state(self._scope)] if came_down else []
         self._cursor = cursor  # last: where the state could not be read, the next call reads it
         return found
 

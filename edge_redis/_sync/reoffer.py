@@ -45,7 +45,7 @@ class Reoffer:
         self._keyring = keyring
         self._pushed = pushed
         self._scopes_at_once: int = getattr(cloud, "scopes_at_once", 1)
-        self._events = EventRecorder(edge)
+        self._events = EventRecorder()
 
     async def begin(self) -> None:
         """Begin to offer every scope, from the first one."""
@@ -114,7 +114,7 @@ class Reoffer:
     async def _record(self, scope: str, version: int) -> None:
         event = SyncEvent("push", version, success=True, error="offered again: the cloud had lost data")
         try:
-            await self._events.try_record(scope, event)
+            await self._events.try_record(self._edge, scope, event)
         except StoreOutOfMemoryError as error:  # a full edge goes on without the entry
             _log.warning("the event could not be added to the history of %r: %s", scope, error)
 

@@ -216,8 +216,8 @@ def read_feed(
 ) -> Operation[FeedPage]:
     """Read the scopes that changed after ``cursor``, of those that match the patterns, where there are any.
 
-    ``has`` is ALL_BODIES, or the id of the store whose states the caller has sent itself, NONE for none. The states
-    that the caller was ``given`` by hints are left out.
+    ``has`` is ALL_BODIES, or the ids of the stores whose states the caller has sent itself, with commas, NONE for none.
+    The states that the caller was ``given`` by hints are left out.
     """
     replica_id, _, number = cursor.rpartition(":")
     is_position = number.isascii() and number.isdigit() and len(number) < 17 and replica_id.split() == [replica_id]  # noqa: PLR2004 -- digits of a version

@@ -10,9 +10,10 @@ from edge_redis._core.component import Component
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Replication
+from edge_redis._core.shards import ShardCount, choose_shard
 from edge_redis._sync import change, replies, scripts
 from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
-from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.edge_keys import make_edge_keys
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.records import STREAM_ID
@@ -21,7 +22,7 @@ from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.version_guard import check_if_version
 from edge_redis._sync.write_queue import WriteQueue
-from edge_redis._sync.writer import VersionWriter, check_field_names
+from edge_redis._sync.writer import VersionWriter, check_field_names, write_each
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError, EdgeRedisError, PartialUpdateError, StoreError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Overflow
@@ -46,9 +47,10 @@ class Synchronizer(Component):
         signing_key: bytes | None = None,
         max_pending_bytes: int | None = None,
         queue: WriteQueue | None = None,
+        shards: ShardCount | None = None,
     ) -> None:
         self.scope = validation.check_identifier("scope", scope)
-        config = EndConfig.of_edge(
+        self._config = EndConfig.of_edge(
             conflict_strategy,
             max_pending,
             overflow=overflow,
@@ -62,15 +64,36 @@ class Synchronizer(Component):
         self._queue = queue
         self._limits = WriteLimits(max_bytes, max_fields)
         self._idempotency = IdempotencyKeys()
-        self._set_replica(Replica(SyncKeys(namespace, "sync"), config))
+        self._signer = self._make_signer()
+        self._keys = make_edge_keys(namespace, shards)
+        self._writers: dict[str, VersionWriter] = {}
+        self._writer: VersionWriter | None = None
+        """That of this scope, once its shard is known."""
 
-    def _set_replica(self, replica: Replica) -> None:
-        self._replica = replica
-        self._writer = VersionWriter(replica, self._limits, self._signer(replica.config), self._queue)
+    async def _find(self) -> Replica:
+        """Return the shard of the scope, for a call that only reads."""
+        keys = self._keys.known or await self._keys.find()
+        return Replica(keys[choose_shard(self.scope, len(keys))], self._config)
 
-    def _signer(self, config: EndConfig) -> Signer | None:
+    async def _settle(self) -> VersionWriter:
+        """Return the writer of the scope's shard, for a call that writes."""
+        await self._keys.settle()
+        self._writer = self._writer_of(self.scope)
+        return self._writer
+
+    def _writer_of(self, scope: str) -> VersionWriter:
+        """Return the writer of a scope's shard, whose number is known."""
+        keys = self._keys.known[choose_shard(scope, len(self._keys.known))]
+        found = self._writers.get(keys.tag)
+        if found is None:
+            writer = VersionWriter(Replica(keys, self._config), self._limits, self._signer, self._queue)
+            found = self._writers.setdefault(keys.tag, writer)
+        return found
+
+    def _make_signer(self) -> Signer | None:
         if self._signing_key is None:
             return None
+        config = self._config
         if not config.origin:
             raise validation.value_error("origin", None, "must be given with signing_key: the key is that of a name")
         is_renewable = config.strategy is ConflictStrategy.LOCAL_WINS
@@ -78,35 +101,37 @@ class Synchronizer(Component):
 
     async def local_version(self) -> int:
         """Return the version of the local state, 0 where there is none."""
-        return (await scripts.counts(self._replica, self.scope))[0]
+        return (await scripts.counts(await self._find(), self.scope))[0]
 
     async def remote_version(self) -> int:
         """Return the newest version known of the other end, 0 where none is."""
-        return (await scripts.counts(self._replica, self.scope))[1]
+        return (await scripts.counts(await self._find(), self.scope))[1]
 
     async def pending_count(self) -> int:
         """Return the number of changes in the outbox."""
-        return await command(int, "XLEN", self._replica.keys.pending(self.scope))
+        return await command(int, "XLEN", (await self._find()).keys.pending(self.scope))
 
     async def pending_bytes(self) -> int:
         """Return about how many bytes the outbox takes."""
-        return await command(replies.from_positions, "HGET", self._replica.keys.pending_bytes, self.scope)
+        keys = (await self._find()).keys
+        return await command(replies.from_positions, "HGET", keys.pending_bytes, self.scope)
 
     async def is_synced(self) -> bool:
         """Return whether nothing is pending and both ends have the same version."""
-        version, remote, pending, _ = await scripts.counts(self._replica, self.scope)
+        version, remote, pending, _ = await scripts.counts(await self._find(), self.scope)
         return pending == 0 and version == remote
 
     async def get_local_state(self) -> SyncState | None:
         """Return the local state, None where there is none."""
-        return await self._replica.read_state(self.scope)
+        return await (await self._find()).read_state(self.scope)
 
     async def change_strategy(self, conflict_strategy: ConflictStrategy) -> None:
         """Set the strategy of the scope at this edge, and of this synchronizer."""
-        config = self._replica.config.with_strategy(check_strategy(conflict_strategy))
-        replica = Replica(self._replica.keys, config)
-        await scripts.set_settings(replica, self.scope)
-        self._set_replica(replica)
+        config = self._config.with_strategy(check_strategy(conflict_strategy))
+        replica = (await self._settle()).replica
+        await scripts.set_settings(Replica(replica.keys, config), self.scope)
+        self._config, self._writers, self._writer = config, {}, None
+        self._signer = self._make_signer()
 
     async def update_local(
         self,
@@ -121,9 +146,8 @@ class Synchronizer(Component):
             raise validation.type_error("is_delta", is_delta, "a bool")
         if if_version is not None:
             check_if_version(if_version)
-        return await self._writer.write(
-            self.scope, data, is_delta=is_delta, if_version=if_version, replication=replication
-        )
+        writer = self._writer or await self._settle()
+        return await writer.write(self.scope, data, is_delta=is_delta, if_version=if_version, replication=replication)
 
     async def update_many(
         self,
@@ -135,7 +159,8 @@ class Synchronizer(Component):
         validation.check_instance("is_delta", is_delta, bool)
         for scope in updates:
             validation.check_identifier("scope", scope)
-        found = await self._writer.write_each(updates, is_delta=is_delta)
+        await self._keys.settle()
+        found = await write_each(self._writer_of, self._limits, updates, is_delta=is_delta)
         states = {scope: each for scope, each in found.items() if isinstance(each, SyncState)}
         errors = {scope: each for scope, each in found.items() if isinstance(each, EdgeRedisError)}
         for scope, error in errors.items():
@@ -147,23 +172,26 @@ class Synchronizer(Component):
 
     async def delete_fields(self, *names: str) -> SyncState:
         """Write the next version without these top-level fields; return it."""
-        return await self._writer.write(self.scope, {}, is_delta=True, without=check_field_names(names))
+        without = check_field_names(names)
+        return await (await self._settle()).write(self.scope, {}, is_delta=True, without=without)
 
     async def delete(self) -> bool:
         """Delete the scope as its next version; return whether it had a state."""
-        return await self._writer.delete(self.scope)
+        return await (await self._settle()).delete(self.scope)
 
     async def apply_remote(self, state: SyncState) -> bool:
         """Apply a state of the other end by the strategy; return whether it was accepted."""
         validation.check_instance("state", state, SyncState)
-        replica, scope = self._replica, self.scope
+        scope = self.scope
         try:
             incoming = change.from_state(state, self._limits)
         except ChecksumMismatchError as error:
+            replica = (await self._settle()).replica
             event = SyncEvent("pull", state.version, success=False, error=str(error))
             with self._idempotency.acquire() as key:
                 await scripts.record_event(replica, scope, event, key)
             raise
+        replica = (await self._settle()).replica
         settings = replica.config.settings
         with self._idempotency.acquire() as key:
             outcomes = await scripts.apply(replica, scope, [incoming], settings, key)
@@ -173,50 +201,50 @@ class Synchronizer(Component):
 
     def remote_changes(self, timeout: float | None, poll_seconds: float) -> RemoteChanges:
         """Return a reader of the states that come down from its start on."""
-        return RemoteChanges(self._replica, self.scope, timeout, poll_seconds)
+        return RemoteChanges(self._find, self.scope, timeout, poll_seconds)
 
     async def get_pending_changes(self) -> list[dict[str, Any]]:
         """Return the changes in the outbox, oldest first."""
-        return await self._replica.read_pending(self.scope)
+        return await (await self._find()).read_pending(self.scope)
 
     async def confirm_sync(self, up_to_version: int) -> int:
         """Remove changes up to and including a version from the outbox; return how many were removed."""
         version = validation.check_integer("up_to_version", up_to_version, least=0, most=MAX_VERSION)
+        replica = (await self._settle()).replica
         with self._idempotency.acquire() as key:
-            return await scripts.confirm(self._replica, self.scope, version, key=key)
+            return await scripts.confirm(replica, self.scope, version, key=key)
 
     async def sync_history(self, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` exchanges with the other end, oldest first."""
-        return await self._replica.read_history(
-            self.scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        )
+        most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
+        return await (await self._find()).read_history(self.scope, most)
 
     async def conflicts(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first."""
-        return await self._replica.read_conflicts(
-            self.scope, validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        )
+        most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
+        return await (await self._find()).read_conflicts(self.scope, most)
 
     async def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> SyncState:
         """Write the chosen state of a conflict as the next version and remove the conflict from the list."""
         if STREAM_ID.fullmatch(validation.check_identifier("conflict_id", conflict_id)) is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict")
-        found = await self._replica.read_conflict(self.scope, conflict_id)
+        found = await (await self._find()).read_conflict(self.scope, conflict_id)
         if found is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict of this scope")
         chosen = found["data"] if data is None else data
         if chosen is None:
             raise validation.value_error("data", data, "must be given: the losing side is a delete")
-        return await self._writer.write(self.scope, chosen, is_delta=False, conflict_id=conflict_id)
+        writer = await self._settle()
+        return await writer.write(self.scope, chosen, is_delta=False, conflict_id=conflict_id)
 
     async def summary(self) -> dict[str, Any]:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""
-        version, remote, pending, events = await scripts.counts(self._replica, self.scope)
+        version, remote, pending, events = await scripts.counts(await self._find(), self.scope)
         return {
             "local_version": version,
             "remote_version": remote,
             "pending_changes": pending,
             "is_synced": pending == 0 and version == remote,
             "sync_events": events,
-            "conflict_strategy": self._replica.config.strategy.value,
+            "conflict_strategy": self._config.strategy.value,
         }

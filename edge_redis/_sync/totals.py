@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from edge_redis._core import sketch
+from edge_redis._core.gather import gather
 from edge_redis._core.operation import command
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.link import LINK_COUNTERS
@@ -55,16 +57,23 @@ class Totals:
 NO_TOTALS: Final = Totals(0, dict.fromkeys(LINK_COUNTERS, 0), 0, {})
 
 
-async def read_totals(keys: SyncKeys) -> Totals:
-    """Read the totals of an edge; a damaged counter is left out."""
+async def read_totals(shards: Sequence[SyncKeys]) -> Totals:
+    """Read the totals of an edge, those of all its shards; a damaged counter is left out."""
+    found = Counter[str]()
+    for some in await gather([_read_counters(keys) for keys in shards]):
+        found.update(some)
+    buckets = {int(name.removeprefix(_BUCKET)): count for name, count in found.items() if name.startswith(_BUCKET)}
+    link = {name: found.get(name, 0) for name in LINK_COUNTERS}
+    return Totals(found.get(PUSHED, 0), link, found.get(_TIME_US, 0), buckets)
+
+
+async def _read_counters(keys: SyncKeys) -> dict[str, int]:
     found: dict[str, int] = {}
     position = -1
     while position != 0:
         position, some = await command(_from_page, "HSCAN", keys.totals, max(position, 0), "COUNT", _PAGE)
         found |= some
-    buckets = {int(name.removeprefix(_BUCKET)): count for name, count in found.items() if name.startswith(_BUCKET)}
-    link = {name: found.get(name, 0) for name in LINK_COUNTERS}
-    return Totals(found.get(PUSHED, 0), link, found.get(_TIME_US, 0), buckets)
+    return found
 
 
 def _from_page(reply: tuple[int, dict[bytes, bytes]]) -> tuple[int, dict[str, int]]:

@@ -12,25 +12,25 @@ from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
-from edge_redis._core.operation import command
-from edge_redis._sync import replies, scripts
+from edge_redis._core.shards import ShardCount
+from edge_redis._sync import scripts
 from edge_redis._sync.clones import seconds_since_clone
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.cloud_store_calls import find_apply_many
-from edge_redis._sync.config import MAX_BATCH, EndConfig, WorkerConfig
-from edge_redis._sync.dead_letters import MAX_READ, DeadLetters
-from edge_redis._sync.failures import OUTAGE, perform_each
+from edge_redis._sync.config import MAX_BATCH, WorkerConfig
+from edge_redis._sync.dead_letters import MAX_READ, EdgeDeadLetters, check_letter_ids
+from edge_redis._sync.edge_keys import make_edge_keys
+from edge_redis._sync.edge_shards import Edge
+from edge_redis._sync.failures import OUTAGE
 from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.link_totals import SAVE_SECONDS, LinkTotals
-from edge_redis._sync.outbox_leases import CALL_BYTES, LEASE_BYTES, waiting_since
+from edge_redis._sync.outbox_counts import read_lag, read_outboxes
+from edge_redis._sync.outbox_leases import CALL_BYTES, LEASE_BYTES
 from edge_redis._sync.pace import WorkerPace
 from edge_redis._sync.patterns import ALL, Carried
 from edge_redis._sync.pull import Puller
 from edge_redis._sync.push import Pusher
-from edge_redis._sync.push_patterns import Registration
-from edge_redis._sync.records import STREAM_ID
-from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, Keys
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
 from edge_redis._sync.totals import Totals, read_totals
@@ -44,8 +44,6 @@ from edge_redis._sync.transfer import (
     no_clock,
 )
 from edge_redis.errors import CloudMismatchError, StoreOutOfMemoryError
-
-_OUTBOXES_A_PAGE: Final = 500
 
 _FIRST_SCOPES: Final = 4
 """Scopes that are read together after an outage."""
@@ -77,6 +75,7 @@ class Worker(Component):
         may_change_cloud: bool = True,
         clock: Clock = no_clock,
         bucket: TokenBucket | None = None,
+        shards: ShardCount | None = None,
     ) -> None:
         self.namespace = namespace
         carried = Carried.of(push, pull, urgent)
@@ -86,7 +85,7 @@ class Worker(Component):
             rate = validation.check_positive("max_bytes_per_second", rate)
         self._config = config = WorkerConfig.validate(group, consumer, batch_size, claim_idle_seconds, max_deliveries)
         keyring = None if keys is None else Keyring(namespace, keys)
-        self._edge = Replica(SyncKeys(namespace, "sync", carried.digest), EndConfig("edge"))
+        self._edge = Edge(make_edge_keys(namespace, shards, carried.digest), cloud, keyring, carried)
         self._bucket = bucket or (None if rate is None else TokenBucket(rate, clock))
         max_bytes = None if rate is None else max(1, int(rate * seconds))
         count = self._find_count(cloud)
@@ -108,14 +107,11 @@ class Worker(Component):
             count_bytes=count,
             seconds=seconds,
         )
-        self._registration = Registration(self._edge, carried)
-        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried, self._registration)
-        self.puller = Puller(
-            self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes, self._registration
-        )
+        self.pusher = Pusher(self._edge, cloud, config, keyring, transfer, carried)
+        self.puller = Puller(self._edge, cloud, page, keyring, self.pusher.cloud_health, carried, self.pusher.echoes)
         self.puller.push_urgent = self.pusher.push_urgent
         self.puller.may_change_cloud = validation.check_instance("may_change_cloud", may_change_cloud, bool)
-        self._dead_letters = DeadLetters(self._edge, cloud, keyring)
+        self._dead_letters = EdgeDeadLetters(self._edge, cloud, keyring)
         self._link_totals = LinkTotals(self._edge, cloud)
         self.cloud = cloud
         self.segments: Sequence[str] | None = carried.pulled.segments
@@ -147,7 +143,7 @@ class Worker(Component):
         return WorkerPace(
             poll,
             self._config.claim_idle_ms / 1000,
-            lambda: self.pusher.has_waiting,
+            lambda: self.pusher.has_waiting or not self._edge.are_all_read,
             self._seconds_in_debt,
             lambda: self.may_have_more,
         )
@@ -167,10 +163,12 @@ class Worker(Component):
 
     def edge_hints(self, wake: Callable[[], None]) -> Hints:
         """Return the hints of changes at the edge."""
-        return edge_hints(self._edge.keys, wake)
+        return edge_hints(SyncKeys(self.namespace, "sync"), wake)
 
     async def run_once(self) -> int:
         """Push a batch of the scopes that wait longest and pull a page; return how many changes were handled."""
+        if not self._edge.shards:
+            await self._edge.settle()
         # At first and after an outage, pull first: it shows whether either end lost data, before anything is pushed.
         ways = [self.pusher.push, self.puller.pull] if self._pushes_first else [self.puller.pull, self.pusher.push]
         if self._pushes_first and self.puller.has_delivered:
@@ -198,61 +196,33 @@ class Worker(Component):
     async def end(self) -> None:
         """Let a worker that pushes a part of these scopes take the place of this one at once."""
         if self._pushes_first:  # it has worked, and both ends have answered
-            await self._registration.end()
+            for shard in self._edge.present:
+                await shard.registration.end()
 
     async def lag(self) -> dict[str, Any]:
         """Return scopes_waiting and oldest_seconds."""
-        keys = self._edge.keys
-        waiting: int = await command(int, "ZCARD", keys.work)
-        now: float = await command(lambda reply: reply[0] + reply[1] / 1e6, "TIME")
-        first = await command(_first_score, "ZRANGEBYSCORE", keys.work, 0, "+inf", "WITHSCORES", "LIMIT", 0, 1)
-        urgent = await command(_first_score, "ZRANGE", keys.work, 0, 0, "WITHSCORES")
-        since = [waiting_since(score) for score in (first, urgent) if score is not None]
-        age = max(0.0, now - min(since) / 1000) if since else 0.0
-        return {"scopes_waiting": waiting, "oldest_seconds": age}
+        return await read_lag(await self._edge.keys())
 
     async def status(self) -> dict[str, Any]:
         """Return what ``lag`` does, and what ``WorkerStatus`` has besides."""
-        keys = self._edge.keys
-        found = await self.lag()
-        found["scopes"] = await command(int, "HLEN", keys.scopes)
-        found["scopes_not_pushed"] = max(0, (await command(int, "HLEN", keys.pending_bytes)) - found["scopes_waiting"])
-        found["changes_waiting"] = await self._changes_waiting()
-        found["pending_bytes"] = await self._pending_bytes()
-        found["dead_letters"] = await command(int, "XLEN", keys.dead_letters)
+        shards = await self._edge.keys()
+        found = await read_lag(shards)
+        found |= await read_outboxes(shards, found["scopes_waiting"])
         totals = await self.totals()
         found["pushed_total"] = totals.pushed
         found["link"] = dict(totals.link)
         found["time_to_cloud"] = totals.describe_time()
-        found["clone_seen_seconds"] = await seconds_since_clone(self._edge)
+        found["clone_seen_seconds"] = await seconds_since_clone(shards)
         return found
 
     async def totals(self) -> Totals:
         """Return what the workers of this edge have carried, this one's counts included."""
         await self._link_totals.save()
-        return await read_totals(self._edge.keys)
-
-    async def _changes_waiting(self) -> int:
-        total, offset = 0, 0
-        while scopes := (await self.pusher.leases.read_waiting(offset, _OUTBOXES_A_PAGE)):
-            lengths = await perform_each([command(int, "XLEN", self._edge.keys.pending(scope)) for scope in scopes])
-            total, offset = total + sum(length or 0 for length in lengths), offset + len(scopes)
-        return total
-
-    async def _pending_bytes(self) -> int:
-        total, position = 0, -1
-        while position != 0:
-            key = self._edge.keys.pending_bytes
-            position, some = await command(
-                replies.from_positions_page, "HSCAN", key, max(position, 0), "COUNT", _OUTBOXES_A_PAGE
-            )
-            total += some
-        return total
+        return await read_totals(await self._edge.keys())
 
     async def dead_letters(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return the oldest ``limit`` changes that were given up."""
-        letters = await self._dead_letters.read(validation.check_integer("limit", limit, least=1, most=MAX_READ))
-        return [letter.describe() for letter in letters]
+        return await self._dead_letters.read(validation.check_integer("limit", limit, least=1, most=MAX_READ))
 
     async def replay_dead_letters(self, limit: int = 100) -> int:
         """Push the oldest ``limit`` dead letters once more; return how many the cloud now has."""
@@ -260,25 +230,15 @@ class Worker(Component):
 
     async def discard_dead_letters(self, ids: Sequence[str]) -> int:
         """Remove dead letters by their ids; return how many there were."""
-        if isinstance(ids, (str, bytes)) or not isinstance(ids, Sequence):
-            raise validation.type_error("ids", ids, "a list of ids")
-        for each in ids:
-            if STREAM_ID.fullmatch(validation.check_identifier("an id", each)) is None:
-                raise validation.value_error("an id", each, "must be the id of a dead letter")
-        return await self._dead_letters.discard(ids)
+        return await self._dead_letters.discard(check_letter_ids(ids))
 
     async def new_identity(self) -> str:
         """Give this edge's store another id; return it."""
-        return await scripts.new_identity(self._edge)
+        await self._edge.settle()
+        return ",".join([await scripts.new_identity(shard.replica) for shard in self._edge.shards])
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes of this edge that were deleted longer ago than this; return how many."""
-        return await purge(self._edge, validation.check_non_negative("older_than_seconds", older_than_seconds))
-
-
-def _first_score(reply: Any) -> float | None:
-    """Return the score of the first member: RESP3 replies nest member and score, RESP2 replies do not."""
-    if not reply:
-        return None
-    pair = reply[0] if isinstance(reply[0], (list, tuple)) else reply
-    return float(pair[1])
+        seconds = validation.check_non_negative("older_than_seconds", older_than_seconds)
+        await self._edge.settle()
+        return sum([await purge(shard.replica, seconds) for shard in self._edge.shards])

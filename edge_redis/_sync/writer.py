@@ -43,7 +43,7 @@ class VersionWriter:
     def __init__(
         self, replica: Replica, limits: WriteLimits, signer: Signer | None = None, queue: WriteQueue | None = None
     ) -> None:
-        self._replica = replica
+        self.replica = replica
         self._limits = limits
         self._signer = signer
         self._queue = queue
@@ -111,22 +111,6 @@ class VersionWriter:
         assert written is not None, "every update has a body"
         return written.state
 
-    async def write_each(
-        self, updates: Mapping[str, dict[str, Any]], *, is_delta: bool
-    ) -> dict[str, SyncState | EdgeRedisError]:
-        """Write a version of each scope, many in a round trip; return each state, or the error of its write.
-
-        Data that cannot be encoded are an error of the whole call, before anything is written. Not for a writer with a
-        queue, in which a write may wait for another one of this call.
-        """
-        bodies = {scope: encode_data(data, self._limits) for scope, data in updates.items()}
-        found: dict[str, SyncState | EdgeRedisError] = {}
-        sizes = [len(body) + _CALL_BYTES for body in bodies.values()]
-        for part in split_by_bytes([*bodies], sizes, _BYTES_A_ROUND):
-            writes = [self.write(scope, updates[scope], is_delta=is_delta, encoded=bodies[scope]) for scope in part]
-            found.update(zip(part, await gather_each(writes), strict=True))
-        return found
-
     async def delete(self, scope: str) -> bool:
         """Write that the scope is deleted, as its next version; return whether it had a state."""
 
@@ -137,7 +121,7 @@ class VersionWriter:
                 return fields.pack(fields.Fields(deleted=self._stamp(moment)))
             return TOMBSTONE
 
-        present = await self._replica.read_document(scope)
+        present = await self.replica.read_document(scope)
         if present is None:
             return False
         return (await self._put(scope, CurrentState.of(present), make, is_delta=False)) is not None
@@ -152,7 +136,7 @@ class VersionWriter:
             return None
         with write.key:
             try:
-                present = await self._replica.read_document(call[0])
+                present = await self.replica.read_document(call[0])
                 if present is None or present.stamp != write.change.stamp:
                     return None
                 result, shortfall = await ReplicatedOperation(write.operation, replication)
@@ -188,7 +172,7 @@ class VersionWriter:
                 if current.stamp and len(body) >= MIN_BODY_BYTES:
                     splice = _splice(current, body)
                 operation = scripts.update(
-                    self._replica,
+                    self.replica,
                     scope,
                     body,
                     checksum,
@@ -223,7 +207,30 @@ class VersionWriter:
         return clock.after(seconds, microseconds, current.latest_clock)
 
     def _stamp(self, moment: str) -> fields.Stamp:
-        return moment, self._replica.config.origin or self._replica.config.proposed_replica_id
+        return moment, self.replica.config.origin or self.replica.config.proposed_replica_id
+
+
+async def write_each(
+    find_writer: Callable[[str], VersionWriter],
+    limits: WriteLimits,
+    updates: Mapping[str, dict[str, Any]],
+    *,
+    is_delta: bool,
+) -> dict[str, SyncState | EdgeRedisError]:
+    """Write a version of each scope, many in a round trip; return each state, or the error of its write.
+
+    Data that cannot be encoded are an error of the whole call, before anything is written. Not for writers with a
+    queue, in which a write may wait for another one of this call.
+    """
+    bodies = {scope: encode_data(data, limits) for scope, data in updates.items()}
+    found: dict[str, SyncState | EdgeRedisError] = {}
+    sizes = [len(body) + _CALL_BYTES for body in bodies.values()]
+    for part in split_by_bytes([*bodies], sizes, _BYTES_A_ROUND):
+        writes = [
+            find_writer(scope).write(scope, updates[scope], is_delta=is_delta, encoded=bodies[scope]) for scope in part
+        ]
+        found.update(zip(part, await gather_each(writes), strict=True))
+    return found
 
 
 def check_field_names(names: Sequence[object]) -> tuple[str, ...]:

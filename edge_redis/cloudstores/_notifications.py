@@ -124,5 +124,5 @@ class Notifications(BackgroundThread):
         position, writer, segment = (*text.split(" ", 2), "", "")[:3]
         segments = self._reader.segments
         is_carried = segments is None or segment in segments
-        if is_carried and (not writer or writer != self._reader.store_id):
+        if is_carried and (not writer or writer not in self._reader.store_id.split(",")):
             self._reader.wake(lambda cursor: is_past(position, cursor))

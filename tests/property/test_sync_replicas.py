@@ -84,7 +84,7 @@ class Replicas(RuleBasedStateMachine):
     def _note(self, edge: int) -> None:
         """Keep what is at an edge and in the cloud now, to come again some time."""
         for end in (edge, -1):
-            replica = self.world.synchronizer(edge)._replica if end == edge else self._cloud_replica()
+            replica = self.world.runner(edge).run(self.world.synchronizer(edge)._find()) if end == edge else self._cloud_replica()
             found = self.world.runner(end).run(replica.read_document(SCOPE))
             if found is not None and found not in self.seen:
                 self.seen.append(found)
@@ -175,7 +175,7 @@ class Replicas(RuleBasedStateMachine):
         again = data.draw(st.lists(st.sampled_from(self.seen), min_size=1, max_size=3))
         if not up:
             for state in again:
-                self.world.runner(edge).run(_arrive(self.world.worker("courier")._edge, state))
+                self.world.runner(edge).run(_arrive(self.world.worker("courier")._edge.of(SCOPE), state))
             return
         if self.strategy is LOCAL:  # from such an edge comes what it wrote itself
             again = [state for state in again if state.name != "cloud"]

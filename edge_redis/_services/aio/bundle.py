@@ -20,6 +20,7 @@ from edge_redis._services.aio.health_watch import HealthWatch
 from edge_redis._services.aio.metrics import EdgeMetrics
 from edge_redis._services.aio.sync import EdgeSynchronizer
 from edge_redis._services.aio.worker import CloudWorker
+from edge_redis._services.components import edge_shards
 from edge_redis._services.options import (
     CacheOptions,
     HealthOptions,
@@ -31,6 +32,7 @@ from edge_redis._services.options import (
     watch_options,
 )
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
+from edge_redis._sync.edge_keys import make_edge_keys
 from edge_redis._sync.scopes import list_scopes
 from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis.models import SyncState
@@ -74,6 +76,7 @@ class EdgeRedis:
         self._opened: weakref.WeakSet[EdgeSynchronizer | CloudWorker | HealthWatch] = weakref.WeakSet()
         self._writers: dict[str, Synchronizer] = {}
         self._owns_client = False
+        self._edge_keys = make_edge_keys(self.namespace, edge_shards(client, self.namespace))
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} namespace={self.namespace!r}>"
@@ -198,7 +201,9 @@ class EdgeRedis:
         key = repr(sorted(options.items()))
         found = self._writers.get(key)
         if found is None:
-            found = self._writers.setdefault(key, Synchronizer(namespace=self.namespace, **options))
+            shards = edge_shards(self.client, self.namespace, options.get("shards"))
+            known: dict[str, Any] = {**options, "shards": shards}
+            found = self._writers.setdefault(key, Synchronizer(namespace=self.namespace, **known))
         return found
 
     async def scopes(self) -> list[ScopeSummary]:
@@ -207,7 +212,7 @@ class EdgeRedis:
         Each is a dict of scope, version (of the local state), pending (changes that the cloud has not confirmed)
         and conflicts (losing sides that are kept).
         """
-        return await AsyncRunner(self.client).run(list_scopes(self.namespace))
+        return await AsyncRunner(self.client).run(list_scopes(self._edge_keys))
 
     async def drop_namespace(self) -> int:
         """Remove all keys of this namespace; return how many there were.

@@ -10,7 +10,7 @@ from typing import cast
 from edge_redis._io.clients import AsyncClient
 from edge_redis._io.lifecycle import AsyncLoopService
 from edge_redis._services.aio.cloud import RedisCloudStore
-from edge_redis._services.components import consumer_name
+from edge_redis._services.components import consumer_name, edge_shards
 from edge_redis._services.listening import Listening
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
 from edge_redis._sync.signing import Keys
@@ -56,6 +56,8 @@ class CloudWorker(AsyncLoopService[Worker]):
         max_bytes_per_second: ``run`` and ``start`` send to the cloud and receive from it about so many bytes a second
             at most, on average over some seconds; None: as fast as the link is. Of a store of your own without
             ``count_bytes``, the bodies are counted alone.
+        shards: as in EdgeSynchronizer. A worker carries the scopes of all of them, and reads the cloud once for all.
+            While some cannot be reached it goes on with the others.
 
     """
 
@@ -77,6 +79,7 @@ class CloudWorker(AsyncLoopService[Worker]):
         poll_interval_seconds: float = 0.5,
         max_bytes_per_second: float | None = None,
         may_change_cloud: bool = True,
+        shards: int | None = None,
     ) -> None:
         self._own_store: RedisCloudStore | None = None
         store: AsyncCloudStore | CloudStore
@@ -100,6 +103,7 @@ class CloudWorker(AsyncLoopService[Worker]):
             may_change_cloud=may_change_cloud,
             clock=time.monotonic,
             bucket=self._find_shared_bucket(),
+            shards=edge_shards(edge_client, namespace, shards),
         )
         self._listening = Listening(edge_client, component)
         super().__init__(

@@ -21,6 +21,7 @@ from edge_redis._services.blocking.health_watch import HealthWatch
 from edge_redis._services.blocking.metrics import EdgeMetrics
 from edge_redis._services.blocking.sync import EdgeSynchronizer
 from edge_redis._services.blocking.worker import CloudWorker
+from edge_redis._services.components import edge_shards
 from edge_redis._services.options import (
     CacheOptions,
     HealthOptions,
@@ -32,6 +33,7 @@ from edge_redis._services.options import (
     watch_options,
 )
 from edge_redis._sync.cloud_store import AsyncCloudStore, CloudStore
+from edge_redis._sync.edge_keys import make_edge_keys
 from edge_redis._sync.scopes import list_scopes
 from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis.models import SyncState
@@ -75,6 +77,7 @@ class EdgeRedis:
         self._opened: weakref.WeakSet[EdgeSynchronizer | CloudWorker | HealthWatch] = weakref.WeakSet()
         self._writers: dict[str, Synchronizer] = {}
         self._owns_client = False
+        self._edge_keys = make_edge_keys(self.namespace, edge_shards(client, self.namespace))
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} namespace={self.namespace!r}>"
@@ -199,7 +202,9 @@ class EdgeRedis:
         key = repr(sorted(options.items()))
         found = self._writers.get(key)
         if found is None:
-            found = self._writers.setdefault(key, Synchronizer(namespace=self.namespace, **options))
+            shards = edge_shards(self.client, self.namespace, options.get("shards"))
+            known: dict[str, Any] = {**options, "shards": shards}
+            found = self._writers.setdefault(key, Synchronizer(namespace=self.namespace, **known))
         return found
 
     def scopes(self) -> list[ScopeSummary]:
@@ -208,7 +213,7 @@ class EdgeRedis:
         Each is a dict of scope, version (of the local state), pending (changes that the cloud has not confirmed)
         and conflicts (losing sides that are kept).
         """
-        return BlockingRunner(self.client).run(list_scopes(self.namespace))
+        return BlockingRunner(self.client).run(list_scopes(self._edge_keys))
 
     def drop_namespace(self) -> int:
         """Remove all keys of this namespace; return how many there were.

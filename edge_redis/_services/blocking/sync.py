@@ -10,7 +10,7 @@ from edge_redis._core.replication import TIMEOUT_SECONDS, check_replication
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.service import BlockingService
 from edge_redis._io.user_functions import adapt_callback
-from edge_redis._services.components import write_queue
+from edge_redis._services.components import edge_shards, write_queue
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS
 from edge_redis._sync.remote_changes import RemoteChangeCalls, RemoteChanges
 from edge_redis._sync.synchronizer import Synchronizer
@@ -38,6 +38,9 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
             written here is signed with it, at the cost of one more round trip. ``origin`` must be given.
         max_pending_bytes: about the most bytes that the outbox takes, by default not bounded: past it as past
             ``max_pending``. One change is kept whatever its size.
+        shards: parts of the edge's side of a namespace, each in a hash slot of its own with the scopes that a hash
+            assigns to it. None for the number that the namespace has; where nothing was written yet that is 1, or 12
+            on a cluster. Another number than the namespace has is refused at the first call.
 
     """
 
@@ -57,6 +60,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
         max_fields: int = MAX_FIELDS,
         signing_key: bytes | None = None,
         max_pending_bytes: int | None = None,
+        shards: int | None = None,
     ) -> None:
         component = Synchronizer(
             conflict_strategy,
@@ -72,6 +76,7 @@ class EdgeSynchronizer(BlockingService[Synchronizer]):
             signing_key=signing_key,
             max_pending_bytes=max_pending_bytes,
             queue=write_queue(client, namespace),
+            shards=edge_shards(client, namespace, shards),
         )
         super().__init__(client, component)
 

@@ -19,6 +19,7 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: hint_tag
 -- include: cloud_hint
 -- include: scope_part
 -- include: accepted

@@ -17,6 +17,7 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: hint_tag
 -- include: cloud_hint
 -- include: scope_part
 -- include: accepted

@@ -26,6 +26,7 @@
 -- include: splice_chain
 -- include: outbox_bodies
 -- include: outbox_entries
+-- include: hint_tag
 -- include: edge_hint
 -- include: outbox
 -- include: history

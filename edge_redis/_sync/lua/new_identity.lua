@@ -6,6 +6,7 @@
 -- Invariant: what waits in the outboxes keeps the origin that it was written with, which no other store writes under
 -- Repeat: idempotent, a repeat gives yet another id
 -- include: replica_id
+-- include: hint_tag
 -- include: edge_hint
 local id = new_replica_id(ARGV[1]) .. RUN
 redis.call('SET', KEYS[1], id)

@@ -4,8 +4,8 @@
 -- ARGV[1] call           the store that the position belongs to (`-` for the beginning), the position, the most scopes,
 --                        the bytes of bodies after which no further scope is added, the id that the store gets where it
 --                        has none, or must change it, what the reader has: `all` where it wants every body, else the
---                        id of the store whose states it has sent itself (`-` for none), and how many states it was
---                        given by hints; a space between each
+--                        ids of the stores whose states it has sent itself, a comma between each (`-` for none), and how
+--                        many states it was given by hints; a space between each
 -- ARGV[2..] rest         each state that it was given: <length of state>:<state><scope>, where the state is version, clock,
 --                        the beginning of its checksum and of its signature (`-` for none) and origin, a space between
 --                        each. It is left out where it is the present state. Then the patterns of the scopes to read, see

@@ -11,6 +11,7 @@
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency
+-- include: hint_tag
 -- include: cloud_hint
 local doc, repeats, client_id, call = KEYS[1], KEYS[2], ARGV[2], ARGV[3]
 local at = now_ms()

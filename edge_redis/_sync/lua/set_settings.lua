@@ -6,6 +6,7 @@
 -- Reply: 'OK'
 -- Invariant: the settings that a synchronizer sets replace all others
 -- Repeat: idempotent
+-- include: hint_tag
 -- include: edge_hint
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 publish_edge_hint(KEYS[1])

@@ -16,6 +16,7 @@
 -- include: outbox_entries
 -- include: patterns
 -- include: carried
+-- include: hint_tag
 -- include: edge_hint
 -- include: outbox
 local MAX_TRIMMED = 100 -- outboxes of one call

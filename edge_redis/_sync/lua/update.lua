@@ -22,6 +22,7 @@
 -- Repeat: remembered
 -- include: idempotency
 -- include: document
+-- include: hint_tag
 -- include: cloud_hint
 -- include: scope_part
 -- include: accepted

@@ -175,7 +175,7 @@ class Fleet:
         for scope in range(self.plan.scopes):
             if self.plan.authority(scope) == edge:
                 sync = EdgeSynchronizer(client, **self.plan.settings(ConflictStrategy.LOCAL_WINS, scope, edge))
-                words[f"s{scope}"] = sync._component._replica.config.settings
+                words[f"s{scope}"] = sync._component._config.settings
         return words
 
     def aof(self, end: int) -> list[Path]:

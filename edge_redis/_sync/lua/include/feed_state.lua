@@ -42,8 +42,8 @@ local function newest_splice(doc, checksum)
 end
 
 -- The state of a document and the bytes of its body. `held` is the beginning of the checksum that the reader holds, '' for
--- none, or nil where the reader has not said: then a body that is not small is left out. `own` is the id of the store whose
--- states the reader has sent itself.
+-- none, or nil where the reader has not said: then a body that is not small is left out. `own` are the ids of the stores
+-- whose states the reader has sent itself, a comma between each.
 local function read_feed_state(doc, held, own)
   local found = redis.pcall('HMGET', doc, 'version', 'clock', 'checksum', 'ancestor', 'origin', 'signature', 'strategy')
   if found.err then return '!a field is missing', 0 end -- a key of another type
@@ -56,7 +56,8 @@ local function read_feed_state(doc, held, own)
     return body and head .. '=' .. body or '!a field is missing', size
   end
   if not held then
-    return head .. (string.match(found[5], '[^\1]*$') == own and '-' or newest_splice(doc, found[3])), size
+    local id = ',' .. string.match(found[5], '[^\1]*$') .. ','
+    return head .. (string.find(',' .. own .. ',', id, 1, true) and '-' or newest_splice(doc, found[3])), size
   end
   local splices = splices_from(doc, found[3], held, size)
   return head .. (splices and '~' .. held .. splices or '=' .. redis.call('HGET', doc, 'data')), size

@@ -1,0 +1,87 @@
+"""The shards of an edge: each has the documents and outboxes of its scopes, a work list, a cursor and an id of its own.
+
+So a shard is complete in itself, as an edge with one shard is: it may lose its data alone, and then it comes back as
+another incarnation, and reads the cloud from the beginning. A worker carries all shards: what it reads of the cloud
+goes to all of them (``pull.py``), and what it pushes is taken from all of them (``outbox_leases.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from edge_redis._core.shards import ShardSet, choose_shard
+from edge_redis._sync.cloud_store import AnyCloudStore
+from edge_redis._sync.config import EndConfig
+from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.patterns import Carried
+from edge_redis._sync.push_patterns import Registration
+from edge_redis._sync.reoffer import Reoffer
+from edge_redis._sync.replica import Replica
+from edge_redis._sync.signing import Keyring
+from edge_redis.errors import EdgeRedisError
+
+_log = logging.getLogger("edge_redis")
+
+
+class EdgeShard:
+    """One shard of the edge of a worker."""
+
+    def __init__(self, keys: SyncKeys, cloud: AnyCloudStore, keyring: Keyring | None, carried: Carried) -> None:
+        self.replica = Replica(keys, EndConfig("edge"))
+        self.registration = Registration(self.replica, carried)
+        self.reoffer = Reoffer(self.replica, cloud, keyring, carried.pushed)
+        self.cloud_id = ""
+        """The cloud whose feed was read for it last."""
+
+
+class Edge:
+    """The edge of one worker: its shards, once their number is known, as one."""
+
+    def __init__(
+        self, keys: ShardSet[SyncKeys], cloud: AnyCloudStore, keyring: Keyring | None, carried: Carried
+    ) -> None:
+        self._keys = keys
+        self._make = lambda each: EdgeShard(each, cloud, keyring, carried)
+        self.shards: Sequence[EdgeShard] = ()
+        """All shards; none before a call has found their number."""
+        self.present: Sequence[EdgeShard] = ()
+        """Those that answered when the cloud's feed was read last."""
+        self.only: Replica | None = None
+        """The one shard, where there is only one."""
+        self.are_all_read = True
+        """Whether the position of each shard could be read last."""
+        if keys.known:
+            self._set(keys.known)
+
+    async def settle(self) -> None:
+        """Find the shards, for a call that writes."""
+        if not self.shards:
+            self._set(await self._keys.settle())
+
+    def _set(self, keys: Sequence[SyncKeys]) -> None:
+        shards = [*map(self._make, keys)]
+        self.only = shards[0].replica if len(shards) == 1 else None
+        self.shards = self.present = shards
+
+    def set_present(self, shards: Sequence[EdgeShard], errors: Sequence[EdgeRedisError]) -> None:
+        """Set the shards that answered, and log when others begin not to, or answer again."""
+        if len(shards) < len(self.present):
+            missing = len(self.shards) - len(shards)
+            _log.warning("%d of %d shards of the edge do not answer: %s", missing, len(self.shards), errors[0])
+        elif len(shards) == len(self.shards) > len(self.present):
+            _log.warning("all shards of the edge answer again")
+        self.present = shards
+        self.are_all_read = not errors
+
+    async def keys(self) -> Sequence[SyncKeys]:
+        """Return the keys of each shard, for a call that only reads."""
+        return self._keys.known or await self._keys.find()
+
+    def shard_of(self, scope: str) -> EdgeShard:
+        """Return the shard that a scope is in."""
+        return self.shards[choose_shard(scope, len(self.shards))]
+
+    def of(self, scope: str) -> Replica:
+        """Return the replica of the shard that a scope is in."""
+        return self.only or self.shard_of(scope).replica
