@@ -40,7 +40,7 @@ from edge_redis._io.reply_errors import PART_ERRORS, translate_part_error
 from edge_redis._io.senders import find_async_sender
 from edge_redis._io.tasks import finish
 from edge_redis._io.threads import wait_in_task
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import EdgeRedisError, StoreUnavailableError
 
 T = TypeVar("T")
 
@@ -201,7 +201,7 @@ class AsyncRunner:
         sends = [self._send_in_order([operations[place] for place in group]) for group in groups]
         replies = merge_groups(groups, await asyncio.gather(*sends))
         for place, reply in enumerate(replies):
-            if isinstance(reply, redis_errors.ConnectionError):
+            if isinstance(reply, (redis_errors.ConnectionError, StoreUnavailableError)):
                 # One command that met a failing node made the client reload its slot map, which cut off the others.
                 replies[place : place + 1] = await self._send_in_order([operations[place]])
         return replies
@@ -210,8 +210,10 @@ class AsyncRunner:
         replies: list[Any] = []
         for operation in operations:
             try:
+                if self._layouts.is_due(operation):
+                    await self._check_layouts([operation])
                 replies.append(await self._send(operation))
-            except LIBRARY_ERRORS as error:
+            except (*LIBRARY_ERRORS, EdgeRedisError) as error:
                 replies.append(error)
         return replies
 

@@ -41,7 +41,7 @@ from edge_redis._io.replies import (
 from edge_redis._io.reply_errors import PART_ERRORS, translate_part_error
 from edge_redis._io.senders import find_sender
 from edge_redis._io.threads import wait_for
-from edge_redis.errors import InvalidTypeError
+from edge_redis.errors import EdgeRedisError, InvalidTypeError
 
 T = TypeVar("T")
 

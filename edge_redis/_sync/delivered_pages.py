@@ -19,24 +19,20 @@ class DeliveredPages:
     """
 
     def __init__(self) -> None:
-        self._pages: dict[str, Feed] = {}  # by the positions that they follow
+        self.pages: dict[str, Feed] = {}
+        """By the positions that they follow."""
         self._given: Mapping[str, Change] = {}
         self._given_at = ("", b"")
 
-    @property
-    def are_there(self) -> bool:
-        """Whether any page came."""
-        return bool(self._pages)
-
     def add(self, after: str, page: Feed) -> None:
         """Keep the page that follows a position. From any thread."""
-        if len(self._pages) >= MAX_DELIVERED:
-            self._pages = {}  # so many changes are read together
-        self._pages[after] = page
+        if len(self.pages) >= MAX_DELIVERED:
+            self.pages = {}  # so many changes are read together
+        self.pages[after] = page
 
     def take(self, cursor: str) -> list[Feed]:
         """Return the pages that follow the cursor, in their order, and forget all others."""
-        pages, self._pages = self._pages, {}
+        pages, self.pages = self.pages, {}
         found = []
         while (page := pages.pop(cursor, None)) is not None:
             found.append(page)

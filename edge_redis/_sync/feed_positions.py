@@ -10,11 +10,11 @@ to the shards of the earlier page as well, and its cursor is theirs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from edge_redis._core.gather import gather_each
-from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.operation import Batch, command
 from edge_redis._sync import scripts
 from edge_redis._sync.edge_shards import Edge, EdgeShard
 from edge_redis._sync.failures import OUTAGE
@@ -51,8 +51,14 @@ class Progress:
     """The same, or whether scopes are being offered again."""
     goes_on: bool = False
     """Whether the feed goes on after a page whose cursor was saved."""
-    at_end: Sequence[Position] = field(default_factory=list)
+    at_end: Sequence[Position] = ()
     """The shards whose page has reached the end of the feed."""
+    end: str = ""
+    """The cursor that they were given."""
+
+    def find_at_end(self) -> list[Position]:
+        """Return those at which that cursor could be saved."""
+        return [each for each in self.at_end if each.cursor == self.end.encode()]
 
 
 FindReader: TypeAlias = Callable[[str], Position | None]
@@ -102,7 +108,7 @@ async def find_beginnings(positions: Sequence[Position]) -> None:
 
 def identify(positions: Sequence[Position]) -> str:
     """Return what names the incarnations of these shards: their ids, with commas between them."""
-    return positions[0].replica_id if len(positions) == 1 else ",".join(each.replica_id for each in positions)
+    return ",".join(each.replica_id for each in positions)
 
 
 def group_by_beginning(positions: Iterable[Position]) -> list[list[Position]]:
@@ -115,9 +121,6 @@ def group_by_beginning(positions: Iterable[Position]) -> list[list[Position]]:
 
 def find_reader(edge: Edge, readers: Sequence[Position]) -> FindReader:
     """Return what finds the position of the shard that a scope is in, None where it is not among these."""
-    if edge.only is not None:
-        only = readers[0]
-        return lambda _: only
     by_shard = {id(each.shard): each for each in readers}
     return lambda scope: by_shard.get(id(edge.shard_of(scope)))
 
@@ -128,16 +131,18 @@ async def save_all(positions: Sequence[Position], cursor: str) -> bool:
     It is not stored where a shard has lost its data since, or has another cursor by now.
     """
     text, is_new = cursor.encode(), False
-    moving = [each for each in positions if each.cursor != text]
-    saves = [scripts.save_cursor(each.shard.replica, each.replica_id, each.cursor, cursor) for each in moving]
-    for each, is_saved in zip(moving, [(await saves[0])] if len(saves) == 1 else await _perform(saves), strict=True):
+    moving, saves = [], []
+    for each in positions:
+        if each.cursor != text:
+            moving.append(each)
+            saves.append(scripts.save_cursor(each.shard.replica, each.replica_id, each.cursor, cursor))
+    if not saves:
+        return False
+    saved = [(await saves[0])] if len(saves) == 1 else await Batch(saves)
+    for each, is_saved in zip(moving, saved, strict=True):
         if is_saved:
             each.cursor, is_new = text, True
     return is_new
-
-
-async def _perform(saves: Sequence[Operation[int]]) -> list[int]:
-    return (await Batch(saves)) if saves else []
 
 
 def _decode(reply: bytes | None) -> str:

@@ -80,7 +80,8 @@ class Puller:
         """What pushes the urgent changes of the edge, between two pages."""
         self._is_filtered = not self._pulled.has_all and takes_patterns
         self._takes_given = takes(cloud, "given")
-        self._delivered = DeliveredPages()
+        self.delivered = DeliveredPages()
+        """The pages that the cloud gave unasked."""
         self._clones = Clones()
         self._events = EventRecorder()
         self.may_change_cloud = True
@@ -97,16 +98,11 @@ class Puller:
     def deliver(self, after: str, page: Feed) -> None:
         """Keep a page that the cloud gave unasked, which follows the position ``after``. From any thread."""
         if self._takes_given:
-            self._delivered.add(after, page if type(page) is Feed and page.is_checked else check_page(page))
-
-    @property
-    def has_delivered(self) -> bool:
-        """Whether the cloud gave pages unasked."""
-        return self._delivered.are_there
+            self.delivered.add(after, page if type(page) is Feed and page.is_checked else check_page(page))
 
     async def apply_delivered(self) -> int:
         """Apply the pages that the cloud gave unasked; return how many of their states were accepted."""
-        pages = self._delivered.take(self.cursor)
+        pages = self.delivered.take(self.cursor)
         if not pages:
             return 0
         positions = await read_positions(self._edge)
@@ -120,7 +116,7 @@ class Puller:
             accepted += (await self._apply(readable, feed.strategies)) if readable else 0
             states = dict(feed.changes)  # as the cloud has them: those of `readable` may be countersigned
             given.update((scope, states[scope]) for scope, _ in readable)
-        self._delivered.set_given(identify(positions), positions[0].cursor, given)
+        self.delivered.set_given(identify(positions), positions[0].cursor, given)
         return accepted
 
     async def pull(self) -> int:
@@ -142,8 +138,8 @@ class Puller:
         positions = await read_positions(self._edge)
         if not self._pulled.has_all:
             await find_beginnings(positions)
-        self.store_id = identify(positions)
-        given = self._delivered.take_given(self.store_id, positions[0].cursor)
+        self.store_id = positions[0].replica_id if len(positions) == 1 else identify(positions)
+        given = self.delivered.take_given(self.store_id, positions[0].cursor)
         groups = [positions] if len(positions) == 1 else group_by_beginning(positions)
         accepted = 0
         if self._urgent is not None and self.has_more:
@@ -161,7 +157,7 @@ class Puller:
         feed = await self._read(group, given)
         # A user's store may leave out whether it has more.
         has_page = feed.has_more or (not feed.is_checked and bool(feed.changes or feed.damaged))
-        readers = group if has_page else [*group, *progress.at_end]
+        readers = group if has_page or not progress.at_end else [*group, *progress.find_at_end()]
         accepted = (await self._apply_feed(feed, readers)) if feed.changes or feed.damaged else 0
         self.cursor = feed.cursor
         is_saved = await save_all(readers, feed.cursor)
@@ -173,7 +169,7 @@ class Puller:
             progress.has_pages = progress.has_more = True
             progress.goes_on |= is_saved
         else:
-            progress.at_end = [each for each in readers if each.cursor == feed.cursor.encode()]
+            progress.at_end, progress.end = readers, feed.cursor
         return accepted
 
     async def _apply_feed(self, feed: Feed, readers: Sequence[Position]) -> int:
@@ -283,12 +279,13 @@ class Puller:
         """
         readable: list[tuple[str, Change]] = []
         suspects: list[tuple[Position, str, Change]] = []
-        find = find_reader(self._edge, readers)
+        only = readers[0] if self._edge.only else None
+        find = find_reader(self._edge, readers) if only is None else None
         for scope, reason in feed.damaged:
-            if find(scope) is not None:
+            if find is None or find(scope) is not None:
                 await self._skip(scope, 0, reason)
         for scope, change in feed.changes:
-            reader = find(scope)
+            reader = find(scope) if find is not None else only
             if reader is None or self._echoes.has(scope, change, reader.replica_id):
                 continue
             if await self._is_whole(scope, change):

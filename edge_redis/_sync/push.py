@@ -60,6 +60,7 @@ class Pusher:
     ) -> None:
         self._edge = edge
         self._config = config
+        self._tries_together = config.tries_together
         self._pushed = carried.pushed
         self._has_urgent = bool(carried.urgent.texts)
         self._transfer = transfer
@@ -84,7 +85,7 @@ class Pusher:
         if self._has_urgent:
             page = min(page, URGENT_SCOPES)
         while not handled and (scopes := await self.leases.read_waiting(passed, page)):
-            carried = self._pushed.select(scopes)
+            carried = scopes if self._pushed.has_all else self._pushed.select(scopes)
             handled, tried = await self._push_page(carried)
             self.has_waiting |= not self._held_up.issuperset(carried)
             if not handled:
@@ -147,7 +148,7 @@ class Pusher:
         """Lease changes of the first of these scopes, as many as one transfer may have; return how many scopes."""
         leases, tried = await self.leases.take(scopes)
         self.leases.unhandled.update(leases)
-        most = self._config.tries_together
+        most = self._tries_together
         return self._calls.prepare({scope: lease for scope, lease in leases.items() if lease.deliveries <= most}), tried
 
     async def _apply(

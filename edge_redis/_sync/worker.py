@@ -171,7 +171,7 @@ class Worker(Component):
             await self._edge.settle()
         # At first and after an outage, pull first: it shows whether either end lost data, before anything is pushed.
         ways = [self.pusher.push, self.puller.pull] if self._pushes_first else [self.puller.pull, self.pusher.push]
-        if self._pushes_first and self.puller.has_delivered:
+        if self._pushes_first and self.puller.delivered.pages:
             ways.insert(0, self.puller.apply_delivered)
         reads_own, self._pushes_first = self._pushes_first, True
         self.may_have_more = True

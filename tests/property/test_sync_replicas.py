@@ -84,7 +84,11 @@ class Replicas(RuleBasedStateMachine):
     def _note(self, edge: int) -> None:
         """Keep what is at an edge and in the cloud now, to come again some time."""
         for end in (edge, -1):
-            replica = self.world.runner(edge).run(self.world.synchronizer(edge)._find()) if end == edge else self._cloud_replica()
+            replica = (
+                self.world.runner(edge).run(self.world.synchronizer(edge)._find())
+                if end == edge
+                else self._cloud_replica()
+            )
             found = self.world.runner(end).run(replica.read_document(SCOPE))
             if found is not None and found not in self.seen:
                 self.seen.append(found)
