@@ -571,11 +571,18 @@ local function replace_newest(pending, state, data)
   append_entry(pending, plan, state, '0')
 end
 
+-- The tag of shard 0, whose channels serve all shards.
+local function hint_tag(tag)
+  local found = string.gsub(tag, '%d+%.%d+%.%d+}$', '0}')
+  return found
+end
+
 -- The hint to the workers of an edge: there may be something to carry (keys.py).
+-- Needs: hint_tag
 
 -- `key` is any key of the edge. Publishing may be forbidden to this user.
 local function publish_edge_hint(key)
-  redis.pcall('PUBLISH', string.match(key, '^[^}]*}') .. ':wake', '')
+  redis.pcall('PUBLISH', hint_tag(string.match(key, '^[^}]*}')) .. ':wake', '')
 end
 
 -- The index of scopes with changes in their outbox that a worker pushes.

@@ -56,8 +56,8 @@ is state.
 | <tag>:accepted_repeats |        |       | <tag>:accepted_repeats:<hour> is that of consumers of accepted  |
 | :<hour>                |        |       | changes                                                         |
 
-The cloud may have several shards (``_core/shards.py``): a scope is in one of them, by a hash of its name, with all that
-is kept of it, and each has a feed, ids and watermarks of its own. Their channels have the tag of shard 0.
+Each end may have several shards (``_core/shards.py``): a scope is in one of them, by a hash of its name, with all that
+is kept of it, and each shard has all other keys, and an id, of its own. Their channels have the tag of shard 0.
 
 Channels, on which nothing is kept: ``<tag>:wake`` at the edge (an empty message: a scope came into ``work``, or the
 cloud may accept one that it refused), in the cloud ``<tag>:wake`` and ``<tag>:wake:<the scope up to its first slash>``.

@@ -1,11 +1,11 @@
 """Measure how evenly the masters of a cluster share each service, and what an operation costs by their number.
 
-    scripts/bench/run shards [--masters 1 2 3] [--scale 1.0]
+    scripts/bench/run shards [--masters 1 2 3] [--services cache metrics cloud edge] [--scale 1.0]
 
 Starts a cluster of embedded servers for each number of masters. For each service that has shards it prints each
 master's share of the commands, of the CPU time and of the memory that the service took, in percent, how far the
 largest share is above the smallest, and the CPU time of all masters for one operation: a put or a get, a record, the
-update of a scope or a scope that is read.
+update of a scope or a scope that is read; of an edge the update of a scope with its way to the cloud.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from edge_redis import EdgeCache, EdgeMetrics, InvocationRecord, RedisCloudStore, embedded
+from edge_redis import CloudWorker, EdgeCache, EdgeMetrics, EdgeRedis, InvocationRecord, RedisCloudStore, embedded
 from edge_redis.errors import StoreError
 
 SLOTS = 16384
@@ -125,7 +125,29 @@ def use_cloud(client: Any, scale: float) -> int:
     return 2 * len(scopes) + read
 
 
-SERVICES: dict[str, Callable[[Any, float], int]] = {"cache": use_cache, "metrics": use_metrics, "cloud": use_cloud}
+def use_edge(client: Any, scale: float) -> int:
+    """Write the states of the tills of a chain of shops twice, and carry them to a cloud."""
+    shops = int(75 * scale)
+    scopes = [f"shop/{shop:03d}/till/{till}" for shop in range(shops) for till in range(20)]
+    with (
+        embedded.start(password="") as server,
+        server.client() as cloud,
+        EdgeRedis(client) as edge,
+        CloudWorker(client, cloud) as worker,
+    ):
+        for version in range(2):
+            edge.update_many({scope: {"prices": list(range(20)), "version": version} for scope in scopes})
+            while worker.run_once() or worker.lag()["scopes_waiting"]:
+                pass
+    return 2 * len(scopes)
+
+
+SERVICES: dict[str, Callable[[Any, float], int]] = {
+    "cache": use_cache,
+    "metrics": use_metrics,
+    "cloud": use_cloud,
+    "edge": use_edge,
+}
 
 
 def report(service: str, operations: int, used: list[Usage]) -> None:
@@ -145,10 +167,12 @@ def main() -> None:
     """Measure each service on each cluster."""
     parser = argparse.ArgumentParser(description="Measure the shards of each service on a cluster.")
     parser.add_argument("--masters", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--services", nargs="+", choices=SERVICES, default=[*SERVICES])
     parser.add_argument("--scale", type=float, default=1.0, help="of the work: 0.1 is a tenth")
     options = parser.parse_args()
     for masters in options.masters:
-        for service, use in SERVICES.items():
+        for service in options.services:
+            use = SERVICES[service]
             with running(masters) as nodes, redis.RedisCluster(host=nodes[0].host, port=nodes[0].port) as client:
                 before = list(map(measure, nodes))
                 try:

@@ -1,0 +1,176 @@
+"""The edge's side of synchronization on a real cluster: even shares, a master that is gone, and slots that move."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Maker
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from edge_redis import ConflictStrategy, EdgeRedisError, PartialUpdateError, StoreUnavailableError
+from edge_redis._core.shards import choose_shard, hash_slot, name_shards
+from support.cluster import Cluster, collect_dropped
+from support.deadline import eventually
+from support.servers import Servers
+
+# The library's asyncio client drops nodes with their connections open when it looks for its masters anew.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed (ClusterNode|Connection|transport):ResourceWarning"),
+    pytest.mark.usefixtures("swept"),
+]
+SCOPES = [f"scope/{number}" for number in range(48)]
+LATEST = ConflictStrategy.LATEST_WINS
+
+
+@pytest.fixture
+def swept(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    collect_dropped(request.node.name)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
+    cluster = Cluster(3)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def make(request: pytest.FixtureRequest, running: Cluster) -> Iterator[Maker]:
+    running.flush()
+    maker = Maker(running, request.param)  # type: ignore[arg-type]
+    yield maker
+    maker.close()
+
+
+@pytest.fixture
+def edge(make: Maker) -> Any:
+    return make("EdgeRedis", client=impatient_client(make))
+
+
+@pytest.fixture
+def cloud(make: Maker, servers: Servers) -> Any:
+    """A cloud on a server of its own."""
+    backend = servers.backend("fakeredis")
+    client = backend.async_client() if make.api == "awaited" else backend.client()
+    make._clients.append(client)
+    return make("RedisCloudStore", client=client)
+
+
+def impatient_client(make: Maker) -> Any:
+    """Return a client that does not try for long."""
+    retry = AsyncRetry(NoBackoff(), 3) if make.api == "awaited" else Retry(NoBackoff(), 3)
+    return make.client(retry=retry)
+
+
+def new_worker(make: Maker, cloud: Any) -> Any:
+    return make("CloudWorker", getattr(cloud, "_target", cloud), client=impatient_client(make))
+
+
+def write(edge: Any, scopes: list[str], n: int) -> set[str]:
+    """Write these scopes; return those whose write was acknowledged."""
+    try:
+        return set(edge.update_many({scope: {"n": n} for scope in scopes}, conflict_strategy=LATEST))
+    except PartialUpdateError as error:
+        return set(error.states)
+
+
+def state_at(make: Maker, scope: str) -> Any:
+    return make("EdgeSynchronizer", LATEST, scope=scope).get_local_state()
+
+
+def works(worker: Any) -> bool:
+    """Work; return whether nothing is left to do."""
+    with contextlib.suppress(EdgeRedisError):
+        return not worker.run_once() and not worker.lag()["scopes_waiting"]
+    return False
+
+
+def check_equal(make: Maker, cloud: Any, edge: Any) -> None:
+    """Check that both ends hold the same, and that each version took effect once, in its order."""
+    assert [row["pending"] for row in edge.scopes()] == [0] * len(SCOPES)
+    for scope in SCOPES:
+        assert state_at(make, scope).data == cloud.get(scope).data
+        versions = [event.version for event in cloud.sync_history(scope, 1000) if event.success]
+        assert versions == sorted(set(versions))
+
+
+def test_masters_have_even_shares_and_several_workers_carry_all(
+    make: Maker, running: Cluster, edge: Any, cloud: Any
+) -> None:
+    workers = [new_worker(make, cloud) for _ in range(2)]
+    assert write(edge, SCOPES, 1) == set(SCOPES)
+    docs = [sum(b":sync12." in key and b":doc:" in key for key in keys) for keys in running.keys_by_master()]
+    assert sum(docs) == len(SCOPES)
+    assert min(docs) > 8
+    for scope in SCOPES[:10]:
+        cloud.update(scope, {"from": "the cloud"})
+    for _ in range(3):
+        for worker in workers:
+            worker.run_once()
+    check_equal(make, cloud, edge)
+    assert workers[0].status()["scopes"] == len(SCOPES)
+
+
+@pytest.mark.parametrize("make", ["blocking"], indirect=True)
+def test_a_master_that_is_gone_holds_up_its_own_scopes_alone(
+    make: Maker, running: Cluster, edge: Any, cloud: Any
+) -> None:
+    worker = new_worker(make, cloud)
+    write(edge, SCOPES, 1)
+    eventually(lambda: works(worker), seconds=30)
+    held = {key.partition(b"}:doc:")[2].decode() for key in running.keys_by_master()[1]}
+    gone = [scope for scope in SCOPES if scope in held]
+    there = [scope for scope in SCOPES if scope not in held]
+    running.masters[1].kill()
+    try:
+        assert write(edge, there[:5], 2) == set(there[:5])
+        for scope in (there[5], gone[0]):
+            cloud.update(scope, {"from": "the cloud"})
+        with pytest.raises(StoreUnavailableError):
+            edge.update_many({gone[1]: {"n": 2}})
+
+        def is_carried() -> bool:
+            works(worker)
+            return bool(cloud.get(there[4]).data == {"n": 2} and "from" in state_at(make, there[5]).data)
+
+        eventually(is_carried, seconds=30)
+        cloud.update(there[6], {"from": "the cloud"})
+        assert worker.run_once() == 1
+    finally:
+        running.masters[1].restart()
+        running.wait_until_ok()
+    write(edge, gone[1:3], 3)
+    eventually(lambda: works(worker), seconds=30)
+    check_equal(make, cloud, edge)
+    assert state_at(make, gone[0]).data == {"from": "the cloud"}
+    with running.client() as client:
+        tags = [f"er:{{default:sync{name}}}" for name in name_shards("default", "sync", 12)]
+        assert len({client.get(f"{tag}:cursor") for tag in tags}) == 1
+
+
+def test_nothing_is_lost_or_applied_twice_while_a_slot_moves(
+    make: Maker, running: Cluster, edge: Any, cloud: Any
+) -> None:
+    worker = new_worker(make, cloud)
+    write(edge, SCOPES, 1)
+    moving = choose_shard(SCOPES[7], 12)
+    slot = hash_slot(f"default:sync{name_shards('default', 'sync', 12)[moving]}")
+    others = [scope for scope in SCOPES if choose_shard(scope, 12) != moving][:6]
+    for step, _ in enumerate(running.moving_slot(slot)):
+        if step % 8 == 1:
+            assert write(edge, others, step) == set(others)
+            cloud.update(others[0], {"step": step})
+            with contextlib.suppress(EdgeRedisError):
+                worker.run_once()
+    write(edge, [SCOPES[7]], 1000)
+    eventually(lambda: works(worker), seconds=30)
+    check_equal(make, cloud, edge)
+    assert cloud.get(SCOPES[7]).data == {"n": 1000}
+    running.flush()
+    running.return_slot(slot)
