@@ -78,6 +78,7 @@ def test_a_worker_that_was_taken_over_leaves_its_successor_the_entries(client: A
             CloudWorker(client, FailingStore(), consumer="two", claim_idle_seconds=0.001) as two,
         ):
             runner = BlockingRunner(client)
+            runner.run(one._component._edge.settle())
             taken = runner.run(one._component.pusher.leases.take(["room"]))[0]["room"]
             assert len(taken.entries) == 2
             client.xinfo_groups(client.keys("*pending:room")[0])
@@ -108,6 +109,7 @@ def _lease_when_free(runner: Any, worker: Any) -> Any:
     from support.deadline import eventually  # noqa: PLC0415 -- of this helper alone
 
     found: list[Any] = []
+    runner.run(worker._component._edge.settle())
 
     def lease() -> Any:
         found[:] = runner.run(worker._component.pusher.leases.take(["room"]))[0].values()

@@ -216,6 +216,7 @@ def test_what_was_written_before_a_delete_stays_deleted_where_the_cloud_wrote_ag
         world = World(ConflictStrategy.MERGE, 2, named=True, sql=sql)
         for sync in world.syncs:
             assert sync.get_local_state() is None
+        world.servers[-1].pass_time(0.01)
         world.cloud.update(SCOPE, {"first": 1})
         world.cloud.delete(SCOPE)
         state = world.syncs[0].update_local({"late": 1}, is_delta=True)

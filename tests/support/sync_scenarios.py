@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from edge_redis import ConflictStrategy
 from edge_redis._core.operation import Sleep
+from edge_redis._core.shards import choose_shard, name_shards
 from support.checked import present
 from support.simulation import Actor, Scenario
 from support.sync_plants import RUNS, Plant
@@ -107,6 +108,44 @@ def worker_and_successor(strategy: ConflictStrategy, ahead: float = 0, faults: i
         _write(world, "first")
         _write(world, "second")
         return _scenario(world, [world.pusher("worker"), _successor(world)], faults)
+
+    return make
+
+
+def shards_apart(faults: int = 1) -> Make:
+    """Two workers pull at once for an edge one shard of which came back empty, while the cloud goes on."""
+
+    def make() -> Scenario:
+        world = World(ConflictStrategy.LATEST_WINS, skews=(0, 0), tick=0, batch_size=2, shards=2)
+        scopes = [SCOPE, *(f"hall {number}" for number in range(5))]
+        for scope in scopes:
+            world.runner(0).run(world.synchronizer(0, scope).update_local({"first": 1}))
+        world.carry()
+        world.carry()
+        [lost] = {choose_shard(scope, 2) for scope in scopes} - {choose_shard(SCOPE, 2)}
+        client = world.client(0)
+        tag = f"er:{{default:sync{name_shards('default', 'sync', 2)[lost]}}}"
+        client.execute_command("DEL", *(f"{tag}:{name}" for name in ("cursor", "replica_id", "scopes", "server")))
+        client.execute_command("DEL", *(f"{tag}:doc:{scope}" for scope in scopes))
+        for scope in scopes[:3]:
+            world.cloud.update(scope, {"second": 1}, is_delta=True)
+        component = world.cloud._component
+
+        async def edit() -> None:
+            for scope in reversed(scopes):
+                await component.update(scope, {"third": 1}, is_delta=True)
+
+        def check(actors: Sequence[Actor]) -> None:
+            world.heal()
+            for scope in scopes:
+                state = world.runner(0).run(world.synchronizer(0, scope).get_local_state())
+                assert present(state).data == world.cloud.get(scope).data, f"{scope} at the edge: {state}"
+            assert len({client.execute_command("GET", f"{tag}:cursor") for tag in tags}) == 1
+            world.cloud.close()
+
+        tags = [f"er:{{default:sync{name}}}" for name in name_shards("default", "sync", 2)]
+        workers = [world.delivery(f"worker {number}", 0, 3) for number in range(2)]
+        return Scenario([*workers, world.actor("editor", -1, edit, ())], check, faults, world.state)
 
     return make
 

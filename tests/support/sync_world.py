@@ -15,7 +15,9 @@ from typing import Any
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
 from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, command
+from edge_redis._core.shards import KnownCount, ShardCount
 from edge_redis._io.blocking_runner import BlockingRunner
+from edge_redis._sync.edge_keys import count_shards
 from edge_redis._sync.synchronizer import Synchronizer
 from edge_redis._sync.worker import Worker
 from edge_redis.cloudstores.sql import SqlCloudStore
@@ -68,6 +70,7 @@ class World:
     claim_idle_seconds: float = 0.001
     tick: int = 100
     sql: bool = False
+    shards: int = 1
     servers: list[SimulatedServer] = field(init=False)
     excused: set[str] = field(default_factory=set)
 
@@ -114,9 +117,18 @@ class World:
             scope=SCOPE,
             origin=self.origin(edge),
             signing_key=self.key(edge),
+            shards=self.shards,
         )
         sync._runner = self.runner(edge)
         return sync
+
+    def shard_count(self) -> ShardCount | None:
+        """Return the number of an edge's shards, which is known; None of one."""
+        if self.shards == 1:
+            return None
+        known = KnownCount()
+        known.number = self.shards
+        return count_shards("default", known=known)
 
     def origin(self, edge: int) -> str | None:
         return f"edge-{edge}" if self.named or self.signed else None
@@ -131,17 +143,18 @@ class World:
         keys = {f"edge-{edge}": present(self.key(edge)) for edge in range(self.edges)}
         return {"cloud": b"the key of the cloud", **keys}
 
-    def synchronizer(self, edge: int) -> Synchronizer:
+    def synchronizer(self, edge: int, scope: str = SCOPE) -> Synchronizer:
         return Synchronizer(
             self.strategy,
             self.max_pending,
-            scope=SCOPE,
+            scope=scope,
             namespace="default",
             origin=self.origin(edge),
             overflow="coalesce",
             max_history=1000,
             max_conflicts=1000,
             signing_key=self.key(edge),
+            shards=self.shard_count(),
         )
 
     def worker(self, name: str, push: Sequence[str] = ("*",)) -> Worker:
@@ -155,6 +168,7 @@ class World:
             max_deliveries=1000,
             keys=self.keys_of_all,
             push=push,
+            shards=self.shard_count(),
         )
 
     def actor(self, name: str, edge: int, start: Callable[[], Any], faults: Sequence[Any] = FAULTS) -> Actor:

@@ -20,6 +20,7 @@ from support.sync_scenarios import (
     changing_patterns,
     cloned_edge,
     pull_and_edit,
+    shards_apart,
     two_writers,
     worker_and_successor,
     writer_and_worker,
@@ -87,6 +88,10 @@ def test_a_worker_and_its_successor_under_every_fault(strategy: ConflictStrategy
 @pytest.mark.parametrize("strategy", ConflictStrategy)
 def test_an_edit_of_the_cloud_on_its_way_down_under_every_fault(strategy: ConflictStrategy) -> None:
     assert survey(pull_and_edit(strategy)).runs == PULL_AND_EDIT[strategy]
+
+
+def test_shards_that_were_apart_miss_nothing_whatever_the_order_and_the_faults() -> None:
+    seeds(shards_apart(faults=2), count=8)
 
 
 def _ends(run: Callable[[Callable[[], Scenario]], int], make: Callable[[], Scenario]) -> tuple[int, set[object]]:
