@@ -16,6 +16,7 @@ from edge_redis._io.asyncio_pool import enter_loop
 from edge_redis._io.asyncio_shared import LARGE_BYTES, key_of
 from edge_redis._io.asyncio_sources import can_share
 from edge_redis._io.command_sender import Args, FinalError, parse_reply
+from edge_redis._io.connect_clients import reads_replicas
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
 from edge_redis._io.redirections import Attempts, find_key
 from edge_redis._io.resp import pack
@@ -29,11 +30,12 @@ class AsyncClusterSender:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._known: Nodes | None = None
+        self._reads_replicas = reads_replicas(client)
         options = client.connection_kwargs
         self._can_share = can_share(options.get("connection_class")) and options["max_connections"] > 1
 
     async def send(self, args: Args) -> Any:
-        """Send one command to the master of its key's slot and return its reply."""
+        """Send one command to the master, or a replica, of its key's slot and return its reply."""
         nodes = self._find_nodes()
         if nodes is None:
             return await self._send_by_library(args)
@@ -47,7 +49,10 @@ class AsyncClusterSender:
             try:
                 if importing is not None:
                     return await self._send_asking(nodes, importing, args)
-                return await self._send_to(nodes, nodes.find_master(slot), args)
+                is_view = self._reads_replicas and attempts.is_first
+                return await self._send_to(
+                    nodes, nodes.find_replica(slot) if is_view else nodes.find_master(slot), args
+                )
             except LIBRARY_ERRORS as error:
                 pause = attempts.next_pause(error)
                 importing = await nodes.follow(error, slot_map)

@@ -14,6 +14,7 @@ from edge_redis._io.asyncio_sources import NodeSource
 from edge_redis._io.call_pool import WAIT_SECONDS
 from edge_redis._io.command_sender import Args
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, pool_full_error
+from edge_redis._io.redirections import choose_replica
 
 
 def find_nodes(client: Any) -> Nodes:
@@ -58,6 +59,11 @@ class Nodes:
         if not nodes:
             raise redis_errors.ClusterDownError(f"no node is known to serve slot {slot}")
         return nodes[0]
+
+    def find_replica(self, slot: int | None) -> Any:
+        """Return the replica of a slot that this process asks, or the master where there is none."""
+        nodes = None if slot is None else self._manager.slots_cache.get(slot)
+        return choose_replica(nodes) if nodes else self.find_master(slot)
 
     def find_shared(self, node: Any) -> SharedConnection:
         """Return the connection to a node that tasks share."""

@@ -17,8 +17,9 @@ from redis.cluster import ClusterNode
 from edge_redis._io.blocking_sender import call_on, write
 from edge_redis._io.call_pool import find_call_pool
 from edge_redis._io.command_sender import Args
+from edge_redis._io.connect_clients import reads_replicas
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
-from edge_redis._io.redirections import Attempts, find_key
+from edge_redis._io.redirections import Attempts, choose_replica, find_key
 
 
 class ClusterSender:
@@ -26,23 +27,28 @@ class ClusterSender:
 
     def __init__(self, client: redis.RedisCluster) -> None:
         self._client: Any = client
+        self._reads_replicas = reads_replicas(client)
 
     def send(self, args: Args) -> Any:
-        """Send one command to the master of its key's slot and return its reply."""
+        """Send one command to the master, or a replica, of its key's slot and return its reply."""
         attempts, importing = Attempts(), None
         while True:
             try:
-                return self._send_to(importing or self._master_of(args), args, is_asking=importing is not None)
+                node = importing or self._find_node(args, is_first=attempts.is_first)
+                return self._send_to(node, args, is_asking=importing is not None)
             except LIBRARY_ERRORS as error:
                 pause = attempts.next_pause(error)
                 importing = self._follow(error)
             time.sleep(pause)
 
-    def _master_of(self, args: Args) -> Any:
-        key = find_key(args)
+    def _find_node(self, args: Args, *, is_first: bool) -> Any:
+        key, manager = find_key(args), self._client.nodes_manager
         if key is None:
             return self._client.get_default_node()
-        return self._client.nodes_manager.get_node_from_slot(self._client.keyslot(key))
+        slot = self._client.keyslot(key)
+        if self._reads_replicas and is_first and (nodes := manager.slots_cache.get(slot)):
+            return choose_replica(nodes)
+        return manager.get_node_from_slot(slot)
 
     def _send_to(self, node: Any, args: Args, *, is_asking: bool) -> Any:
         client = self._client.get_redis_connection(node)

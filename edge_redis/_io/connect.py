@@ -22,9 +22,17 @@ import redis.cluster
 import redis.exceptions
 import redis.sentinel
 
+from edge_redis._core import validation
 from edge_redis._io import connect_retry
 from edge_redis._io.clients import AsyncClient, BlockingClient
-from edge_redis._io.connect_clients import AsyncMasterClient, AsyncRedisClient, MasterClient, RedisClient
+from edge_redis._io.connect_clients import (
+    AsyncRedisClient,
+    AsyncReplicaClusterClient,
+    AsyncSentinelClient,
+    RedisClient,
+    ReplicaClusterClient,
+    SentinelClient,
+)
 from edge_redis._io.connect_name import name_connection, name_connection_async
 from edge_redis._io.connect_url import Target, decoding_error, parse
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
@@ -58,9 +66,10 @@ class _Library:
     pool: Any
     connections: Mapping[str, Any]
     cluster: Any
+    replica_cluster: Any
     cluster_node: Any
     sentinel: Any
-    master_client: Any
+    sentinel_client: Any
     retry: Callable[[], Any]
     sentinel_retry: Callable[[], Any]
     name_connection: Callable[..., Any]
@@ -75,9 +84,10 @@ _BLOCKING: Final = _Library(
         "unix": redis.UnixDomainSocketConnection,
     },
     cluster=redis.RedisCluster,
+    replica_cluster=ReplicaClusterClient,
     cluster_node=redis.cluster.ClusterNode,
     sentinel=redis.sentinel.Sentinel,
-    master_client=MasterClient,
+    sentinel_client=SentinelClient,
     retry=connect_retry.make_retry,
     sentinel_retry=connect_retry.make_single_attempt,
     name_connection=name_connection,
@@ -91,16 +101,17 @@ _ASYNC: Final = _Library(
         "unix": redis.asyncio.UnixDomainSocketConnection,
     },
     cluster=redis.asyncio.RedisCluster,
+    replica_cluster=AsyncReplicaClusterClient,
     cluster_node=redis.asyncio.cluster.ClusterNode,
     sentinel=redis.asyncio.sentinel.Sentinel,
-    master_client=AsyncMasterClient,
+    sentinel_client=AsyncSentinelClient,
     retry=connect_retry.make_async_retry,
     sentinel_retry=connect_retry.make_async_single_attempt,
     name_connection=name_connection_async,
 )
 
 
-def connect(url: str | None = None, **overrides: Any) -> BlockingClient:
+def connect(url: str | None = None, *, read_replicas: bool | None = None, **overrides: Any) -> BlockingClient:
     """Return a blocking client; nothing is sent yet.
 
     Args:
@@ -108,6 +119,9 @@ def connect(url: str | None = None, **overrides: Any) -> BlockingClient:
             ``redis.RedisCluster``, which reads the cluster's layout at once) or
             ``redis+sentinel://host,host/service`` (a client of the service's master). None:
             the variable ``EDGE_REDIS_URL``, else ``redis://localhost:6379/0``.
+        read_replicas: ask the replicas of a cluster or of a Sentinels' service, and the master only where none
+            answers: for views, whose answers may lag. What writes raises ``StoreReadOnlyError`` at a replica. None:
+            what the URL says (``?read_replicas=true``), else no.
         overrides: arguments of redis-py's connections, which win over the URL.
 
     Raises:
@@ -115,20 +129,22 @@ def connect(url: str | None = None, **overrides: Any) -> BlockingClient:
         InvalidTypeError: the URL is not a str.
         StoreUnavailableError: a cluster cannot be reached.
     """
-    client: BlockingClient = _make_client(_BLOCKING, url, overrides)
+    client: BlockingClient = _make_client(_BLOCKING, url, read_replicas, overrides)
     return client
 
 
-def connect_async(url: str | None = None, **overrides: Any) -> AsyncClient:
+def connect_async(url: str | None = None, *, read_replicas: bool | None = None, **overrides: Any) -> AsyncClient:
     """Return an asyncio client; nothing is sent yet. Arguments and errors are those of ``connect``."""
-    client: AsyncClient = _make_client(_ASYNC, url, overrides)
+    client: AsyncClient = _make_client(_ASYNC, url, read_replicas, overrides)
     return client
 
 
-def _make_client(library: _Library, url: str | None, overrides: dict[str, Any]) -> Any:
+def _make_client(library: _Library, url: str | None, read_replicas: object, overrides: dict[str, Any]) -> Any:
     target = _parse_target(url)
+    if read_replicas is not None:
+        overrides["read_replicas"] = validation.check_instance("read_replicas", read_replicas, bool)
     options = _merge_options(library, target, overrides)
-    make = {"cluster": _make_cluster, "sentinel": _make_master}.get(target.kind, _make_single)
+    make = {"cluster": _make_cluster, "sentinel": _make_of_sentinels}.get(target.kind, _make_single)
     try:
         return make(library, target, options)
     except EdgeRedisError:
@@ -177,23 +193,30 @@ def _make_driver_info() -> Any:
 
 
 def _make_single(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+    if options.pop("read_replicas", False):
+        raise InvalidArgumentError(
+            "read_replicas needs a URL of Sentinels or of a cluster; to read from one replica, give its own URL"
+        )
     kind = "tls" if target.is_tls else target.kind
     pool = library.pool(**{"connection_class": library.connections[kind], **options})
     _try_options(pool)
     return library.client.from_pool(pool)
 
 
-def _make_master(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+def _make_of_sentinels(library: _Library, target: Target, options: dict[str, Any]) -> Any:
     tls = {"ssl": True} if target.is_tls else {}
+    reads_replicas = options.pop("read_replicas", False)
     sentinel_options = {name: value for name, value in options.items() if name.startswith(_SENTINEL_OPTIONS)}
     sentinel_options |= {**target.sentinel_options, **tls, "retry": library.sentinel_retry()}
     sentinel = library.sentinel(target.nodes, sentinel_kwargs=sentinel_options, **options, **tls)
-    client = sentinel.master_for(target.service, redis_class=library.master_client)
+    make = sentinel.slave_for if reads_replicas else sentinel.master_for
+    client = make(target.service, redis_class=library.sentinel_client)
     _try_options(client.connection_pool)
     return client
 
 
 def _make_cluster(library: _Library, target: Target, options: dict[str, Any]) -> Any:
+    reads_replicas = options.pop("read_replicas", False)
     if options.pop("db", 0):
         raise InvalidArgumentError("a cluster has only database 0")
     known = {*inspect.signature(library.cluster.__init__).parameters, *DEFAULTS, *redis.cluster.REDIS_ALLOWED_KEYS}
@@ -202,8 +225,11 @@ def _make_cluster(library: _Library, target: Target, options: dict[str, Any]) ->
             raise InvalidArgumentError(_describe_unknown_option(name))
     nodes = [library.cluster_node(host, port) for host, port in target.nodes]
     tls = {"ssl": True} if target.is_tls else {}
+    make = library.replica_cluster if reads_replicas else library.cluster
+    if reads_replicas:  # the library then says READONLY on each connection, without which a replica answers MOVED
+        options["load_balancing_strategy"] = redis.cluster.LoadBalancingStrategy.ROUND_ROBIN_REPLICAS
     try:
-        return library.cluster(startup_nodes=nodes, **options, **tls)
+        return make(startup_nodes=nodes, **options, **tls)
     except UNREADABLE as error:  # among them the recursion of redis-py where a server closes each connection
         raise translate(unreadable(error), "reading the cluster's layout") from error
     except (*LIBRARY_ERRORS, redis.exceptions.RedisClusterException) as error:

@@ -47,25 +47,38 @@ class AsyncRedisClient(redis.asyncio.Redis):
 
 
 def find_sentinels(client: Any) -> Any:
-    """Return the clients of the Sentinels that a master's client uses."""
+    """Return the clients of the Sentinels that a client uses."""
     return client.connection_pool.sentinel_manager.sentinels
 
 
-class MasterClient(RedisClient):
-    """A client of a service's master; closing it closes its Sentinels' clients too."""
+class SentinelClient(RedisClient):
+    """A client of a service's master, or of its replicas; closing it closes its Sentinels' clients too."""
 
     def close(self) -> None:
-        """Close the connections to the master and to the Sentinels."""
+        """Close the connections to the servers and to the Sentinels."""
         super().close()
         for sentinel in find_sentinels(self):
             sentinel.close()
 
 
-class AsyncMasterClient(AsyncRedisClient):
-    """``MasterClient`` for asyncio."""
+class AsyncSentinelClient(AsyncRedisClient):
+    """``SentinelClient`` for asyncio."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 -- the library's
-        """Close the connections to the master and to the Sentinels."""
+        """Close the connections to the servers and to the Sentinels."""
         await super().aclose(close_connection_pool)
         for sentinel in find_sentinels(self):
             await sentinel.aclose()
+
+
+class ReplicaClusterClient(redis.RedisCluster):
+    """A client of a cluster's replicas."""
+
+
+class AsyncReplicaClusterClient(redis.asyncio.RedisCluster):
+    """``ReplicaClusterClient`` for asyncio."""
+
+
+def reads_replicas(client: object) -> bool:
+    """Return whether calls on a cluster client go to replicas."""
+    return isinstance(client, (ReplicaClusterClient, AsyncReplicaClusterClient))

@@ -10,6 +10,7 @@ password that was not percent-encoded.
 
 Options are arguments of the client library's connection. User and password of a Sentinel URL
 are those of the master; the Sentinels' own are ``?sentinel_username=`` and ``sentinel_password=``.
+With ``?read_replicas=true`` the client asks replicas.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ def _parse_query(query: str) -> dict[str, Any]:
 
 
 def _convert_option(name: str, value: str) -> dict[str, Any]:
+    if name == "read_replicas":
+        return {name: value.lower() not in _FALSE}
     if name in _OF_OTHER_PARTS:
         raise InvalidArgumentError(f"{name} must not be an option in the URL's query")
     convert: Callable[[str], dict[str, Any]] = parse_url

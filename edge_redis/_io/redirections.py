@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
@@ -31,6 +33,14 @@ def find_key(args: Args) -> Any:
     return args[1] if len(args) > 1 else None
 
 
+def choose_replica(nodes: Sequence[Any]) -> Any:
+    """Return the replica of a slot that this process asks; the master, which is the first node, where there is none.
+
+    It is the same each time, so that answers do not go back to what they were: replicas lag by different times.
+    """
+    return nodes[1 + os.getpid() % (len(nodes) - 1)] if len(nodes) > 1 else nodes[0]
+
+
 class Attempts:
     """The attempts of one call."""
 
@@ -38,6 +48,11 @@ class Attempts:
         self._left = _ATTEMPTS
         self._pause = _FIRST_PAUSE
         self._end = time.monotonic() + BUDGET_SECONDS
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no attempt has failed."""
+        return self._left == _ATTEMPTS
 
     def next_pause(self, error: Exception) -> float:
         """Return for how many seconds to wait before the next attempt; none after a redirection.

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ import pytest
 import redis
 import redis.asyncio
 
-from edge_redis import embedded
+from edge_redis import EdgeNode, HealthMonitor, aio, embedded
 from edge_redis._io import connect_retry
 from edge_redis._io.connect import connect, connect_async
 from edge_redis.embedded import _port as embedded_port
-from edge_redis.errors import StoreUnavailableError
+from edge_redis.errors import InvalidArgumentError, InvalidTypeError, StoreReadOnlyError, StoreUnavailableError
 from support.deadline import eventually
 from support.servers import Backend
 
@@ -183,6 +183,28 @@ class TestSentinel:
         replies = commands(url, api, ("SET", "k", "v"), ("INFO", "server"))
         assert replies[1]["tcp_port"] == master.port
 
+    def test_a_client_of_replicas_asks_one_or_the_master_where_there_is_none(self, service: Any) -> None:
+        master, replica, url = service
+        with connect(url) as client, HealthMonitor(client) as monitor:
+            monitor.register(EdgeNode("n1", "one"))
+            client.wait(1, 1000)
+
+        async def count() -> int:
+            async with connect_async(f"{url}&read_replicas=true") as client, aio.HealthMonitor(client) as monitor:
+                with pytest.raises(StoreReadOnlyError):
+                    await monitor.heartbeat("n1")
+                return len(await monitor.nodes())
+
+        assert asyncio.run(count()) == 1
+        with connect(url, read_replicas=True) as client, HealthMonitor(client) as monitor:
+            assert client.info("server")["tcp_port"] == replica.port
+            assert len(monitor.nodes()) == 1
+            with pytest.raises(StoreReadOnlyError):
+                monitor.heartbeat("n1")
+            replica.kill()
+            assert len(monitor.nodes()) == 1
+            assert client.info("server")["tcp_port"] == master.port
+
     def test_follows_a_failover(self, service: Any) -> None:
         master, replica, url = service
         with connect(url) as client:
@@ -198,6 +220,16 @@ class TestSentinel:
             eventually(written, seconds=60)
             assert client.get("k") == b"v"
             assert client.info("server")["tcp_port"] == replica.port
+
+
+@pytest.mark.parametrize("make", [connect, connect_async])
+def test_replicas_of_one_server_are_refused(make: Callable[..., object]) -> None:
+    with pytest.raises(InvalidArgumentError, match="read_replicas needs a URL of Sentinels or of a cluster"):
+        make("redis://localhost", read_replicas=True)
+    with pytest.raises(InvalidArgumentError, match="give its own URL"):
+        make("unix:///s.sock?read_replicas=true")
+    with pytest.raises(InvalidTypeError, match="read_replicas"):
+        make("redis+sentinel://localhost/service", read_replicas="yes")
 
 
 def test_one_client_for_many_threads(valkey: Backend) -> None:

@@ -106,7 +106,7 @@ class Run:
     def _scene(self, cell: Cell, healthy: Any) -> Iterator[Scene]:
         number = next(_numbers)
         url = self._site.url(of_proxy=cell.fault.uses_proxy)
-        options = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+        options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
         portal = Portal() if cell.api == "asyncio" else None
         client: Any = connect_async(url, **options) if portal else connect(url, **options)
         scene = Scene(cell.service, f"n{number:06}", f"mark{number:06}x", cell.api, client, healthy, portal)

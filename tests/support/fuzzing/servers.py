@@ -112,7 +112,7 @@ def open_server() -> Iterator[Run]:
     def run(data: bytes) -> None:
         choose = random.Random(data[:1])
         server.answer = choose.choice((rude, polite, polite))(data[1:])
-        options = {"socket_timeout": 0.05, "socket_connect_timeout": 1.0}
+        options: dict[str, Any] = {"socket_timeout": 0.05, "socket_connect_timeout": 1.0}
         if choose.random() < 0.5:
             loop.run(use_async(options))
             return
