@@ -55,8 +55,8 @@ class EndConfig:
     """The random prefix of the replica id that the store gets if it has none yet."""
     settings: str = field(init=False)
     """strategy, max_pending, overflow and origin as the scripts read them; max_pending_bytes is a part of overflow."""
-    end: str = field(init=False)
-    """role, proposed replica id and settings as ``lua/update.lua`` reads them."""
+    writer: str = field(init=False)
+    """proposed replica id and origin as ``lua/update_cloud.lua`` reads them."""
     exchange: str = field(init=False)
     """role, proposed replica id, max_history and max_conflicts as ``lua/apply.lua`` reads them."""
 
@@ -73,7 +73,7 @@ class EndConfig:
         settings = f"{self.strategy.value} {self.max_pending} {overflow} {self.origin}"
         object.__setattr__(self, "settings", settings)
         replica = f"{self.role} {self.proposed_replica_id}"
-        object.__setattr__(self, "end", f"{replica} {settings}")
+        object.__setattr__(self, "writer", f"{self.proposed_replica_id} {self.origin}")
         object.__setattr__(self, "exchange", f"{replica} {self.max_history} {self.max_conflicts}")
 
     @classmethod

@@ -145,18 +145,42 @@ def refusal(reply: bytes) -> EdgeRedisError:
     return kind(message.format(rest))
 
 
-def from_update(reply: Any) -> Written | CurrentState:
+def from_update(replies: list[Any]) -> Written | CurrentState:
     """Return the written version, or the present state where the update was made of another one."""
+    (reply,) = replies
     if isinstance(reply, list):
-        stamp = reply[0].decode()
-        if stamp == wire.NONE:
-            return CurrentState("", b"", int(reply[2]), reply[3].decode())
-        body = check_body(reply[1], stamp.rpartition("-")[2], "the present state")
-        return CurrentState(stamp, body, int(reply[2]), reply[3].decode(), reply[4].decode())
+        return _current_state(reply)
     if not reply.startswith(b"OK "):
         raise refusal(reply)
     _, version, clock, origin = reply.decode().split(" ", 3)
     return Written(int(version), clock, origin)
+
+
+def from_updates(replies: list[Any], count: int) -> list[Written | EdgeRedisError | None]:
+    """Return for each of so many scopes the written version, why it was refused, or None where it is to be asked alone.
+
+    Raises:
+        StoreTimeoutError: the whole call was given up.
+
+    """
+    if len(replies) != count:
+        raise refusal(replies[0])
+    results: list[Written | EdgeRedisError | None] = []
+    for reply in replies:
+        if reply.startswith(b"OK "):
+            _, version, clock, origin = reply.decode().split(" ", 3)
+            results.append(Written(int(version), clock, origin))
+        else:
+            results.append(None if reply == b"ALONE" else refusal(reply))
+    return results
+
+
+def _current_state(reply: list[bytes]) -> CurrentState:
+    stamp = reply[0].decode()
+    if stamp == wire.NONE:
+        return CurrentState("", b"", int(reply[2]), reply[3].decode())
+    body = check_body(reply[1], stamp.rpartition("-")[2], "the present state")
+    return CurrentState(stamp, body, int(reply[2]), reply[3].decode(), reply[4].decode())
 
 
 def from_apply(reply: bytes) -> list[Outcome]:

@@ -1,8 +1,8 @@
 """Conflict resolution in Python, without I/O: the rules of ``lua/apply.lua`` and ``commit_merge.lua``.
 
-For stores that decide inside a transaction of their own; ``write_context`` has the rules of ``update.lua``. Input are
-the document, the newest states seen of the changes' origins, and the changes; the output a ``Decision``, to be stored
-atomically. ``tests/property/test_deciding.py`` tests that the scripts and this module give the same results.
+For stores that decide inside a transaction of their own; ``write_context`` has the rules of ``update_cloud.lua``. Input
+are the document, the newest states seen of the changes' origins, and the changes; the output a ``Decision``, to be
+stored atomically. ``tests/property/test_deciding.py`` tests that the scripts and this module give the same results.
 
 Text is compared as Python does, by code points, which is the bytewise order of UTF-8 that the scripts use; clocks
 are 18 digits, so their text sorts as they do.

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge_redis._core.error_text import encodable
 from edge_redis._core.operation import Argument, Operation
@@ -16,7 +16,7 @@ from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.feed_wire import FeedPage, FeedState
 from edge_redis._sync.replies import CurrentState, OtherState, OutboxLease, PendingPage, Written
 from edge_redis._sync.wire import LeasedEntry
-from edge_redis.errors import CorruptDataError
+from edge_redis.errors import CorruptDataError, EdgeRedisError
 from edge_redis.models import SyncEvent
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ANY: Final = "*"
 """``expected`` of an update: whatever the present state is."""
+
+_NOTHING_GIVEN: Final = " ".join([wire.NONE] * 4)
+"""No clock, no signature, no conflict, and no version that the scope must be at."""
 
 CallKey = tuple[str, int]
 """An idempotency key: client id and call number."""
@@ -46,6 +49,7 @@ _CLOCK: Final = attrgetter("clock")
 _ENTRY_ID: Final = attrgetter("id")
 
 UPDATE: Final = load(__package__, "update")
+UPDATE_CLOUD: Final = load(__package__, "update_cloud")
 APPLY: Final = load(__package__, "apply")
 COMMIT_MERGE: Final = load(__package__, "commit_merge")
 CONFIRM: Final = load(__package__, "confirm")
@@ -92,11 +96,37 @@ def update(
     A signature names the version and the clock that it was made for: the update takes no other. The conflict that the
     version resolves is removed with it.
     """
-    call = (
-        f"{key[0]} {key[1]} {is_delta:d} {expected or wire.NONE} {checksum} {clock or wire.NONE} "
-        f"{signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
-    )
-    return UPDATE([f"{replica.keys.tag}:doc:{scope}"], [replica.config.end, call, body, splice], replies.from_update)
+    keys, config = [f"{replica.keys.tag}:doc:{scope}"], replica.config
+    given = f"{clock or wire.NONE} {signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
+    if config.role == "cloud":
+        call = f"{key[0]} {key[1]} {expected or wire.NONE} {checksum} {given}"
+        return UPDATE_CLOUD(keys, [config.writer, call, body, splice], replies.from_update)
+    conditions = ANY if expected == ANY and given == _NOTHING_GIVEN else f"{expected or wire.NONE} {given}"
+    call = f"{key[0]} {key[1]} {is_delta:d} {config.proposed_replica_id}"
+    args: list[Argument] = [config.settings, call, conditions, checksum, body, splice]
+    return UPDATE(keys, args, replies.from_update)
+
+
+class ScopeWrite(NamedTuple):
+    """The next version of one of several scopes, whatever its present state is."""
+
+    scope: str
+    body: bytes
+    checksum: str
+
+
+def update_many(
+    replica: Replica, writes: Sequence[ScopeWrite], key: CallKey
+) -> Operation[list[Written | EdgeRedisError | None]]:
+    """Write the next version of several scopes of an edge; return for each the version, or why it was refused.
+
+    None: nothing was written, and a call of its own will write it, or say why not.
+    """
+    args: list[Argument] = [replica.config.settings, f"{key[0]} {key[1]} 0 {replica.config.proposed_replica_id}"]
+    for write in writes:
+        args += (ANY, write.checksum, write.body, b"")
+    docs, count = replica.keys.docs, len(writes)
+    return UPDATE([f"{docs}:{each.scope}" for each in writes], args, lambda reply: replies.from_updates(reply, count))
 
 
 def apply(

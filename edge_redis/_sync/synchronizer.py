@@ -15,6 +15,7 @@ from edge_redis._sync import change, replies, scripts
 from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
 from edge_redis._sync.edge_keys import make_edge_keys
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
+from edge_redis._sync.many_scopes import write_each
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.remote_changes import RemoteChanges
@@ -22,7 +23,7 @@ from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.version_guard import check_if_version
 from edge_redis._sync.write_queue import WriteQueue
-from edge_redis._sync.writer import VersionWriter, check_field_names, write_each
+from edge_redis._sync.writer import VersionWriter, check_field_names
 from edge_redis.errors import ChecksumMismatchError, CorruptDataError, EdgeRedisError, PartialUpdateError, StoreError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Overflow

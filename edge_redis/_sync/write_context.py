@@ -1,4 +1,4 @@
-"""Writes in the cloud itself: the rules of ``lua/update.lua``, for stores that decide in Python."""
+"""Writes in the cloud itself: the rules of ``lua/update_cloud.lua``, for stores that decide in Python."""
 
 from __future__ import annotations
 

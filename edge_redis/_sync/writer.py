@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core import validation
-from edge_redis._core.chunks import split_by_bytes
-from edge_redis._core.gather import gather_each
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Acknowledged, ReplicatedOperation, Replication
@@ -17,6 +15,7 @@ from edge_redis._sync.change import TOMBSTONE, Change, decode_data, encode_data,
 from edge_redis._sync.limits import UNLIMITED, WriteLimits
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import CurrentState, Written
+from edge_redis._sync.scripts import ScopeWrite
 from edge_redis._sync.signing import Signer
 from edge_redis._sync.splice import MIN_BODY_BYTES, make_splice
 from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
@@ -26,12 +25,6 @@ from edge_redis.errors import EdgeRedisError, StoreError
 from edge_redis.models import ConflictStrategy, SyncState
 
 _EMPTY: Final = CurrentState("", b"\x80")  # an empty dict
-
-_BYTES_A_ROUND: Final = 4 * 1024 * 1024
-"""Bytes of the updates that go out together."""
-
-_CALL_BYTES: Final = 4096
-"""What a call counts beside its data, so that a round has about a thousand at most."""
 
 MakeBody: TypeAlias = Callable[[CurrentState, str], bytes | None]
 """Makes the next body from the present state and the clock of the write ("": the server's); None: do not write."""
@@ -51,6 +44,11 @@ class VersionWriter:
         self._merges = replica.config.strategy is ConflictStrategy.MERGE
         self._latest: dict[str, CurrentState] = {}
         self._unreplicated = UnreplicatedWrites()
+
+    @property
+    def takes_any_state(self) -> bool:
+        """Whether a write that is no delta needs to know nothing of the present state."""
+        return not self._merges and self._signer is None
 
     async def write(
         self,
@@ -110,6 +108,23 @@ class VersionWriter:
                 queue.leave(scope, turn)
         assert written is not None, "every update has a body"
         return written.state
+
+    async def write_together(self, bodies: Mapping[str, bytes]) -> dict[str, SyncState | EdgeRedisError]:
+        """Write the next version of several scopes by one call of a script; return each state, or why it was refused.
+
+        What is in neither needs a write of its own.
+        """
+        writes = [ScopeWrite(scope, body, hashlib.sha256(body).hexdigest()) for scope, body in bodies.items()]
+        with self._idempotency.acquire() as key:
+            results = await scripts.update_many(self.replica, writes, key)
+        found: dict[str, SyncState | EdgeRedisError] = {}
+        for write, result in zip(writes, results, strict=True):
+            if isinstance(result, Written):
+                change = Change(result.version, result.clock, result.origin, write.checksum, "", write.body)
+                found[write.scope] = change.state
+            elif result is not None:
+                found[write.scope] = result
+        return found
 
     async def delete(self, scope: str) -> bool:
         """Write that the scope is deleted, as its next version; return whether it had a state."""
@@ -208,29 +223,6 @@ class VersionWriter:
 
     def _stamp(self, moment: str) -> fields.Stamp:
         return moment, self.replica.config.origin or self.replica.config.proposed_replica_id
-
-
-async def write_each(
-    find_writer: Callable[[str], VersionWriter],
-    limits: WriteLimits,
-    updates: Mapping[str, dict[str, Any]],
-    *,
-    is_delta: bool,
-) -> dict[str, SyncState | EdgeRedisError]:
-    """Write a version of each scope, many in a round trip; return each state, or the error of its write.
-
-    Data that cannot be encoded are an error of the whole call, before anything is written. Not for writers with a
-    queue, in which a write may wait for another one of this call.
-    """
-    bodies = {scope: encode_data(data, limits) for scope, data in updates.items()}
-    found: dict[str, SyncState | EdgeRedisError] = {}
-    sizes = [len(body) + _CALL_BYTES for body in bodies.values()]
-    for part in split_by_bytes([*bodies], sizes, _BYTES_A_ROUND):
-        writes = [
-            find_writer(scope).write(scope, updates[scope], is_delta=is_delta, encoded=bodies[scope]) for scope in part
-        ]
-        found.update(zip(part, await gather_each(writes), strict=True))
-    return found
 
 
 def check_field_names(names: Sequence[object]) -> tuple[str, ...]:

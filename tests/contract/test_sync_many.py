@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -16,6 +17,14 @@ from edge_redis import (
     StrategyMismatchError,
     ValueTooLargeError,
 )
+from edge_redis._io.blocking_runner import BlockingRunner
+from edge_redis._sync import scripts
+from edge_redis._sync.config import EndConfig
+from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.replica import Replica
+from edge_redis._sync.replies import Written
+from edge_redis._sync.scripts import ScopeWrite
+from edge_redis.cloudstores import encode_data
 
 DEVICES = {f"device/{number}": {"number": number} for number in range(30)}
 
@@ -77,9 +86,55 @@ def test_no_scope_is_nothing_to_do(edge: Any) -> None:
     assert edge.update_many({}) == {}
 
 
-def test_many_calls_use_few_idempotency_keys(make: Maker, edge: Any) -> None:
+def test_many_calls_use_one_idempotency_key_again(make: Maker, edge: Any) -> None:
     for _ in range(3):
         edge.update_many(DEVICES)
     with make.backend.client() as client:
         clients = {name for key in client.keys("er:{default:sync0}:repeats:*") for name in client.hkeys(key)}
-    assert len(clients) == len(DEVICES)
+    assert len(clients) == 1
+
+
+def test_a_damaged_scope_does_not_stop_the_others(make: Maker, edge: Any) -> None:
+    """Three scopes whose document is damaged, or of another type, or whose outbox holds a later version."""
+    tag = "er:{default:sync0}"
+    with make.backend.client() as client:
+        client.hset(f"{tag}:doc:device/3", "version", "many")
+        client.set(f"{tag}:doc:device/4", "no hash")
+        client.xadd(f"{tag}:pending:device/5", {"data": "x"}, id="9-0")
+        with pytest.raises(PartialUpdateError) as caught:
+            edge.update_many(DEVICES)
+        found = {scope: client.hget(f"{tag}:doc:{scope}", "checksum") for scope in DEVICES if scope != "device/4"}
+        assert [scope for scope, checksum in found.items() if checksum is None] == ["device/3", "device/5"]
+        assert client.hget(f"{tag}:pending_bytes", "device/5") is None
+    assert caught.value.errors.keys() == {"device/3", "device/4", "device/5"}
+    assert caught.value.states.keys() == DEVICES.keys() - caught.value.errors.keys()
+
+
+def test_a_call_that_is_sent_again_writes_no_second_version(client: Any) -> None:
+    runner = BlockingRunner(client)
+    replica = Replica(SyncKeys("default", "sync"), EndConfig("edge", max_pending=1, overflow="reject"))
+    body = encode_data({"a": 1})
+    writes = [ScopeWrite(scope, body, hashlib.sha256(body).hexdigest()) for scope in ("a", "b", "c")]
+    runner.run(scripts.update_many(replica, writes[:1], ("earlier", 1)))
+    operation = scripts.update_many(replica, writes, ("client", 1))
+    refused, *written = runner.run(operation)
+    assert isinstance(refused, PendingFullError)
+    assert [result.version for result in written if isinstance(result, Written)] == [1, 1]
+    again = runner.run(operation)
+    assert again[1:] == written
+    assert isinstance(again[0], PendingFullError)
+    assert runner.run(scripts.counts(replica, "c"))[0] == 1
+
+
+def test_scopes_with_merged_fields_and_large_states_are_among_others(make: Maker, edge: Any) -> None:
+    make("EdgeSynchronizer", ConflictStrategy.MERGE, scope="merged").update_local({"a": 1})
+    make("EdgeSynchronizer", ConflictStrategy.MERGE, scope="merged").change_strategy(ConflictStrategy.REMOTE_WINS)
+    for turn in range(3):
+        states = {f"large/{number}": {"text": "x" * 1000, "number": number + turn} for number in range(120)}
+        edge.update_many({"merged": {"b": 2}, **states}, max_pending=2)
+    for scope in ("merged", "large/0", "large/119"):
+        sync = make("EdgeSynchronizer", scope=scope, max_pending=2)
+        pending = sync.get_pending_changes()
+        assert [change["version"] for change in pending] == [sync.local_version - 1, sync.local_version]
+        assert pending[-1]["data"] == sync.get_local_state().data
+    assert sync.get_local_state().data == {"text": "x" * 1000, "number": 121}

@@ -2,7 +2,7 @@
 local REPEATS_BUCKET_MS = 3600000
 
 local function repeats_key(prefix, bucket)
-  return prefix .. ':' .. string.format('%.0f', bucket)
+  return prefix .. ':' .. string.format('%d', bucket)
 end
 
 -- Return the reply of this call if it ran before, else nil. A sequence below the last one belongs to a call

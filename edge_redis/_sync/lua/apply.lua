@@ -19,6 +19,7 @@
 -- include: clock
 -- include: idempotency
 -- include: document
+-- include: deleted
 -- include: hint_tag
 -- include: cloud_hint
 -- include: scope_part
@@ -29,11 +30,13 @@
 -- include: spliced_changes
 -- include: splice_chain
 -- include: outbox_bodies
+-- include: outbox_append
 -- include: outbox_entries
 -- include: kept_splices
 -- include: patterns
 -- include: carried
 -- include: edge_hint
+-- include: work_score
 -- include: outbox
 -- include: history
 -- include: settings

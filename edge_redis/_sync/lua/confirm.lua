@@ -25,9 +25,11 @@
 -- include: splice
 -- include: splice_chain
 -- include: outbox_bodies
+-- include: outbox_append
 -- include: outbox_entries
 -- include: hint_tag
 -- include: edge_hint
+-- include: work_score
 -- include: outbox
 -- include: history
 -- include: totals

@@ -18,9 +18,11 @@
 -- include: splice
 -- include: splice_chain
 -- include: outbox_bodies
+-- include: outbox_append
 -- include: outbox_entries
 -- include: hint_tag
 -- include: edge_hint
+-- include: work_score
 -- include: outbox
 -- include: history
 local pending, history, work, dead_letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -13,11 +13,13 @@
 -- include: splice
 -- include: splice_chain
 -- include: outbox_bodies
+-- include: outbox_append
 -- include: outbox_entries
 -- include: patterns
 -- include: carried
 -- include: hint_tag
 -- include: edge_hint
+-- include: work_score
 -- include: outbox
 local MAX_TRIMMED = 100 -- outboxes of one call
 local tag = string.match(KEYS[1], '^[^}]*}')

