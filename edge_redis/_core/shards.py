@@ -96,6 +96,10 @@ class ShardCount:
         self._wanted = default if given is None else given
         self._known = KnownCount() if known is None else known
 
+    def share(self, known: KnownCount) -> None:
+        """Read the number once for all objects that share ``known``."""
+        self._known = known
+
     @property
     def is_known(self) -> bool:
         """Whether the stored number was read."""

@@ -41,9 +41,6 @@ _flights: Final[Shared[Flights]] = Shared(lambda: Flights(new_future))
 _write_queues: Final[Shared[WriteQueue]] = Shared(lambda: WriteQueue(new_mutex, new_future))
 """One queue of writers for all synchronizers of this process, server and namespace."""
 
-_edge_shards: Final[Shared[KnownCount]] = Shared(KnownCount)
-"""The number of shards of the edge, for all synchronizers and workers of this process, server and namespace."""
-
 _record_buffers: Final[Shared[RecordBuffer]] = Shared(RecordBuffer)
 """One buffer of records for all metrics of this process, server and namespace."""
 
@@ -80,15 +77,9 @@ def write_queue(client: Any, namespace: str) -> WriteQueue:
     return _write_queues.get(client, f"{namespace}:edge")
 
 
-def known_edge_shards(client: Any, namespace: str) -> KnownCount:
-    """Return the number of shards of the edge as this process knows it: kept while this object is referenced."""
-    return _edge_shards.get(client, namespace)
-
-
-def edge_shards(client: Any, namespace: str, given: object = None) -> ShardCount:
-    """Return the number of shards of the edge, for a service that writes."""
-    default = default_shards(client, MAX_SHARDS)
-    return count_shards(namespace, check_shards(given), default, known_edge_shards(client, namespace))
+def edge_shards(client: Any, namespace: str, given: object = None, known: KnownCount | None = None) -> ShardCount:
+    """Return the number of shards of the edge, which objects with the same ``known`` read once."""
+    return count_shards(namespace, check_shards(given), default_shards(client, MAX_SHARDS), known)
 
 
 def consumer_name() -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, InvokeAll, command
+from edge_redis._sync import scripts
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import strategy_of
@@ -36,7 +37,7 @@ class Reoffer:
     """Offers every scope of an edge to the cloud again.
 
     The position is one of HSCAN over the edge's scopes, which holds as long as the server runs: so the server's run id
-    is remembered with it, and after a restart of the server the offer begins anew.
+    is remembered with it, and after a restart of the server, or a failover, the offer begins anew.
     """
 
     def __init__(self, edge: Replica, cloud: AnyCloudStore, keyring: Keyring | None, pushed: Patterns) -> None:
@@ -74,7 +75,7 @@ class Reoffer:
     async def _server_id(self) -> str:
         """Return the run id of the edge's server, "-" where the server does not give it."""
         try:
-            return await command(_decode_run_id, "INFO", "server")
+            return await scripts.read_run(self._edge)
         except (StoreRefusedError, StoreReplyError):
             return "-"
 
@@ -122,10 +123,6 @@ class Reoffer:
 def _parse_position(found: bytes) -> tuple[str, int]:
     run_id, _, position = found.decode(errors="replace").partition(" ")
     return run_id, int(position) if position.isascii() and position.isdigit() else 0
-
-
-def _decode_run_id(reply: Any) -> str:
-    return str(reply.get("run_id", "-")) if isinstance(reply, dict) else "-"
 
 
 def _decode_scan(reply: Any) -> tuple[int, list[tuple[str, str]]]:

@@ -66,6 +66,8 @@ class Synchronizer(Component):
         self._limits = WriteLimits(max_bytes, max_fields)
         self._idempotency = IdempotencyKeys()
         self._signer = self._make_signer()
+        self.shard_count = shards
+        """None where it is one."""
         self._keys = make_edge_keys(namespace, shards)
         self._writers: dict[str, VersionWriter] = {}
         self._writer: VersionWriter | None = None

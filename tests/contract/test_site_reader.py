@@ -181,6 +181,23 @@ def test_a_fake_scope_in_detail_has_both_ends_and_keeps_the_settings_of_its_writ
     run(body)
 
 
+def test_a_fake_edge_in_several_shards_is_read_as_one() -> None:
+    async def body(edge: EdgeRedis, reader: SiteReader, _: Ticks) -> None:
+        names = [f"stock/{number:02d}" for number in range(12)]
+        await edge.update_many({name: {"tea": 4} for name in names}, shards=3, max_pending=7)
+        found = await reader.sync()
+        assert [scope.scope for scope in found.scopes] == names
+        assert found.pending == 12
+        assert all(scope.lag_seconds >= 0 for scope in found.scopes)
+        detail = await reader.scope(names[5])
+        assert detail is not None
+        assert detail.edge is not None
+        assert detail.edge.data == {"tea": 4}
+        assert len(detail.pending) == 1
+
+    run(body)
+
+
 def test_a_fake_cloud_that_fails_leaves_the_edge_in_view() -> None:
     class NoCloud:
         async def get(self, scope: str) -> SyncState | None:

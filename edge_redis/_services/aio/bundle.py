@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from edge_redis._core.keys import check_namespace
+from edge_redis._core.shards import KnownCount
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.clients import AsyncClient, check_asyncio_client
 from edge_redis._io.connect import connect_async
@@ -76,7 +77,8 @@ class EdgeRedis:
         self._opened: weakref.WeakSet[EdgeSynchronizer | CloudWorker | HealthWatch] = weakref.WeakSet()
         self._writers: dict[str, Synchronizer] = {}
         self._owns_client = False
-        self._edge_keys = make_edge_keys(self.namespace, edge_shards(client, self.namespace))
+        self._edge_count = KnownCount()
+        self._edge_keys = make_edge_keys(self.namespace, edge_shards(client, self.namespace, known=self._edge_count))
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} namespace={self.namespace!r}>"
@@ -139,6 +141,8 @@ class EdgeRedis:
         """
         check_options("EdgeSynchronizer", options, SynchronizerOptions)
         synchronizer = EdgeSynchronizer(self.client, scope=scope, namespace=self.namespace, **options)
+        if (count := synchronizer._component.shard_count) is not None:  # noqa: SLF001 -- a service of this package
+            count.share(self._edge_count)
         self._opened.add(synchronizer)
         return synchronizer
 
@@ -202,7 +206,7 @@ class EdgeRedis:
         key = repr(sorted(options.items()))
         found = self._writers.get(key)
         if found is None:
-            shards = edge_shards(self.client, self.namespace, options.get("shards"))
+            shards = edge_shards(self.client, self.namespace, options.get("shards"), self._edge_count)
             known: dict[str, Any] = {**options, "shards": shards}
             found = self._writers.setdefault(key, Synchronizer(namespace=self.namespace, **known))
         return found
@@ -224,7 +228,10 @@ class EdgeRedis:
         for name in ("cache", "metrics"):
             if name in self.__dict__:
                 await getattr(self, name).flush()  # what is buffered now would be written afterwards
-        return await drop_namespace_async(self.client, self.namespace)
+        removed = await drop_namespace_async(self.client, self.namespace)
+        self._edge_count.number, self._edge_keys.known = None, ()  # the next writer may choose another one
+        self._writers.clear()
+        return removed
 
     async def close(self) -> None:
         """Close the services that were made here and are still in use, and the client where ``from_url`` made it.
