@@ -1,4 +1,4 @@
-"""A short run of scripts/dev/check_sync.py: all strategies at once, on real servers, under every kind of harm."""
+"""A short run of scripts/dev/check_history.py: all strategies at once, on real servers, under every kind of harm."""
 
 from __future__ import annotations
 

@@ -216,12 +216,12 @@ def _keep_all_when_the_connection_is_lost() -> None:
     _NEAR.NearEntries._drop_entries = lambda _: None
 
 
-def _miss_some_messages() -> None:
+def _miss_messages(share: float) -> None:
     protocol: Any = invalidation_protocol.InvalidationProtocol
     handle, pick = protocol._handle, random.Random(1)
 
     def handling(running: invalidation_protocol.InvalidationProtocol, message: Any) -> None:
-        if pick.random() > 0.2:
+        if pick.random() > share:
             handle(running, message)
 
     protocol._handle = handling
@@ -235,10 +235,13 @@ BUGS: dict[str, Callable[[], None]] = {
     "": lambda: None,
     "keeps what was overtaken": _keep_what_was_overtaken,
     "keeps all when the connection is lost": _keep_all_when_the_connection_is_lost,
-    "misses some messages": _miss_some_messages,
+    "misses some messages": lambda: _miss_messages(0.2),
     "ignores its own writes": _ignore_own_writes,
 }
 """Ways to break the near caches of a process, to see whether the checker notices."""
+MISSES_MOST = "misses most messages"
+COARSE_BUGS = {**BUGS, MISSES_MOST: lambda: _miss_messages(0.9)}
+"""With one that a checker notices which compares no generations."""
 
 
 def step(checker: Checker, pick: random.Random) -> None:

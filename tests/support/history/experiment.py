@@ -87,7 +87,8 @@ class Experiment:
         """Run rounds of load and healing; end at the first that is not as it must be."""
         report = self.report
         with Fleet(self._plan) as fleet:
-            nemesis, checker = Nemesis(fleet, self._plan.seed, wipes=self._wipes), Checker(fleet)
+            nemesis = Nemesis(fleet, self._plan.seed, wipe=self._wipe(fleet) if self._wipes else None)
+            checker = Checker(fleet)
             while report.seconds < seconds and not report.violations:
                 span = min(round_seconds, max(1.0, seconds - report.seconds))
                 self._load(fleet, nemesis, span)
@@ -106,6 +107,10 @@ class Experiment:
                     f"{report.healing[-1]:.1f} s, checked in {checking:.1f} s, {len(report.violations)} violations"
                 )
         return report
+
+    @staticmethod
+    def _wipe(fleet: Fleet) -> Callable[[int], None]:
+        return lambda edge: fleet.open_scopes(edge, wiped=True)
 
     def _load(self, fleet: Fleet, nemesis: Nemesis, seconds: float) -> None:
         nemesis.skew()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import multiprocessing
 import os
@@ -25,8 +26,11 @@ EDGES = (0, 1)
 ENDS = (*EDGES, CLOUD)
 NAMES = ("edge-0", "edge-1", "cloud")
 _START = multiprocessing.get_context("forkserver")
-_SERVICES = [f"edge_redis._services.blocking.{name}" for name in ("cloud", "sync", "worker")]
-_START.set_forkserver_preload([*_SERVICES, "redis", "msgpack"])  # so that another life begins at once
+_NAMES = ("cache", "cloud", "health", "health_watch", "metrics", "sync", "worker")
+_SERVICES = [f"edge_redis._services.blocking.{name}" for name in _NAMES]
+_START.set_forkserver_preload(
+    [*_SERVICES, "edge_redis._io.connect", "redis.asyncio", "redis", "msgpack"]
+)  # so that another life begins at once
 _CONFIG = {
     "auto-aof-rewrite-percentage": "0",  # the file is the history of the server
     "hash-max-listpack-entries": "64",
@@ -36,9 +40,11 @@ _CONFIG = {
 class Member:
     """A process in its lives."""
 
-    def __init__(self, fleet: Fleet, target: Any, name: str, end: int, links: Sequence[str], number: int) -> None:
+    def __init__(
+        self, group: ProcessGroup, target: Any, name: str, end: int, links: Sequence[str], number: int
+    ) -> None:
         self.name, self.number = name, number
-        self._fleet, self._target, self._end, self._links = fleet, target, end, links
+        self._group, self._target, self._end, self._links = group, target, end, links
         self._life = -1
         self._process: Any = None
         self.paused = False
@@ -46,11 +52,11 @@ class Member:
     def start(self) -> None:
         """Begin the next life."""
         self._life += 1
-        fleet = self._fleet
-        ports = tuple(fleet.proxy.links[link].port for link in self._links)
+        group = self._group
+        group.busy[self.number] = group.is_busy_at_start
         role = Role(
-            fleet.plan, self.name, self._life, self._end, ports, fleet.phase, fleet.busy, self.number, fleet.skews,
-            self.number + self._life,
+            group.plan, self.name, self._life, self._end, group.ports(self._links), group.phase, group.busy,
+            self.number, group.skews, self.number + self._life,
         )  # fmt: skip
         self._process = _START.Process(target=self._target, args=(role,), daemon=True)
         self._process.start()
@@ -69,7 +75,7 @@ class Member:
         self.signal(signal.SIGKILL)
         self._process.join(10)
         self.paused = False
-        self._fleet.busy[self.number] = 0
+        self._group.busy[self.number] = 0
 
     def end(self) -> None:
         if self._process is not None:
@@ -80,29 +86,26 @@ class Member:
             self._process.close()
 
 
-class Fleet:
-    """Two edges with their writers, a cloud with its editor, and the workers between."""
+class ProcessGroup(abc.ABC):
+    """Servers, the proxy before them, and processes, of which the last ``workers`` serve the others."""
 
-    def __init__(self, plan: Plan, writers: int = 4, workers: int = 3) -> None:
+    servers: list[Any]
+    proxy: Proxy
+    members: list[Member]
+    is_busy_at_start = False
+    """Whether a process has something to do before it may rest."""
+
+    def __init__(self, plan: Plan, ends: int, writers: int, workers: int) -> None:
         self.plan = plan
         self.phase = _START.RawValue("i", actors.REST)
-        count = len(EDGES) * writers + workers + 1
-        self.busy = _START.RawArray("i", count)
-        self.skews = _START.RawArray("i", len(ENDS))
+        self.busy = _START.RawArray("i", writers + workers)
+        self.skews = _START.RawArray("i", ends)
+        self._workers = workers
         self._stack = contextlib.ExitStack()
-        self._writers, self._workers = writers, workers
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            self.servers = [stack.enter_context(self._server(end)) for end in ENDS]
-            upstreams = {}
-            for end, server in zip(ENDS, self.servers, strict=True):
-                upstreams[f"writers to {NAMES[end]}"] = upstreams[f"workers to {NAMES[end]}"] = server.port
-            self.proxy = stack.enter_context(Proxy(upstreams, self.plan.seed))
-            stack.callback(self._end)
-            for edge in EDGES:
-                self.open_scopes(edge)
-            self._start()
+            self.open(stack)
             self._stack = stack.pop_all()
         return self
 
@@ -110,6 +113,95 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    @abc.abstractmethod
+    def open(self, stack: contextlib.ExitStack) -> None:
+        """Start all servers and processes, and leave to the stack how they end."""
+
+    def ports(self, links: Sequence[str]) -> tuple[int, ...]:
+        """Return the ports by which a process reaches the servers."""
+        return tuple(self.proxy.links[link].port for link in links)
+
+    def start(self, members: Sequence[tuple[Any, str, int, Sequence[str]]]) -> None:
+        """Start a process for each target, name, end and links."""
+        self.members = [
+            Member(self, target, name, end, links, number) for number, (target, name, end, links) in enumerate(members)
+        ]
+        for member in self.members:
+            member.start()
+
+    @property
+    def writers(self) -> list[Member]:
+        return self.members[: len(self.members) - self._workers]
+
+    @property
+    def workers(self) -> list[Member]:
+        return self.members[len(self.members) - self._workers :]
+
+    def links(self, of: str) -> list[Link]:
+        return [link for name, link in self.proxy.links.items() if name.startswith(of)]
+
+    def client(self, end: int) -> redis.Redis:
+        """Return a client that reaches a server directly."""
+        client: redis.Redis = self.servers[end].client(socket_timeout=10)
+        return client
+
+    def mend(self) -> None:
+        """Bring back whatever is dead, stopped or cut."""
+        self.proxy.heal()
+        for server in self.servers:
+            if not server.running:
+                server.restart()
+        self.mend_members()
+
+    def mend_members(self) -> None:
+        """Bring back the processes that are dead or stopped."""
+        for member in self.members:
+            if member.paused:
+                member.signal(signal.SIGCONT)
+            if not member.is_alive:
+                member.start()
+
+    def write_stacks(self) -> None:
+        """Let every process write what its threads are doing to a file in the folder of the experiment."""
+        for member in self.members:
+            if member.is_alive:
+                member.signal(signal.SIGUSR1)
+        time.sleep(1)
+
+    def rest(self, seconds: float = 20.0) -> None:
+        """Let the writers end the calls they are in, and begin no other."""
+        self.phase.value = actors.REST
+        deadline = time.monotonic() + seconds
+        while any(self.busy):
+            if time.monotonic() > deadline:
+                raise AssertionError("a call of a writer does not come back")
+            time.sleep(0.01)
+
+    def end(self) -> None:
+        """End all processes."""
+        self.phase.value = actors.END
+        for member in self.members:
+            member.end()
+
+
+class Fleet(ProcessGroup):
+    """Two edges with their writers, a cloud with its editor, and the workers between."""
+
+    def __init__(self, plan: Plan, writers: int = 4, workers: int = 3) -> None:
+        super().__init__(plan, len(ENDS), len(EDGES) * writers + 1, workers)
+        self._writers = writers
+
+    def open(self, stack: contextlib.ExitStack) -> None:
+        self.servers = [stack.enter_context(self._server(end)) for end in ENDS]
+        upstreams = {}
+        for end, server in zip(ENDS, self.servers, strict=True):
+            upstreams[f"writers to {NAMES[end]}"] = upstreams[f"workers to {NAMES[end]}"] = server.port
+        self.proxy = stack.enter_context(Proxy(upstreams, self.plan.seed))
+        stack.callback(self.end)
+        for edge in EDGES:
+            self.open_scopes(edge)
+        self._start()
 
     def _server(self, end: int) -> Any:
         """Start a server: a Valkey at each edge, and in the cloud a Redis where there is one."""
@@ -121,7 +213,7 @@ class Fleet:
 
     def _start(self) -> None:
         links = [f"workers to {name}" for name in NAMES]
-        members = [
+        self.start([
             *(
                 (actors.write, f"edge-{edge}.{number}", edge, [f"writers to {NAMES[edge]}"])
                 for edge in EDGES
@@ -129,28 +221,7 @@ class Fleet:
             ),
             (actors.write, "editor", CLOUD, ["writers to cloud"]),
             *((actors.work, f"worker-{number}", CLOUD, links) for number in range(self._workers)),
-        ]
-        self.members = [
-            Member(self, target, name, end, links, number) for number, (target, name, end, links) in enumerate(members)
-        ]
-        for member in self.members:
-            member.start()
-
-    @property
-    def writers(self) -> list[Member]:
-        return self.members[: -self._workers]
-
-    @property
-    def workers(self) -> list[Member]:
-        return self.members[-self._workers :]
-
-    def links(self, of: str) -> list[Link]:
-        return [link for name, link in self.proxy.links.items() if name.startswith(of)]
-
-    def client(self, end: int) -> redis.Redis:
-        """Return a client that reaches a server directly."""
-        client: redis.Redis = self.servers[end].client(socket_timeout=10)
-        return client
+        ])  # fmt: skip
 
     @contextlib.contextmanager
     def clients(self) -> Iterator[list[redis.Redis]]:
@@ -182,36 +253,3 @@ class Fleet:
         """Return the files that tell all that a server ever did, in their order."""
         folder = self.servers[end].data_dir / "appendonlydir"
         return sorted(folder.glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3]))
-
-    def mend(self) -> None:
-        """Bring back whatever is dead, stopped or cut."""
-        self.proxy.heal()
-        for server in self.servers:
-            if not server.running:
-                server.restart()
-        for member in self.members:
-            if member.paused:
-                member.signal(signal.SIGCONT)
-            if not member.is_alive:
-                member.start()
-
-    def write_stacks(self) -> None:
-        """Let every process write what its threads are doing to a file in the folder of the experiment."""
-        for member in self.members:
-            if member.is_alive:
-                member.signal(signal.SIGUSR1)
-        time.sleep(1)
-
-    def rest(self, seconds: float = 20.0) -> None:
-        """Let the writers end the calls they are in, and begin no other."""
-        self.phase.value = actors.REST
-        deadline = time.monotonic() + seconds
-        while any(self.busy[member.number] for member in self.writers):
-            if time.monotonic() > deadline:
-                raise AssertionError("a call of a writer does not come back")
-            time.sleep(0.01)
-
-    def _end(self) -> None:
-        self.phase.value = actors.END
-        for member in self.members:
-            member.end()

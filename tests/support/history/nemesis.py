@@ -12,17 +12,20 @@ from itertools import count
 
 import redis
 
-from support.history.fleet import EDGES, ENDS, Fleet, Member
+from support.history.fleet import EDGES, Member, ProcessGroup
 
 HOUR = 3600
 
 
 class Nemesis:
-    """Does one harm after another to a fleet."""
+    """Does one harm after another to a group of processes and its servers."""
 
-    def __init__(self, fleet: Fleet, seed: int, *, wipes: bool = True, every: float = 0.25) -> None:
+    def __init__(
+        self, fleet: ProcessGroup, seed: int, *, wipe: Callable[[int], None] | None = None, every: float = 0.25
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._fleet = fleet
+        self._wipe = wipe
         self._pick = random.Random(seed)
         self._every = every
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -31,15 +34,16 @@ class Nemesis:
             (5, self._kill_worker), (3, self._pause_worker),
             (3, self._kill_writer), (2, self._pause_writer),
             (2, self._kill_server), (8, self._harm_link), (2, self._flush_scripts),
-            (1 if wipes else 0, self._wipe_edge),
+            (1 if wipe else 0, self._wipe_edge),
         ]  # fmt: skip
         self._weights = [weight for weight, _ in harms]
         self._harms = [harm for _, harm in harms]
 
     def skew(self) -> None:
         """Set the servers' clocks, each up to an hour ahead or behind."""
-        self.counts["clocks of servers set"] += len(ENDS)
-        for end in ENDS:
+        ends = range(len(self._fleet.servers))
+        self.counts["clocks of servers set"] += len(ends)
+        for end in ends:
             self._fleet.skews[end] = self._pick.randint(-HOUR, HOUR)
 
     def harm(self, seconds: float) -> None:
@@ -98,7 +102,7 @@ class Nemesis:
         self._pause(self._pick.choice(self._fleet.writers), "edge processes stopped for a while")
 
     def _kill_server(self) -> None:
-        server = self._fleet.servers[self._pick.choice(ENDS)]
+        server = self._pick.choice(self._fleet.servers)
         self.counts["servers killed"] += 1
         server.kill()
         time.sleep(self._pick.uniform(0, 0.5))
@@ -121,15 +125,16 @@ class Nemesis:
         self._later(self._pick.uniform(0.3, 2.0), link.heal)
 
     def _flush_scripts(self) -> None:
-        with self._fleet.client(self._pick.choice(ENDS)) as client:
+        with self._fleet.client(self._pick.randrange(len(self._fleet.servers))) as client:
             client.script_flush()
         self.counts["scripts flushed"] += 1
 
     def _wipe_edge(self) -> None:
         """Take everything from an edge. What had not gone up is lost, and no protocol could help that."""
+        assert self._wipe is not None
         edge = self._pick.choice(EDGES)
         try:
-            self._fleet.open_scopes(edge, wiped=True)
+            self._wipe(edge)
         except redis.RedisError:
             return
         self.counts["edges wiped"] += 1
