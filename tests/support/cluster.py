@@ -117,18 +117,19 @@ class Cluster:
     def moving_slot(self, slot: int) -> Iterator[None]:
         """Move a slot with its keys to the next master, one key a step."""
         number = self._first_owner(slot)
-        yield from self._move(slot, self.masters[number], self.masters[(number + 1) % len(self.masters)])
+        yield from self.move(slot, self.masters[number], self.masters[(number + 1) % len(self.masters)])
 
     def return_slot(self, slot: int) -> None:
         """Give a slot that was moved back to the master that had it first."""
         number = self._first_owner(slot)
-        for _ in self._move(slot, self.masters[(number + 1) % len(self.masters)], self.masters[number]):
+        for _ in self.move(slot, self.masters[(number + 1) % len(self.masters)], self.masters[number]):
             pass
 
     def _first_owner(self, slot: int) -> int:
         return next(at for at in range(len(self.masters)) if slot < SLOTS * (at + 1) // len(self.masters))
 
-    def _move(self, slot: int, source: embedded.EmbeddedServer, target: embedded.EmbeddedServer) -> Iterator[None]:
+    def move(self, slot: int, source: embedded.EmbeddedServer, target: embedded.EmbeddedServer) -> Iterator[None]:
+        """Move a slot with its keys from one master to another, one key a step. All nodes must run."""
         with source.client() as old, target.client() as new:
             old_id, new_id = (client.execute_command("CLUSTER MYID").decode() for client in (old, new))
             new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
@@ -139,9 +140,10 @@ class Cluster:
                 yield
             for client in (new, old):
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", new_id)
-        eventually(lambda: all(self._owner_port(node, slot) == target.port for node in self.nodes), seconds=30)
+        eventually(lambda: all(self.owner_port(node, slot) == target.port for node in self.nodes), seconds=30)
 
-    def _owner_port(self, node: embedded.EmbeddedServer, slot: int) -> int:
+    def owner_port(self, node: embedded.EmbeddedServer, slot: int) -> int:
+        """Return the port of the master that has a slot, as one node knows it."""
         with node.client() as client:
             ranges: Any = client.execute_command("CLUSTER SLOTS")
         return next(int(owner[1]) for first, last, owner, *_ in ranges if first <= slot <= last)

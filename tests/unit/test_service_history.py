@@ -12,8 +12,10 @@ from edge_redis._metrics.series import Series
 from support.history.log import Call
 from support.service_history.cache_rules import cache_faults
 from support.service_history.counters import Raise, Reading, count_faults
+from support.service_history.harm import Harm, error_faults, excuse, longest_error
 from support.service_history.health_rules import Change, chain_faults, death_faults, heartbeat_faults, leader_faults
 from support.service_history.metrics_rules import metrics_faults
+from support.service_history.scope_rules import scope_faults
 
 
 def call(kind: str, begun: float, answer: Any = None, *, by: str = "p.0", data: Any = None, **facts: Any) -> Call:
@@ -172,3 +174,58 @@ def test_a_node_that_is_silent_for_long_must_be_unhealthy() -> None:
     assert [*death_faults(calls, [DOWN], 22.0, 5.0)] == []
     assert "k: recovered" in first(death_faults(calls, [DOWN, UP], 22.0, 5.0))
     assert "k: unknown" in first(death_faults(calls, [], 22.0, 5.0))
+
+
+UPDATES = [
+    call("update", 0, 1, data={"a": 1}),
+    call("update", 2, 2, data={"b": 1}),
+    call("update", 4, data={"a": 2}, **LOST),
+]
+SCOPES: dict[str, tuple[list[Call], dict[str, int], str]] = {
+    "all acknowledged": (UPDATES, {"a": 1, "b": 1}, ""),
+    "the unknown one too": (UPDATES, {"a": 2, "b": 1}, ""),
+    "a lost one": (UPDATES, {"b": 1}, "a is None, 1 was acknowledged"),
+    "a version twice": ([*UPDATES, call("update", 6, 2, data={"b": 2})], {"a": 1, "b": 2}, "versions of 4"),
+    "a version too many": ([*UPDATES[:2], call("update", 6, 4, data={"b": 2})], {"a": 1, "b": 2}, "versions of 3"),
+    "a version that goes back": (
+        [UPDATES[1], call("update", 6, 1, data={"a": 1})],
+        {"a": 1, "b": 1},
+        "after version 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_what_updates_did_wrong_is_found(name: str) -> None:
+    calls, data, expected = SCOPES[name]
+    faults = [*scope_faults(calls, {"k": data}, {"k": data})]
+    assert (not faults) == (not expected), faults
+    assert any(expected in fault for fault in faults) or not expected, faults
+
+
+def test_a_cloud_that_has_something_else_is_found() -> None:
+    assert "the cloud {'a': 0" in first(scope_faults(UPDATES, {"k": {"a": 1, "b": 1}}, {"k": {"a": 0, "b": 1}}))
+
+
+def test_what_a_dead_master_may_have_lost_is_excused_and_nothing_that_counts_twice() -> None:
+    harms = [Harm("a master was killed", 10.0, 12.0, loses_writes=True), Harm("a slot moved", 20.0, 21.0)]
+    records = [record(10, 0), record(20, 8.5), record(40, 13), record(80, 20)]
+    excused = excuse(records, harms)
+    assert [each.outcome for each in excused] == ["ok", "excused", "ok", "ok"]
+    for count, total, expected in ((3, 130, ""), (2, 90, "2 counted"), (5, 160, "5 counted")):
+        found = {("k", "n"): Series(count, 0, 0, total)}
+        faults = "".join(metrics_faults(excused, found, []))
+        assert expected in faults
+        assert bool(faults) == bool(expected)
+    buffered = [record(10, 7, is_buffered=True), call("flush", 9), record(20, 14, is_buffered=True), call("flush", 16)]
+    for count, total in ((1, 20), (2, 30)):
+        assert [*metrics_faults(excuse(buffered, harms), {("k", "n"): Series(count, 0, 0, total)}, [])] == []
+
+
+def test_errors_are_expected_in_a_harm_and_for_its_time_alone() -> None:
+    harms = [Harm("a slot moved", 10.0, 12.0)]
+    calls = [call("get", begun, outcome="unknown", by=f"p{begun}") for begun in (8.5, 9.5, 11.0, 15.0, 19.0)]
+    for each in calls:
+        each.answer = {"error": "StoreError()"}
+    assert [fault.partition(".")[0] for fault in error_faults(calls, harms, 5.0)] == ["p8", "p19"]
+    assert longest_error(calls, harms) == 7.0

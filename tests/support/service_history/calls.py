@@ -8,7 +8,7 @@ that is not this package's. While all rest, each process makes the calls that ma
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -49,7 +49,7 @@ SPELL_SECONDS: Final = 5.0
 """How long a node that comes and goes sends heartbeats, and then none."""
 TIMEOUT_SECONDS: Final = 1.0
 ROUND_SECONDS: Final = 0.2
-SCOPES: Final = 8
+SCOPES: Final = tuple(f"s{number}" for number in range(24))
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,6 @@ class ServicePlan(Plan):
     near_bug: str = ""
     """A mistake of its near caches that a process has (``coherence.COARSE_BUGS``)."""
     is_cluster: bool = False
-    replicas: int = 0
-    """The replicas that must have a put or an update before it counts as done."""
 
 
 def plan_services(folder: Path, seed: int, *, plant: Plant = NO_PLANT, **options: Any) -> ServicePlan:
@@ -86,11 +84,14 @@ def plan_of(role: Role) -> ServicePlan:
 
 
 def open_client(role: Role) -> Any:
-    """Return a client of the server or the cluster."""
-    if plan_of(role).is_cluster:
-        hosts = ",".join(f"127.0.0.1:{port}" for port in role.ports)
-        return connect(f"redis+cluster://{hosts}", socket_timeout=1.0, socket_connect_timeout=1.0)
-    return role.client(role.ports[0])
+    """Return a client of the server, or of the cluster where a process has the ports of several."""
+    return open_cluster(role.ports) if len(role.ports) > 1 else role.client(role.ports[0])
+
+
+def open_cluster(ports: Sequence[int]) -> Any:
+    """Return a client of a cluster."""
+    hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return connect(f"redis+cluster://{hosts}", socket_timeout=1.0, socket_connect_timeout=1.0)
 
 
 def _plant(role: Role, service: Any, client: Any) -> Any:
@@ -108,12 +109,15 @@ class CacheCalls:
         break_near_caches: Callable[[], None] = COARSE_BUGS[plan.near_bug]
         break_near_caches()
         self._pick, self._client = role.pick, open_client(role)
-        self._replicas = plan.replicas
         kinds: dict[str, dict[str, Any]] = {"plain": {}, "near": {"near_cache": NearCache(100, 3600)}}
-        if not self._replicas:
+        if not plan.is_cluster:  # there ``max_size`` is divided among shards
             kinds["small"] = {"max_size": SMALL_SIZE}
         self._caches = {
-            name: _plant(role, EdgeCache(self._client, namespace=f"{NAMESPACE}-{name}", **options), self._client)
+            name: _plant(
+                role,
+                EdgeCache(self._client, namespace=f"{NAMESPACE}-{name}", default_ttl=86_400, **options),
+                self._client,
+            )
             for name, options in kinds.items()
         }
 
@@ -126,8 +130,6 @@ class CacheCalls:
         kinds = (
             {"get": 90, "put": 8, "delete": 2} if name == "near" else {"get": 50, "put": 20, "delete": 5, "incr": 25}
         )
-        if self._replicas:  # no other write can wait for replicas
-            kinds = {"get": 70, "put": 30}
         kind = pick.choices([*kinds], [*kinds.values()])[0]
         if kind == "incr":
             key = f"c{pick.randrange(COUNTERS)}"
@@ -135,7 +137,7 @@ class CacheCalls:
             kind = pick.choice(["put", "put", "get", "size"])
         calls: dict[str, Callable[[], Any]] = {
             "get": lambda: cache.get(key),
-            "put": lambda: cache.put(key, op, replicas=self._replicas),
+            "put": lambda: cache.put(key, op),
             "delete": lambda: cache.delete(key),
             "incr": lambda: cache.incr(key),
             "size": lambda: cache.size,
@@ -236,28 +238,25 @@ class ScopeCalls:
 
     def __init__(self, role: Role) -> None:
         self._pick, self._client, self._field = role.pick, open_client(role), f"{role.name}.{role.life}"
-        self._replicas = plan_of(role).replicas
-        self._number = count(1)
-        self._scopes = {
-            f"s{number}": EdgeSynchronizer(
-                self._client, ConflictStrategy.MERGE, scope=f"s{number}", namespace=NAMESPACE, max_pending=1000
-            )
-            for number in range(SCOPES)
-        }
+        self._numbers = count(1)
+        self._scopes = {scope: open_scope(self._client, scope) for scope in SCOPES}
 
     def choose(self, _: str) -> Step:
         """Return an update of any scope."""
-        scope, number = self._pick.choice([*self._scopes]), next(self._number)
-        sync = self._scopes[scope]
-        data = {self._field: number}
-        return Step(
-            "sync", scope, "update", data,
-            lambda: sync.update_local(data, is_delta=True, replicas=self._replicas).version,
-        )  # fmt: skip
+        scope, number = self._pick.choice(SCOPES), next(self._numbers)
+        return Step("sync", scope, "update", {self._field: number}, partial(self._update, scope, number))
+
+    def _update(self, scope: str, number: int) -> int:
+        return self._scopes[scope].update_local({self._field: number}, is_delta=True).version
 
     def finish(self) -> Iterator[Step]:
         """Do nothing."""
         yield from ()
+
+
+def open_scope(client: Any, scope: str) -> EdgeSynchronizer:
+    """Return a scope at the edge."""
+    return EdgeSynchronizer(client, ConflictStrategy.MERGE, scope=scope, namespace=NAMESPACE, max_pending=1000)
 
 
 def perform(role: Role, calls: Any) -> None:
@@ -331,10 +330,17 @@ def update_scopes(role: Role) -> None:
 
 
 def carry(role: Role) -> None:
-    """Be a worker between the edge and the cloud, which here are one cluster."""
+    """Be a worker between the edge, at the first port, and the cloud, a cluster."""
     role.begin()
-    client = opened(role, open_client)
-    with CloudWorker(client, RedisCloudStore(client, namespace=NAMESPACE), namespace=NAMESPACE) as worker:
+    role.busy[role.slot] = False
+    edge = role.client(role.ports[0])
+    cloud = opened(role, lambda role: open_cluster(role.ports[1:]))
+    with CloudWorker(edge, open_store(cloud), namespace=NAMESPACE) as worker:
         worker.start()
         while role.goes_on:
             time.sleep(0.05)
+
+
+def open_store(client: Any) -> RedisCloudStore:
+    """Return the cloud of the scopes, in shards."""
+    return RedisCloudStore(client, namespace=NAMESPACE, shards=12)

@@ -47,8 +47,9 @@ class Acknowledged:
     def __init__(self, calls: Iterable[Call]) -> None:
         self._flushes: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for call in calls:
-            if call.kind in ("flush", "total") and call.outcome == "ok":
-                self._flushes[process_of(call)].append((call.invoked, call.returned))
+            if call.kind in ("flush", "total") and call.outcome in ("ok", "excused"):
+                returned = call.returned if call.outcome == "ok" else inf
+                self._flushes[process_of(call)].append((call.invoked, returned))
         for flushes in self._flushes.values():
             flushes.sort()
 
@@ -56,8 +57,8 @@ class Acknowledged:
         """Return when a record was acknowledged, infinity where it was not."""
         if record.outcome == "ok" and not record.data["is_buffered"]:
             return record.returned
-        if record.returned == inf:
-            return inf  # the process was killed in it
+        if record.returned == inf or (record.outcome == "excused" and not record.data["is_buffered"]):
+            return inf  # the process was killed in it, or what it wrote may have been lost later
         flushes = self._flushes[process_of(record)]
         at = bisect_left(flushes, (record.returned, 0.0))
         return flushes[at][1] if at < len(flushes) else inf
