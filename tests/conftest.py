@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import edge_redis
 import edge_redis.aio
 from edge_redis._core.script import Script
 from edge_redis._io import shutdown
+from edge_redis._services import components
 from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
@@ -28,7 +29,16 @@ from support.fake_lua import install
 from support.portal import Portal
 from support.postgres import Postgres
 from support.reply_shapes import build_checked
-from support.servers import NAMES, ROLE_OF, Backend, Servers, any_real_server, real_servers
+from support.servers import (
+    NAMES,
+    ROLE_OF,
+    Backend,
+    Servers,
+    any_real_server,
+    describe_server,
+    only_server,
+    real_servers,
+)
 from support.site import START, Site
 
 APIS = ("blocking", "awaited")
@@ -64,6 +74,21 @@ def pytest_configure() -> None:
     real_servers()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where one server is asked for, keep the tests that run on it."""
+    only = only_server()
+    if only is None:
+        return
+    kept = [item for item in items if _uses(item, only)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def _uses(item: pytest.Item, server: str) -> bool:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return server in (params.get("backend"), params.get("real")) or "valkey" in getattr(item, "fixturenames", ())
+
+
 def pytest_collection_finish() -> None:
     """Exempt all modules and tests from garbage collection, which is made after most tests."""
     gc.collect()
@@ -85,6 +110,18 @@ def pytest_runtest_teardown() -> None:
     tests do that interrupt calls everywhere. Later errors would have a context then. Signal handlers do not run there.
     """
     ctypes.pythonapi.PyErr_SetExcInfo(None, None, None)
+
+
+if only_server() == "cluster":  # tests state what holds in one shard; ``tests/cluster`` has services of several
+    setattr(components, "CLUSTER_SHARDS", 1)  # noqa: B010 -- a constant elsewhere
+
+
+@pytest.fixture(autouse=True, scope="session")
+def name_server(servers: Servers, record_testsuite_property: Callable[[str, object], None]) -> None:
+    """Write the release of the one server that is asked for into the report of a run."""
+    if only_server() not in (None, "fakeredis"):
+        with servers.backend(any_real_server()).client() as client:
+            record_testsuite_property("server", describe_server(client))
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +161,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     in the blocking API alone, of which the awaited store is made.
     """
     asked = [name for name in ("make", "backend") if name in metafunc.fixturenames and not _is_chosen(metafunc, name)]
-    choices = {"make": APIS, "backend": NAMES}
+    only = only_server()
+    choices = {"make": APIS, "backend": (only,) if only else NAMES}
     combinations = list(product(*(choices[name] for name in asked)))
-    if "backend" in asked and not {"cloud", "worker", "ends"}.isdisjoint(metafunc.fixturenames):
+    if "backend" in asked and only is None and not {"cloud", "worker", "ends"}.isdisjoint(metafunc.fixturenames):
         combinations.append(tuple({"make": "blocking", "backend": SQL_CLOUD}[name] for name in asked))
     if asked:
         rare = ("awaited", "redis") if len(real_servers()) > 1 else None
@@ -165,7 +203,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Base]:
     made.close()
 
 
-@pytest.fixture(params=["valkey", "redis"])
+@pytest.fixture(params=[only_server()] if only_server() else ["valkey", "redis"])
 def real(request: pytest.FixtureRequest, servers: Servers) -> Backend:
     """The real servers alone, empty."""
     return servers.backend(request.param)

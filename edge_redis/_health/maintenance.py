@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_redis._core import validation
+from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._health import scripts
 from edge_redis._health.checker import Checker
 from edge_redis._health.config import HealthConfig
@@ -20,6 +21,7 @@ class Maintenance:
         self._keys = keys
         self._config = config
         self._checker = checker
+        self._idempotency = IdempotencyKeys()
 
     async def begin(self, node_id: str, seconds: float | None, reason: str) -> None:
         """Begin a node's maintenance, for ``seconds`` or until it is ended; or change one that lasts."""
@@ -37,7 +39,8 @@ class Maintenance:
 
     async def _set(self, node_id: str, duration_ms: float | str, reason: str) -> bool:
         name = validation.check_identifier("node id", node_id)
-        reply = await scripts.set_maintenance(self._keys, self._config, name, duration_ms, reason)
+        with self._idempotency.acquire() as key:
+            reply = await scripts.set_maintenance(self._keys, self._config, name, duration_ms, reason, key)
         if not reply:
             raise unknown_error([name])
         return reply == b"1"

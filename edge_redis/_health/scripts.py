@@ -112,12 +112,12 @@ def deregister(keys: HealthKeys, config: HealthConfig, call: tuple[str, int], no
 
 
 def set_maintenance(
-    keys: HealthKeys, config: HealthConfig, node_id: str, duration_ms: float | str, reason: str
+    keys: HealthKeys, config: HealthConfig, node_id: str, duration_ms: float | str, reason: str, key: tuple[str, int]
 ) -> Operation[bytes]:
     """Begin, change or end a node's maintenance; return "1" if it was in one, "0" if not, "" if it is unknown."""
     return _SET_MAINTENANCE(
-        [keys.node(node_id), keys.history(node_id), keys.suspects, keys.transitions, keys.totals],
-        [node_id, duration_ms, reason, config.max_transitions, config.now_arg()],
+        [keys.node(node_id), keys.history(node_id), keys.suspects, keys.transitions, keys.totals, keys.repeats],
+        [node_id, duration_ms, reason, config.max_transitions, config.now_arg(), *key],
         bytes,
     )
 

@@ -8,6 +8,7 @@ inside it; when it is spent, the next failure is final.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -61,8 +62,10 @@ def _budget() -> Iterator[None]:
 
 
 def _raise_if_final(error: Exception) -> None:
-    """Raise ``error`` if there is to be no further attempt: a refused password, or a spent budget."""
+    """Raise ``error`` if there is to be no further attempt: a refused password or certificate, or a spent budget."""
     if isinstance(error, (AuthenticationError, AuthorizationError)):  # to redis-py ConnectionErrors
+        raise error
+    if isinstance(error.__context__, ssl.SSLCertVerificationError):
         raise error
     end = _end.get()
     if end is not None and time.monotonic() > end:

@@ -30,8 +30,15 @@ def server_identity(client: Hashable) -> Hashable:
     if known.get("host"):
         host = known["host"]
         return _LOOPBACK.get(host, host), known.get("port"), database
+    if manager := getattr(pool, "sentinel_manager", None):
+        return _sentinels_of(manager), pool.service_name, pool.is_master, database
     by_pool: Hashable = pool
     return by_pool
+
+
+def _sentinels_of(manager: Any) -> frozenset[tuple[Any, Any]]:
+    options = (each.connection_pool.connection_kwargs for each in manager.sentinels)
+    return frozenset((each.get("host"), each.get("port")) for each in options)
 
 
 class Shared(Generic[T]):

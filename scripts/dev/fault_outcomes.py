@@ -66,6 +66,8 @@ NOTES = {
     " after\n`claim_idle_seconds`.",
     "CloudWorker": "The edge and the cloud are on the server that fails. What a round did not carry, a later one"
     " carries.",
+    "CloudWorker(cloud by the link)": "Faults of the link concern the cloud alone: the worker reaches the edge.",
+    "CloudWorker(edge by the link)": "Faults of the link concern the edge alone: the worker reaches the cloud.",
     "NamespaceWorkers": "As CloudWorker.",
 }
 

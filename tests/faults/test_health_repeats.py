@@ -61,6 +61,22 @@ def test_a_removal_sent_twice_still_says_that_the_node_was_there() -> None:
     assert client.zcard("er:{default:health0}:heartbeats") == 0
 
 
+def test_an_end_of_maintenance_sent_twice_is_still_checked_and_in_the_stream() -> None:
+    client = fakeredis.FakeRedis()
+    runner = BlockingRunner(client)
+    health = make_health()
+    runner.run(health.register(EdgeNode("n", "n")))
+    runner.run(health.set_maintenance("n", None, "disk"))
+
+    def check(actors: Sequence[Actor]) -> None:
+        assert actors[0].result is True
+
+    repeated = list(simulation.LOSSES).index(simulation.Fault.REPEATED) + 1
+    scenario = Scenario([Actor("a", client, lambda: health.end_maintenance("n"), LOSSES)], check)
+    simulation.replay(lambda: scenario, [repeated])
+    assert [each.state for each in runner.run(health.transitions())] == ["maintenance", "healthy"]
+
+
 def test_a_node_that_beats_while_it_is_removed_is_whole_or_gone() -> None:
     def scenario() -> Scenario:
         client = fakeredis.FakeRedis()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,16 +31,23 @@ class Authority:
         self._own = self._make("authority", "-addext", "basicConstraints=critical,CA:TRUE", *usage)
         self.certificate = self._own.certificate
 
-    def sign(self, name: str) -> Certificate:
-        """Return a new certificate, good for servers and clients."""
+    def sign(self, name: str, *, environment: Mapping[str, str] | None = None) -> Certificate:
+        """Return a new certificate, good for servers and clients for two days of the environment's time."""
         authority = ["-CA", str(self._own.certificate), "-CAkey", str(self._own.key)]
         return self._make(
-            name, *authority, "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"
+            name,
+            *authority,
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            environment=environment,
         )
 
-    def _make(self, name: str, *more: str) -> Certificate:
+    def _make(self, name: str, *more: str, environment: Mapping[str, str] | None = None) -> Certificate:
         made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
         files = ["-subj", f"/CN={name}", "-keyout", str(made.key), "-out", str(made.certificate)]
-        subprocess.run(["openssl", "req", "-x509", *curve, *files, *more], check=True, capture_output=True)
+        command = ["openssl", "req", "-x509", *curve, *files, *more]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **(environment or {})})
         return made

@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from redis._parsers.commands import AsyncCommandsParser, CommandsParser
 
 from edge_redis import embedded
 from support.deadline import eventually
@@ -23,6 +24,27 @@ def collect_dropped(test: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             gc.collect()
+
+
+def keep_commands() -> None:
+    """Let redis-py's clients of a cluster ask once in a process for all commands: it takes longer than most tests."""
+    parsers: Any = CommandsParser, AsyncCommandsParser
+    ask, ask_async = (each.initialize for each in parsers)
+    known: dict[type, Any] = {}
+
+    def initialize(self: Any, client: Any) -> None:
+        if CommandsParser not in known:
+            ask(self, client)
+            known[CommandsParser] = self.commands
+        self.commands = known[CommandsParser]
+
+    async def initialize_async(self: Any, node: Any = None) -> None:
+        if AsyncCommandsParser not in known:
+            await ask_async(self, node)
+            known[AsyncCommandsParser] = self.commands
+        self.node, self.commands = node or self.node, known[AsyncCommandsParser]
+
+    parsers[0].initialize, parsers[1].initialize = initialize, initialize_async
 
 
 class Cluster:
@@ -50,6 +72,11 @@ class Cluster:
         for number, node in enumerate(self.nodes[masters:]):
             self._replicate(node, self.masters[number % masters])
         self.wait_until_ok()
+
+    @property
+    def url(self) -> str:
+        """The URL of ``connect`` for the cluster."""
+        return "redis+cluster://" + ",".join(f"{each.host}:{each.port}" for each in self.masters)
 
     def as_user(self, role: str) -> dict[str, str]:
         """Return the options by which a client logs in as a role: none, since a cluster of the tests has no users."""

@@ -15,7 +15,7 @@ from edge_redis import connect, errors
 from edge_redis.aio import connect as connect_async
 from support.deadline import eventually
 from support.portal import Portal
-from support.server_faults import NONE, PROMPT, TIMEOUT_SECONDS, Fault, FaultySite
+from support.server_faults import NONE, PROMPT, Fault, FaultySite, Link
 from support.service_operations import SERVICES, Scene
 
 APIS: Final = ("blocking", "asyncio")
@@ -95,7 +95,8 @@ class Run:
             healthy = stack.enter_context(self._site.server.client(max_connections=200))
             scenes = [stack.enter_context(self._scene(cell, healthy)) for cell in cells]
             before = list(pool.map(self._prepare, cells, scenes))
-            calling = stack.enter_context(ThreadPoolExecutor(_WAITING_AT_ONCE)) if fault.seconds > PROMPT else pool
+            only_waits = fault.seconds > PROMPT and fault.link != "TLS"  # to begin TLS costs processor
+            calling = stack.enter_context(ThreadPoolExecutor(_WAITING_AT_ONCE)) if only_waits else pool
             with fault.begin(self._site):
                 results = list(calling.map(self._call, cells, scenes))
             checks = zip(cells, scenes, before, results, strict=True)
@@ -105,23 +106,28 @@ class Run:
     @contextlib.contextmanager
     def _scene(self, cell: Cell, healthy: Any) -> Iterator[Scene]:
         number = next(_numbers)
-        url = self._site.url(of_proxy=cell.fault.uses_proxy)
-        options: dict[str, Any] = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
         portal = Portal() if cell.api == "asyncio" else None
-        client: Any = connect_async(url, **options) if portal else connect(url, **options)
-        scene = Scene(cell.service, f"n{number:06}", f"mark{number:06}x", cell.api, client, healthy, portal)
+        client = self._connect(cell.fault.link, cell.fault, is_async=portal is not None)
+        direct = self._connect("direct", cell.fault, is_async=portal is not None)
+        scene = Scene(cell.service, f"n{number:06}", f"mark{number:06}x", cell.api, client, direct, healthy, portal)
         try:
             yield scene
         finally:
             with contextlib.suppress(errors.EdgeRedisError), contextlib.ExitStack() as stack:
                 if portal:
                     stack.callback(portal.close)
+                    stack.callback(lambda: portal.run(direct.aclose()))
                     stack.callback(lambda: portal.run(client.aclose()))
                 else:
+                    stack.callback(direct.close)
                     stack.callback(client.close)
                 if scene.service is not None:
                     stack.callback(scene.service.close)
             scene.stack.close()
+
+    def _connect(self, link: Link, fault: Fault, *, is_async: bool) -> Any:
+        options: dict[str, Any] = {"socket_timeout": fault.timeout_seconds, "socket_connect_timeout": fault.timeout_seconds}
+        return (connect_async if is_async else connect)(self._site.url(link), **options)
 
     def _prepare(self, cell: Cell, scene: Scene) -> str:
         """Prepare a namespace, and connect the service; return what shows the operation's effect."""

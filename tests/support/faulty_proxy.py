@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import selectors
 import socket
 import struct
@@ -18,6 +19,8 @@ Breakage: TypeAlias = Literal["lose", "cut", "close", "reset"]
 """Bytes are lost; half of them arrive, then the connection ends; it ends instead of them; it is reset."""
 
 _POLL_SECONDS = 0.02
+_RESENT_SECONDS = 0.2
+"""After these TCP sends a lost packet again, at the least."""
 _HANDSHAKE = frozenset({b"HELLO", b"AUTH", b"CLIENT", b"SELECT"})
 """Commands that a server executes while it is loading."""
 
@@ -46,12 +49,15 @@ class FaultyProxy:
         """Whether the breakages concern only the links that exist when they begin."""
         self.delay_seconds = 0.0
         """How long replies are delayed."""
+        self.lost = 0.0
+        """How much of what is sent is lost at first: it arrives when TCP has sent it again."""
         self.answer = b""
         """The reply to every command but those of a handshake, instead of the server's."""
         self._upstream = port
         self._links: set[_Link] = set()
         self._broken: frozenset[_Link] = frozenset()
-        self._late: list[tuple[float, _Link, bytes]] = []
+        self._late: list[tuple[float, _Link, socket.socket, bytes]] = []
+        self._pick = random.Random(1)
         self._selector = selectors.DefaultSelector()
         self._turn = threading.RLock()
         self._is_ended = False
@@ -80,19 +86,20 @@ class FaultyProxy:
         replies: Breakage | None = None,
         once: bool = False,
         delay_seconds: float = 0.0,
+        lost: float = 0.0,
         answer: bytes = b"",
     ) -> Iterator[None]:
         """Break the links in these ways; at the end of the context they work again, on new connections."""
         with self._turn:
             self.requests, self.replies, self.is_once = requests, replies, once
-            self.delay_seconds, self.answer = delay_seconds, answer
+            self.delay_seconds, self.lost, self.answer = delay_seconds, lost, answer
             self._broken = frozenset(self._links)
         try:
             yield
         finally:
             with self._turn:
                 self.requests = self.replies = None
-                self.is_once, self.delay_seconds, self.answer = False, 0.0, b""
+                self.is_once, self.delay_seconds, self.lost, self.answer = False, 0.0, 0.0, b""
                 for link in list(self._links):
                     self._end(link)
 
@@ -145,10 +152,7 @@ class FaultyProxy:
         target = link.other(source)
         breakage = self.requests if source is link.client else self.replies
         if breakage is None or (self.is_once and link not in self._broken):
-            if source is link.server and self.delay_seconds:
-                self._late.append((time.monotonic() + self.delay_seconds, link, data))
-            else:
-                target.sendall(data)
+            self._send(link, target, data)
         elif breakage == "cut":
             target.sendall(data[: len(data) // 2])
             self._end(link)
@@ -157,14 +161,25 @@ class FaultyProxy:
         elif breakage == "reset":
             self._end(link, reset=True)
 
+    def _send(self, link: _Link, target: socket.socket, data: bytes) -> None:
+        """Send bytes, now or late: behind those to the same target that are late."""
+        delay = self.delay_seconds if target is link.client else 0.0
+        if self.lost and self._pick.random() < self.lost:
+            delay += _RESENT_SECONDS
+        earlier = max((at for at, _, to, _ in self._late if to is target), default=0.0)
+        if delay or earlier:
+            self._late.append((max(time.monotonic() + delay, earlier), link, target, data))
+        else:
+            target.sendall(data)
+
     def _send_late(self) -> None:
         now = time.monotonic()
         due = [late for late in self._late if late[0] <= now]
         self._late = [late for late in self._late if late[0] > now]
-        for _, link, data in due:
+        for _, link, target, data in due:
             if link in self._links:
                 try:
-                    link.client.sendall(data)
+                    target.sendall(data)
                 except OSError:
                     self._end(link)
 

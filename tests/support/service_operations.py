@@ -29,6 +29,8 @@ class Scene:
     mark: str
     api: str
     client: Any
+    direct: Any
+    """A client of the API on the server itself, which faults of a link do not concern."""
     healthy: Any
     """A blocking client of the server itself."""
     portal: Portal | None
@@ -37,11 +39,12 @@ class Scene:
     service: Any = None
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def make(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Return a service on the scene's client."""
+    def make(self, name: str, *args: Any, client: Any = None, **kwargs: Any) -> Any:
+        """Return a service on the scene's client, or on another one."""
+        client = self.client if client is None else client
         if self.portal:
-            return self.portal.make(getattr(edge_redis.aio, name), self.client, *args, **kwargs)
-        return getattr(edge_redis, name)(self.client, *args, **kwargs)
+            return self.portal.make(getattr(edge_redis.aio, name), client, *args, **kwargs)
+        return getattr(edge_redis, name)(client, *args, **kwargs)
 
     def healthy_service(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Return a blocking service on the server itself, closed with the scene."""
@@ -346,6 +349,21 @@ def _make_worker(scene: Scene) -> Any:
     return scene.make("CloudWorker", scene.client, namespace=scene.namespace)
 
 
+def _worker_on_one_link(make: Callable[[Scene], Any]) -> Service:
+    """Return a worker one of whose two servers cannot fail by its link."""
+    chosen = {name: _WORKER[name] for name in ("run_once", "lag", "status")}
+    return Service(
+        make,
+        _prepare_worker,
+        _observe_worker,
+        lambda worker, _: worker.lag() and None,
+        chosen,
+        _ALL | _LOOPS | {name: "as CloudWorker" for name in _WORKER if name not in chosen},
+        is_eventual=True,
+        of="CloudWorker",
+    )
+
+
 def _prepare_worker(scene: Scene) -> None:
     edge = scene.healthy_service("EdgeSynchronizer", scope="s")
     edge.update_local({"a": scene.mark})
@@ -448,6 +466,12 @@ SERVICES: Final[dict[str, Service]] = {
         _WORKER,
         _ALL | _LOOPS,
         is_eventual=True,
+    ),
+    "CloudWorker(cloud by the link)": _worker_on_one_link(
+        lambda scene: scene.make("CloudWorker", scene.client, client=scene.direct, namespace=scene.namespace)
+    ),
+    "CloudWorker(edge by the link)": _worker_on_one_link(
+        lambda scene: scene.make("CloudWorker", scene.direct, namespace=scene.namespace)
     ),
     "NamespaceWorkers": Service(
         lambda scene: scene.make("NamespaceWorkers", scene.client, [scene.namespace]),

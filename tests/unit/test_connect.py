@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 import traceback
 from collections.abc import Callable
@@ -245,6 +246,19 @@ class TestRetries:
         with pytest.raises(redis.ConnectionError):
             connect_retry.make_retry().call_with_retry(failing, lambda _: None)
         assert failing.calls == connect_retry.RETRIES + 1
+
+    def test_end_with_a_certificate_that_is_not_valid(self) -> None:
+        failing = Failing()
+
+        def connect() -> None:
+            try:
+                raise ssl.SSLCertVerificationError
+            except OSError:
+                failing()
+
+        with pytest.raises(redis.ConnectionError):
+            connect_retry.make_retry().call_with_retry(connect, lambda _: None)
+        assert failing.calls == 1
 
     def test_share_one_budget_however_they_nest(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect_retry, "_backoff", NoBackoff)
