@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,7 @@ from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
 from support.fake_lua import install
+from support.not_on import why_not
 from support.portal import Portal
 from support.postgres import Postgres
 from support.reply_shapes import build_checked
@@ -80,6 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if only is None:
         return
     kept = [item for item in items if _uses(item, only)]
+    for item in kept:
+        if reason := why_not(only, item.nodeid):
+            item.add_marker(pytest.mark.skip(reason=reason))
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
@@ -134,7 +139,10 @@ def end_services(servers: Servers) -> Iterator[None]:
         engine.stop()
         engine.component.after_fork()  # drops what it buffered, which a later service of its namespace would send
     if servers.disconnect_clients():
-        gc.collect()  # so that an unclosed connection is a failure of the test that left it
+        with warnings.catch_warnings():
+            if only_server() == "cluster":  # redis-py's clients drop nodes with their connections open
+                warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()  # so that an unclosed connection is a failure of the test that left it
         gc.freeze()  # what is left is the suite's own, and need not be gone through after each test
     left = _running_loops() - loops
     for thread in left:

@@ -9,7 +9,8 @@
 
 Exit status 1 also where an operation does not behave as stated: another error, a longer wait, a reply of another
 caller, something half written, an acknowledged write lost, or a service that does not work after the fault. Takes some
-minutes, most of them waiting for time-outs; needs a real server and the tests of this checkout.
+minutes, most of them waiting for time-outs; needs a real server, openssl, libfaketime (Debian: ``apt-get install
+libfaketime``) and the tests of this checkout.
 """
 
 from __future__ import annotations

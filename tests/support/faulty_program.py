@@ -43,7 +43,7 @@ class FaultyProgram:
         clock = ""
         if _LIBRARY is not None:
             clock = (
-                f"export LD_PRELOAD={shlex.quote(str(_LIBRARY))} DONT_FAKE_MONOTONIC=1 FAKETIME_CACHE_DURATION=1"
+                f"export LD_PRELOAD={shlex.quote(str(_LIBRARY))} DONT_FAKE_MONOTONIC=1 FAKETIME_NO_CACHE=1"
                 f" FAKETIME_TIMESTAMP_FILE={shlex.quote(str(self._offset))}\n"
             )
         # A write beyond the limit of a file's size is an error then, not the end of the process.
@@ -57,7 +57,7 @@ class FaultyProgram:
         shutil.rmtree(self._folder)
 
     def set_clock(self, seconds: int) -> None:
-        """Let the server's clock be so far from this machine's, within a second."""
+        """Let the server's clock be so far from this machine's."""
         if _LIBRARY is None:
             raise RuntimeError(_MISSING)
         self._offset.write_text(f"{seconds:+d}\n")

@@ -352,6 +352,7 @@ FAULTS: Final = (
         "the append-only file cannot be written to; as with a failed snapshot, the server takes no writes",
         _full_disk,
         _READ_ONLY,
+        is_quick=True,
     ),
     Fault("OOM", "`maxmemory` is reached, with `noeviction`", _setting(maxmemory="1"), _MEMORY, is_quick=True),
     Fault("BUSY", "another client's script does not end", _busy, _LOADING, is_quick=True),
@@ -480,7 +481,7 @@ FAULTS: Final = (
         link="TLS",
         timeout_seconds=20.0,
     ),
-    Fault("clock back", "the server's clock jumps back an hour, and stays there", _jump(-3600)),
+    Fault("clock back", "the server's clock jumps back an hour, and stays there", _jump(-3600), is_quick=True),
     Fault(
         "clock ahead",
         "it jumps an hour ahead, and stays there: what lives less than that has expired",

@@ -19,11 +19,9 @@ import fakeredis
 import pytest
 import redis
 import redis.asyncio
-import redis.asyncio.sentinel
-import redis.sentinel
 import sqlalchemy
 
-from edge_redis import embedded
+from edge_redis import connect, connect_async, embedded
 from edge_redis._io.roles import ROLES
 from support.cluster import Cluster, keep_commands
 from support.sentinel import Service
@@ -166,15 +164,10 @@ class SentinelBackend(Backend):
     """A master that Sentinels know."""
 
     def client(self, **kwargs: Any) -> Any:
-        return self._master(redis.sentinel.Sentinel, kwargs)
+        return connect(self.url, **kwargs)
 
     def async_client(self, **kwargs: Any) -> Any:
-        return self._master(redis.asyncio.sentinel.Sentinel, kwargs)
-
-    def _master(self, sentinel: Any, options: dict[str, Any]) -> Any:
-        server = urlsplit(str(self.url))
-        hosts = [(name, int(port)) for name, port in (each.split(":") for each in server.netloc.split(","))]
-        return sentinel(hosts).master_for(server.path.split("/")[1], **options)
+        return connect_async(self.url, **kwargs)
 
 
 class Servers:
