@@ -79,7 +79,7 @@ class LeasedComputation:
         After ``attempts`` tries to get the lease or a value (0: no limit), or at the first one after
         ``patience_seconds``, the outcome is an abandoned one.
         """
-        token = secrets.token_hex(8)
+        token = f"{secrets.token_hex(8)}-{request.options.lease_ms}"
         try:
             if ahead_ms is None:
                 outcome, _ = await self._invoke(request, Invoke(request.compute))

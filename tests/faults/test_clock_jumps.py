@@ -78,6 +78,27 @@ def test_after_a_jump_back_nothing_is_lost_or_out_of_order(make: Maker, jump: Ju
     assert edge.update_local({"a": 3}).updated_at > after.updated_at
 
 
+def test_after_a_jump_back_leases_of_the_dead_do_not_last_an_hour_longer(make: Maker, jump: Jump) -> None:
+    edge, cache, monitor = make("EdgeSynchronizer", scope="s"), make("EdgeCache"), make("HealthMonitor")
+    edge.update_local({"a": 1})
+    monitor.register(EdgeNode("n", "n"))
+    monitor.set_maintenance("n")
+    dead_relay, relay = (make("TransitionRelay", lambda _: None, lease_seconds=0.2) for _ in range(2))
+    dead_relay.run_once()
+    monitor.end_maintenance("n")
+    with make.backend.client() as client:
+        client.set("er:{default:cache0}:lease:k", "dead-200", px=200)
+        client.xgroup_create("er:{default:sync0}:pending:s", "cloud", "0")
+        client.xreadgroup("cloud", "dead", {"er:{default:sync0}:pending:s": ">"})
+
+        jump(-HOUR)
+        assert client.pttl("er:{default:cache0}:lease:k") > 1000 * (HOUR - 60)
+    assert cache.get_or_compute("k", lambda: 7) == 7
+    worker = make("CloudWorker", make.cloud(), claim_idle_seconds=0.2)
+    eventually(lambda: not worker.run_once() and edge.is_synced)
+    eventually(relay.run_once)
+
+
 def test_after_a_jump_ahead_what_is_due_has_expired_and_work_goes_on(make: Maker, jump: Jump) -> None:
     edge, cache, monitor = make("EdgeSynchronizer", scope="s"), make("EdgeCache"), make("HealthMonitor")
     watch = make("HealthWatch", interval_seconds=0.05, lease_seconds=0.1)

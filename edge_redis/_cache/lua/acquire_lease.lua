@@ -1,7 +1,7 @@
 -- Read an entry that was missed or is stale, or take the lease to compute it.
 -- KEYS[1] prefix      string   of every key of the shard (see keys.py)
 -- ARGV[1] key         string   entry key
--- ARGV[2] token       string   of the caller
+-- ARGV[2] token       string   of the caller; it ends with a dash and the duration of its lease in ms
 -- ARGV[3] lease_ms    integer  duration of the lease
 -- ARGV[4] ahead_ms    integer  how long before it is stale an entry is computed anew; -1 to accept a stale one
 -- ARGV[5] waited_for  string   token of the lease that the caller has waited for, else empty
@@ -26,6 +26,10 @@ if lease ~= '' and not failed and not is_held_by(lease, token) then
   if not value and string.sub(lease, -1) ~= '+' then
     lease = lease .. '+'
     redis.call('SET', lease_of(key), lease, 'XX', 'KEEPTTL') -- tells the holder that others wait
+  end
+  local duration = string.match(lease, '-(%d+)%+?$')
+  if duration and redis.call('PTTL', lease_of(key)) > tonumber(duration) then -- the server's clock was put back
+    redis.call('PEXPIRE', lease_of(key), duration)
   end
   return {value, 0, epoch(), false, string.match(lease, '^[^+]*')}
 end

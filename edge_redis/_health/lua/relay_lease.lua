@@ -1,5 +1,6 @@
 -- Take or keep a relay's lease, and return its position.
--- KEYS[1] relay        hash     holder, until_ms, position, number, attempts, due_ms, delivered, dropped, lost, last_error
+-- KEYS[1] relay        hash     holder, until_ms, lease_ms, position, number, attempts, due_ms, delivered, dropped, lost,
+--                               last_error
 -- KEYS[2] transitions  stream   state changes
 -- KEYS[3] relays       set      the names of all relays that have begun
 -- KEYS[4] totals       hash     stream_id: names the stream, and no other at any site
@@ -24,8 +25,10 @@ local function number_of(entry)
 end
 
 local now = now_ms()
-local known = redis.call('HMGET', relay, 'holder', 'until_ms', 'position', 'attempts', 'due_ms', 'number')
-if known[1] and known[1] ~= holder and now < (tonumber(known[2] or nil) or 0) then return {} end
+local known = redis.call('HMGET', relay, 'holder', 'until_ms', 'position', 'attempts', 'due_ms', 'number', 'lease_ms')
+-- A lease with more time left than its duration was taken before the clock was set back: it does not count.
+local left = (tonumber(known[2] or nil) or 0) - now
+if known[1] and known[1] ~= holder and left > 0 and left <= tonumber(known[7] or ARGV[2]) then return {} end
 local position, number = known[3], known[6] or ''
 local attempts = string.match(known[4] or '', '^%d+$') or '0'
 local stream_id = redis.call('HGET', totals, 'stream_id')
@@ -35,7 +38,7 @@ if not position then
   number = newest[1] and number_of(newest[1]) or '0'
   redis.call('SADD', relays, ARGV[3])
 end
-redis.call('HSET', relay, 'holder', holder, 'until_ms', string.format('%.0f', now + tonumber(ARGV[2])),
+redis.call('HSET', relay, 'holder', holder, 'until_ms', string.format('%.0f', now + tonumber(ARGV[2])), 'lease_ms', ARGV[2],
   'position', position, 'number', number, 'attempts', attempts)
 if not stream_id then
   stream_id = ARGV[4]

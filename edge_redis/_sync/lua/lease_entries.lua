@@ -41,9 +41,17 @@ local function may_claim(owner, idle_ms)
   return idle_ms >= claim_idle_ms
     or (#owner == #consumer and string.sub(owner, 1, -1 - TOKEN) == string.sub(consumer, 1, -1 - TOKEN))
 end
+local is_taken = false
 for _, entry in ipairs(held) do
-  if entry[2] ~= consumer and not may_claim(entry[2], entry[3]) then return reply end
+  if entry[2] ~= consumer and not may_claim(entry[2], entry[3]) then
+    is_taken = true
+    -- Delivered just now, or at a time that is to come, as the server's clock was put back: now, then.
+    if entry[3] <= 0 then
+      redis.call('XCLAIM', pending, group, entry[2], 0, entry[1], 'IDLE', 0, 'RETRYCOUNT', entry[4], 'JUSTID')
+    end
+  end
 end
+if is_taken then return reply end
 local tries, owners = {}, {}
 for _, entry in ipairs(held) do
   tries[entry[1]] = entry[2] == consumer and math.max(1, entry[4]) or entry[4] + 1
