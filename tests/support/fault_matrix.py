@@ -126,7 +126,10 @@ class Run:
             scene.stack.close()
 
     def _connect(self, link: Link, fault: Fault, *, is_async: bool) -> Any:
-        options: dict[str, Any] = {"socket_timeout": fault.timeout_seconds, "socket_connect_timeout": fault.timeout_seconds}
+        options: dict[str, Any] = {
+            "socket_timeout": fault.timeout_seconds,
+            "socket_connect_timeout": fault.timeout_seconds,
+        }
         return (connect_async if is_async else connect)(self._site.url(link), **options)
 
     def _prepare(self, cell: Cell, scene: Scene) -> str:
