@@ -33,14 +33,14 @@
 -- A script makes its functions anew in each call, and each local that they use from around them is an object as well, so
 -- making them takes longer than most of them run. So those that few writes need are made where they are needed.
 
-local function other_setting(known_settings, strategy)
+local function find_other_strategy(...)
 -- include: settings
-  return other_strategy(known_settings, strategy)
+  return other_strategy(...)
 end
 
-local function ancestor_of_other(current, origin, is_waiting)
+local function find_ancestor(...)
 -- include: ancestry
-  return ancestor_of(current, origin, is_waiting)
+  return ancestor_of(...)
 end
 
 -- What the workers of this edge carry.
@@ -55,10 +55,10 @@ local function read_patterns(tag)
   }
 end
 
-local function publish_hint(key)
+local function publish_hint(...)
 -- include: hint_tag
 -- include: edge_hint
-  publish_edge_hint(key)
+  publish_edge_hint(...)
 end
 
 -- The outbox in every case.
@@ -120,7 +120,7 @@ local function write_scope(write, i)
   if conflicts and not redis.call('XRANGE', conflicts, conflict, conflict)[1] then return 'RESOLVED' end
   local known_settings, settings, origin = write.known_settings[i], write.settings, write.origin
   if settings ~= known_settings then
-    local other = other_setting(known_settings, string.match(settings, '^%S+'))
+    local other = find_other_strategy(known_settings, string.match(settings, '^%S+'))
     if other then return 'STRATEGY ' .. other end
   end
   local refusal, version, latest, current = next_version(doc, write.tag, expected, clock, signature, if_version)
@@ -146,7 +146,7 @@ local function write_scope(write, i)
     ancestor = '', merged = current and current.merged, signature = signature ~= '-' and signature or nil,
   }
   if current then
-    state.ancestor = current.origin == origin and current.ancestor or ancestor_of_other(current, origin, waiting > 0)
+    state.ancestor = current.origin == origin and current.ancestor or find_ancestor(current, origin, waiting > 0)
   end
   add_entry(pending, plan, state, write.is_delta) -- of another type, or damaged: nothing is written
   if plan.removal or plan.is_alone then write.outbox.remove(pending, plan, state) end

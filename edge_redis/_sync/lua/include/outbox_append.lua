@@ -6,7 +6,8 @@ local ENTRY_BYTES = 256 -- what an entry takes besides its body or its splice, a
 -- Append a state to the outbox: in full or as a splice, at its position in bytes. Where the plan has max_entries, older
 -- entries are removed, which must have no splices.
 local function add_entry(pending, plan, state, is_delta)
-  local id, words = integer(state.version) .. '-0', nil
+  local id = integer(state.version) .. '-0'
+  local words
   if plan.splice then
     words = {'XADD', pending, id, 'splice', plan.splice, 'base', plan.base, 'size', plan.size, 'chain', plan.chain}
   elseif plan.max_entries then
