@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Self, cast
 
+from edge_redis._core.packing import unpack_rows
 from edge_redis._sync import wire
 from edge_redis._sync.change import TOMBSTONE, Change, Outcome, check_body, visible_data
 from edge_redis._sync.origin import lineage_of
@@ -21,6 +22,7 @@ from edge_redis.errors import (
     StrategyMismatchError,
 )
 from edge_redis.models import SyncState
+from edge_redis.types import ScopeSummary
 
 _DELIVERIES: Final = attrgetter("deliveries")
 _OUTCOMES: Final = {"accepted", "duplicate", "rejected"}
@@ -281,6 +283,20 @@ def from_counts(reply: list[Any]) -> tuple[int, int, int, int]:
     """Return a scope's version, peer version, pending changes and events."""
     version, peer_version, pending, events = reply
     return int(version), int(peer_version), pending, events
+
+
+def from_scopes(reply: list[bytes]) -> tuple[int, list[ScopeSummary]]:
+    """Return the next cursor and the scopes found."""
+    rows = unpack_rows(reply[1], 4)
+    return int(reply[0]), [
+        {
+            "scope": name.decode(errors="replace"),
+            "version": int(version),
+            "pending": int(pending),
+            "conflicts": int(conflicts),
+        }
+        for name, version, pending, conflicts in rows
+    ]
 
 
 def from_scan(reply: Any) -> tuple[int, list[str]]:

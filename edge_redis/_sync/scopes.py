@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from edge_redis._core.gather import gather
-from edge_redis._core.operation import Batch, command
 from edge_redis._core.shards import ShardSet
+from edge_redis._sync import scripts
 from edge_redis._sync.keys import SyncKeys
 from edge_redis.types import ScopeSummary
 
@@ -24,36 +24,10 @@ async def list_scopes(edge: ShardSet[SyncKeys]) -> list[ScopeSummary]:
 
 async def _list_shard(keys: SyncKeys) -> list[ScopeSummary]:
     """Return the scopes of a shard, sorted by name."""
-    names: set[bytes] = set()
-    cursor, is_done = 0, False
-    while not is_done:
-        # The client library makes an int and a dict of this reply.
-        cursor, page = await command(
-            tuple[int, dict[bytes, bytes]], "HSCAN", keys.scopes, cursor, "COUNT", _SCOPES_A_STEP
-        )
-        names.update(page)
-        is_done = int(cursor) == 0
-    ordered = sorted(names)
-    found: list[ScopeSummary] = []
-    for start in range(0, len(ordered), _SCOPES_A_STEP):
-        found += await _summaries(
-            keys, [name.decode(errors="replace") for name in ordered[start : start + _SCOPES_A_STEP]]
-        )
-    return found
-
-
-async def _summaries(keys: SyncKeys, scopes: list[str]) -> list[ScopeSummary]:
-    counts = await Batch(
-        [
-            operation
-            for scope in scopes
-            for operation in (
-                command(lambda reply: int(reply or 0), "HGET", keys.doc(scope), "version"),
-                command(int, "XLEN", keys.pending(scope)),
-                command(int, "XLEN", keys.conflicts(scope)),
-            )
-        ]
-    )
-    rows = zip(scopes, counts[::3], counts[1::3], counts[2::3], strict=True)
-    names = ("scope", "version", "pending", "conflicts")
-    return [cast("ScopeSummary", dict(zip(names, row, strict=True))) for row in rows]
+    found: dict[str, ScopeSummary] = {}
+    cursor = 0
+    while True:
+        cursor, some = await scripts.list_scopes(keys, cursor, _SCOPES_A_STEP)
+        found.update((each["scope"], each) for each in some)
+        if cursor == 0:
+            return [found[name] for name in sorted(found)]

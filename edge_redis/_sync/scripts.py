@@ -20,7 +20,9 @@ from edge_redis.errors import CorruptDataError, EdgeRedisError
 from edge_redis.models import SyncEvent
 
 if TYPE_CHECKING:
+    from edge_redis._sync.keys import SyncKeys
     from edge_redis._sync.replica import Replica
+    from edge_redis.types import ScopeSummary
 
 ANY: Final = "*"
 """``expected`` of an update: whatever the present state is."""
@@ -67,6 +69,7 @@ REGISTER_PATTERNS: Final = load(__package__, "register_patterns")
 SORT_OUTBOXES: Final = load(__package__, "sort_outboxes")
 SAVE_CURSOR: Final = load(__package__, "save_cursor")
 COUNTS: Final = load(__package__, "counts")
+LIST_SCOPES: Final = load(__package__, "list_scopes")
 RECORD_EVENT: Final = load(__package__, "record_event")
 PURGE_TOMBSTONE: Final = load(__package__, "purge_tombstone")
 NEW_IDENTITY: Final = load(__package__, "new_identity")
@@ -307,6 +310,12 @@ def counts(replica: Replica, scope: str) -> Operation[tuple[int, int, int, int]]
     """Read version, peer version, pending changes and events of a scope."""
     doc, pending, history, _ = replica.keys.of_scope(scope)
     return COUNTS([doc, pending, history], [], replies.from_counts)
+
+
+def list_scopes(keys: SyncKeys, cursor: int, count: int) -> Operation[tuple[int, list[ScopeSummary]]]:
+    """List some of the scopes of a shard; the result begins with the cursor to go on from, 0 at the end."""
+    names = [keys.scopes, keys.doc(""), keys.pending(""), keys.conflicts("")]
+    return LIST_SCOPES(names, [cursor, count], replies.from_scopes)
 
 
 def record_event(replica: Replica, scope: str, event: SyncEvent, key: CallKey) -> Operation[None]:
