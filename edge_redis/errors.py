@@ -27,7 +27,7 @@ EdgeRedisError
     ├── StoreUnavailableError       not reachable; the outcome may be unknown
     │   ├── StoreTimeoutError       no answer in time; the outcome is unknown
     │   ├── StoreReadOnlyError      a replica, or a master that lost its replicas; nothing was written
-    │   ├── StoreLoadingError       still loading its data set; nothing was written
+    │   ├── StoreLoadingError       loading its data set, busy, or moving the slot; nothing was written
     │   ├── StoreOutOfMemoryError   maxmemory reached; nothing was written
     │   └── EmbeddedServerError     an embedded server did not start or stop
     ├── NotReplicatedError          applied, but too few replicas acknowledged it in time
@@ -197,7 +197,7 @@ class StoreReadOnlyError(StoreUnavailableError):
 
 
 class StoreLoadingError(StoreUnavailableError):
-    """The server is loading its data set; nothing was written."""
+    """The server cannot serve yet: it loads its data set, runs a long script or moves the slot; nothing was written."""
 
 
 class StoreOutOfMemoryError(StoreUnavailableError):

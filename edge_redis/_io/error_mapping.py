@@ -8,6 +8,7 @@
 | no connection of the client's pool free   | ConnectionPoolFullError | no                    |
 | READONLY, NOREPLICAS, MASTERDOWN, MISCONF | StoreReadOnlyError      | no                    |
 | LOADING, BUSY, TRYAGAIN, CLUSTERDOWN      | StoreLoadingError       | no                    |
+| MOVED, ASK at the last attempt            | StoreLoadingError       | no                    |
 | OOM                                       | StoreOutOfMemoryError   | no                    |
 | NOAUTH, WRONGPASS, NOPERM                 | StoreRefusedError       | no                    |
 | WRONGTYPE                                 | WrongKeyTypeError       | no                    |
@@ -50,6 +51,7 @@ _CLASSES: Final[tuple[tuple[type[Exception], type[errors.StoreError]], ...]] = (
     (redis_errors.MasterDownError, errors.StoreReadOnlyError),  # before ClusterDownError, its base class
     (redis_errors.ClusterDownError, errors.StoreLoadingError),
     (redis_errors.TryAgainError, errors.StoreLoadingError),
+    (redis_errors.AskError, errors.StoreLoadingError),  # and MovedError, its subclass
     (redis_errors.TimeoutError, errors.StoreTimeoutError),
     (TimeoutError, errors.StoreTimeoutError),
     (redis_errors.ConnectionError, errors.StoreUnavailableError),

@@ -23,6 +23,8 @@ CASES = [
     (theirs.NoPermissionError("this user has no permissions"), errors.StoreRefusedError),
     (theirs.MasterDownError("Link with MASTER is down"), errors.StoreReadOnlyError),
     (theirs.ClusterDownError("CLUSTERDOWN The cluster is down"), errors.StoreLoadingError),
+    (theirs.AskError("5061 127.0.0.1:6380"), errors.StoreLoadingError),
+    (theirs.MovedError("5061 127.0.0.1:6380"), errors.StoreLoadingError),
     (theirs.RedisClusterException("Redis Cluster cannot be connected."), errors.StoreUnavailableError),
     (theirs.MaxConnectionsError("Too many connections"), errors.ConnectionPoolFullError),
     (theirs.ConnectionError("Too many connections"), errors.ConnectionPoolFullError),
