@@ -211,7 +211,7 @@ class BlockingRunner:
 
     def _send_by_tag(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         groups = group_by_tag(operations)
-        if len(groups) == 1:
+        if len(groups) <= 1:
             return self._send_in_order(operations)
         with ThreadPoolExecutor(min(len(groups), MAX_NODES_AT_ONCE), "edge-redis-node") as pool:
             replies = pool.map(lambda group: self._send_in_order([operations[place] for place in group]), groups)

@@ -16,7 +16,9 @@ from redis.retry import Retry
 
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreError, StoreUnavailableError
 from edge_redis._cache.keys import name_shards
+from edge_redis._core.operation import Batch
 from edge_redis._core.shards import SLOTS, hash_slot
+from edge_redis._io.blocking_runner import BlockingRunner
 from support.cluster import Cluster, collect_dropped
 from support.deadline import eventually
 from support.near import as_in_another_process, eventually_received, is_held, listening, near_of, read_until_held
@@ -406,6 +408,11 @@ class TestOnOneServer:
         two.put_many(dict.fromkeys(KEYS, 2))
         assert one.clear() == len(KEYS)
         assert two.get_many(KEYS) == dict.fromkeys(KEYS, 2)
+
+
+def test_an_empty_batch_asks_no_node(running: Cluster) -> None:
+    with running.client() as client:
+        assert BlockingRunner(client).run(Batch([])) == []
 
 
 @pytest.mark.parametrize("shards", [2, 3, 16, 100])

@@ -6,7 +6,7 @@ from typing import Final
 
 _ONE_ADDRESS = "starts a program that connects to one address"
 _CONNECTIONS = "counts or ends the connections of one server, where nodes and Sentinels have some too"
-_SETTINGS = "changes the settings or users of one server"
+_SETTINGS = "changes the settings or users of one server, or counts its commands"
 
 _OF_ONE_ADDRESS: Final = (
     "test_bundle.py::test_a_synchronizer_that_is_dropped_does_not_live_on",
@@ -29,6 +29,7 @@ _OF_CONNECTIONS: Final = (
     "test_worker_waiting.py::test_connections_by_which_a_hint",
 )
 _OF_SETTINGS: Final = (
+    "test_bundle.py::test_dropping_a_namespace_takes_many_small_steps",
     "test_cli_commands.py::test_a_worker_waits_for_a_cloud_that_begins_to_refuse_it",
     "test_documents_acl.py",
     "test_runner.py::test_a_forgotten_script_is_sent_once",
