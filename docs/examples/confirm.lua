@@ -39,12 +39,11 @@ local function recall(prefix, at_ms, client_id, sequence)
     seen = redis.call('HGET', key, client_id)
   end
   if not seen then return nil end
-  local colon = string.find(seen, ':', 1, true) or 1
-  local last = tonumber(string.sub(seen, 1, colon - 1))
+  local last = tonumber(string.match(seen, '^(%d+):'))
   if not last or last < tonumber(sequence) then return nil end -- not last: a damaged record, which is replaced
   if last > tonumber(sequence) then return 'STALE' end
   redis.call('PEXPIRE', key, 2 * REPEATS_BUCKET_MS)
-  return string.sub(seen, colon + 1)
+  return string.match(seen, '^%d+:(.*)$')
 end
 
 local function remember(prefix, at_ms, client_id, sequence, reply)

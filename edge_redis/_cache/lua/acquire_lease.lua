@@ -10,30 +10,47 @@
 -- Invariant: at most one token holds the lease of a key
 -- Repeat: idempotent: the token holds the lease already
 -- include: clock
--- include: index
+local PREFIX, ENTRY, TOKEN = KEYS[1], ARGV[1], ARGV[2]
 -- include: leases
-local key, token = ARGV[1], ARGV[2]
+local VALUE, STATS, HEADER, COMPUTED = PREFIX .. ':v:' .. ENTRY, PREFIX .. ':stats', 23, 11 -- as in index.lua
 
-assert_types()
-local value = redis.call('GET', value_of(key))
-if value and is_fresh(key, value, tonumber(ARGV[4])) then return {value, 0, epoch(), false, ''} end
-local lease = redis.call('GET', lease_of(key)) or ''
+-- Whether a value is to be used rather than computed anew (see entry.py for its bytes).
+local function is_fresh(value, ahead_ms)
+  local left = redis.call('PTTL', VALUE)
+  if left < 0 or ahead_ms < 0 then return true end
+  local stale_ms = 0
+  if string.byte(value, HEADER + 1) == 193 then
+    for at = HEADER + 6, HEADER + COMPUTED do stale_ms = stale_ms * 256 + string.byte(value, at) end
+  end
+  return left > stale_ms + ahead_ms
+end
+
+local value = redis.call('GET', VALUE)
+local cleared, invalidated = unpack(redis.call('HMGET', STATS, 'cleared', 'invalidated'))
+local function epoch()
+  return (cleared or '0') .. ' ' .. (invalidated or '0')
+end
+
+if value and is_fresh(value, tonumber(ARGV[4])) then return {value, 0, epoch(), false, ''} end
+local lease = redis.call('GET', lease_of(ENTRY)) or ''
 local failed, is_for_all, failure = string.match(lease, '^!(%S*) (%d) (.*)$')
 if failed and (is_for_all == '1' or failed == ARGV[5]) then
   return {value, 0, epoch(), not value and failure, ''}
 end
-if lease ~= '' and not failed and not is_held_by(lease, token) then
+if lease ~= '' and not failed and not is_held_by(lease, TOKEN) then
   if not value and string.sub(lease, -1) ~= '+' then
     lease = lease .. '+'
-    redis.call('SET', lease_of(key), lease, 'XX', 'KEEPTTL') -- tells the holder that others wait
+    redis.call('SET', lease_of(ENTRY), lease, 'XX', 'KEEPTTL') -- tells the holder that others wait
   end
   local duration = string.match(lease, '-(%d+)%+?$')
-  if duration and redis.call('PTTL', lease_of(key)) > tonumber(duration) then -- the server's clock was put back
-    redis.call('PEXPIRE', lease_of(key), duration)
+  if duration and redis.call('PTTL', lease_of(ENTRY)) > tonumber(duration) then -- the server's clock was put back
+    redis.call('PEXPIRE', lease_of(ENTRY), duration)
   end
   return {value, 0, epoch(), false, string.match(lease, '^[^+]*')}
 end
-redis.call('SET', lease_of(key), token, 'PX', ARGV[3])
--- Named by the time, so that it differs after the server has lost its data.
-redis.call('HSETNX', STATS, 'cleared', integer(now_ms()))
-return {value, 1, epoch(), false, token}
+redis.call('SET', lease_of(ENTRY), TOKEN, 'PX', ARGV[3])
+if not cleared then
+  cleared = string.format('%.0f', now_ms()) -- named by the time, so that it differs after the server has lost its data
+  redis.call('HSET', STATS, 'cleared', cleared)
+end
+return {value, 1, epoch(), false, TOKEN}

@@ -9,6 +9,6 @@ local now = now_ms()
 local till = now + tonumber(ARGV[1])
 local before = tonumber(redis.call('HGET', KEYS[1], 'announce_until') or '0')
 
-if before <= now then redis.call('HSET', KEYS[1], 'announced_since', string.format('%.0f', now)) end
-redis.call('HSET', KEYS[1], 'announce_until', string.format('%.0f', math.max(till, before)))
+if before <= now then redis.call('HSET', KEYS[1], 'announced_since', now) end
+redis.call('HSET', KEYS[1], 'announce_until', math.max(till, before))
 return tonumber(redis.call('HGET', KEYS[1], 'announced_since'))

@@ -12,11 +12,12 @@
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency
--- include: put_single
+-- include: put_plain
 -- include: index
 -- include: adaptive
 -- include: order
 -- include: leases
+-- include: epochs
 -- include: compare
 local counter = ARGV[6]
 local WORD = 4294967296
@@ -85,7 +86,7 @@ local function increment(value, body, score)
   local sequence = next_sequence()
   local header = string.format('%010.0f', sequence % GENERATIONS) .. string.sub(value, 11, #value - #body)
   redis.call('SET', value_of(counter), header .. encoded, 'KEEPTTL')
-  redis.call('ZADD', COUNTS, integer(score_of_generation(counter, score, sequence)), counter)
+  redis.call('ZADD', COUNTS, score_of_generation(counter, score, sequence), counter)
   set_size(counter, #counter + #header + #encoded)
   written[#written + 1] = counter
   void_lease(counter)

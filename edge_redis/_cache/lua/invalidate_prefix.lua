@@ -12,6 +12,7 @@
 -- include: idempotency
 -- include: index
 -- include: leases
+-- include: epochs
 local now, text = now_ms(), ARGV[3]
 
 local before = recall(REPEATS, now, ARGV[1], ARGV[2])

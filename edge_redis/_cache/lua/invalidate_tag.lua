@@ -11,6 +11,7 @@
 -- include: idempotency
 -- include: index
 -- include: leases
+-- include: epochs
 local now, members = now_ms(), members_of(ARGV[3])
 
 local before = recall(REPEATS, now, ARGV[1], ARGV[2])

@@ -17,10 +17,11 @@
 -- Repeat: remembered: a put of another client in between must not be undone
 -- include: clock
 -- include: idempotency
--- include: put_single
+-- include: put_plain
 -- include: index
 -- include: adaptive
 -- include: order
 -- include: leases
+-- include: epochs
 -- include: compare
 -- include: put_entries

@@ -26,7 +26,7 @@ assert_types()
 local function add(key, generation, hits)
   local score = tonumber(redis.call('ZSCORE', COUNTS, key))
   if score and has_generation(key, score, generation) then
-    redis.call('ZADD', COUNTS, integer(score_after(score, hits)), key)
+    redis.call('ZADD', COUNTS, score_after(score, hits), key)
     return 0
   end
   if score or redis.call('EXISTS', value_of(key)) == 0 then return 0 end

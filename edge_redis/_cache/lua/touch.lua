@@ -10,7 +10,7 @@
 -- include: index
 local key, now = ARGV[1], now_ms()
 local ttl_ms = tonumber(ARGV[2])
-local expiry = integer(expiry_after(now, ttl_ms))
+local expiry = expiry_after(now, ttl_ms)
 
 assert_types()
 if has_value(key) and redis.call('ZSCORE', EXPIRY, key) then

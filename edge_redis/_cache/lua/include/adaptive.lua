@@ -47,18 +47,18 @@ local function define_adaptive()
     if adaptive_state().capacity == capacity then return end
     adaptive.capacity = capacity
     if redis.call('EXISTS', GHOSTS) == 0 then adaptive.window = share(0.1) end
-    redis.call('HSET', STATS, 'capacity', integer(capacity), 'window', integer(adaptive.window))
+    redis.call('HSET', STATS, 'capacity', capacity, 'window', adaptive.window)
   end
 
   local function move_window(steps)
     local step = math.max(1, math.min(MAX_STEP, math.floor(adaptive_state().capacity / 50)))
     adaptive.window = math.min(share(MAX_WINDOW), math.max(share(0.01), adaptive.window + steps * step))
-    redis.call('HSET', STATS, 'window', integer(adaptive.window))
+    redis.call('HSET', STATS, 'window', adaptive.window)
   end
 
   local function add_credits(amount)
     adaptive.credits = math.min(adaptive_state().capacity, adaptive.credits + amount)
-    redis.call('HSET', STATS, 'credits', integer(adaptive.credits))
+    redis.call('HSET', STATS, 'credits', adaptive.credits)
   end
 
   local function widen_window()
@@ -79,7 +79,7 @@ local function define_adaptive()
   local function first_of_main()
     for level = 0, TOP do
       local from = band_of(level)
-      local row = redis.call('ZRANGEBYSCORE', COUNTS, integer(from), '(' .. integer(from + BAND), 'WITHSCORES', 'LIMIT', 0, 1)
+      local row = redis.call('ZRANGEBYSCORE', COUNTS, from, '(' .. integer(from + BAND), 'WITHSCORES', 'LIMIT', 0, 1)
       if row[1] then return row[1], tonumber(row[2]) end
     end
   end
@@ -93,7 +93,7 @@ local function define_adaptive()
     local left = share(0.1)
     for level = 0, TOP do
       local from = band_of(level)
-      local there = redis.call('ZCOUNT', COUNTS, integer(from), '(' .. integer(from + BAND))
+      local there = redis.call('ZCOUNT', COUNTS, from, '(' .. integer(from + BAND))
       if there > left then
         local at = redis.call('ZCOUNT', COUNTS, 0, '(' .. integer(from)) + left
         return {level = level, score = tonumber(redis.call('ZRANGE', COUNTS, at, at, 'WITHSCORES')[2])}
@@ -136,14 +136,14 @@ local function define_adaptive()
 
   local function add_ghost(key, score)
     local of_main = score >= BAND and 1 or 0
-    redis.call('ZADD', GHOSTS, integer(math.floor(score % BAND / ADAPTIVE_COUNTS) * 2 + of_main), key)
+    redis.call('ZADD', GHOSTS, math.floor(score % BAND / ADAPTIVE_COUNTS) * 2 + of_main, key)
     local surplus = redis.call('ZCARD', GHOSTS) - math.floor(adaptive_state().capacity * 1.5)
     if surplus > 0 then redis.call('ZPOPMIN', GHOSTS, math.min(surplus, 2)) end
   end
 
   local function promote(key, score)
     local level = math.min(math.max(score % ADAPTIVE_COUNTS - 1, 0), TOP)
-    redis.call('ZADD', COUNTS, integer(band_of(level) + score), key)
+    redis.call('ZADD', COUNTS, band_of(level) + score, key)
   end
 
   -- Moves main's hand to the tier of its next victim, and returns the victim.

@@ -3,7 +3,7 @@
 --   lru             recency * 2^17 + count: the sequence at the last access; counts saturate at 2^17 - 1
 --   adaptive        band * 2^51 + recency * 2^16 + count (see adaptive.lua); counts saturate at 2^16 - 1
 -- The first put into an empty cache decides which.
--- Needs: ADAPTIVE_COUNTS, COUNTS, EVICTION, EXPIRY, GENERATIONS, STATS, adaptive_order, integer, value_of
+-- Needs: ADAPTIVE_COUNTS, COUNTS, EVICTION, EXPIRY, GENERATIONS, STATS, adaptive_order, value_of
 local RECENCIES, LRU_COUNTS = 68719476736, 131072
 
 local function next_sequence()
@@ -51,7 +51,7 @@ end
 
 -- Adds the missing row of an entry in COUNTS, with a count of zero.
 local function restore_count(key)
-  redis.call('ZADD', COUNTS, integer(first_score(key, generation_of(key) or 0)), key)
+  redis.call('ZADD', COUNTS, first_score(key, generation_of(key) or 0), key)
 end
 
 -- The next entry to evict, other than the one being put. Where counts were lost it is the one that expires

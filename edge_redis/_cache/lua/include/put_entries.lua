@@ -43,7 +43,7 @@ elseif (condition == 'absent' and has_value(ARGV[FIRST]))
 end
 if not SEQUENCE then
   -- Starts at the time, so that entries which outlive a lost sequence are older than new ones.
-  redis.call('HSET', STATS, 'sequence', integer(now % GENERATIONS))
+  redis.call('HSET', STATS, 'sequence', now % GENERATIONS)
 end
 if CONFIG ~= config then
   set_config(config)
@@ -54,7 +54,7 @@ end
 
 local purged = purge_expired(now)
 local has_more_due = purged == CHUNK
-local live = has_more_due and redis.call('ZCOUNT', EXPIRY, integer(now), '+inf') or expiries - purged
+local live = has_more_due and redis.call('ZCOUNT', EXPIRY, now, '+inf') or expiries - purged
 local removed = {live = 0, expired = 0, lost = 0, none = 0}
 local evictions = 0
 if EVICTION == 'adaptive' then
@@ -98,7 +98,7 @@ end
 
 local function store(key, ttl_ms, body)
   local sequence = next_sequence()
-  local expiry = integer(expiry_after(now, ttl_ms))
+  local expiry = expiry_after(now, ttl_ms)
   local header = string.format('%010.0f%013.0f', sequence % GENERATIONS, now)
   if ttl_ms == 0 then
     redis.call('SET', value_of(key), header .. body)
@@ -106,7 +106,7 @@ local function store(key, ttl_ms, body)
     redis.call('SET', value_of(key), header .. body, 'PXAT', expiry)
   end
   redis.call('ZADD', EXPIRY, expiry, key)
-  redis.call('ZADD', COUNTS, integer(first_score(key, sequence)), key)
+  redis.call('ZADD', COUNTS, first_score(key, sequence), key)
   set_size(key, #key + #header + #body)
   written[#written + 1] = key
   untag(key)
