@@ -10,7 +10,14 @@ from edge_redis._core.gather import gather, gather_each
 from edge_redis._sync.change import encode_data
 from edge_redis._sync.limits import WriteLimits
 from edge_redis._sync.writer import VersionWriter
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import (
+    CorruptDataError,
+    EdgeRedisError,
+    PartialUpdateError,
+    StoreError,
+    StoreReplyError,
+    WrongKeyTypeError,
+)
 from edge_redis.models import SyncState
 
 _BYTES_A_ROUND: Final = 4 * 1024 * 1024
@@ -21,6 +28,9 @@ _BYTES_A_CALL: Final = 128 * 1024
 
 _UPDATE_BYTES: Final = 2600
 """What an update counts beside its data: a call has about 50 at most, and a round about 1,500."""
+
+_DAMAGE: Final = (CorruptDataError, StoreReplyError, WrongKeyTypeError)
+"""Errors by which a damaged key refuses a write: nothing of it was written, and the server works."""
 
 FindWriter: TypeAlias = Callable[[str], VersionWriter]
 """Returns the writer of a scope's shard."""
@@ -69,4 +79,31 @@ def _split(
     """Return the calls that write the scopes of a shard."""
     sizes = [len(bodies[scope]) + _UPDATE_BYTES for scope in scopes]
     parts = split_by_bytes(scopes, sizes, _BYTES_A_CALL)
-    return [writer.write_together({scope: bodies[scope] for scope in part}) for part in parts]
+    return [_call(writer, {scope: bodies[scope] for scope in part}) for part in parts]
+
+
+async def _call(writer: VersionWriter, bodies: Mapping[str, bytes]) -> Results:
+    try:
+        return await writer.write_together(bodies)
+    except _DAMAGE as error:  # of the only scope, or of a key that all of them need
+        return dict.fromkeys(bodies, error)
+
+
+def check_results(found: Results) -> dict[str, SyncState]:
+    """Return the states that were written.
+
+    Raises:
+        StoreError: the server failed, or a damaged key refused every scope.
+        PartialUpdateError: scopes were refused.
+
+    """
+    states = {scope: each for scope, each in found.items() if isinstance(each, SyncState)}
+    errors = {scope: each for scope, each in found.items() if isinstance(each, EdgeRedisError)}
+    refusals = _DAMAGE if states else CorruptDataError  # an error of the store itself would hide the states
+    for error in errors.values():
+        if isinstance(error, StoreError) and not isinstance(error, refusals):
+            raise error
+    for scope, error in errors.items():
+        text = f"{len(errors)} of {len(found)} scopes were not written; {scope!r}: {error}"
+        raise PartialUpdateError(text, errors=errors, states=states) from error
+    return states

@@ -15,7 +15,7 @@ from edge_redis._sync import change, replies, scripts
 from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
 from edge_redis._sync.edge_keys import make_edge_keys
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
-from edge_redis._sync.many_scopes import write_each
+from edge_redis._sync.many_scopes import check_results, write_each
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.remote_changes import RemoteChanges
@@ -24,7 +24,7 @@ from edge_redis._sync.signing import Signer
 from edge_redis._sync.version_guard import check_if_version
 from edge_redis._sync.write_queue import WriteQueue
 from edge_redis._sync.writer import VersionWriter, check_field_names
-from edge_redis.errors import ChecksumMismatchError, CorruptDataError, EdgeRedisError, PartialUpdateError, StoreError
+from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Overflow
 
@@ -163,15 +163,7 @@ class Synchronizer(Component):
         for scope in updates:
             validation.check_identifier("scope", scope)
         await self._keys.settle()
-        found = await write_each(self._writer_of, self._limits, updates, is_delta=is_delta)
-        states = {scope: each for scope, each in found.items() if isinstance(each, SyncState)}
-        errors = {scope: each for scope, each in found.items() if isinstance(each, EdgeRedisError)}
-        for scope, error in errors.items():
-            if isinstance(error, StoreError) and not isinstance(error, CorruptDataError):
-                raise error
-            text = f"{len(errors)} of {len(updates)} scopes were not written; {scope!r}: {error}"
-            raise PartialUpdateError(text, errors=errors, states=states) from error
-        return states
+        return check_results(await write_each(self._writer_of, self._limits, updates, is_delta=is_delta))
 
     async def delete_fields(self, *names: str) -> SyncState:
         """Write the next version without these top-level fields; return it."""

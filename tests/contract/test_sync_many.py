@@ -16,7 +16,9 @@ from edge_redis import (
     PendingFullError,
     StrategyMismatchError,
     ValueTooLargeError,
+    WrongKeyTypeError,
 )
+from edge_redis._core.shards import choose_shard, name_shards
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._sync import scripts
 from edge_redis._sync.config import EndConfig
@@ -108,6 +110,29 @@ def test_a_damaged_scope_does_not_stop_the_others(make: Maker, edge: Any) -> Non
         assert client.hget(f"{tag}:pending_bytes", "device/5") is None
     assert caught.value.errors.keys() == {"device/3", "device/4", "device/5"}
     assert caught.value.states.keys() == DEVICES.keys() - caught.value.errors.keys()
+
+
+def test_a_damaged_scope_that_is_alone_in_its_call_does_not_hide_the_others(make: Maker, edge: Any) -> None:
+    updates = {**DEVICES, "large": {"text": "x" * 200_000}}
+    with make.backend.client() as client:
+        client.set("er:{default:sync0}:doc:large", "no hash")
+        with pytest.raises(PartialUpdateError) as caught:
+            edge.update_many(updates)
+    assert {scope: type(error) for scope, error in caught.value.errors.items()} == {"large": WrongKeyTypeError}
+    assert caught.value.states.keys() == DEVICES.keys()
+
+
+def test_a_damaged_shard_does_not_hide_what_the_others_have_written(make: Maker, edge: Any) -> None:
+    edge.update_many({"first": {}}, shards=3)
+    keys = [SyncKeys("default", "sync", shard=name) for name in name_shards("default", "sync", 3)]
+    with make.backend.client() as client:
+        client.delete(keys[1].pending_bytes)
+        client.set(keys[1].pending_bytes, "no hash")
+        with pytest.raises(PartialUpdateError) as caught:
+            edge.update_many(DEVICES, shards=3)
+    in_shard = {scope for scope in DEVICES if choose_shard(scope, 3) == 1}
+    assert caught.value.errors.keys() == in_shard
+    assert caught.value.states.keys() == DEVICES.keys() - in_shard
 
 
 def test_a_call_that_is_sent_again_writes_no_second_version(client: Any) -> None:
