@@ -154,7 +154,7 @@ local function write_scope(write, i)
   if conflicts then redis.call('XDEL', conflicts, conflict) end
 
   local words = write.position_words
-  words[#words + 1], words[#words + 2] = scope, string.format('%d %d', plan.first, plan.last)
+  words[#words + 1], words[#words + 2] = scope, integer(plan.first) .. ' ' .. integer(plan.last)
   if settings ~= known_settings then
     words = write.settings_words
     words[#words + 1], words[#words + 2] = scope, settings
