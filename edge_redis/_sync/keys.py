@@ -22,7 +22,7 @@ is state.
 | <tag>:scopes           | hash   | edge  | scope -> strategy, max_pending, overflow, origin; a strategy    |
 |                        |        |       | after ``?`` was adopted by a worker, not set by a synchronizer  |
 | <tag>:cursor           | string | edge  | the position in the cloud's feed up to which this edge has it   |
-| <tag>:reoffer          | string | edge  | the server's run id and the position up to which the scopes were|
+| <tag>:reoffer          | string | edge  | this edge's id and the position up to which the scopes were     |
 |                        |        |       | offered again to a cloud that lost data; gone where all were    |
 | <tag>:cursor:<digest>, | string | edge  | the same of workers that carry the scopes of certain patterns   |
 | <tag>:reoffer:<digest> |        |       | only (``patterns.py``)                                          |

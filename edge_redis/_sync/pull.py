@@ -163,7 +163,7 @@ class Puller:
         is_saved = await save_all(readers, feed.cursor)
         for each in group:
             if each.offer or feed.restarted:
-                accepted += await each.shard.reoffer.offer_pages(each.offer)
+                accepted += await each.shard.reoffer.offer_pages(each.offer, each.replica_id)
                 progress.has_more = True
         if has_page:
             progress.has_pages = progress.has_more = True

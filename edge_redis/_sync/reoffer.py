@@ -11,7 +11,6 @@ from typing import Any, Final
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, InvokeAll, command
-from edge_redis._sync import scripts
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import strategy_of
@@ -20,7 +19,7 @@ from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
 from edge_redis._sync.patterns import Patterns
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
-from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError, StoreRefusedError, StoreReplyError
+from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError
 from edge_redis.models import SyncEvent
 
 _log = logging.getLogger("edge_redis")
@@ -36,8 +35,8 @@ _PAGES: Final = 8
 class Reoffer:
     """Offers every scope of an edge to the cloud again.
 
-    The position is one of HSCAN over the edge's scopes, which holds as long as the server runs: so the server's run id
-    is remembered with it, and after a restart of the server, or a failover, the offer begins anew.
+    The position is one of HSCAN over the edge's scopes, which holds as long as the server runs. The edge's id is
+    remembered with it, which is another one after a restart of the server, or a failover: then the offer begins anew.
     """
 
     def __init__(self, edge: Replica, cloud: AnyCloudStore, keyring: Keyring | None, pushed: Patterns) -> None:
@@ -53,11 +52,10 @@ class Reoffer:
         _log.warning("the cloud is another store than before, or an older one: every scope is offered to it again")
         await command(bool, "SET", self._edge.keys.reoffer, "- 0")
 
-    async def offer_pages(self, stored: bytes) -> int:
+    async def offer_pages(self, stored: bytes, replica_id: str) -> int:
         """Offer the next scopes after the stored position; return how many, 0 where these were the last."""
-        run_id, position = _parse_position(stored)
-        server = await self._server_id()
-        if run_id != server:
+        of_replica, position = _parse_position(stored)
+        if of_replica != replica_id:
             position = 0
         offered = 0
         for _ in range(_PAGES):
@@ -69,15 +67,8 @@ class Reoffer:
             if position == 0:
                 await command(int, "DEL", self._edge.keys.reoffer)
                 return 0
-            await command(bool, "SET", self._edge.keys.reoffer, f"{server} {position}")
+            await command(bool, "SET", self._edge.keys.reoffer, f"{replica_id} {position}")
         return offered
-
-    async def _server_id(self) -> str:
-        """Return the run id of the edge's server, "-" where the server does not give it."""
-        try:
-            return await scripts.read_run(self._edge)
-        except (StoreRefusedError, StoreReplyError):
-            return "-"
 
     async def _offer(self, scopes: list[tuple[str, str]]) -> None:
         """Offer scopes, as many together as are not too large."""
@@ -121,8 +112,8 @@ class Reoffer:
 
 
 def _parse_position(found: bytes) -> tuple[str, int]:
-    run_id, _, position = found.decode(errors="replace").partition(" ")
-    return run_id, int(position) if position.isascii() and position.isdigit() else 0
+    replica_id, _, position = found.decode(errors="replace").partition(" ")
+    return replica_id, int(position) if position.isascii() and position.isdigit() else 0
 
 
 def _decode_scan(reply: Any) -> tuple[int, list[tuple[str, str]]]:

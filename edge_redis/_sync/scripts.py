@@ -64,7 +64,6 @@ DEAD_LETTER: Final = load(__package__, "dead_letter")
 READ_FEED: Final = load(__package__, "read_feed")
 READ_STATES: Final = load(__package__, "read_states")
 READ_CURSOR: Final = load(__package__, "read_cursor")
-READ_RUN: Final = load(__package__, "read_run")
 REGISTER_PATTERNS: Final = load(__package__, "register_patterns")
 SORT_OUTBOXES: Final = load(__package__, "sort_outboxes")
 SAVE_CURSOR: Final = load(__package__, "save_cursor")
@@ -281,11 +280,6 @@ def read_cursor(replica: Replica, push: str) -> Operation[tuple[str, bytes, byte
         [replica.config.proposed_replica_id, push],
         replies.from_cursor,
     )
-
-
-def read_run(replica: Replica) -> Operation[str]:
-    """Read which run of its server this shard of the edge is served by, "-" where the server does not say."""
-    return READ_RUN([replica.keys.scopes], [], replies.from_id)
 
 
 def register_patterns(replica: Replica, push: str, state: str, urgent: Sequence[str]) -> Operation[bool]:
