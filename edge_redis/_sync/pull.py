@@ -163,7 +163,8 @@ class Puller:
         is_saved = await save_all(readers, feed.cursor)
         for each in group:
             if each.offer or feed.restarted:
-                accepted += await each.shard.reoffer.offer_pages(each.offer, each.replica_id)
+                stored = b"" if feed.restarted else each.offer  # begun anew, whatever was under way
+                accepted += await each.shard.reoffer.offer_pages(stored, each.replica_id)
                 progress.has_more = True
         if has_page:
             progress.has_pages = progress.has_more = True

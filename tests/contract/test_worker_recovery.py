@@ -145,6 +145,26 @@ def test_a_new_cloud_is_offered_every_scope_over_several_rounds(
     assert not edge.exists(f"{EDGE}:reoffer")
 
 
+def test_a_cloud_that_comes_in_the_middle_of_an_offer_is_offered_every_scope(
+    edge: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reoffer, "_SCOPES_A_PAGE", 4)
+    monkeypatch.setattr(reoffer, "_PAGES", 2)
+    for number in range(30):
+        EdgeSynchronizer(edge, scope=f"s{number}").update_local({"n": number})
+    first, second, third = (RedisCloudStore(fakeredis.FakeRedis()) for _ in range(3))
+    with CloudWorker(edge, first) as worker:
+        while worker.run_once():
+            pass
+    with CloudWorker(edge, second) as worker:
+        worker.run_once()
+        assert edge.exists(f"{EDGE}:reoffer")
+    with CloudWorker(edge, third) as worker:
+        while worker.run_once():
+            pass
+    assert [number for number in range(30) if third.get(f"s{number}") is None] == []
+
+
 class DyingStore:
     """A cloud that counts what it is offered, and whose worker dies at one of the offers."""
 
