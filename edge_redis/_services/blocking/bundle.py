@@ -225,6 +225,9 @@ class EdgeRedis:
 
         Its keys are removed a few hundred at a time, so that the server serves others meanwhile. What other
         services, processes included, write to the namespace during this call may stay.
+
+        Where the edge had several shards, make its synchronizers and workers anew, also those of other processes: the
+        ones from before keep to the shards that they know, and others do not see what they write there.
         """
         for name in ("cache", "metrics"):
             if name in self.__dict__:
