@@ -26,6 +26,7 @@ from edge_redis._services import components
 from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
+from support.cluster import Cluster
 from support.fake_lua import install
 from support.not_on import why_not
 from support.portal import Portal
@@ -105,6 +106,12 @@ def servers() -> Iterator[Servers]:
     running = Servers()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def cluster(servers: Servers) -> Cluster:
+    """Return an empty cluster of three masters, which the tests of a process share."""
+    return servers.cluster()
 
 
 @pytest.hookimpl(trylast=True)

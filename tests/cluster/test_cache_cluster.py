@@ -50,19 +50,6 @@ def swept(request: pytest.FixtureRequest) -> Iterator[None]:
     collect_dropped(request.node.name)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Cluster]:
-    made = Cluster(MASTERS)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def cluster(running: Cluster) -> Cluster:
-    running.flush()
-    return running
-
-
 @pytest.fixture(params=["blocking", "awaited"])
 def site(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Site]:
     made = Site(cluster, request.param)  # type: ignore[arg-type]
@@ -410,8 +397,8 @@ class TestOnOneServer:
         assert two.get_many(KEYS) == dict.fromkeys(KEYS, 2)
 
 
-def test_an_empty_batch_asks_no_node(running: Cluster) -> None:
-    with running.client() as client:
+def test_an_empty_batch_asks_no_node(cluster: Cluster) -> None:
+    with cluster.client() as client:
         assert BlockingRunner(client).run(Batch([])) == []
 
 

@@ -30,17 +30,9 @@ def swept(request: pytest.FixtureRequest) -> Iterator[None]:
     collect_dropped(request.node.name)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Cluster]:
-    cluster = Cluster(3)
-    yield cluster
-    cluster.stop()
-
-
 @pytest.fixture(params=["blocking", "awaited"])
-def make(request: pytest.FixtureRequest, running: Cluster) -> Iterator[Maker]:
-    running.flush()
-    maker = Maker(running, request.param)  # type: ignore[arg-type]
+def make(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Maker]:
+    maker = Maker(cluster, request.param)  # type: ignore[arg-type]
     yield maker
     maker.close()
 
@@ -56,7 +48,7 @@ def new_metrics(make: Maker) -> Any:
     return use_separate_buffer(make("EdgeMetrics", client=impatient_client(make), flush_interval=3600))
 
 
-def test_masters_have_even_shares_and_answers_are_whole(make: Maker, running: Cluster) -> None:
+def test_masters_have_even_shares_and_answers_are_whole(make: Maker, cluster: Cluster) -> None:
     writer, reader = new_metrics(make), new_metrics(make)
     writer.record_many(made(f"f{at % 40}", f"n{at % 60}", float(at % 50), ok=at % 5 > 0) for at in range(2400))
     writer.flush()
@@ -66,7 +58,7 @@ def test_masters_have_even_shares_and_answers_are_whole(make: Maker, running: Cl
     assert len(reader.series()) == 120
     assert len(reader.recent(5000)) == 2400
     assert sum(row["total"] for row in reader.timeline(minutes=2)) == 2400
-    series = [sum(b":s:p:" in key for key in keys) for keys in running.keys_by_master()]
+    series = [sum(b":s:p:" in key for key in keys) for keys in cluster.keys_by_master()]
     assert sum(series) == 120
     assert min(series) > 20
     assert reader.forget("f7") == 3
@@ -74,14 +66,14 @@ def test_masters_have_even_shares_and_answers_are_whole(make: Maker, running: Cl
     assert writer.total_invocations() == 0
 
 
-def test_nothing_is_lost_or_counted_twice_while_a_slot_moves(make: Maker, running: Cluster) -> None:
+def test_nothing_is_lost_or_counted_twice_while_a_slot_moves(make: Maker, cluster: Cluster) -> None:
     metrics, recorded = new_metrics(make), 0
     slot = hash_slot(f"default:metrics{name_shards('default', 'metrics', 12)[5]}")
     metrics.record_many(made(f"f{at}") for at in range(32))
     metrics.flush()
     recorded += 32
     failures = 0
-    for step, _ in enumerate(running.moving_slot(slot)):
+    for step, _ in enumerate(cluster.moving_slot(slot)):
         if step % 40 == 0:
             metrics.record_many(made(f"f{at}") for at in range(32))
             recorded += 32
@@ -94,23 +86,23 @@ def test_nothing_is_lost_or_counted_twice_while_a_slot_moves(make: Maker, runnin
         metrics.flush()
         assert reader.total_invocations() == recorded
         assert all(series.count == recorded // 32 for series in reader.snapshot().values())
-    running.flush()
-    running.return_slot(slot)
+    cluster.flush()
+    cluster.return_slot(slot)
 
 
-def test_a_cloud_is_spread_and_keeps_every_update_while_a_slot_moves(make: Maker, running: Cluster) -> None:
+def test_a_cloud_is_spread_and_keeps_every_update_while_a_slot_moves(make: Maker, cluster: Cluster) -> None:
     store = make("RedisCloudStore", client=impatient_client(make), shards=12)
     versions = {f"scope/{number}": 1 for number in range(60)}
     for scope in versions:
         store.update(scope, {"n": 1})
-    docs = [sum(b":doc:" in key for key in keys) for keys in running.keys_by_master()]
+    docs = [sum(b":doc:" in key for key in keys) for keys in cluster.keys_by_master()]
     assert sum(docs) == 60
     assert min(docs) > 8
     page = store.changes_since("", 100)
     assert {scope: change.version for scope, change in page.changes} == versions
     moving = choose_shard("scope/7", 12)
     slot = hash_slot(f"default:cloud{name_shards('default', 'cloud', 12)[moving]}")
-    for step, _ in enumerate(running.moving_slot(slot)):
+    for step, _ in enumerate(cluster.moving_slot(slot)):
         if step == 4:
             with pytest.raises(StoreError):
                 store.update("scope/7", {"n": 2})
@@ -122,5 +114,5 @@ def test_a_cloud_is_spread_and_keeps_every_update_while_a_slot_moves(make: Maker
     changed = {scope: change.version for scope, change in store.changes_since(page.cursor, 100).changes}
     assert changed == {scope: version for scope, version in versions.items() if version > 1}
     assert {scope: change.version for scope, change in store.changes_since("", 100).changes} == versions
-    running.flush()
-    running.return_slot(slot)
+    cluster.flush()
+    cluster.return_slot(slot)

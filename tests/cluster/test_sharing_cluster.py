@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-
-import pytest
 
 from edge_redis import StoreLoadingError, StoreUnavailableError, aio
 from edge_redis._core.shards import hash_slot
@@ -18,19 +16,6 @@ from support.cluster import Cluster
 
 TASKS = 20
 KEYS = [str(number) for number in range(60)]
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Cluster]:
-    made = Cluster(3)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def cluster(running: Cluster) -> Cluster:
-    running.flush()
-    return running
 
 
 @asynccontextmanager

@@ -33,17 +33,9 @@ def swept(request: pytest.FixtureRequest) -> Iterator[None]:
     collect_dropped(request.node.name)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Cluster]:
-    cluster = Cluster(3)
-    yield cluster
-    cluster.stop()
-
-
 @pytest.fixture(params=["blocking", "awaited"])
-def make(request: pytest.FixtureRequest, running: Cluster) -> Iterator[Maker]:
-    running.flush()
-    maker = Maker(running, request.param)  # type: ignore[arg-type]
+def make(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Maker]:
+    maker = Maker(cluster, request.param)  # type: ignore[arg-type]
     yield maker
     maker.close()
 
@@ -106,10 +98,10 @@ def check_equal(edge: Edge, cloud: Any) -> None:
         assert versions == sorted(set(versions))
 
 
-def test_masters_have_even_shares_and_several_workers_carry_all(running: Cluster, edge: Edge, cloud: Any) -> None:
+def test_masters_have_even_shares_and_several_workers_carry_all(cluster: Cluster, edge: Edge, cloud: Any) -> None:
     workers = [edge.new_worker(cloud) for _ in range(2)]
     assert edge.write(SCOPES, 1) == set(SCOPES)
-    docs = [sum(b":sync12." in key and b":doc:" in key for key in keys) for keys in running.keys_by_master()]
+    docs = [sum(b":sync12." in key and b":doc:" in key for key in keys) for keys in cluster.keys_by_master()]
     assert sum(docs) == len(SCOPES)
     assert min(docs) > 5
     for scope in SCOPES[:10]:
@@ -122,14 +114,14 @@ def test_masters_have_even_shares_and_several_workers_carry_all(running: Cluster
 
 
 @pytest.mark.parametrize("make", ["blocking"], indirect=True)
-def test_a_master_that_is_gone_holds_up_its_own_scopes_alone(running: Cluster, edge: Edge, cloud: Any) -> None:
+def test_a_master_that_is_gone_holds_up_its_own_scopes_alone(cluster: Cluster, edge: Edge, cloud: Any) -> None:
     worker = edge.new_worker(cloud)
     edge.write(SCOPES, 1)
     eventually(lambda: works(worker), seconds=30)
-    held = {key.partition(b"}:doc:")[2].decode() for key in running.keys_by_master()[1]}
+    held = {key.partition(b"}:doc:")[2].decode() for key in cluster.keys_by_master()[1]}
     gone = [scope for scope in SCOPES if scope in held]
     there = [scope for scope in SCOPES if scope not in held]
-    running.masters[1].kill()
+    cluster.masters[1].kill()
     try:
         assert edge.write(there[:5], 2) == set(there[:5])
         for scope in (there[5], gone[0]):
@@ -145,25 +137,25 @@ def test_a_master_that_is_gone_holds_up_its_own_scopes_alone(running: Cluster, e
         cloud.update(there[6], {"from": "the cloud"})
         assert worker.run_once() == 1
     finally:
-        running.masters[1].restart()
-        running.wait_until_ok()
+        cluster.masters[1].restart()
+        cluster.wait_until_ok()
     edge.write(gone[1:3], 3)
     eventually(lambda: works(worker), seconds=30)
     check_equal(edge, cloud)
     assert edge.read(gone[0]).data == {"from": "the cloud"}
-    with running.client() as client:
+    with cluster.client() as client:
         tags = [f"er:{{default:sync{name}}}" for name in name_shards("default", "sync", 12)]
         assert len({client.get(f"{tag}:cursor") for tag in tags}) == 1
 
 
 @pytest.mark.parametrize("make", ["blocking", pytest.param("awaited", marks=pytest.mark.exploration)], indirect=True)
-def test_nothing_is_lost_or_applied_twice_while_a_slot_moves(running: Cluster, edge: Edge, cloud: Any) -> None:
+def test_nothing_is_lost_or_applied_twice_while_a_slot_moves(cluster: Cluster, edge: Edge, cloud: Any) -> None:
     worker = edge.new_worker(cloud)
     edge.write(SCOPES, 1)
     moving = choose_shard(SCOPES[7], 12)
     slot = hash_slot(f"default:sync{name_shards('default', 'sync', 12)[moving]}")
     others = [scope for scope in SCOPES if choose_shard(scope, 12) != moving][:6]
-    for step, _ in enumerate(running.moving_slot(slot)):
+    for step, _ in enumerate(cluster.moving_slot(slot)):
         if step % 8 == 1:
             assert edge.write(others, step) == set(others)
             cloud.update(others[0], {"step": step})
@@ -173,5 +165,5 @@ def test_nothing_is_lost_or_applied_twice_while_a_slot_moves(running: Cluster, e
     eventually(lambda: works(worker), seconds=30)
     check_equal(edge, cloud)
     assert cloud.get(SCOPES[7]).data == {"n": 1000}
-    running.flush()
-    running.return_slot(slot)
+    cluster.flush()
+    cluster.return_slot(slot)

@@ -82,21 +82,17 @@ def test_records_of_a_service_on_a_closed_loop_do_too_where_it_was_dropped(serve
     assert total(server) == 5
 
 
-def test_records_reach_a_cluster_at_exit() -> None:
-    cluster = Cluster(3)
-    try:
-        body = """
-            async def main():
-                client = edge_redis.aio.connect(URL)
-                await record(client)
-                await client.aclose()
-            asyncio.run(main())
-        """
-        assert run(f"redis+cluster://localhost:{cluster.masters[0].port}", body) == ""
-        with cluster.client() as client, EdgeMetrics(client) as metrics:
-            assert metrics.total_invocations() == 5
-    finally:
-        cluster.stop()
+def test_records_reach_a_cluster_at_exit(cluster: Cluster) -> None:
+    body = """
+        async def main():
+            client = edge_redis.aio.connect(URL)
+            await record(client)
+            await client.aclose()
+        asyncio.run(main())
+    """
+    assert run(f"redis+cluster://localhost:{cluster.masters[0].port}", body) == ""
+    with cluster.client() as client, EdgeMetrics(client) as metrics:
+        assert metrics.total_invocations() == 5
 
 
 def test_records_reach_the_master_of_a_sentinel_at_exit(server: embedded.EmbeddedServer) -> None:

