@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import permutations
 
 import pytest
 import redis
+from redis.asyncio.cluster import ClusterNode
 
 from edge_redis._core.operation import Operation, command
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.asyncio_shared import LARGE_BYTES
 from edge_redis._io.blocking_runner import BlockingRunner
-from edge_redis.errors import StoreReplyError
+from edge_redis._io.redirections import choose_replica
+from edge_redis.errors import StoreLoadingError
 from support.scripted_cluster import ScriptedCluster
 from support.scripted_server import Command, Session, bulk
 
@@ -139,7 +142,7 @@ def test_redirections_without_end_are_an_error() -> None:
             session.send(cluster.redirection("MOVED", args[1].decode(), 1 - number))
 
         async with ScriptedCluster(answer) as cluster, cluster.client() as client:
-            with pytest.raises(StoreReplyError):
+            with pytest.raises(StoreLoadingError):
                 await AsyncRunner(client).run(get("k"))
 
     run(scenario)
@@ -225,3 +228,9 @@ def test_large_replies_go_over_connections_of_their_own_once_the_key_is_known() 
             assert numbers[0] == numbers[1] == numbers[3] != numbers[2]
 
     run(scenario)
+
+
+def test_the_same_replica_is_asked_in_whichever_order_a_server_lists_them() -> None:
+    master, *replicas = (ClusterNode("127.0.0.1", port) for port in range(4))
+    assert len({choose_replica([master, *order]).name for order in permutations(replicas)}) == 1
+    assert choose_replica([master]) is master
