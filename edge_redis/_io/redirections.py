@@ -37,8 +37,10 @@ def choose_replica(nodes: Sequence[Any]) -> Any:
     """Return the replica of a slot that this process asks; the master, which is the first node, where there is none.
 
     It is the same each time, so that answers do not go back to what they were: replicas lag by different times.
+    They are sorted since servers list them in different orders.
     """
-    return nodes[1 + os.getpid() % (len(nodes) - 1)] if len(nodes) > 1 else nodes[0]
+    master, *replicas = nodes
+    return sorted(replicas, key=lambda node: node.name)[os.getpid() % len(replicas)] if replicas else master
 
 
 class Attempts:
