@@ -89,7 +89,9 @@ def run_tests(server: str, files: list[str], report: Path) -> None:
     command += ["--tb=short", f"--timeout={_SECONDS_A_TEST}", f"--junitxml={report}", *files]
     with report.with_suffix(".log").open("w") as log:
         environment = {**os.environ, CHOICE: f"only:{server}"}
-        subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False)
+        code = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False).returncode
+    if not report.exists():
+        raise RuntimeError(f"pytest ended with {code} and without a report: see {log.name}")
 
 
 def run_server(server: str, jobs: int) -> None:
@@ -99,8 +101,9 @@ def run_server(server: str, jobs: int) -> None:
         old.unlink()
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "contract").glob("test_*.py"))
     with ThreadPoolExecutor(jobs) as pool:
-        for job in range(jobs):
-            pool.submit(run_tests, server, files[job::jobs], RESULTS / f"{slug}@{job}.xml")
+        runs = [pool.submit(run_tests, server, files[job::jobs], RESULTS / f"{slug}@{job}.xml") for job in range(jobs)]
+        for run in runs:
+            run.result()
     run_again(server)
 
 
@@ -108,7 +111,8 @@ def run_again(server: str) -> None:
     """Run those tests of a server that failed."""
     result = read_results().get(slug_of(server))
     if result and result.failed:
-        run_tests(server, result.failed, RESULTS / f"{slug_of(server)}@again.xml")
+        times = len(list(RESULTS.glob(f"{slug_of(server)}@again*.xml")))
+        run_tests(server, result.failed, RESULTS / f"{slug_of(server)}@again{times:03}.xml")
 
 
 def read_results() -> dict[str, Result]:

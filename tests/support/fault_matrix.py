@@ -187,7 +187,7 @@ class Run:
         key = (cell.service, cell.operation, cell.api)
         if cell.fault is NONE:
             self._effects[key] = found
-        elif cell.fault.keeps_data:
+        elif cell.fault.keeps_data and cell.operation not in cell.fault.without_effect:
             cell.problems += _differences(cell, self._effects[key], found)
 
 

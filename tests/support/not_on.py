@@ -19,8 +19,8 @@ _OF_ONE_ADDRESS: Final = (
     "test_lifetime.py",
 )
 _OF_CONNECTIONS: Final = (
-    "test_cache_near.py::test_the_server_is_left_without_a_connection",
-    "test_connect_servers.py::test_says_who_it_is",
+    "test_cache_near.py::TestEnd::test_the_server_is_left_without_a_connection",
+    "test_connect_servers.py::TestOneServer::test_says_who_it_is",
     "test_footprint.py",
     "test_worker_namespaces.py::test_two_connections_wait",
     "test_worker_waiting.py::test_a_cancellation_ends_a_wait",
@@ -32,6 +32,7 @@ _OF_SETTINGS: Final = (
     "test_bundle.py::test_dropping_a_namespace_takes_many_small_steps",
     "test_cli_commands.py::test_a_worker_waits_for_a_cloud_that_begins_to_refuse_it",
     "test_documents_acl.py",
+    "test_metrics_shards.py::TestAnswers::test_a_query_asks_all_shards_at_once",
     "test_runner.py::test_a_forgotten_script_is_sent_once",
     "test_runner.py::test_a_full_server_a_read_only_one_and_a_refused_user",
     "test_sync_hints.py::test_a_script_that_may_not_publish",
@@ -47,6 +48,8 @@ _NOT_ON: Final = {
         **_OF_ALL,
         "test_runner.py::test_a_full_server_a_read_only_one": "a client of Sentinels asks them for another master",
         "test_runner.py::test_each_reply_has_its_error": "a client of Sentinels asks them for another master",
+        "test_runner.py::test_a_client_that_decodes": "connect() makes no client that decodes",
+        "test_cache_arguments.py::test_a_client_that_decodes": "connect() makes no client that decodes",
     },
     "cluster": {
         **_OF_ALL,
