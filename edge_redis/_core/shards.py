@@ -9,7 +9,7 @@ a component without a record there has as many shards as its first writer asks f
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import count
 from typing import Final, Generic, TypeVar
@@ -27,6 +27,7 @@ CLUSTER_SHARDS: Final = 12
 """Shards of a component on a cluster, where none are asked for: 2, 3, 4, 6 or 12 masters get the same number each."""
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 def hash_slot(text: str) -> int:
@@ -52,6 +53,16 @@ def name_in_part(prefix: str, stem: str, number: int, shards: int) -> str:
 def choose_shard(name: str, shards: int) -> int:
     """Return the number of the shard that holds what has this name."""
     return 0 if shards == 1 else crc32(name.encode()) % shards
+
+
+def group_by_shard(items: Iterable[T], shards: int, name_of: Callable[[T], str]) -> list[list[T]]:
+    """Return for each shard those of the items that it holds, in their order."""
+    if shards == 1:
+        return [list(items)]
+    groups: list[list[T]] = [[] for _ in range(shards)]
+    for item in items:
+        groups[choose_shard(name_of(item), shards)].append(item)
+    return groups
 
 
 def share_of(whole: int, number: int, shards: int) -> int:

@@ -2,126 +2,200 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
-from edge_redis._core.operation import Batch
-from edge_redis._health import recommendation
-from edge_redis._health.checker import Checker
+from edge_redis._core.gather import gather
+from edge_redis._core.shards import choose_shard, group_by_shard
+from edge_redis._health import node_record, recommendation, verdicts
+from edge_redis._health.checker import BRIEF, TimeoutWarning
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.flapping import FLAPPING_WINDOW
-from edge_redis._health.history import History
-from edge_redis._health.keys import HealthKeys
-from edge_redis._health.maintenance import Maintenance
-from edge_redis._health.registry import Registry
+from edge_redis._health.registry import Reported, prepare_heartbeats, unknown_error
+from edge_redis._health.scripts import Claim
+from edge_redis._health.shards import HealthShard, make_shards
+from edge_redis._health.transition_merge import merge_newest
 from edge_redis._health.transition_reader import TransitionReader
+from edge_redis._health.verdicts import Verdict
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, NodeHealth, ResourceUsage, Transition
+
+T = TypeVar("T")
 
 
 class Health(Component):
-    """The operations of a HealthMonitor, which documents them."""
+    """The operations of a HealthMonitor, which documents them.
+
+    What concerns one node goes to the shard of its id, what concerns all to all shards at the same time.
+    """
 
     def __init__(self, config: HealthConfig, *, namespace: str = "default") -> None:
         self.namespace = namespace
-        self._keys = HealthKeys(namespace)
         self._config = config
-        self._registry = Registry(self._keys, config)
-        self._checker = Checker(self._keys, config, self._registry)
-        self._history = History(self._keys, config)
-        self._maintenance = Maintenance(self._keys, config, self._checker)
+        warning = TimeoutWarning(config.heartbeat_timeout_seconds)
+        self._shards = make_shards(
+            namespace, lambda keys: HealthShard(keys, config, warning), config.shards, config.default_shards
+        )
         self._flap_detector = config.flapping_rules()
+
+    async def _shard_of(self, node: EdgeNode | str) -> HealthShard:
+        """Return the shard of a node. Not even a write settles the number of shards here: its script does."""
+        shards = self._shards.known or await self._shards.find()
+        return shards[0] if len(shards) == 1 else shards[choose_shard(node_record.check_node_id(node), len(shards))]
 
     async def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None = None) -> None:
         """Add a node, or replace its record."""
-        await self._registry.register(node, heartbeat_timeout_seconds)
+        shard = await self._shard_of(validation.check_instance("node", node, EdgeNode))
+        await shard.registry.register(node, heartbeat_timeout_seconds)
 
     async def set_maintenance(self, node_id: str, seconds: float | None = None, reason: str = "") -> None:
         """Begin or change a node's maintenance."""
-        await self._maintenance.begin(node_id, seconds, reason)
+        await (await self._shard_of(node_id)).maintenance.begin(node_id, seconds, reason)
 
     async def end_maintenance(self, node_id: str) -> bool:
         """End a node's maintenance; return whether it was in one."""
-        return await self._maintenance.end(node_id)
+        return await (await self._shard_of(node_id)).maintenance.end(node_id)
 
     async def snapshot(self) -> list[NodeHealth]:
         """Return every registered node with its health now."""
-        return await self._registry.snapshot()
+        shards = await self._shards.find()
+        parts = await gather([shard.registry.snapshot() for shard in shards])
+        return join_sorted(parts, "node_id")
 
     async def availability(self, node_id: str, seconds: float) -> dict[str, Any]:
         """Return a node's availability."""
-        return await self._history.availability(node_id, seconds)
+        return await (await self._shard_of(node_id)).history.availability(node_id, seconds)
 
     async def deregister(self, node_id: str) -> bool:
         """Remove a node and its history; return whether it was registered."""
-        return await self._registry.deregister(node_id)
+        return await (await self._shard_of(node_id)).registry.deregister(node_id)
 
     async def get_node(self, node_id: str) -> EdgeNode | None:
         """Return a registered node, or None."""
-        return await self._registry.get_node(node_id)
+        return await (await self._shard_of(node_id)).registry.get_node(node_id)
 
     async def nodes(self, status: EdgeNodeStatus | None = None) -> list[EdgeNode]:
         """Return the registered nodes."""
-        return await self._registry.nodes(status)
+        shards = await self._shards.find()
+        return join_sorted(await gather([shard.registry.nodes(status) for shard in shards]), "id")
 
     def heartbeat(
         self, node: EdgeNode | str, status: EdgeNodeStatus | None = None, resources: ResourceUsage | None = None
     ) -> Awaitable[bool]:
         """Record a heartbeat; return whether the node is registered."""
-        return self._registry.heartbeat(node, status, resources)
+        if len(self._shards.known) == 1:
+            return self._shards.known[0].registry.heartbeat(node, status, resources)
+        return self._heartbeat(node, status, resources)
+
+    async def _heartbeat(
+        self, node: EdgeNode | str, status: EdgeNodeStatus | None, resources: ResourceUsage | None
+    ) -> bool:
+        return await (await self._shard_of(node)).registry.heartbeat(node, status, resources)
 
     async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
         """Record many heartbeats; for each id whether it is registered."""
-        return await self._registry.heartbeat_many(nodes)
+        given = prepare_heartbeats(nodes)
+        shards = await self._shards.find()
+        groups = group_by_shard(given, len(shards), _reported_id)
+        parts = await gather(
+            [shard.registry.heartbeat_many(group) for shard, group in zip(shards, groups, strict=True)]
+        )
+        return {node_id: is_known for part in parts for node_id, is_known in part.items()}
 
     async def stale(self, seconds: float | None = None, limit: int = 1000) -> list[str]:
         """Return the ids without a recent heartbeat."""
-        return await self._registry.stale(seconds, limit)
+        shards = await self._shards.find()
+        parts = await gather([shard.registry.stale(seconds, limit) for shard in shards])
+        found = parts[0] if len(parts) == 1 else sorted(row for part in parts for row in part)
+        return [node_id for _, node_id in found[:limit]]
 
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Remove the nodes without a recent heartbeat; return how many."""
-        return await self._registry.remove_stale(older_than_seconds)
+        shards = await self._shards.find()
+        return sum(await gather([shard.registry.remove_stale(older_than_seconds) for shard in shards]))
 
     async def check_node(self, node: EdgeNode | str) -> HealthCheck:
         """Check one node."""
-        return await self._checker.check_node(node)
+        return await (await self._shard_of(node)).checker.check_node(node)
 
     async def check_cluster(self, nodes: Iterable[EdgeNode | str] | None = None) -> dict[str, Any]:
-        """Check many nodes."""
-        return await self._checker.check_cluster(nodes)
+        """Check many nodes: these, or all that are registered."""
+        if nodes is not None:
+            return verdicts.summarize(
+                await self._check_given([node_record.make_claim(node) for node in node_record.check_nodes(nodes)])
+            )
+        shards = await self._shards.find()
+        return verdicts.summarize(join_sorted(await gather([_check_registered(shard) for shard in shards]), "node_id"))
+
+    async def _check_given(self, claims: list[Claim]) -> list[Verdict]:
+        shards = await self._shards.find()
+        groups = group_by_shard(claims, len(shards), attrgetter("node_id"))
+        pairs = list(zip(shards, groups, strict=True))
+        unknown = await gather(
+            [shard.registry.find_unknown([each.node_id for each in group if not each.record]) for shard, group in pairs]
+        )
+        if missing := [node_id for part in unknown for node_id in part]:
+            raise unknown_error(missing)
+        parts = await gather([shard.checker.check(group, BRIEF) for shard, group in pairs])
+        found = [verdict for part in parts for verdict in part or ()]
+        if len(parts) > 1:
+            places = {claim.node_id: place for place, claim in enumerate(claims)}
+            found.sort(key=lambda verdict: places[verdict.node_id])
+        return found
 
     async def get_history(self, node_id: str, limit: int = 10) -> list[HealthCheck]:
         """Return a node's newest checks, oldest first."""
-        return await self._history.checks(node_id, limit)
+        return await (await self._shard_of(node_id)).history.checks(node_id, limit)
 
     async def detect_flapping(self, node_id: str, window: int = FLAPPING_WINDOW) -> bool:
         """Return whether a node flaps."""
         validation.check_integer("window", window, least=1)
-        history = await self._history.read_for_flapping(node_id, window)
+        history = await (await self._shard_of(node_id)).history.read_for_flapping(node_id, window)
         return self._flap_detector.is_flapping(history, window)
 
     async def get_recovery_recommendation(self, node_id: str) -> str:
         """Return the recommendation for a node."""
-        history = await self._history.read_for_flapping(node_id)
+        history = await (await self._shard_of(node_id)).history.read_for_flapping(node_id)
         return recommendation.recommend(history.checks, flapping=self._flap_detector.is_flapping(history))
 
     async def heartbeat_age(self, node_id: str) -> dict[str, Any]:
         """Return statistics of the heartbeat's age at a node's checks."""
-        return await self._history.heartbeat_age(node_id)
+        return await (await self._shard_of(node_id)).history.heartbeat_age(node_id)
 
     async def transitions(self, limit: int = 100, node_id: str | None = None) -> list[Transition]:
         """Return the newest transitions, oldest first."""
-        return await self._history.transitions(limit, node_id)
+        if node_id is not None:
+            return await (await self._shard_of(node_id)).history.transitions(limit, node_id)
+        shards = await self._shards.find()
+        return merge_newest(await gather([shard.history.transitions(limit) for shard in shards]), limit)
 
     async def summary(self) -> dict[str, Any]:
         """Return the number of nodes and of checks, and the timeout."""
-        nodes, checks = await Batch([self._registry.count(), self._history.total_checks()])
+        counts = await gather([shard.count() for shard in await self._shards.find()])
         timeout = self._config.heartbeat_timeout_seconds
+        nodes, checks = map(sum, zip(*counts, strict=True))
         return {"monitored_nodes": nodes, "total_checks": checks, "timeout_seconds": timeout}
 
     def read_transitions(
         self, position: str | None, node_id: str | None, timeout: float | None, poll_seconds: float
     ) -> TransitionReader:
         """Return a reader of the transitions after ``position``."""
-        return TransitionReader(self._keys, position, node_id, timeout, poll_seconds)
+        return TransitionReader(self._shards, position, node_id, timeout, poll_seconds)
+
+
+async def _check_registered(shard: HealthShard) -> list[Verdict]:
+    claims = [Claim(node_id) for node_id in await shard.registry.ids()]
+    return await shard.checker.check(claims, BRIEF) or []
+
+
+def _reported_id(node: Reported | str) -> str:
+    return node if isinstance(node, str) else node.node.id
+
+
+def join_sorted(parts: Sequence[list[T]], field: str) -> list[T]:
+    """Return what all shards have as one list, in the order of this field; each part is in order."""
+    if len(parts) == 1:
+        return parts[0]
+    return sorted((each for part in parts for each in part), key=attrgetter(field))

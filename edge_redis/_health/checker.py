@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Final
 
 from edge_redis._core.chunks import split_chunks
 from edge_redis._core.idempotency import IdempotencyKeys
@@ -13,7 +13,7 @@ from edge_redis._core.operation import Batch
 from edge_redis._health import node_record, scripts, verdicts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.registry import Registry, unknown_error
+from edge_redis._health.registry import unknown_error
 from edge_redis._health.scripts import CheckCall, Claim
 from edge_redis._health.slices import AT_ONCE, SLICE
 from edge_redis._health.verdicts import Verdict
@@ -27,20 +27,37 @@ FENCED: Final = b"FENCED"
 STALE: Final = b"STALE"
 """The reply to a call that was given up. A caller that still waits gets it if the record of calls is damaged."""
 
+BRIEF: Final = CheckCall("brief")
 _FULL: Final = CheckCall("full")
-_BRIEF: Final = CheckCall("brief")
+
+
+class TimeoutWarning:
+    """Warns once of a leading watch whose timeout differs from this monitor's, and replaces it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._has_warned = False
+
+    def warn(self, leading_seconds: float) -> None:
+        """Warn, unless that was done."""
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "the HealthWatch that leads checks with a timeout of %g s: it replaces heartbeat_timeout_seconds=%g",
+                leading_seconds,
+                self._seconds,
+            )
 
 
 class Checker:
-    """Checks nodes: healthy while the heartbeat is younger than the timeout and the status is not OFFLINE."""
+    """Checks nodes of a shard: healthy while the heartbeat is younger than the timeout, the status is not OFFLINE."""
 
-    def __init__(self, keys: HealthKeys, config: HealthConfig, registry: Registry) -> None:
+    def __init__(self, keys: HealthKeys, config: HealthConfig, warning: TimeoutWarning) -> None:
         self._keys = keys
         self._config = config
         self._options = scripts.make_check_options(config)
-        self._registry = registry
         self._idempotency = IdempotencyKeys()
-        self._has_warned = False
+        self._warning = warning
 
     async def check_node(self, node: EdgeNode | str) -> HealthCheck:
         """Check one node."""
@@ -54,15 +71,6 @@ class Checker:
         if reply.rpartition(b"\n")[2] == verdicts.UNKNOWN:
             raise unknown_error([claim.node_id])
         raise CorruptDataError(f"the record of node {claim.node_id!r} does not decode: {reply[:200]!r}")
-
-    async def check_cluster(self, nodes: Iterable[EdgeNode | str] | None) -> dict[str, Any]:
-        """Check many nodes: these, or all that are registered."""
-        if nodes is None:
-            claims = [Claim(node_id) for node_id in await self._registry.ids()]
-        else:
-            claims = [node_record.make_claim(node) for node in node_record.check_nodes(nodes)]
-            await self._registry.refuse_unknown([claim.node_id for claim in claims if not claim.record])
-        return verdicts.summarize(await self.check(claims, _BRIEF) or [])
 
     async def check(self, claims: Sequence[Claim], how: CheckCall) -> list[Verdict] | None:
         """Check nodes slice by slice; return their verdicts, or None where the leader's term or round is over."""
@@ -82,14 +90,7 @@ class Checker:
     def _take_timeout(self, reply: bytes) -> bytes:
         """Return a reply without its first line: the leading watch's timeout, which differs from the caller's."""
         timeout_ms, _, rest = reply.partition(b"\n")
-        if not self._has_warned:
-            self._has_warned = True
-            own = self._config.heartbeat_timeout_seconds
-            _log.warning(
-                "the HealthWatch that leads checks with a timeout of %g s: it replaces heartbeat_timeout_seconds=%g",
-                float(timeout_ms[1:]) / 1000,
-                own,
-            )
+        self._warning.warn(float(timeout_ms[1:]) / 1000)
         return rest
 
     async def keep_round(self, how: CheckCall) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from edge_redis._core import validation
+from edge_redis._core.shards import check_shards
 from edge_redis._health.flapping import DEFAULT_FLAP_RATE, FlapDetector, FlapRate, FlapThresholds
 from edge_redis.models import timestamp_ms
 
@@ -45,8 +46,12 @@ class HealthConfig:
     flap_detector: FlapThresholds | FlapRate | None = None
     flap_rate: FlapRate | None = DEFAULT_FLAP_RATE
     clock: Clock | None = None
+    shards: int | None = None
+    default_shards: int = 1
+    """Shards of a namespace that has none yet, where ``shards`` is None."""
 
     def __post_init__(self) -> None:
+        check_shards(self.shards)
         validation.check_positive("heartbeat_timeout_seconds", self.heartbeat_timeout_seconds)
         validation.check_integer("max_history", self.max_history, least=1, most=MAX_HISTORY)
         validation.check_integer("max_transitions", self.max_transitions, least=1)
@@ -149,6 +154,9 @@ class RelayConfig:
     backoff_seconds: float = 1.0
     interval_seconds: float = 1.0
     lease_seconds: float = 30.0
+    shards: int | None = None
+    default_shards: int = 1
+    """As in ``HealthConfig``."""
 
     @property
     def position_name(self) -> str:
@@ -156,6 +164,7 @@ class RelayConfig:
         return self.name if self.states is None else f"{self.name}|{','.join(sorted(set(self.states)))}"
 
     def __post_init__(self) -> None:
+        check_shards(self.shards)
         validation.check_identifier("name", self.name)
         if isinstance(self.states, str):
             raise validation.type_error("states", self.states, "a collection of states, or None")

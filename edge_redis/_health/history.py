@@ -71,7 +71,7 @@ class History:
         """Return how many checks were ever made."""
         return command(lambda count: int(count or 0), "HGET", self._keys.totals, "total_checks")
 
-    async def transitions(self, limit: int, node_id: str | None) -> list[Transition]:
+    async def transitions(self, limit: int, node_id: str | None = None) -> list[Transition]:
         """Return the newest ``limit`` transitions, oldest first, of one node where it is given."""
         validation.check_integer("limit", limit, least=1, most=MAX_TRANSITIONS_READ)
         wanted = None if node_id is None else validation.check_identifier("node id", node_id)

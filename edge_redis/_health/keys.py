@@ -1,4 +1,4 @@
-"""Every key of the health component, all under one hash tag: ``er:{<namespace>:health0}``.
+"""Every key of a shard of the health component, all under one hash tag: ``er:{<namespace>:health0}``.
 
 | key                   | type   | expiry      | holds                                                         |
 |-----------------------|--------|-------------|---------------------------------------------------------------|
@@ -25,6 +25,10 @@
 
 A registered node's history and spells live as long as the node. Those of a node that is only checked and
 never registered expire ``ORPHAN_HISTORY_MS`` after its last check, since nothing else removes them.
+
+Of several shards (``_core/shards.py``), each has the keys of its nodes, and a stream and counts of their transitions.
+The lease of the leading watch and the mass outage are in ``leader`` of the first shard; ``leader`` of each other one
+says which term may write there, and since when its server is up.
 """
 
 from __future__ import annotations
@@ -41,10 +45,10 @@ ORPHAN_HISTORY_MS: Final = 7 * 24 * 3600 * 1000
 
 
 class HealthKeys:
-    """The keys of one namespace."""
+    """The keys of one shard of a namespace."""
 
-    def __init__(self, namespace: str) -> None:
-        space = KeySpace(namespace, "health")
+    def __init__(self, namespace: str, shard: int | str = 0) -> None:
+        space = KeySpace(namespace, "health", shard)
         self.heartbeats = space.key("heartbeats")
         self.nodes = space.key("node")
         self.histories = space.key("history")

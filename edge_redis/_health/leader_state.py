@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.gather import gather
+from edge_redis._core.operation import Batch, command
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.shards import make_shards
 
 _LEADER_FIELDS: Final = ("holder", "term", "until_ms", "round_ms", "mass_outage")
+_MAX_DIGITS: Final = 19
 _RELAY_FIELDS: Final = ("delivered", "dropped", "lost", "attempts", "last_error")
 
 
@@ -39,14 +42,18 @@ class RelayState:
     last_error: str
 
 
+async def _find_shards(namespace: str) -> tuple[HealthKeys, ...]:
+    return await make_shards(namespace, lambda keys: keys).find()
+
+
 async def read_leader(namespace: str) -> LeaderState:
     """Return whether a watch leads, and its last round."""
-    keys = HealthKeys(namespace)
+    keys, *_ = await _find_shards(namespace)
     fields, now_ms = await Batch[Any](
         [command(list[bytes | None], "HMGET", keys.leader, *_LEADER_FIELDS), command(_decode_time, "TIME")]
     )
     holder, *words = fields
-    term, until_ms, round_ms, mass_outage = map(_decode_integer, words)
+    term, until_ms, round_ms, mass_outage = map(decode_count, words)
     is_led = holder is not None and until_ms > now_ms
     age = max(0, now_ms - round_ms) / 1000 if round_ms else None
     return LeaderState(is_led, term, age, mass_outage == 1)
@@ -54,26 +61,30 @@ async def read_leader(namespace: str) -> LeaderState:
 
 async def read_relays(namespace: str) -> list[RelayState]:
     """Return the relays that have ever begun in this namespace, sorted by name."""
-    keys = HealthKeys(namespace)
-    names = sorted(await command(list[bytes], "SMEMBERS", keys.relay_names))
-    texts = [name.decode(errors="replace") for name in names]
-    reads: list[Operation[list[bytes | None]]] = [
-        command(list[bytes | None], "HMGET", keys.relay(name), *_RELAY_FIELDS) for name in texts
-    ]
-    return [_describe_relay(*found) for found in zip(texts, await Batch(reads), strict=True)] if reads else []
+    shards = await _find_shards(namespace)
+    parts = await Batch([command(list[bytes], "SMEMBERS", keys.relay_names) for keys in shards])
+    names = sorted({name.decode(errors="replace") for part in parts for name in part})
+    reads = [read_relay([keys.relay(name) for keys in shards]) for name in names]
+    return [RelayState(name, **counts) for name, counts in zip(names, await gather(reads), strict=True)]
 
 
-def _describe_relay(name: str, fields: Sequence[bytes | None]) -> RelayState:
-    delivered, dropped, lost, attempts = map(_decode_integer, fields[:4])
-    return RelayState(name, delivered, dropped, lost, attempts, (fields[4] or b"").decode("utf-8", "replace"))
+async def read_relay(keys: Sequence[str]) -> dict[str, Any]:
+    """Return the counts of a relay, given its key in each shard: sums, and of the shard with most failed attempts."""
+    rows = await Batch([command(list[bytes | None], "HMGET", key, *_RELAY_FIELDS) for key in keys])
+    delivered, dropped, lost, attempts = ([decode_count(row[place]) for row in rows] for place in range(4))
+    _, error = max((count, row[4] or b"") for count, row in zip(attempts, rows, strict=True))
+    return {
+        "delivered": sum(delivered),
+        "dropped": sum(dropped),
+        "lost": sum(lost),
+        "attempts": max(attempts),
+        "last_error": error.decode("utf-8", "replace"),
+    }
 
 
-def _decode_integer(word: bytes | None) -> int:
-    """Return a stored number, or zero where it is missing or damaged."""
-    try:
-        return int(word or 0)
-    except ValueError:
-        return 0
+def decode_count(word: bytes | None) -> int:
+    """Return a stored count, or zero where it is missing or damaged."""
+    return int(word) if word is not None and word.isdigit() and len(word) <= _MAX_DIGITS else 0
 
 
 def _decode_time(reply: Any) -> int:

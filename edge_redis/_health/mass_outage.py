@@ -32,13 +32,12 @@ END_SHARE: Final = BEGIN_SHARE / 2
 class MassOutage:
     """Decides whether there is a mass outage, and records its beginning and end."""
 
-    def __init__(self, keys: HealthKeys, config: HealthConfig, limit_seconds: float) -> None:
-        self._keys = keys
+    def __init__(self, config: HealthConfig, limit_seconds: float) -> None:
         self._config = config
         self._limit = limit_seconds
 
-    async def update(self, term: Term, seen: Sequence[Verdict]) -> bool:
-        """Return whether there is a mass outage now, by the verdicts of a whole round."""
+    async def update(self, home: HealthKeys, term: Term, seen: Sequence[Verdict]) -> bool:
+        """Return whether there is a mass outage now, by the verdicts of a whole round; ``home`` is the first shard."""
         was = term.mass_outage_since_ms > 0
         # Nodes that are suspected already were considered before: they must not begin a second mass outage.
         counted = [verdict for verdict in seen if verdict.up and (was or not verdict.suspected)]
@@ -51,7 +50,7 @@ class MassOutage:
             reason = self._reason(overdue, len(counted))
             if has_expired:
                 reason += f", which has lasted for {self._limit:g} s: each is unhealthy by itself"
-            await watch_scripts.record_mass_outage(self._keys, self._config, term.number, reason, begins=now)
+            await watch_scripts.record_mass_outage(home, self._config, term.number, reason, begins=now)
         return now
 
     def _reason(self, overdue: int, up: int) -> str:

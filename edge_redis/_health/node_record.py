@@ -85,6 +85,15 @@ def decode_ids(members: Iterable[bytes]) -> list[str]:
     return found
 
 
+def decode_heartbeats(rows: Sequence[bytes]) -> list[tuple[float, str]]:
+    """Return heartbeat and id of nodes, as ``list_stale.lua`` replies; members that cannot be ids are left out."""
+    return [
+        (float(heartbeat), node_id)
+        for member, heartbeat in zip(rows[::2], rows[1::2], strict=True)
+        for node_id in decode_ids([member])
+    ]
+
+
 def check_nodes(nodes: object) -> list[EdgeNode | str]:
     """Return EdgeNodes and ids as a list, each with a valid id."""
     if isinstance(nodes, (str, bytes)) or not isinstance(nodes, Iterable):

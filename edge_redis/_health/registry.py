@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from edge_redis._core import validation
 from edge_redis._core.chunks import split_chunks
@@ -13,6 +13,7 @@ from edge_redis._core.packing import unpack_strings
 from edge_redis._health import node_record, scripts
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.scripts import NodeRecord
 from edge_redis._health.slices import AT_ONCE, PAGE, SLICE
 from edge_redis.errors import UnknownNodeError
 from edge_redis.models import EdgeNode, EdgeNodeStatus, NodeHealth, ResourceUsage, from_timestamp
@@ -20,8 +21,15 @@ from edge_redis.models import EdgeNode, EdgeNodeStatus, NodeHealth, ResourceUsag
 MAX_STALE: Final = 10_000
 
 
+class Reported(NamedTuple):
+    """A node whose heartbeat is to be recorded with its record."""
+
+    node: EdgeNode
+    record: NodeRecord
+
+
 class Registry:
-    """The nodes of one namespace and their heartbeats, by the server's clock."""
+    """The nodes of one shard and their heartbeats, by the server's clock."""
 
     def __init__(self, keys: HealthKeys, config: HealthConfig) -> None:
         self._keys = keys
@@ -35,7 +43,7 @@ class Registry:
         timeout_ms: float | str = scripts.NO_TIMEOUT
         if heartbeat_timeout_seconds is not None:
             timeout_ms = validation.check_positive("heartbeat_timeout_seconds", heartbeat_timeout_seconds) * 1000
-        heartbeat_ms = await self._write(node, timeout_ms)
+        heartbeat_ms = await self._write(node_record.encode_node(node), timeout_ms)
         node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
 
     def heartbeat(
@@ -71,7 +79,7 @@ class Registry:
             node.resources if resources is None else resources,
             node.max_functions,
         )
-        heartbeat_ms = await self._write(reported)
+        heartbeat_ms = await self._write(node_record.encode_node(reported))
         node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
         if status is not None:  # otherwise the object's own was sent, which its owner may have changed meanwhile
             node.status = reported.status
@@ -79,27 +87,26 @@ class Registry:
             node.resources = resources
         return True
 
-    def _write(self, node: EdgeNode, timeout_ms: float | str = scripts.KEEP_TIMEOUT) -> Operation[int]:
-        return scripts.register(self._keys, self._config, node_record.encode_node(node), timeout_ms)
+    def _write(self, record: NodeRecord, timeout_ms: float | str = scripts.KEEP_TIMEOUT) -> Operation[int]:
+        return scripts.register(self._keys, self._config, record, timeout_ms)
 
-    async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
+    async def heartbeat_many(self, nodes: Sequence[Reported | str]) -> dict[str, bool]:
         """Record heartbeats now; return for each id whether the node is registered."""
-        given = node_record.check_nodes(nodes)
         found: dict[str, bool] = {}
-        for some in split_chunks(given, AT_ONCE):
+        for some in split_chunks(nodes, AT_ONCE):
             ids = [node for node in some if isinstance(node, str)]
-            objects = [node for node in some if isinstance(node, EdgeNode)]
+            reported = [node for node in some if not isinstance(node, str)]
             slices = split_chunks(ids, SLICE)
             operations: list[Operation[Any]] = [
                 *(scripts.heartbeats(self._keys, self._config, part) for part in slices),
-                *(self._write(node) for node in objects),
+                *(self._write(each.record) for each in reported),
             ]
             results = await Batch(operations)
             for part, flags in zip(slices, results, strict=False):
                 found.update({node_id: flag == ord("1") for node_id, flag in zip(part, flags, strict=True)})
-            for node, heartbeat_ms in zip(objects, results[len(slices) :], strict=True):
-                node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
-                found[node.id] = True
+            for each, heartbeat_ms in zip(reported, results[len(slices) :], strict=True):
+                each.node.last_heartbeat = from_timestamp(heartbeat_ms / 1000)
+                found[each.node.id] = True
         return found
 
     async def deregister(self, node_id: str) -> bool:
@@ -149,22 +156,22 @@ class Registry:
             if cursor == b"0":
                 return sorted(ids)
 
-    async def refuse_unknown(self, ids: Sequence[str]) -> None:
-        """Raise where one of these ids is not registered."""
+    async def find_unknown(self, ids: Sequence[str]) -> list[str]:
+        """Return those of these ids that are not registered."""
+        unknown: list[str] = []
         for some in split_chunks(ids, AT_ONCE):
             parts = [
                 command(list[object], "ZMSCORE", self._keys.heartbeats, *part) for part in split_chunks(some, SLICE)
             ]
             known = (score is not None for part in await Batch(parts) for score in part)
-            unknown = [node_id for node_id, is_known in zip(some, known, strict=True) if not is_known]
-            if unknown:
-                raise unknown_error(unknown)
+            unknown += [node_id for node_id, is_known in zip(some, known, strict=True) if not is_known]
+        return unknown
 
-    def stale(self, seconds: float | None, limit: int) -> Operation[list[str]]:
-        """Return the ids without a heartbeat for ``seconds`` or their timeout, the oldest heartbeat first."""
+    def stale(self, seconds: float | None, limit: int) -> Operation[list[tuple[float, str]]]:
+        """Return heartbeat and id of nodes without one for ``seconds`` or their timeout, the oldest heartbeat first."""
         age_ms: float | str = "" if seconds is None else validation.check_non_negative("seconds", seconds) * 1000
         most = validation.check_integer("limit", limit, least=1, most=MAX_STALE)
-        return scripts.list_stale(self._keys, self._config, age_ms, most, node_record.decode_ids)
+        return scripts.list_stale(self._keys, self._config, age_ms, most, node_record.decode_heartbeats)
 
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Remove the nodes without a heartbeat for this long, except in maintenance; return how many."""
@@ -181,6 +188,14 @@ class Registry:
     def count(self) -> Operation[int]:
         """Return how many nodes are registered."""
         return command(int, "ZCARD", self._keys.heartbeats)
+
+
+def prepare_heartbeats(nodes: Iterable[EdgeNode | str]) -> list[Reported | str]:
+    """Return the nodes whose heartbeats are to be recorded; all are checked before anything is written."""
+    return [
+        node if isinstance(node, str) else Reported(node, node_record.encode_node(node))
+        for node in node_record.check_nodes(nodes)
+    ]
 
 
 def unknown_error(ids: Sequence[str]) -> UnknownNodeError:

@@ -1,24 +1,32 @@
-"""A relay delivers transitions to a sink, each at least once and in order. Of several with one name, one delivers."""
+"""A relay delivers transitions to a sink, each at least once and in order. Of several with one name, one delivers.
+
+Of several shards, each has its own position and lease, and the order holds for the transitions of each. A round
+delivers those that are due in all shards by their times, and ends with the first failure.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.error_text import describe_error
-from edge_redis._core.operation import Invoke, Operation, command
+from edge_redis._core.gather import gather
+from edge_redis._core.operation import Batch, Invoke, Operation, command
 from edge_redis._health import watch_scripts
 from edge_redis._health.config import RelayConfig
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.leader_state import decode_count, read_relay
 from edge_redis._health.node_label import read_label
+from edge_redis._health.shards import make_shards
 from edge_redis._health.transition_entry import StreamEntry, decode_entry, decode_number
+from edge_redis._health.transition_merge import order_of
 from edge_redis._health.watch_scripts import Delivery
 from edge_redis.errors import CorruptDataError, StoreError
 from edge_redis.models import Transition, timestamp_ms
@@ -36,20 +44,28 @@ REFUSED_ATTEMPTS: Final = 8
 
 _POSITION: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 _MAX_ERROR: Final = 200
-_MAX_DIGITS: Final = 19
-_COUNTS: Final = ("delivered", "dropped", "lost", "attempts")
 _ONCE_WHILE_FLAPPING: Final = ("suspected", "unhealthy", "recovered", "healthy")
 
 
-class Turn(NamedTuple):
-    """The work of a round: the relay's position, the attempts at the first entry so far, and the entries to deliver."""
+@dataclass(slots=True)
+class Turn:
+    """The work of a round in a shard: where the relay is in its stream, and the entries to deliver.
 
+    ``attempts`` are those at the first entry so far, ``number`` is that of the transition at the position.
+    """
+
+    keys: HealthKeys
     position: str = ""
     attempts: int = 0
     now_ms: int = 0
     number: int | None = None
     stream_id: str = ""
-    entries: list[StreamEntry] = []  # noqa: RUF012 -- never changed
+    entries: Sequence[StreamEntry] = ()
+    is_over: bool = False
+
+    def advance(self, entry: StreamEntry) -> None:
+        """Go on to an entry that is done."""
+        self.position, self.attempts, self.number = entry[0].decode(), 0, decode_number(entry)
 
 
 class Relay(Component):
@@ -61,8 +77,7 @@ class Relay(Component):
         self._sink = validation.check_callable("sink", sink)
         self._config = config
         self.namespace = namespace
-        self._keys = HealthKeys(namespace)
-        self._relay = self._keys.relay(config.position_name)
+        self._shards = make_shards(namespace, lambda keys: keys, config.shards, config.default_shards)
         self._states = None if config.states is None else frozenset(config.states)
         self._relays_flapping = self._states is None or "flapping" in self._states
         self._lease_ms = round(config.lease_seconds * 1000)
@@ -79,7 +94,9 @@ class Relay(Component):
         """Release the lease, so that the next relay of this name continues at once."""
         with self.mutex, suppress(StoreError):  # without the server, the lease expires
             self._is_released = True  # a round in the background must not take it again
-            await watch_scripts.release_lease(self._relay, self._holder)
+            name = self._config.position_name
+            if shards := self._shards.known:
+                await Batch([watch_scripts.release_lease(keys.relay(name), self._holder) for keys in shards])
 
     async def run_once(self) -> int:
         """Deliver the transitions that are due, if this relay holds the lease; return how many were delivered."""
@@ -93,21 +110,36 @@ class Relay(Component):
                 self._is_busy = False
 
     async def _round(self) -> int:
-        delivered = 0
-        turn = await self.take()
-        before, attempts, number = turn.position, turn.attempts, turn.number
-        for entry in turn.entries:
-            lost = self._count_lost(entry, number, attempts)
-            delivery = Delivery(before, attempts, entry[0].decode(), "skipped")
-            delivery = await self._deliver(delivery, entry, turn.now_ms, turn.stream_id)
-            number = decode_number(entry)
-            delivery = delivery._replace(number="" if number is None else number, lost=lost)
-            goes_on = await watch_scripts.record_delivery(self._relay, self._holder, delivery, self._lease_ms)
-            delivered += delivery.outcome == "delivered"
-            if not goes_on:
+        delivered, renewed = 0, None
+        turns = await self.take()
+        for turn, entry in _order_by_time(turns):
+            if len(turns) > 1 and turn is not renewed and not turn.is_over:
+                renewed = turn
+                await self._renew(turn)
+            if turn.is_over:
+                continue
+            outcome = await self._handle(turn, entry)
+            delivered += outcome == "delivered"
+            if outcome == "failed":
                 break
-            before, attempts = delivery.position, 0
         return delivered
+
+    async def _handle(self, turn: Turn, entry: StreamEntry) -> str:
+        """Deliver an entry and record that; return the outcome."""
+        lost = self._count_lost(entry, turn.number, turn.attempts)
+        delivery = Delivery(turn.position, turn.attempts, entry[0].decode(), "skipped")
+        delivery = await self._deliver(delivery, entry, turn)
+        number = decode_number(entry)
+        delivery = delivery._replace(number="" if number is None else number, lost=lost)
+        key = turn.keys.relay(self._config.position_name)
+        turn.is_over = not await watch_scripts.record_delivery(key, self._holder, delivery, self._lease_ms)
+        turn.advance(entry)
+        return delivery.outcome
+
+    async def _renew(self, turn: Turn) -> None:
+        """Renew the lease of a shard, which may have run out while entries of others were delivered."""
+        held = await self._take_lease(turn.keys)
+        turn.is_over = not held or held[0].decode("utf-8", "replace") != turn.position
 
     def _count_lost(self, entry: StreamEntry, before: int | None, attempts: int) -> int:
         number = decode_number(entry)
@@ -116,23 +148,23 @@ class Relay(Component):
             _log.warning("%d transitions were removed from the stream before they were delivered", lost)
         return lost
 
-    async def _deliver(self, delivery: Delivery, entry: StreamEntry, now_ms: int, stream_id: str) -> Delivery:
+    async def _deliver(self, delivery: Delivery, entry: StreamEntry, turn: Turn) -> Delivery:
         """Return the delivery with its outcome."""
         change = decode_entry(entry)
         if change is None or not self._is_wanted(change):
             return delivery
-        name, location = await read_label(self._keys, change.node_id)
+        name, location = await read_label(turn.keys, change.node_id)
         change = replace(
             change,
             namespace=self.namespace,
             node_name=name,
             location=location,
-            event_id=f"{self.namespace}/{stream_id}/{change.position}",
+            event_id=f"{self.namespace}/{turn.stream_id}/{change.position}",
         )
         try:
             await Invoke(self._sink, change)
         except Exception as error:  # noqa: BLE001 -- any error of a sink is a failed delivery
-            return self._fail(delivery, change, error, now_ms)
+            return self._fail(delivery, change, error, turn.now_ms)
         return delivery._replace(outcome="delivered")
 
     def _is_wanted(self, change: Transition) -> bool:
@@ -160,31 +192,37 @@ class Relay(Component):
             outcome="failed", error=text, pause_seconds=max(pause, min(asked, LONGEST_RETRY_AFTER))
         )
 
-    async def take(self) -> Turn:
-        """Take or keep the lease; return the transitions that are due, none for a stand-by."""
+    async def take(self) -> list[Turn]:
+        """Take or keep the lease of each shard; return the transitions of each that are due."""
         if self._is_released:
-            return Turn()
-        name, new_id = self._config.position_name, secrets.token_hex(8)
-        held = await watch_scripts.relay_lease(self._keys, name, self._holder, self._lease_ms, new_id)
+            return []
+        shards = self._shards.known or await self._shards.settle()
+        return await gather([self._take(keys) for keys in shards])
+
+    async def _take(self, keys: HealthKeys) -> Turn:
+        held = await self._take_lease(keys)
         if not held:
-            return Turn()
+            return Turn(keys)
         position, _, now_ms, number, stream_id = (word.decode("utf-8", "replace") for word in held)
         if not _POSITION.fullmatch(position):
-            raise CorruptDataError(f"the position in {self._relay} is {position!r}; delete the key to begin anew")
-        entries = await self._entries_after(position)
-        number_at = _decode_count(held[3]) if number.isdigit() else None
-        return Turn(position, _decode_count(held[1]), int(now_ms), number_at, stream_id, entries)
+            key = keys.relay(self._config.position_name)
+            raise CorruptDataError(f"the position in {key} is {position!r}; delete the key to begin anew")
+        entries = await command(
+            list[StreamEntry], "XRANGE", keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE
+        )
+        number_at = decode_count(held[3]) if number.isdigit() else None
+        return Turn(keys, position, decode_count(held[1]), int(now_ms), number_at, stream_id, entries)
 
-    def _entries_after(self, position: str) -> Operation[list[StreamEntry]]:
-        return command(list[StreamEntry], "XRANGE", self._keys.transitions, f"({position}", "+", "COUNT", READ_AT_ONCE)
+    def _take_lease(self, keys: HealthKeys) -> Operation[list[bytes]]:
+        name, new_id = self._config.position_name, secrets.token_hex(8)
+        return watch_scripts.relay_lease(keys, name, self._holder, self._lease_ms, new_id)
 
     async def stats(self) -> dict[str, Any]:
         """Return the counts of all relays of this name and these states, and the last error."""
-        *counts, error = await command(list[bytes | None], "HMGET", self._relay, *_COUNTS, "last_error")
-        found: dict[str, Any] = {name: _decode_count(count) for name, count in zip(_COUNTS, counts, strict=True)}
-        return {**found, "last_error": (error or b"").decode("utf-8", "replace")}
+        return await read_relay([keys.relay(self._config.position_name) for keys in await self._shards.find()])
 
 
-def _decode_count(word: bytes | None) -> int:
-    """Return a stored count; a damaged one counts as 0."""
-    return int(word) if word is not None and word.isdigit() and len(word) <= _MAX_DIGITS else 0
+def _order_by_time(turns: Sequence[Turn]) -> list[tuple[Turn, StreamEntry]]:
+    """Return the entries of all shards by the time at which they were written."""
+    rows = [(turn, entry) for turn in turns for entry in turn.entries]
+    return rows if len(turns) == 1 else sorted(rows, key=lambda row: order_of(row[1][0].decode()))

@@ -37,9 +37,9 @@ def decode_number(entry: StreamEntry) -> int | None:
     return int(number) if number.isdigit() and len(number) <= _MAX_DIGITS else None
 
 
-def position_before(entry: StreamEntry) -> str:
+def position_before(position: str) -> str:
     """Return the position just before that of an entry."""
-    milliseconds, _, place = entry[0].decode().partition("-")
+    milliseconds, _, place = position.partition("-")
     if int(place or 0) > 0:
         return f"{milliseconds}-{int(place) - 1}"
     return f"{max(0, int(milliseconds) - 1)}-{_LAST_OF_A_MILLISECOND}"
@@ -54,5 +54,5 @@ def make_lost_transition(following: StreamEntry, count: int) -> Transition:
         previous="unknown",
         at=change.at if change else from_timestamp(int(following[0].partition(b"-")[0]) / 1000),
         reason=f"{count} transitions were removed from the stream before they were read",
-        position=position_before(following),
+        position=position_before(following[0].decode()),
     )

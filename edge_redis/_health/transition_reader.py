@@ -1,26 +1,25 @@
-"""Reading the stream of transitions as it grows."""
+"""Reading the streams of transitions as they grow."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Final
 
 from edge_redis._core import validation
-from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.gather import gather
 from edge_redis._core.polling import Polling
-from edge_redis._health.keys import HealthKeys
-from edge_redis._health.transition_entry import (
-    StreamEntry,
-    decode_entry,
-    decode_number,
-    make_lost_transition,
-    position_before,
-)
+from edge_redis._core.shards import ShardSet, choose_shard
+from edge_redis._health.shards import HealthShard
+from edge_redis._health.stream_cursor import PAGE, StreamCursor
+from edge_redis._health.transition_entry import StreamEntry
+from edge_redis._health.transition_merge import merge, order_of, split_position
 from edge_redis.models import Transition
 
-PAGE: Final = 200
-_POSITION: Final = re.compile(r"\d{1,20}(-\d{1,20})?")
+_ID: Final = r"\d{1,20}(-\d{1,20})?"
+_POSITION: Final = re.compile(rf"{_ID}(,{_ID})*")
+_FIRST: Final = "0"
 
 
 class TransitionReader:
@@ -28,7 +27,7 @@ class TransitionReader:
 
     def __init__(
         self,
-        keys: HealthKeys,
+        shards: ShardSet[HealthShard],
         position: str | None,
         node_id: str | None,
         timeout: float | None,
@@ -36,11 +35,11 @@ class TransitionReader:
     ) -> None:
         if position is not None and not _POSITION.fullmatch(validation.check_identifier("position", position)):
             raise validation.value_error("position", position, "must be the position of a transition, or '0' for all")
-        self._stream = keys.transitions
-        self._cursor = position
-        self._number: int | None = None
-        """The number of the transition at the cursor, where it is known."""
-        self._is_resuming = position is not None and position != "0"
+        self._shards = shards
+        self._begin = position
+        self._cursors: Sequence[StreamCursor] = ()
+        """One for each shard, or the one for the shard of the node."""
+        self._number_of_shards = 0
         self._node_id = None if node_id is None else validation.check_identifier("node id", node_id)
         self._polling = Polling(timeout, poll_seconds)
 
@@ -50,49 +49,46 @@ class TransitionReader:
         return self._polling.is_over
 
     async def start(self) -> None:
-        """Set the cursor to the end of the stream, where no position was given."""
-        if self._cursor is None:
-            newest = await command(list[StreamEntry], "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
-            self._cursor = newest[0][0].decode() if newest else "0"
-            self._number = decode_number(newest[0]) if newest else None
-        elif self._is_resuming:
-            await self._resume(self._cursor)
-
-    async def _resume(self, position: str) -> None:
-        """Find the number of the transition at the given position, or the first one that is kept after it."""
-        self._is_resuming = False
-        at, following = await Batch(
-            [
-                command(list[StreamEntry], "XRANGE", self._stream, position, position, "COUNT", 1),
-                command(list[StreamEntry], "XRANGE", self._stream, "-", "+", "COUNT", 1),
-            ]
-        )
-        if at:
-            self._number = decode_number(at[0])
-        elif following and position_before(following[0]) != position:
-            self._number = 0  # it was removed, so all transitions before the first that is kept may be lost
+        """Set the cursors to the ends of the streams, where no position was given."""
+        shards = self._shards.known or await self._shards.find()
+        if len(shards) == self._number_of_shards:
+            return
+        if self._number_of_shards and self._begin is None:
+            self._begin = _FIRST  # nothing had been written when this reader began
+        positions = [None] * len(shards) if self._begin is None else split_position(self._begin, len(shards))
+        cursors = [StreamCursor(*each) for each in zip((s.keys.transitions for s in shards), positions, strict=True)]
+        if self._node_id is not None:
+            cursors = [cursors[choose_shard(self._node_id, len(shards))]]
+        await gather([cursor.start() for cursor in cursors])
+        self._cursors, self._number_of_shards = cursors, len(shards)
 
     async def step(self) -> list[Transition]:
         """Return the transitions since the last step, the oldest first; pause where none is wanted."""
         await self.start()
-        entries = await self._read()
-        changes = list(self._wanted(entries))
+        pages = await gather([cursor.read() for cursor in self._cursors])
+        changes = self._take(pages)
         if changes:
             self._polling.reset()
-        elif len(entries) < PAGE:
+        elif not any(len(page) == PAGE for page in pages):
             await self._polling.pause()
         return changes
 
-    def _wanted(self, entries: list[StreamEntry]) -> Iterator[Transition]:
-        for entry in entries:
-            number = decode_number(entry)
-            if number is not None and self._number is not None and number > self._number + 1:
-                yield make_lost_transition(entry, number - self._number - 1)
-            self._number = number
-            self._cursor = entry[0].decode()
-            change = decode_entry(entry)
-            if change is not None and self._node_id in (None, change.node_id):
-                yield change
+    def _take(self, pages: Sequence[list[StreamEntry]]) -> list[Transition]:
+        if len(pages) == 1:
+            return list(self._cursors[0].take(pages[0], self._node_id))
+        before = [cursor.position for cursor in self._cursors]
+        parts = [list(cursor.take(page, None)) for cursor, page in zip(self._cursors, _cut_pages(pages), strict=True)]
+        return list(merge(parts, before))
 
-    def _read(self) -> Operation[list[StreamEntry]]:
-        return command(list[StreamEntry], "XRANGE", self._stream, f"({self._cursor}", "+", "COUNT", PAGE)
+
+def _cut_pages(pages: Sequence[list[StreamEntry]]) -> list[list[StreamEntry]]:
+    """Return the entries up to the time that all pages reach, so that no later step returns an earlier one."""
+    ends = [_order(page[-1]) for page in pages if len(page) == PAGE]
+    if not ends:
+        return list(pages)
+    end = min(ends)
+    return [list(takewhile(lambda entry: _order(entry) <= end, page)) for page in pages]
+
+
+def _order(entry: StreamEntry) -> tuple[int, int]:
+    return order_of(entry[0].decode())

@@ -20,7 +20,7 @@ _RELEASE_LEASE: Final = load(__package__, "release_lease")
 
 
 class Term(NamedTuple):
-    """A leader's term, as ``leader_lease.lua`` replies: number 0 for a stand-by.
+    """A leader's term in a shard, as ``leader_lease.lua`` replies: number 0 for a stand-by, below 0 for a refusal.
 
     ``mass_outage_since_ms`` is 0 where there is none. ``differs`` is 1 where the watch that leads has another timeout
     or phi threshold, ``is_slow`` where rounds are rarer than the gap.
@@ -50,10 +50,24 @@ class Delivery(NamedTuple):
     pause_seconds: float = 0.0
 
 
-def leader_lease(keys: HealthKeys, config: HealthConfig, holder: str, *, lease_ms: int, gap_ms: int) -> Operation[Term]:
-    """Take or keep the leader's lease and begin a round."""
-    threshold: Argument = config.phi_threshold if config.uses_phi else ""
-    return _LEADER_LEASE([keys.leader], [holder, lease_ms, gap_ms, config.timeout_ms, threshold], _decode_term)
+class Lease(NamedTuple):
+    """A watch's claim to a lease: who it is, how long the lease lasts, and what pause counts as an outage."""
+
+    holder: str
+    lease_ms: int
+    gap_ms: int
+    timeout_ms: float
+    threshold: Argument
+
+
+def take_lease(keys: HealthKeys, lease: Lease, refused: int) -> Operation[Term]:
+    """Take or keep the leader's lease in the first shard, with a term above ``refused``, and begin a round."""
+    return _LEADER_LEASE([keys.leader], [*lease, "", refused], _decode_term)
+
+
+def follow_lease(keys: HealthKeys, lease: Lease, granted: int) -> Operation[Term]:
+    """Begin a round in another shard, with the term that the first one granted: 0 for a stand-by."""
+    return _LEADER_LEASE([keys.leader], [*lease, granted, 0], _decode_term)
 
 
 def _decode_term(reply: Iterable[bytes]) -> Term:

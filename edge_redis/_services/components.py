@@ -45,7 +45,7 @@ _record_buffers: Final[Shared[RecordBuffer]] = Shared(RecordBuffer)
 """One buffer of records for all metrics of this process, server and namespace."""
 
 
-def default_shards(client: object, most: Any) -> int:
+def default_shards(client: object, most: Any = CLUSTER_SHARDS) -> int:
     """Return the number of shards of a component that is given none, in a namespace without any."""
     return min(CLUSTER_SHARDS, most) if is_cluster(client) and isinstance(most, int) else 1
 

@@ -44,6 +44,7 @@ class HealthOptions(TypedDict, total=False):
     flap_detector: FlapThresholds | FlapRate | None
     flap_rate: FlapRate | None
     clock: Callable[[], datetime] | None
+    shards: int | None
 
 
 class MetricsOptions(TypedDict, total=False):
@@ -110,6 +111,7 @@ class WatchOptions(TypedDict, total=False):
     suspicion_seconds: float
     mass_outage_seconds: float | None
     confirm: Callable[[str], Awaitable[object] | object] | None
+    shards: int | None
 
 
 def check_options(owner: str, options: Mapping[str, Any], kind: type) -> None:

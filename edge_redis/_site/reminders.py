@@ -4,9 +4,10 @@ Any number of monitors send the reminders of a route, each once: the one that se
 
 | key                                                  | type   | expiry                | holds |
 |------------------------------------------------------|--------|-----------------------|-------|
-| <tag>:reminder:<route>:<position of the alert>:<n>   | string | 7 days, or 2 intervals | a token of the call |
+| <tag>:reminder:<route>:<time of the alert>:<n>:<node> | string | 7 days, or 2 intervals | a token of the call |
 
-The tag is ``er:{<namespace>:site0}``. ``n`` counts the reminders of an alert; ``end`` is that of its end.
+The tag is ``er:{<namespace>:site0}``. The time is in ms. ``n`` counts the reminders of an alert; ``end`` is that of its
+end.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class Reminders:
         return sent
 
     def _key(self, route: Route, alert: Transition, step: str) -> str:
-        return f"{self._space.key('reminder')}:{route.name}:{alert.position}:{step}"
+        return f"{self._space.key('reminder')}:{route.name}:{timestamp_ms(alert.at)}:{step}:{alert.node_id}"
 
     def _send(self, sink: RoutedSink, change: Transition, alert: Transition, step: str) -> bool:
         key = self._key(sink.route, alert, step)

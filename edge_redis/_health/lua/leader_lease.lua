@@ -1,4 +1,5 @@
--- Take or keep the leader's lease, or stand by; and begin a round.
+-- Take or keep the leader's lease, or stand by; and begin a round. In a shard other than the first one, the first one's
+-- decision is taken over: a term that is not below any that was seen here.
 -- KEYS[1] leader        hash     holder, term, until_ms, lease_ms; seen_ms, round_ms, gap_ms; since_ms, gap_ends, bound_ms;
 --                                timeout_ms, threshold; mass_outage, mass_outage_since_ms
 -- ARGV[1] holder        string
@@ -6,16 +7,19 @@
 -- ARGV[3] gap_ms        integer, a longer pause between two calls means that the server was down, or that no watch ran
 -- ARGV[4] timeout_ms    number, the heartbeat timeout
 -- ARGV[5] threshold     number, of phi, or '' where the timeout alone decides
--- Reply: [number, number, number, number, '1' | '0', '1' | '0']: term, or 0 for a stand-by; now and since, server ms;
---        since when a mass outage lasts, or 0; '1' where the watch that leads has another timeout or threshold; '1'
---        where gaps come so often that they are the rounds' own
--- Invariant: one holder at a time; each term is higher than the one before; four gap ends span a timeout at least
+-- ARGV[6] granted       integer, the term that the first shard granted, 0 to a stand-by; or '' in the first shard
+-- ARGV[7] seen          integer, for the first shard: the highest term that another shard has refused a lower one for
+-- Reply: [number, number, number, number, '1' | '0', '1' | '0']: term, 0 for a stand-by, or below 0 where a granted one
+--        is refused for that term; now and since, server ms; since when a mass outage lasts, or 0; '1' where the watch
+--        that leads has another timeout or threshold; '1' where gaps come so often that they are the rounds' own
+-- Invariant: one holder at a time, and one for each term; each term is higher than the one before; four gap ends span a
+--            timeout at least
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
 local KEPT_ENDS = 4
 local SLOW_TIMEOUTS = 20 -- four gaps within this many timeouts are rare rounds, not outages of the server
 local leader, holder, lease_ms, gap_ms, timeout_ms = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local threshold = ARGV[5]
+local threshold, granted, least = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local function text(number)
   return string.format('%.0f', number)
@@ -35,6 +39,9 @@ local term, seen, since = integer(known[2]), integer(known[5]), integer(known[7]
 local left = integer(known[3]) - now
 local stands_by = known[1] and known[1] ~= holder and left > 0
   and left <= (known[4] and integer(known[4]) or lease_ms)
+-- The first shard lost data where it grants a term that another holder has had here.
+local is_refused = granted and granted > 0 and (granted < term or granted == term and known[1] ~= holder)
+if granted then stands_by = granted == 0 or is_refused end
 -- The leader decides what a gap is: a stand-by with a shorter interval must not see gaps where there are none.
 local gap_limit = stands_by and known[6] and integer(known[6]) or gap_ms
 local timeout = stands_by and known[9] and integer(known[9]) or tonumber(timeout_ms)
@@ -61,9 +68,14 @@ local is_slow = words[KEPT_ENDS] and now - ends[KEPT_ENDS] <= SLOW_TIMEOUTS * ti
 local outage = known[11] == '1' and text(math.max(1, integer(known[12]))) or '0'
 if stands_by then
   local differs = known[9] and (integer(known[9]) ~= tonumber(timeout_ms) or (known[10] or '') ~= threshold)
-  return { '0', text(now), text(since), outage, differs and '1' or '0', is_slow }
+  local refusing = is_refused and text(-term) or '0'
+  return { refusing, text(now), text(since), outage, differs and '1' or '0', is_slow }
 end
-if known[1] ~= holder then term = term + 1 end
+if granted then
+  term = granted
+elseif known[1] ~= holder or term <= least then
+  term = math.max(term, least) + 1
+end
 redis.call('HSET', leader, 'holder', holder, 'term', text(term), 'until_ms', text(now + lease_ms),
   'lease_ms', text(lease_ms), 'round_ms', text(now), 'gap_ms', text(gap_ms), 'timeout_ms', timeout_ms,
   'threshold', threshold)

@@ -12,6 +12,7 @@ from edge_redis._io.lifecycle import AsyncLoopService
 from edge_redis._io.loop import every
 from edge_redis._io.sinks import WebhookSink
 from edge_redis._io.user_functions import adapt_sink_async
+from edge_redis._services.components import default_shards
 from edge_redis.models import Transition
 from edge_redis.types import RelayStats
 
@@ -41,6 +42,8 @@ class TransitionRelay(AsyncLoopService[Relay]):
         backoff_seconds: pause before the second attempt.
         interval_seconds: pause between two reads of the stream.
         lease_seconds: how long a relay that dies keeps its lease; must be longer than the sink may take.
+        shards: as in HealthMonitor. Each has a position of its own: transitions of one node come in order, those of
+            nodes in different shards nearly so.
 
     """
 
@@ -58,6 +61,7 @@ class TransitionRelay(AsyncLoopService[Relay]):
         backoff_seconds: float = 1.0,
         interval_seconds: float = 1.0,
         lease_seconds: float = 30.0,
+        shards: int | None = None,
     ) -> None:
         config = RelayConfig(
             name=name,
@@ -68,6 +72,8 @@ class TransitionRelay(AsyncLoopService[Relay]):
             backoff_seconds=backoff_seconds,
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
+            shards=shards,
+            default_shards=default_shards(client),
         )
         component = Relay(adapt_sink_async(sink), config, namespace=namespace)
         super().__init__(client, component, every(config.interval_seconds))

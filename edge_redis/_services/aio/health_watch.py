@@ -12,6 +12,7 @@ from edge_redis._io.clients import AsyncClient
 from edge_redis._io.lifecycle import AsyncLoopService
 from edge_redis._io.loop import every
 from edge_redis._io.probes import AsyncProbe
+from edge_redis._services.components import default_shards
 from edge_redis.models import WatchRound
 from edge_redis.types import Detector
 
@@ -51,6 +52,7 @@ class HealthWatch(AsyncLoopService[Leader]):
             means that it is alive, an error that it is not. An alive node stays suspected, and is probed again after
             ``suspicion_seconds``. Called for up to 16 nodes at once, in threads (coroutine functions, which only
             ``edge_redis.aio`` takes, in tasks), and should return within seconds.
+        shards: as in HealthMonitor. One watch leads all of them, by a lease in the first.
 
     """
 
@@ -72,6 +74,7 @@ class HealthWatch(AsyncLoopService[Leader]):
         suspicion_seconds: float = 0.0,
         mass_outage_seconds: float | None = None,
         confirm: Callable[[str], Awaitable[object] | object] | None = None,
+        shards: int | None = None,
     ) -> None:
         config = HealthConfig(
             heartbeat_timeout_seconds=heartbeat_timeout_seconds,
@@ -81,6 +84,8 @@ class HealthWatch(AsyncLoopService[Leader]):
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
             flap_rate=flap_rate,
+            shards=shards,
+            default_shards=default_shards(client),
         )
         watch = WatchConfig(
             heartbeat_timeout_seconds=heartbeat_timeout_seconds,

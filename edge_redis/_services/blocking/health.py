@@ -13,6 +13,7 @@ from edge_redis._health.flapping import DEFAULT_FLAP_RATE, FlapRate, FlapThresho
 from edge_redis._health.transition_reader import TransitionReader
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.service import BlockingService
+from edge_redis._services.components import default_shards
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, NodeHealth, ResourceUsage, Transition
 from edge_redis.types import Availability, ClusterHealth, Detector, HealthSummary, HeartbeatAges
 
@@ -38,6 +39,9 @@ class HealthMonitor(BlockingService[Health]):
             less than a timeout apart count once. None: no such rule.
         clock: a function that returns the time of heartbeats and checks, to replay a recording; None: the server's
             time. All monitors that write to a namespace must use the same clock.
+        shards: parts of the nodes, each in a hash slot of its own and with ``max_transitions`` of its own. None for
+            the number that the namespace has; where nothing was written yet that is 1, or 12 on a cluster. Another
+            number than the namespace has is refused at the first call.
 
     """
 
@@ -54,6 +58,7 @@ class HealthMonitor(BlockingService[Health]):
         flap_detector: FlapThresholds | FlapRate | None = None,
         flap_rate: FlapRate | None = DEFAULT_FLAP_RATE,
         clock: Callable[[], datetime] | None = None,
+        shards: int | None = None,
     ) -> None:
         config = HealthConfig(
             heartbeat_timeout_seconds=heartbeat_timeout_seconds,
@@ -64,6 +69,8 @@ class HealthMonitor(BlockingService[Health]):
             flap_detector=flap_detector,
             flap_rate=flap_rate,
             clock=clock,
+            shards=shards,
+            default_shards=default_shards(client),
         )
         super().__init__(client, Health(config, namespace=namespace))
 
@@ -226,7 +233,8 @@ class HealthMonitor(BlockingService[Health]):
     def transitions(self, limit: int = 100, node_id: str | None = None) -> list[Transition]:
         """Return the newest ``limit`` changes of state, oldest first, of one node where it is given.
 
-        Changes are kept in a stream of about ``max_transitions`` entries, oldest dropped first.
+        Changes are kept in a stream of about ``max_transitions`` entries, oldest dropped first. Those of several shards
+        are in the order of the times that their servers gave them; those of one node are always in order.
         """
         return self._run(self._component.transitions(limit, node_id))
 

@@ -13,6 +13,7 @@ from edge_redis._io.lifecycle import BlockingLoopService
 from edge_redis._io.loop import every
 from edge_redis._io.sinks import WebhookSink
 from edge_redis._io.user_functions import adapt_sink
+from edge_redis._services.components import default_shards
 from edge_redis.models import Transition
 from edge_redis.types import RelayStats
 
@@ -42,6 +43,8 @@ class TransitionRelay(BlockingLoopService[Relay]):
         backoff_seconds: pause before the second attempt.
         interval_seconds: pause between two reads of the stream.
         lease_seconds: how long a relay that dies keeps its lease; must be longer than the sink may take.
+        shards: as in HealthMonitor. Each has a position of its own: transitions of one node come in order, those of
+            nodes in different shards nearly so.
 
     """
 
@@ -59,6 +62,7 @@ class TransitionRelay(BlockingLoopService[Relay]):
         backoff_seconds: float = 1.0,
         interval_seconds: float = 1.0,
         lease_seconds: float = 30.0,
+        shards: int | None = None,
     ) -> None:
         config = RelayConfig(
             name=name,
@@ -69,6 +73,8 @@ class TransitionRelay(BlockingLoopService[Relay]):
             backoff_seconds=backoff_seconds,
             interval_seconds=interval_seconds,
             lease_seconds=lease_seconds,
+            shards=shards,
+            default_shards=default_shards(client),
         )
         component = Relay(adapt_sink(sink), config, namespace=namespace)
         super().__init__(client, component, every(config.interval_seconds))

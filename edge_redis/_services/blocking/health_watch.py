@@ -13,6 +13,7 @@ from edge_redis._io.clients import BlockingClient
 from edge_redis._io.lifecycle import BlockingLoopService
 from edge_redis._io.loop import every
 from edge_redis._io.probes import BlockingProbe
+from edge_redis._services.components import default_shards
 from edge_redis.models import WatchRound
 from edge_redis.types import Detector
 
@@ -52,6 +53,7 @@ class HealthWatch(BlockingLoopService[Leader]):
             means that it is alive, an error that it is not. An alive node stays suspected, and is probed again after
             ``suspicion_seconds``. Called for up to 16 nodes at once, in threads (coroutine functions, which only
             ``edge_redis.aio`` takes, in tasks), and should return within seconds.
+        shards: as in HealthMonitor. One watch leads all of them, by a lease in the first.
 
     """
 
@@ -73,6 +75,7 @@ class HealthWatch(BlockingLoopService[Leader]):
         suspicion_seconds: float = 0.0,
         mass_outage_seconds: float | None = None,
         confirm: Callable[[str], object] | None = None,
+        shards: int | None = None,
     ) -> None:
         config = HealthConfig(
             heartbeat_timeout_seconds=heartbeat_timeout_seconds,
@@ -82,6 +85,8 @@ class HealthWatch(BlockingLoopService[Leader]):
             phi_threshold=phi_threshold,
             flap_detector=flap_detector,
             flap_rate=flap_rate,
+            shards=shards,
+            default_shards=default_shards(client),
         )
         watch = WatchConfig(
             heartbeat_timeout_seconds=heartbeat_timeout_seconds,

@@ -138,8 +138,10 @@ class EdgeLifespan:
             await self._start(stack, running.worker)
         if self._watch:
             await self._start(stack, edge.watch(**(self._watch if isinstance(self._watch, dict) else {})))
+        shards = (self._bundle["health"] or {}).get("shards")
         for name, sink in self._relays.items():
-            await self._start(stack, TransitionRelay(edge.client, sink, name=name, namespace=edge.namespace))
+            relay = TransitionRelay(edge.client, sink, name=name, namespace=edge.namespace, shards=shards)
+            await self._start(stack, relay)
         for service in self._services(edge) if self._services else ():
             await self._start(stack, service)
 
