@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -35,14 +36,14 @@ class Health(Component):
         self.namespace = namespace
         self._config = config
         warning = TimeoutWarning(config.heartbeat_timeout_seconds)
-        self._shards = make_shards(
+        self.shards = make_shards(
             namespace, lambda keys: HealthShard(keys, config, warning), config.shards, config.default_shards
         )
         self._flap_detector = config.flapping_rules()
 
     async def _shard_of(self, node: EdgeNode | str) -> HealthShard:
         """Return the shard of a node. Not even a write settles the number of shards here: its script does."""
-        shards = self._shards.known or await self._shards.find()
+        shards = self.shards.known or await self.shards.find()
         return shards[0] if len(shards) == 1 else shards[choose_shard(node_record.check_node_id(node), len(shards))]
 
     async def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None = None) -> None:
@@ -60,7 +61,7 @@ class Health(Component):
 
     async def snapshot(self) -> list[NodeHealth]:
         """Return every registered node with its health now."""
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         parts = await gather([shard.registry.snapshot() for shard in shards])
         return join_sorted(parts, "node_id")
 
@@ -78,15 +79,15 @@ class Health(Component):
 
     async def nodes(self, status: EdgeNodeStatus | None = None) -> list[EdgeNode]:
         """Return the registered nodes."""
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         return join_sorted(await gather([shard.registry.nodes(status) for shard in shards]), "id")
 
     def heartbeat(
         self, node: EdgeNode | str, status: EdgeNodeStatus | None = None, resources: ResourceUsage | None = None
     ) -> Awaitable[bool]:
         """Record a heartbeat; return whether the node is registered."""
-        if len(self._shards.known) == 1:
-            return self._shards.known[0].registry.heartbeat(node, status, resources)
+        if len(self.shards.known) == 1:
+            return self.shards.known[0].registry.heartbeat(node, status, resources)
         return self._heartbeat(node, status, resources)
 
     async def _heartbeat(
@@ -97,7 +98,7 @@ class Health(Component):
     async def heartbeat_many(self, nodes: Iterable[EdgeNode | str]) -> dict[str, bool]:
         """Record many heartbeats; for each id whether it is registered."""
         given = prepare_heartbeats(nodes)
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         groups = group_by_shard(given, len(shards), _reported_id)
         parts = await gather(
             [shard.registry.heartbeat_many(group) for shard, group in zip(shards, groups, strict=True)]
@@ -106,14 +107,14 @@ class Health(Component):
 
     async def stale(self, seconds: float | None = None, limit: int = 1000) -> list[str]:
         """Return the ids without a recent heartbeat."""
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         parts = await gather([shard.registry.stale(seconds, limit) for shard in shards])
         found = parts[0] if len(parts) == 1 else sorted(row for part in parts for row in part)
         return [node_id for _, node_id in found[:limit]]
 
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Remove the nodes without a recent heartbeat; return how many."""
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         return sum(await gather([shard.registry.remove_stale(older_than_seconds) for shard in shards]))
 
     async def check_node(self, node: EdgeNode | str) -> HealthCheck:
@@ -126,11 +127,11 @@ class Health(Component):
             return verdicts.summarize(
                 await self._check_given([node_record.make_claim(node) for node in node_record.check_nodes(nodes)])
             )
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         return verdicts.summarize(join_sorted(await gather([_check_registered(shard) for shard in shards]), "node_id"))
 
     async def _check_given(self, claims: list[Claim]) -> list[Verdict]:
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         groups = group_by_shard(claims, len(shards), attrgetter("node_id"))
         pairs = list(zip(shards, groups, strict=True))
         unknown = await gather(
@@ -139,11 +140,7 @@ class Health(Component):
         if missing := [node_id for part in unknown for node_id in part]:
             raise unknown_error(missing)
         parts = await gather([shard.checker.check(group, BRIEF) for shard, group in pairs])
-        found = [verdict for part in parts for verdict in part or ()]
-        if len(parts) > 1:
-            places = {claim.node_id: place for place, claim in enumerate(claims)}
-            found.sort(key=lambda verdict: places[verdict.node_id])
-        return found
+        return _join_in_order_of(claims, [part or [] for part in parts])
 
     async def get_history(self, node_id: str, limit: int = 10) -> list[HealthCheck]:
         """Return a node's newest checks, oldest first."""
@@ -168,12 +165,12 @@ class Health(Component):
         """Return the newest transitions, oldest first."""
         if node_id is not None:
             return await (await self._shard_of(node_id)).history.transitions(limit, node_id)
-        shards = await self._shards.find()
+        shards = await self.shards.find()
         return merge_newest(await gather([shard.history.transitions(limit) for shard in shards]), limit)
 
     async def summary(self) -> dict[str, Any]:
         """Return the number of nodes and of checks, and the timeout."""
-        counts = await gather([shard.count() for shard in await self._shards.find()])
+        counts = await gather([shard.count() for shard in await self.shards.find()])
         timeout = self._config.heartbeat_timeout_seconds
         nodes, checks = map(sum, zip(*counts, strict=True))
         return {"monitored_nodes": nodes, "total_checks": checks, "timeout_seconds": timeout}
@@ -182,12 +179,25 @@ class Health(Component):
         self, position: str | None, node_id: str | None, timeout: float | None, poll_seconds: float
     ) -> TransitionReader:
         """Return a reader of the transitions after ``position``."""
-        return TransitionReader(self._shards, position, node_id, timeout, poll_seconds)
+        return TransitionReader(self.shards, position, node_id, timeout, poll_seconds)
 
 
 async def _check_registered(shard: HealthShard) -> list[Verdict]:
     claims = [Claim(node_id) for node_id in await shard.registry.ids()]
     return await shard.checker.check(claims, BRIEF) or []
+
+
+def _join_in_order_of(claims: Sequence[Claim], parts: Sequence[list[Verdict]]) -> list[Verdict]:
+    """Return the verdicts of all shards in the order of the claims, some of which may have none."""
+    if len(parts) == 1:
+        return parts[0]
+    waiting = [deque(part) for part in parts]
+    found = []
+    for claim in claims:
+        queue = waiting[choose_shard(claim.node_id, len(parts))]
+        if queue and queue[0].node_id == claim.node_id:
+            found.append(queue.popleft())
+    return found
 
 
 def _reported_id(node: Reported | str) -> str:

@@ -80,7 +80,7 @@ class Leader(Component):
         self._config = config
         self._watch = watch
         warning = TimeoutWarning(config.heartbeat_timeout_seconds)
-        self._shards = make_shards(
+        self.shards = make_shards(
             namespace, lambda keys: WatchShard(keys, config, warning), config.shards, config.default_shards
         )
         self._leadership = Leadership(config, watch)
@@ -97,7 +97,7 @@ class Leader(Component):
         """Release the lease, so that another watch takes it at once. If the server cannot be reached, it expires."""
         with self.mutex, suppress(StoreError):
             self._suspicion.close()
-            await self._leadership.release([shard.keys for shard in self._shards.known])
+            await self._leadership.release([shard.keys for shard in self.shards.known])
 
     async def run_once(self) -> WatchRound:
         """Take or keep the lease and check every registered node, or stand by where another watch leads."""
@@ -106,7 +106,7 @@ class Leader(Component):
             return self.latest
 
     async def _round(self) -> WatchRound | None:
-        shards = self._shards.known or await self._shards.settle()
+        shards = self.shards.known or await self.shards.settle()
         terms = await self._leadership.take([shard.keys for shard in shards])
         self._warn_of_difference(terms[0])
         if terms[0].number == 0:

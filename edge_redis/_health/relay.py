@@ -77,7 +77,7 @@ class Relay(Component):
         self._sink = validation.check_callable("sink", sink)
         self._config = config
         self.namespace = namespace
-        self._shards = make_shards(namespace, lambda keys: keys, config.shards, config.default_shards)
+        self.shards = make_shards(namespace, lambda keys: keys, config.shards, config.default_shards)
         self._states = None if config.states is None else frozenset(config.states)
         self._relays_flapping = self._states is None or "flapping" in self._states
         self._lease_ms = round(config.lease_seconds * 1000)
@@ -95,7 +95,7 @@ class Relay(Component):
         with self.mutex, suppress(StoreError):  # without the server, the lease expires
             self._is_released = True  # a round in the background must not take it again
             name = self._config.position_name
-            if shards := self._shards.known:
+            if shards := self.shards.known:
                 await Batch([watch_scripts.release_lease(keys.relay(name), self._holder) for keys in shards])
 
     async def run_once(self) -> int:
@@ -196,7 +196,7 @@ class Relay(Component):
         """Take or keep the lease of each shard; return the transitions of each that are due."""
         if self._is_released:
             return []
-        shards = self._shards.known or await self._shards.settle()
+        shards = self.shards.known or await self.shards.settle()
         return await gather([self._take(keys) for keys in shards])
 
     async def _take(self, keys: HealthKeys) -> Turn:
@@ -219,7 +219,7 @@ class Relay(Component):
 
     async def stats(self) -> dict[str, Any]:
         """Return the counts of all relays of this name and these states, and the last error."""
-        return await read_relay([keys.relay(self._config.position_name) for keys in await self._shards.find()])
+        return await read_relay([keys.relay(self._config.position_name) for keys in await self.shards.find()])
 
 
 def _order_by_time(turns: Sequence[Turn]) -> list[tuple[Turn, StreamEntry]]:

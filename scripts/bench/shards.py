@@ -5,7 +5,8 @@
 Starts a cluster of embedded servers for each number of masters. For each service that has shards it prints each
 master's share of the commands, of the CPU time and of the memory that the service took, in percent, how far the
 largest share is above the smallest, and the CPU time of all masters for one operation: a put or a get, a record, the
-update of a scope or a scope that is read; of an edge the update of a scope with its way to the cloud.
+update of a scope or a scope that is read, a heartbeat or the check of a node; of an edge the update of a scope with its
+way to the cloud.
 """
 
 from __future__ import annotations
@@ -19,7 +20,18 @@ from typing import Any, NamedTuple
 
 import redis
 
-from edge_redis import CloudWorker, EdgeCache, EdgeMetrics, EdgeRedis, InvocationRecord, RedisCloudStore, embedded
+from edge_redis import (
+    CloudWorker,
+    EdgeCache,
+    EdgeMetrics,
+    EdgeNode,
+    EdgeRedis,
+    HealthMonitor,
+    HealthWatch,
+    InvocationRecord,
+    RedisCloudStore,
+    embedded,
+)
 from edge_redis.errors import StoreError
 
 SLOTS = 16384
@@ -110,6 +122,19 @@ def use_metrics(client: Any, scale: float) -> int:
     return batches * 1000
 
 
+def use_health(client: Any, scale: float) -> int:
+    """Let the nodes of a chain of shops send heartbeats, each one call, while a watch checks all of them."""
+    names = [f"shop-{number:04d}-gateway" for number in range(int(2000 * scale))]
+    rounds = 6
+    with HealthMonitor(client) as monitor, HealthWatch(client) as watch:
+        monitor.heartbeat_many([EdgeNode(name, name, location="a street") for name in names])
+        for _ in range(rounds):
+            for name in names:
+                monitor.heartbeat(name)
+            watch.run_once()
+    return (2 * rounds + 1) * len(names)
+
+
 def use_cloud(client: Any, scale: float) -> int:
     """Write the states of the tills of a chain of shops twice, and read them as an edge does."""
     shops = int(150 * scale)
@@ -145,6 +170,7 @@ def use_edge(client: Any, scale: float) -> int:
 SERVICES: dict[str, Callable[[Any, float], int]] = {
     "cache": use_cache,
     "metrics": use_metrics,
+    "health": use_health,
     "cloud": use_cloud,
     "edge": use_edge,
 }

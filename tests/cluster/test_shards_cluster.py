@@ -1,4 +1,4 @@
-"""Metrics and the cloud of synchronization on a real cluster."""
+"""Metrics, the nodes and the cloud of synchronization on a real cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from edge_redis import StoreError
+from edge_redis import EdgeNode, StoreError
 from edge_redis._core.shards import choose_shard, hash_slot, name_shards
 from support.cluster import Cluster, collect_dropped
 from support.metrics import made, use_separate_buffer
@@ -114,5 +114,33 @@ def test_a_cloud_is_spread_and_keeps_every_update_while_a_slot_moves(make: Maker
     changed = {scope: change.version for scope, change in store.changes_since(page.cursor, 100).changes}
     assert changed == {scope: version for scope, version in versions.items() if version > 1}
     assert {scope: change.version for scope, change in store.changes_since("", 100).changes} == versions
+    cluster.flush()
+    cluster.return_slot(slot)
+
+
+def test_nodes_are_spread_and_judged_by_one_watch_while_a_slot_moves(make: Maker, cluster: Cluster) -> None:
+    monitor, watch = (make(name, client=impatient_client(make)) for name in ("HealthMonitor", "HealthWatch"))
+    names = [f"shop-{number}" for number in range(60)]
+    monitor.heartbeat_many([EdgeNode(name, name) for name in names])
+    records = [sum(b":node:" in key for key in keys) for keys in cluster.keys_by_master()]
+    assert sum(records) == 60
+    assert min(records) > 8
+    assert watch.run_once().checked == 60
+    moving = choose_shard(names[0], 12)
+    slot = hash_slot(f"default:health{name_shards('default', 'health', 12)[moving]}")
+    other = next(name for name in names if choose_shard(name, 12) != moving)
+    for step, _ in enumerate(cluster.moving_slot(slot)):
+        if step == 4:
+            with pytest.raises(StoreError):
+                monitor.heartbeat(names[0])
+            assert monitor.heartbeat(other) is True
+            with pytest.raises(StoreError):
+                watch.run_once()
+    assert monitor.heartbeat_many(names) == dict.fromkeys(names, True)
+    done = watch.run_once()
+    assert (done.leader, done.term, done.checked, done.unhealthy) == (True, 1, 60, 0)
+    report = monitor.check_cluster()
+    assert [check["node_id"] for check in report["checks"]] == sorted(names)
+    assert monitor.transitions() == []
     cluster.flush()
     cluster.return_slot(slot)

@@ -22,7 +22,7 @@ from edge_redis import (
 from edge_redis._io.blocking_runner import BlockingRunner
 from support import simulation
 from support.clock import stop_the_clock
-from support.health import make_health, make_leader
+from support.health import make_health, make_leader, settle_shards
 from support.simulation import CRASHES, LOSSES, SOME_OR_ALL, Actor, Scenario
 from support.site import STAND_BY, START, Site
 
@@ -96,6 +96,7 @@ def test_after_the_server_was_away_every_node_has_a_timeout_to_be_heard(site: Si
 def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> None:
     client = site.make.backend.client()
     runner, leader = BlockingRunner(client), make_leader()
+    settle_shards(runner, leader)
     site.join("a")
     site.rounds(60)
     site.watch.close()
@@ -112,6 +113,7 @@ def test_a_round_that_the_server_slept_through_judges_nothing(site: Site) -> Non
 def test_what_was_paused_past_its_lease_writes_nothing(site: Site) -> None:
     client = site.make.backend.client()
     runner, leader = BlockingRunner(client), make_leader()
+    settle_shards(runner, leader)
     site.join("a", "b")
     site.rounds(60)
     site.watch.close()
@@ -313,6 +315,7 @@ def test_two_watches_record_each_change_once_whatever_is_lost(
         runner = BlockingRunner(client)
         monitor = make_health()
         first, second, late = make_leader(), make_leader(), make_leader()
+        settle_shards(runner, first, second, late)
         client.hset(f"{TAG}:leader", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
         for name, age in (("a", 61), ("b", 1)):
             past = make_health(clock=lambda age=age: START - timedelta(seconds=age))

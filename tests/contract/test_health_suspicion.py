@@ -26,7 +26,7 @@ from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.probes import AsyncProbe, BlockingProbe
 from support import simulation
 from support.clock import stop_the_clock
-from support.health import make_health, make_leader
+from support.health import make_health, make_leader, settle_shards
 from support.servers import Backend
 from support.simulation import CRASHES, LOSSES, SOME_OR_ALL, Actor, Scenario
 from support.site import START, Site
@@ -279,6 +279,7 @@ def test_two_watches_suspect_and_confirm_once_whatever_is_lost(
         runner = BlockingRunner(client)
         monitor = make_health()
         first, second, late = (make_leader(suspicion_seconds=5.0) for _ in range(3))
+        settle_shards(runner, first, second, late)
         client.hset(f"{TAG}:leader", mapping={"seen_ms": round(clock.now * 1000), "since_ms": 0})
         for name, age in (("a", 61), ("b", 1)):
             past = make_health(clock=lambda age=age: START - timedelta(seconds=age))

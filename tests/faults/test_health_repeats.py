@@ -14,7 +14,7 @@ from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.models import EdgeNode
 from support import simulation
 from support.clock import stop_the_clock
-from support.health import make_health, make_past_health, make_relay
+from support.health import make_health, make_past_health, make_relay, settle_shards
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 
 
@@ -28,6 +28,7 @@ def test_each_check_is_in_the_history_and_the_totals_once() -> None:
         runner = BlockingRunner(client)
         runner.run(make_past_health(100).register(stale()))
         one, other = make_health(), make_health()
+        settle_shards(runner, one, other)
 
         def check(actors: Sequence[Actor]) -> None:
             sent = sum(actor.acknowledged for actor in actors)
@@ -51,6 +52,7 @@ def test_a_removal_sent_twice_still_says_that_the_node_was_there() -> None:
     client = fakeredis.FakeRedis()
     BlockingRunner(client).run(make_past_health(100).register(stale()))
     health = make_health()
+    settle_shards(BlockingRunner(client), health)
 
     def check(actors: Sequence[Actor]) -> None:
         assert actors[0].result is True
@@ -83,6 +85,8 @@ def test_a_node_that_beats_while_it_is_removed_is_whole_or_gone() -> None:
         runner = BlockingRunner(client)
         runner.run(make_past_health(100).register(stale()))
         node = stale()
+        remover, by_id, by_object = make_health(), make_health(), make_health()
+        settle_shards(runner, remover, by_id, by_object)
 
         def check(_: Sequence[Actor]) -> None:
             registered = client.zscore("er:{default:health0}:heartbeats", "n") is not None
@@ -90,9 +94,9 @@ def test_a_node_that_beats_while_it_is_removed_is_whole_or_gone() -> None:
             assert registered == (runner.run(make_health().get_node("n")) is not None)
 
         actors = [
-            Actor("remover", client, lambda: make_health().deregister("n"), LOSSES),
-            Actor("by id", client, lambda: make_health().heartbeat("n"), LOSSES),
-            Actor("by object", client, lambda: make_health().heartbeat(node), LOSSES),
+            Actor("remover", client, lambda: remover.deregister("n"), LOSSES),
+            Actor("by id", client, lambda: by_id.heartbeat("n"), LOSSES),
+            Actor("by object", client, lambda: by_object.heartbeat(node), LOSSES),
         ]
         return Scenario(actors, check, max_faults=1)
 
@@ -135,6 +139,7 @@ def test_a_relay_hands_everything_on_whatever_is_lost(monkeypatch: pytest.Monkey
             return make_relay(lambda change: got.append(change.node_id), attempts=3, lease_seconds=5.0)
 
         one, other, last = relay(), relay(), relay()
+        settle_shards(runner, one, other, last)
         runner.run(one.run_once())
         for name in ("a", "b"):
             runner.run(make_health().check_node(stale(name)))

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from typing import Any
 
+import fakeredis
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
@@ -124,11 +125,17 @@ class HealthMachine(RuleBasedStateMachine):
     backend: Backend
     client: Any
     clock: ServerClock | None
+    shards = 1
 
     @initialize()
     def start(self) -> None:
         self.monitor = HealthMonitor(
-            self.client, TIMEOUT, namespace=f"m{next(namespaces)}", max_history=MAX_HISTORY, flap_rate=None
+            self.client,
+            TIMEOUT,
+            namespace=f"m{next(namespaces)}",
+            max_history=MAX_HISTORY,
+            flap_rate=None,
+            shards=self.shards,
         )
         self.model = Model()
         if self.clock is not None:
@@ -236,8 +243,19 @@ class HealthMachine(RuleBasedStateMachine):
         assert self.monitor.detect_flapping(name, window) is self.model.flapping(name, window)
         assert self.monitor.get_recovery_recommendation(name) == self.model.recommendation(name)
 
+    @precondition(lambda self: self.shards > 1)
+    @rule()
+    def changes_of_all(self) -> None:
+        found = [(change.node_id, change.state, change.previous) for change in self.monitor.transitions(1000)]
+        for name in ("a", "b", "c"):  # the order of nodes in two shards is not that of their changes
+            assert [each for each in found if each[0] == name] == [
+                each for each in self.model.transitions if each[0] == name
+            ]
+
     @rule(name=st.none() | IDS, limit=st.integers(1, 20))
     def changes(self, name: str | None, limit: int) -> None:
+        if name is None and self.shards > 1:
+            return
         expected = [change for change in self.model.transitions if name in (None, change[0])][-limit:]
         found = self.monitor.transitions(limit, name)
         assert [(change.node_id, change.state, change.previous) for change in found] == expected
@@ -268,3 +286,11 @@ def machine(
 
 def test_the_monitor_does_what_the_model_does(machine: type[HealthMachine]) -> None:
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
+
+
+def test_a_monitor_of_several_shards_does_what_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ServerClock(START)
+    monkeypatch.setattr("fakeredis.commands_mixins.server_mixin.time", clock)
+    with fakeredis.FakeRedis() as client:
+        machine = type("Machine", (HealthMachine,), {"client": client, "clock": clock, "shards": 3})
+        run_state_machine_as_test(machine, settings=settings(max_examples=6, stateful_step_count=25, deadline=None))

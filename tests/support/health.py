@@ -10,6 +10,7 @@ from edge_redis._health.api import Health
 from edge_redis._health.config import HealthConfig, RelayConfig, WatchConfig
 from edge_redis._health.leader import Leader
 from edge_redis._health.relay import Relay
+from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis.models import EdgeNode, Transition
 
 TIMEOUT = 60.0
@@ -29,6 +30,12 @@ def make_leader(*, max_history: int = 100, **options: Any) -> Leader:
 def make_relay(sink: Callable[[Transition], object], **options: Any) -> Relay:
     """Return a relay's component."""
     return Relay(sink, RelayConfig(**options))
+
+
+def settle_shards(runner: BlockingRunner, *components: Health | Leader | Relay) -> None:
+    """Let components find their shards, as the first call of each does, so that a test begins behind that step."""
+    for component in components:
+        runner.run(component.shards.settle())
 
 
 def make_past_health(seconds: float) -> Health:
