@@ -310,10 +310,7 @@ def edge_need(costs: dict[str, Cost], load: Load, nodes: int) -> Need:
         + load.functions * costs[FLUSH].kept
         + load.scopes * costs["scope at the edge"].kept
     )
-    slot = max(
-        cores_for(costs, some) / (CLUSTER_SHARDS if name in ("cache", "metrics") else 1)
-        for name, some in components.items()
-    )
+    slot = max(cores_for(costs, some) for some in components.values()) / CLUSTER_SHARDS
     return Need(
         cpu=nodes * cores_for(costs, rates),
         slot=nodes * slot,

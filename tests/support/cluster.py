@@ -59,7 +59,6 @@ class Cluster:
             "cluster-node-timeout": "1000",
             "cluster-require-full-coverage": "no",
             "repl-diskless-sync-delay": "0",
-            "shutdown-timeout": "0",  # else a master that stops may wait ten seconds for its replicas
         }
         self.nodes = [
             self._stack.enter_context(embedded.start(config=config, prefer=prefer, appendfsync="no", password=""))
