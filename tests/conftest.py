@@ -26,7 +26,7 @@ from edge_redis._services import components
 from edge_redis.cloudstores import sql
 from support.clock import stop_the_clock
 from support.clouds import SQL_CLOUD, Base, one_of
-from support.cluster import Cluster
+from support.cluster import Cluster, collect_dropped
 from support.fake_lua import install
 from support.not_on import why_not
 from support.portal import Portal
@@ -114,6 +114,13 @@ def servers() -> Iterator[Servers]:
 def cluster(servers: Servers) -> Cluster:
     """Return an empty cluster of three masters, which the tests of a process share."""
     return servers.cluster()
+
+
+@pytest.fixture
+def swept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what the library dropped here, where that is expected, and not in the midst of a later test."""
+    yield
+    collect_dropped(request.node.name)
 
 
 @pytest.hookimpl(trylast=True)

@@ -19,7 +19,7 @@ from edge_redis._cache.keys import name_shards
 from edge_redis._core.operation import Batch
 from edge_redis._core.shards import SLOTS, hash_slot
 from edge_redis._io.blocking_runner import BlockingRunner
-from support.cluster import Cluster, collect_dropped
+from support.cluster import Cluster
 from support.deadline import eventually
 from support.near import as_in_another_process, eventually_received, is_held, listening, near_of, read_until_held
 
@@ -41,13 +41,6 @@ class Site(Maker):
     def client(self, **kwargs: Any) -> Any:
         retry = AsyncRetry(NoBackoff(), 3) if self.api == "awaited" else Retry(NoBackoff(), 3)
         return super().client(retry=retry, **kwargs)
-
-
-@pytest.fixture
-def swept(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collect what the library dropped here, where that is expected, and not in the midst of a later test."""
-    yield
-    collect_dropped(request.node.name)
 
 
 @pytest.fixture(params=["blocking", "awaited"])

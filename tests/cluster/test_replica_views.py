@@ -10,7 +10,7 @@ from conftest import Maker
 
 from edge_redis import EdgeNode, EdgeSynchronizer, HealthMonitor, StoreReadOnlyError, aio, connect
 from edge_redis.embedded import EmbeddedServer
-from support.cluster import Cluster, collect_dropped
+from support.cluster import Cluster
 from support.deadline import eventually
 
 # The library's asyncio client drops nodes with their connections open when it looks for its masters anew.
@@ -18,12 +18,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed (ClusterNode|Connection|transport):ResourceWarning"),
     pytest.mark.usefixtures("swept"),
 ]
-
-
-@pytest.fixture
-def swept(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    collect_dropped(request.node.name)
 
 
 class Replicated:

@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from edge_redis import EdgeNode, StoreError
 from edge_redis._core.shards import choose_shard, hash_slot, name_shards
-from support.cluster import Cluster, collect_dropped
+from support.cluster import Cluster
 from support.metrics import made, use_separate_buffer
 
 # The library's asyncio client drops nodes with their connections open when it looks for its masters anew.
@@ -22,12 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed (ClusterNode|Connection|transport):ResourceWarning"),
     pytest.mark.usefixtures("swept"),
 ]
-
-
-@pytest.fixture
-def swept(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    collect_dropped(request.node.name)
 
 
 @pytest.fixture(params=["blocking", "awaited"])

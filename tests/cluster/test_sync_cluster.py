@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from edge_redis import ConflictStrategy, EdgeRedisError, PartialUpdateError, StoreUnavailableError
 from edge_redis._core.shards import choose_shard, hash_slot, name_shards
-from support.cluster import Cluster, collect_dropped
+from support.cluster import Cluster
 from support.deadline import eventually
 from support.servers import Servers
 
@@ -25,12 +25,6 @@ pytestmark = [
 ]
 SCOPES = [f"scope/{number}" for number in range(36)]
 LATEST = ConflictStrategy.LATEST_WINS
-
-
-@pytest.fixture
-def swept(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    collect_dropped(request.node.name)
 
 
 @pytest.fixture(params=["blocking", "awaited"])
