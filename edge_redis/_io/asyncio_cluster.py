@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from redis import exceptions as redis_errors
-
-from edge_redis._io.asyncio_nodes import Nodes, find_nodes
+from edge_redis._io.asyncio_nodes import Nodes, execute_command, find_nodes
 from edge_redis._io.asyncio_pool import enter_loop
 from edge_redis._io.asyncio_shared import LARGE_BYTES, key_of
 from edge_redis._io.asyncio_sources import can_share
@@ -89,7 +87,4 @@ class AsyncClusterSender:
 
     async def _send_by_library(self, args: Args) -> Any:
         enter_loop(self._client)
-        try:
-            return await self._client.execute_command(*args)
-        except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
-            raise redis_errors.ConnectionError("the connection was closed under this command") from error
+        return await execute_command(self._client, args)

@@ -33,6 +33,14 @@ def find_nodes(client: Any) -> Nodes:
     return nodes
 
 
+async def execute_command(target: Any, args: Args) -> Any:
+    """Send a command by redis-py, on a cluster client or on one of its nodes, and return the parsed reply."""
+    try:
+        return await target.execute_command(*args)
+    except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
+        raise redis_errors.ConnectionError("the connection was closed under this command") from error
+
+
 class Nodes:
     """What redis-py's ``NodesManager`` knows of the nodes, and the connections to them."""
 
@@ -91,9 +99,7 @@ class Nodes:
         except TimeoutError:
             raise pool_full_error(self._most_owned, WAIT_SECONDS) from None
         try:
-            return await node.execute_command(*args)
-        except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
-            raise redis_errors.ConnectionError("the connection was closed under this command") from error
+            return await execute_command(node, args)
         finally:
             self._owned.release()
 
