@@ -12,7 +12,7 @@ from support.deadline import eventually
 from support.servers import Backend
 
 POLICIES = ("allkeys-lru", "allkeys-random", "volatile-ttl")
-OPERATIONS = 5_000
+OPERATIONS = 2_000
 MANY_OPERATIONS = 100_000
 KEYS = 3000
 MAX_SIZE = 2000

@@ -15,7 +15,7 @@ from edge_redis.models import EdgeNode
 from support import simulation
 from support.clock import stop_the_clock
 from support.health import make_health, make_past_health, make_relay, settle_shards
-from support.simulation import CRASHES, LOSSES, Actor, Scenario
+from support.simulation import CRASHES, LOSSES, SOME_OR_ALL, Actor, Scenario, sample_or_explore
 
 
 def stale(name: str = "n") -> EdgeNode:
@@ -127,7 +127,8 @@ def test_a_slice_whose_reply_was_lost_is_judged_once() -> None:
     assert len(runner.run(make_health().transitions(1000))) == 120
 
 
-def test_a_relay_hands_everything_on_whatever_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+@SOME_OR_ALL
+def test_a_relay_hands_everything_on_whatever_is_lost(monkeypatch: pytest.MonkeyPatch, count: int | None) -> None:
     clock = stop_the_clock(monkeypatch, datetime.now(UTC).timestamp())
 
     def scenario() -> Scenario:
@@ -158,4 +159,4 @@ def test_a_relay_hands_everything_on_whatever_is_lost(monkeypatch: pytest.Monkey
         ]
         return Scenario(actors, check, max_faults=1)
 
-    assert simulation.explore(scenario) > 50
+    sample_or_explore(scenario, count, least=50)

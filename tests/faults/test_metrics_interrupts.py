@@ -114,7 +114,7 @@ def test_a_real_signal_handler_that_records_does_not_deadlock(real: Backend, flu
         try:
             recorded = 1
             deadline = time.monotonic() + 30
-            while handled < 50 and time.monotonic() < deadline:
+            while handled < 20 and time.monotonic() < deadline:
                 if recorded % 20 == 1:  # one at a time: a handler must end before the next signal
                     signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.0001 * (handled % 30))
                 metrics.record(made("main"))
@@ -122,7 +122,7 @@ def test_a_real_signal_handler_that_records_does_not_deadlock(real: Backend, flu
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-        assert handled >= 50
+        assert handled >= 20
         assert (metrics.total_invocations("main"), metrics.total_invocations("handler")) == (recorded, handled)
 
 
