@@ -269,12 +269,12 @@ def test_past_max_pending_bytes_a_change_is_refused_before_anything_is_written(m
 
 def test_small_changes_of_a_large_state_take_little_more_than_two_states(make: Maker, backend: Backend) -> None:
     sync, worker = make("EdgeSynchronizer", scope="room"), make("CloudWorker", make.cloud())
-    body = {f"sensor-{number:04d}": float(number) for number in range(2000)}
+    body = {f"sensor-{number:04d}": float(number) for number in range(3000)}
     sync.update_local(body)
     for number in range(100):
-        sync.update_local({f"sensor-{number * 13:04d}": -1.5}, is_delta=True)
+        sync.update_local({f"sensor-{number * 29:04d}": -1.5}, is_delta=True)
     assert sync.pending_count == 100
-    assert sync.pending_bytes == worker.status()["pending_bytes"] < 1.5 * 2000 * 21
-    assert [len(change["data"]) for change in sync.get_pending_changes()] == [2000] * 100
+    assert sync.pending_bytes == worker.status()["pending_bytes"] < 1.5 * 3000 * 21
+    assert [len(change["data"]) for change in sync.get_pending_changes()] == [3000] * 100
     sync.confirm_sync(sync.local_version)
     assert worker.status()["pending_bytes"] == 0

@@ -124,15 +124,13 @@ def test_the_options_of_the_bundle_are_those_of_the_constructors(module: Any, na
 
 
 @pytest.fixture(scope="module")
-def package() -> griffe.Object | griffe.Alias:
+def package() -> Any:
     """The package as a reader of its sources alone sees it."""
     return griffe.load("edge_redis", resolve_aliases=True)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=["blocking", "asyncio"])
-def test_a_static_reader_sees_every_public_method_with_its_documentation(
-    module: ModuleType, package: griffe.Object | griffe.Alias
-) -> None:
+def test_a_static_reader_sees_every_public_method_with_its_documentation(module: ModuleType, package: Any) -> None:
     found = package if module is edge_redis else package["aio"]
     for name in NAMES:
         for method, value in public(getattr(module, name)).items():
