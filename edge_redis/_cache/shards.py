@@ -27,7 +27,7 @@ from edge_redis._cache.scripts import Scripts
 from edge_redis._core.gather import gather
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.replication import Replication
-from edge_redis._core.shards import choose_shard
+from edge_redis._core.shard_record import choose_shard
 
 
 class ProcessState:

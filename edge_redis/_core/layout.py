@@ -7,8 +7,8 @@ restart or a failover. A missing key is created; another version is refused befo
 written. Later writes are not checked. The policy for changing a layout is in docs/decisions.
 
 A component with several shards (``shards.py``) has their number behind the version in the record of
-shard 0, as in ``1/16``, also where shard 0 holds nothing else: so processes that would spread keys
-over other numbers of shards refuse each other. It is checked with each shard's own record.
+shard 0, as in ``1/16`` (``shard_record.py``), also where shard 0 holds nothing else: so processes that would spread
+keys over other numbers of shards refuse each other. It is checked with each shard's own record.
 
 The same check asks whether this user may run every command of the script: a command that is
 refused in the middle of a script would leave half a change.
@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 
 from edge_redis._core.operation import Operation
 from edge_redis._core.script import Script, load
+from edge_redis._core.shard_record import ShardRecord, parse
 from edge_redis.errors import InvalidArgumentError, LayoutVersionError
 
 _SHARD: Final = re.compile(r"(.*?:\D+)(\d+)\.\d+\.\d+\}", re.DOTALL)
@@ -44,10 +45,10 @@ def check_layout(tag: str, script: Script) -> Operation[bool]:
         LayoutVersionError: by the operation, if the shard has another version.
 
     """
-    expected = script.layout_version
+    expected = str(script.layout_version)
 
     def decode(reply: bytes | None) -> bool:
-        if reply is not None and reply != str(expected).encode():
+        if reply is not None and reply != expected.encode() and not _is_listed(reply, expected, 1):
             _refuse(tag, reply, expected)
         return reply is not None
 
@@ -69,51 +70,50 @@ def check_shard_count(tag: str, script: Script) -> Operation[bool] | None:
     found = _SHARD.fullmatch(tag)
     if found is None:
         return None
-    home, expected = f"{found[1]}0}}", f"{script.layout_version}/{found[2]}"
+    home, version, shards = f"{found[1]}0}}", str(script.layout_version), int(found[2])
 
     def decode(reply: bytes | None) -> bool:
-        if reply is not None and reply != expected.encode():
-            _refuse(home, reply, script.layout_version, int(found[2]))
+        if reply is not None and not _is_listed(reply, version, shards):
+            _refuse(home, reply, version, shards)
         return False
 
-    return _CHECK([layout_key(home)], [expected, int(script.creates_layout)], decode)
+    return _CHECK([layout_key(home)], [str(ShardRecord(version, shards)), int(script.creates_layout)], decode)
 
 
-def record_shard_count(tag: str, version: int, shards: int) -> Operation[int]:
-    """Store a component's number of shards where none is stored, under the hash tag of shard 0; return the stored one.
+def _is_listed(reply: bytes, version: str, shards: int) -> bool:
+    """Return whether a record has this layout version, and some shards of this number of them are written to."""
+    record = parse(reply)
+    return record is not None and record.version == version and shards in record.numbers
+
+
+def store_record(tag: str, record: ShardRecord) -> Operation[ShardRecord]:
+    """Store the record of a component's shards, by the tag of shard 0, where none is stored; return the stored one.
 
     Raises:
         LayoutVersionError: by the operation, if the shard has another version.
 
     """
-    record = str(version) if shards == 1 else f"{version}/{shards}"
 
-    def decode(reply: bytes) -> int:
-        stored, count = _parse(reply)
-        if count is None or stored != str(version).encode():
-            _refuse(tag, reply, version, shards)
-        return count
+    def decode(reply: bytes) -> ShardRecord:
+        stored = parse(reply)
+        if stored is None or stored.version != record.version:
+            _refuse(tag, reply, record.version, record.shards)
+        return stored
 
-    return _CHECK([layout_key(tag)], [record, 1], decode)
-
-
-def find_shard_count(reply: bytes | None) -> int | None:
-    """Return the number of shards in the layout record of shard 0; None where there is no record."""
-    return None if reply is None else _parse(reply)[1] or 1
+    return _CHECK([layout_key(tag)], [str(record), 1], decode)
 
 
-def _parse(record: bytes) -> tuple[bytes, int | None]:
-    version, slash, count = record.partition(b"/")
-    if not slash:
-        return version, 1
-    return version, int(count) if count.isdigit() and int(count) > 1 else None
+def find_record(reply: bytes | None) -> ShardRecord | None:
+    """Return the record that a reply has, None where there is none; a damaged one counts as one shard."""
+    return None if reply is None else parse(reply) or ShardRecord(reply.decode(errors="replace"))
 
 
-def _refuse(tag: str, found: bytes, version: int, shards: int = 1) -> NoReturn:
-    stored, count = _parse(found)
-    if stored == str(version).encode() and count is not None:
+def _refuse(tag: str, found: bytes, version: str, shards: int = 1) -> NoReturn:
+    stored = parse(found)
+    if stored is not None and stored.version == version:
         raise InvalidArgumentError(
-            f"the keys of {tag} are in {count} shards, and this process was to use {shards}: nothing was written"
+            f"the keys of {tag} are in {stored.shards} shards, and this process was to use {shards}:"
+            " nothing was written"
         )
     raise LayoutVersionError(
         f"the keys of {tag} have layout version {found.decode(errors='replace')}, and this release of"

@@ -2,8 +2,8 @@
 
 Shard i of n is named so that its slot falls into the i-th of n equal parts of a cluster's 16,384, so that masters which
 share the slots evenly share the component evenly. The number of shards is in the names, so that keys of different
-numbers never mix. It is part of the layout record of shard 0 (``layout.py``), which all processes of a namespace read:
-a component without a record there has as many shards as its first writer asks for.
+numbers never mix. It is part of the layout record of shard 0 (``shard_record.py``), which all processes of a namespace
+read: a component without a record there has as many shards as its first writer asks for.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import count
 from typing import Final, Generic, TypeVar
-from zlib import crc32
 
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.layout import find_shard_count, layout_key, record_shard_count
-from edge_redis._core.operation import command
+from edge_redis._core.layout import find_record, layout_key, store_record
+from edge_redis._core.operation import Operation, command
+from edge_redis._core.shard_record import ShardRecord
 from edge_redis.errors import InvalidArgumentError
 
 SLOTS: Final = 16384
@@ -50,21 +50,6 @@ def name_in_part(prefix: str, stem: str, number: int, shards: int) -> str:
     return next(name for name in names if hash_slot(prefix + name) * shards // SLOTS == number)
 
 
-def choose_shard(name: str, shards: int) -> int:
-    """Return the number of the shard that holds what has this name."""
-    return 0 if shards == 1 else crc32(name.encode()) % shards
-
-
-def group_by_shard(items: Iterable[T], shards: int, name_of: Callable[[T], str]) -> list[list[T]]:
-    """Return for each shard those of the items that it holds, in their order."""
-    if shards == 1:
-        return [list(items)]
-    groups: list[list[T]] = [[] for _ in range(shards)]
-    for item in items:
-        groups[choose_shard(name_of(item), shards)].append(item)
-    return groups
-
-
 def share_of(whole: int, number: int, shards: int) -> int:
     """Return the part of a bound that shard ``number`` has; the parts of all shards make the whole."""
     return whole // shards + (number < whole % shards)
@@ -80,14 +65,14 @@ def check_shards(shards: object) -> int | None:
     return None if shards is None else validation.check_integer("shards", shards, least=1, most=MAX_SHARDS)
 
 
-class KnownCount:
-    """The stored number of shards of one component, once it was read: the objects of a process may share it."""
+class KnownRecord:
+    """The stored record of the shards of one component, once it was read: the objects of a process may share it."""
 
-    number: int | None = None
+    record: ShardRecord | None = None
 
 
 class ShardCount:
-    """The number of shards of one component, as all processes of the namespace have it."""
+    """The record of the shards of one component, as all processes of the namespace have it."""
 
     def __init__(
         self,
@@ -96,7 +81,7 @@ class ShardCount:
         version: int,
         given: int | None,
         default: int,
-        known: KnownCount | None = None,
+        known: KnownRecord | None = None,
     ) -> None:
         """Name the component; ``given`` is what this process asks for, ``default`` is for a new namespace."""
         self._namespace = namespace
@@ -104,90 +89,141 @@ class ShardCount:
         self._tag = KeySpace(namespace, component).tag
         self._version = version
         self._given = given
-        self._wanted = default if given is None else given
-        self._known = KnownCount() if known is None else known
+        self._wanted = ShardRecord(str(version), default if given is None else given)
+        self._known = KnownRecord() if known is None else known
 
-    def share(self, known: KnownCount) -> None:
-        """Read the number once for all objects that share ``known``."""
+    def share(self, known: KnownRecord) -> None:
+        """Read the record once for all objects that share ``known``."""
         self._known = known
 
     @property
     def is_known(self) -> bool:
-        """Whether the stored number was read."""
-        return self._known.number is not None
+        """Whether the stored record was read."""
+        return self._known.record is not None
 
-    async def find(self) -> int:
-        """Return the number of shards, for a call that only reads; writes nothing.
+    async def find(self) -> ShardRecord:
+        """Return the record, for a call that only reads; writes nothing.
 
         Raises:
-            InvalidArgumentError: this process asks for another number.
+            InvalidArgumentError: this process asks for another number of shards.
 
         """
-        if self._known.number is None:
-            stored = await command(find_shard_count, "GET", layout_key(self._tag))
+        if self._known.record is None:
+            stored = await self.read()
             if stored is None:  # nothing was ever written
                 return self._wanted
-            self._known.number = stored
-        return self._accept(self._known.number)
+            self._known.record = stored
+        return self._accept(self._known.record)
 
-    async def settle(self) -> int:
-        """Return the number of shards, for a call that writes; stores it where there is none.
+    async def settle(self) -> ShardRecord:
+        """Return the record, for a call that writes; stores it where there is none.
 
         Raises:
-            InvalidArgumentError: this process asks for another number.
+            InvalidArgumentError: this process asks for another number of shards.
             LayoutVersionError: the keys have another layout version.
 
         """
-        if self._known.number is None:
-            self._known.number = await record_shard_count(self._tag, self._version, self._wanted)
-        return self._accept(self._known.number)
+        if self._known.record is None:
+            self._known.record = await store_record(self._tag, self._wanted)
+        return self._accept(self._known.record)
+
+    def read(self) -> Operation[ShardRecord | None]:
+        """Read the stored record, None where there is none."""
+        return command(find_record, "GET", layout_key(self._tag))
+
+    def learn(self, record: ShardRecord) -> None:
+        """Take a record that was read now. A number that this process asked for was accepted before."""
+        self._known.record = record
 
     def names(self, shards: int) -> tuple[str, ...]:
         """Return the names of this number of shards."""
         return name_shards(self._namespace, self._component, shards)
 
-    def _accept(self, stored: int) -> int:
-        if self._given not in (None, stored):
+    def _accept(self, stored: ShardRecord) -> ShardRecord:
+        if self._given is not None and self._given not in stored.numbers:
             raise InvalidArgumentError(
-                f"{self._component} of namespace {self._namespace!r} has shards={stored}, not {self._given}:"
+                f"{self._component} of namespace {self._namespace!r} has shards={stored.shards}, not {self._given}:"
                 " give all processes the same number, or none"
             )
         return stored
 
 
+class Shards(tuple[S, ...]):  # noqa: SLOT001 -- a tuple has no slots for attributes
+    """What a component has for each of its shards, in the order of ``ShardRecord.list_places``."""
+
+    record: ShardRecord
+
+    @classmethod
+    def of(cls, record: ShardRecord, parts: Iterable[S]) -> Shards[S]:
+        """Return the shards of a record."""
+        made = cls(parts)
+        made.record = record
+        return made
+
+    def choose(self, name: str) -> S:
+        """Return the shard that what has this name is written to."""
+        return self[0] if len(self) == 1 else self[self.record.choose(name)]
+
+    def group(self, items: Iterable[T], name_of: Callable[[T], str]) -> list[list[T]]:
+        """Return for each shard those of the items that are written to it, in their order."""
+        if len(self) == 1:
+            return [list(items)]
+        groups: list[list[T]] = [[] for _ in self]
+        for item in items:
+            groups[self.record.choose(name_of(item))].append(item)
+        return groups
+
+
 class ShardSet(Generic[S]):
-    """What a component has for each of its shards, made once their number is known."""
+    """What a component has for each of its shards, made once their record is known."""
 
     def __init__(self, count: ShardCount, make: Callable[[str, int, int], S]) -> None:
         """Make shards by ``make``, which is given a shard's name, its number, and the number of shards."""
-        self._count = count
+        self.count = count
         self._make = make
         self._made: dict[int, tuple[S, ...]] = {}
-        self.known: tuple[S, ...] = ()
-        """All shards, where a call has found their number; else none."""
+        self.known: Shards[S] = Shards()
+        """All shards, where a call has found their record; else none."""
 
-    async def find(self) -> tuple[S, ...]:
+    async def find(self) -> Shards[S]:
         """Return all shards, for a call that only reads."""
         if not self.known:
-            found = self.of(await self._count.find())
-            if not self._count.is_known:
+            found = self.at(await self.count.find())
+            if not self.count.is_known:
                 return found
             self.known = found
         return self.known
 
-    async def settle(self) -> tuple[S, ...]:
+    async def settle(self) -> Shards[S]:
         """Return all shards, for a call that writes."""
         if not self.known:
-            self.known = self.of(await self._count.settle())
+            self.known = self.at(await self.count.settle())
         return self.known
 
+    async def refresh(self) -> Shards[S]:
+        """Read the record again, and return all shards; for a call that has met a change of it."""
+        self.learn(await self.count.read())
+        return await self.find()
+
+    def learn(self, record: ShardRecord | None) -> bool:
+        """Take a record that was read now; return whether it is another one than the known one."""
+        if record is None or (self.known and self.known.record == record):
+            return False
+        self.count.learn(record)
+        self.known = self.at(record)
+        return True
+
+    def at(self, record: ShardRecord) -> Shards[S]:
+        """Return all shards of a record."""
+        return Shards.of(record, (self.of(place.shards)[place.number] for place in record.list_places()))
+
     def of(self, shards: int) -> tuple[S, ...]:
-        """Return all of this number of shards."""
+        """Return all shards of this number of them."""
         made = self._made.get(shards)
         if made is None:
             made = self._made[shards] = tuple(self._make_each(shards))
         return made
 
     def _make_each(self, shards: int) -> Iterator[S]:
-        for number, name in enumerate(self._count.names(shards)):
+        for number, name in enumerate(self.count.names(shards)):
             yield self._make(name, number, shards)

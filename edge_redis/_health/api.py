@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from edge_redis._core import validation
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather
-from edge_redis._core.shards import choose_shard, group_by_shard
+from edge_redis._core.shards import Shards
 from edge_redis._health import node_record, recommendation, verdicts
 from edge_redis._health.checker import BRIEF, TimeoutWarning
 from edge_redis._health.config import HealthConfig
@@ -44,7 +44,7 @@ class Health(Component):
     async def _shard_of(self, node: EdgeNode | str) -> HealthShard:
         """Return the shard of a node. Not even a write settles the number of shards here: its script does."""
         shards = self.shards.known or await self.shards.find()
-        return shards[0] if len(shards) == 1 else shards[choose_shard(node_record.check_node_id(node), len(shards))]
+        return shards[0] if len(shards) == 1 else shards.choose(node_record.check_node_id(node))
 
     async def register(self, node: EdgeNode, heartbeat_timeout_seconds: float | None = None) -> None:
         """Add a node, or replace its record."""
@@ -99,7 +99,7 @@ class Health(Component):
         """Record many heartbeats; for each id whether it is registered."""
         given = prepare_heartbeats(nodes)
         shards = await self.shards.find()
-        groups = group_by_shard(given, len(shards), _reported_id)
+        groups = shards.group(given, _reported_id)
         parts = await gather(
             [shard.registry.heartbeat_many(group) for shard, group in zip(shards, groups, strict=True)]
         )
@@ -132,7 +132,7 @@ class Health(Component):
 
     async def _check_given(self, claims: list[Claim]) -> list[Verdict]:
         shards = await self.shards.find()
-        groups = group_by_shard(claims, len(shards), attrgetter("node_id"))
+        groups = shards.group(claims, attrgetter("node_id"))
         pairs = list(zip(shards, groups, strict=True))
         unknown = await gather(
             [shard.registry.find_unknown([each.node_id for each in group if not each.record]) for shard, group in pairs]
@@ -140,7 +140,7 @@ class Health(Component):
         if missing := [node_id for part in unknown for node_id in part]:
             raise unknown_error(missing)
         parts = await gather([shard.checker.check(group, BRIEF) for shard, group in pairs])
-        return _join_in_order_of(claims, [part or [] for part in parts])
+        return _join_in_order_of(claims, Shards.of(shards.record, [deque(part or []) for part in parts]))
 
     async def get_history(self, node_id: str, limit: int = 10) -> list[HealthCheck]:
         """Return a node's newest checks, oldest first."""
@@ -187,14 +187,13 @@ async def _check_registered(shard: HealthShard) -> list[Verdict]:
     return await shard.checker.check(claims, BRIEF) or []
 
 
-def _join_in_order_of(claims: Sequence[Claim], parts: Sequence[list[Verdict]]) -> list[Verdict]:
+def _join_in_order_of(claims: Sequence[Claim], waiting: Shards[deque[Verdict]]) -> list[Verdict]:
     """Return the verdicts of all shards in the order of the claims, some of which may have none."""
-    if len(parts) == 1:
-        return parts[0]
-    waiting = [deque(part) for part in parts]
+    if len(waiting) == 1:
+        return list(waiting[0])
     found = []
     for claim in claims:
-        queue = waiting[choose_shard(claim.node_id, len(parts))]
+        queue = waiting.choose(claim.node_id)
         if queue and queue[0].node_id == claim.node_id:
             found.append(queue.popleft())
     return found

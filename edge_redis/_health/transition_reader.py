@@ -10,7 +10,7 @@ from typing import Final
 from edge_redis._core import validation
 from edge_redis._core.gather import gather
 from edge_redis._core.polling import Polling
-from edge_redis._core.shards import ShardSet, choose_shard
+from edge_redis._core.shards import ShardSet
 from edge_redis._health.shards import HealthShard
 from edge_redis._health.stream_cursor import PAGE, StreamCursor
 from edge_redis._health.transition_entry import StreamEntry
@@ -58,7 +58,7 @@ class TransitionReader:
         positions = [None] * len(shards) if self._begin is None else split_position(self._begin, len(shards))
         cursors = [StreamCursor(*each) for each in zip((s.keys.transitions for s in shards), positions, strict=True)]
         if self._node_id is not None:
-            cursors = [cursors[choose_shard(self._node_id, len(shards))]]
+            cursors = [cursors[shards.record.choose(self._node_id)]]
         await gather([cursor.start() for cursor in cursors])
         self._cursors, self._number_of_shards = cursors, len(shards)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Final, NamedTuple
 
-from edge_redis._core.shards import choose_shard
+from edge_redis._core.shard_record import choose_shard
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.columns import EMPTY, Pair, RecordColumns
 from edge_redis._metrics.keys import OTHER_PAIR, pair_name

@@ -48,7 +48,7 @@ from typing import Final
 
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.shards import choose_shard
+from edge_redis._core.shard_record import choose_shard
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""

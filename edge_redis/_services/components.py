@@ -18,7 +18,7 @@ from edge_redis._cache.near_cache_group import NearCacheGroup
 from edge_redis._cache.near_entries import NearEntries
 from edge_redis._cache.near_subscribers import Subscribers
 from edge_redis._cache.shards import ProcessState
-from edge_redis._core.shards import CLUSTER_SHARDS, MAX_SHARDS, KnownCount, ShardCount, check_shards
+from edge_redis._core.shards import CLUSTER_SHARDS, MAX_SHARDS, KnownRecord, ShardCount, check_shards
 from edge_redis._io.clients import is_asyncio, is_cluster
 from edge_redis._io.shared import Shared
 from edge_redis._io.shutdown import new_mutex
@@ -77,7 +77,7 @@ def write_queue(client: Any, namespace: str) -> WriteQueue:
     return _write_queues.get(client, f"{namespace}:edge")
 
 
-def edge_shards(client: Any, namespace: str, given: object = None, known: KnownCount | None = None) -> ShardCount:
+def edge_shards(client: Any, namespace: str, given: object = None, known: KnownRecord | None = None) -> ShardCount:
     """Return the number of shards of the edge, which objects with the same ``known`` read once."""
     return count_shards(namespace, check_shards(given), default_shards(client, MAX_SHARDS), known)
 

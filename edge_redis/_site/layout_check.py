@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from edge_redis._cache import keys as cache_keys
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.layout import find_shard_count, layout_key
+from edge_redis._core.layout import find_record, layout_key
 from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.shard_record import ShardRecord, parse
 from edge_redis._core.shards import name_shards
 from edge_redis._health import keys as health_keys
 from edge_redis._io.doctor_finding import Finding
@@ -31,7 +33,8 @@ class _Layout(NamedTuple):
 
     component: str
     record: bytes | None
-    shards: int
+    shards: str
+    """The number of shards, as the record has it."""
     records: list[bytes | None]
 
     @property
@@ -40,11 +43,11 @@ class _Layout(NamedTuple):
 
     def list_others(self) -> Iterator[bytes]:
         """Yield the records that this release would not write."""
-        version = str(_LAYOUTS[self.component]).encode()
-        home = version if self.shards == 1 or self.component == "cache" else b"%s/%d" % (version, self.shards)
-        if self.record not in (None, home):
-            yield self.record or b""
-        yield from dict.fromkeys(record for record in self.records if record not in (None, version))
+        version = str(_LAYOUTS[self.component])
+        home = None if self.record is None else parse(self.record)
+        if self.record is not None and (home is None or home.version != version):
+            yield self.record
+        yield from dict.fromkeys(record for record in self.records if record not in (None, version.encode()))
 
 
 async def check_layout(namespace: str) -> Finding:
@@ -55,7 +58,7 @@ async def check_layout(namespace: str) -> Finding:
     ]
     if others:
         return Finding("fail", "layout", f"{', '.join(others)}: written by another release, which this one must match")
-    used = [each.component if each.shards == 1 else f"{each.component} ({each.shards} shards)" for each in found]
+    used = [each.component if each.shards == "1" else f"{each.component} ({each.shards} shards)" for each in found]
     used = [name for name, each in zip(used, found, strict=True) if each.is_used]
     return Finding("ok", "layout", f"in use: {', '.join(used)}" if used else "nothing was written yet")
 
@@ -73,15 +76,16 @@ async def _read_layouts(namespace: str) -> list[_Layout]:
 async def _read_shards(namespace: str, component: str, record: bytes | None, config: bytes | None) -> _Layout:
     if component == "cache":  # its number of shards is in its stats, not in the record
         matched = _CACHE_SHARDS.search(config or b"")
-        shards = int(matched[1]) if matched else 1
-        names = cache_keys.name_shards(namespace, shards)
+        shards = matched[1].decode() if matched else "1"
+        names = [*cache_keys.name_shards(namespace, int(shards))]
     else:
-        shards = find_shard_count(record) or 1
-        names = name_shards(namespace, component, shards)
-    if shards == 1:
-        return _Layout(component, record, 1, [])
-    tags = [KeySpace(namespace, component, name).tag for name in names]
-    return _Layout(component, record, shards, await Batch([_read_record(tag) for tag in tags]))
+        known = find_record(record) or ShardRecord("")
+        shards = str(replace(known, version="")).removeprefix("/") or "1"
+        names = [name_shards(namespace, component, place.shards)[place.number] for place in known.list_places()]
+    home = KeySpace(namespace, component).tag
+    tags = [tag for name in names if (tag := KeySpace(namespace, component, name).tag) != home]
+    records = await Batch([_read_record(tag) for tag in tags]) if tags else []
+    return _Layout(component, record, shards, records)
 
 
 def _read_record(tag: str) -> Operation[bytes | None]:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from edge_redis._core import validation
 from edge_redis._core.operation import command
-from edge_redis._core.shards import choose_shard
 from edge_redis._services.options import SynchronizerOptions
 from edge_redis._sync.config import strategy_of
 from edge_redis._sync.edge_keys import count_shards, make_edge_keys
@@ -19,7 +18,7 @@ async def read_settings(namespace: str, scope: str) -> SynchronizerOptions:
     """Read the options of the synchronizers that write a scope; the defaults where none has written it."""
     validation.check_identifier("scope", scope)
     shards = await make_edge_keys(namespace, count_shards(namespace)).find()
-    return await command(_decode, "HGET", shards[choose_shard(scope, len(shards))].scopes, scope)
+    return await command(_decode, "HGET", shards.choose(scope).scopes, scope)
 
 
 def _decode(reply: Any) -> SynchronizerOptions:

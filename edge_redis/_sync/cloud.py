@@ -11,7 +11,7 @@ from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather_each
 from edge_redis._core.idempotency import IdempotencyKeys
-from edge_redis._core.shards import ShardCount, check_shards, choose_shard
+from edge_redis._core.shards import ShardCount, check_shards
 from edge_redis._sync import scripts
 from edge_redis._sync.accepted import Accepted
 from edge_redis._sync.change import Change, Outcome, check_changes
@@ -73,12 +73,12 @@ class Cloud(Component):
     async def _find(self, scope: str) -> CloudShard:
         """Return the shard of a scope, for a call that only reads."""
         shards = await self.shards.find()
-        return shards[choose_shard(validation.check_identifier("scope", scope), len(shards))]
+        return shards.choose(validation.check_identifier("scope", scope))
 
     async def _settle(self, scope: str) -> CloudShard:
         """Return the shard of a scope, for a call that writes."""
         shards = await self.shards.settle()
-        return shards[choose_shard(validation.check_identifier("scope", scope), len(shards))]
+        return shards.choose(validation.check_identifier("scope", scope))
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
@@ -117,7 +117,7 @@ class Cloud(Component):
         for each in changes:
             each.verify()
         shards = self.shards.known or await self.shards.settle()
-        shard = shards[0] if len(shards) == 1 else shards[choose_shard(scope, len(shards))]
+        shard = shards[0] if len(shards) == 1 else shards.choose(scope)
         shard.downlink.note_sent(changes)
         uplink = shard.uplink
         if strategy is ConflictStrategy.MERGE:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from edge_redis._core.shards import KnownCount, ShardCount, ShardSet
+from edge_redis._core.shard_record import ShardRecord
+from edge_redis._core.shards import KnownRecord, ShardCount, ShardSet
 from edge_redis._sync.keys import LAYOUT_VERSION, SyncKeys
 
 
 def count_shards(
-    namespace: str, given: int | None = None, default: int = 1, known: KnownCount | None = None
+    namespace: str, given: int | None = None, default: int = 1, known: KnownRecord | None = None
 ) -> ShardCount:
     """Return the number of shards of a namespace's edge, to be read with the first call."""
     return ShardCount(namespace, "sync", LAYOUT_VERSION, given, default, known)
@@ -21,5 +22,5 @@ def make_edge_keys(namespace: str, count: ShardCount | None = None, patterns: st
 
     shards = ShardSet(count_shards(namespace) if count is None else count, make)
     if count is None:
-        shards.known = shards.of(1)
+        shards.known = shards.at(ShardRecord(str(LAYOUT_VERSION)))
     return shards

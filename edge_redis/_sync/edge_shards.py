@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from edge_redis._core.shards import ShardSet, choose_shard
+from edge_redis._core.shards import Shards, ShardSet
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import EndConfig
 from edge_redis._sync.keys import SyncKeys
@@ -43,7 +43,7 @@ class Edge:
     ) -> None:
         self._keys = keys
         self._make = lambda each: EdgeShard(each, cloud, keyring, carried)
-        self.shards: Sequence[EdgeShard] = ()
+        self.shards: Shards[EdgeShard] = Shards()
         """All shards; none before a call has found their number."""
         self.present: Sequence[EdgeShard] = ()
         """Those that answered when the cloud's feed was read last."""
@@ -59,8 +59,8 @@ class Edge:
         if not self.shards:
             self._set(await self._keys.settle())
 
-    def _set(self, keys: Sequence[SyncKeys]) -> None:
-        shards = [*map(self._make, keys)]
+    def _set(self, keys: Shards[SyncKeys]) -> None:
+        shards = Shards.of(keys.record, map(self._make, keys))
         self.only = shards[0].replica if len(shards) == 1 else None
         self.shards = self.present = shards
 
@@ -80,7 +80,7 @@ class Edge:
 
     def shard_of(self, scope: str) -> EdgeShard:
         """Return the shard that a scope is in."""
-        return self.shards[choose_shard(scope, len(self.shards))]
+        return self.shards.choose(scope)
 
     def of(self, scope: str) -> Replica:
         """Return the replica of the shard that a scope is in."""

@@ -10,7 +10,7 @@ from edge_redis._core.component import Component
 from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Replication
-from edge_redis._core.shards import ShardCount, choose_shard
+from edge_redis._core.shards import ShardCount
 from edge_redis._sync import change, replies, scripts
 from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
 from edge_redis._sync.edge_keys import make_edge_keys
@@ -76,7 +76,7 @@ class Synchronizer(Component):
     async def _find(self) -> Replica:
         """Return the shard of the scope, for a call that only reads."""
         keys = self._keys.known or await self._keys.find()
-        return Replica(keys[choose_shard(self.scope, len(keys))], self._config)
+        return Replica(keys.choose(self.scope), self._config)
 
     async def _settle(self) -> VersionWriter:
         """Return the writer of the scope's shard, for a call that writes."""
@@ -86,7 +86,7 @@ class Synchronizer(Component):
 
     def _writer_of(self, scope: str) -> VersionWriter:
         """Return the writer of a scope's shard, whose number is known."""
-        keys = self._keys.known[choose_shard(scope, len(self._keys.known))]
+        keys = self._keys.known.choose(scope)
         found = self._writers.get(keys.tag)
         if found is None:
             writer = VersionWriter(Replica(keys, self._config), self._limits, self._signer, self._queue)

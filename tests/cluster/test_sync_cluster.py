@@ -13,7 +13,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from edge_redis import ConflictStrategy, EdgeRedisError, PartialUpdateError, StoreUnavailableError
-from edge_redis._core.shards import choose_shard, hash_slot, name_shards
+from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shards import hash_slot, name_shards
 from support.cluster import Cluster
 from support.deadline import eventually
 from support.servers import Servers

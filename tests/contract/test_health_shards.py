@@ -11,7 +11,8 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeNode, EdgeNodeStatus, EdgeRedis, HealthMonitor, InvalidArgumentError, Transition
-from edge_redis._core.shards import choose_shard, name_shards
+from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shards import name_shards
 from edge_redis._health.leader_state import read_leader, read_relays
 from edge_redis._io.blocking_runner import BlockingRunner
 from support.clock import stop_the_clock

@@ -8,7 +8,8 @@ import pytest
 from conftest import Maker
 
 from edge_redis import ConflictStrategy, InvalidArgumentError, LayoutVersionError
-from edge_redis._core.shards import choose_shard, name_shards
+from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shards import name_shards
 from support.servers import Backend
 
 SCOPES = [f"scope/{number}" for number in range(12)]

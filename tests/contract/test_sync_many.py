@@ -18,7 +18,8 @@ from edge_redis import (
     ValueTooLargeError,
     WrongKeyTypeError,
 )
-from edge_redis._core.shards import choose_shard, name_shards
+from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shards import name_shards
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._sync import scripts
 from edge_redis._sync.config import EndConfig

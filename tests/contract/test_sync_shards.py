@@ -8,7 +8,8 @@ import pytest
 from conftest import Maker
 
 from edge_redis import ConflictStrategy, InvalidArgumentError, StoreRefusedError
-from edge_redis._core.shards import choose_shard, name_shards
+from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shards import name_shards
 from edge_redis._sync.cloud_shards import join_cursors, split_cursor
 from edge_redis._sync.hints import is_past
 from support.servers import Backend

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from edge_redis import ConflictStrategy
 from edge_redis._core.operation import Sleep
-from edge_redis._core.shards import choose_shard, name_shards
+from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shards import name_shards
 from support.checked import present
 from support.simulation import Actor, Scenario
 from support.sync_plants import RUNS, Plant

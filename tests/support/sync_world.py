@@ -15,7 +15,8 @@ from typing import Any
 
 from edge_redis import ConflictStrategy, EdgeSynchronizer, RedisCloudStore
 from edge_redis._core.operation import Batch, Invoke, Operation, Sleep, command
-from edge_redis._core.shards import KnownCount, ShardCount
+from edge_redis._core.shard_record import ShardRecord
+from edge_redis._core.shards import KnownRecord, ShardCount
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._sync.edge_keys import count_shards
 from edge_redis._sync.synchronizer import Synchronizer
@@ -126,8 +127,8 @@ class World:
         """Return the number of an edge's shards, which is known; None of one."""
         if self.shards == 1:
             return None
-        known = KnownCount()
-        known.number = self.shards
+        known = KnownRecord()
+        known.record = ShardRecord("1", self.shards)
         return count_shards("default", known=known)
 
     def origin(self, edge: int) -> str | None:

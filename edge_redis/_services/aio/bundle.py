@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from edge_redis._core.keys import check_namespace
-from edge_redis._core.shards import KnownCount
+from edge_redis._core.shards import KnownRecord, Shards
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.clients import AsyncClient, check_asyncio_client
 from edge_redis._io.connect import connect_async
@@ -77,7 +77,7 @@ class EdgeRedis:
         self._opened: weakref.WeakSet[EdgeSynchronizer | CloudWorker | HealthWatch] = weakref.WeakSet()
         self._writers: dict[str, Synchronizer] = {}
         self._owns_client = False
-        self._edge_count = KnownCount()
+        self._edge_count = KnownRecord()
         self._edge_keys = make_edge_keys(self.namespace, edge_shards(client, self.namespace, known=self._edge_count))
 
     def __repr__(self) -> str:
@@ -232,7 +232,7 @@ class EdgeRedis:
             if name in self.__dict__:
                 await getattr(self, name).flush()  # what is buffered now would be written afterwards
         removed = await drop_namespace_async(self.client, self.namespace)
-        self._edge_count.number, self._edge_keys.known = None, ()  # the next writer may choose another one
+        self._edge_count.record, self._edge_keys.known = None, Shards()  # the next writer may choose another one
         self._writers.clear()
         return removed
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from edge_redis._core.keys import check_namespace
-from edge_redis._core.shards import KnownCount
+from edge_redis._core.shards import KnownRecord, Shards
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.clients import BlockingClient, check_blocking_client
 from edge_redis._io.connect import connect
@@ -78,7 +78,7 @@ class EdgeRedis:
         self._opened: weakref.WeakSet[EdgeSynchronizer | CloudWorker | HealthWatch] = weakref.WeakSet()
         self._writers: dict[str, Synchronizer] = {}
         self._owns_client = False
-        self._edge_count = KnownCount()
+        self._edge_count = KnownRecord()
         self._edge_keys = make_edge_keys(self.namespace, edge_shards(client, self.namespace, known=self._edge_count))
 
     def __repr__(self) -> str:
@@ -233,7 +233,7 @@ class EdgeRedis:
             if name in self.__dict__:
                 getattr(self, name).flush()  # what is buffered now would be written afterwards
         removed = drop_namespace(self.client, self.namespace)
-        self._edge_count.number, self._edge_keys.known = None, ()  # the next writer may choose another one
+        self._edge_count.record, self._edge_keys.known = None, Shards()  # the next writer may choose another one
         self._writers.clear()
         return removed
 

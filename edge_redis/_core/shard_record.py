@@ -1,0 +1,128 @@
+"""The record of a component's shards: their number, and what is left of another number while it is changed.
+
+The record is the layout record of shard 0 (``layout.py``), the layout version with what follows it:
+
+    1            one shard
+    1/12         12 shards
+    1/24+12      24 shards that are written to, and 12 of an earlier number, which are still read
+    1/12>24:3    12 shards that become 24: what the shards 0, 1 and 2 of the 12 had was moved
+
+Metrics have earlier numbers, since their counts add up wherever they are. Other components move their units, a
+shard at a time: a unit (a node, a scope) whose shard of the old number was moved is in its shard of the new one. The
+record only goes forward, in one step of shard 0.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Final, NamedTuple
+from zlib import crc32
+
+_RECORD: Final = re.compile(
+    r"(?P<version>[^/]*)(?:/(?P<shards>[1-9]\d{0,5})(?:>(?P<target>[1-9]\d{0,5}):(?P<moved>0|[1-9]\d{0,5}))?"
+    r"(?P<earlier>(?:\+[1-9]\d{0,5})*))?",
+    re.ASCII,
+)
+
+
+class ShardPlace(NamedTuple):
+    """One shard: its number, and the number of shards that it is one of."""
+
+    shards: int
+    number: int
+
+
+def choose_shard(name: str, shards: int) -> int:
+    """Return the number of the shard, one of ``shards``, that holds what has this name."""
+    return 0 if shards == 1 else crc32(name.encode()) % shards
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """The shards of one component. Equal records have equal shards."""
+
+    version: str
+    """The layout version, as it is stored."""
+    shards: int = 1
+    """The number of shards; while it is changed, the old one."""
+    target: int | None = None
+    """The number that it becomes, while it is changed."""
+    moved: int = 0
+    """How many of the old shards, the first ones, were moved."""
+    earlier: tuple[int, ...] = ()
+    """Earlier numbers, the latest first, whose shards are still read."""
+
+    def __str__(self) -> str:
+        """Return the record as it is stored."""
+        if self.target is not None:
+            return f"{self.version}/{self.shards}>{self.target}:{self.moved}"
+        if self.earlier:
+            return f"{self.version}/{self.shards}{''.join(f'+{number}' for number in self.earlier)}"
+        return self.version if self.shards == 1 else f"{self.version}/{self.shards}"
+
+    @property
+    def latest(self) -> int:
+        """The number of shards that the component has, or will have once its change is complete."""
+        return self.shards if self.target is None else self.target
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Every number of shards of which some may be written to."""
+        return (self.shards, *self.earlier) if self.target is None else (self.shards, self.target)
+
+    def list_places(self) -> list[ShardPlace]:
+        """Return every shard that may hold something: first the present ones that were not moved."""
+        places = [ShardPlace(self.shards, number) for number in range(self.moved, self.shards)]
+        for shards in self.earlier if self.target is None else (self.target,):
+            places += [ShardPlace(shards, number) for number in range(shards)]
+        return places
+
+    def choose(self, name: str) -> int:
+        """Return the index, in ``list_places``, of the shard to which what has this name is written."""
+        number = choose_shard(name, self.shards)
+        if self.target is None or number >= self.moved:
+            return number - self.moved
+        return self.shards - self.moved + choose_shard(name, self.target)
+
+    def find(self, name: str) -> list[int]:
+        """Return the indexes, in ``list_places``, of the shards that may hold what has this name."""
+        found, begin = [self.choose(name)], self.shards
+        for shards in self.earlier:
+            found.append(begin + choose_shard(name, shards))
+            begin += shards
+        return found
+
+    def begin_move(self, target: int) -> ShardRecord:
+        """Return the record with which shards begin to be moved."""
+        return replace(self, target=target, moved=0)
+
+    def advance(self) -> ShardRecord:
+        """Return the record once one more of the old shards was moved."""
+        moved = self.moved + 1
+        if moved == self.shards and self.target is not None:
+            return replace(self, shards=self.target, target=None, moved=0)
+        return replace(self, moved=moved)
+
+    def begin_epoch(self, shards: int) -> ShardRecord:
+        """Return the record of metrics that are written to another number of shards, and read from the present ones."""
+        earlier = dict.fromkeys((self.shards, *self.earlier))
+        earlier.pop(shards, None)
+        return replace(self, shards=shards, earlier=tuple(earlier))
+
+
+@cache
+def parse(record: bytes) -> ShardRecord | None:
+    """Return the record that is stored as this; None where none is."""
+    found = _RECORD.fullmatch(record.decode(errors="replace"))
+    if found is None:
+        return None
+    parsed = ShardRecord(
+        found["version"],
+        int(found["shards"] or 1),
+        int(found["target"]) if found["target"] else None,
+        int(found["moved"] or 0),
+        tuple(map(int, found["earlier"].split("+")[1:])) if found["earlier"] else (),
+    )
+    return parsed if str(parsed).encode() == record and parsed.moved < parsed.shards else None
