@@ -28,6 +28,7 @@ EdgeRedisError
     │   ├── StoreTimeoutError       no answer in time; the outcome is unknown
     │   ├── StoreReadOnlyError      a replica, or a master that lost its replicas; nothing was written
     │   ├── StoreLoadingError       loading its data set, busy, or moving the slot; nothing was written
+    │   │   └── ShardMovedError     the number of shards is being changed; nothing was written
     │   ├── StoreOutOfMemoryError   maxmemory reached; nothing was written
     │   └── EmbeddedServerError     an embedded server did not start or stop
     ├── NotReplicatedError          applied, but too few replicas acknowledged it in time
@@ -198,6 +199,10 @@ class StoreReadOnlyError(StoreUnavailableError):
 
 class StoreLoadingError(StoreUnavailableError):
     """The server cannot serve yet: it loads its data set, runs a long script or moves the slot; nothing was written."""
+
+
+class ShardMovedError(StoreLoadingError):
+    """What the call was to write is being moved to another shard, and was not there in time; nothing was written."""
 
 
 class StoreOutOfMemoryError(StoreUnavailableError):

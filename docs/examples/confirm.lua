@@ -20,6 +20,12 @@
 -- Invariant: an entry leaves only when it, or a later version, is at the other end
 -- Layout: not created, since it only changes what is there
 -- Repeat: remembered with a client id, else idempotent: removed once
+-- Refuse to write to a shard whose keys are, or will be, in another one: `<tag>:moved` exists. This stands before every
+-- script that writes keys of a component whose shards can be moved, and before anything that the script does.
+-- Needs: KEYS[1]
+if redis.call('EXISTS', string.match(KEYS[1], '^[^}]*}') .. ':moved') == 1 then
+  return redis.error_reply('ERMOVED this shard is being moved, or was')
+end
 -- Idempotency keys: the last sequence and reply of each client id, in one hash an hour, which expires by itself.
 local REPEATS_BUCKET_MS = 3600000
 

@@ -25,6 +25,9 @@ A ``string`` is bytes, a ``number`` is bytes that spell a decimal number, ``nil`
 nil. A long line continues in lines that begin with ``--`` and three spaces. A line ``-- include: NAME`` is replaced by
 ``lua/include/NAME.lua`` of the package where there is one, else by ``_core/lua/NAME.lua``; an
 include says in ``-- Needs:`` which names it takes from the script around it.
+
+Scripts that write keys of a component whose shards can be moved (``MOVES_SHARDS`` in its ``keys.py``) begin with
+``_core/lua/moved.lua``, behind their header: they refuse a shard that was moved.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ _PARAMETER: Final = re.compile(r"^-- (KEYS|ARGV)\[\d+(\.\.)?\]", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _UNCHECKED: Final = re.compile(r"^-- Layout: unchecked", re.MULTILINE)
 _NOT_CREATED: Final = re.compile(r"^-- Layout: not created", re.MULTILINE)
+_HEADER: Final = re.compile(r"(?:--(?! include: ).*\n)*")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,24 +100,28 @@ def load(package: str, name: str) -> Script:
     """Return the script ``lua/<name>.lua`` of ``package``."""
     text = resources.files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
     source = _INCLUDE.sub(lambda match: read_include(package, match[1]), text)
+    is_checked = has_write(source) and not _UNCHECKED.search(text)
+    if is_checked and _find_constant(package, "MOVES_SHARDS"):
+        header = _HEADER.match(text)
+        at = header.end() if header else 0
+        source = source[:at] + read_include("edge_redis._core", "moved") + source[at:]
     # Not for security: EVALSHA names a script by its SHA1.
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-    is_checked = has_write(source) and not _UNCHECKED.search(text)
     return Script(
         f"{package.rpartition('.')[2].removeprefix('_')}/{name}",
         source,
         sha,
         _count_range(text, "KEYS"),
         _count_range(text, "ARGV"),
-        _layout_version(package) if is_checked else 0,
+        _find_constant(package, "LAYOUT_VERSION") if is_checked else 0,
         creates_layout=not _NOT_CREATED.search(text),
         commands=find_required_commands(source),
     )
 
 
 @cache
-def _layout_version(package: str) -> int:
-    """Return ``LAYOUT_VERSION`` of the package's keys; 0 for a package without keys of its own."""
+def _find_constant(package: str, name: str) -> int:
+    """Return a constant of the package's keys; 0 where it has none, or no keys of its own."""
     if not resources.files(package).joinpath("keys.py").is_file():
         return 0
-    return int(getattr(import_module(f"{package}.keys"), "LAYOUT_VERSION", 0))
+    return int(getattr(import_module(f"{package}.keys"), name, 0))

@@ -22,6 +22,8 @@
 | <tag>:totals          | hash   | none        | total_checks; transitions: the number of the newest;          |
 |                       |        |             | stream_id: names the stream, and no other at any site         |
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each client id (``_core/lua/idempotency``)   |
+| <tag>:moved           | string | none        | the keys of this shard are being moved, or were: no script    |
+|                       |        |             | writes here any more (``_core/lua/moved.lua``)                |
 
 A registered node's history and spells live as long as the node. Those of a node that is only checked and
 never registered expire ``ORPHAN_HISTORY_MS`` after its last check, since nothing else removes them.
@@ -39,6 +41,9 @@ from edge_redis._core.keys import KeySpace
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""
+
+MOVES_SHARDS: Final = True
+"""Whether scripts refuse to write to a shard that was moved: while ``<tag>:moved`` exists."""
 
 ORPHAN_HISTORY_MS: Final = 7 * 24 * 3600 * 1000
 """How long the history of a node that is not registered outlives its last check."""

@@ -9,6 +9,7 @@
 | READONLY, NOREPLICAS, MASTERDOWN, MISCONF | StoreReadOnlyError      | no                    |
 | LOADING, BUSY, TRYAGAIN, CLUSTERDOWN      | StoreLoadingError       | no                    |
 | MOVED, ASK at the last attempt            | StoreLoadingError       | no                    |
+| ERMOVED (``_core/lua/moved.lua``)         | ShardMovedError         | no                    |
 | OOM                                       | StoreOutOfMemoryError   | no                    |
 | NOAUTH, WRONGPASS, NOPERM                 | StoreRefusedError       | no                    |
 | WRONGTYPE                                 | WrongKeyTypeError       | no                    |
@@ -31,6 +32,7 @@ CODES: Final[dict[str, type[errors.StoreError]]] = {
     "BUSY": errors.StoreLoadingError,
     "TRYAGAIN": errors.StoreLoadingError,
     "CLUSTERDOWN": errors.StoreLoadingError,
+    "ERMOVED": errors.ShardMovedError,
     "OOM": errors.StoreOutOfMemoryError,
     "MISCONF": errors.StoreReadOnlyError,
     "NOAUTH": errors.StoreRefusedError,

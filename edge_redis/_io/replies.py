@@ -27,7 +27,9 @@ def args_with_source(operation: Operation[Any], args: tuple[Any, ...] | None = N
 
 
 def args_for_cluster(operation: Operation[Any]) -> tuple[Any, ...]:
-    """Return the command with one more key for its script, which does not exist, unless the script takes any number.
+    """Return the command with one more key for its script, ``<tag>:moved``, unless the script takes any number.
+
+    The key exists in a shard alone that was moved, whose scripts write nothing (``_core/lua/moved.lua``).
 
     While a slot moves, some of its keys are at the old master and some at the new one. Scripts use more keys than they
     declare, and either master would run one whose declared keys it has, or the new one any with a single key: that
@@ -37,7 +39,7 @@ def args_for_cluster(operation: Operation[Any]) -> tuple[Any, ...]:
     if script is None or len(script.keys) != 1:
         return args
     last = 3 + int(args[2])
-    guard = str(args[3]).partition("}")[0] + "}:"
+    guard = str(args[3]).partition("}")[0] + "}:moved"
     return (*args[:2], last - 2, *args[3:last], guard, *args[last:])
 
 

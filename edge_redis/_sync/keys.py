@@ -84,6 +84,9 @@ from edge_redis._core.keys import KeySpace
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""
 
+MOVES_SHARDS: Final = True
+"""Whether scripts refuse to write to a shard that was moved: while ``<tag>:moved`` exists."""
+
 
 class SyncKeys:
     """The keys of one namespace at one end."""

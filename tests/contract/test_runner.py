@@ -194,6 +194,7 @@ REPLIES = {
     "OOM command not allowed when used memory > 'maxmemory'.": errors.StoreOutOfMemoryError,
     "LOADING Redis is loading the dataset in memory": errors.StoreLoadingError,
     "BUSY Redis is busy running a script.": errors.StoreLoadingError,
+    "ERMOVED this shard is being moved": errors.ShardMovedError,
     "NOPERM this user has no permissions to run the 'get' command": errors.StoreRefusedError,
     "WRONGTYPE Operation against a key": errors.WrongKeyTypeError,
     "ERR unknown command": errors.StoreReplyError,

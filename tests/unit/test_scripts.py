@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fakeredis
 import pytest
+from redis.exceptions import ResponseError
 
 from edge_redis._core import script as scripts
 from edge_redis._core.operation import identity
@@ -16,7 +17,7 @@ PACKAGES = ("_core", "_cache", "_health", "_metrics", "_sync")
 ROOT = Path(str(resources.files("edge_redis")))
 INCLUDES = [
     *ROOT.glob("_*/lua/include/*.lua"),
-    *(ROOT / "_core/lua" / f"{each}.lua" for each in ("clock", "idempotency", "packing")),
+    *(ROOT / "_core/lua" / f"{each}.lua" for each in ("clock", "idempotency", "moved", "packing")),
 ]
 FILES = [
     path for package in PACKAGES for path in sorted((ROOT / package / "lua").glob("*.lua")) if path not in INCLUDES
@@ -112,6 +113,24 @@ def test_only_the_commands_of_all_servers(source: str) -> None:
 def test_includes_are_resolved(script: scripts.Script) -> None:
     assert "-- include:" not in script.source
     assert script.sha == fakeredis.FakeRedis().script_load(script.source)
+
+
+MOVABLE = [path for path in FILES if path.parent.parent.name in {"_health", "_sync"}]
+WRITING = [
+    each
+    for each in (scripts.load(f"edge_redis.{path.parent.parent.name}", path.stem) for path in MOVABLE)
+    if each.layout_version
+]
+
+
+@pytest.mark.parametrize("script", WRITING, ids=lambda script: script.name)
+def test_a_script_writes_nothing_to_a_shard_that_was_moved(script: scripts.Script) -> None:
+    server = fakeredis.FakeRedis()
+    server.set("er:{a:b12.0.0}:moved", "")
+    keys = [f"er:{{a:b12.0.0}}:key{number}" for number in range(max(1, script.keys[0]))]
+    with pytest.raises(ResponseError, match=r"^ERMOVED"):
+        server.eval(script.source, len(keys), *keys, *["1"] * script.args[0])
+    assert server.keys() == [b"er:{a:b12.0.0}:moved"]
 
 
 def test_a_call_against_the_header_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
