@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from redis import exceptions as redis_errors
 from redis.asyncio.cluster import ClusterNode
 
-from edge_redis._io.asyncio_pool import SHARED, enter_loop
+from edge_redis._io.asyncio_pool import SHARED, enter_loop, is_closed_by_server
 from edge_redis._io.asyncio_shared import SharedConnection
 from edge_redis._io.asyncio_sources import NodeSource
 from edge_redis._io.call_pool import WAIT_SECONDS
-from edge_redis._io.command_sender import Args
+from edge_redis._io.command_sender import Args, Written
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, pool_full_error
-from edge_redis._io.redirections import choose_replica
+from edge_redis._io.handshake import UNREADABLE, connect_async, unreadable
+from edge_redis._io.replica_views import ReplicaViews
+from edge_redis._io.tasks import finish
 
 
 def find_nodes(client: Any) -> Nodes:
@@ -35,10 +39,19 @@ def find_nodes(client: Any) -> Nodes:
 
 async def execute_command(target: Any, args: Args) -> Any:
     """Send a command by redis-py, on a cluster client or on one of its nodes, and return the parsed reply."""
-    try:
+    with _explaining_errors():
         return await target.execute_command(*args)
-    except AttributeError as error:  # redis-py fails so when a slot map reload closes the connection
+
+
+@contextmanager
+def _explaining_errors() -> Iterator[None]:
+    """Raise an error of redis-py where its code fails by another."""
+    try:
+        yield
+    except AttributeError as error:  # a slot map reload has closed the connection
         raise redis_errors.ConnectionError("the connection was closed under this command") from error
+    except UNREADABLE as error:
+        raise unreadable(error) from error
 
 
 class Nodes:
@@ -51,7 +64,7 @@ class Nodes:
         """The slot map whose nodes have connections here."""
         self._shared: dict[str, tuple[Any, SharedConnection]] = {}
         self._reloading = asyncio.Lock()
-        self._most_owned = max_connections // 2
+        self._most_owned = max(1, max_connections // 2)
         self._owned = asyncio.Semaphore(self._most_owned)
 
     @property
@@ -68,10 +81,9 @@ class Nodes:
             raise redis_errors.ClusterDownError(f"no node is known to serve slot {slot}")
         return nodes[0]
 
-    def find_replica(self, slot: int | None) -> Any:
-        """Return the replica of a slot that this process asks, or the master where there is none."""
-        nodes = None if slot is None else self._manager.slots_cache.get(slot)
-        return choose_replica(nodes) if nodes else self.find_master(slot)
+    def find_replica(self, views: ReplicaViews, slot: int | None, args: Args) -> Any:
+        """Return the replica of a slot to ask; None where the master is to be asked."""
+        return views.find_replica(args, None if slot is None else self._manager.slots_cache.get(slot))
 
     def find_shared(self, node: Any) -> SharedConnection:
         """Return the connection to a node that tasks share."""
@@ -93,13 +105,25 @@ class Nodes:
 
     async def call_alone(self, node: Any, args: Args) -> Any:
         """Send a command to a node over a connection of its own, and return the parsed reply."""
+        async with self._taking_place():
+            return await execute_command(node, args)
+
+    async def write_alone(self, node: Any, args: Args, waits: Sequence[Args], *, is_asking: bool) -> Written:
+        """Send a write to a node over a connection of its own, and behind it ``waits``, which would hold up others."""
+        async with self._taking_place():
+            with _explaining_errors():
+                return await _write_durably(node, args, waits, is_asking=is_asking)
+
+    @asynccontextmanager
+    async def _taking_place(self) -> AsyncIterator[None]:
+        """Take one of the places of the calls that have connections of their own; wait while all are taken."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._owned.acquire()
         except TimeoutError:
             raise pool_full_error(self._most_owned, WAIT_SECONDS) from None
         try:
-            return await execute_command(node, args)
+            yield
         finally:
             self._owned.release()
 
@@ -145,3 +169,28 @@ class Nodes:
                 await self._manager.initialize()
             except LIBRARY_ERRORS:
                 raise error from None
+
+
+async def _write_durably(node: Any, args: Args, waits: Sequence[Args], *, is_asking: bool) -> Written:
+    connection, is_clean = node.acquire_connection(), False
+    commands = [("ASKING",), args] if is_asking else [args]
+    try:
+        if is_closed_by_server(connection):
+            await connection.disconnect(nowait=True)
+        await connect_async(connection)
+        await connection.send_packed_command(connection.pack_commands([*commands, *waits]))
+        replies = [await node.parse_response(connection, each[0]) for each in commands]
+        written = Written(replies[-1], [await _read_or_return_error(node, connection, each[0]) for each in waits])
+        is_clean = True
+    finally:
+        if not is_clean:  # also where the write was refused: WAIT would wait for replicas, and for no write
+            await finish(connection.disconnect(nowait=True))
+        node._free.append(connection)  # noqa: SLF001 -- older releases of redis-py have no method for this
+    return written
+
+
+async def _read_or_return_error(node: Any, connection: Any, name: str) -> Any:
+    try:
+        return await node.parse_response(connection, name)
+    except redis_errors.ResponseError as error:
+        return error

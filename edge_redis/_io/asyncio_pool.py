@@ -151,12 +151,12 @@ async def connect_taken(pool: Any, connection: Any) -> None:
     if _is_known(pool):
         with without_health_check(connection):
             await pool.ensure_connection(connection)
-        if _is_closed_by_server(connection):
+        if is_closed_by_server(connection):
             await connection.disconnect(nowait=True)
             await connect_async(connection)
 
 
-def _is_closed_by_server(connection: Any) -> bool:
+def is_closed_by_server(connection: Any) -> bool:
     """Return whether the server has closed a connection, as after its ``timeout``: redis-py does not see that."""
     reader = getattr(connection, "_reader", None)  # a connection to an in-process server has none
     return isinstance(reader, asyncio.StreamReader) and reader.at_eof()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import cycle
 from typing import Any, Final, TypeVar
 
@@ -22,11 +23,11 @@ from edge_redis._core.operation import (
     stepper,
 )
 from edge_redis._io.clients import AsyncClient, check_asyncio_client
-from edge_redis._io.command_sender import Args, AsyncBatchSender
+from edge_redis._io.command_sender import Args, AsyncBatchSender, AsyncDurableSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import renew_during
-from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
+from edge_redis._io.replication import add_acknowledgements, decode_written, find_waits, pop_acknowledgements
 from edge_redis._io.replies import (
     args_for_cluster,
     args_of_resends,
@@ -157,20 +158,24 @@ class AsyncRunner:
                 self._layouts.add(operation)
 
     async def _send(self, operation: Operation[Any]) -> Any:
+        send: Callable[[Args], Awaitable[Any]] = self._sender.send
+        if operation.replication is not None and isinstance(self._sender, AsyncDurableSender):
+            send = partial(self._sender.send_durably, waits=operation.replication.commands)
         args = operation.args if self._batch_sender is not None else args_for_cluster(operation)
         try:
-            return await self._sender.send(args)
+            return await send(args)
         except redis_errors.NoScriptError:  # the server may have lost its keys too
             self._layouts.clear()
             await self._check_layouts([operation])
-            return await self._sender.send(args_with_source(operation, args))
+            return await send(args_with_source(operation, args))
 
     async def perform_batch(self, batch: Batch[T]) -> list[T]:
         """Send a batch and return its results."""
         operations = batch.operations
         waits = find_waits(self.client, operations)
         if self._batch_sender is None:
-            return decode_batch(batch, await self._send_by_tag(operations))
+            replies = await self._send_by_tag(operations)
+            return decode_written(batch, replies) if waits else decode_batch(batch, replies)
         await self._check_layouts(operations)
         try:
             replies, acknowledgements = await self._send_together(self._batch_sender, batch, waits)

@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 from redis import exceptions as redis_errors
@@ -23,11 +24,11 @@ from edge_redis._core.operation import (
     stepper,
 )
 from edge_redis._io.clients import BlockingClient, check_blocking_client
-from edge_redis._io.command_sender import Args, BatchSender
+from edge_redis._io.command_sender import Args, BatchSender, DurableSender
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 from edge_redis._io.layout import LayoutChecks
 from edge_redis._io.renewal import ThreadRenewer
-from edge_redis._io.replication import add_acknowledgements, find_waits, pop_acknowledgements
+from edge_redis._io.replication import add_acknowledgements, decode_written, find_waits, pop_acknowledgements
 from edge_redis._io.replies import (
     args_for_cluster,
     args_of_resends,
@@ -169,7 +170,9 @@ class BlockingRunner:
                 self._layouts.add(operation)
 
     def _send(self, operation: Operation[Any]) -> Any:
-        send = self._sender.send
+        send: Callable[[Args], Any] = self._sender.send
+        if operation.replication is not None and isinstance(self._sender, DurableSender):
+            send = partial(self._sender.send_durably, waits=operation.replication.commands)
         args = operation.args if self._batch_sender is not None else args_for_cluster(operation)
         try:
             return send(args)
@@ -183,7 +186,8 @@ class BlockingRunner:
         operations = batch.operations
         waits = find_waits(self.client, operations)
         if self._batch_sender is None:
-            return decode_batch(batch, self._send_by_tag(operations))
+            replies = self._send_by_tag(operations)
+            return decode_written(batch, replies) if waits else decode_batch(batch, replies)
         self._check_layouts(operations)
         try:
             replies, acknowledgements = self._send_together(self._batch_sender, batch, waits)

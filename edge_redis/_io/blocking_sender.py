@@ -84,7 +84,7 @@ class OwnedSender:
 
         def exchange(connection: Any) -> list[Any]:
             read = write(client, connection, commands)
-            return [_read_or_return_error(read, args) for args in commands]
+            return [read_or_return_error(read, args) for args in commands]
 
         return call_on(self._pool, exchange) if commands else []
 
@@ -106,7 +106,8 @@ def _parse_by_library(client: Any, connection: Any, name: str) -> Any:
         raise unreadable(error) from error
 
 
-def _read_or_return_error(read: Callable[[str], Any], args: Args) -> Any:
+def read_or_return_error(read: Callable[[str], Any], args: Args) -> Any:
+    """Return the next reply, which is to ``args``; an error reply too."""
     try:
         return read(args[0])
     except redis_errors.ResponseError as error:

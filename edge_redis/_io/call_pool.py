@@ -43,6 +43,7 @@ _LONG_POLL_SECONDS: Final = 1.0
 """How often the others look whether they are the first."""
 
 _ATTRIBUTE: Final = "_edge_redis_calls"
+_TIMEOUTS: Final = ("socket_timeout", "socket_connect_timeout")
 _KNOWN_POOLS: Final = (redis.ConnectionPool, redis.BlockingConnectionPool, SentinelConnectionPool)
 
 
@@ -73,9 +74,10 @@ class BorrowedConnection:
 class CallPool:
     """The connections that the services of this process use for the calls of one client."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, most_seconds: float | None = None) -> None:
         self._pool = ref(pool)
         self._wait_seconds = _wait_seconds(pool)
+        self._most_seconds = most_seconds
         self._reset()
 
     def _reset(self) -> None:
@@ -113,7 +115,7 @@ class CallPool:
         try:
             borrowed.connection = self._idle.pop()
         except IndexError:
-            borrowed.connection = _make_connection(pool)
+            borrowed.connection = _make_connection(pool, self._most_seconds)
         _prepare(borrowed.connection)
 
     def _take_place(self, place: ref[BorrowedConnection], limit: int) -> bool:
@@ -233,14 +235,18 @@ class UnknownPool:
                 self._pool.release(borrowed.connection)
 
 
-def find_call_pool(pool: Any) -> CallPool | UnknownPool:
-    """Return the one call pool of all services on a client with this pool."""
-    known = pool.__dict__.get(_ATTRIBUTE)
+def find_call_pool(pool: Any, most_seconds: float | None = None) -> CallPool | UnknownPool:
+    """Return the one call pool of all services on a client with this pool.
+
+    With ``most_seconds`` it is another one, for the calls that wait no longer for a connection or a reply.
+    """
+    attribute = _ATTRIBUTE if most_seconds is None else f"{_ATTRIBUTE}_within_{most_seconds}"
+    known = pool.__dict__.get(attribute)
     if known is not None:
         return known  # type: ignore[no-any-return]
     if not any(getattr(pool, "get_connection", None) == each.get_connection.__get__(pool) for each in _KNOWN_POOLS):
         return UnknownPool(pool)
-    made: CallPool = pool.__dict__.setdefault(_ATTRIBUTE, CallPool(pool))
+    made: CallPool = pool.__dict__.setdefault(attribute, CallPool(pool, most_seconds))
     in_use = pool.__dict__.get("_in_use_connections")
     if isinstance(in_use, set):
         in_use.add(_Closer(made))
@@ -254,8 +260,11 @@ def _wait_seconds(pool: Any) -> float:
     return math.inf if seconds is None else seconds
 
 
-def _make_connection(pool: Any) -> Any:
+def _make_connection(pool: Any, most_seconds: float | None) -> Any:
     options = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith("maint_")}
+    if most_seconds is not None:
+        given = {name: options.get(name) or most_seconds for name in _TIMEOUTS}
+        options |= {name: min(seconds, most_seconds) for name, seconds in given.items()}
     return pool.connection_class(**options)
 
 

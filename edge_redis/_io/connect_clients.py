@@ -14,6 +14,7 @@ import redis.asyncio
 
 from edge_redis._io import asyncio_sender, blocking_sender
 from edge_redis._io.call_pool import find_call_pool
+from edge_redis._io.replica_views import ReplicaViews
 
 
 class RedisClient(redis.Redis):
@@ -74,11 +75,21 @@ class AsyncSentinelClient(AsyncRedisClient):
 class ReplicaClusterClient(redis.RedisCluster):
     """A client of a cluster's replicas."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.replica_views = ReplicaViews()
+        super().__init__(*args, **options)
+
 
 class AsyncReplicaClusterClient(redis.asyncio.RedisCluster):
     """``ReplicaClusterClient`` for asyncio."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.replica_views = ReplicaViews()
+        super().__init__(*args, **options)
 
-def reads_replicas(client: object) -> bool:
-    """Return whether calls on a cluster client go to replicas."""
-    return isinstance(client, (ReplicaClusterClient, AsyncReplicaClusterClient))
+
+def find_replica_views(client: object) -> ReplicaViews | None:
+    """Return what a cluster client knows of its replicas; None where its calls go to masters."""
+    if isinstance(client, (ReplicaClusterClient, AsyncReplicaClusterClient)):
+        return client.replica_views
+    return None

@@ -102,11 +102,13 @@ def translate(error: BaseException, action: str) -> errors.StoreError:
         kind = errors.StoreRefusedError
     if kind is None:
         kind = next((ours for theirs, ours in _CLASSES if isinstance(error, theirs)), errors.StoreReplyError)
-    return kind(f"{action}: {_explain(text)}")
+    return kind(f"{action}: {_explain(error, text)}")
 
 
-def _explain(text: str) -> str:
-    """Return a server's message; if the server runs no scripts, as fakeredis without its extra, with the remedy."""
+def _explain(error: BaseException, text: str) -> str:
+    """Return a server's message; of a redirection, or where the server runs no scripts, what it means."""
+    if isinstance(error, redis_errors.AskError):  # and MovedError; its text is "<slot> <host>:<port>"
+        return f"slot {error.slot_id} is being moved: the last node asked names {error.host}:{error.port}"
     if "unknown command" in text and "evalsha" in text.lower():
         return f"this server runs no Lua scripts; fakeredis needs pip install 'edge-redis[fake]' ({text.rstrip(' :')})"
     return text

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
@@ -17,9 +15,11 @@ _ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.8
 
+REDIRECTIONS: Final = (redis_errors.AskError, redis_errors.TryAgainError)
+"""The errors of a node that answers and does not have the keys, or not all; MovedError is an AskError to redis-py."""
+
 _REPEATABLE: Final = (
-    redis_errors.AskError,  # and MovedError, which is one to redis-py
-    redis_errors.TryAgainError,
+    *REDIRECTIONS,
     redis_errors.ClusterDownError,
     redis_errors.ConnectionError,
     redis_errors.TimeoutError,
@@ -33,16 +33,6 @@ def find_key(args: Args) -> Any:
     return args[1] if len(args) > 1 else None
 
 
-def choose_replica(nodes: Sequence[Any]) -> Any:
-    """Return the replica of a slot that this process asks; the master, which is the first node, where there is none.
-
-    It is the same each time, so that answers do not go back to what they were: replicas lag by different times.
-    They are sorted since servers list them in different orders.
-    """
-    master, *replicas = nodes
-    return sorted(replicas, key=lambda node: node.name)[os.getpid() % len(replicas)] if replicas else master
-
-
 class Attempts:
     """The attempts of one call."""
 
@@ -50,11 +40,6 @@ class Attempts:
         self._left = _ATTEMPTS
         self._pause = _FIRST_PAUSE
         self._end = time.monotonic() + BUDGET_SECONDS
-
-    @property
-    def is_first(self) -> bool:
-        """Whether no attempt has failed."""
-        return self._left == _ATTEMPTS
 
     def next_pause(self, error: Exception) -> float:
         """Return for how many seconds to wait before the next attempt; none after a redirection.
@@ -64,7 +49,7 @@ class Attempts:
 
         """
         self._left -= 1
-        if not self._left or time.monotonic() > self._end or not _is_repeatable(error):
+        if not self._left or time.monotonic() > self._end or not is_repeatable(error):
             raise error
         if isinstance(error, redis_errors.AskError):
             return 0.0
@@ -72,6 +57,7 @@ class Attempts:
         return pause
 
 
-def _is_repeatable(error: Exception) -> bool:
+def is_repeatable(error: Exception) -> bool:
+    """Return whether another attempt, or another node, may do what has failed by ``error``."""
     is_refused = isinstance(error, redis_errors.AuthenticationError)  # to redis-py a ConnectionError
     return isinstance(error, _REPEATABLE) and not is_refused and not is_pool_full(error)

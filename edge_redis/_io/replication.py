@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from edge_redis._core.operation import Operation
+from edge_redis._core.operation import Batch, Operation
 from edge_redis._core.replication import Acknowledged, Replication
 from edge_redis._io.clients import is_cluster
-from edge_redis._io.command_sender import Args
+from edge_redis._io.command_sender import Args, Written
 from edge_redis._io.error_mapping import LIBRARY_ERRORS
+from edge_redis._io.replies import decode_batch
 from edge_redis.errors import ClientConfigurationError
+
+T = TypeVar("T")
 
 
 def find_waits(client: Any, operations: Sequence[Operation[Any]]) -> list[Args]:
     """Return the commands to send after a batch; none where no operation is to be replicated.
 
     Raises:
-        ClientConfigurationError: the client is of a cluster, or its socket_timeout is not above replication_timeout.
+        ClientConfigurationError: the client's socket_timeout is not above replication_timeout.
 
     """
     replication = _find_replication(operations)
     if replication is None:
         return []
-    if is_cluster(client):
-        raise ClientConfigurationError("replicas= and fsync= are not available on a cluster client")
-    limit = client.connection_pool.connection_kwargs.get("socket_timeout")
+    owner: Any = client.nodes_manager if is_cluster(client) else client.connection_pool
+    limit = owner.connection_kwargs.get("socket_timeout")
     if limit is not None and limit <= replication.seconds:
         raise ClientConfigurationError(
             f"replication_timeout ({replication.seconds} s) must be below the client's socket_timeout ({limit} s)"
@@ -52,6 +54,20 @@ def add_acknowledgements(operations: Sequence[Operation[Any]], results: Sequence
     assert replication is not None, "the batch waited for replicas"
     shortfall = _describe_shortfall(replication, replies)
     return [each._replace(shortfall=shortfall) if isinstance(each, Acknowledged) else each for each in results]
+
+
+def decode_written(batch: Batch[T], replies: Sequence[Any]) -> list[T]:
+    """Return the results of a batch on a cluster, where each write was waited for by itself.
+
+    One WAIT behind all would not do: if a master fails between two writes, its successor has the second one alone.
+    """
+    results: list[Any] = decode_batch(batch, [each.reply if isinstance(each, Written) else each for each in replies])
+    for place, written in enumerate(replies):
+        if isinstance(written, Written):
+            results[place : place + 1] = add_acknowledgements(
+                batch.operations[place : place + 1], results[place : place + 1], written.acknowledgements
+            )
+    return results
 
 
 def _describe_shortfall(replication: Replication, replies: list[Any]) -> str:

@@ -58,7 +58,6 @@ _NOT_ON: Final = {
         "test_cache.py::test_two_caches_of_a_process_know": "clients of a cluster share nothing in a process",
         "test_metrics.py::test_one_process_sees_all_it_has": "clients of a cluster share nothing in a process",
         "test_metrics.py::test_track_records_for_this_machine": "clients of a cluster share nothing in a process",
-        "test_documents.py::test_the_examples_run": "one of the examples waits for a replica: not by a cluster client",
     },
 }
 

@@ -14,7 +14,7 @@ from edge_redis._core.operation import Operation, command
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.asyncio_shared import LARGE_BYTES
 from edge_redis._io.blocking_runner import BlockingRunner
-from edge_redis._io.redirections import choose_replica
+from edge_redis._io.replica_views import choose_replica
 from edge_redis.errors import StoreLoadingError
 from support.scripted_cluster import ScriptedCluster
 from support.scripted_server import Command, Session, bulk

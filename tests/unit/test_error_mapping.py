@@ -23,8 +23,6 @@ CASES = [
     (theirs.NoPermissionError("this user has no permissions"), errors.StoreRefusedError),
     (theirs.MasterDownError("Link with MASTER is down"), errors.StoreReadOnlyError),
     (theirs.ClusterDownError("CLUSTERDOWN The cluster is down"), errors.StoreLoadingError),
-    (theirs.AskError("5061 127.0.0.1:6380"), errors.StoreLoadingError),
-    (theirs.MovedError("5061 127.0.0.1:6380"), errors.StoreLoadingError),
     (theirs.RedisClusterException("Redis Cluster cannot be connected."), errors.StoreUnavailableError),
     (theirs.MaxConnectionsError("Too many connections"), errors.ConnectionPoolFullError),
     (theirs.ConnectionError("Too many connections"), errors.ConnectionPoolFullError),
@@ -44,6 +42,13 @@ def test_each_library_error_is_translated(error: Exception, expected: type[Excep
     translated = translate(error, "doing this")
     assert type(translated) is expected
     assert str(translated) == f"doing this: {error}"
+
+
+@pytest.mark.parametrize("redirection", [theirs.AskError, theirs.MovedError])
+def test_a_redirection_that_nobody_follows_any_more_says_what_it_means(redirection: Any) -> None:
+    translated = translate(redirection("5061 127.0.0.1:6380"), "doing this")
+    assert type(translated) is errors.StoreLoadingError
+    assert str(translated) == "doing this: slot 5061 is being moved: the last node asked names 127.0.0.1:6380"
 
 
 def test_a_server_without_scripts_is_an_error_that_says_what_to_install() -> None:

@@ -147,9 +147,9 @@ class EdgeSynchronizer(AsyncService[Synchronizer]):
             if_version: write only where the scope is at this version; 0: only where it has no state, which is so for a
                 deleted scope too.
             replicas: wait until so many replicas have the version (WAIT) and, where the server has WAITAOF and an
-                append-only file, until it is on the server's disk. Not on a cluster client.
+                append-only file, until it is on the server's disk.
             fsync: wait until it is on the server's disk, and on those of so many replicas (WAITAOF: Redis or Valkey
-                7.2, and ``appendonly yes`` on each). Not on a cluster client.
+                7.2, and ``appendonly yes`` on each).
             replication_timeout: seconds to wait for that, below the client's ``socket_timeout``.
 
         However many processes write at once, versions are distinct and without gaps, and no

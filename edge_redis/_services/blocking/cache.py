@@ -169,7 +169,7 @@ class EdgeCache(BlockingService[AnyCache]):
         the entry (WAIT) and, where the server has WAITAOF and an append-only file, until it is on the server's
         disk. With ``fsync`` it must be on the server's disk, and on those of as many replicas (WAITAOF: Redis or
         Valkey 7.2, and ``appendonly yes`` on each). Such calls raise without the server, also with
-        ``on_error="miss"``. Not on a cluster client.
+        ``on_error="miss"``.
 
         Raises:
             NotReplicatedError: it was stored, but too few replicas acknowledged it in time, or it is not on the
