@@ -37,6 +37,8 @@ class Replication(NamedTuple):
 
 def check_replication(replicas: object, seconds: object, *, fsync: object = False) -> Replication | None:
     """Return the replication that a call asks for; None where it asks for nothing."""
+    if replicas == 0 and fsync is False and seconds is TIMEOUT_SECONDS and type(replicas) is int:
+        return None  # the defaults, without a frame for each of them
     count = validation.check_integer("replicas", replicas, least=0, most=_MAX_REPLICAS)
     limit = validation.check_positive("replication_timeout", seconds)
     if limit > _MAX_SECONDS:

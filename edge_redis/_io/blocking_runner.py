@@ -103,7 +103,8 @@ class BlockingRunner:
         try:
             while True:
                 try:
-                    result = self.perform(step)
+                    # An operation without a frame for the choice: most steps are one.
+                    result = self.perform_operation(step) if type(step) is Operation else self.perform(step)
                 except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
                     step = steps.throw(error)
                 else:

@@ -78,6 +78,7 @@ class CallPool:
         self._pool = ref(pool)
         self._wait_seconds = _wait_seconds(pool)
         self._most_seconds = most_seconds
+        self._follows_sentinels = isinstance(pool, SentinelConnectionPool) and pool.is_master
         self._reset()
 
     def _reset(self) -> None:
@@ -178,7 +179,7 @@ class CallPool:
         if connection.pid != os.getpid() or must_reconnect():
             return False
         pool = self._pool()
-        if isinstance(pool, SentinelConnectionPool) and pool.is_master:
+        if self._follows_sentinels and pool is not None:
             return bool(pool.master_address == (connection.host, connection.port))
         return pool is not None
 

@@ -83,6 +83,8 @@ def _pack(args: Sequence[Any]) -> bytes:
     for arg in args:
         if isinstance(arg, str):
             arg = arg.encode()  # noqa: PLW2901 -- a loop as short as can be: it runs for each argument of each call
+        elif type(arg) is int:
+            arg = b"%d" % arg  # noqa: PLW2901
         elif not isinstance(arg, bytes):
             arg = _encode_number(arg)  # noqa: PLW2901
         parts.append(b"$%d\r\n%b\r\n" % (len(arg), arg))

@@ -54,6 +54,8 @@ class Wire:
         """Return the next reply; an error reply is raised."""
         reader = self._reader
         try:
+            if not reader.has_data():
+                reader.feed(self._receive())
             while (reply := reader.gets()) is INCOMPLETE or is_push(reply):
                 if reply is INCOMPLETE:
                     reader.feed(self._receive())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 from edge_redis._core.packing import unpack_rows
 from edge_redis._sync import wire
@@ -28,8 +28,7 @@ _DELIVERIES: Final = attrgetter("deliveries")
 _OUTCOMES: Final = {"accepted", "duplicate", "rejected"}
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The result of an update: its version, its clock and its origin with the incarnation."""
 
     version: int
@@ -37,8 +36,7 @@ class Written:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentState:
+class CurrentState(NamedTuple):
     """The present state of a scope, as far as the next write depends on it.
 
     ``latest_clock`` is the latest clock that the scope has seen: the next write has a later one. ``stamp`` is "" where

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 ANY: Final = "*"
 """``expected`` of an update: whatever the present state is."""
 
-_NOTHING_GIVEN: Final = " ".join([wire.NONE] * 4)
-"""No clock, no signature, no conflict, and no version that the scope must be at."""
-
 CallKey = tuple[str, int]
 """An idempotency key: client id and call number."""
 
@@ -100,11 +97,13 @@ def update(
     version resolves is removed with it.
     """
     keys, config = [f"{replica.keys.tag}:doc:{scope}"], replica.config
-    given = f"{clock or wire.NONE} {signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
+    given = ""
+    if clock or signature or conflict_id or expected != ANY or if_version != wire.NONE or config.role == "cloud":
+        given = f"{clock or wire.NONE} {signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
     if config.role == "cloud":
         call = f"{key[0]} {key[1]} {expected or wire.NONE} {checksum} {given}"
         return UPDATE_CLOUD(keys, [config.writer, call, body, splice], replies.from_update)
-    conditions = ANY if expected == ANY and given == _NOTHING_GIVEN else f"{expected or wire.NONE} {given}"
+    conditions = f"{expected or wire.NONE} {given}" if given else ANY
     call = f"{key[0]} {key[1]} {is_delta:d} {config.proposed_replica_id}"
     args: list[Argument] = [config.settings, call, conditions, checksum, body, splice]
     return UPDATE(keys, args, replies.from_update)
