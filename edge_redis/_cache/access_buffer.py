@@ -58,9 +58,10 @@ class AccessBuffer:
         """Drop everything: in a forked child, whose parent delivers it."""
         self._mutex = self._new_mutex()
         self.accesses: deque[Access] = deque()
-        """Accesses that Redis answered; reads append to it."""
+        """Accesses that Redis answered."""
         self.near_hits: deque[Access] = deque()
         """Accesses that the near cache answered: they make no batch due. Reads append to it."""
+        self._has_hits = False
         self._frozen: deque[AccessBatch] = deque()
         self._client_id = f"buffer-{secrets.token_hex(8)}"
         self._sequence = 0
@@ -69,6 +70,17 @@ class AccessBuffer:
     def is_empty(self) -> bool:
         """Whether there is nothing to deliver."""
         return not (self.accesses or self.near_hits or self._frozen)
+
+    @property
+    def affects_order(self) -> bool:
+        """Whether there is something to deliver that may change which entry is evicted next: misses do not."""
+        return bool(self._has_hits or self.near_hits or self._frozen)
+
+    def add(self, key: str, generation: int | None) -> None:
+        """Add an access that Redis answered: the generation of the entry, or None for a miss."""
+        self.accesses.append((key, generation))
+        if generation is not None:
+            self._has_hits = True  # last: a freeze in another thread, which clears it, takes what was appended before
 
     @property
     def pending(self) -> int:
@@ -80,6 +92,7 @@ class AccessBuffer:
     def freeze(self) -> int:
         """Put the accesses into batches; return the sequence number of the last batch."""
         with self._mutex:
+            self._has_hits = False
             times: dict[Access, int] = {}
             for accesses in (self.near_hits, self.accesses):
                 for _ in range(len(accesses)):

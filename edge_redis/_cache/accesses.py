@@ -47,6 +47,10 @@ class Accesses:
         if len(self.buffer.accesses) >= self.flush_every:
             await self.flush_quietly()
 
+    async def run_in_order(self, operations: Sequence[Operation[T]]) -> list[T]:
+        """Run operations that may evict, with the hits made so far delivered before them, in the same round trip."""
+        return await (self.run_after_flush(operations) if self.buffer.affects_order else run_together(operations))
+
     async def run_after_flush(self, operations: Sequence[Operation[T]]) -> list[T]:
         """Run operations with the accesses made so far delivered before them, in the same round trip."""
         last = self.buffer.freeze()

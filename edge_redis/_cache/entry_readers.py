@@ -61,9 +61,9 @@ class PlainReader:
                 generation, value, _, _ = decode_entry(raw, self._decode)
             except CorruptDataError:
                 await self._corrupt.discard(key, raw)
-        accesses = self._accesses.buffer.accesses
-        accesses.append((key, generation))
-        if len(accesses) >= self._accesses.flush_every:
+        buffer = self._accesses.buffer
+        buffer.add(key, generation)
+        if len(buffer.accesses) >= self._accesses.flush_every:
             await self._accesses.flush_quietly()
         return value
 
@@ -71,7 +71,7 @@ class PlainReader:
         """Return the values of those ``keys`` that are found."""
         names = [self._values + key for key in keys]
         replies = await run_together([command(list, "MGET", *chunk) for chunk in split_chunks(names, _MGET_CHUNK)])
-        accesses = self._accesses.buffer.accesses
+        add_access = self._accesses.buffer.add
         values = {}
         for key, raw in zip(keys, chain.from_iterable(replies), strict=True):
             generation = None
@@ -80,7 +80,7 @@ class PlainReader:
                     generation, values[key], _, _ = decode_entry(raw, self._decode)
                 except CorruptDataError:
                     await self._corrupt.discard(key, raw)
-            accesses.append((key, generation))
+            add_access(key, generation)
         await self._accesses.flush_if_due()
         return values
 
@@ -88,7 +88,7 @@ class PlainReader:
         """Return the entry ``key`` with its TTL, or None."""
         [stored] = await self._scripts.get_with_ttl([key])
         decoded = await self._corrupt.decode(key, stored.raw)
-        self._accesses.buffer.accesses.append((key, None if decoded is None else decoded[0]))
+        self._accesses.buffer.add(key, None if decoded is None else decoded[0])
         await self._accesses.flush_if_due()
         return None if decoded is None else FoundEntry(decoded[1], stored.ttl, *decoded[2:])
 

@@ -98,10 +98,10 @@ class EntryWriter:
         try:
             with self._idempotency.acquire() as call:
                 operation = self._scripts.put((entry,), options, call)
-                if self._accesses.buffer.is_empty:
+                if not self._accesses.buffer.affects_order:
                     result = await operation
                 else:
-                    [result] = await self._accesses.run_after_flush([operation])
+                    [result] = await self._accesses.run_in_order([operation])
             if not result.done:
                 await self.put_many([entry], options)
             elif result.has_more_due:
@@ -112,7 +112,7 @@ class EntryWriter:
     async def put_many(
         self, entries: Sequence[EncodedEntry], options: PutOptions, replication: Replication | None = None
     ) -> None:
-        """Store entries. Accesses are delivered first, because they decide which entries are evicted.
+        """Store entries. Hits are delivered first, because they decide which entries are evicted.
 
         Raises:
             NotReplicatedError: all were stored, but some were acknowledged by fewer replicas than ``replication`` asks.
@@ -145,8 +145,8 @@ class EntryWriter:
                 self._scripts.put(chunk, options, calls.enter_context(self._idempotency.acquire())) for chunk in waiting
             ]
             if replication is None:
-                return [Acknowledged(result, "") for result in await self._accesses.run_after_flush(puts)]
-            return await self._accesses.run_after_flush([ReplicatedOperation(put, replication) for put in puts])
+                return [Acknowledged(result, "") for result in await self._accesses.run_in_order(puts)]
+            return await self._accesses.run_in_order([ReplicatedOperation(put, replication) for put in puts])
 
     async def put_if(self, entry: EncodedEntry, options: PutOptions) -> bool:
         """Store an entry if the condition of ``options`` is met; return whether it was stored."""
@@ -166,7 +166,7 @@ class EntryWriter:
         try:
             while True:
                 with self._idempotency.acquire() as call:
-                    [result] = await self._accesses.run_after_flush([build(bounds, call)])
+                    [result] = await self._accesses.run_in_order([build(bounds, call)])
                 if result.must_verify_config:
                     await self._config_scripts.verify_config(self._fingerprint)
                     bounds = self._verified_bounds

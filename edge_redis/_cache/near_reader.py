@@ -68,7 +68,7 @@ class NearReader:
             replies = await run_together([self._scripts.get_with_ttl(chunk) for chunk in split_chunks(keys, CHUNK)])
             for key, stored in zip(keys, chain.from_iterable(replies), strict=True):
                 decoded = await self._corrupt.decode(key, stored.raw)
-                self._accesses.buffer.accesses.append((key, None if decoded is None else decoded[0]))
+                self._accesses.buffer.add(key, None if decoded is None else decoded[0])
                 if decoded is None:
                     self._near.observe(key, None)
                 else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import queue
 import threading
@@ -20,10 +21,8 @@ _Perform: TypeAlias = Callable[[Operation[bool] | Batch[Any]], Any]
 
 _log = logging.getLogger("edge_redis")
 
-_LINGER_SECONDS: Final = 1.0
-"""How long the thread waits for another call before it ends."""
-_MAX_WAIT_SECONDS: Final = 5.0
-"""How long it waits at most: an interruption may have kept a call from waking it at its end."""
+_MAX_WAIT_SECONDS: Final = 1.0
+"""How long the thread waits for the next renewal, at most; it ends where there was no call in that time."""
 
 
 class _Use:
@@ -47,6 +46,9 @@ class _Use:
 class ThreadRenewer:
     """Performs renewals of blocking calls on one thread, which runs only while there are any.
 
+    Most calls end before their renewal is due, so they wake the thread neither at their end nor at their beginning,
+    where it wakes early enough by itself.
+
     It refers weakly to each use, which its caller holds: an interruption at the end of a call may keep it from being
     removed. It keeps no reference to the runner: a cycle would keep a dropped client's sockets open.
     It has no lock, which an exception that a signal handler raises might leave held: callers add
@@ -59,6 +61,8 @@ class ThreadRenewer:
     def _reset(self) -> None:
         self._uses: set[weakref.ref[_Use]] = set()
         self._wake_ups: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wakes_at = math.inf
+        """When the thread wakes without a wake-up; infinity while it plans, and may miss a use that is added."""
         self._thread: threading.Thread | None = None
         """The thread that performs renewals; any other one ends."""
         self._pid = os.getpid()  # last: until it is set, each thread of a forked child resets
@@ -77,14 +81,14 @@ class ThreadRenewer:
         reference = weakref.ref(use)
         try:
             uses.add(reference)
-            self._wake_ups.put(None)
+            if use.due < self._wakes_at:
+                self._wake_ups.put(None)
             thread = self._thread
             if thread is None or not thread.is_alive():
                 threading.Thread(target=self._work, name="edge-redis-renewal", daemon=True).start()
             yield
         finally:
             uses.discard(reference)
-            self._wake_ups.put(None)
 
     def _work(self) -> None:
         self._thread = threading.current_thread()
@@ -108,9 +112,12 @@ class ThreadRenewer:
     def _wait(self) -> Sequence[_Use]:
         """Wait for renewals that are due and plan their next time; return none where the thread is to end."""
         while self._thread is threading.current_thread():
-            ready, seconds = self._plan(time.monotonic())
+            self._wakes_at = math.inf
+            now = time.monotonic()
+            ready, seconds = self._plan(now)
             if ready:
                 return ready
+            self._wakes_at = now + seconds
             try:
                 self._wake_ups.get(timeout=seconds)
             except queue.Empty:
@@ -130,8 +137,7 @@ class ThreadRenewer:
         ready = [use for use in uses if use.due <= now]
         for use in ready:
             use.due = now + use.renewal.seconds
-        seconds = min((use.due - now for use in uses), default=_LINGER_SECONDS)
-        return ready, min(seconds, _MAX_WAIT_SECONDS)
+        return ready, min([_MAX_WAIT_SECONDS, *(use.due - now for use in uses)])
 
     def _has_ended(self) -> bool:
         """Let this thread end, unless a use was added meanwhile, whose caller may have seen it alive."""

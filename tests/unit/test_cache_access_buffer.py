@@ -15,11 +15,11 @@ def batch_of(buffer: AccessBuffer, last: int) -> AccessBatch:
 
 def test_accesses_of_one_entry_are_merged() -> None:
     buffer = AccessBuffer()
-    buffer.accesses.append(("a", 1))
-    buffer.accesses.append(("a", 1))
-    buffer.accesses.append(("a", 2))
-    buffer.accesses.append(("b", None))
-    buffer.accesses.append(("b", None))
+    buffer.add("a", 1)
+    buffer.add("a", 1)
+    buffer.add("a", 2)
+    buffer.add("b", None)
+    buffer.add("b", None)
     assert len(buffer.accesses) == 5
     last = buffer.freeze()
     assert (len(buffer.accesses), last) == (0, 1)
@@ -36,11 +36,11 @@ def test_an_empty_buffer_makes_no_batch() -> None:
 
 def test_a_batch_stays_until_it_is_acknowledged() -> None:
     buffer = AccessBuffer()
-    buffer.accesses.append(("a", None))
+    buffer.add("a", None)
     last = buffer.freeze()
     batch = batch_of(buffer, last)
     assert buffer.next_batch(last) is batch
-    buffer.accesses.append(("b", None))
+    buffer.add("b", None)
     assert buffer.freeze() == 2
     assert buffer.next_batch(2) is batch
     buffer.acknowledge(batch)
@@ -52,7 +52,7 @@ def test_a_batch_stays_until_it_is_acknowledged() -> None:
 def test_many_keys_make_several_batches_in_order() -> None:
     buffer = AccessBuffer()
     for i in range(2 * MAX_KEYS + 1):
-        buffer.accesses.append((str(i), i))
+        buffer.add(str(i), i)
     assert buffer.freeze() == 3
     sizes = []
     while batch := buffer.next_batch(3):
@@ -64,8 +64,8 @@ def test_many_keys_make_several_batches_in_order() -> None:
 def test_memory_is_bounded_and_no_hit_or_miss_is_lost() -> None:
     buffer = AccessBuffer()
     for i in range(3 * MAX_WAITING):
-        buffer.accesses.append(("a", i))
-        buffer.accesses.append(("b", None))
+        buffer.add("a", i)
+        buffer.add("b", None)
         buffer.freeze()
     assert buffer.freeze() == MAX_WAITING
     hits = misses = named = 0
@@ -77,11 +77,11 @@ def test_memory_is_bounded_and_no_hit_or_miss_is_lost() -> None:
 
 def test_a_reset_takes_another_client_id() -> None:
     buffer = AccessBuffer()
-    buffer.accesses.append(("a", None))
+    buffer.add("a", None)
     client_id = batch_of(buffer, buffer.freeze()).client_id
     buffer.reset()
     assert buffer.next_batch(buffer.freeze()) is None
-    buffer.accesses.append(("a", None))
+    buffer.add("a", None)
     batch = batch_of(buffer, buffer.freeze())
     assert batch.client_id != client_id
     assert batch.sequence == 1
@@ -99,7 +99,7 @@ def test_threads_lose_nothing() -> None:
 
     def work() -> None:
         for i in range(2000):
-            buffer.accesses.append(("a", 1))
+            buffer.add("a", 1)
             if i % 50 == 0:
                 deliver()
 
@@ -110,3 +110,19 @@ def test_threads_lose_nothing() -> None:
         thread.join()
     deliver()
     assert sum(batch.hits for batch in delivered.values()) == 16000
+
+
+def test_hits_and_unacknowledged_batches_affect_the_order_and_misses_do_not() -> None:
+    buffer, found = AccessBuffer(), []
+    buffer.add("a", None)
+    found.append(buffer.affects_order)
+    buffer.add("a", 1)
+    found.append(buffer.affects_order)
+    last = buffer.freeze()
+    buffer.add("b", None)
+    found.append(buffer.affects_order)
+    buffer.acknowledge(batch_of(buffer, last))
+    found.append(buffer.affects_order)
+    buffer.near_hits.append(("a", 1))
+    found.append(buffer.affects_order)
+    assert found == [False, True, True, False, True]

@@ -51,10 +51,11 @@ class EdgeCache(AsyncService[AnyCache]):
     """A cache that many processes share: at most ``max_size`` values, each with a TTL.
 
     A read is one GET. Accesses are counted in the process and delivered to Redis every
-    ``flush_every`` reads, every ``flush_interval`` seconds, before every ``put`` and every call
-    that returns counts, and on ``close``. With ``flush_every=1`` each read counts its access in
-    Redis in the same step. With ``near_cache`` a value that was read is kept in the process, and
-    reading it again costs no round trip, until any client writes its key.
+    ``flush_every`` reads, every ``flush_interval`` seconds, before every call that returns counts,
+    and on ``close``; if there are hits among them, also before every ``put``. With
+    ``flush_every=1`` each read counts its access in Redis in the same step. With ``near_cache`` a
+    value that was read is kept in the process, and reading it again costs no round trip, until any
+    client writes its key.
 
     Args:
         client: an asyncio client of Redis or Valkey; it stays open when the cache is closed.
