@@ -63,7 +63,7 @@ class AsyncClusterSender:
 
     async def _send_to_master(self, nodes: Nodes, args: Args, waits: Sequence[Args] = ()) -> Any:
         slot = self._find_slot(args)
-        attempts, importing = Attempts(), None
+        attempts, importing = Attempts(self._client), None
         while True:
             await self._initialize()
             slot_map = nodes.slot_map

@@ -51,7 +51,7 @@ class ClusterSender:
         return written
 
     def _send_to_master(self, args: Args, waits: Sequence[Args] = ()) -> Any:
-        attempts, importing = Attempts(), None
+        attempts, importing = Attempts(self._client), None
         while True:
             try:
                 node = importing or self._find_master(args)

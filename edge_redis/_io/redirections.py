@@ -6,6 +6,7 @@ import time
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
+from redis.backoff import NoBackoff
 
 from edge_redis._io.command_sender import Args
 from edge_redis._io.connect_retry import BUDGET_SECONDS
@@ -34,11 +35,12 @@ def find_key(args: Args) -> Any:
 
 
 class Attempts:
-    """The attempts of one call."""
+    """The attempts of one call on a cluster client; there are no pauses if its ``retry`` has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Any) -> None:
+        backoff = getattr(getattr(client, "retry", None), "_backoff", None)
         self._left = _ATTEMPTS
-        self._pause = _FIRST_PAUSE
+        self._pause = 0.0 if isinstance(backoff, NoBackoff) else _FIRST_PAUSE
         self._end = time.monotonic() + BUDGET_SECONDS
 
     def next_pause(self, error: Exception) -> float:

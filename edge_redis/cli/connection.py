@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edge_redis.cli import settings as files
+from edge_redis.errors import StoreUnavailableError
 from edge_redis.settings import Settings
 from edge_redis.settings._checks import is_sql
 
@@ -60,6 +61,20 @@ def open_client(server: Settings, **overrides: Any) -> Iterator[Any]:
         yield client
     finally:
         client.close()
+
+
+@contextmanager
+def allow_partial_outage(client: Any, log: Callable[[str], object]) -> Iterator[None]:
+    """Log an outage of some masters of a cluster, whose others have answered; raise any other outage."""
+    from edge_redis._io.clients import is_cluster
+    from edge_redis.cli.failures import describe
+
+    try:
+        yield
+    except StoreUnavailableError as error:
+        if not is_cluster(client):
+            raise
+        log(f"a part of the cluster is away: {describe(error)}")
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def monitor(
             )
         )
         stop = stack.enter_context(StopRequest(TERMINAL_SIGNALS))
-        loop = MonitorLoop(health, watch, notifier.reminders(), as_json=as_json, since=since)
+        loop = MonitorLoop(health, watch, notifier.reminders(), as_json=as_json, since=since, client=client)
         for relay in relays:
             relay.start()
         loop.run(stop, until)

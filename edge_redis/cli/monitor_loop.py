@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any, Final
 
+from edge_redis.cli.connection import allow_partial_outage
 from edge_redis.cli.transition_lines import print_transition
 from edge_redis.errors import StoreError
 
@@ -35,11 +36,15 @@ class MonitorLoop:
     """Runs a watch in the background, and prints the transitions that the monitors of the namespace find.
 
     Raises:
-        StoreError: the server cannot be reached at the start. Later outages are waited for.
+        StoreError: the server cannot be reached at the start. Later outages are waited for, and at the start those of
+            a part of a cluster.
 
     """
 
-    def __init__(self, monitor: Any, watch: Any, reminders: Any, *, as_json: bool, since: str | None) -> None:
+    def __init__(
+        self, monitor: Any, watch: Any, reminders: Any, *, as_json: bool, since: str | None, client: Any = None
+    ) -> None:
+        self._client = client
         self._monitor, self._watch, self._as_json = monitor, watch, as_json
         self._reminders = reminders
         self._remind_at = 0.0
@@ -51,19 +56,25 @@ class MonitorLoop:
 
     def run(self, stop: Any, duration: float | None) -> None:
         """Run until a stop is requested, or for ``duration`` seconds."""
-        if self._position is None:
-            newest = self._monitor.transitions(1)
-            self._position = newest[0].position if newest else "0"
-        self._watch.run_once()  # fails where the server cannot be reached; later rounds run in the background
+        with allow_partial_outage(self._client, log):
+            self._find_position()
+            self._watch.run_once()  # fails where the server cannot be reached; later rounds run in the background
         self._watch.start()
         end = None if duration is None else time.monotonic() + duration
         self._step()
         while (end is None or time.monotonic() < end) and stop.wait(POLL_SECONDS):
             self._step()
 
+    def _find_position(self) -> str:
+        """Return after which transition to go on; the first time, after the newest that there is."""
+        if self._position is None:
+            newest = self._monitor.transitions(1)
+            self._position = newest[0].position if newest else "0"
+        return self._position
+
     def _step(self) -> None:
         try:
-            for change in self._monitor.watch(self._position, timeout=0.001, poll_seconds=0.001):
+            for change in self._monitor.watch(self._find_position(), timeout=0.001, poll_seconds=0.001):
                 self._position = change.position
                 print_transition(change, as_json=self._as_json)
             self._remind()

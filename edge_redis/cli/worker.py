@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from edge_redis.cli import exit_codes, options
-from edge_redis.cli.connection import load_settings, open_client, open_cloud
+from edge_redis.cli.connection import allow_partial_outage, load_settings, open_client, open_cloud
 from edge_redis.settings._sources import VARIABLES
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def worker(
 ) -> int:
     """Carry changes between edge and cloud until SIGTERM or Ctrl-C. Any number of workers share the load.
 
-    While a server cannot be reached, or refuses after a round that succeeded, the worker waits. Ends with 0 after
-    SIGTERM; the round under way is finished.
+    While a server cannot be reached, or refuses after a round that succeeded, the worker waits. Of a cluster it carries
+    the scopes whose masters answer. Ends with 0 after SIGTERM; the round under way is finished.
     """
     logging.basicConfig(format="%(asctime)s  %(message)s", level=logging.INFO)
     from edge_redis import CloudWorker, NamespaceWorkers, RedisCloudStore
@@ -125,8 +125,10 @@ def worker(
             made = NamespaceWorkers(edge, {names[0]: first, **stores}, names, **arguments)
         opened.enter_context(made)
         stop = opened.enter_context(StopRequest(TERMINAL_SIGNALS))
-        made.status()  # fails here when the edge is unreachable or refuses
-        logging.getLogger("edge_redis").info("worker started, namespace %s", ", ".join(names))
+        log = logging.getLogger("edge_redis")
+        with nullcontext() if once else allow_partial_outage(edge, log.warning):
+            made.status()  # fails here when the edge is unreachable or refuses
+        log.info("worker started, namespace %s", ", ".join(names))
         _run(made, stop, once=once)
     return exit_codes.OK
 
