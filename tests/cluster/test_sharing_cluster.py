@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+
 from edge_redis import StoreLoadingError, StoreUnavailableError, aio
 from edge_redis._core.shards import hash_slot
 from edge_redis.embedded import EmbeddedServer
@@ -19,8 +22,8 @@ KEYS = [str(number) for number in range(60)]
 
 
 @asynccontextmanager
-async def opened(cluster: Cluster, **options: Any) -> AsyncIterator[aio.EdgeCache]:
-    async with cluster.async_client() as client, aio.EdgeCache(client, **options) as cache:
+async def opened(cluster: Cluster, retry: AsyncRetry | None = None, **options: Any) -> AsyncIterator[aio.EdgeCache]:
+    async with cluster.async_client(retry=retry) as client, aio.EdgeCache(client, **options) as cache:
         yield cache
 
 
@@ -76,7 +79,7 @@ def test_each_call_takes_effect_once_while_its_slot_moves(cluster: Cluster) -> N
 
 def test_a_master_that_is_killed_fails_the_calls_for_its_keys_alone(cluster: Cluster) -> None:
     async def scenario() -> None:
-        async with opened(cluster) as cache:
+        async with opened(cluster, AsyncRetry(NoBackoff(), 3)) as cache:
             await cache.put_many({key: f"of {key}" for key in KEYS})
             lost = {key.partition(b"}:v:")[2].decode() for key in cluster.keys_by_master()[1] if b"}:v:" in key}
             reading = [asyncio.create_task(cache.get(key)) for key in KEYS * 5]

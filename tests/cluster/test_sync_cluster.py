@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +16,22 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from edge_redis import ConflictStrategy, EdgeRedisError, PartialUpdateError, StoreUnavailableError
+from edge_redis import (
+    ConflictStrategy,
+    EdgeNode,
+    EdgeRedis,
+    EdgeRedisError,
+    PartialUpdateError,
+    StoreUnavailableError,
+)
 from edge_redis._core.shard_record import choose_shard
 from edge_redis._core.shards import hash_slot, name_shards
+from edge_redis._io import redirections
+from edge_redis.cloudstores.sql import SqlCloudStore
 from support.cluster import Cluster
 from support.deadline import eventually
 from support.servers import Servers
+from support.shell import Shell
 
 # The library's asyncio client drops nodes with their connections open when it looks for its masters anew.
 pytestmark = [
@@ -141,6 +155,38 @@ def test_a_master_that_is_gone_holds_up_its_own_scopes_alone(cluster: Cluster, e
     with cluster.client() as client:
         tags = [f"er:{{default:sync{name}}}" for name in name_shards("default", "sync", 12)]
         assert len({client.get(f"{tag}:cursor") for tag in tags}) == 1
+
+
+def test_commands_begin_while_a_master_is_gone(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redirections, "_FIRST_PAUSE", 0.0)
+    shell, database = Shell(cluster.url, tmp_path, capsys), f"sqlite:///{tmp_path}/cloud.db"
+    with cluster.client() as client, EdgeRedis(client, namespace="shop") as services:
+        services.update_many({scope: {"n": 1} for scope in SCOPES})
+        services.health.register(EdgeNode("n1", "one"))
+    home = next(at for at in (0, 1, 2) if b"er:{shop:sync0}:layout" in cluster.keys_by_master()[at])
+    gone = cluster.masters[(home + 1) % 3]  # the other one has the number of shards, without which nothing begins
+    held = {key.partition(b"}:doc:")[2].decode() for key in cluster.keys_by_master()[(home + 1) % 3]}
+    there = set(SCOPES) - held
+    gone.kill()
+    try:
+        with SqlCloudStore(database, namespace="shop") as cloud, ThreadPoolExecutor(1) as pool:
+
+            def stop_when_carried() -> None:
+                try:
+                    eventually(lambda: {scope for scope, _ in cloud.changes_since().changes} == there, every=0.05)
+                finally:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            stopping = pool.submit(stop_when_carried)
+            assert shell.run("worker", "--cloud-sql", database)[0] == 0
+            stopping.result()
+        code, _, messages = shell.run("monitor", "--duration", "0.01")
+        assert (code, f"{gone.port}" in messages) == (0, True)
+    finally:
+        gone.restart()
+        cluster.wait_until_ok()
 
 
 @pytest.mark.parametrize("make", ["blocking", pytest.param("awaited", marks=pytest.mark.exploration)], indirect=True)
