@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.gather import gather, gather_each
+from edge_redis._core.operation import Operation, command
 from edge_redis._sync.change import encode_data
 from edge_redis._sync.limits import WriteLimits
+from edge_redis._sync.scripts import ScopeWrite
 from edge_redis._sync.writer import VersionWriter
 from edge_redis.errors import (
     CorruptDataError,
@@ -32,6 +35,8 @@ _UPDATE_BYTES: Final = 2600
 _DAMAGE: Final = (CorruptDataError, StoreReplyError, WrongKeyTypeError)
 """Errors by which a damaged key refuses a write: nothing of it was written, and the server works."""
 
+Plans: TypeAlias = dict[VersionWriter, list[ScopeWrite]]
+
 FindWriter: TypeAlias = Callable[[str], VersionWriter]
 """Returns the writer of a scope's shard."""
 
@@ -49,44 +54,65 @@ async def write_each(
     bodies = {scope: encode_data(data, limits) for scope, data in updates.items()}
     found: Results = {}
     for part in split_by_bytes([*bodies], [len(body) + _UPDATE_BYTES for body in bodies.values()], _BYTES_A_ROUND):
-        if not is_delta:
-            found.update(await _write_together(find_writer, {scope: bodies[scope] for scope in part}))
+        writers = {scope: find_writer(scope) for scope in part}
+        found.update(await _write_together(await _plan(writers, updates, bodies, is_delta=is_delta), is_delta=is_delta))
         alone = [scope for scope in part if scope not in found]
         writes = [
-            find_writer(scope).write(scope, updates[scope], is_delta=is_delta, encoded=bodies[scope]) for scope in alone
+            writers[scope].write(scope, updates[scope], is_delta=is_delta, encoded=bodies[scope]) for scope in alone
         ]
         found.update(zip(alone, await gather_each(writes), strict=True))
     return found
 
 
-async def _write_together(find_writer: FindWriter, bodies: Mapping[str, bytes]) -> Results:
-    """Write those of the scopes that can be written together; return their results."""
-    shards: dict[VersionWriter, list[str]] = {}
-    for scope in bodies:
-        writer = find_writer(scope)
-        if writer.takes_any_state:
-            shards.setdefault(writer, []).append(scope)
-    calls = [call for writer, scopes in shards.items() for call in _split(writer, scopes, bodies)]
+async def _plan(
+    writers: Mapping[str, VersionWriter],
+    updates: Mapping[str, dict[str, Any]],
+    bodies: Mapping[str, bytes],
+    *,
+    is_delta: bool,
+) -> Plans:
+    """Return the writes of the scopes by their writers. The present states that they are made of take a round trip.
+
+    A scope is left out where its state cannot be read, or none can be made of it: a write of its own says why.
+    """
+    made_of = [scope for scope, writer in writers.items() if is_delta or writer.needs_state]
+    reads: list[Operation[Any]] = [writers[scope].replica.read_document(scope) for scope in made_of]
+    found: list[Any] = await gather_each([*reads, command(list, "TIME")]) if made_of else [None]
+    present, time = dict(zip(made_of, found, strict=False)), found[-1]
+    plans: Plans = {}
+    for scope, writer in writers.items():
+        state, body = present.get(scope), bodies[scope]
+        if scope not in present:
+            write = ScopeWrite(scope, body, hashlib.sha256(body).hexdigest())
+        elif isinstance(state, EdgeRedisError) or isinstance(time, EdgeRedisError):
+            continue
+        else:
+            try:
+                write = writer.plan(scope, updates[scope], body, state, time, is_delta=is_delta)
+            except EdgeRedisError:
+                continue
+        plans.setdefault(writer, []).append(write)
+    return plans
+
+
+async def _write_together(plans: Plans, *, is_delta: bool) -> Results:
+    """Write the scopes of each shard by a few calls, all of which go out together."""
     found: Results = {}
+    calls = [
+        _call(writer, part, is_delta=is_delta)
+        for writer, writes in plans.items()
+        for part in split_by_bytes(writes, [len(each.body) + _UPDATE_BYTES for each in writes], _BYTES_A_CALL)
+    ]
     for results in await gather(calls):
         found.update(results)
     return found
 
 
-def _split(
-    writer: VersionWriter, scopes: Sequence[str], bodies: Mapping[str, bytes]
-) -> list[Coroutine[Any, Any, Results]]:
-    """Return the calls that write the scopes of a shard."""
-    sizes = [len(bodies[scope]) + _UPDATE_BYTES for scope in scopes]
-    parts = split_by_bytes(scopes, sizes, _BYTES_A_CALL)
-    return [_call(writer, {scope: bodies[scope] for scope in part}) for part in parts]
-
-
-async def _call(writer: VersionWriter, bodies: Mapping[str, bytes]) -> Results:
+async def _call(writer: VersionWriter, writes: Sequence[ScopeWrite], *, is_delta: bool) -> Results:
     try:
-        return await writer.write_together(bodies)
+        return await writer.write_together(writes, is_delta=is_delta)
     except _DAMAGE as error:  # of the only scope, or of a key that all of them need
-        return dict.fromkeys(bodies, error)
+        return dict.fromkeys([each.scope for each in writes], error)
 
 
 def check_results(found: Results) -> dict[str, SyncState]:

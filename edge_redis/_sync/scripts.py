@@ -97,36 +97,47 @@ def update(
     version resolves is removed with it.
     """
     keys, config = [f"{replica.keys.tag}:doc:{scope}"], replica.config
-    given = ""
-    if clock or signature or conflict_id or expected != ANY or if_version != wire.NONE or config.role == "cloud":
-        given = f"{clock or wire.NONE} {signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
     if config.role == "cloud":
+        given = f"{clock or wire.NONE} {signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
         call = f"{key[0]} {key[1]} {expected or wire.NONE} {checksum} {given}"
         return UPDATE_CLOUD(keys, [config.writer, call, body, splice], replies.from_update)
-    conditions = f"{expected or wire.NONE} {given}" if given else ANY
+    conditions = make_conditions(expected, clock, signature, conflict_id, if_version)
     call = f"{key[0]} {key[1]} {is_delta:d} {config.proposed_replica_id}"
     args: list[Argument] = [config.settings, call, conditions, checksum, body, splice]
     return UPDATE(keys, args, replies.from_update)
 
 
+def make_conditions(
+    expected: str, clock: str = "", signature: str = "", conflict_id: str = "", if_version: str = wire.NONE
+) -> str:
+    """Return the conditions of a scope's write as ``lua/update.lua`` reads them."""
+    if expected == ANY and not (clock or signature or conflict_id) and if_version == wire.NONE:
+        return ANY
+    given = f"{clock or wire.NONE} {signature or wire.NONE} {conflict_id or wire.NONE} {if_version}"
+    return f"{expected or wire.NONE} {given}"
+
+
 class ScopeWrite(NamedTuple):
-    """The next version of one of several scopes, whatever its present state is."""
+    """The next version of one of several scopes: whatever its present state is, or by conditions."""
 
     scope: str
     body: bytes
     checksum: str
+    conditions: str = ANY
+    splice: bytes = b""
 
 
 def update_many(
-    replica: Replica, writes: Sequence[ScopeWrite], key: CallKey
+    replica: Replica, writes: Sequence[ScopeWrite], key: CallKey, *, is_delta: bool = False
 ) -> Operation[list[Written | EdgeRedisError | None]]:
     """Write the next version of several scopes of an edge; return for each the version, or why it was refused.
 
     None: nothing was written, and a call of its own will write it, or say why not.
     """
-    args: list[Argument] = [replica.config.settings, f"{key[0]} {key[1]} 0 {replica.config.proposed_replica_id}"]
+    config = replica.config
+    args: list[Argument] = [config.settings, f"{key[0]} {key[1]} {is_delta:d} {config.proposed_replica_id}"]
     for write in writes:
-        args += (ANY, write.checksum, write.body, b"")
+        args += (write.conditions, write.checksum, write.body, write.splice)
     docs, count = replica.keys.docs, len(writes)
     return UPDATE([f"{docs}:{each.scope}" for each in writes], args, lambda reply: replies.from_updates(reply, count))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core import validation
@@ -11,7 +12,7 @@ from edge_redis._core.idempotency import IdempotencyKeys
 from edge_redis._core.operation import command
 from edge_redis._core.replication import Acknowledged, ReplicatedOperation, Replication
 from edge_redis._sync import clock, fields, scripts, wire
-from edge_redis._sync.change import TOMBSTONE, Change, decode_data, encode_data, visible_data
+from edge_redis._sync.change import TOMBSTONE, Change, check_body, decode_data, encode_data, visible_data
 from edge_redis._sync.limits import UNLIMITED, WriteLimits
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import CurrentState, Written
@@ -46,9 +47,9 @@ class VersionWriter:
         self._unreplicated = UnreplicatedWrites()
 
     @property
-    def takes_any_state(self) -> bool:
-        """Whether a write that is no delta needs to know nothing of the present state."""
-        return not self._merges and self._signer is None
+    def needs_state(self) -> bool:
+        """Whether each write, and not a delta alone, is made of the present state, and names its clock."""
+        return self._merges or self._signer is not None
 
     async def write(
         self,
@@ -71,19 +72,8 @@ class VersionWriter:
         encoding of ``data``, where the caller has made it.
         """
         body = encode_data(data, self._limits) if encoded is None else encoded
-        # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
-        limits = UNLIMITED if without else self._limits
 
-        def make(current: CurrentState, moment: str) -> bytes:
-            if self._merges or current.body[:1] == fields.ARRAY_OF_TWO:
-                edited = fields.edit(_fields(current), data, self._stamp(moment), is_delta=is_delta, without=without)
-                limits.check_count([name for name, each in edited.fields.items() if each.value is not None])
-                return limits.check_size(fields.pack(edited))
-            if not is_delta:
-                return body
-            merged = {**decode_data(current.body), **data} if current.body else data
-            return limits.encode({key: value for key, value in merged.items() if key not in without})
-
+        make = partial(self._make_body, data, body, is_delta, without)
         call = (scope, body, is_delta, if_version)
         if replication is not None and (known := await self._repeat(call, replication)) is not None:
             return known.state
@@ -109,14 +99,61 @@ class VersionWriter:
         assert written is not None, "every update has a body"
         return written.state
 
-    async def write_together(self, bodies: Mapping[str, bytes]) -> dict[str, SyncState | EdgeRedisError]:
+    def _make_body(
+        self,
+        data: dict[str, Any],
+        body: bytes,
+        is_delta: bool,  # noqa: FBT001 -- the first parameters are those of a write, the last ones of each of its tries
+        without: Sequence[str],
+        current: CurrentState,
+        moment: str,
+    ) -> bytes:
+        """Return the body of the next version: ``data``, which ``body`` encodes, or the present data with them."""
+        # Deleting fields makes a state smaller: it is how a state over the limits gets back within them.
+        limits = UNLIMITED if without else self._limits
+        if self._merges or current.body[:1] == fields.ARRAY_OF_TWO:
+            edited = fields.edit(_fields(current), data, self._stamp(moment), is_delta=is_delta, without=without)
+            limits.check_count([name for name, each in edited.fields.items() if each.value is not None])
+            return limits.check_size(fields.pack(edited))
+        if not is_delta:
+            return body
+        merged = {**decode_data(current.body), **data} if current.body else data
+        return limits.encode({key: value for key, value in merged.items() if key not in without})
+
+    def plan(
+        self,
+        scope: str,
+        data: dict[str, Any],
+        body: bytes,
+        present: Change | None,
+        time: tuple[int, int],
+        *,
+        is_delta: bool,
+    ) -> ScopeWrite:
+        """Return a write of the next version that is made of the present state, at a time of the server.
+
+        Raises what ``write`` raises where the state is damaged, or the result is over the limits.
+        """
+        current = _EMPTY if present is None else CurrentState.of(present)
+        if present is not None:
+            check_body(present.body, present.checksum, "the present state")
+        moment = clock.after(*time, current.latest_clock) if self._needs_clock(current) else ""
+        made = self._make_body(data, body, is_delta, (), current, moment)
+        checksum = hashlib.sha256(made).hexdigest()
+        signer = self._signer
+        signature = signer.sign(scope, current.version + 1, moment, checksum) if signer else ""
+        conditions = scripts.make_conditions(current.stamp, moment, signature)
+        return ScopeWrite(scope, made, checksum, conditions, _splice(current, made))
+
+    async def write_together(
+        self, writes: Sequence[ScopeWrite], *, is_delta: bool
+    ) -> dict[str, SyncState | EdgeRedisError]:
         """Write the next version of several scopes by one call of a script; return each state, or why it was refused.
 
         What is in neither needs a write of its own.
         """
-        writes = [ScopeWrite(scope, body, hashlib.sha256(body).hexdigest()) for scope, body in bodies.items()]
         with self._idempotency.acquire() as key:
-            results = await scripts.update_many(self.replica, writes, key)
+            results = await scripts.update_many(self.replica, writes, key, is_delta=is_delta)
         found: dict[str, SyncState | EdgeRedisError] = {}
         for write, result in zip(writes, results, strict=True):
             if isinstance(result, Written):
@@ -177,15 +214,12 @@ class VersionWriter:
         acquired = self._idempotency.acquire()
         with acquired as key:
             while True:
-                has_clock = signer is not None or self._merges or current.body[:1] == fields.ARRAY_OF_TWO
+                has_clock = self._needs_clock(current)
                 moment = (await self._moment(current)) if has_clock else ""
                 body = make(current, moment)
                 if body is None:
                     return None
                 checksum = hashlib.sha256(body).hexdigest()
-                splice = b""
-                if current.stamp and len(body) >= MIN_BODY_BYTES:
-                    splice = _splice(current, body)
                 operation = scripts.update(
                     self.replica,
                     scope,
@@ -198,7 +232,7 @@ class VersionWriter:
                     signature=signer.sign(scope, current.version + 1, moment, checksum) if signer else "",
                     conflict_id=conflict_id,
                     if_version=guard.word if guard else wire.NONE,
-                    splice=splice,
+                    splice=_splice(current, body),
                 )
                 shortfall = ""
                 if replication is None:
@@ -216,8 +250,12 @@ class VersionWriter:
                 if guard:
                     guard.check_present(current.version, current.body)
 
+    def _needs_clock(self, current: CurrentState) -> bool:
+        """Return whether a write must name its clock: merged fields and signatures contain it."""
+        return self._signer is not None or self._merges or current.body[:1] == fields.ARRAY_OF_TWO
+
     async def _moment(self, current: CurrentState) -> str:
-        """Return the clock of a write that must name it: merged fields and signatures contain it."""
+        """Return the clock of a write now."""
         seconds, microseconds = await command(list, "TIME")
         return clock.after(seconds, microseconds, current.latest_clock)
 
@@ -240,6 +278,8 @@ def check_field_names(names: Sequence[object]) -> tuple[str, ...]:
 
 def _splice(current: CurrentState, body: bytes) -> bytes:
     """Return the stamp of a state and the splice that makes ``body`` of its body, "" where there is none."""
+    if not current.stamp or len(body) < MIN_BODY_BYTES:
+        return b""
     splice = make_splice(current.body, body)
     return b"" if splice is None else b"%b %b" % (current.stamp.encode(), splice)
 

@@ -10,6 +10,7 @@ from conftest import Maker
 
 from edge_redis import (
     ConflictStrategy,
+    EdgeSynchronizer,
     InvalidArgumentError,
     InvalidTypeError,
     PartialUpdateError,
@@ -50,6 +51,53 @@ def test_every_scope_gets_its_next_version(make: Maker, edge: Any, strategy: Con
         assert sync.get_local_state() == second[scope]
         assert (second[scope].version, second[scope].data) == (2, {**data, "more": True})
         assert [change["version"] for change in sync.get_pending_changes()] == [1, 2]
+
+
+MADE_OF_THE_STATE: dict[str, tuple[dict[str, Any], bool]] = {
+    "a delta": ({}, True),
+    "merged fields": ({"conflict_strategy": ConflictStrategy.MERGE}, False),
+    "a delta of merged fields": ({"conflict_strategy": ConflictStrategy.MERGE}, True),
+    "a signed state": ({"origin": "till", "signing_key": b"k" * 16}, False),
+    "a signed delta": ({"origin": "till", "signing_key": b"k" * 16}, True),
+}
+
+
+@pytest.mark.parametrize("name", MADE_OF_THE_STATE)
+def test_writes_that_are_made_of_the_present_states_share_calls_too(
+    make: Maker, edge: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (options, is_delta), long = MADE_OF_THE_STATE[name], {"text": "x" * 600}
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a scope was written by a call of its own")
+
+    monkeypatch.setattr(scripts, "update", refuse)
+    for number in range(3):
+        written = edge.update_many({scope: {**long, "n": number} for scope in DEVICES}, is_delta, **options)
+    assert {(state.version, state.data["n"]) for state in written.values()} == {(3, 2)}
+    sync = make("EdgeSynchronizer", options.get("conflict_strategy", "remote_wins"), scope="device/7")
+    assert sync.get_local_state() == written["device/7"]
+    assert [each["is_delta"] for each in sync.get_pending_changes()] == [is_delta] * 3
+
+
+@pytest.mark.parametrize("name", ["a delta", "a delta of merged fields", "a signed delta"])
+def test_a_write_between_the_read_and_the_write_of_many_is_not_lost(
+    make: Maker, edge: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    options, _ = MADE_OF_THE_STATE[name]
+    edge.update_many(DEVICES, **options)
+    update_many = scripts.update_many
+
+    def write_before(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        with make.backend.client() as client, EdgeSynchronizer(client, scope="device/1", **options) as other:
+            other.update_local({"other": 1}, is_delta=True)
+        return update_many(*args, **kwargs)
+
+    monkeypatch.setattr(scripts, "update_many", write_before)
+    written = edge.update_many({scope: {"more": True} for scope in DEVICES}, is_delta=True, **options)
+    assert (written["device/1"].version, written["device/1"].data) == (3, {"number": 1, "other": 1, "more": True})
+    assert {state.version for scope, state in written.items() if scope != "device/1"} == {2}
 
 
 def test_a_scope_that_is_refused_does_not_stop_the_others(make: Maker, edge: Any) -> None:

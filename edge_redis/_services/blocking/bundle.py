@@ -181,8 +181,8 @@ class EdgeRedis:
         """Write the next version of each of several scopes, as ``update_local`` of a synchronizer of each would.
 
         A round trip takes about 1,500, or 4 MiB of them, and a call of the script about 50, or 128 KiB. Deltas, MERGE
-        and ``signing_key`` take two more, and a call for each scope. Each scope is a write of its own: the others
-        are written where one is refused.
+        and ``signing_key`` take one more, in which the present states are read. Each scope is a write of its own: the
+        others are written where one is refused.
 
         Args:
             updates: the data of each scope.
