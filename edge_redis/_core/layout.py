@@ -28,6 +28,11 @@ _SHARD: Final = re.compile(r"(.*?:\D+)(\d+)\.\d+\.\d+\}", re.DOTALL)
 """The hash tag of one of several shards: what precedes the number of shards, and that number."""
 
 _CHECK: Final = load("edge_redis._core", "layout_version")
+_REPLACE: Final = load("edge_redis._core", "replace_record")
+
+
+class OtherShardsError(InvalidArgumentError):
+    """A script was to write to a shard of a number that the component does not have. Nothing was written."""
 
 
 def layout_key(tag: str) -> str:
@@ -103,6 +108,11 @@ def store_record(tag: str, record: ShardRecord) -> Operation[ShardRecord]:
     return _CHECK([layout_key(tag)], [str(record), 1], decode)
 
 
+def replace_record(tag: str, old: ShardRecord, new: ShardRecord) -> Operation[ShardRecord | None]:
+    """Replace the record by the tag of shard 0, where it is still ``old``; return the one that is stored then."""
+    return _REPLACE([layout_key(tag)], [str(old), str(new)], find_record)
+
+
 def find_record(reply: bytes | None) -> ShardRecord | None:
     """Return the record that a reply has, None where there is none; a damaged one counts as one shard."""
     return None if reply is None else parse(reply) or ShardRecord(reply.decode(errors="replace"))
@@ -111,7 +121,7 @@ def find_record(reply: bytes | None) -> ShardRecord | None:
 def _refuse(tag: str, found: bytes, version: str, shards: int = 1) -> NoReturn:
     stored = parse(found)
     if stored is not None and stored.version == version:
-        raise InvalidArgumentError(
+        raise OtherShardsError(
             f"the keys of {tag} are in {stored.shards} shards, and this process was to use {shards}:"
             " nothing was written"
         )

@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.layout import find_record, layout_key, store_record
+from edge_redis._core.layout import find_record, layout_key, replace_record, store_record
 from edge_redis._core.operation import Operation, command
 from edge_redis._core.shard_record import ShardRecord
 from edge_redis.errors import InvalidArgumentError
@@ -113,7 +113,7 @@ class ShardCount:
             if stored is None:  # nothing was ever written
                 return self._wanted
             self._known.record = stored
-        return self._accept(self._known.record)
+        return self.accept(self._known.record)
 
     async def settle(self) -> ShardRecord:
         """Return the record, for a call that writes; stores it where there is none.
@@ -125,11 +125,15 @@ class ShardCount:
         """
         if self._known.record is None:
             self._known.record = await store_record(self._tag, self._wanted)
-        return self._accept(self._known.record)
+        return self.accept(self._known.record)
 
     def read(self) -> Operation[ShardRecord | None]:
         """Read the stored record, None where there is none."""
         return command(find_record, "GET", layout_key(self._tag))
+
+    def replace(self, old: ShardRecord, new: ShardRecord) -> Operation[ShardRecord | None]:
+        """Replace the stored record where it is still ``old``; return the one that is stored then."""
+        return replace_record(self._tag, old, new)
 
     def learn(self, record: ShardRecord) -> None:
         """Take a record that was read now. A number that this process asked for was accepted before."""
@@ -139,7 +143,13 @@ class ShardCount:
         """Return the names of this number of shards."""
         return name_shards(self._namespace, self._component, shards)
 
-    def _accept(self, stored: ShardRecord) -> ShardRecord:
+    def accept(self, stored: ShardRecord) -> ShardRecord:
+        """Return a record that was read for the first time.
+
+        Raises:
+            InvalidArgumentError: this process asks for another number of shards.
+
+        """
         if self._given is not None and self._given not in stored.numbers:
             raise InvalidArgumentError(
                 f"{self._component} of namespace {self._namespace!r} has shards={stored.shards}, not {self._given}:"

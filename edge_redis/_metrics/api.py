@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from edge_redis._core import validation
@@ -25,6 +26,8 @@ from edge_redis.errors import CorruptDataError, StoreError, WrongKeyTypeError
 from edge_redis.models import InvocationRecord
 
 _MAX_FORGET_ATTEMPTS: Final = 100
+_MAX_RESETS: Final = 10
+"""Beginnings of one reset while the number of shards is changed."""
 
 
 def _no_thread() -> int:
@@ -195,20 +198,23 @@ class Metrics(Component):
         if function_id is None and node_id is None:
             raise validation.value_error("function_id and node_id", None, "must not both be None; see reset()")
         removed: set[tuple[str, str]] = set()
-        for shard, found in enumerate(await self._reader.list_pairs_by_shard()):
-            pairs = sorted(pair for pair in found if _matches(pair, function_id, node_id))
-            for some in split_chunks(pairs, FORGOTTEN_PAIRS):
-                names = [pair_name(*pair) for pair in some]
-                await self._forget(shard, [f"p:{name}" for name in names], names)
-            if function_id is None or node_id is None:
-                await self._forget(shard, [series], [])
-            removed.update(pairs)
+
+        async def forget_all(shards: Sequence[MetricsScripts]) -> None:
+            for scripts, found in zip(shards, await self._reader.list_pairs_by_shard(shards), strict=True):
+                pairs = sorted(pair for pair in found if _matches(pair, function_id, node_id))
+                for some in split_chunks(pairs, FORGOTTEN_PAIRS):
+                    names = [pair_name(*pair) for pair in some]
+                    await self._forget(scripts, [f"p:{name}" for name in names], names)
+                if function_id is None or node_id is None:
+                    await self._forget(scripts, [series], [])
+                removed.update(pairs)
+
+        await self.writer.query(forget_all)
         return len(removed)
 
-    async def _forget(self, shard: int, series: Sequence[str], pairs: Sequence[str]) -> None:
+    async def _forget(self, scripts: MetricsScripts, series: Sequence[str], pairs: Sequence[str]) -> None:
         for _ in range(_MAX_FORGET_ATTEMPTS):
-            await self._reader.compact(shard)
-            scripts = (await self.shards.find())[shard]
+            await self._reader.compact(scripts)
             with self._idempotency_keys.acquire() as (client_id, sequence):
                 if await scripts.forget(client_id, sequence, series, pairs):
                     return
@@ -221,13 +227,22 @@ class Metrics(Component):
         """
         with suppress(CorruptDataError, WrongKeyTypeError):
             await self.flush()
-        shards = await self.shards.settle()
-        await gather([self._begin_epoch(scripts) for scripts in shards])
-        await gather([_purge(scripts) for scripts in shards])
+        await self.shards.settle()
+        for _ in range(_MAX_RESETS):
+            shards = await self.shards.refresh()
+            is_earlier = [at >= shards.record.shards for at in range(len(shards))]
+            await gather([self._begin_epoch(*each) for each in zip(shards, is_earlier, strict=True)])
+            await gather([_purge(scripts) for scripts in shards])
+            count, present = self.shards.count, replace(shards.record, earlier=())
+            stored = await (count.replace(shards.record, present) if shards.record.earlier else count.read())
+            self.shards.learn(stored)
+            if stored in (None, present):
+                return
+        raise StoreError("the number of shards of the metrics is being changed: call reset() again")
 
-    async def _begin_epoch(self, scripts: MetricsScripts) -> None:
+    async def _begin_epoch(self, scripts: MetricsScripts, close: bool) -> None:  # noqa: FBT001 -- private
         with self._idempotency_keys.acquire() as (client_id, sequence):
-            await scripts.reset(client_id, sequence)
+            await scripts.reset(client_id, sequence, close=close)
 
 
 async def _purge(scripts: MetricsScripts) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Final, NamedTuple
 
-from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shard_record import ShardPlace, choose_shard
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.columns import EMPTY, Pair, RecordColumns
 from edge_redis._metrics.keys import OTHER_PAIR, pair_name
@@ -62,6 +62,13 @@ class FlushCall:
     shard: int = 0
     """The number of the shard that the call is for, of this number of ``shards``."""
     shards: int = 1
+    sums: Sums | None = None
+    """What all calls of the batch deliver to this shard, for the shards of another number where this one is closed."""
+
+    @property
+    def place(self) -> ShardPlace:
+        """The shard that the call is for."""
+        return ShardPlace(self.shards, self.shard)
 
 
 class Sums(NamedTuple):
@@ -82,7 +89,7 @@ def split_calls(
     calls: list[FlushCall] = []
     for shard, part in enumerate(_split_shards(sums, shards)):
         first = sequence + len(calls) + 1
-        calls += _split_calls(part, choose_log, first, FlushCall(0, "", (), (), (), earliest_ms, shard, shards))
+        calls += _split_calls(part, choose_log, first, FlushCall(0, "", (), (), (), earliest_ms, shard, shards, part))
     return tuple(calls)
 
 

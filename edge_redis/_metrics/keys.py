@@ -5,6 +5,8 @@
 | er:{<ns>:metrics0}:epoch              | string | none      | the current epoch; absent means 0           |
 | er:{<ns>:metrics0}:since              | string | none      | time of the last reset or forget, in ms     |
 | er:{<ns>:metrics0}:retired            | set    | none      | past epochs whose keys are to be removed    |
+| er:{<ns>:metrics0}:earlier             | string | none      | of shards of an earlier number: look, while |
+|                                       |        |           | another one begins, then closed             |
 | er:{<ns>:metrics0}:flushes:<time>     | hash   | 24 hours  | the last flush of each writer, by half days |
 | er:{<ns>:metrics0}:repeats:<time>     | hash   | 2 hours   | the last reset of each client id, by hours  |
 | er:{<ns>:metrics0}:e:<epoch>:s:<series> | hash | none      | n, e, w: invocations, failures and slow     |
@@ -29,7 +31,8 @@
 |                                       |        |           | overflow: records counted under ``_other``  |
 
 With several shards (``_core/shards.py``) a pair is in one of them, by a hash of its name, with all that is
-made of its records: each shard has the series, records and logs of its own pairs, and its own epoch.
+made of its records: each shard has the series, records and logs of its own pairs, and its own epoch. Where their number
+was changed, the shards of earlier numbers keep what they have, and those of the present one list their pairs too.
 
 A series is ``all``, ``f:<function>``, ``n:<node>`` or ``p:<pair>``, the pair as above: the
 length in front distinguishes ("a", "bc") from ("ab", "c"). What precedes a series has one length
@@ -44,11 +47,12 @@ Redis keeps a hash compactly up to 512 fields of 64 bytes. That of a series has 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shard_record import ShardRecord
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""
@@ -60,11 +64,12 @@ OTHER: Final = "_other"
 class MetricsKeys:
     """The keys of one shard of the metrics of a namespace."""
 
-    __slots__ = ("epoch", "flushes", "repeats", "retired", "root", "since")
+    __slots__ = ("earlier", "epoch", "flushes", "repeats", "retired", "root", "since")
 
     def __init__(self, namespace: str, shard: int | str = 0) -> None:
         space = KeySpace(namespace, "metrics", shard)
         self.epoch = space.key("epoch")
+        self.earlier = space.key("earlier")
         self.since = space.key("since")
         self.retired = space.key("retired")
         self.flushes = space.key("flushes")
@@ -80,12 +85,14 @@ def pair_name(function_id: str, node_id: str) -> str:
 OTHER_PAIR: Final = pair_name(OTHER, OTHER)
 
 
-def find_shards(series: str, shards: int) -> range:
-    """Return the numbers of the shards that may have a series: one for a pair, all for the others and ``_other``."""
-    if shards == 1 or not series.startswith("p:") or series == f"p:{OTHER_PAIR}":
-        return range(shards)
-    number = choose_shard(series[2:], shards)
-    return range(number, number + 1)
+def find_shards(series: str, record: ShardRecord) -> Sequence[int]:
+    """Return the indexes, in ``list_places``, of the shards that may have a series.
+
+    That is one of each number for a pair, and all for the others and ``_other``.
+    """
+    if not series.startswith("p:") or series == f"p:{OTHER_PAIR}":
+        return range(record.shards + sum(record.earlier))
+    return record.find(series[2:])
 
 
 def parse_pair(name: bytes) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from edge_redis._core.gather import gather
+from edge_redis._core.shards import Shards
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.keys import find_shards, series_name
 from edge_redis._metrics.ranking import Group
@@ -44,21 +45,26 @@ class MetricsReader:
     async def read_series(self, name: str, *, buckets: bool = False) -> Series:
         """Return one series, with its buckets where they are wanted."""
         build = partial(MetricsScripts.read_series, series=[name], buckets=buckets)
-        return add_series([found for (found,) in await self._read(await self._shards_of(name), build)])
+        found = await self._writer.query(lambda shards: self._read(_choose(shards, name), build))
+        return add_series([series for (series,) in found])
 
     async def read_groups(self, groups: Sequence[Group], *, buckets: bool) -> dict[Group, Series]:
         """Return the series of each group. A series is read atomically in each shard, several together are not."""
-        shards = len(await self._writer.find_shards())
-        of_shard: list[list[Group]] = [[] for _ in range(shards)]
+        return await self._writer.query(lambda shards: self._read_groups(shards, groups, buckets=buckets))
+
+    async def _read_groups(
+        self, shards: Shards[MetricsScripts], groups: Sequence[Group], *, buckets: bool
+    ) -> dict[Group, Series]:
+        of_shard: list[list[Group]] = [[] for _ in shards]
         for group in groups:
-            for number in find_shards(series_name(*group), shards):
+            for number in find_shards(series_name(*group), shards.record):
                 of_shard[number].append(group)
         parts: dict[Group, list[Series]] = {group: [] for group in groups}
         for at in range(0, max(map(len, of_shard)), _SERIES_PER_CALL):
             some = {number: each[at : at + _SERIES_PER_CALL] for number, each in enumerate(of_shard) if len(each) > at}
             names = {number: [series_name(*group) for group in each] for number, each in some.items()}
             reads = [
-                ShardRead(number, partial(MetricsScripts.read_series, series=each, buckets=buckets))
+                ShardRead(shards[number], partial(MetricsScripts.read_series, series=each, buckets=buckets))
                 for number, each in names.items()
             ]
             for each, found in zip(some.values(), await self._writer.read(reads), strict=True):
@@ -68,7 +74,11 @@ class MetricsReader:
 
     async def read_minutes(self, series: str, minutes: int) -> list[tuple[int, Series]]:
         """Return the last ``minutes`` minutes of a series, oldest first, each with its number since 1970."""
-        shards = await self._shards_of(series)
+        return await self._writer.query(lambda shards: self._read_minutes(_choose(shards, series), series, minutes))
+
+    async def _read_minutes(
+        self, shards: Sequence[MetricsScripts], series: str, minutes: int
+    ) -> list[tuple[int, Series]]:
         cells: list[tuple[int, Series]] = []
         last: int | None = None
         while len(cells) < minutes:
@@ -81,7 +91,11 @@ class MetricsReader:
 
     async def read_totals(self, names: Sequence[str], minutes: int) -> list[list[int]]:
         """Return the invocations of functions or nodes in each of the last ``minutes`` minutes, oldest first."""
-        shards = range(len(await self._writer.find_shards()))
+        return await self._writer.query(lambda shards: self._read_totals(shards, names, minutes))
+
+    async def _read_totals(
+        self, shards: Sequence[MetricsScripts], names: Sequence[str], minutes: int
+    ) -> list[list[int]]:
         found: list[list[int]] = []
         per_call = max(1, _COUNTS_PER_CALL // minutes)
         for at in range(0, len(names), per_call):
@@ -92,24 +106,25 @@ class MetricsReader:
     async def read_records(self, stream: str, limit: int) -> list[InvocationRecord]:
         """Return the latest ``limit`` records of a stream, oldest first."""
         await self._writer.flush()
-        shards = await self._writer.find_shards()
-        parts = await gather([_read_stream(scripts, stream, limit) for scripts in shards])
+        parts = await self._writer.query(
+            lambda shards: gather([_read_stream(scripts, stream, limit) for scripts in shards])
+        )
         entries = sorted((entry for part in parts for entry in part), key=itemgetter(0))
         found = [record for _, records in entries for record in records]
         return found[max(0, len(found) - limit) :]
 
     async def list_pairs(self) -> list[tuple[str, str]]:
         """Return all (function, node) pairs, sorted."""
-        parts = await self.list_pairs_by_shard()
+        parts = await self._writer.query(self.list_pairs_by_shard)
         return sorted(set().union(*parts))
 
-    async def list_pairs_by_shard(self) -> list[set[tuple[str, str]]]:
-        """Return the pairs that each shard has."""
-        found: list[set[tuple[str, str]]] = [set() for _ in await self._writer.find_shards()]
+    async def list_pairs_by_shard(self, shards: Sequence[MetricsScripts]) -> list[set[tuple[str, str]]]:
+        """Return the pairs that each of these shards has, in a query."""
+        found: list[set[tuple[str, str]]] = [set() for _ in shards]
         cursors = dict.fromkeys(range(len(found)), 0)
         while cursors:
             reads = [
-                ShardRead(number, partial(MetricsScripts.list_pairs, cursor=cursor))
+                ShardRead(shards[number], partial(MetricsScripts.list_pairs, cursor=cursor))
                 for number, cursor in cursors.items()
             ]
             pages = dict(zip(cursors, await self._writer.read(reads), strict=True))
@@ -120,20 +135,27 @@ class MetricsReader:
 
     async def count_pairs(self) -> PairCounts:
         """Return the number of pairs, and how many records are counted under ``_other``."""
-        shards = range(len(await self._writer.find_shards()))
+        return await self._writer.query(self._count_pairs)
+
+    async def _count_pairs(self, shards: Shards[MetricsScripts]) -> PairCounts:
         pages = await self._read(shards, _COUNT_PAIRS)
-        others = sum(page.has_other for page in pages)
-        return PairCounts(sum(page.total for page in pages) - max(0, others - 1), sum(page.overflow for page in pages))
+        present = pages[: shards.record.shards]  # these list the pairs of earlier numbers too
+        others = sum(page.has_other for page in present)
+        return PairCounts(
+            sum(page.total for page in present) - max(0, others - 1), sum(page.overflow for page in pages)
+        )
 
-    async def compact(self, shard: int) -> None:
+    async def compact(self, scripts: MetricsScripts) -> None:
         """Compact the write-ahead logs of all writers in a shard, as every query of figures does first."""
-        await self._writer.read([ShardRead(shard, _COUNT_PAIRS)])
+        await self._read([scripts], _COUNT_PAIRS)
 
-    async def _shards_of(self, series: str) -> Iterable[int]:
-        return find_shards(series, len(await self._writer.find_shards()))
+    async def _read(self, shards: Iterable[MetricsScripts], build: ReadBuilder[T]) -> list[T]:
+        return await self._writer.read([ShardRead(scripts, build) for scripts in shards])
 
-    async def _read(self, shards: Iterable[int], build: ReadBuilder[T]) -> list[T]:
-        return await self._writer.read([ShardRead(number, build) for number in shards])
+
+def _choose(shards: Shards[MetricsScripts], series: str) -> Sequence[MetricsScripts]:
+    """Return the shards that may have a series."""
+    return [shards[number] for number in find_shards(series, shards.record)]
 
 
 async def _read_stream(

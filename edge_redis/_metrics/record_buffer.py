@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from itertools import count, repeat
 from typing import Final, NamedTuple
 
+from edge_redis._core.shard_record import ShardPlace
 from edge_redis._metrics.columns import EMPTY, RecordColumns
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import LOGS, FlushCall, Sums, split_calls
@@ -51,9 +52,9 @@ class FlushBatch:
 
     def list_first(self) -> list[FlushCall]:
         """Return the first call for each shard: those that may be sent now."""
-        first: dict[int, FlushCall] = {}
+        first: dict[ShardPlace, FlushCall] = {}
         for call in self.calls:
-            first.setdefault(call.shard, call)
+            first.setdefault(call.place, call)
         return list(first.values())
 
     def find(self, sequence: int) -> FlushCall | None:
@@ -64,7 +65,7 @@ class FlushBatch:
         """Return the batch without a call, which belongs to ``epoch`` of its shard; None when it was the last."""
         rest = [call for call in self.calls if call is not done]
         if epoch and done.epoch != epoch:
-            rest = [replace(call, epoch=epoch) if call.shard == done.shard else call for call in rest]
+            rest = [replace(call, epoch=epoch) if call.place == done.place else call for call in rest]
         return FlushBatch(self.records, tuple(rest)) if rest else None
 
 
@@ -122,6 +123,23 @@ class BufferState(NamedTuple):
             successor={},
         )
 
+    def reroute(
+        self, batch: FlushBatch, closed: FlushCall, choose_log: Callable[[str], int], shards: int
+    ) -> BufferState:
+        """Return the state once what ``batch`` had for a closed shard is for the shards of another number."""
+        assert closed.sums is not None
+        calls = split_calls(
+            closed.sums,
+            shards=shards,
+            choose_log=choose_log,
+            sequence=self.sequence,
+            earliest_ms=closed.earliest_ms,
+        )
+        rest = tuple(call for call in batch.calls if call.sums is not closed.sums)
+        return self._replace(
+            batch=FlushBatch(batch.records, rest + calls), sequence=self.sequence + len(calls), successor={}
+        )
+
     def acknowledge(self, batch: FlushBatch, call: FlushCall, epoch: str | None) -> BufferState:
         """Return the state once the server has applied a call of ``batch``."""
         rest = batch.advance(call, epoch)
@@ -144,7 +162,7 @@ class RecordBuffer:
         """Whether the last call that was sent has failed."""
         self.senders: dict[object, int] = {}
         """The calls under way, each with the thread that sends it."""
-        self.uncompacted: set[int] = set()
+        self.uncompacted: set[ShardPlace] = set()
         """The shards at which this process may have left something in its write-ahead logs."""
         self.latest = BufferState(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
         """A recent state; ``state`` is the current one."""
@@ -229,6 +247,16 @@ class RecordBuffer:
         if batch is None or len(batch.calls) != len(calls) or batch.list_first() != calls:
             return False
         return state.aggregated - state.unacknowledged + batch.records >= last
+
+    def reroute(self, closed: FlushCall, shards: int) -> None:
+        """Deliver what a closed shard was to have to the shards of another number. Nothing of it was delivered."""
+        while True:
+            state = self.state
+            batch = state.batch
+            if batch is None or batch.find(closed.sequence) is None:
+                return
+            if self._succeed(state, state.reroute(batch, closed, self._choose_log, shards)):
+                return
 
     def acknowledge(self, call: FlushCall, epoch: str | None) -> None:
         """Drop a call that the server has applied. Dropping it again changes nothing."""

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from edge_redis._core import validation
 from edge_redis._core.gather import gather
+from edge_redis._core.layout import OtherShardsError
 from edge_redis._core.operation import Batch, Operation, Sleep
-from edge_redis._core.shards import ShardSet
+from edge_redis._core.shard_record import ShardPlace
+from edge_redis._core.shards import Shards
 from edge_redis._core.sketch import MAX_DURATION_MS
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.records import RecordValidator, is_plain
-from edge_redis._metrics.scripts import MetricsScripts, Uncompacted
+from edge_redis._metrics.scripts import EarlierShardError, MetricsScripts, Uncompacted
+from edge_redis._metrics.shards import MetricsShards
 from edge_redis.errors import EdgeRedisError, StoreError
 from edge_redis.models import InvocationRecord
 
 T = TypeVar("T")
+
+_MAX_QUERIES: Final = 10
+"""Beginnings of one query while the number of shards is changed."""
+
+_CLOSED: Final = (EarlierShardError, OtherShardsError)
+"""What a flush raises that has met a closed shard, or one of a number that is not read any more."""
 
 _WAIT_SECONDS: Final = 0.001
 _MAX_WAITS: Final = 1000
@@ -37,9 +46,9 @@ class ReadBuilder(Protocol[T]):
 
 
 class ShardRead(NamedTuple, Generic[T]):
-    """A read of one shard, by its number."""
+    """A read of one shard."""
 
-    shard: int
+    scripts: MetricsScripts
     build: ReadBuilder[T]
 
 
@@ -51,7 +60,7 @@ class RecordWriter:
 
     def __init__(
         self,
-        shards: ShardSet[MetricsScripts],
+        shards: MetricsShards,
         config: MetricsConfig,
         buffer: RecordBuffer,
         *,
@@ -156,14 +165,16 @@ class RecordWriter:
         uncompacted = self.buffer.uncompacted
         if not uncompacted:
             return
-        numbers = sorted(uncompacted)
+        places = sorted(uncompacted)
         uncompacted.clear()
         try:
-            shards = await self._shards.settle()
-            await gather([self._compact(shards[at], self.buffer.writer_id) for at in numbers if at < len(shards)])
+            await gather([self._compact(self._scripts_of(each), self.buffer.writer_id) for each in places])
         except StoreError:
-            uncompacted.update(numbers)
+            uncompacted.update(places)
             raise
+
+    def _scripts_of(self, place: ShardPlace) -> MetricsScripts:
+        return self._shards.of(place.shards)[place.number]
 
     async def _deliver(self, *, compact: bool) -> None:
         """Deliver; without ``compact`` the server may leave the batch in the write-ahead log."""
@@ -171,9 +182,18 @@ class RecordWriter:
         while calls := await self._next_calls(last):
             await self._send(calls, (), compact=compact)
 
-    async def find_shards(self) -> tuple[MetricsScripts, ...]:
-        """Return all shards, for a query, which delivers what is buffered first."""
-        return await (self._shards.settle() if self.buffer.pending else self._shards.find())
+    async def query(self, read: Callable[[Shards[MetricsScripts]], Awaitable[T]]) -> T:
+        """Run a query, which delivers what is buffered first, on all shards; again where their number was changed.
+
+        One that has read the record after it began need not have what is written later, to shards of a new number.
+        """
+        shards = await (self._shards.settle() if self.buffer.pending else self._shards.find())
+        for _ in range(_MAX_QUERIES):
+            try:
+                return await read(shards)
+            except EarlierShardError:
+                shards = await self._shards.refresh_unchecked()
+        return await read(shards)
 
     async def run_after_flush(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         """Run operations after a flush, in one round trip where one call to each shard delivers everything."""
@@ -189,12 +209,11 @@ class RecordWriter:
 
     async def read(self, reads: Sequence[ShardRead[T]]) -> list[T]:
         """Run reads after a flush, and again where write-ahead logs had to be compacted first; all at the same time."""
-        shards = await self.find_shards()
-        found = await self.run_after_flush([build(shards[at], compacted=False) for at, build in reads])
+        found = await self.run_after_flush([build(scripts, compacted=False) for scripts, build in reads])
         if not any(isinstance(each, Uncompacted) for each in found):
             return found
         return await gather(
-            [self._read_compacted(shards[at], build, each) for (at, build), each in zip(reads, found, strict=True)]
+            [self._read_compacted(scripts, build, each) for (scripts, build), each in zip(reads, found, strict=True)]
         )
 
     async def _read_compacted(self, scripts: MetricsScripts, build: ReadBuilder[T], found: T | Uncompacted) -> T:
@@ -220,7 +239,7 @@ class RecordWriter:
         except StoreError:
             buffer.is_failing = True
             raise
-        return buffer.next_calls(len(shards))
+        return buffer.next_calls(shards.record.shards)
 
     async def _send(
         self, calls: Sequence[FlushCall], behind: Sequence[Operation[Any]], *, compact: bool = True
@@ -229,7 +248,7 @@ class RecordWriter:
         buffer = self.buffer
         flushes = [self._flush(call, compact=compact) for call in calls]
         if not compact:
-            buffer.uncompacted.update(call.shard for call in calls)
+            buffer.uncompacted.update(call.place for call in calls)
         sender = object()
         try:
             buffer.senders[sender] = self._thread_id()
@@ -237,7 +256,12 @@ class RecordWriter:
             for call, epoch in zip(calls, results, strict=False):
                 if not isinstance(epoch, EdgeRedisError):
                     buffer.acknowledge(call, epoch)
-            _raise_first(results[: len(calls)])
+            closed = {call: each for call, each in zip(calls, results, strict=False) if isinstance(each, _CLOSED)}
+            if closed:
+                await self._reroute(closed)
+                if behind:  # they do not read the shards that the batch goes to now
+                    raise EarlierShardError
+            _raise_first([each for each in results[: len(calls)] if not isinstance(each, _CLOSED)])
             buffer.is_failing = False
         except StoreError:
             buffer.is_failing = True
@@ -247,16 +271,31 @@ class RecordWriter:
         _raise_first(results)
         return results[len(calls) :]
 
+    async def _reroute(self, closed: Mapping[FlushCall, EdgeRedisError]) -> None:
+        """Make calls for the shards of the present number of what closed shards were to have."""
+        record = await self._shards.count.read()
+        for call, error in closed.items():
+            if record is None or (call.shards == record.shards and isinstance(error, EarlierShardError)):
+                raise error  # a change that ended halfway
+            if isinstance(error, OtherShardsError):
+                self._shards.count.accept(record)
+                if call.shards in record.numbers:
+                    continue  # another call was refused, and with it the whole batch
+            self._shards.learn(record)
+            self.buffer.reroute(call, record.shards)
+
     def _flush(self, call: FlushCall, *, compact: bool) -> Operation[Any]:
-        scripts = self._shards.of(call.shards)[call.shard]
-        return scripts.flush(call, self.buffer.writer_id, compact=compact)
+        return self._scripts_of(call.place).flush(call, self.buffer.writer_id, compact=compact)
 
     @staticmethod
     async def _perform(flushes: Sequence[Operation[Any]], behind: Sequence[Operation[Any]]) -> list[Any]:
         """Return the results, with errors among them where there are several operations."""
-        if len(flushes) == 1 and not behind:  # cheaper for a client than a batch of one
-            return [await flushes[0]]
-        return await Batch([*flushes, *behind], ordered=bool(behind), return_exceptions=True)
+        try:
+            if len(flushes) == 1 and not behind:  # cheaper for a client than a batch of one
+                return [await flushes[0]]
+            return await Batch([*flushes, *behind], ordered=bool(behind), return_exceptions=True)
+        except _CLOSED as error:
+            return [error] * (len(flushes) + len(behind))
 
     def aggregate(self) -> int:
         """Add up what was recorded since the last time; return how many records there ever were."""

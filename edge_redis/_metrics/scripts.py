@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
-from edge_redis._core.operation import Argument, Operation
+from edge_redis._core.operation import Argument, Operation, command, identity
 from edge_redis._core.packing import unpack_strings
 from edge_redis._core.script import load
 from edge_redis._core.sketch import GROUP, MAX_DURATION_MS, MAX_INDEX, ZERO_INDEX
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
-from edge_redis._metrics.keys import MetricsKeys, parse_pair
+from edge_redis._metrics.keys import MetricsKeys, pair_name, parse_pair
 from edge_redis._metrics.series import SUM_FIELDS, MinutePage, MinuteTotals, Series
-from edge_redis.errors import CorruptDataError
+from edge_redis.errors import CorruptDataError, StoreUnavailableError
 
 PURGED_PAIRS: Final = 10
 """Pairs whose keys one call removes: about a thousand names, as a timeline has one for each hour of a day."""
@@ -26,21 +26,20 @@ LISTED_PAIRS: Final = 500
 
 _MAX_COUNT: Final = 1 << 63
 
-_compact, _flush, _forget, _list_pairs, _purge, _read_minutes, _read_records, _read_series, _read_totals, _reset = (
-    load(__package__, name)
-    for name in (
-        "compact",
-        "flush",
-        "forget",
-        "list_pairs",
-        "purge",
-        "read_minutes",
-        "read_records",
-        "read_series",
-        "read_totals",
-        "reset",
-    )
-)
+Mark: TypeAlias = Literal["look", "closed"]
+"""What a shard of an earlier number has: ``look`` while another number begins, then ``closed``."""
+
+_add_pairs = load(__package__, "add_pairs")
+_compact = load(__package__, "compact")
+_flush = load(__package__, "flush")
+_forget = load(__package__, "forget")
+_list_pairs = load(__package__, "list_pairs")
+_purge = load(__package__, "purge")
+_read_minutes = load(__package__, "read_minutes")
+_read_records = load(__package__, "read_records")
+_read_series = load(__package__, "read_series")
+_read_totals = load(__package__, "read_totals")
+_reset = load(__package__, "reset")
 
 
 class Uncompacted(NamedTuple):
@@ -84,10 +83,19 @@ def _parse_int(text: bytes) -> int:
     return number
 
 
+class EarlierShardError(StoreUnavailableError):
+    """A read has met a shard that is not of the present number, or a flush a closed one: nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("the number of shards of the metrics is being changed: try again")
+
+
 def _decode_epoch(reply: Any) -> str | None:
     if isinstance(reply, list):
         raise_corrupt(reply[1])
     text: str = reply.decode()
+    if text == "CLOSED":
+        raise EarlierShardError
     return None if text == "STALE" else text
 
 
@@ -140,7 +148,13 @@ def _decode_sums(text: bytes) -> Series:
 
 
 def _decode_uncompacted(reply: Sequence[Any]) -> Uncompacted | None:
+    _check_present(reply)
     return Uncompacted([writer.decode() for writer in reply[1:]]) if reply[0] == b"WAL" else None
+
+
+def _check_present(reply: Sequence[Any]) -> None:
+    if reply[0] == b"EARLIER":
+        raise EarlierShardError
 
 
 def _decode_all_series(reply: Sequence[Any]) -> list[Series] | Uncompacted:
@@ -191,18 +205,23 @@ def _decode_pairs(reply: Sequence[Any]) -> PairPage | Uncompacted:
 
 
 def _decode_records(reply: Sequence[bytes]) -> RecordPage:
+    _check_present(reply)
     return RecordPage(reply[0], list(zip(reply[1::2], reply[2::2], strict=True)))
 
 
 class MetricsScripts:
     """Builds the operations on one shard of a namespace's metrics."""
 
-    def __init__(self, keys: MetricsKeys, config: MetricsConfig, *, max_series: int) -> None:
-        """Build them for a shard that gives ``max_series`` pairs a series."""
+    def __init__(self, keys: MetricsKeys, config: MetricsConfig, *, max_series: int, is_checked: bool = True) -> None:
+        """Build them for a shard that gives ``max_series`` pairs a series.
+
+        A read raises EarlierShardError where the shard is not of the present number, unless ``is_checked`` is false.
+        """
         self._keys = keys
         self._config = config
         self._max_series = max_series
         self._data = [keys.epoch, keys.root]
+        self._read = [*self._data, keys.earlier if is_checked else keys.root]
 
     def flush(self, call: FlushCall, writer_id: str, *, compact: bool = True) -> Operation[str | None]:
         """Add a batch; the epoch it belongs to, None where the server has seen later calls."""
@@ -228,7 +247,7 @@ class MetricsScripts:
         # A client sends a long argument by itself, and each such write wakes the server up: hence one argument.
         args.append(b"".join([text for _, text in call.bodies] + [entry for _, _, entry in call.entries]))
         keys = self._keys
-        return _flush([keys.epoch, keys.flushes, keys.root, keys.since], args, _decode_epoch)
+        return _flush([keys.epoch, keys.flushes, keys.root, keys.since, keys.earlier], args, _decode_epoch)
 
     def compact(self, writer_id: str) -> Operation[int]:
         """Add up some of what a writer's logs hold; return how many bodies are left in them."""
@@ -239,35 +258,49 @@ class MetricsScripts:
     ) -> Operation[list[Series] | Uncompacted]:
         """Read series, on demand with their buckets."""
         decode = _decode_all_series if buckets else _decode_all_sums
-        return _read_series(self._data, [int(buckets), int(compacted), *series], decode)
+        return _read_series(self._read, [int(buckets), int(compacted), *series], decode)
 
     def read_minutes(
         self, series: str, last: int | None, minutes: int, *, compacted: bool = True
     ) -> Operation[MinutePage | Uncompacted]:
         """Read minutes up to ``last``, or up to the current one."""
         args: list[Argument] = [series, "" if last is None else last, minutes, int(compacted)]
-        return _read_minutes(self._data, args, _decode_minutes)
+        return _read_minutes(self._read, args, _decode_minutes)
 
     def read_totals(
         self, series: Sequence[str], minutes: int, *, compacted: bool = True
     ) -> Operation[MinuteTotals | Uncompacted]:
         """Read the invocations of series in each minute up to the current one."""
-        return _read_totals(self._data, [minutes, int(compacted), *series], partial(_decode_totals, minutes=minutes))
+        return _read_totals(self._read, [minutes, int(compacted), *series], partial(_decode_totals, minutes=minutes))
 
     def read_records(self, stream: str, before: bytes, records: int) -> Operation[RecordPage]:
         """Read entries of a stream of records, from the newest, or from before a position."""
-        return _read_records(self._data, [before, records, stream], _decode_records)
+        return _read_records(self._read, [before, records, stream], _decode_records)
 
     def list_pairs(
         self, cursor: int, count: int = LISTED_PAIRS, *, compacted: bool = True
     ) -> Operation[PairPage | Uncompacted]:
         """List some of the pairs."""
-        return _list_pairs(self._data, [cursor, count, int(compacted)], _decode_pairs)
+        return _list_pairs(self._read, [cursor, count, int(compacted)], _decode_pairs)
 
-    def reset(self, client_id: str, sequence: int) -> Operation[str | None]:
-        """Begin a new epoch."""
+    def reset(self, client_id: str, sequence: int, *, close: bool) -> Operation[str | None]:
+        """Begin a new epoch; ``close`` a shard of an earlier number, so that no batch begins there."""
         keys = self._keys
-        return _reset([keys.epoch, keys.retired, keys.repeats, keys.since], [client_id, sequence], _decode_epoch)
+        names = [keys.epoch, keys.retired, keys.repeats, keys.since, keys.earlier]
+        return _reset(names, [client_id, sequence, int(close)], _decode_epoch)
+
+    def add_pairs(self, pairs: Sequence[tuple[str, str]]) -> Operation[int]:
+        """Add pairs to the list, without a series."""
+        return _add_pairs(self._data, [pair_name(*pair) for pair in pairs], int)
+
+    def mark(self, mark: Mark | None) -> Operation[object]:
+        """Mark the shard as one of an earlier number, or as one of the present number."""
+        key = self._keys.earlier
+        return command(identity, "DEL", key) if mark is None else command(identity, "SET", key, mark)
+
+    def read_mark(self) -> Operation[bytes | None]:
+        """Return the mark of a shard of an earlier number."""
+        return command(identity, "GET", self._keys.earlier)
 
     def forget(self, client_id: str, sequence: int, series: Sequence[str], pairs: Sequence[str]) -> Operation[bool]:
         """Remove series, and pairs from the list; False where write-ahead logs must be compacted first."""

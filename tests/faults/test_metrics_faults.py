@@ -96,7 +96,7 @@ def test_what_was_buffered_during_a_reset_counts_after_it(client: Any) -> None:
 
 def test_a_reset_delivered_twice_resets_once(client: Any) -> None:
     runner, metrics = BlockingRunner(client), new_metrics()
-    operation = metrics.shards.of(1)[0].reset("client", 1)
+    operation = metrics.shards.of(1)[0].reset("client", 1, close=False)
     assert runner.run(operation) == "1"
     metrics.append(made())
     runner.run(metrics.flush())

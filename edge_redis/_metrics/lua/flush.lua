@@ -3,6 +3,7 @@
 -- KEYS[2] flushes  prefix  of the hashes that remember the last call of each writer
 -- KEYS[3] root     prefix  of the epochs' keys
 -- KEYS[4] since    string  time of the last reset or forget, in ms
+-- KEYS[5] earlier  string  closed where the shard is of an earlier number of shards
 -- ARGV[1] writer            string
 -- ARGV[2] sequence          integer  of this call, rising by one
 -- ARGV[3] expected          string   the epoch in which the batch began; empty in its first call
@@ -17,8 +18,8 @@
 -- ARGV[12..] the names of the pairs, then two to a body (the number of its log, its bytes), then three to an entry
 --   of records (its stream, how many records, its bytes), then the payload: the bodies and the entries, one
 --   behind the other. One argument is sent in one write
--- Reply: number | 'STALE' | ['CORRUPT', string]: the epoch that the batch belongs to; STALE after a later call;
---   or the key that does not hold what these scripts write, and then nothing was written
+-- Reply: number | 'STALE' | 'CLOSED' | ['CORRUPT', string]: the epoch that the batch belongs to; STALE after a later
+--   call; CLOSED where the batch is for the shards of another number, and then nothing was written; or the key that does not hold what these scripts write, and then nothing was written
 -- Invariant: all = the sum of the pairs = the sum of the functions = the sum of the nodes
 -- Repeat: remembered by writer and sequence, for 12 hours at least
 -- include: clock
@@ -49,6 +50,7 @@ if expected ~= '' and expected ~= epoch then
   remember(KEYS[2], now, writer, sequence, expected) -- a reset has removed what its other calls wrote
   return expected
 end
+if expected == '' and redis.call('GET', KEYS[5]) == 'closed' then return 'CLOSED' end -- what has begun here ends here
 local pairs_key, writers_key, meta_key = root .. ':pairs', root .. ':writers', root .. ':meta'
 
 -- Which pairs get a series is decided here, in the order in which batches arrive, and not when they are added.

@@ -1,16 +1,19 @@
 -- Read some series.
 -- KEYS[1] epoch  string  the current epoch; absent means 0
 -- KEYS[2] root   prefix  of the epochs' keys
+-- KEYS[3] earlier  string  exists where another number of shards is or becomes the present one; a caller that has
+--   read the record gives the prefix, which does not exist
 -- ARGV[1] buckets    integer  1 to read them, 0 for the sums alone
 -- ARGV[2] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
 -- ARGV[3..] series   string   their names
--- Reply: ['WAL', string...] | [string...]: the writers whose logs must be compacted first; or for each series its
+-- Reply: ['EARLIER'] | ['WAL', string...] | [string...]: the writers whose logs must be compacted first; or for each series its
 --   fields and values, packed, or for the sums alone one text, n e w ms ns
 -- Invariant: nothing is written
 -- Repeat: idempotent
 -- include: epoch
 -- include: packing
 -- include: wal
+if is_earlier(KEYS[3]) then return {'EARLIER'} end
 local root = current_root(KEYS[1], KEYS[2])
 local uncompacted = ARGV[2] == '0' and find_uncompacted(root)
 if uncompacted then return uncompacted end

@@ -1,10 +1,12 @@
 -- Read how often some series were invoked in each of the last minutes.
 -- KEYS[1] epoch  string  the current epoch; absent means 0
 -- KEYS[2] root   prefix  of the epochs' keys
+-- KEYS[3] earlier  string  exists where another number of shards is or becomes the present one; a caller that has
+--   read the record gives the prefix, which does not exist
 -- ARGV[1] minutes    integer  how many, the current one included
 -- ARGV[2] compacted  integer  1 to read what is there, whatever is left in write-ahead logs
 -- ARGV[3..] series   string   their names
--- Reply: ['WAL', string...] | [string...]: the writers whose logs must be compacted first; or the last
+-- Reply: ['EARLIER'] | ['WAL', string...] | [string...]: the writers whose logs must be compacted first; or the last
 --   minute, since 1970, then for each series one text, the count of each minute, oldest first
 -- Invariant: nothing is written
 -- Repeat: idempotent
@@ -12,6 +14,7 @@
 -- include: numbers
 -- include: epoch
 -- include: wal
+if is_earlier(KEYS[3]) then return {'EARLIER'} end
 local root = current_root(KEYS[1], KEYS[2])
 local uncompacted = ARGV[2] == '0' and find_uncompacted(root)
 if uncompacted then return uncompacted end
