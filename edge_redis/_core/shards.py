@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import count
 from typing import Final, Generic, TypeVar
@@ -130,6 +131,10 @@ class ShardCount:
     def read(self) -> Operation[ShardRecord | None]:
         """Read the stored record, None where there is none."""
         return command(find_record, "GET", layout_key(self._tag))
+
+    def store(self, shards: int) -> Operation[ShardRecord]:
+        """Store this number where none is stored; return the record that is stored then."""
+        return store_record(self._tag, replace(self._wanted, shards=shards))
 
     def replace(self, old: ShardRecord, new: ShardRecord) -> Operation[ShardRecord | None]:
         """Replace the stored record where it is still ``old``; return the one that is stored then."""

@@ -28,7 +28,9 @@
 | er:{<ns>:metrics0}:e:<epoch>:recent   | stream | none      | c, r: how many records, and the records     |
 | er:{<ns>:metrics0}:e:<epoch>:errors   | stream | none      | the same, of those that failed              |
 | er:{<ns>:metrics0}:e:<epoch>:meta     | hash   | none      | recent, errors: records in the streams;     |
-|                                       |        |           | overflow: records counted under ``_other``  |
+|                                       |        |           | overflow: records counted under ``_other``; |
+|                                       |        |           | extra: pairs above an equal share of        |
+|                                       |        |           | ``max_series``, since it began with so many |
 
 With several shards (``_core/shards.py``) a pair is in one of them, by a hash of its name, with all that is
 made of its records: each shard has the series, records and logs of its own pairs, and its own epoch. Where their number

@@ -268,7 +268,7 @@ class RecordWriter:
             raise
         finally:
             buffer.senders.pop(sender, None)
-        _raise_first(results)
+        _raise_first(results[len(calls) :])
         return results[len(calls) :]
 
     async def _reroute(self, closed: Mapping[FlushCall, EdgeRedisError]) -> None:

@@ -14,7 +14,7 @@ from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.keys import MetricsKeys, pair_name, parse_pair
 from edge_redis._metrics.series import SUM_FIELDS, MinutePage, MinuteTotals, Series
-from edge_redis.errors import CorruptDataError, StoreUnavailableError
+from edge_redis.errors import CorruptDataError, ShardMovedError
 
 PURGED_PAIRS: Final = 10
 """Pairs whose keys one call removes: about a thousand names, as a timeline has one for each hour of a day."""
@@ -40,6 +40,7 @@ _read_records = load(__package__, "read_records")
 _read_series = load(__package__, "read_series")
 _read_totals = load(__package__, "read_totals")
 _reset = load(__package__, "reset")
+_set_extra = load(__package__, "set_extra")
 
 
 class Uncompacted(NamedTuple):
@@ -83,7 +84,7 @@ def _parse_int(text: bytes) -> int:
     return number
 
 
-class EarlierShardError(StoreUnavailableError):
+class EarlierShardError(ShardMovedError):
     """A read has met a shard that is not of the present number, or a flush a closed one: nothing was done."""
 
     def __init__(self) -> None:
@@ -292,6 +293,10 @@ class MetricsScripts:
     def add_pairs(self, pairs: Sequence[tuple[str, str]]) -> Operation[int]:
         """Add pairs to the list, without a series."""
         return _add_pairs(self._data, [pair_name(*pair) for pair in pairs], int)
+
+    def set_extra(self, extra: int) -> Operation[int]:
+        """Set how many more pairs get a series than in a shard of an equal share."""
+        return _set_extra(self._data, [extra], int)
 
     def mark(self, mark: Mark | None) -> Operation[object]:
         """Mark the shard as one of an earlier number, or as one of the present number."""

@@ -27,6 +27,10 @@ class MetricsShards(ShardSet[MetricsScripts]):
         earlier = self._earlier.at(record)[record.shards :]
         return Shards.of(record, (*self.of(record.shards), *earlier))
 
+    def unchecked(self, shards: int) -> tuple[MetricsScripts, ...]:
+        """Return all shards of this number of them, for reads that are not checked."""
+        return self._earlier.of(shards)
+
     async def refresh_unchecked(self) -> Shards[MetricsScripts]:
         """Read the record again, and return all shards, for a query that was refused: its reads are not checked."""
         return self._earlier.at((await self.refresh()).record)

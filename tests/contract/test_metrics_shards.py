@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from datetime import UTC, datetime, timedelta
-from itertools import product
 from typing import Any
 
 import fakeredis
@@ -16,46 +13,10 @@ from edge_redis._core.shards import SLOTS, hash_slot, name_shards
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.config import MetricsConfig
-from support.metrics import buffer_of, made, use_separate_buffer
+from support.metrics import answers, buffer_of, made, some, use_separate_buffer
 from support.servers import Backend
 
 HOME = "er:{default:metrics0}"
-FUNCTIONS = [f"f{number}" for number in range(5)]
-NODES = [f"n{number}" for number in range(4)]
-
-
-def some(count: int) -> list[Any]:
-    pick, now = random.Random(5), datetime.now(UTC)
-    return [
-        made(
-            pick.choice(FUNCTIONS),
-            pick.choice(NODES),
-            pick.lognormvariate(2, 1.5),
-            ok=pick.random() > 0.2,
-            timestamp=now - timedelta(minutes=pick.randrange(4)),
-        )
-        for _ in range(count)
-    ]
-
-
-def answers(metrics: Any) -> dict[str, Any]:
-    """Ask everything that adds up over shards."""
-    found: dict[str, Any] = {}
-    for filters in product((None, "f0", "f4", "none"), (None, "n1")):
-        found[f"summary of {filters}"] = metrics.summary(*filters)
-        found[f"below of {filters}"] = metrics.fraction_below(7.0, *filters)
-        found[f"timeline of {filters}"] = [row["total"] for row in metrics.timeline(*filters, minutes=6)]
-    found["minute totals"] = metrics.minute_totals(["f0", "f1", "none"], minutes=6)
-    found["slo"] = metrics.slo_report(99.0, windows=(5,))
-    found["series"] = metrics.series()
-    found["stats"] = metrics.stats()
-    for by, group_by in (("total", "function"), ("p95", "node"), ("error_count", "pair")):
-        found[f"top {by}"] = metrics.top(by, 3, group_by=group_by)
-    found["snapshot"] = {
-        pair: (series.count, series.errors, series.sum_ms, series.buckets, series.max_ms)
-        for pair, series in metrics.snapshot().items()
-    }
-    return found
 
 
 class TestAnswers:

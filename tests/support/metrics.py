@@ -6,9 +6,11 @@ import csv
 import gzip
 import math
 import os
+import random
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +108,40 @@ def matching(
     return [
         record for record in records if function_id in (None, record.function_id) and node_id in (None, record.node_id)
     ]
+
+
+def some(count: int) -> list[InvocationRecord]:
+    """Return records of some functions and nodes, of the last minutes."""
+    pick, now = random.Random(5), datetime.now(UTC)
+    return [
+        made(
+            pick.choice([f"f{number}" for number in range(5)]),
+            pick.choice([f"n{number}" for number in range(4)]),
+            pick.lognormvariate(2, 1.5),
+            ok=pick.random() > 0.2,
+            timestamp=now - timedelta(minutes=pick.randrange(4)),
+        )
+        for _ in range(count)
+    ]
+
+
+def answers(metrics: Any) -> dict[str, Any]:
+    """Ask everything that adds up over shards."""
+    found: dict[str, Any] = {}
+    for filters in product((None, "f0", "f4", "none"), (None, "n1")):
+        found[f"summary of {filters}"] = metrics.summary(*filters)
+        found[f"below of {filters}"] = metrics.fraction_below(7.0, *filters)
+        found[f"timeline of {filters}"] = {
+            row["minute"]: row["total"] for row in metrics.timeline(*filters, minutes=6) if row["total"]
+        }
+    found["minute totals"] = [list(filter(None, metrics.minute_totals([name], 6)[name])) for name in ("f0", "none")]
+    found["slo"] = metrics.slo_report(99.0, windows=(5,))
+    found["series"] = metrics.series()
+    found["stats"] = metrics.stats()
+    for by, group_by in (("total", "function"), ("p95", "node"), ("error_count", "pair")):
+        found[f"top {by}"] = metrics.top(by, 3, group_by=group_by)
+    found["snapshot"] = {
+        pair: (series.count, series.errors, series.sum_ms, series.buckets, series.max_ms)
+        for pair, series in metrics.snapshot().items()
+    }
+    return found

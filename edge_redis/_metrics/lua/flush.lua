@@ -71,7 +71,8 @@ local free
 for at = HEAD + 1, bodies_at - 1 do
   local pair = ARGV[at]
   if not is_member(pair) then
-    free = free or max_series - redis.call('SCARD', pairs_key) + redis.call('SISMEMBER', pairs_key, OTHER)
+    free = free or max_series + (tonumber(redis.call('HGET', meta_key, 'extra') or 0) or 0)
+      - redis.call('SCARD', pairs_key) + redis.call('SISMEMBER', pairs_key, OTHER)
     if pair == OTHER then
       add_pair(OTHER)
     elseif free > 0 then
