@@ -50,3 +50,9 @@ def is_of_namespace(key: bytes, namespace: str) -> bool:
     prefix, _, rest = key.partition(b"{")
     tag, _, name = rest.partition(b"}:")
     return prefix == f"{PREFIX}:".encode() and bool(name) and tag.rpartition(b":")[0] == namespace.encode()
+
+
+def is_of_component(key: bytes, component: str) -> bool:
+    """Return whether a key of a namespace is one of this component, in any of its shards."""
+    shard = key.partition(b"}")[0].rpartition(b":")[2]
+    return shard.rstrip(b"0123456789.") == component.encode()

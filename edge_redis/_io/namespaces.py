@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
 
-from edge_redis._core.keys import PREFIX, is_of_namespace
+from edge_redis._core.keys import PREFIX, is_of_component, is_of_namespace
 from edge_redis._io.clients import AsyncClient, BlockingClient
 from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 
@@ -16,8 +16,8 @@ _KEYS_A_STEP: Final = 500
 _ACTION: Final = "removing a namespace"
 
 
-def drop_namespace(client: BlockingClient, namespace: str) -> int:
-    """Remove every key of ``namespace``; return how many there were."""
+def drop_namespace(client: BlockingClient, namespace: str, component: str = "") -> int:
+    """Remove every key of ``namespace``, or of one component of it; return how many there were."""
     library: Any = client
     removed = 0
     step: list[bytes] = []
@@ -27,7 +27,7 @@ def drop_namespace(client: BlockingClient, namespace: str) -> int:
 
     try:
         for key in library.scan_iter(match=f"{PREFIX}:*", count=_KEYS_A_STEP):
-            if is_of_namespace(key, namespace):
+            if is_of_namespace(key, namespace) and (not component or is_of_component(key, component)):
                 step.append(key)
             if len(step) == _KEYS_A_STEP:
                 removed += remove_step()

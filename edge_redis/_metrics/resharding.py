@@ -14,30 +14,45 @@ leaves metrics that count right; the same change completes the steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from edge_redis._core.chunks import split_chunks
 from edge_redis._core.gather import gather
-from edge_redis._core.operation import Batch
+from edge_redis._core.operation import Batch, Operation
 from edge_redis._core.shard_record import ShardRecord, choose_shard
-from edge_redis._core.shards import share_of
+from edge_redis._core.shards import check_shards, name_shards, share_of
 from edge_redis._metrics.config import MetricsConfig
-from edge_redis._metrics.keys import pair_name
+from edge_redis._metrics.keys import MetricsKeys, pair_name
 from edge_redis._metrics.scripts import LISTED_PAIRS, MetricsScripts, PairPage
 from edge_redis._metrics.shards import MetricsShards
 from edge_redis.errors import StoreError
 
-_MAX_ATTEMPTS = 10
+_MAX_ATTEMPTS: Final = 10
+
+
+def count_pairs(namespace: str, shard: str) -> Operation[int]:
+    """Return how many pairs the shard of this name lists."""
+    scripts = MetricsScripts(MetricsKeys(namespace, shard), MetricsConfig(namespace), max_series=0, is_checked=False)
+    pages = scripts.list_pairs(0, 1)
+    return Operation(pages.args, lambda reply: _total(pages.decode(reply)), pages.script)
+
+
+def _total(page: object) -> int:
+    assert isinstance(page, PairPage)
+    return page.total
 
 
 class MetricsResharding:
     """The change of the number of shards of a namespace's metrics."""
 
     def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
         self.shards = MetricsShards(MetricsConfig(namespace))
 
-    async def change(self, shards: int) -> ShardRecord:
-        """Write to this number of shards from now on; return the record."""
+    async def change(self, shards: int, report: Callable[[ShardRecord], object]) -> ShardRecord:
+        """Write to this number of shards from now on; return the record, which ``report`` is given."""
+        check_shards(shards)
         for _ in range(_MAX_ATTEMPTS):
             record = await self.shards.count.read()
             if record is None:
@@ -46,6 +61,7 @@ class MetricsResharding:
                 await self._prepare(record, shards)
                 record = await self.shards.count.replace(record, record.begin_epoch(shards))
             if record is not None and record.shards == shards:
+                report(record)
                 await self._complete(record)
                 return record
         raise StoreError("the number of shards of the metrics is being changed by another process")
@@ -70,8 +86,8 @@ class MetricsResharding:
         """List the pairs of the shards of an old number in those of this number."""
         new = self.shards.of(shards)
         await gather([self._list_pairs_of(scripts, new) for scripts in self.shards.unchecked(old)])
-        pages = await Batch([scripts.list_pairs(0, 1) for scripts in self.shards.unchecked(shards)])
-        counts = [page.total for page in pages if isinstance(page, PairPage)]
+        names = name_shards(self._namespace, "metrics", shards)
+        counts = await Batch([count_pairs(self._namespace, name) for name in names])
         shares = [share_of(sum(counts), number, shards) for number in range(shards)]
         extras = [count - share for count, share in zip(counts, shares, strict=True)]
         await Batch([scripts.set_extra(extra) for scripts, extra in zip(new, extras, strict=True)])

@@ -10,6 +10,7 @@ from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.doctor_finding import Finding
 from edge_redis._services.blocking.bundle import EdgeRedis
 from edge_redis._site.layout_check import check_layout
+from edge_redis._site.resharding import ShardsOfComponent, list_shards
 
 LONG_LAG_SECONDS: Final = 60.0
 """A change that waits longer is carried by no worker."""
@@ -29,11 +30,19 @@ def examine_namespace(edge: EdgeRedis) -> list[Finding]:
         sync = worker.status()
     return [
         runner.run(check_layout(edge.namespace)),
+        *_check_shards(list_shards(edge.client, edge.namespace)),
         _check_watch(runner.run(read_leader(edge.namespace)), nodes),
         *_check_relays(runner.run(read_relays(edge.namespace))),
         _check_worker(sync),
         _check_dead_letters(sync["dead_letters"]),
     ]
+
+
+def _check_shards(found: list[ShardsOfComponent]) -> Iterator[Finding]:
+    for each in found:
+        if not each.is_complete:
+            to = f"edge-redis shards --component {each.component} --to {each.record.latest}"
+            yield Finding("warn", "shards", f"{each.component}: a change of their number is not complete: run '{to}'")
 
 
 def _check_watch(watch: LeaderState, nodes: int) -> Finding:

@@ -65,6 +65,10 @@ COMMANDS: Final = {
     "sync": Command("sync", "State sync between edge and cloud: progress, scopes, conflicts, dead letters."),
     "cloud": Command("cloud", "The cloud's stream of accepted changes, for analytics and other programs."),
     "namespace": Command("namespace", "The namespaces on a server."),
+    "shards": Command(
+        "shards",
+        "Show the number of shards of a namespace's components, or change it while they are written and read.",
+    ),
 }
 
 

@@ -81,6 +81,7 @@ COMMANDS = {
     "sync release-authority": "s",
     "namespace list": "",
     "namespace drop": "ns --yes",
+    "shards": "--to 2",
 }
 """Every command that talks to a server, with arguments that are enough for it."""
 LOCAL_COMMANDS = ("metrics serve", "dashboard", "acl", "completion")
@@ -294,6 +295,37 @@ def test_doctor_reads_the_layout_of_every_shard(shell: Shell, client: Any) -> No
     client.set(f"{shard}:layout", "99")
     assert layout()[0] == "fail"
     assert layout()[1].startswith("metrics has 99:")
+
+
+def test_the_number_of_shards_is_changed_and_shown(shell: Shell, client: Any) -> None:
+    assert shell.run("shards") == (0, "nothing was written yet\n", "")
+    with EdgeMetrics(client, namespace="shop") as metrics, EdgeCache(client, namespace="shop") as cache:
+        metrics.record_many(InvocationRecord(f"f{number}", "n", 1.0, success=True) for number in range(40))
+        metrics.flush()
+        cache.put("k", 1)
+        code, out, err = shell.run("shards", "--to", "3", "--component", "metrics", "--json")
+        assert (code, err) == (0, "metrics: 3 shards\n")
+        [found] = json.loads(out)
+        assert {**found, "units": sum(found["units"])} == {
+            "component": "metrics",
+            "shards": 3,
+            "changed_from": None,
+            "moved": 0,
+            "earlier": [1],
+            "units": 40,
+            "complete": True,
+        }
+        assert metrics.total_invocations() == 40
+        client.set("er:{shop:metrics0}:earlier", "look")  # as a command leaves it that ends before the last step
+        assert shell.run("shards")[0] == 1
+        topics = {each["topic"]: (each["level"], each["text"]) for each in shell.json("doctor")[1]}
+        assert topics["shards"][0] == "warn"
+        assert "edge-redis shards --component metrics --to 3" in topics["shards"][1]
+        assert shell.run("shards", "--to", "3", "--component", "metrics")[0] == 0
+        assert "shards" not in {each["topic"] for each in shell.json("doctor")[1]}
+        code, _, err = shell.run("shards", "--to", "2", "--component", "cache")
+        assert (code, cache.size, err.startswith("cache: ")) == (0, 0, True)
+    assert shell.run("shards", "--to", "2", "--component", "health")[0] == 2
 
 
 def test_a_worker_carries_changes_until_sigterm(shell: Shell, client: Any) -> None:

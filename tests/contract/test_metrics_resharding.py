@@ -25,7 +25,7 @@ HOME = "er:{default:metrics0}"
 
 def change(client: Any, shards: int, namespace: str = "default") -> ShardRecord:
     resharding, runner = MetricsResharding(namespace), BlockingRunner(client)
-    record = runner.run(resharding.change(shards))
+    record = runner.run(resharding.change(shards, lambda _: None))
     assert runner.run(resharding.is_complete(record))
     return record
 
@@ -146,7 +146,12 @@ def test_no_schedule_loses_or_repeats_a_record(count: int, *, resets: bool, serv
             return await reader.total_invocations()
 
         actors = [
-            Actor("mover", client, lambda: resharding.change(2), (*simulation.CRASHES, simulation.Fault.REPEATED)),
+            Actor(
+                "mover",
+                client,
+                lambda: resharding.change(2, lambda _: None),
+                (*simulation.CRASHES, simulation.Fault.REPEATED),
+            ),
             Actor("writer", client, write(writer, known), simulation.LOSSES),
             Actor("reset", client, new_metrics().reset) if resets else Actor("reader", client, read),
         ]

@@ -1,0 +1,120 @@
+"""The number of shards of a namespace's components: how it is now, and its change with data in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.shard_record import ShardRecord
+from edge_redis._core.shards import ShardCount, name_shards
+from edge_redis._health import keys as health_keys
+from edge_redis._io.blocking_runner import BlockingRunner
+from edge_redis._io.clients import BlockingClient
+from edge_redis._io.namespaces import drop_namespace
+from edge_redis._metrics import keys as metrics_keys
+from edge_redis._metrics.resharding import MetricsResharding, count_pairs
+from edge_redis._sync import keys as sync_keys
+from edge_redis.errors import InvalidArgumentError
+
+
+class Resharding(Protocol):
+    """The change of the number of shards of one component."""
+
+    async def change(self, shards: int, report: Callable[[ShardRecord], object]) -> ShardRecord:
+        """Change the number, or complete a change to it; return the record. ``report`` is called at each step."""
+
+    async def is_complete(self, record: ShardRecord) -> bool:
+        """Return whether no change ended halfway."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A component: its layout version, what reads how many units a shard has, and what changes their number."""
+
+    version: int
+    count_units: Callable[[str, str], Operation[int]]
+    make: Callable[[str], Resharding] | None
+
+
+KINDS: Final[Mapping[str, _Kind]] = {
+    "health": _Kind(
+        health_keys.LAYOUT_VERSION,
+        lambda namespace, shard: command(int, "ZCARD", health_keys.HealthKeys(namespace, shard).heartbeats),
+        None,
+    ),
+    "metrics": _Kind(metrics_keys.LAYOUT_VERSION, count_pairs, MetricsResharding),
+    "sync": _Kind(
+        sync_keys.LAYOUT_VERSION,
+        lambda namespace, shard: command(int, "HLEN", sync_keys.SyncKeys(namespace, "sync", shard=shard).scopes),
+        None,
+    ),
+    "cloud": _Kind(
+        sync_keys.LAYOUT_VERSION,
+        lambda namespace, shard: command(int, "ZCARD", sync_keys.SyncKeys(namespace, "cloud", shard=shard).feed),
+        None,
+    ),
+}
+"""The components whose number of shards is stored."""
+
+CHANGEABLE: Final = tuple(name for name, kind in KINDS.items() if kind.make is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardsOfComponent:
+    """The shards of one component, and how many units (nodes, pairs, scopes) each of the present ones has."""
+
+    component: str
+    record: ShardRecord
+    units: list[int]
+    is_complete: bool
+    """Whether no change of their number ended halfway."""
+
+
+async def read_shards(namespace: str) -> list[ShardsOfComponent]:
+    """Return the shards of each component that was ever written to."""
+    counts = {name: ShardCount(namespace, name, kind.version, None, 1) for name, kind in KINDS.items()}
+    records: list[ShardRecord | None] = await Batch([count.read() for count in counts.values()])
+    return [
+        await _read_component(namespace, name, record)
+        for name, record in zip(counts, records, strict=True)
+        if record is not None
+    ]
+
+
+async def _read_component(namespace: str, component: str, record: ShardRecord) -> ShardsOfComponent:
+    kind, places = KINDS[component], record.list_places()[: record.latest if record.target is None else None]
+    names = [name_shards(namespace, component, place.shards)[place.number] for place in places]
+    units = await Batch([kind.count_units(namespace, name) for name in names])
+    is_complete = record.target is None and (kind.make is None or await kind.make(namespace).is_complete(record))
+    return ShardsOfComponent(component, record, units, is_complete)
+
+
+def list_shards(client: BlockingClient, namespace: str) -> list[ShardsOfComponent]:
+    """Return the shards of each component that was ever written to."""
+    return BlockingRunner(client).run(read_shards(namespace))
+
+
+def drop_cache(client: BlockingClient, namespace: str) -> int:
+    """Remove every key of the cache, of any number of shards; return how many there were.
+
+    The number is an option of every process, and a cache that has entries of another number refuses it.
+    """
+    return drop_namespace(client, namespace, "cache")
+
+
+def change_shards(
+    client: BlockingClient, namespace: str, component: str, shards: int, report: Callable[[ShardRecord], object]
+) -> ShardRecord:
+    """Change the number of shards of a component, or complete such a change; return the record.
+
+    Raises:
+        InvalidArgumentError: the component's number cannot be changed, or another change is under way.
+        StoreError: a server failed; the same call goes on where this one ended.
+
+    """
+    kind = KINDS[component]
+    if kind.make is None:
+        raise InvalidArgumentError(f"the shards of {component} cannot be changed while it has data")
+    return BlockingRunner(client).run(kind.make(namespace).change(shards, report))
