@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Final, NamedTuple
 
@@ -11,6 +11,7 @@ from edge_redis._core.shard_record import ShardPlace, choose_shard
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.columns import EMPTY, Pair, RecordColumns
 from edge_redis._metrics.keys import OTHER_PAIR, pair_name
+from edge_redis._metrics.log_tails import Body, LogTail, PairSums, Tails, append_sums, extend_tail
 from edge_redis._metrics.totals import PairPart, PairTotals, Totals, encode_body
 
 MAX_STREAM_ENTRIES: Final = 6
@@ -28,13 +29,6 @@ SHARE_OF_MERGED: Final = 0.06  # of the work of a part in a series that an earli
 
 LOGS: Final = 6
 """Write-ahead logs of a writer, as the scripts have it: each holds other pairs, so that compacting one is short."""
-
-
-class Body(NamedTuple):
-    """The sums that a call adds to pairs whose log has this number; see ``totals``."""
-
-    log: int
-    text: bytes
 
 
 class StreamEntry(NamedTuple):
@@ -64,11 +58,24 @@ class FlushCall:
     shards: int = 1
     sums: Sums | None = None
     """What all calls of the batch deliver to this shard, for the shards of another number where this one is closed."""
+    added: Mapping[int, PairSums] = field(default_factory=dict)
+    """What the call adds to each log. Empty in a batch of several calls to one shard, whose bodies are appended."""
+    tails: Tails = field(default_factory=dict)
+    """The last bodies of these logs once the call is applied, where they are known."""
 
     @property
     def place(self) -> ShardPlace:
         """The shard that the call is for."""
         return ShardPlace(self.shards, self.shard)
+
+    def append_all(self) -> FlushCall:
+        """Return this call with bodies that are appended: for a server that refused to replace others.
+
+        Their tokens are others too, so that a body with the tokens of this call is always one of this call.
+        """
+        made = {log: append_sums(log, sums, f"{self.sequence}a") for log, sums in self.added.items()}
+        bodies = [body for body, _ in made.values()]
+        return replace(self, bodies=bodies, tails={log: tail for log, (_, tail) in made.items()})
 
 
 class Sums(NamedTuple):
@@ -80,16 +87,22 @@ class Sums(NamedTuple):
 
 
 def split_calls(
-    sums: Sums, *, shards: int, choose_log: Callable[[str], int], sequence: int, earliest_ms: int
+    sums: Sums,
+    *,
+    shards: int,
+    choose_log: Callable[[str], int],
+    sequence: int,
+    earliest_ms: int,
+    tails: Mapping[int, Tails],
 ) -> tuple[FlushCall, ...]:
     """Return the calls that deliver a batch; the first has the number that follows ``sequence``.
 
-    ``choose_log`` returns the number of the log for the pair of a name.
+    ``choose_log`` returns the number of the log for the pair of a name; ``tails`` are those of each shard.
     """
     calls: list[FlushCall] = []
     for shard, part in enumerate(_split_shards(sums, shards)):
-        first = sequence + len(calls) + 1
-        calls += _split_calls(part, choose_log, first, FlushCall(0, "", (), (), (), earliest_ms, shard, shards, part))
+        first = FlushCall(sequence + len(calls) + 1, "", (), (), (), earliest_ms, shard, shards, part)
+        calls += _split_calls(part, choose_log, first, tails.get(shard, {}))
     return tuple(calls)
 
 
@@ -114,23 +127,48 @@ def _split_columns(columns: RecordColumns, shards: int) -> list[RecordColumns]:
     return [columns.select(some) if some else EMPTY for some in places]
 
 
-def _split_calls(sums: Sums, choose_log: Callable[[str], int], first: int, call: FlushCall) -> Iterator[FlushCall]:
-    """Yield the calls for one shard: ``call`` with numbers from ``first`` on, and with their contents."""
+def _split_calls(sums: Sums, choose_log: Callable[[str], int], first: FlushCall, tails: Tails) -> Iterator[FlushCall]:
+    """Yield the calls for one shard: ``first`` and further ones like it, with their contents."""
     entries = chain(_split_stream("recent", sums.recent), _split_stream("errors", sums.failed))
+    loads = list(_load_calls(sums.totals, entries))
+    if len(loads) == 1 and not sums.totals.overflow:
+        yield _extend_tails(first, sums.totals.pairs, choose_log, tails, loads[0][1])
+        return
     overflow = sums.totals.overflow
-    for number, (parts, some) in enumerate(_load_calls(sums.totals, entries), first):
+    for number, (parts, some) in enumerate(loads, first.sequence):
         names = [pair_name(part.function_id, part.node_id) for part in parts]
-        bodies = _encode_bodies(overflow, zip(map(choose_log, names), parts, strict=True))
-        yield replace(call, sequence=number, pair_names=list(dict.fromkeys(names)), bodies=bodies, entries=some)
+        bodies = _encode_bodies(overflow, zip(map(choose_log, names), parts, strict=True), str(number))
+        yield replace(first, sequence=number, pair_names=list(dict.fromkeys(names)), bodies=bodies, entries=some)
         overflow = 0
 
 
-def _encode_bodies(overflow: int, parts: Iterable[tuple[int, PairPart]]) -> list[Body]:
+def _extend_tails(
+    call: FlushCall,
+    pairs: PairSums,
+    choose_log: Callable[[str], int],
+    tails: Tails,
+    entries: Sequence[StreamEntry],
+) -> FlushCall:
+    """Return the call with the sums of ``pairs``, each body with those of its log's last body where that pays."""
+    names = [pair_name(*pair) for pair in pairs]
+    added: dict[int, dict[Pair, PairTotals]] = {}
+    for name, (pair, totals) in zip(names, pairs.items(), strict=True):
+        added.setdefault(choose_log(name), {})[pair] = totals
+    bodies: list[Body] = []
+    new_tails: dict[int, LogTail] = {}
+    for log, sums in added.items():
+        body, new_tails[log] = extend_tail(log, tails.get(log), sums, str(call.sequence))
+        bodies.append(body)
+    return replace(call, pair_names=names, bodies=bodies, entries=entries, added=added, tails=new_tails)
+
+
+def _encode_bodies(overflow: int, parts: Iterable[tuple[int, PairPart]], token: str) -> list[Body]:
     """Return parts as one body for each log; the overflow goes with the first."""
     of_log: dict[int, list[PairPart]] = {}
     for log, part in parts:
         of_log.setdefault(log, []).append(part)
-    return [Body(log, encode_body(0 if at else overflow, some)) for at, (log, some) in enumerate(of_log.items())]
+    some = enumerate(of_log.items())
+    return [Body(log, encode_body(0 if at else overflow, parts, token)) for at, (log, parts) in some]
 
 
 def _split_stream(stream: str, columns: RecordColumns) -> Iterator[StreamEntry]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import count, repeat
 from typing import Final, NamedTuple
@@ -32,6 +32,7 @@ from edge_redis._core.shard_record import ShardPlace
 from edge_redis._metrics.columns import EMPTY, RecordColumns
 from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import LOGS, FlushCall, Sums, split_calls
+from edge_redis._metrics.log_tails import Tails
 from edge_redis._metrics.totals import NO_TOTALS, Totals, sum_records
 from edge_redis.models import InvocationRecord
 
@@ -61,6 +62,10 @@ class FlushBatch:
         """Return the call of this number, where it is not acknowledged."""
         return next((call for call in self.calls if call.sequence == sequence), None)
 
+    def substitute(self, old: FlushCall, new: FlushCall) -> FlushBatch:
+        """Return the batch with ``new`` in the place of ``old``."""
+        return FlushBatch(self.records, tuple(new if call is old else call for call in self.calls))
+
     def advance(self, done: FlushCall, epoch: str | None) -> FlushBatch | None:
         """Return the batch without a call, which belongs to ``epoch`` of its shard; None when it was the last."""
         rest = [call for call in self.calls if call is not done]
@@ -86,6 +91,8 @@ class BufferState(NamedTuple):
     """Number of the last call that was made."""
     earliest: float
     """Time of the earliest waiting record, in seconds since 1970."""
+    tails: Mapping[ShardPlace, Tails]
+    """The last bodies of this writer's logs in each shard, where they are known."""
     successor: dict[str, BufferState]
     """Holds the state that replaced this one."""
 
@@ -112,6 +119,7 @@ class BufferState(NamedTuple):
             choose_log=choose_log,
             sequence=self.sequence,
             earliest_ms=math.floor(self.earliest * 1000),
+            tails={place.number: tails for place, tails in self.tails.items() if place.shards == shards},
         )
         return self._replace(
             waiting=NO_TOTALS,
@@ -134,17 +142,26 @@ class BufferState(NamedTuple):
             choose_log=choose_log,
             sequence=self.sequence,
             earliest_ms=closed.earliest_ms,
+            tails={},
         )
         rest = tuple(call for call in batch.calls if call.sums is not closed.sums)
         return self._replace(
             batch=FlushBatch(batch.records, rest + calls), sequence=self.sequence + len(calls), successor={}
         )
 
-    def acknowledge(self, batch: FlushBatch, call: FlushCall, epoch: str | None) -> BufferState:
-        """Return the state once the server has applied a call of ``batch``."""
+    def acknowledge(self, batch: FlushBatch, call: FlushCall, epoch: str | None, *, compact: bool) -> BufferState:
+        """Return the state once the server has applied a call of ``batch``; with ``compact`` it was not logged."""
         rest = batch.advance(call, epoch)
         delivered = 0 if rest is not None else batch.records
-        return self._replace(batch=rest, unacknowledged=self.unacknowledged - delivered, successor={})
+        logs = {body.log for body in call.bodies}
+        kept = {log: tail for log, tail in self.tails.get(call.place, {}).items() if log not in logs}
+        tails = {**self.tails, call.place: kept if compact else {**kept, **call.tails}}
+        return self._replace(batch=rest, unacknowledged=self.unacknowledged - delivered, tails=tails, successor={})
+
+    def append_all(self, batch: FlushBatch, call: FlushCall) -> BufferState:
+        """Return the state once the server has refused to replace bodies, which were compacted."""
+        tails = {place: tails for place, tails in self.tails.items() if place != call.place}
+        return self._replace(batch=batch.substitute(call, call.append_all()), tails=tails, successor={})
 
 
 class RecordBuffer:
@@ -164,7 +181,7 @@ class RecordBuffer:
         """The calls under way, each with the thread that sends it."""
         self.uncompacted: set[ShardPlace] = set()
         """The shards at which this process may have left something in its write-ahead logs."""
-        self.latest = BufferState(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {})
+        self.latest = BufferState(0, 0, [], NO_TOTALS, EMPTY, EMPTY, None, 0, math.inf, {}, {})
         """A recent state; ``state`` is the current one."""
         self._log_numbers: dict[str, int] = {}
         """The numbers of the logs of pairs."""
@@ -250,21 +267,39 @@ class RecordBuffer:
 
     def reroute(self, closed: FlushCall, shards: int) -> None:
         """Deliver what a closed shard was to have to the shards of another number. Nothing of it was delivered."""
-        while True:
-            state = self.state
-            batch = state.batch
-            if batch is None or batch.find(closed.sequence) is None:
-                return
+        while (found := self._find(closed)) is not None:
+            state, batch, _ = found
             if self._succeed(state, state.reroute(batch, closed, self._choose_log, shards)):
                 return
 
-    def acknowledge(self, call: FlushCall, epoch: str | None) -> None:
-        """Drop a call that the server has applied. Dropping it again changes nothing."""
+    def acknowledge(self, call: FlushCall, epoch: str | None, *, compact: bool = False) -> None:
+        """Drop a call that the server has applied. Dropping it again changes nothing.
+
+        ``compact`` says that the server has compacted the logs of the call.
+        """
+        while (found := self._find(call)) is not None:
+            state, batch, sent = found
+            if self._succeed(state, state.acknowledge(batch, sent, epoch, compact=compact)):
+                return
+
+    def append_all(self, call: FlushCall) -> None:
+        """Send a call in another form: the server refused it, since its logs have been compacted."""
+        while (found := self._find(call)) is not None:
+            state, batch, sent = found
+            if sent is not call or self._succeed(state, state.append_all(batch, sent)):
+                return
+
+    def forget_tails(self, places: Collection[ShardPlace]) -> None:
+        """Replace no body of these shards' logs: they are compacted."""
         while True:
             state = self.state
-            batch = state.batch
-            found = None if batch is None else batch.find(call.sequence)
-            if batch is None or found is None:
+            kept = {place: tails for place, tails in state.tails.items() if place not in places}
+            if len(kept) == len(state.tails) or self._succeed(state, state._replace(tails=kept, successor={})):
                 return
-            if self._succeed(state, state.acknowledge(batch, found, epoch)):
-                return
+
+    def _find(self, call: FlushCall) -> tuple[BufferState, FlushBatch, FlushCall] | None:
+        """Return the current state with its batch, and the call of this number in it; None where there is none."""
+        state = self.state
+        batch = state.batch
+        found = None if batch is None else batch.find(call.sequence)
+        return None if batch is None or found is None else (state, batch, found)

@@ -18,7 +18,7 @@ from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.record_buffer import RecordBuffer
 from edge_redis._metrics.records import RecordValidator, is_plain
-from edge_redis._metrics.scripts import EarlierShardError, MetricsScripts, Uncompacted
+from edge_redis._metrics.scripts import CompactedLogError, EarlierShardError, MetricsScripts, Uncompacted
 from edge_redis._metrics.shards import MetricsShards
 from edge_redis.errors import EdgeRedisError, StoreError
 from edge_redis.models import InvocationRecord
@@ -30,6 +30,9 @@ _MAX_QUERIES: Final = 10
 
 _CLOSED: Final = (EarlierShardError, OtherShardsError)
 """What a flush raises that has met a closed shard, or one of a number that is not read any more."""
+
+_REFUSED: Final = (*_CLOSED, CompactedLogError)
+"""What a flush raises that is to be sent in another form."""
 
 _WAIT_SECONDS: Final = 0.001
 _MAX_WAITS: Final = 1000
@@ -167,6 +170,7 @@ class RecordWriter:
             return
         places = sorted(uncompacted)
         uncompacted.clear()
+        self.buffer.forget_tails(places)
         try:
             await gather([self._compact(self._scripts_of(each), self.buffer.writer_id) for each in places])
         except StoreError:
@@ -200,9 +204,10 @@ class RecordWriter:
         buffer = self.buffer
         last = self.aggregate() if buffer.pending else 0
         while calls := await self._next_calls(last):
-            if buffer.are_last(calls, last):
-                return await self._send(calls, operations)
-            await self._send(calls, ())
+            if not buffer.are_last(calls, last):
+                await self._send(calls, ())
+            elif (found := await self._send(calls, operations)) is not None:
+                return found
         if len(operations) == 1:
             return [await operations[0]]
         return await Batch(operations)
@@ -243,8 +248,11 @@ class RecordWriter:
 
     async def _send(
         self, calls: Sequence[FlushCall], behind: Sequence[Operation[Any]], *, compact: bool = True
-    ) -> list[Any]:
-        """Send calls to shards with the operations ``behind`` them; return the results of those."""
+    ) -> list[Any] | None:
+        """Send calls to shards with the operations ``behind`` them; return the results of those.
+
+        None where a log was compacted meanwhile: then there is another form of its call to send.
+        """
         buffer = self.buffer
         flushes = [self._flush(call, compact=compact) for call in calls]
         if not compact:
@@ -253,23 +261,34 @@ class RecordWriter:
         try:
             buffer.senders[sender] = self._thread_id()
             results = await self._perform(flushes, behind)
-            for call, epoch in zip(calls, results, strict=False):
-                if not isinstance(epoch, EdgeRedisError):
-                    buffer.acknowledge(call, epoch)
+            is_compacted = self._take_replies(calls, results, compact=compact)
             closed = {call: each for call, each in zip(calls, results, strict=False) if isinstance(each, _CLOSED)}
             if closed:
                 await self._reroute(closed)
                 if behind:  # they do not read the shards that the batch goes to now
                     raise EarlierShardError
-            _raise_first([each for each in results[: len(calls)] if not isinstance(each, _CLOSED)])
+            _raise_first([each for each in results[: len(calls)] if not isinstance(each, _REFUSED)])
             buffer.is_failing = False
         except StoreError:
             buffer.is_failing = True
             raise
         finally:
             buffer.senders.pop(sender, None)
+        if is_compacted:
+            return None
         _raise_first(results[len(calls) :])
         return results[len(calls) :]
+
+    def _take_replies(self, calls: Sequence[FlushCall], results: Sequence[Any], *, compact: bool) -> bool:
+        """Acknowledge the calls that were applied; return whether one is to be sent with bodies that are appended."""
+        buffer, is_compacted = self.buffer, False
+        for call, result in zip(calls, results, strict=False):
+            if isinstance(result, CompactedLogError):
+                buffer.append_all(call)
+                is_compacted = True
+            elif not isinstance(result, EdgeRedisError):
+                buffer.acknowledge(call, result, compact=compact)
+        return is_compacted
 
     async def _reroute(self, closed: Mapping[FlushCall, EdgeRedisError]) -> None:
         """Make calls for the shards of the present number of what closed shards were to have."""
@@ -294,7 +313,7 @@ class RecordWriter:
             if len(flushes) == 1 and not behind:  # cheaper for a client than a batch of one
                 return [await flushes[0]]
             return await Batch([*flushes, *behind], ordered=bool(behind), return_exceptions=True)
-        except _CLOSED as error:
+        except _REFUSED as error:
             return [error] * (len(flushes) + len(behind))
 
     def aggregate(self) -> int:

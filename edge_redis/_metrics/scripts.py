@@ -14,7 +14,7 @@ from edge_redis._metrics.config import MetricsConfig
 from edge_redis._metrics.flush_calls import FlushCall
 from edge_redis._metrics.keys import MetricsKeys, pair_name, parse_pair
 from edge_redis._metrics.series import SUM_FIELDS, MinutePage, MinuteTotals, Series
-from edge_redis.errors import CorruptDataError, ShardMovedError
+from edge_redis.errors import CorruptDataError, ShardMovedError, StoreError
 
 PURGED_PAIRS: Final = 10
 """Pairs whose keys one call removes: about a thousand names, as a timeline has one for each hour of a day."""
@@ -91,12 +91,21 @@ class EarlierShardError(ShardMovedError):
         super().__init__("the number of shards of the metrics is being changed: try again")
 
 
+class CompactedLogError(StoreError):
+    """A flush was to replace the last body of a log that was compacted: nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("a write-ahead log of the metrics was compacted meanwhile: try again")
+
+
 def _decode_epoch(reply: Any) -> str | None:
     if isinstance(reply, list):
         raise_corrupt(reply[1])
     text: str = reply.decode()
     if text == "CLOSED":
         raise EarlierShardError
+    if text == "COMPACTED":
+        raise CompactedLogError
     return None if text == "STALE" else text
 
 
@@ -241,12 +250,12 @@ class MetricsScripts:
             len(call.pair_names),
             *call.pair_names,
         ]
-        for log, text in call.bodies:
-            args += (log, len(text))
+        for log, text, replaces in call.bodies:
+            args += (log, len(text), replaces)
         for stream, count, entry in call.entries:
             args += (stream, count, len(entry))
         # A client sends a long argument by itself, and each such write wakes the server up: hence one argument.
-        args.append(b"".join([text for _, text in call.bodies] + [entry for _, _, entry in call.entries]))
+        args.append(b"".join([body.text for body in call.bodies] + [entry for _, _, entry in call.entries]))
         keys = self._keys
         return _flush([keys.epoch, keys.flushes, keys.root, keys.since, keys.earlier], args, _decode_epoch)
 

@@ -4,9 +4,10 @@ The compaction script derives the other series (a function's, a node's, all) fro
 that a pair which is counted under ``_other`` is so in every one of them.
 
 A *body* is sums that one flush call adds, as the scripts read them: the JSON text
-``[overflow, parts]``, each part ``[function, node, errors, slow, ms, ns, [bucket, ...], [its
+``[overflow, parts, token]``, each part ``[function, node, errors, slow, ms, ns, [bucket, ...], [its
 count, ...], [minute, count, errors, slow, ms, ns, ...], updates, max]``, where ``updates`` is
-about how much work the part is (``MAX_UPDATES``), and ``max`` is the longest duration in ms.
+about how much work the part is (``MAX_UPDATES``), and ``max`` is the longest duration in ms. The
+token is the name of the body, see ``log_tails``.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ class PairPart(NamedTuple):
     max_ms: float
 
 
-def encode_body(overflow: int, parts: Sequence[PairPart]) -> bytes:
+def encode_body(overflow: int, parts: Sequence[PairPart], token: str) -> bytes:
     """Return the body that adds these parts."""
-    return _encode([overflow, parts]).encode()
+    return _encode([overflow, parts, token]).encode()
 
 
 class PairTotals:
@@ -93,8 +94,8 @@ class PairTotals:
         known = self.minutes.get(minute)
         self.minutes[minute] = added if known is None else [a + b for a, b in zip(known, added, strict=True)]
 
-    def merge(self, other: PairTotals, max_minutes: int) -> PairTotals:
-        """Return the sum of both, with the latest ``max_minutes`` minutes."""
+    def merge(self, other: PairTotals, max_minutes: int | None = None) -> PairTotals:
+        """Return the sum of both; with the latest ``max_minutes`` minutes, where that is given."""
         total = PairTotals()
         total.errors = self.errors + other.errors
         total.slow = self.slow + other.slow
@@ -106,8 +107,9 @@ class PairTotals:
         total.minutes = dict(self.minutes)
         for minute, sums in other.minutes.items():
             total._add_minute(minute, sums)
-        for minute in sorted(total.minutes)[:-max_minutes]:  # they would expire before the server is back
-            del total.minutes[minute]
+        if max_minutes is not None and len(total.minutes) > max_minutes:
+            for minute in sorted(total.minutes)[:-max_minutes]:  # they would expire before the server is back
+                del total.minutes[minute]
         return total
 
     def split(self, pair: Pair) -> Iterator[PairPart]:

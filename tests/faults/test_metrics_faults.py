@@ -55,7 +55,7 @@ def test_a_flush_that_is_delivered_twice_counts_once(client: Any) -> None:
     metrics.append_many([made()] * 5)
     call, operation = next_flush(metrics)
     assert [runner.run(operation) for _ in range(3)] == ["0"] * 3
-    metrics.writer.buffer.acknowledge(call, "0")
+    metrics.writer.buffer.acknowledge(call, "0", compact=True)
     metrics.append(made())
     later, operation_of_later = next_flush(metrics)
     runner.run(operation_of_later)
@@ -140,6 +140,39 @@ def test_no_schedule_of_two_writers_counts_amiss(servers: Any) -> None:
         return Scenario(actors, check, max_faults=2)
 
     simulation.seeds(scenario, count=150)
+
+
+def logging(metrics: Metrics, batches: int) -> Callable[[], Any]:
+    async def flow() -> Any:
+        for _ in range(batches):
+            metrics.append_many([made()] * 2)
+            await metrics.flush_if_due()
+
+    return flow
+
+
+@pytest.mark.exploration
+def test_no_schedule_of_a_query_loses_what_a_log_has_or_counts_it_twice(servers: Any) -> None:
+    """Batches replace the log's last body while another process compacts it; replies and requests are lost."""
+
+    def scenario() -> Scenario:
+        client = servers.backend("fakeredis").client()
+        writer, other = new_metrics(flush_every=2), new_metrics()
+        for each in (writer, other):
+            BlockingRunner(client).run(each.shards.settle())
+        BlockingRunner(client).run(logging(writer, 1)())
+        actors = [
+            Actor("writer", client, logging(writer, 2), simulation.LOSSES),
+            Actor("query", client, other.total_invocations, simulation.LOSSES),
+        ]
+
+        def check(_: Any) -> None:
+            BlockingRunner(client).run(writer.flush())
+            assert BlockingRunner(client).run(other.total_invocations()) == 6
+
+        return Scenario(actors, check, max_faults=1)
+
+    assert simulation.explore(scenario) == 180
 
 
 def test_one_buffer_flushed_by_two_at_once_counts_once(servers: Any) -> None:

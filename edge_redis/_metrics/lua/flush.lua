@@ -15,11 +15,13 @@
 -- ARGV[9] earliest          integer  time of the earliest record, in ms
 -- ARGV[10] bodies           integer  how many bodies (see totals.py), each for another log
 -- ARGV[11] pairs            integer  how many pairs the bodies have
--- ARGV[12..] the names of the pairs, then two to a body (the number of its log, its bytes), then three to an entry
---   of records (its stream, how many records, its bytes), then the payload: the bodies and the entries, one
---   behind the other. One argument is sent in one write
--- Reply: number | 'STALE' | 'CLOSED' | ['CORRUPT', string]: the epoch that the batch belongs to; STALE after a later
---   call; CLOSED where the batch is for the shards of another number, and then nothing was written; or the key that does not hold what these scripts write, and then nothing was written
+-- ARGV[12..] the names of the pairs, then three to a body (the number of its log, its bytes, and the token of the
+--   log's last body which it replaces, empty where it is appended), then three to an entry of records (its stream,
+--   how many records, its bytes), then the payload: the bodies and the entries, one behind the other. One argument
+--   is sent in one write
+-- Reply: number | 'STALE' | 'CLOSED' | 'COMPACTED' | ['CORRUPT', string]: the epoch that the batch belongs to; STALE after
+--   a later call. The others wrote nothing: CLOSED where the batch is for the shards of another number, COMPACTED where
+--   a log does not end with the body to be replaced, or the key that does not hold what these scripts write
 -- Invariant: all = the sum of the pairs = the sum of the functions = the sum of the nodes
 -- Repeat: remembered by writer and sequence, for 12 hours at least
 -- include: clock
@@ -40,7 +42,7 @@ local most = {recent = tonumber(ARGV[6]), errors = tonumber(ARGV[7])}
 local payload = ARGV[#ARGV]
 local sent = 0 -- bytes of the payload that were read
 local bodies_at = HEAD + tonumber(ARGV[11]) + 1
-local entries_at = bodies_at + 2 * tonumber(ARGV[10])
+local entries_at = bodies_at + 3 * tonumber(ARGV[10])
 local now = now_ms()
 
 local known = recall(KEYS[2], now, writer, sequence)
@@ -87,9 +89,11 @@ end
 -- Everything is read and computed first, so that what cannot be done fails before any write.
 
 local logs, longest = {}, nil
-for at = bodies_at, entries_at - 1, 2 do
-  local log = open_log(root, writer, ARGV[at], string.sub(payload, sent + 1, sent + tonumber(ARGV[at + 1])))
-  sent = sent + tonumber(ARGV[at + 1])
+for at = bodies_at, entries_at - 1, 3 do
+  local upto = sent + tonumber(ARGV[at + 1])
+  local log = open_log(root, writer, ARGV[at], string.sub(payload, sent + 1, upto), ARGV[at + 2])
+  if not log then return 'COMPACTED' end
+  sent = upto
   logs[#logs + 1] = log
   if not longest or log.stored > longest.stored then longest = log end
 end

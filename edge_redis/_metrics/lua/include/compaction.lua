@@ -4,7 +4,7 @@
 local GROUP = 4 -- of sketch.py
 local SUMS = {'n', 'e', 'w', 'ms', 'ns'}
 local AHEAD_MINUTES = 60 -- by which a writer's clock may be ahead
-local MAX_WORK = 1920 -- about as many fields as take 4 ms
+local MAX_WORK = 1200 -- about as many fields as take 4 ms
 local SHARE_OF_MERGED = 0.06 -- of the work of a part in a series that another part is added to (measured)
 local OTHER = '6:_other_other'
 local MAX_COUNT = 2^53 -- up to which Lua counts exactly
@@ -142,10 +142,10 @@ local function merge_body(body, of_pairs, is_member, now_minute, timeline_minute
   return overflow
 end
 
--- Returns all bodies of a log: the stored ones, and behind them the one that a call brings.
+-- Returns all bodies of a log: the stored ones, and the one that a call brings in the place of the last or behind it.
 local function read_bodies(log)
   local bodies = log.stored > 0 and redis.call('LRANGE', log.key, 0, -1) or {}
-  bodies[#bodies + 1] = log.body
+  if log.body then bodies[log.replaces and log.stored or log.stored + 1] = log.body end
   return bodies
 end
 
@@ -185,30 +185,42 @@ local function add_number(plan, write, field, stored, by)
 end
 
 -- Decodes all stored groups as one JSON text, which costs a third of matching each.
-local function decode_groups(stored, from)
-  local texts = {}
-  for at = from, #stored do texts[#texts + 1] = stored[at] or '0,0,0,0' end
-  local text = table.concat(texts, ',')
+local function decode_groups(text, expected)
   local is_json, counts = pcall(cjson.decode, '[' .. text .. ']')
-  return is_json and #counts == GROUP * #texts and counts
+  return is_json and #counts == expected and counts
 end
 
-local function grow_groups(plan, write, names, stored, by, from)
-  local counts = decode_groups(stored, from)
-  if not counts then
-    plan.corrupt = write[1]
-    return
-  end
-  local at, place = #write, 0
-  for name = from, #names do
-    local more = by[name]
+-- Returns the texts of the sums of groups, or nil where the stored ones are none.
+local function add_stored(text, by, from)
+  local counts = decode_groups(text, GROUP * (#by - from + 1))
+  if not counts then return nil end
+  local grown, place = {}, 0
+  for at = from, #by do
+    local more = by[at]
     local a, b = counts[place + 1] + more[1], counts[place + 2] + more[2]
     local c, d = counts[place + 3] + more[3], counts[place + 4] + more[4]
     local sum = a + b + c + d
-    if sum ~= sum or sum > MAX_COUNT then plan.corrupt = write[1] end -- NaN too
-    write[at + 1] = names[name]
-    write[at + 2] = string.format('%d,%d,%d,%d', a, b, c, d) -- half the time of %.0f
-    at, place = at + 2, place + GROUP
+    if sum ~= sum or sum > MAX_COUNT then return nil end -- NaN too
+    grown[#grown + 1] = string.format('%d,%d,%d,%d', a, b, c, d) -- half the time of %.0f
+    place = place + GROUP
+  end
+  return grown
+end
+
+-- Adds to the stored groups. A function that runs on one node has the groups of its pair: they are added up once.
+local function grow_groups(plan, write, names, stored, by, from)
+  local texts = {}
+  for at = from, #stored do texts[#texts + 1] = stored[at] or '0,0,0,0' end
+  local text = table.concat(texts, ',')
+  if by.text ~= text then by.text, by.grown = text, add_stored(text, by, from) end
+  if not by.grown then
+    plan.corrupt = write[1]
+    return
+  end
+  local at = #write
+  for name = from, #names do
+    write[at + 1], write[at + 2] = names[name], by.grown[name - from + 1]
+    at = at + 2
   end
 end
 
@@ -293,20 +305,35 @@ local function apply_plan(plan)
   for key, at in pairs(plan.expiry) do redis.call('EXPIREAT', key, whole(at)) end
 end
 
--- The log of a writer with this number, and the body that a call brings for it.
-local function open_log(root, writer, number, body)
-  local key = log_key(root, writer, number)
-  return {key = key, body = body, stored = redis.call('LLEN', key), taken = 0}
+-- Returns whether a log ends with the body of this token, which is the last item of its JSON text.
+local function ends_with(key, token)
+  local last, ending = redis.call('LINDEX', key, -1), '"' .. token .. '"]'
+  return last and string.sub(last, -#ending) == ending
 end
 
--- Removes from a log what was taken of it, and appends the call's body where that was not taken.
+-- The log of a writer with this number, and the body that a call brings for it: to replace the last body, if that
+-- has the token `replaced`, else nil; to be appended, where no token is given.
+local function open_log(root, writer, number, body, replaced)
+  local key = log_key(root, writer, number)
+  local replaces = body and replaced ~= ''
+  if replaces and not ends_with(key, replaced) then return nil end
+  return {key = key, body = body, replaces = replaces, stored = redis.call('LLEN', key), taken = 0}
+end
+
+-- Removes from a log what was taken of it, and stores the call's body where that was not taken.
 local function save_log(log)
+  local bodies = log.stored + (log.body and not log.replaces and 1 or 0)
   if log.taken >= log.stored then
     if log.stored > 0 then redis.call('DEL', log.key) end
   elseif log.taken > 0 then
     redis.call('LTRIM', log.key, log.taken, -1)
   end
-  if log.body and log.taken <= log.stored then redis.call('RPUSH', log.key, log.body) end
+  if not log.body or log.taken >= bodies then return end
+  if log.replaces then
+    redis.call('LSET', log.key, -1, log.body)
+  else
+    redis.call('RPUSH', log.key, log.body)
+  end
 end
 
 -- Notes whether a writer has a log.
