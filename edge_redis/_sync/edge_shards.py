@@ -8,8 +8,10 @@ goes to all of them (``pull.py``), and what it pushes is taken from all of them 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from edge_redis._core.operation import command
 from edge_redis._core.shards import Shards, ShardSet
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import EndConfig
@@ -19,7 +21,7 @@ from edge_redis._sync.push_patterns import Registration
 from edge_redis._sync.reoffer import Reoffer
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring
-from edge_redis.errors import EdgeRedisError
+from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError
 
 _log = logging.getLogger("edge_redis")
 
@@ -33,6 +35,19 @@ class EdgeShard:
         self.reoffer = Reoffer(self.replica, cloud, keyring, carried.pushed)
         self.cloud_id = ""
         """The cloud whose feed was read for it last."""
+        self.is_full = False
+        """Whether it had no memory for what was pulled last: nothing is pulled to it until it has."""
+
+    async def check_memory(self) -> None:
+        """Find out whether a shard that was full has memory again.
+
+        Raises:
+            StoreOutOfMemoryError: it has none.
+
+        """
+        if self.is_full:  # a full server refuses the command, and others find no such key
+            await command(bool, "SET", self.replica.keys.never, "", "XX")
+            self.is_full = False
 
 
 class Edge:
@@ -50,7 +65,7 @@ class Edge:
         self.only: Replica | None = None
         """The one shard, where there is only one."""
         self.are_all_read = True
-        """Whether the position of each shard could be read last."""
+        """Whether the position of each shard could be read last, and none was full."""
         if keys.known:
             self._set(keys.known)
 
@@ -73,6 +88,27 @@ class Edge:
             _log.warning("all shards of the edge answer again")
         self.present = shards
         self.are_all_read = not errors
+
+    @contextmanager
+    def leaving_out_full(self, shard: EdgeShard) -> Iterator[None]:
+        """Leave a shard out of pulling where it has no memory. An edge of one shard fails as a whole.
+
+        Raises:
+            StoreOutOfMemoryError: this is the only shard.
+
+        """
+        try:
+            yield
+        except StoreOutOfMemoryError as error:
+            if self.only is not None:
+                raise
+            self.set_full(shard, error)
+
+    def set_full(self, shard: EdgeShard, error: StoreOutOfMemoryError) -> None:
+        """Note that a shard has no memory for what was pulled."""
+        if not shard.is_full:
+            _log.warning("a shard of the edge has no memory, nothing is pulled to it: %s", error)
+        shard.is_full, self.are_all_read = True, False
 
     async def keys(self) -> Sequence[SyncKeys]:
         """Return the keys of each shard, for a call that only reads."""

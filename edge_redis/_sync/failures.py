@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Batch, Operation, T
-from edge_redis.errors import EdgeRedisError, StoreRefusedError, StoreUnavailableError
+from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError, StoreRefusedError, StoreUnavailableError
 
 _log = logging.getLogger("edge_redis")
 
@@ -44,4 +44,21 @@ async def perform_each(operations: Sequence[Operation[T]]) -> list[T | None]:
         except EdgeRedisError as error:
             _log.error("left out: %s", error)
             results.append(None)
+    return results
+
+
+async def perform_on_shards(operations: Sequence[Operation[T]]) -> list[T | StoreOutOfMemoryError | None]:
+    """Perform operations of several shards together. The result is the error where a shard has no memory.
+
+    The result of an operation that fails by another error is None.
+    """
+    results: list[T | StoreOutOfMemoryError | None] = []
+    found: list[Any] = await Batch(operations, return_exceptions=True) if operations else []
+    for each in found:
+        if isinstance(each, OUTAGE) and not isinstance(each, StoreOutOfMemoryError):
+            raise each
+        is_damaged = isinstance(each, EdgeRedisError) and not isinstance(each, StoreOutOfMemoryError)
+        if is_damaged:
+            _log.error("left out: %s", each)
+        results.append(None if is_damaged else each)
     return results

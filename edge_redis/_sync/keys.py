@@ -52,6 +52,8 @@ is state.
 |                        |        |       | of its last save, and when this was read                        |
 | <tag>:clone            | string | edge  | the origin of a clone of this edge, and when it was seen;       |
 |                        |        |       | expires a day after that                                        |
+| <tag>:never            | string | edge  | nothing, ever: a command for it is refused where there is no    |
+|                        |        |       | memory (``edge_shards.py``)                                     |
 | <tag>:repeats:<hour>,  | hash   | both  | the last call of each client id; expires after two hours        |
 | <tag>:accepted_repeats |        |       | <tag>:accepted_repeats:<hour> is that of consumers of accepted  |
 | :<hour>                |        |       | changes                                                         |
@@ -116,6 +118,7 @@ class SyncKeys:
         self.server = space.key("server")
         self.purged = space.key("purged")
         self.clone = space.key("clone")
+        self.never = space.key("never")
         self.repeats = space.key("repeats")
         self.accepted_repeats = space.key("accepted_repeats")
         self.wake = KeySpace(namespace, end).key("wake")

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from edge_redis._core.error_text import describe_error
-from edge_redis._core.operation import Invoke
+from edge_redis._core.operation import Invoke, Operation
 from edge_redis._sync import scripts
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.clones import Clones
@@ -28,7 +28,7 @@ from edge_redis._sync.delivered_pages import DeliveredPages
 from edge_redis._sync.echoes import Echoes
 from edge_redis._sync.edge_shards import Edge
 from edge_redis._sync.event_recorder import EventRecorder
-from edge_redis._sync.failures import OUTAGE, perform_each, unavailable
+from edge_redis._sync.failures import OUTAGE, perform_each, perform_on_shards, unavailable
 from edge_redis._sync.feed import Feed, check_page
 from edge_redis._sync.feed_positions import (
     Position,
@@ -44,7 +44,7 @@ from edge_redis._sync.merge import merge_into
 from edge_redis._sync.patterns import Carried, Patterns
 from edge_redis._sync.signing import Keyring
 from edge_redis._sync.transfer import TransferSize
-from edge_redis.errors import CloudMismatchError, EdgeRedisError, StoreReplyError
+from edge_redis.errors import CloudMismatchError, EdgeRedisError, StoreOutOfMemoryError, StoreReplyError
 from edge_redis.models import SyncEvent
 
 _log = logging.getLogger("edge_redis")
@@ -160,11 +160,13 @@ class Puller:
         readers = group if has_page or not progress.at_end else [*group, *progress.find_at_end()]
         accepted = (await self._apply_feed(feed, readers)) if feed.changes or feed.damaged else 0
         self.cursor = feed.cursor
+        readers = [each for each in readers if not each.shard.is_full]
         is_saved = await save_all(readers, feed.cursor)
         for each in group:
-            if each.offer or feed.restarted:
+            if (each.offer or feed.restarted) and not each.shard.is_full:
                 stored = b"" if feed.restarted else each.offer  # begun anew, whatever was under way
-                accepted += await each.shard.reoffer.offer_pages(stored, each.replica_id)
+                with self._edge.leaving_out_full(each.shard):
+                    accepted += await each.shard.reoffer.offer_pages(stored, each.replica_id)
                 progress.has_more = True
         if has_page:
             progress.has_pages = progress.has_more = True
@@ -203,7 +205,8 @@ class Puller:
         for each in group:
             if feed.restarted:
                 self._check_cloud(each, cloud_id)
-                await each.shard.reoffer.begin()
+                with self._edge.leaving_out_full(each.shard):
+                    await each.shard.reoffer.begin()
             each.shard.cloud_id = cloud_id
         return feed
 
@@ -266,12 +269,23 @@ class Puller:
             scripts.apply(edge.only or edge.of(scope), scope, [change], f"?{strategies.get(scope, '')}")
             for scope, change in changes
         ]
-        found = await perform_each(operations)
+        found = await (perform_each(operations) if edge.only else self._perform_on_shards(changes, operations))
         accepted = 0
         for (scope, change), outcomes in zip(changes, found, strict=True):
             accepted += (await self._merge(scope, change) if outcomes == [] else outcomes) == ["accepted"]
             self.has_rejected |= outcomes == ["rejected"]
         return accepted
+
+    async def _perform_on_shards(
+        self, changes: Sequence[tuple[str, Change]], operations: Sequence[Operation[list[Outcome]]]
+    ) -> list[list[Outcome] | None]:
+        results: list[list[Outcome] | None] = []
+        found = await perform_on_shards(operations)
+        for (scope, _), each in zip(changes, found, strict=True):
+            if isinstance(each, StoreOutOfMemoryError):
+                self._edge.set_full(self._edge.shard_of(scope), each)
+            results.append(None if isinstance(each, StoreOutOfMemoryError) else each)
+        return results
 
     async def _select_readable(self, feed: Feed, readers: Sequence[Position]) -> list[tuple[str, Change]]:
         """Return the states of a page that may be applied to these shards.
@@ -295,7 +309,8 @@ class Puller:
                     suspects.append((reader, scope, change))
         for reader in readers if suspects else ():
             found = [(scope, change) for each, scope, change in suspects if each is reader]
-            await self._clones.look_for(reader.shard.replica, reader.replica_id, found)
+            with self._edge.leaving_out_full(reader.shard):
+                await self._clones.look_for(reader.shard.replica, reader.replica_id, found)
         return readable
 
     async def _is_whole(self, scope: str, change: Change) -> bool:
@@ -308,15 +323,17 @@ class Puller:
 
     async def _skip(self, scope: str, version: int, reason: str) -> None:
         _log.error("the cloud's state of %r is left out: %s", scope, reason)
-        await self._events.try_record(
-            self._edge.of(scope), scope, SyncEvent("pull", version, success=False, error=f"left out: {reason}")
-        )
+        event = SyncEvent("pull", version, success=False, error=f"left out: {reason}")
+        with self._edge.leaving_out_full(self._edge.shard_of(scope)):
+            await self._events.try_record(self._edge.of(scope), scope, event)
 
     async def _merge(self, scope: str, change: Change) -> list[Outcome]:
+        outcomes: list[Outcome] = []
         try:
-            return await merge_into(self._edge.of(scope), scope, [change], "", keyring=self._keyring)
+            with self._edge.leaving_out_full(self._edge.shard_of(scope)):
+                outcomes = await merge_into(self._edge.of(scope), scope, [change], "", keyring=self._keyring)
         except OUTAGE:
             raise
         except EdgeRedisError as error:  # damaged keys of this scope at the edge must not stop the others
             await self._skip(scope, change.version, str(error))
-            return []
+        return outcomes

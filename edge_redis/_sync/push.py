@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from edge_redis._core.error_text import describe_error
@@ -24,7 +25,7 @@ from edge_redis._sync.replies import OutboxLease
 from edge_redis._sync.signing import Keyring
 from edge_redis._sync.transfer import TransferSize
 from edge_redis._sync.wire import LeasedEntry
-from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError
+from edge_redis.errors import AuthorityConflictError, EdgeRedisError, SignatureError, StoreOutOfMemoryError
 from edge_redis.models import SyncEvent
 
 _log = logging.getLogger("edge_redis")
@@ -77,7 +78,8 @@ class Pusher:
         """Push up to a batch of each of the scopes that wait longest; return how many changes were handled."""
         for shard in self._edge.present:
             if shard.registration.is_missing:
-                await shard.registration.perform()
+                with suppress(StoreOutOfMemoryError):  # a full edge is drained first
+                    await shard.registration.perform()
         urgent, handled = (await self.push_urgent()) if self._has_urgent else 0, 0
         passed: dict[str, int] = {}
         self.has_waiting = False

@@ -157,6 +157,48 @@ def test_a_master_that_is_gone_holds_up_its_own_scopes_alone(cluster: Cluster, e
         assert len({client.get(f"{tag}:cursor") for tag in tags}) == 1
 
 
+def count_pages(cloud: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the cursor is added of each page that is read from now on."""
+    store, cursors = getattr(cloud, "_target", cloud), list[str]()
+    read = store.changes_since
+
+    def changes_since(cursor: str, *args: Any, **options: Any) -> Any:
+        cursors.append(cursor)
+        return read(cursor, *args, **options)
+
+    monkeypatch.setattr(store, "changes_since", changes_since)
+    return cursors
+
+
+def test_a_master_without_memory_holds_up_its_own_scopes_alone(
+    cluster: Cluster, edge: Edge, cloud: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = edge.new_worker(cloud)
+    edge.write(SCOPES, 1)
+    eventually(lambda: works(worker), seconds=30)
+    full, held = cluster.masters[1], {key.partition(b"}:doc:")[2].decode() for key in cluster.keys_by_master()[1]}
+    drained, *waiting = [scope for scope in SCOPES if scope in held][:3]
+    others = [scope for scope in SCOPES if scope not in held][:2]
+    edge.write([drained], 2)
+    with full.client() as admin:
+        admin.config_set("maxmemory", 1)
+        try:
+            for scope in (*waiting, *others):
+                cloud.update(scope, {"from": "the cloud"})
+            eventually(lambda: works(worker), seconds=30)
+            assert [edge.read(scope).data for scope in others] == [{"from": "the cloud"}] * 2
+            assert cloud.get(drained).data == {"n": 2}
+            assert [edge.read(scope).data for scope in waiting] == [{"n": 1}] * 2
+            cloud.update(others[0], {"and": "more"})
+            pages = count_pages(cloud, monkeypatch)
+            assert worker.run_once() == 1
+            assert len(pages) == 1, "none is read for the full shard"
+        finally:
+            admin.config_set("maxmemory", 0)
+    eventually(lambda: works(worker), seconds=30)
+    check_equal(edge, cloud)
+
+
 def test_commands_begin_while_a_master_is_gone(
     cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
