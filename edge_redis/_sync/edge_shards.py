@@ -39,15 +39,14 @@ class EdgeShard:
         """Whether it had no memory for what was pulled last: nothing is pulled to it until it has."""
 
     async def check_memory(self) -> None:
-        """Find out whether a shard that was full has memory again.
+        """Note that a shard that was full has memory again.
 
         Raises:
             StoreOutOfMemoryError: it has none.
 
         """
-        if self.is_full:  # a full server refuses the command, and others find no such key
-            await command(bool, "SET", self.replica.keys.never, "", "XX")
-            self.is_full = False
+        await command(bool, "SET", self.replica.keys.never, "", "XX")  # refused by a full server, else without effect
+        self.is_full = False
 
 
 class Edge:

@@ -83,7 +83,8 @@ async def read_positions(edge: Edge) -> list[Position]:
 
 
 async def _read_position(shard: EdgeShard) -> Position:
-    await shard.check_memory()
+    if shard.is_full:
+        await shard.check_memory()
     replica_id, cursor, offer, is_missing = await scripts.read_cursor(shard.replica, shard.registration.push)
     shard.registration.is_missing |= is_missing
     return Position(shard, replica_id, cursor, offer, cursor.decode(errors="replace"))

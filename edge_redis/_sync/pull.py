@@ -160,7 +160,8 @@ class Puller:
         readers = group if has_page or not progress.at_end else [*group, *progress.find_at_end()]
         accepted = (await self._apply_feed(feed, readers)) if feed.changes or feed.damaged else 0
         self.cursor = feed.cursor
-        readers = [each for each in readers if not each.shard.is_full]
+        if self._edge.only is None:
+            readers = [each for each in readers if not each.shard.is_full]
         is_saved = await save_all(readers, feed.cursor)
         for each in group:
             if (each.offer or feed.restarted) and not each.shard.is_full:

@@ -180,6 +180,20 @@ def test_a_failure_whose_text_cannot_be_stored_is_tried_again_like_others(
     assert got == ["unhealthy", "recovered"]
 
 
+@pytest.mark.parametrize("jump", [1, 5, 3600])
+def test_after_the_server_s_clock_was_set_back_it_waits_no_longer_than_a_pause(clock: ServerClock, jump: int) -> None:
+    client, sink = fakeredis.FakeRedis(), Sink(fail=1)
+    with TransitionRelay(client, sink, backoff_seconds=10.0) as relay:
+        relay.run_once()
+        flap(client, "a")
+        assert relay.run_once() == 0
+        clock.now += 4 - jump
+        for _ in range(11):
+            relay.run_once()
+            clock.now += 1
+    assert sink.got == both("a")
+
+
 def test_what_fails_too_often_is_dropped_and_counted(clock: ServerClock) -> None:
     client, sink = fakeredis.FakeRedis(), Sink(fail=3)
     with TransitionRelay(client, sink, attempts=3) as relay:

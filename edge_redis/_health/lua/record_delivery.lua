@@ -29,7 +29,7 @@ redis.call('HSET', relay, 'until_ms', string.format('%.0f', now + lease_ms))
 if ARGV[10] ~= '' then redis.call('HSET', relay, 'last_error', ARGV[10]) end
 if outcome == 'failed' then
   redis.call('HSET', relay, 'attempts', string.format('%.0f', tonumber(attempts) + 1),
-    'due_ms', string.format('%.0f', now + tonumber(ARGV[7])))
+    'due_ms', string.format('%.0f', now + tonumber(ARGV[7])), 'pause_ms', ARGV[7])
   return 0
 end
 redis.call('HSET', relay, 'position', position, 'number', ARGV[8], 'attempts', '0', 'due_ms', '0')

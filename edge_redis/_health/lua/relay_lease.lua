@@ -1,6 +1,6 @@
 -- Take or keep a relay's lease, and return its position.
--- KEYS[1] relay        hash     holder, until_ms, lease_ms, position, number, attempts, due_ms, delivered, dropped, lost,
---                               last_error
+-- KEYS[1] relay        hash     holder, until_ms, lease_ms, position, number, attempts, due_ms, pause_ms, delivered,
+--                               dropped, lost, last_error
 -- KEYS[2] transitions  stream   state changes
 -- KEYS[3] relays       set      the names of all relays that have begun
 -- KEYS[4] totals       hash     stream_id: names the stream, and no other at any site
@@ -14,6 +14,7 @@
 -- Invariant: one holder at a time; a relay begins with what comes after its first call
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
+local LONGEST_PAUSE_MS = 3600 * 1000 -- where an earlier release has not stored the pause
 local relay, transitions, relays, totals, holder = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1]
 
 -- Return the number of an entry, as append_transition writes it.
@@ -25,7 +26,8 @@ local function number_of(entry)
 end
 
 local now = now_ms()
-local known = redis.call('HMGET', relay, 'holder', 'until_ms', 'position', 'attempts', 'due_ms', 'number', 'lease_ms')
+local known = redis.call('HMGET', relay, 'holder', 'until_ms', 'position', 'attempts', 'due_ms', 'number', 'lease_ms',
+  'pause_ms')
 -- A lease with more time left than its duration was taken before the clock was set back: it does not count.
 local left = (tonumber(known[2] or nil) or 0) - now
 if known[1] and known[1] ~= holder and left > 0 and left <= tonumber(known[7] or ARGV[2]) then return {} end
@@ -44,5 +46,7 @@ if not stream_id then
   stream_id = ARGV[4]
   redis.call('HSET', totals, 'stream_id', stream_id)
 end
-if now < (tonumber(known[5] or nil) or 0) then return {} end
+-- The same of the pause before the next attempt.
+local wait = (tonumber(known[5] or nil) or 0) - now
+if wait > 0 and wait <= (tonumber(known[8] or nil) or LONGEST_PAUSE_MS) then return {} end
 return { position, attempts, string.format('%.0f', now), number, stream_id }
