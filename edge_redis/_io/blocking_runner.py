@@ -103,8 +103,7 @@ class BlockingRunner:
         try:
             while True:
                 try:
-                    # An operation without a frame for the choice: most steps are one.
-                    result = self.perform_operation(step) if type(step) is Operation else self.perform(step)
+                    result = self.perform(step)
                 except BaseException as error:  # noqa: BLE001 -- the coroutine decides how to handle it
                     step = steps.throw(error)
                 else:
