@@ -119,9 +119,9 @@ def test_a_save_that_is_repeated_after_a_lost_reply_counts_once(client: Any) -> 
     class LosesReplies(BlockingRunner):
         lost = 0
 
-        def perform(self, step: Any) -> Any:
-            result = super().perform(step)
-            if getattr(step, "script", None) is scripts.ADD_TOTALS and self.lost < 3:
+        def perform_operation(self, operation: Any) -> Any:
+            result = super().perform_operation(operation)
+            if operation.script is scripts.ADD_TOTALS and self.lost < 3:
                 self.lost += 1
                 raise StoreUnavailableError("the reply was lost")
             return result
