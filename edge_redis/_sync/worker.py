@@ -205,6 +205,10 @@ class Worker(Component):
 
     async def status(self) -> dict[str, Any]:
         """Return what ``lag`` does, and what ``WorkerStatus`` has besides."""
+        return (await self.status_and_totals())[0]
+
+    async def status_and_totals(self) -> tuple[dict[str, Any], Totals]:
+        """Return the status, and the totals that are in it."""
         shards = await self._edge.keys()
         found = await read_lag(shards)
         found |= await read_outboxes(shards, found["scopes_waiting"])
@@ -213,7 +217,7 @@ class Worker(Component):
         found["link"] = dict(totals.link)
         found["time_to_cloud"] = totals.describe_time()
         found["clone_seen_seconds"] = await seconds_since_clone(shards)
-        return found
+        return found, totals
 
     async def totals(self) -> Totals:
         """Return what the workers of this edge have carried, this one's counts included."""

@@ -216,7 +216,8 @@ def _read_health(health: HealthMonitor) -> Families:
 
 
 def _read_worker(worker: CloudWorker) -> Families:
-    known: Mapping[str, Any] = worker.status()
+    status, totals = worker.status_and_totals()
+    known: Mapping[str, Any] = status
     labels = {"namespace": worker.namespace}
     pushed = counter("edge_sync_pushed_changes", "Changes that workers have brought to the cloud.")
     pushed.add(known["pushed_total"], labels)
@@ -234,7 +235,7 @@ def _read_worker(worker: CloudWorker) -> Families:
         family = gauge(f"edge_sync_{name}", text)
         family.add(known[key], labels)
         yield family
-    yield from _read_link(worker.totals(), labels)
+    yield from _read_link(totals, labels)
 
 
 def _read_link(totals: Totals, labels: Mapping[str, str]) -> Families:

@@ -384,6 +384,7 @@ _WORKER: Final[dict[str, Callable[[Any, Scene], Any]]] = {
     "lag": lambda worker, _: worker.lag(),
     "status": lambda worker, _: worker.status(),
     "totals": lambda worker, _: worker.totals(),
+    "status_and_totals": lambda worker, _: worker.status_and_totals(),
     "dead_letters": lambda worker, _: worker.dead_letters(),
     "replay_dead_letters": lambda worker, _: worker.replay_dead_letters(),
     "discard_dead_letters": lambda worker, _: worker.discard_dead_letters(["1-1"]),

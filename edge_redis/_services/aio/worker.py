@@ -162,6 +162,10 @@ class CloudWorker(AsyncLoopService[Worker]):
         """Return the counters of ``status`` that only rise, with the buckets of the times, as exporters need them."""
         return await self._run(self._component.totals())
 
+    async def status_and_totals(self) -> tuple[WorkerStatus, Totals]:
+        """Return ``status``, and the ``totals`` that are in it: both by one read, for an exporter."""
+        return cast("tuple[WorkerStatus, Totals]", await self._run(self._component.status_and_totals()))
+
     async def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the oldest ``limit`` changes that were given up.
 

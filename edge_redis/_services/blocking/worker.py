@@ -163,6 +163,10 @@ class CloudWorker(BlockingLoopService[Worker]):
         """Return the counters of ``status`` that only rise, with the buckets of the times, as exporters need them."""
         return self._run(self._component.totals())
 
+    def status_and_totals(self) -> tuple[WorkerStatus, Totals]:
+        """Return ``status``, and the ``totals`` that are in it: both by one read, for an exporter."""
+        return cast("tuple[WorkerStatus, Totals]", self._run(self._component.status_and_totals()))
+
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """Return the oldest ``limit`` changes that were given up.
 
