@@ -31,7 +31,7 @@ def test_the_indexes_are_those_of_the_live_keys_in_the_end(real: Backend, policy
     pick = random.Random(policy)
     with real.client() as client, EdgeCache(client, MAX_SIZE) as cache:
         client.config_set("maxmemory-policy", policy)
-        client.config_set("maxmemory", client.info("memory")["used_memory"] + 150_000)
+        client.config_set("maxmemory", client.info("memory")["used_memory"] + 80_000)
         evicted = client.info("stats")["evicted_keys"]
         try:
             for _ in range(operations // 10):

@@ -12,13 +12,44 @@
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency
+local counted_at = now_ms()
+if recall(KEYS[1] .. ':repeats', counted_at, ARGV[1], ARGV[2]) then return 1 end
+local hit, missed = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
+
+-- The most frequent batch: of entries that have a count or are gone, under least_accessed, where no missed key has a row.
+-- It is counted by a few commands for all entries, before the definitions that it does not need. Returns false, and
+-- changes nothing, where this is another batch.
+local function record_plain()
+  local counts, stats = KEYS[1] .. ':counts', KEYS[1] .. ':stats'
+  if string.sub(redis.call('HGET', stats, 'config') or '', 1, 14) ~= 'least_accessed' then return false end
+  for _, expiry in ipairs(#missed > 0 and redis.call('ZMSCORE', KEYS[1] .. ':expiry', unpack(missed)) or {}) do
+    if expiry then return false end
+  end
+  local keys, values, rows = {}, {}, {}
+  for at = 1, #hit, 3 do keys[#keys + 1] = hit[at] end
+  local scores = #keys > 0 and redis.call('ZMSCORE', counts, unpack(keys)) or {}
+  for at, key in ipairs(keys) do
+    local score = tonumber(scores[at] or nil)
+    local generation, hits = hit[3 * at - 1], hit[3 * at]
+    if not score then
+      values[#values + 1] = KEYS[1] .. ':v:' .. key
+    elseif score % 8589934592 == generation then
+      rows[#rows + 1] = math.min(math.floor(score / 8589934592) + hits, 1048575) * 8589934592 + generation -- as order.lua
+      rows[#rows + 1] = key
+    end
+  end
+  if #values > 0 and redis.call('EXISTS', unpack(values)) > 0 then return false end
+  if #rows > 0 then redis.call('ZADD', counts, unpack(rows)) end
+  if ARGV[3] ~= '0' then redis.call('HINCRBY', stats, 'hits', ARGV[3]) end
+  if ARGV[4] ~= '0' then redis.call('HINCRBY', stats, 'misses', ARGV[4]) end
+  remember(KEYS[1] .. ':repeats', counted_at, ARGV[1], ARGV[2], '1')
+  return true
+end
+if record_plain() then return 1 end
+
 -- include: index
 -- include: adaptive
 -- include: order
-local now = now_ms()
-local hit, missed = cjson.decode(ARGV[5]), cjson.decode(ARGV[6])
-
-if recall(REPEATS, now, ARGV[1], ARGV[2]) then return 1 end
 assert_types()
 
 -- Counts hits of an entry; returns 1 where it had to be removed. Hits of an entry that was replaced or
@@ -34,7 +65,7 @@ local function add(key, generation, hits)
     restore_count(key)
     return 0
   end
-  remove(key, now)
+  remove(key, counted_at)
   return 1
 end
 
@@ -45,7 +76,7 @@ end
 local expired = 0
 for _, key in ipairs(missed) do
   if redis.call('ZSCORE', EXPIRY, key) and redis.call('EXISTS', value_of(key)) == 0 then
-    local was = remove(key, now)
+    local was = remove(key, counted_at)
     if was == 'expired' then expired = expired + 1 else repaired = repaired + 1 end
   end
 end
@@ -53,5 +84,5 @@ add_stat('hits', tonumber(ARGV[3]))
 add_stat('misses', tonumber(ARGV[4]))
 add_stat('expirations', expired)
 add_stat('repaired', repaired)
-remember(REPEATS, now, ARGV[1], ARGV[2], '1')
+remember(REPEATS, counted_at, ARGV[1], ARGV[2], '1')
 return 1

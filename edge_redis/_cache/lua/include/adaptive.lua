@@ -149,8 +149,9 @@ local function define_adaptive()
   -- Moves main's hand to the tier of its next victim, and returns the victim.
   local function main_victim()
     local key, score = first_of_main()
-    if key then
-      adaptive.tier = (adaptive.tier + level_of(score)) % 3
+    local level = key and level_of(score) or 0
+    if level > 0 then
+      adaptive.tier = (adaptive.tier + level) % 3
       redis.call('HSET', STATS, 'tier', adaptive.tier)
     end
     return key, score
