@@ -29,6 +29,7 @@ import redis
 from redis import exceptions as redis_errors
 from redis.sentinel import SentinelConnectionPool
 
+from edge_redis._io.connect_retry import make_single_attempt
 from edge_redis._io.error_mapping import is_pool_full, pool_full_error
 from edge_redis._io.handshake import connect
 from edge_redis._io.wire import Wire, find_wire
@@ -239,7 +240,7 @@ class UnknownPool:
 def find_call_pool(pool: Any, most_seconds: float | None = None) -> CallPool | UnknownPool:
     """Return the one call pool of all services on a client with this pool.
 
-    With ``most_seconds`` it is another one, for the calls that wait no longer for a connection or a reply.
+    With ``most_seconds`` it is another one, for the calls that make one attempt and wait no longer for a reply.
     """
     attribute = _ATTRIBUTE if most_seconds is None else f"{_ATTRIBUTE}_within_{most_seconds}"
     known = pool.__dict__.get(attribute)
@@ -266,6 +267,7 @@ def _make_connection(pool: Any, most_seconds: float | None) -> Any:
     if most_seconds is not None:
         given = {name: options.get(name) or most_seconds for name in _TIMEOUTS}
         options |= {name: min(seconds, most_seconds) for name, seconds in given.items()}
+        options["retry"] = make_single_attempt()
     return pool.connection_class(**options)
 
 
