@@ -14,7 +14,7 @@ from edge_redis._core.operation import Operation, command
 from edge_redis._io.asyncio_runner import AsyncRunner
 from edge_redis._io.asyncio_shared import LARGE_BYTES
 from edge_redis._io.blocking_runner import BlockingRunner
-from edge_redis._io.replica_views import choose_replica
+from edge_redis._io.replica_views import SUSPENDED_SECONDS, ReplicaViews, choose_replica
 from edge_redis.errors import StoreLoadingError
 from support.scripted_cluster import ScriptedCluster
 from support.scripted_server import Command, Session, bulk
@@ -234,3 +234,16 @@ def test_the_same_replica_is_asked_in_whichever_order_a_server_lists_them() -> N
     master, *replicas = (ClusterNode("127.0.0.1", port) for port in range(4))
     assert len({choose_replica([master, *order]).name for order in permutations(replicas)}) == 1
     assert choose_replica([master]) is master
+
+
+def test_a_replica_that_failed_is_asked_again_after_a_while_and_no_command_that_writes_goes_to_one() -> None:
+    seconds = [0.0]
+    views, nodes = ReplicaViews(lambda: seconds[-1]), [ClusterNode("127.0.0.1", port) for port in range(2)]
+    assert views.find_replica(("HGET", "k", "f"), nodes) is nodes[1]
+    assert views.find_replica(("XDEL", "k", "1-0"), nodes) is None
+    views.suspend(nodes[1])
+    found = []
+    for now in (0.0, SUSPENDED_SECONDS - 0.1, SUSPENDED_SECONDS):
+        seconds.append(now)
+        found.append(views.find_replica(("HGET", "k", "f"), nodes))
+    assert found == [None, None, nodes[1]]
