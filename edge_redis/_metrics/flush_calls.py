@@ -11,8 +11,8 @@ from edge_redis._core.shard_record import ShardPlace, choose_shard
 from edge_redis._metrics import record_stream
 from edge_redis._metrics.columns import EMPTY, Pair, RecordColumns
 from edge_redis._metrics.keys import OTHER_PAIR, pair_name
-from edge_redis._metrics.log_tails import Body, LogTail, PairSums, Tails, append_sums, extend_tail
-from edge_redis._metrics.totals import PairPart, PairTotals, Totals, encode_body
+from edge_redis._metrics.log_tails import Body, LogTail, PairSums, Tails, append_sums, extend_tail, make_body
+from edge_redis._metrics.totals import PairPart, PairTotals, Totals
 
 MAX_STREAM_ENTRIES: Final = 6
 """Stream entries in one call: the 1,000 records of a usual flush fill five, and those that failed one more."""
@@ -26,6 +26,9 @@ leaves the rest in the logs. A call with one part alone may have more: four time
 """
 
 SHARE_OF_MERGED: Final = 0.06  # of the work of a part in a series that an earlier part of the call is added to
+
+COMPACTED_UPDATES: Final = 300
+"""Work of parts that one call adds up in any case: each is in four series, see MAX_WORK of compaction.lua."""
 
 LOGS: Final = 6
 """Write-ahead logs of a writer, as the scripts have it: each holds other pairs, so that compacting one is short."""
@@ -62,6 +65,11 @@ class FlushCall:
     """What the call adds to each log. Empty in a batch of several calls to one shard, whose bodies are appended."""
     tails: Tails = field(default_factory=dict)
     """The last bodies of these logs once the call is applied, where they are known."""
+
+    @property
+    def is_compacted_at_once(self) -> bool:
+        """Whether the server adds up all that the call brings, where it is to do so: it does a bounded amount."""
+        return sum(body.updates for body in self.bodies) <= COMPACTED_UPDATES
 
     @property
     def place(self) -> ShardPlace:
@@ -168,7 +176,7 @@ def _encode_bodies(overflow: int, parts: Iterable[tuple[int, PairPart]], token: 
     for log, part in parts:
         of_log.setdefault(log, []).append(part)
     some = enumerate(of_log.items())
-    return [Body(log, encode_body(0 if at else overflow, parts, token)) for at, (log, parts) in some]
+    return [make_body(log, parts, token, overflow=0 if at else overflow) for at, (log, parts) in some]
 
 
 def _split_stream(stream: str, columns: RecordColumns) -> Iterator[StreamEntry]:

@@ -39,13 +39,20 @@ class Body(NamedTuple):
 
     log: int
     text: bytes
-    replaces: str = ""
+    replaces: str
     """The token of the body that this one replaces; empty where it is appended."""
+    updates: int
+    """Work of its parts."""
+
+
+def make_body(log: int, parts: Sequence[PairPart], token: str, *, overflow: int = 0, replaces: str = "") -> Body:
+    """Return the body that adds these parts."""
+    return Body(log, encode_body(overflow, parts, token), replaces, sum(part.updates for part in parts))
 
 
 def append_sums(log: int, sums: PairSums, token: str) -> tuple[Body, LogTail]:
     """Return a body that is appended, and the log's last body from then on."""
-    return Body(log, encode_body(0, _split(sums), token)), LogTail(token, sums)
+    return make_body(log, _split(sums), token), LogTail(token, sums)
 
 
 def extend_tail(log: int, tail: LogTail | None, sums: PairSums, token: str) -> tuple[Body, LogTail]:
@@ -59,7 +66,7 @@ def extend_tail(log: int, tail: LogTail | None, sums: PairSums, token: str) -> t
     parts = _split(total)
     if sum(part.updates for part in parts) > MAX_UPDATES or _count_buckets(total) > MAX_GROWTH * _count_buckets(sums):
         return append_sums(log, sums, token)
-    return Body(log, encode_body(0, parts, token), tail.token), LogTail(token, total)
+    return make_body(log, parts, token, replaces=tail.token), LogTail(token, total)
 
 
 def _split(sums: PairSums) -> Sequence[PairPart]:

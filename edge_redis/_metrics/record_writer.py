@@ -255,8 +255,7 @@ class RecordWriter:
         """
         buffer = self.buffer
         flushes = [self._flush(call, compact=compact) for call in calls]
-        if not compact:
-            buffer.uncompacted.update(call.place for call in calls)
+        buffer.uncompacted.update(call.place for call in calls if not (compact and call.is_compacted_at_once))
         sender = object()
         try:
             buffer.senders[sender] = self._thread_id()

@@ -250,8 +250,8 @@ class MetricsScripts:
             len(call.pair_names),
             *call.pair_names,
         ]
-        for log, text, replaces in call.bodies:
-            args += (log, len(text), replaces)
+        for body in call.bodies:
+            args += (body.log, len(body.text), body.replaces)
         for stream, count, entry in call.entries:
             args += (stream, count, len(entry))
         # A client sends a long argument by itself, and each such write wakes the server up: hence one argument.

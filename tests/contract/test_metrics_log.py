@@ -89,6 +89,16 @@ def test_batches_of_the_same_pairs_stay_one_body(make: Maker) -> None:
     assert_series(writer, None, None, 20 * records)
 
 
+def test_a_flush_of_more_than_one_call_adds_up_leaves_nothing_in_the_log(make: Maker) -> None:
+    writer = make("EdgeMetrics", flush_interval=3600.0)
+    with make.backend.client() as client:
+        for _ in range(2):
+            writer.record_many([made(f"f{at}", f"n{at}") for at in range(40)])
+            writer.flush()
+            assert count_bodies(client) == 0
+    assert writer.total_invocations() == 80
+
+
 def test_a_body_that_the_writer_does_not_know_stays(make: Maker) -> None:
     """As after a failover to a replica that has not seen a query compact the log."""
     writer = make("EdgeMetrics", flush_every=2, flush_interval=3600.0)
