@@ -629,9 +629,10 @@ local function update_work_index(pending, work, scope, at, removal, last)
 end
 
 -- Append an exchange with the other end to a scope's history.
+-- Needs: integer
 local function record(history, max_history, direction, version, success, message)
   redis.call('XADD', history, 'MAXLEN', max_history, '*', 'direction', direction,
-    'version', string.format('%.0f', version), 'success', success, 'error', message)
+    'version', integer(version), 'success', success, 'error', message)
 end
 
 -- Counters of what was carried, which only rise. A damaged one begins again at 0.

@@ -204,13 +204,32 @@ local function skip_duplicate(state)
   current.version = math.max(current.version, state.version)
 end
 
+-- In the cloud: accept the next state of the origin of `run`, the state before it in this call, which was accepted as the
+-- newest of its origin; return whether this is one. Nearly all are, and the rules below come to the same: it was not seen,
+-- it wins by version and by clock, and it descends from the one before, which it replaces.
+local run
+local function accept_next(state)
+  if state.is_purged or state.origin ~= run.origin or state.version <= run.version
+    or not earlier(run.clock, state.clock) then
+    return false
+  end
+  state.peer_version = math.max(run.peer_version, state.version)
+  state.latest_clock = earlier(run.latest_clock, state.clock) and state.clock or run.latest_clock
+  state.deleted = deleted_before(run, state)
+  run, current, accepted[#accepted + 1] = state, state, state
+  record(history, max_history, direction, state.version, '1', '')
+  return true
+end
+
 local effects = {accepted = accept, duplicate = skip_duplicate, rejected = reject}
 local before = current and {
   version = current.version, stamp = current.stamp, origin = current.origin, checksum = current.checksum,
   signature = current.signature, deleted = current.deleted,
 }
 local outcomes, newest, has_new_origin = {}, {}, false
-for _, state in ipairs(states) do
+
+-- Decide on a state by all rules; return the outcome.
+local function decide(state)
   if is_edge then state.origin = with_incarnation(state) end
   local name, shown = state.is_purged and '' or state.origin, nil
   if name ~= '' then
@@ -229,8 +248,24 @@ for _, state in ipairs(states) do
   end
   if shown then newest[name] = shown end
   if reasserted then newest[own] = reasserted end
-  outcomes[#outcomes + 1] = outcome
+  local begins_run = not is_edge and shown and outcome == 'accepted' and state.version == version
+  run = begins_run and state.restored_at == NEVER_RESTORED and state or nil
+  return outcome
 end
+
+local function end_run()
+  if run then newest[run.origin] = seen_of(run, NEVER_RESTORED) end
+end
+
+for i, state in ipairs(states) do
+  if run and accept_next(state) then
+    outcomes[i] = 'accepted'
+  else
+    end_run()
+    outcomes[i] = decide(state)
+  end
+end
+end_run()
 
 local fields = {'HSET', doc}
 local function set(name, value) fields[#fields + 1], fields[#fields + 2] = name, value end

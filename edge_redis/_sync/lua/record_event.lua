@@ -13,6 +13,7 @@
 -- Repeat: remembered
 -- include: clock
 -- include: idempotency
+-- include: document
 -- include: history
 local history, repeats, client_id, call = KEYS[1], KEYS[2], ARGV[6], ARGV[7]
 local at = now_ms()
