@@ -42,7 +42,8 @@ class AsyncClusterSender:
         if nodes is None:
             return await self._send_by_library(args)
         if self._views is not None:
-            await self._initialize()
+            if self._client._initialize:  # noqa: SLF001 -- as redis-py does before each command
+                await self._client.initialize()
             replica = nodes.find_replica(self._views, self._find_slot(args), args)
             if replica is not None:
                 try:
@@ -62,10 +63,11 @@ class AsyncClusterSender:
         return written
 
     async def _send_to_master(self, nodes: Nodes, args: Args, waits: Sequence[Args] = ()) -> Any:
-        slot = self._find_slot(args)
-        attempts, importing = Attempts(self._client), None
+        client, slot = self._client, self._find_slot(args)
+        attempts, importing = Attempts(client), None
         while True:
-            await self._initialize()
+            if client._initialize:  # noqa: SLF001 -- see send
+                await client.initialize()
             slot_map = nodes.slot_map
             try:
                 node = importing or nodes.find_master(slot)
@@ -78,10 +80,6 @@ class AsyncClusterSender:
                 pause = attempts.next_pause(error)
                 importing = await nodes.follow(error, slot_map)
             await asyncio.sleep(pause)
-
-    async def _initialize(self) -> None:
-        if self._client._initialize:  # noqa: SLF001 -- as redis-py does before each command
-            await self._client.initialize()
 
     def _find_slot(self, args: Args) -> int | None:
         key = find_key(args)
