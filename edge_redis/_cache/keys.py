@@ -41,7 +41,7 @@ from functools import cache
 from typing import Final
 
 from edge_redis._core.keys import KeySpace
-from edge_redis._core.shards import name_in_part
+from edge_redis._core.slots import name_in_part
 
 LAYOUT_VERSION: Final = 1
 """Raised whenever a release writes these keys in a way that an earlier release would misread."""

@@ -22,10 +22,11 @@ from typing import Final, NoReturn
 from edge_redis._core.operation import Operation
 from edge_redis._core.script import Script, load
 from edge_redis._core.shard_record import ShardRecord, parse
+from edge_redis._core.slots import count_in_part
 from edge_redis.errors import InvalidArgumentError, LayoutVersionError
 
-_SHARD: Final = re.compile(r"(.*?:\D+)(\d+)\.\d+\.\d+\}", re.DOTALL)
-"""The hash tag of one of several shards: what precedes the number of shards, and that number."""
+_SHARD: Final = re.compile(r"([^{]*\{)(.*?:\D+)(\d+)\.(\d+)\.(\d+)\}", re.DOTALL)
+"""The hash tag of one of several shards: namespace and component, the number of shards, its own, and the attempt."""
 
 _CHECK: Final = load("edge_redis._core", "layout_version")
 _REPLACE: Final = load("edge_redis._core", "replace_record")
@@ -75,14 +76,17 @@ def check_shard_count(tag: str, script: Script) -> Operation[bool] | None:
     found = _SHARD.fullmatch(tag)
     if found is None:
         return None
-    home, version, shards = f"{found[1]}0}}", str(script.layout_version), int(found[2])
+    home, version, shards = f"{found[1]}{found[2]}0}}", str(script.layout_version), int(found[3])
+    passed = count_in_part(found[2], f"{shards}.{found[4]}.", int(found[4]), shards, int(found[5]))
 
     def decode(reply: bytes | None) -> bool:
         if reply is not None and not _is_listed(reply, version, shards):
             _refuse(home, reply, version, shards)
         return False
 
-    return _CHECK([layout_key(home)], [str(ShardRecord(version, shards)), int(script.creates_layout)], decode)
+    return _CHECK(
+        [layout_key(home)], [str(ShardRecord(version, shards, generation=passed)), int(script.creates_layout)], decode
+    )
 
 
 def _is_listed(reply: bytes, version: str, shards: int) -> bool:

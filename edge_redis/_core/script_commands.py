@@ -14,6 +14,9 @@ _COMMAND: Final = re.compile(r"redis\.p?call\('(?:(XGROUP|XINFO)', '([A-Z]+)'|([
 _OPTIONAL: Final = frozenset({"PUBLISH"})
 """Commands that scripts call by ``pcall`` and can do without: a user may lack the right to them."""
 
+_OF_OPERATORS: Final = frozenset({"RESTORE"})
+"""Commands of scripts that nothing but a change of the number of shards runs, which is for operators."""
+
 # fmt: off
 _READS: Final = frozenset(
     {
@@ -51,11 +54,12 @@ def find_all_commands() -> tuple[str, ...]:
 
 @cache
 def find_package_commands(package: str) -> tuple[str, ...]:
-    """Return the commands that the scripts of a package run."""
+    """Return the commands that the scripts of a package run, those for operators aside."""
     lua = resources.files(package).joinpath("lua")
     folders = [folder for folder in (lua, lua.joinpath("include")) if folder.is_dir()]
     files = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
-    return find_commands("\n".join(file.read_text("utf-8") for file in files))
+    found = find_commands("\n".join(file.read_text("utf-8") for file in files))
+    return tuple(each for each in found if each not in _OF_OPERATORS)
 
 
 def is_read(command: str) -> bool:

@@ -6,10 +6,13 @@ The record is the layout record of shard 0 (``layout.py``), the layout version w
     1/12         12 shards
     1/24+12      24 shards that are written to, and 12 of an earlier number, which are still read
     1/12>24:3    12 shards that become 24: what the shards 0, 1 and 2 of the 12 had was moved
+    1/24>12.1:0  24 shards that become 12, for the second time
 
 Metrics have earlier numbers, since their counts add up wherever they are. Other components move their units, a
 shard at a time: a unit (a node, a scope) whose shard of the old number was moved is in its shard of the new one. The
-record only goes forward, in one step of shard 0.
+record only goes forward, in one step of shard 0. A number that comes back is of another *generation*, whose shards have
+other names: a process that still has the record of the first time finds its shards closed, and cannot write to the new
+ones before units are moved there.
 """
 
 from __future__ import annotations
@@ -21,17 +24,19 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 _RECORD: Final = re.compile(
-    r"(?P<version>[^/]*)(?:/(?P<shards>[1-9]\d{0,5})(?:>(?P<target>[1-9]\d{0,5}):(?P<moved>0|[1-9]\d{0,5}))?"
+    r"(?P<version>[^/]*)(?:/(?P<shards>[1-9]\d{0,5})(?:\.(?P<generation>[1-9]\d{0,5}))?"
+    r"(?:>(?P<target>[1-9]\d{0,5})(?:\.(?P<next>[1-9]\d{0,5}))?:(?P<moved>0|[1-9]\d{0,5}))?"
     r"(?P<earlier>(?:\+[1-9]\d{0,5})*))?",
     re.ASCII,
 )
 
 
 class ShardPlace(NamedTuple):
-    """One shard: its number, and the number of shards that it is one of."""
+    """One shard: its number, and the number of shards that it is one of, with the generation of that."""
 
     shards: int
     number: int
+    generation: int = 0
 
 
 def choose_shard(name: str, shards: int) -> int:
@@ -53,14 +58,19 @@ class ShardRecord:
     """How many of the old shards, the first ones, were moved."""
     earlier: tuple[int, ...] = ()
     """Earlier numbers, the latest first, whose shards are still read."""
+    generation: int = 0
+    """How often this number was left and came back."""
+    next_generation: int = 0
+    """The same of ``target``."""
 
     def __str__(self) -> str:
         """Return the record as it is stored."""
+        present = f"{self.version}/{_number(self.shards, self.generation)}"
         if self.target is not None:
-            return f"{self.version}/{self.shards}>{self.target}:{self.moved}"
+            return f"{present}>{_number(self.target, self.next_generation)}:{self.moved}"
         if self.earlier:
-            return f"{self.version}/{self.shards}{''.join(f'+{number}' for number in self.earlier)}"
-        return self.version if self.shards == 1 else f"{self.version}/{self.shards}"
+            return f"{present}{''.join(f'+{number}' for number in self.earlier)}"
+        return self.version if self.shards == 1 and not self.generation else present
 
     @property
     def latest(self) -> int:
@@ -74,9 +84,9 @@ class ShardRecord:
 
     def list_places(self) -> list[ShardPlace]:
         """Return every shard that may hold something: first the present ones that were not moved."""
-        places = [ShardPlace(self.shards, number) for number in range(self.moved, self.shards)]
+        places = [ShardPlace(self.shards, number, self.generation) for number in range(self.moved, self.shards)]
         for shards in self.earlier if self.target is None else (self.target,):
-            places += [ShardPlace(shards, number) for number in range(shards)]
+            places += [ShardPlace(shards, number, self.next_generation) for number in range(shards)]
         return places
 
     def choose(self, name: str) -> int:
@@ -94,15 +104,15 @@ class ShardRecord:
             begin += shards
         return found
 
-    def begin_move(self, target: int) -> ShardRecord:
+    def begin_move(self, target: int, generation: int = 0) -> ShardRecord:
         """Return the record with which shards begin to be moved."""
-        return replace(self, target=target, moved=0)
+        return replace(self, target=target, next_generation=generation, moved=0)
 
     def advance(self) -> ShardRecord:
         """Return the record once one more of the old shards was moved."""
         moved = self.moved + 1
         if moved == self.shards and self.target is not None:
-            return replace(self, shards=self.target, target=None, moved=0)
+            return ShardRecord(self.version, self.target, generation=self.next_generation)
         return replace(self, moved=moved)
 
     def begin_epoch(self, shards: int) -> ShardRecord:
@@ -110,6 +120,10 @@ class ShardRecord:
         earlier = dict.fromkeys((self.shards, *self.earlier))
         earlier.pop(shards, None)
         return replace(self, shards=shards, earlier=tuple(earlier))
+
+
+def _number(shards: int, generation: int) -> str:
+    return f"{shards}.{generation}" if generation else str(shards)
 
 
 @cache
@@ -124,5 +138,7 @@ def parse(record: bytes) -> ShardRecord | None:
         int(found["target"]) if found["target"] else None,
         int(found["moved"] or 0),
         tuple(map(int, found["earlier"].split("+")[1:])) if found["earlier"] else (),
+        int(found["generation"] or 0),
+        int(found["next"] or 0),
     )
     return parsed if str(parsed).encode() == record and parsed.moved < parsed.shards else None

@@ -8,21 +8,19 @@ read: a component without a record there has as many shards as its first writer 
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import count
 from typing import Final, Generic, TypeVar
 
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
 from edge_redis._core.layout import find_record, layout_key, replace_record, store_record
 from edge_redis._core.operation import Operation, command
-from edge_redis._core.shard_record import ShardRecord
+from edge_redis._core.shard_record import ShardPlace, ShardRecord
+from edge_redis._core.slots import name_in_part
 from edge_redis.errors import InvalidArgumentError
 
-SLOTS: Final = 16384
 MAX_SHARDS: Final = 1024
 CLUSTER_SHARDS: Final = 12
 """Shards of a component on a cluster, where none are asked for: 2, 3, 4, 6 or 12 masters get the same number each."""
@@ -31,24 +29,13 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def hash_slot(text: str) -> int:
-    """Return the cluster's slot of a hash tag's text: CRC-16/XMODEM modulo 16,384."""
-    return binascii.crc_hqx(text.encode(), 0) % SLOTS
-
-
 @cache
-def name_shards(namespace: str, component: str, shards: int) -> tuple[str, ...]:
+def name_shards(namespace: str, component: str, shards: int, generation: int = 0) -> tuple[str, ...]:
     """Return the names of a component's shards, which follow the component in their hash tags."""
-    if shards == 1:
+    if shards == 1 and not generation:
         return ("0",)
     prefix = f"{namespace}:{component}"
-    return tuple(name_in_part(prefix, f"{shards}.{number}.", number, shards) for number in range(shards))
-
-
-def name_in_part(prefix: str, stem: str, number: int, shards: int) -> str:
-    """Return the first of the names ``<stem>0``, ``<stem>1``... whose slot, after ``prefix``, is in part ``number``."""
-    names = (f"{stem}{attempt}" for attempt in count())
-    return next(name for name in names if hash_slot(prefix + name) * shards // SLOTS == number)
+    return tuple(name_in_part(prefix, f"{shards}.{number}.", number, shards, generation) for number in range(shards))
 
 
 def share_of(whole: int, number: int, shards: int) -> int:
@@ -144,9 +131,9 @@ class ShardCount:
         """Take a record that was read now. A number that this process asked for was accepted before."""
         self._known.record = record
 
-    def names(self, shards: int) -> tuple[str, ...]:
+    def names(self, shards: int, generation: int = 0) -> tuple[str, ...]:
         """Return the names of this number of shards."""
-        return name_shards(self._namespace, self._component, shards)
+        return name_shards(self._namespace, self._component, shards, generation)
 
     def accept(self, stored: ShardRecord) -> ShardRecord:
         """Return a record that was read for the first time.
@@ -196,7 +183,7 @@ class ShardSet(Generic[S]):
         """Make shards by ``make``, which is given a shard's name, its number, and the number of shards."""
         self.count = count
         self._make = make
-        self._made: dict[int, tuple[S, ...]] = {}
+        self._made: dict[tuple[int, int], tuple[S, ...]] = {}
         self.known: Shards[S] = Shards()
         """All shards, where a call has found their record; else none."""
 
@@ -230,15 +217,18 @@ class ShardSet(Generic[S]):
 
     def at(self, record: ShardRecord) -> Shards[S]:
         """Return all shards of a record."""
-        return Shards.of(record, (self.of(place.shards)[place.number] for place in record.list_places()))
+        return Shards.of(record, (self._at(place) for place in record.list_places()))
 
-    def of(self, shards: int) -> tuple[S, ...]:
+    def _at(self, place: ShardPlace) -> S:
+        return self.of(place.shards, place.generation)[place.number]
+
+    def of(self, shards: int, generation: int = 0) -> tuple[S, ...]:
         """Return all shards of this number of them."""
-        made = self._made.get(shards)
+        made = self._made.get((shards, generation))
         if made is None:
-            made = self._made[shards] = tuple(self._make_each(shards))
+            made = self._made[shards, generation] = tuple(self._make_each(shards, generation))
         return made
 
-    def _make_each(self, shards: int) -> Iterator[S]:
-        for number, name in enumerate(self.count.names(shards)):
+    def _make_each(self, shards: int, generation: int) -> Iterator[S]:
+        for number, name in enumerate(self.count.names(shards, generation)):
             yield self._make(name, number, shards)

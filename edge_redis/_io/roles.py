@@ -162,7 +162,7 @@ ROLES: Final = (
         "a person at the command line, or a dashboard with operators",
         COMPONENTS,
         sides=("edge", "cloud"),
-        more=("LASTSAVE", "SCAN", "CONFIG GET"),
+        more=("LASTSAVE", "SCAN", "CONFIG GET", "DUMP", "RESTORE"),
         has_channels=True,
         drops_namespaces=True,
     ),

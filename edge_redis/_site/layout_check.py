@@ -81,7 +81,10 @@ async def _read_shards(namespace: str, component: str, record: bytes | None, con
     else:
         known = find_record(record) or ShardRecord("")
         shards = str(replace(known, version="")).removeprefix("/") or "1"
-        names = [name_shards(namespace, component, place.shards)[place.number] for place in known.list_places()]
+        names = [
+            name_shards(namespace, component, place.shards, place.generation)[place.number]
+            for place in known.list_places()
+        ]
     home = KeySpace(namespace, component).tag
     tags = [tag for name in names if (tag := KeySpace(namespace, component, name).tag) != home]
     records = await Batch([_read_record(tag) for tag in tags]) if tags else []

@@ -16,6 +16,7 @@ from edge_redis._io.namespaces import drop_namespace
 from edge_redis._metrics import keys as metrics_keys
 from edge_redis._metrics.resharding import MetricsResharding, count_pairs
 from edge_redis._sync import keys as sync_keys
+from edge_redis._sync.resharding import SyncResharding
 from edge_redis.errors import InvalidArgumentError
 
 
@@ -48,7 +49,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "sync": _Kind(
         sync_keys.LAYOUT_VERSION,
         lambda namespace, shard: command(int, "HLEN", sync_keys.SyncKeys(namespace, "sync", shard=shard).scopes),
-        None,
+        SyncResharding,
     ),
     "cloud": _Kind(
         sync_keys.LAYOUT_VERSION,
@@ -85,7 +86,7 @@ async def read_shards(namespace: str) -> list[ShardsOfComponent]:
 
 async def _read_component(namespace: str, component: str, record: ShardRecord) -> ShardsOfComponent:
     kind, places = KINDS[component], record.list_places()[: record.latest if record.target is None else None]
-    names = [name_shards(namespace, component, place.shards)[place.number] for place in places]
+    names = [name_shards(namespace, component, place.shards, place.generation)[place.number] for place in places]
     units = await Batch([kind.count_units(namespace, name) for name in names])
     is_complete = record.target is None and (kind.make is None or await kind.make(namespace).is_complete(record))
     return ShardsOfComponent(component, record, units, is_complete)

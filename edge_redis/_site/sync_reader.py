@@ -35,7 +35,7 @@ class SyncReader:
 
         Changes go on while this reads: what waits is added up from the scopes, so that the sum and the list agree.
         """
-        shards = await self._runner.run(self._keys.find())
+        shards = await self._runner.run(self._keys.refresh())
         totals = await self._runner.run(read_totals(shards))
         dead_letters = sum(await self._runner.run(Batch([command(int, "XLEN", keys.dead_letters) for keys in shards])))
         waiting = await self._read_waiting(shards)

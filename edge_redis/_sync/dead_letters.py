@@ -24,7 +24,7 @@ from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.records import STREAM_ID
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Keyring, verify
-from edge_redis.errors import CorruptDataError, InvalidArgumentError
+from edge_redis.errors import CorruptDataError, InvalidArgumentError, ShardMovedError
 from edge_redis.models import from_timestamp
 
 _log = logging.getLogger("edge_redis")
@@ -143,7 +143,7 @@ class DeadLetters:
             await scripts.confirm(self._edge, scope, change.version)
         except InvalidArgumentError:  # the edge has lost the scope since
             _log.warning("the edge has no version %d of %r any more", change.version, scope)
-        await command(int, "XDEL", self._keys, letter.entry_id)
+        await scripts.discard_letters(self._edge.keys, [letter.entry_id])
 
 
 class EdgeDeadLetters:
@@ -181,12 +181,14 @@ class EdgeDeadLetters:
     async def discard(self, ids: Sequence[str]) -> int:
         """Remove dead letters by their ids; return how many there were."""
         shards = await self._edge.keys()
+        if shards.record.target is not None:
+            raise ShardMovedError("the number of shards is being changed: ids of dead letters will be others")
         names = [""] if len(shards) == 1 else [str(number) for number in range(len(shards))]
         removed = 0
         for name, keys in zip(names, shards, strict=True):
             some = [each.partition(".")[0] for each in ids if each.partition(".")[2] == name]
             for start in range(0, len(some), _PAGE):
-                removed += await command(int, "XDEL", keys.dead_letters, *some[start : start + _PAGE])
+                removed += await scripts.discard_letters(keys, some[start : start + _PAGE])
         return removed
 
 

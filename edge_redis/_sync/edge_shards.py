@@ -8,13 +8,15 @@ goes to all of them (``pull.py``), and what it pushes is taken from all of them 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from edge_redis._core.operation import command
-from edge_redis._core.shards import Shards, ShardSet
+from edge_redis._core.shards import MAX_SHARDS, Shards, ShardSet
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import EndConfig
+from edge_redis._sync.failures import MOVED, OUTAGE
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.patterns import Carried
 from edge_redis._sync.push_patterns import Registration
@@ -24,6 +26,10 @@ from edge_redis._sync.signing import Keyring
 from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError
 
 _log = logging.getLogger("edge_redis")
+
+
+ALL_SOURCES: Final = MAX_SHARDS
+"""All shards whose scopes may have been moved to one, which is not the target of a change that is under way."""
 
 
 class EdgeShard:
@@ -37,6 +43,8 @@ class EdgeShard:
         """The cloud whose feed was read for it last."""
         self.is_full = False
         """Whether it had no memory for what was pulled last: nothing is pulled to it until it has."""
+        self.sources = ALL_SOURCES
+        """Of so many shards, whose scopes were moved to this one, the worker knows."""
 
     async def check_memory(self) -> None:
         """Note that a shard that was full has memory again.
@@ -56,7 +64,7 @@ class Edge:
         self, keys: ShardSet[SyncKeys], cloud: AnyCloudStore, keyring: Keyring | None, carried: Carried
     ) -> None:
         self._keys = keys
-        self._make = lambda each: EdgeShard(each, cloud, keyring, carried)
+        self._make: Callable[[SyncKeys], EdgeShard] = lambda each: EdgeShard(each, cloud, keyring, carried)
         self.shards: Shards[EdgeShard] = Shards()
         """All shards; none before a call has found their number."""
         self.present: Sequence[EdgeShard] = ()
@@ -65,6 +73,8 @@ class Edge:
         """The one shard, where there is only one."""
         self.are_all_read = True
         """Whether the position of each shard could be read last, and none was full."""
+        self.is_changing = not keys.known
+        """Whether the record of the shards is to be read before the next round."""
         if keys.known:
             self._set(keys.known)
 
@@ -74,9 +84,30 @@ class Edge:
             self._set(await self._keys.settle())
 
     def _set(self, keys: Shards[SyncKeys]) -> None:
-        shards = Shards.of(keys.record, map(self._make, keys))
+        record, made = keys.record, {each.replica.keys.tag: each for each in self.shards}
+        shards = Shards.of(record, (made.get(each.tag) or self._make(each) for each in keys))
+        for place, shard in zip(record.list_places(), shards, strict=True):
+            is_new = (place.shards, place.generation) == (record.target, record.next_generation)
+            shard.sources = record.moved if is_new else ALL_SOURCES
         self.only = shards[0].replica if len(shards) == 1 else None
         self.shards = self.present = shards
+        self.is_changing = record.target is not None
+
+    async def follow(self) -> None:
+        """Read the record of the shards again, where it can be read, for a call that writes."""
+        if not self.shards:
+            await self.settle()
+            return
+        with suppress(*OUTAGE):
+            await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Read the record of the shards again; return whether it has changed."""
+        keys = await self._keys.refresh()
+        if keys.record == self.shards.record:
+            return False
+        self._set(keys)
+        return True
 
     def set_present(self, shards: Sequence[EdgeShard], errors: Sequence[EdgeRedisError]) -> None:
         """Set the shards that answered, and log when others begin not to, or answer again."""
@@ -87,6 +118,7 @@ class Edge:
             _log.warning("all shards of the edge answer again")
         self.present = shards
         self.are_all_read = not errors
+        self.is_changing = self.shards.record.target is not None or any(isinstance(each, MOVED) for each in errors)
 
     @contextmanager
     def leaving_out_full(self, shard: EdgeShard) -> Iterator[None]:
@@ -109,9 +141,15 @@ class Edge:
             _log.warning("a shard of the edge has no memory, nothing is pulled to it: %s", error)
         shard.is_full, self.are_all_read = True, False
 
-    async def keys(self) -> Sequence[SyncKeys]:
-        """Return the keys of each shard, for a call that only reads."""
-        return self._keys.known or await self._keys.find()
+    async def keys(self) -> Shards[SyncKeys]:
+        """Return the keys of each shard, by the record as it is now, for a call that only reads."""
+        return await self._keys.refresh()
+
+    @property
+    def home(self) -> Replica:
+        """The first shard, which has the counts of all; while the number changes, the first new one."""
+        record = self.shards.record
+        return self.shards[0 if record.target is None else record.shards - record.moved].replica
 
     def shard_of(self, scope: str) -> EdgeShard:
         """Return the shard that a scope is in."""

@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from edge_redis._core.error_text import describe_error
+from edge_redis._core.layout import OtherShardsError
 from edge_redis._core.operation import Batch, Operation, T
-from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError, StoreRefusedError, StoreUnavailableError
+from edge_redis.errors import (
+    EdgeRedisError,
+    ShardMovedError,
+    StoreOutOfMemoryError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 
 _log = logging.getLogger("edge_redis")
 
 OUTAGE: Final = (StoreUnavailableError, StoreRefusedError, OSError)
 """Errors of a store that cannot work now. They do not count against the change."""
+
+MOVED: Final = (ShardMovedError, OtherShardsError)
+"""Errors of a call that was made to a shard whose scopes are moved, or were. Nothing was written."""
 
 
 def unavailable(error: BaseException) -> EdgeRedisError:
@@ -31,7 +41,7 @@ async def perform_each(operations: Sequence[Operation[T]]) -> list[T | None]:
     if len(operations) > 1:
         try:
             return list(await Batch[T](operations))
-        except OUTAGE:
+        except (*OUTAGE, *MOVED):
             raise
         except EdgeRedisError as error:
             _log.warning("one of %d scopes fails: %s", len(operations), error)
@@ -39,7 +49,7 @@ async def perform_each(operations: Sequence[Operation[T]]) -> list[T | None]:
     for operation in operations:
         try:
             results.append(await operation)
-        except OUTAGE:
+        except (*OUTAGE, *MOVED):
             raise
         except EdgeRedisError as error:
             _log.error("left out: %s", error)
@@ -55,7 +65,7 @@ async def perform_on_shards(operations: Sequence[Operation[T]]) -> list[T | Stor
     results: list[T | StoreOutOfMemoryError | None] = []
     found: list[Any] = await Batch(operations, return_exceptions=True) if operations else []
     for each in found:
-        if isinstance(each, OUTAGE) and not isinstance(each, StoreOutOfMemoryError):
+        if isinstance(each, (*OUTAGE, *MOVED)) and not isinstance(each, StoreOutOfMemoryError):
             raise each
         is_damaged = isinstance(each, EdgeRedisError) and not isinstance(each, StoreOutOfMemoryError)
         if is_damaged:

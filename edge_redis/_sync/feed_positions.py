@@ -16,8 +16,8 @@ from typing import TypeAlias
 from edge_redis._core.gather import gather_each
 from edge_redis._core.operation import Batch, command
 from edge_redis._sync import scripts
-from edge_redis._sync.edge_shards import Edge, EdgeShard
-from edge_redis._sync.failures import OUTAGE
+from edge_redis._sync.edge_shards import ALL_SOURCES, Edge, EdgeShard
+from edge_redis._sync.failures import MOVED, OUTAGE
 from edge_redis._sync.origin import RUN
 from edge_redis.errors import EdgeRedisError, StoreOutOfMemoryError
 
@@ -35,6 +35,8 @@ class Position:
     """How far its scopes were offered again to a cloud that lost data, "" where that is not under way."""
     begin: str
     """The cursor after which the next page begins."""
+    sources: int = ALL_SOURCES
+    """As the shard had it when this was read."""
 
     def is_other_run(self, origin: str) -> bool:
         """Return whether an origin is of this shard, but of another run of its server, or of a clone."""
@@ -85,14 +87,15 @@ async def read_positions(edge: Edge) -> list[Position]:
 async def _read_position(shard: EdgeShard) -> Position:
     if shard.is_full:
         await shard.check_memory()
+    sources = shard.sources
     replica_id, cursor, offer, is_missing = await scripts.read_cursor(shard.replica, shard.registration.push)
     shard.registration.is_missing |= is_missing
-    return Position(shard, replica_id, cursor, offer, cursor.decode(errors="replace"))
+    return Position(shard, replica_id, cursor, offer, cursor.decode(errors="replace"), sources)
 
 
 def _is_outage(found: object) -> bool:
     """Return whether a shard can do nothing. One that is out of memory can still be drained."""
-    return isinstance(found, OUTAGE) and not isinstance(found, StoreOutOfMemoryError)
+    return isinstance(found, (*OUTAGE, *MOVED)) and not isinstance(found, StoreOutOfMemoryError)
 
 
 async def find_beginnings(positions: Sequence[Position]) -> None:
@@ -137,7 +140,7 @@ async def save_all(positions: Sequence[Position], cursor: str) -> bool:
     for each in positions:
         if each.cursor != text:
             moving.append(each)
-            saves.append(scripts.save_cursor(each.shard.replica, each.replica_id, each.cursor, cursor))
+            saves.append(scripts.save_cursor(each.shard.replica, each.replica_id, each.cursor, cursor, each.sources))
     if not saves:
         return False
     saved = [(await saves[0])] if len(saves) == 1 else await Batch(saves)

@@ -98,6 +98,10 @@ class SyncKeys:
         suffix = f":{patterns}" if patterns else ""
         space = KeySpace(namespace, end, shard)
         self.tag = space.tag
+        self.digest = patterns
+        self.moved = space.key("moved")
+        self.received = space.key("received")
+        self.cursors = space.key("cursors")
         self.docs = space.key("doc")
         self.work = space.key("work")
         self.pending_bytes = space.key("pending_bytes")
@@ -106,6 +110,7 @@ class SyncKeys:
         self.cursor = space.key("cursor") + suffix
         self.cursor_of_all = space.key("cursor")
         self.reoffer = space.key("reoffer") + suffix
+        self.reoffer_of_all = space.key("reoffer")
         self.dead_letters = space.key("dead")
         self.feed = space.key("feed")
         self.feed_number = space.key("feed_number")
@@ -126,6 +131,10 @@ class SyncKeys:
     def doc(self, scope: str) -> str:
         """Return the key of a scope's document."""
         return f"{self.tag}:doc:{scope}"
+
+    def all_of_scope(self, scope: str) -> list[str]:
+        """Return every key of a scope at an edge: its document, outbox, bodies, history and conflicts."""
+        return [f"{self.tag}:{kind}:{scope}" for kind in ("doc", "pending", "bodies", "history", "conflicts")]
 
     def wake_channels(self, segments: Sequence[str] | None) -> list[str]:
         """Return the channels of scopes that begin with these segments, up to a slash or their end; None: of all."""

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from edge_redis._sync import scripts
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.edge_shards import Edge
+from edge_redis._sync.failures import MOVED
 from edge_redis.errors import EdgeRedisError
 
 _log = logging.getLogger("edge_redis")
@@ -55,8 +56,12 @@ class LinkTotals:
             while amounts := self._amounts or self._take():
                 self._amounts = amounts
                 await self._edge.settle()
-                first = self._edge.shards[0].replica  # the counts of all shards
-                await scripts.add_totals(first, amounts, (self._client_id, self._sequence))
+                try:
+                    await scripts.add_totals(self._edge.home, amounts, (self._client_id, self._sequence))
+                except MOVED:
+                    if not await self._edge.refresh():
+                        raise
+                    continue
                 self._sequence += 1
                 self._amounts = {}
         except EdgeRedisError as error:

@@ -10,6 +10,7 @@ from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.gather import gather, gather_each
 from edge_redis._core.operation import Operation, command
 from edge_redis._sync.change import encode_data
+from edge_redis._sync.failures import MOVED
 from edge_redis._sync.limits import WriteLimits
 from edge_redis._sync.scripts import ScopeWrite
 from edge_redis._sync.writer import VersionWriter
@@ -111,6 +112,8 @@ async def _write_together(plans: Plans, *, is_delta: bool) -> Results:
 async def _call(writer: VersionWriter, writes: Sequence[ScopeWrite], *, is_delta: bool) -> Results:
     try:
         return await writer.write_together(writes, is_delta=is_delta)
+    except MOVED:  # each scope finds its new shard by a write of its own
+        return {}
     except _DAMAGE as error:  # of the only scope, or of a key that all of them need
         return dict.fromkeys([each.scope for each in writes], error)
 

@@ -89,14 +89,13 @@ class OutboxLeases:
         shards = [each.replica.keys for each in self._edge.present]
         size = -(-count // len(shards))
         starts = [passed.get(keys.tag, 0) for keys in shards]
-        return take_turns(
-            await Batch(
-                [
-                    command(decode_names, "ZRANGE", keys.work, start, start + size - 1)
-                    for keys, start in zip(shards, starts, strict=True)
-                ]
-            )
+        found = await Batch(
+            [
+                command(decode_names, "ZRANGE", keys.work, start, start + size - 1)
+                for keys, start in zip(shards, starts, strict=True)
+            ]
         )
+        return take_turns(self._select_own(found))
 
     def pass_over(self, passed: dict[str, int], scopes: Sequence[str]) -> None:
         """Count these scopes in ``passed``."""
@@ -106,11 +105,20 @@ class OutboxLeases:
 
     async def read_urgent(self, count: int) -> list[str]:
         """Read the names of urgent scopes with changes in their outbox, the one that waits longest first."""
-        return take_turns(
-            await self._read_each(
-                lambda keys: command(decode_names, "ZRANGEBYSCORE", keys.work, "-inf", "(0", "LIMIT", 0, count)
-            )
-        )[:count]
+        found = await self._read_each(
+            lambda keys: command(decode_names, "ZRANGEBYSCORE", keys.work, "-inf", "(0", "LIMIT", 0, count)
+        )
+        return take_turns(self._select_own(found))[:count]
+
+    def _select_own(self, found: Sequence[list[str]]) -> Sequence[list[str]]:
+        """Return for each present shard the scopes that are in it: it may have copies of others, which are moved."""
+        edge = self._edge
+        if not edge.shards or edge.shards.record.target is None:
+            return found
+        return [
+            [scope for scope in scopes if edge.shard_of(scope) is shard]
+            for shard, scopes in zip(edge.present, found, strict=True)
+        ]
 
     async def count_waiting(self) -> int:
         """Read how many scopes have changes in their outbox."""

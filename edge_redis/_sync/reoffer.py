@@ -11,6 +11,7 @@ from typing import Any, Final
 from edge_redis._core.chunks import split_by_bytes
 from edge_redis._core.error_text import describe_error
 from edge_redis._core.operation import Invoke, InvokeAll, command
+from edge_redis._sync import scripts
 from edge_redis._sync.change import Change
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import strategy_of
@@ -50,7 +51,7 @@ class Reoffer:
     async def begin(self) -> None:
         """Begin to offer every scope, from the first one."""
         _log.warning("the cloud is another store than before, or an older one: every scope is offered to it again")
-        await command(bool, "SET", self._edge.keys.reoffer, "- 0")
+        await scripts.set_reoffer(self._edge, "- 0")
 
     async def offer_pages(self, stored: bytes, replica_id: str) -> int:
         """Offer the next scopes after the stored position; return how many, 0 where these were the last."""
@@ -65,9 +66,9 @@ class Reoffer:
             await self._offer([each for each in scopes if self._pushed.matches(each[0])])
             offered += len(scopes)
             if position == 0:
-                await command(int, "DEL", self._edge.keys.reoffer)
+                await scripts.set_reoffer(self._edge, "")
                 return 0
-            await command(bool, "SET", self._edge.keys.reoffer, f"{replica_id} {position}")
+            await scripts.set_reoffer(self._edge, f"{replica_id} {position}")
         return offered
 
     async def _offer(self, scopes: list[tuple[str, str]]) -> None:

@@ -63,6 +63,8 @@ READ_STATES: Final = load(__package__, "read_states")
 READ_CURSOR: Final = load(__package__, "read_cursor")
 REGISTER_PATTERNS: Final = load(__package__, "register_patterns")
 SORT_OUTBOXES: Final = load(__package__, "sort_outboxes")
+SET_REOFFER: Final = load(__package__, "set_reoffer")
+DISCARD_LETTERS: Final = load(__package__, "discard_letters")
 SAVE_CURSOR: Final = load(__package__, "save_cursor")
 COUNTS: Final = load(__package__, "counts")
 LIST_SCOPES: Final = load(__package__, "list_scopes")
@@ -305,9 +307,23 @@ def sort_outboxes(replica: Replica, cursor: int, count: int) -> Operation[tuple[
     return SORT_OUTBOXES([replica.keys.pending_bytes], [cursor, count], replies.from_sort)
 
 
-def save_cursor(replica: Replica, replica_id: str, previous: bytes, cursor: str) -> Operation[int]:
-    """Save the cursor in the cloud's feed, where this is still that edge at the previous cursor."""
-    return SAVE_CURSOR([replica.keys.replica_id, replica.keys.cursor], [replica_id, previous, cursor], int)
+def save_cursor(replica: Replica, replica_id: str, previous: bytes, cursor: str, sources: int) -> Operation[int]:
+    """Save the cursor in the cloud's feed, where this is still that edge at the previous cursor.
+
+    The caller knows of so many shards whose scopes were moved to this one.
+    """
+    keys = replica.keys
+    return SAVE_CURSOR([keys.replica_id, keys.cursor], [replica_id, previous, cursor, sources, keys.digest], int)
+
+
+def set_reoffer(replica: Replica, position: str) -> Operation[int]:
+    """Store how far the scopes were offered again to a cloud that lost data, "" where all were."""
+    return SET_REOFFER([replica.keys.reoffer], [position], int)
+
+
+def discard_letters(keys: SyncKeys, ids: Sequence[str | bytes]) -> Operation[int]:
+    """Remove dead letters; return how many there were."""
+    return DISCARD_LETTERS([keys.dead_letters], ids, int)
 
 
 def counts(replica: Replica, scope: str) -> Operation[tuple[int, int, int, int]]:

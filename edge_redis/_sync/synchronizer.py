@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from edge_redis._core import validation
 from edge_redis._core.component import Component
@@ -12,12 +12,15 @@ from edge_redis._core.operation import command
 from edge_redis._core.replication import Replication
 from edge_redis._core.shards import ShardCount
 from edge_redis._sync import change, replies, scripts
+from edge_redis._sync.change import Outcome
 from edge_redis._sync.config import MAX_KEPT, EndConfig, check_strategy
 from edge_redis._sync.edge_keys import make_edge_keys
+from edge_redis._sync.failures import MOVED
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, MAX_VERSION, WriteLimits
 from edge_redis._sync.many_scopes import check_results, write_each
 from edge_redis._sync.merge import merge_into
 from edge_redis._sync.records import STREAM_ID
+from edge_redis._sync.relocation import read_where_it_is, wait_for_new_shard
 from edge_redis._sync.remote_changes import RemoteChanges
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.signing import Signer
@@ -27,6 +30,8 @@ from edge_redis._sync.writer import VersionWriter, check_field_names
 from edge_redis.errors import ChecksumMismatchError
 from edge_redis.models import ConflictStrategy, SyncEvent, SyncState
 from edge_redis.types import Overflow
+
+T = TypeVar("T")
 
 
 class Synchronizer(Component):
@@ -73,10 +78,14 @@ class Synchronizer(Component):
         self._writer: VersionWriter | None = None
         """That of this scope, once its shard is known."""
 
-    async def _find(self) -> Replica:
-        """Return the shard of the scope, for a call that only reads."""
-        keys = self._keys.known or await self._keys.find()
-        return Replica(keys.choose(self.scope), self._config)
+    async def _read(self, read: Callable[[Replica], Awaitable[T]]) -> T:
+        """Return what ``read`` finds in the shard of the scope; where it finds nothing, see whether that was moved."""
+        shards = self._keys.known or await self._keys.find()
+        keys = shards.choose(self.scope)
+        found = await read(Replica(keys, self._config))
+        return found or await read_where_it_is(
+            self._keys, self.scope, lambda each: read(Replica(each, self._config)), found, keys
+        )
 
     async def _settle(self) -> VersionWriter:
         """Return the writer of the scope's shard, for a call that writes."""
@@ -84,12 +93,28 @@ class Synchronizer(Component):
         self._writer = self._writer_of(self.scope)
         return self._writer
 
+    async def _write(self, write: Callable[[Replica], Awaitable[T]]) -> T:
+        """Perform ``write`` in the shard of the scope; where that is moved meanwhile, in its new one."""
+        while True:
+            replica = (await self._settle()).replica
+            try:
+                return await write(replica)
+            except MOVED:
+                await self._relocate(self.scope, replica)
+
+    async def _relocate(self, scope: str, replica: Replica) -> Replica:
+        """Return the shard that a scope was moved to, as soon as it is there."""
+        keys = await wait_for_new_shard(self._keys, scope, replica.keys)
+        self._writer = None
+        return Replica(keys, self._config)
+
     def _writer_of(self, scope: str) -> VersionWriter:
         """Return the writer of a scope's shard, whose number is known."""
         keys = self._keys.known.choose(scope)
         found = self._writers.get(keys.tag)
         if found is None:
-            writer = VersionWriter(Replica(keys, self._config), self._limits, self._signer, self._queue)
+            replica = Replica(keys, self._config)
+            writer = VersionWriter(replica, self._limits, self._signer, self._queue, self._relocate)
             found = self._writers.setdefault(keys.tag, writer)
         return found
 
@@ -104,35 +129,45 @@ class Synchronizer(Component):
 
     async def local_version(self) -> int:
         """Return the version of the local state, 0 where there is none."""
-        return (await scripts.counts(await self._find(), self.scope))[0]
+        return (await self._counts())[0]
 
     async def remote_version(self) -> int:
         """Return the newest version known of the other end, 0 where none is."""
-        return (await scripts.counts(await self._find(), self.scope))[1]
+        return (await self._counts())[1]
 
     async def pending_count(self) -> int:
         """Return the number of changes in the outbox."""
-        return await command(int, "XLEN", (await self._find()).keys.pending(self.scope))
+        return (await self._counts())[2]
+
+    async def _counts(self) -> tuple[int, int, int, int]:
+        """Return version, peer version, pending changes and events."""
+
+        async def read(replica: Replica) -> tuple[int, int, int, int] | None:
+            found = await scripts.counts(replica, self.scope)
+            return found if any(found) else None
+
+        return await self._read(read) or (0, 0, 0, 0)
 
     async def pending_bytes(self) -> int:
         """Return about how many bytes the outbox takes."""
-        keys = (await self._find()).keys
-        return await command(replies.from_positions, "HGET", keys.pending_bytes, self.scope)
+        scope = self.scope
+        return await self._read(
+            lambda replica: command(replies.from_positions, "HGET", replica.keys.pending_bytes, scope)
+        )
 
     async def is_synced(self) -> bool:
         """Return whether nothing is pending and both ends have the same version."""
-        version, remote, pending, _ = await scripts.counts(await self._find(), self.scope)
+        version, remote, pending, _ = await self._counts()
         return pending == 0 and version == remote
 
     async def get_local_state(self) -> SyncState | None:
         """Return the local state, None where there is none."""
-        return await (await self._find()).read_state(self.scope)
+        return await self._read(lambda replica: replica.read_state(self.scope))
 
     async def change_strategy(self, conflict_strategy: ConflictStrategy) -> None:
         """Set the strategy of the scope at this edge, and of this synchronizer."""
         config = self._config.with_strategy(check_strategy(conflict_strategy))
-        replica = (await self._settle()).replica
-        await scripts.set_settings(Replica(replica.keys, config), self.scope)
+        await self._write(lambda replica: scripts.set_settings(Replica(replica.keys, config), self.scope))
         self._config, self._writers, self._writer = config, {}, None
         self._signer = self._make_signer()
 
@@ -172,7 +207,9 @@ class Synchronizer(Component):
 
     async def delete(self) -> bool:
         """Delete the scope as its next version; return whether it had a state."""
-        return await (await self._settle()).delete(self.scope)
+        writer = await self._settle()
+        present = await self._read(lambda replica: replica.read_document(self.scope))
+        return present is not None and await writer.delete(self.scope, present)
 
     async def apply_remote(self, state: SyncState) -> bool:
         """Apply a state of the other end by the strategy; return whether it was accepted."""
@@ -181,49 +218,48 @@ class Synchronizer(Component):
         try:
             incoming = change.from_state(state, self._limits)
         except ChecksumMismatchError as error:
-            replica = (await self._settle()).replica
             event = SyncEvent("pull", state.version, success=False, error=str(error))
             with self._idempotency.acquire() as key:
-                await scripts.record_event(replica, scope, event, key)
+                await self._write(lambda replica: scripts.record_event(replica, scope, event, key))
             raise
-        replica = (await self._settle()).replica
-        settings = replica.config.settings
+        settings = self._config.settings
         with self._idempotency.acquire() as key:
-            outcomes = await scripts.apply(replica, scope, [incoming], settings, key)
-            if not outcomes:
-                outcomes = await merge_into(replica, scope, [incoming], settings, key=key)
-        return outcomes == ["accepted"]
+
+            async def write(replica: Replica) -> list[Outcome]:
+                outcomes = await scripts.apply(replica, scope, [incoming], settings, key)
+                return outcomes or await merge_into(replica, scope, [incoming], settings, key=key)
+
+            return await self._write(write) == ["accepted"]
 
     def remote_changes(self, timeout: float | None, poll_seconds: float) -> RemoteChanges:
         """Return a reader of the states that come down from its start on."""
-        return RemoteChanges(self._find, self.scope, timeout, poll_seconds)
+        return RemoteChanges(self._read, self.scope, timeout, poll_seconds)
 
     async def get_pending_changes(self) -> list[dict[str, Any]]:
         """Return the changes in the outbox, oldest first."""
-        return await (await self._find()).read_pending(self.scope)
+        return await self._read(lambda replica: replica.read_pending(self.scope))
 
     async def confirm_sync(self, up_to_version: int) -> int:
         """Remove changes up to and including a version from the outbox; return how many were removed."""
         version = validation.check_integer("up_to_version", up_to_version, least=0, most=MAX_VERSION)
-        replica = (await self._settle()).replica
         with self._idempotency.acquire() as key:
-            return await scripts.confirm(replica, self.scope, version, key=key)
+            return await self._write(lambda replica: scripts.confirm(replica, self.scope, version, key=key))
 
     async def sync_history(self, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` exchanges with the other end, oldest first."""
         most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        return await (await self._find()).read_history(self.scope, most)
+        return await self._read(lambda replica: replica.read_history(self.scope, most))
 
     async def conflicts(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of the newest ``limit`` conflicts, oldest first."""
         most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        return await (await self._find()).read_conflicts(self.scope, most)
+        return await self._read(lambda replica: replica.read_conflicts(self.scope, most))
 
     async def resolve(self, conflict_id: str, data: dict[str, Any] | None = None) -> SyncState:
         """Write the chosen state of a conflict as the next version and remove the conflict from the list."""
         if STREAM_ID.fullmatch(validation.check_identifier("conflict_id", conflict_id)) is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict")
-        found = await (await self._find()).read_conflict(self.scope, conflict_id)
+        found = await self._read(lambda replica: replica.read_conflict(self.scope, conflict_id))
         if found is None:
             raise validation.value_error("conflict_id", conflict_id, "must be the id of a conflict of this scope")
         chosen = found["data"] if data is None else data
@@ -234,7 +270,7 @@ class Synchronizer(Component):
 
     async def summary(self) -> dict[str, Any]:
         """Return local_version, remote_version, pending_changes, is_synced, sync_events and conflict_strategy."""
-        version, remote, pending, events = await scripts.counts(await self._find(), self.scope)
+        version, remote, pending, events = await self._counts()
         return {
             "local_version": version,
             "remote_version": remote,

@@ -21,7 +21,7 @@ from edge_redis._sync.config import MAX_BATCH, WorkerConfig
 from edge_redis._sync.dead_letters import MAX_READ, EdgeDeadLetters, check_letter_ids
 from edge_redis._sync.edge_keys import make_edge_keys
 from edge_redis._sync.edge_shards import Edge
-from edge_redis._sync.failures import OUTAGE
+from edge_redis._sync.failures import MOVED, OUTAGE
 from edge_redis._sync.hints import Hints, edge_hints
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.link_totals import SAVE_SECONDS, LinkTotals
@@ -167,8 +167,9 @@ class Worker(Component):
 
     async def run_once(self) -> int:
         """Push a batch of the scopes that wait longest and pull a page; return how many changes were handled."""
-        if not self._edge.shards:
-            await self._edge.settle()
+        edge = self._edge
+        if edge.is_changing:
+            await edge.follow()
         # At first and after an outage, pull first: it shows whether either end lost data, before anything is pushed.
         ways = [self.pusher.push, self.puller.pull] if self._pushes_first else [self.puller.pull, self.pusher.push]
         if self._pushes_first and self.puller.delivered.pages:
@@ -186,12 +187,12 @@ class Worker(Component):
                 handled = await self.pusher.push()  # what a LOCAL_WINS edge has written again over the cloud's state
                 reads_own = False
             self.may_have_more = not reads_own or self.puller.has_more or full is not None
-        except (*OUTAGE, CloudMismatchError):
+        except (*OUTAGE, *MOVED, CloudMismatchError) as error:
             self._pushes_first = False
+            if isinstance(error, MOVED) and await edge.refresh():
+                return await self.run_once()
             raise
-        if full is not None and not handled:
-            raise full
-        return handled
+        return handled or _raise_or_return(full)
 
     async def end(self) -> None:
         """Let a worker that pushes a part of these scopes take the place of this one at once."""
@@ -239,10 +240,19 @@ class Worker(Component):
     async def new_identity(self) -> str:
         """Give this edge's store another id; return it."""
         await self._edge.settle()
+        await self._edge.refresh()
         return ",".join([await scripts.new_identity(shard.replica) for shard in self._edge.shards])
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes of this edge that were deleted longer ago than this; return how many."""
         seconds = validation.check_non_negative("older_than_seconds", older_than_seconds)
         await self._edge.settle()
+        await self._edge.refresh()
         return sum([await purge(shard.replica, seconds) for shard in self._edge.shards])
+
+
+def _raise_or_return(full: StoreOutOfMemoryError | None) -> int:
+    """Raise the error of an edge that is full, by which nothing was handled; else return 0."""
+    if full is not None:
+        raise full
+    return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +13,7 @@ from edge_redis._core.operation import command
 from edge_redis._core.replication import Acknowledged, ReplicatedOperation, Replication
 from edge_redis._sync import clock, fields, scripts, wire
 from edge_redis._sync.change import TOMBSTONE, Change, check_body, decode_data, encode_data, visible_data
+from edge_redis._sync.failures import MOVED
 from edge_redis._sync.limits import UNLIMITED, WriteLimits
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.replies import CurrentState, Written
@@ -22,7 +23,7 @@ from edge_redis._sync.splice import MIN_BODY_BYTES, make_splice
 from edge_redis._sync.unreplicated import Call, UnreplicatedWrite, UnreplicatedWrites
 from edge_redis._sync.version_guard import VersionGuard
 from edge_redis._sync.write_queue import WriteQueue
-from edge_redis.errors import EdgeRedisError, StoreError
+from edge_redis.errors import EdgeRedisError, ShardMovedError, StoreError
 from edge_redis.models import ConflictStrategy, SyncState
 
 _EMPTY: Final = CurrentState("", b"\x80")  # an empty dict
@@ -31,13 +32,29 @@ MakeBody: TypeAlias = Callable[[CurrentState, str], bytes | None]
 """Makes the next body from the present state and the clock of the write ("": the server's); None: do not write."""
 
 
+Relocate: TypeAlias = Callable[[str, Replica], Awaitable[Replica]]
+"""Returns the shard of a scope that was moved from the one given."""
+
+
+async def stay(scope: str, replica: Replica) -> Replica:
+    """Refuse to find another shard, for a writer that has one alone."""
+    raise ShardMovedError(f"{scope!r} is not in {replica.keys.tag} any more")
+
+
 class VersionWriter:
     """Writes versions through compare-and-set, so that neither merging nor signing needs code on the server."""
 
     def __init__(
-        self, replica: Replica, limits: WriteLimits, signer: Signer | None = None, queue: WriteQueue | None = None
+        self,
+        replica: Replica,
+        limits: WriteLimits,
+        signer: Signer | None = None,
+        queue: WriteQueue | None = None,
+        relocate: Relocate = stay,
     ) -> None:
+        """``relocate`` finds the shard that a scope was moved to, where the replica has become another one."""
         self.replica = replica
+        self._relocate = relocate
         self._limits = limits
         self._signer = signer
         self._queue = queue
@@ -163,8 +180,11 @@ class VersionWriter:
                 found[write.scope] = result
         return found
 
-    async def delete(self, scope: str) -> bool:
-        """Write that the scope is deleted, as its next version; return whether it had a state."""
+    async def delete(self, scope: str, present: Change | None = None) -> bool:
+        """Write that the scope is deleted, as its next version; return whether it had a state.
+
+        ``present`` is the present state, where the caller has read it.
+        """
 
         def make(current: CurrentState, moment: str) -> bytes | None:
             if visible_data(current.body) is None:
@@ -173,7 +193,7 @@ class VersionWriter:
                 return fields.pack(fields.Fields(deleted=self._stamp(moment)))
             return TOMBSTONE
 
-        present = await self.replica.read_document(scope)
+        present = present or await self.replica.read_document(scope)
         if present is None:
             return False
         return (await self._put(scope, CurrentState.of(present), make, is_delta=False)) is not None
@@ -211,6 +231,7 @@ class VersionWriter:
     ) -> Change | None:
         """Write the body made of the present state as the next version, None where there is no body."""
         signer, guard = self._signer, None if if_version is None else VersionGuard(if_version)
+        replica = self.replica
         acquired = self._idempotency.acquire()
         with acquired as key:
             while True:
@@ -221,7 +242,7 @@ class VersionWriter:
                     return None
                 checksum = hashlib.sha256(body).hexdigest()
                 operation = scripts.update(
-                    self.replica,
+                    replica,
                     scope,
                     body,
                     checksum,
@@ -234,11 +255,14 @@ class VersionWriter:
                     if_version=guard.word if guard else wire.NONE,
                     splice=_splice(current, body),
                 )
-                shortfall = ""
-                if replication is None:
-                    result = await operation
-                else:
-                    result, shortfall = await ReplicatedOperation(operation, replication)
+                try:
+                    if replication is None:
+                        result, shortfall = await operation, ""
+                    else:
+                        result, shortfall = await ReplicatedOperation(operation, replication)
+                except MOVED:
+                    replica = await self._relocate(scope, replica)  # the key moves along: a repeat is recognised there
+                    continue
                 if isinstance(result, Written):
                     stamp = f"{result.clock}-{checksum[:16]}"
                     self._latest = {scope: CurrentState(stamp, body, result.version, result.clock, result.origin)}

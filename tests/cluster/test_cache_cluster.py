@@ -17,7 +17,7 @@ from redis.retry import Retry
 from edge_redis import EdgeCache, InvalidArgumentError, InvalidTypeError, StoreError, StoreUnavailableError
 from edge_redis._cache.keys import name_shards
 from edge_redis._core.operation import Batch
-from edge_redis._core.shards import SLOTS, hash_slot
+from edge_redis._core.slots import SLOTS, hash_slot
 from edge_redis._io.blocking_runner import BlockingRunner
 from support.cluster import Cluster
 from support.deadline import eventually

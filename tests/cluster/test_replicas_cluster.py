@@ -21,7 +21,7 @@ from edge_redis import (
     aio,
     connect,
 )
-from edge_redis._core.shards import hash_slot
+from edge_redis._core.slots import hash_slot
 from edge_redis.embedded import EmbeddedServer
 from support.cluster import Cluster
 from support.deadline import eventually

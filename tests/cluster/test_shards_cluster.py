@@ -14,7 +14,8 @@ from redis.retry import Retry
 
 from edge_redis import EdgeNode, StoreError
 from edge_redis._core.shard_record import choose_shard
-from edge_redis._core.shards import hash_slot, name_shards
+from edge_redis._core.shards import name_shards
+from edge_redis._core.slots import hash_slot
 from support.cluster import Cluster
 from support.metrics import made, use_separate_buffer
 

@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 
 from edge_redis import StoreLoadingError, StoreUnavailableError, aio
-from edge_redis._core.shards import hash_slot
+from edge_redis._core.slots import hash_slot
 from edge_redis.embedded import EmbeddedServer
 from support.cluster import Cluster
 

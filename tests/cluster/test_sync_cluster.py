@@ -25,7 +25,8 @@ from edge_redis import (
     StoreUnavailableError,
 )
 from edge_redis._core.shard_record import choose_shard
-from edge_redis._core.shards import hash_slot, name_shards
+from edge_redis._core.shards import name_shards
+from edge_redis._core.slots import hash_slot
 from edge_redis._io import redirections
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.cluster import Cluster

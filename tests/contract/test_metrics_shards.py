@@ -9,7 +9,8 @@ import pytest
 from conftest import Maker
 
 from edge_redis import EdgeMetrics, EdgeRedis, InvalidArgumentError, LayoutVersionError
-from edge_redis._core.shards import SLOTS, hash_slot, name_shards
+from edge_redis._core.shards import name_shards
+from edge_redis._core.slots import SLOTS, hash_slot
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._metrics.api import Metrics
 from edge_redis._metrics.config import MetricsConfig

@@ -85,7 +85,7 @@ class Replicas(RuleBasedStateMachine):
         """Keep what is at an edge and in the cloud now, to come again some time."""
         for end in (edge, -1):
             replica = (
-                self.world.runner(edge).run(self.world.synchronizer(edge)._find())
+                self.world.runner(edge).run(self.world.synchronizer(edge)._settle()).replica
                 if end == edge
                 else self._cloud_replica()
             )

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 
 import redis.asyncio
 
-from edge_redis._core.shards import SLOTS, hash_slot
+from edge_redis._core.slots import SLOTS, hash_slot
 from support.scripted_server import Command, ScriptedServer, Session, bulk
 
 NodeAnswer: TypeAlias = Callable[[int, Session, Command], Awaitable[None]]

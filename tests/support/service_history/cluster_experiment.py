@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edge_redis import CloudWorker, EdgeRedisError, embedded
-from edge_redis._core.shards import hash_slot, name_shards
+from edge_redis._core.shards import name_shards
+from edge_redis._core.slots import hash_slot
 from support.cluster import Cluster
 from support.deadline import eventually
 from support.history.actors import LOAD

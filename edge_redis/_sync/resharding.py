@@ -1,0 +1,323 @@
+"""Changes the number of shards of an edge with its scopes in place, one shard after another.
+
+While it changes, the record of shard 0 says how many of the old shards, the first ones, were moved
+(``_core/shard_record.py``). A scope whose shard was moved is in its new shard, every other one is where it was.
+
+1. Before the record names the new shards, each gets an id of the lineage of an old one, and its cursors: so that it is
+   taken neither for an edge that lost its data nor for a clone, and reads nothing of the cloud's feed twice.
+2. The next old shard is closed: its key ``moved`` makes every script that would write there refuse (``ERMOVED``).
+3. Its scopes are copied to their new shards, with their outboxes and the leases on these. A process that copies claims
+   the new shard first (``claim_source.lua``), so that what another one, which was stopped and goes on, still sends is
+   refused; and so it is once everything was copied, for then the scopes may be written there.
+4. With the end of copying, the cursors of the new shard go back to those of the closed one. A worker that does not know
+   yet that its scopes are here would move them past states that these have not had: its cursors are refused
+   (``save_cursor.lua``).
+5. The scopes are removed from the old shard. A reader that finds nothing there asks whether the shard is closed, and
+   reads the new one then. So what a reader finds is never older than what was written before it began.
+6. The record names the old shard as moved. Until then nobody writes to these scopes: writers wait for it.
+
+A process that ends anywhere in this leaves a closed shard at most; the same change goes on with it. Keys ``moved`` stay
+for ever, since a process may have an old record for ever. A number that comes back has shards of other names.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from edge_redis._core.chunks import split_by_bytes, split_chunks
+from edge_redis._core.gather import gather
+from edge_redis._core.operation import Argument, Batch, Operation, command
+from edge_redis._core.script import load
+from edge_redis._core.shard_record import ShardRecord, choose_shard
+from edge_redis._sync.config import strategy_of
+from edge_redis._sync.edge_keys import count_shards, make_edge_keys
+from edge_redis._sync.keys import SyncKeys
+from edge_redis._sync.origin import RUN, lineage_of
+from edge_redis.errors import InvalidArgumentError, StoreError
+from edge_redis.models import ConflictStrategy
+
+_PREPARE: Final = load(__package__, "prepare_shard")
+_CLAIM: Final = load(__package__, "claim_source")
+_RECEIVE_SCOPE: Final = load(__package__, "receive_scope")
+_RECEIVE_CALLS: Final = load(__package__, "receive_calls")
+_RECEIVE_LETTER: Final = load(__package__, "receive_letter")
+_FINISH: Final = load(__package__, "finish_receiving")
+_FORGET: Final = load(__package__, "forget_scopes")
+
+_SCOPES_A_PAGE: Final = 256
+_BYTES_A_ROUND: Final = 1024 * 1024
+"""Bytes of the states of scopes that are copied in one round trip, or one scope of more."""
+
+_SCOPE_BYTES: Final = 4096
+"""What a scope counts beside its state."""
+
+_CALLS_A_ROUND: Final = 500
+_LETTERS_A_PAGE: Final = 16
+_HOUR_MS: Final = 3_600_000
+_MAX_ATTEMPTS: Final = 10
+
+_OWN_KEYS: Final = ("scopes", "pending_bytes", "work", "patterns", "dead", "totals", "gc_watermark", "replica_id")
+"""Keys of a shard as a whole, which are removed when it was moved; beside these are those of each digest."""
+
+Words: TypeAlias = list[Argument]
+
+
+class SyncResharding:
+    """The change of the number of shards of a namespace's edge."""
+
+    def __init__(self, namespace: str) -> None:
+        self.shards = make_edge_keys(namespace, count_shards(namespace))
+        self._count = self.shards.count
+        self._wake = SyncKeys(namespace, "sync").wake
+
+    async def is_complete(self, record: ShardRecord) -> bool:
+        """Return whether no change ended halfway."""
+        return record.target is None
+
+    async def change(self, shards: int, report: Callable[[ShardRecord], object] = lambda _: None) -> ShardRecord:
+        """Move all scopes to this number of shards; return the record. ``report`` is called with each one on the way.
+
+        Raises:
+            InvalidArgumentError: a change to another number was begun and is not complete, or scopes with LOCAL_WINS
+                and without an origin would lose the right to write.
+
+        """
+        record = await self._begin(shards)
+        while record.target is not None:
+            report(record)
+            record = await self._move_next(record)
+        report(record)
+        return record
+
+    async def _begin(self, shards: int) -> ShardRecord:
+        for _ in range(_MAX_ATTEMPTS):
+            record = await self._count.read()
+            if record is None:
+                record = await self._count.store(shards)
+            if record.target is not None and record.target != shards:
+                raise InvalidArgumentError(
+                    f"a change from {record.shards} to {record.target} shards is not complete: complete it first"
+                )
+            if shards in (record.target, record.shards if record.target is None else None):
+                return record
+            begun = record.begin_move(shards, await self._find_generation(shards))
+            await self._check_origins(record, shards)
+            await self._prepare(record, begun)
+            if await self._count.replace(record, begun) == begun:
+                return begun
+        raise StoreError("the number of shards of the edge is being changed by another process")
+
+    async def _find_generation(self, shards: int) -> int:
+        """Return the first generation of this number that was not left yet: the first shard of one is closed first."""
+        generation = 0
+        while await command(int, "EXISTS", self.shards.of(shards, generation)[0].moved):
+            generation += 1
+        return generation
+
+    async def _check_origins(self, record: ShardRecord, shards: int) -> None:
+        """Refuse to join old shards where a LOCAL_WINS scope has no origin but the id of its shard."""
+        if shards % record.shards == 0:
+            return  # a new shard has the scopes of one old shard, and its lineage
+        for keys in self.shards.at(record):
+            position = -1
+            while position != 0:
+                position, page = await _scan(keys.scopes, max(position, 0))
+                nameless = next((scope for scope, settings in page.items() if _is_nameless_authority(settings)), None)
+                if nameless is not None:
+                    raise InvalidArgumentError(
+                        f"{nameless.decode(errors='replace')!r} is LOCAL_WINS and written without origin=, so that the"
+                        f" cloud knows its writer by the id of the shard: write it with an origin, or choose a multiple"
+                        f" of {record.shards} shards"
+                    )
+
+    async def _prepare(self, record: ShardRecord, begun: ShardRecord) -> None:
+        """Give each new shard an id and cursors, unless it has them; nobody uses it yet."""
+        old, new = self.shards.at(record), self.shards.of(begun.latest, begun.next_generation)
+        now: int = await command(lambda time: int(time[0]) * 1_000_000 + int(time[1]), "TIME")
+        ids = await Batch([command(_decode, "GET", keys.replica_id) for keys in old])
+        cursors = await gather([_read_cursors(keys) for keys in old])
+        calls: list[Operation[int]] = []
+        for number, keys in enumerate(new):
+            at = number % len(old)
+            run = f"{lineage_of(ids[at])}{RUN}{secrets.token_hex(4)}-{now:016d}" if ids[at] else ""
+            words: Words = [run, *(word for digest, cursor in cursors[at].items() for word in (digest, cursor))]
+            calls.append(_PREPARE([keys.received], words, int))
+        await Batch(calls)
+
+    async def _move_next(self, record: ShardRecord) -> ShardRecord:
+        """Move the next old shard; return the record after that."""
+        assert record.target is not None
+        old = self.shards.of(record.shards, record.generation)[record.moved]
+        new = self.shards.of(record.target, record.next_generation)
+        before = await gather([_read_cursors(keys) for keys in new])
+        await command(bool, "SET", old.moved, str(record))
+        move = _ShardMove(old, new, f"{record.shards}.{record.moved}", before)
+        await move.copy()
+        await move.forget()
+        after = await self._count.replace(record, record.advance())
+        await command(int, "PUBLISH", self._wake, "")
+        if after is None:
+            raise StoreError("the record of the shards is gone")
+        return after
+
+
+class _ShardMove:
+    """The copying of one closed shard."""
+
+    def __init__(
+        self, old: SyncKeys, new: Sequence[SyncKeys], source: str, before: Sequence[Mapping[str, bytes]]
+    ) -> None:
+        self._old = old
+        self._new = new
+        self._before = before
+        self._call: tuple[str, str] = source, secrets.token_hex(8)
+
+    async def copy(self) -> None:
+        """Copy everything to the new shards that do not have it yet."""
+        claimed = await Batch([self._claim(keys) for keys in self._new])
+        if not any(claimed):
+            return
+        await self._copy_scopes()
+        await self._copy_calls()
+        await self._copy_letters()
+        await self._finish()
+
+    def _claim(self, keys: SyncKeys) -> Operation[int]:
+        return _CLAIM([keys.received], [*self._call], int)
+
+    def _target_of(self, scope: bytes) -> SyncKeys:
+        return self._new[choose_shard(scope.decode(errors="replace"), len(self._new))]
+
+    async def _copy_scopes(self) -> None:
+        position = -1
+        while position != 0:
+            position, page = await _scan(self._old.scopes, max(position, 0), _SCOPES_A_PAGE)
+            docs = [self._old.doc(scope.decode(errors="replace")) for scope in page]
+            sizes = await Batch([command(int, "HSTRLEN", doc, "data") for doc in docs]) if docs else []
+            for part in split_by_bytes([*page.items()], [2 * size + _SCOPE_BYTES for size in sizes], _BYTES_A_ROUND):
+                copies = await gather([self._read_scope(scope, settings) for scope, settings in part])
+                await Batch(copies)
+
+    async def _read_scope(self, scope: bytes, settings: bytes) -> Operation[int]:
+        """Read what the shard has of a scope; return the call that copies it."""
+        old, name = self._old, scope.decode(errors="replace")
+        reads: list[Operation[Any]] = [
+            command(_or_empty, "HGET", old.pending_bytes, name),
+            command(_format_score, "ZSCORE", old.work, name),
+        ]
+        reads += [command(_or_empty, "DUMP", key) for key in old.all_of_scope(name)]
+        found = await Batch(reads)
+        words: Words = [*self._call, name, settings, *found]
+        return _RECEIVE_SCOPE([self._target_of(scope).received], words, int)
+
+    async def _copy_calls(self) -> None:
+        now_ms: int = await command(lambda time: int(time[0]) * 1000 + int(time[1]) // 1000, "TIME")
+        for hour in (now_ms // _HOUR_MS - 1, now_ms // _HOUR_MS, now_ms // _HOUR_MS + 1):
+            position = -1
+            while position != 0:
+                position, page = await _scan(f"{self._old.repeats}:{hour}", max(position, 0))
+                for part in split_chunks([*page.items()], _CALLS_A_ROUND):
+                    words: Words = [*self._call, *(word for pair in part for word in pair)]
+                    await Batch([_RECEIVE_CALLS([k.received, f"{k.repeats}:{hour}"], words, int) for k in self._new])
+
+    async def _copy_letters(self) -> None:
+        start = "-"
+        while page := await command(list[Any], "XRANGE", self._old.dead_letters, start, "+", "COUNT", _LETTERS_A_PAGE):
+            for entry_id, fields in page:
+                keys = self._target_of(fields.get(b"scope", b""))
+                words: Words = [*self._call, entry_id, *(word for pair in fields.items() for word in pair)]
+                await _RECEIVE_LETTER([keys.received, keys.dead_letters], words, int)
+            start = f"({page[-1][0].decode()}"
+
+    async def _finish(self) -> None:
+        """Give each new shard what the old one has of all its scopes, the counts to the first one."""
+        cursors = await _read_cursors(self._old)
+        shared, totals = await self._read_shared(cursors), await self._read_totals()
+        present = await gather([_read_cursors(keys) for keys in self._new])
+        for number, keys in enumerate(self._new):
+            words: Words = [*self._call, *shared, *(totals if number == 0 else ())]
+            for digest in {**cursors, **present[number]}:
+                words += ("cursor", digest, _find_cursor(cursors, digest, self._before[number], present[number]))
+            if not await _FINISH([keys.received], words, int):
+                raise StoreError("another process changes the number of shards of the edge")
+
+    async def _read_shared(self, digests: Iterable[str]) -> Words:
+        old = self._old
+        words: Words = []
+        for name, value in (await command(dict[Any, Any], "HGETALL", old.patterns)).items():
+            words += ("patterns", name, value)
+        version, clock = await command(list[Any], "HMGET", old.gc_watermark, "version", "clock")
+        if version or clock:
+            words += ("purged", version or b"0", clock or b"")
+        for digest in digests:
+            if await command(int, "EXISTS", _with_digest(old.reoffer_of_all, digest)):
+                words += ("reoffer", digest, "")
+        return words
+
+    async def _read_totals(self) -> Words:
+        found = await command(dict[Any, Any], "HGETALL", self._old.totals)
+        return [word for name, amount in found.items() if amount.isdigit() for word in ("total", name, amount)]
+
+    async def forget(self) -> None:
+        """Remove from the old shard what was copied; it stays closed."""
+        old, position = self._old, -1
+        while position != 0:
+            position, page = await _scan(old.scopes, max(position, 0), _SCOPES_A_PAGE)
+            if page:
+                await _FORGET([old.moved], [*page], int)
+        digests = await _read_cursors(old)
+        keys = [f"{old.tag}:{name}" for name in (*_OWN_KEYS, "server", "clone", "received")]
+        keys += [_with_digest(key, digest) for key in (old.cursor_of_all, old.reoffer_of_all) for digest in digests]
+        await command(int, "UNLINK", *keys, old.cursors)
+
+
+def _is_nameless_authority(settings: bytes) -> bool:
+    """Return whether a scope with these settings is LOCAL_WINS and its writers have no name."""
+    text = settings.decode(errors="replace")
+    is_written = not text.startswith("?")
+    return is_written and text.endswith(" ") and strategy_of(text) is ConflictStrategy.LOCAL_WINS
+
+
+def _find_cursor(
+    old: Mapping[str, bytes], digest: str, before: Mapping[str, bytes], present: Mapping[str, bytes]
+) -> bytes:
+    """Return a cursor that is past no state that scopes of either shard have not had; "" where none is known.
+
+    Cursors only go forward and cannot be compared. The closed shard's is not past the new one's if that one had it
+    already before the shard was closed.
+    """
+    cursor = old.get(digest, b"")
+    return cursor if cursor in (before.get(digest, b""), present.get(digest, b"")) else b""
+
+
+async def _read_cursors(keys: SyncKeys) -> dict[str, bytes]:
+    """Return the cursors of a shard by the digests of the patterns that they are of, "" for all scopes."""
+    digests = ["", *sorted(await command(_decode_all, "SMEMBERS", keys.cursors))]
+    found = await Batch([command(_or_empty, "GET", _with_digest(keys.cursor_of_all, digest)) for digest in digests])
+    return dict(zip(digests, found, strict=True))
+
+
+def _scan(key: str, position: int, count: int = 200) -> Operation[tuple[int, dict[bytes, bytes]]]:
+    return command(lambda reply: (int(reply[0]), dict(reply[1])), "HSCAN", key, position, "COUNT", count)
+
+
+def _with_digest(key: str, digest: str) -> str:
+    return f"{key}:{digest}" if digest else key
+
+
+def _or_empty(reply: bytes | None) -> bytes:
+    return reply or b""
+
+
+def _decode(reply: bytes | None) -> str:
+    return (reply or b"").decode(errors="replace")
+
+
+def _decode_all(reply: Any) -> list[str]:
+    return [each.decode(errors="replace") for each in reply]
+
+
+def _format_score(reply: Any) -> str:
+    return "" if reply is None else f"{float(reply):.0f}"

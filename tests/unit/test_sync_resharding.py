@@ -1,0 +1,75 @@
+"""The number of an edge's shards changes while its scopes are in use (see ``support.moved_scopes``)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from edge_redis._core.operation import Sleep
+from edge_redis.errors import StoreError
+from support.moved_scopes import MovedScopes, moved_scopes
+from support.simulation import Actor, Fault, seeds
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.CRITICAL, "edge_redis"):
+        yield
+
+
+@pytest.mark.parametrize(("old", "new"), [(1, 3), (3, 2)])
+@pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.exploration)])
+def test_scopes_move_while_they_are_written_read_and_carried(old: int, new: int, count: int) -> None:
+    seeds(moved_scopes(old, new, faults=2), count=count)
+
+
+def go(actor: Actor, steps: int = 1000) -> bool:
+    """Let an actor perform so many steps; return whether it has come to its end."""
+    while actor.waiting and steps:
+        actor.go(Fault.OK)
+        steps -= 1
+    return not actor.waiting
+
+
+def begin(*actors: Actor) -> None:
+    for actor in actors:
+        actor.begin()
+
+
+@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.exploration)])
+def test_whatever_step_a_change_stops_at_and_goes_on_from_nothing_is_lost(stride: int) -> None:
+    steps, is_over = 0, False
+    while not is_over:
+        moved = MovedScopes(1, 2)
+        first, reader, second, writer = moved.mover("first"), moved.reader(), moved.mover("second"), moved.writer("a")
+        begin(first, writer)
+        is_over = go(first, steps)
+        begin(reader)
+        assert go(reader), "a reader waits for nobody"
+        begin(second)
+        go(writer, 3)  # which meets a closed shard, or an open one
+        assert go(second)
+        assert second.error is None
+        assert go(writer)
+        assert writer.error is None
+        assert go(first), "a process that was stopped comes to its end, too"
+        assert isinstance(first.error, (StoreError, type(None)))
+        moved.check()
+        steps += stride
+    assert steps > 30, f"a change has {steps} steps only"
+
+
+def test_a_writer_waits_for_a_scope_that_is_being_moved() -> None:
+    moved = MovedScopes(1, 2)
+    mover, writer = moved.mover("mover"), moved.writer("a")
+    begin(mover, writer)
+    while not moved.world.client(0).exists("er:{default:sync0}:moved"):
+        go(mover, 1)
+    go(writer, 2)
+    assert isinstance(writer._step, Sleep)
+    assert go(mover)
+    assert go(writer)
+    assert writer.error is None
+    moved.check()
