@@ -15,7 +15,7 @@ from edge_redis import (
     RedisCloudStore,
     StoreUnavailableError,
 )
-from edge_redis._core.operation import Batch, Operation
+from edge_redis._core.operation import Step
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._sync import outbox_leases, transfer
 from edge_redis._sync import worker as worker_module
@@ -201,13 +201,9 @@ class CountingRunner(BlockingRunner):
 
     count = 0
 
-    def perform_operation(self, operation: Operation[Any]) -> Any:
+    def perform(self, step: Step) -> Any:
         self.count += 1
-        return super().perform_operation(operation)
-
-    def perform_batch(self, batch: Batch[Any]) -> list[Any]:
-        self.count += 1
-        return super().perform_batch(batch)
+        return super().perform(step)
 
 
 @fake
