@@ -41,6 +41,17 @@ class MovedScopes:
 
         return self.world.actor(name, 0, write, LOSSES)
 
+    def writer_of_many(self, name: str) -> Actor:
+        """Return an actor that writes all scopes by one call."""
+        synchronizer = self.world.synchronizer(0)
+
+        async def write() -> None:
+            await synchronizer.update_many({scope: {name: 1} for scope in SCOPES}, is_delta=True)
+            for scope in SCOPES:
+                self.written.setdefault(scope, []).append(name)
+
+        return self.world.actor(name, 0, write, LOSSES)
+
     def reader(self) -> Actor:
         """Return an actor that finds all that was acknowledged before it reads, started before the change as well."""
         synchronizer = self.world.synchronizer(0)

@@ -61,14 +61,16 @@ def test_whatever_step_a_change_stops_at_and_goes_on_from_nothing_is_lost(stride
     assert steps > 30, f"a change has {steps} steps only"
 
 
-def test_a_writer_waits_for_a_scope_that_is_being_moved() -> None:
+@pytest.mark.parametrize("many", [False, True], ids=["one scope", "many scopes"])
+def test_a_writer_waits_for_scopes_that_are_being_moved(*, many: bool) -> None:
     moved = MovedScopes(1, 2)
-    mover, writer = moved.mover("mover"), moved.writer("a")
+    mover = moved.mover("mover")
+    writer = moved.writer_of_many("a") if many else moved.writer("a")
     begin(mover, writer)
     while not moved.world.client(0).exists("er:{default:sync0}:moved"):
         go(mover, 1)
-    go(writer, 2)
-    assert isinstance(writer._step, Sleep)
+    while not isinstance(writer._step, Sleep):
+        go(writer, 1)
     assert go(mover)
     assert go(writer)
     assert writer.error is None
