@@ -111,14 +111,17 @@ class Edge:
 
     def set_present(self, shards: Sequence[EdgeShard], errors: Sequence[EdgeRedisError]) -> None:
         """Set the shards that answered, and log when others begin not to, or answer again."""
-        if len(shards) < len(self.present):
+        are_moved = [isinstance(each, MOVED) for each in errors]
+        if are_moved and all(are_moved):
+            _log.info("%d of %d shards of the edge are being moved", len(errors), len(self.shards))
+        elif len(shards) < len(self.present):
             missing = len(self.shards) - len(shards)
             _log.warning("%d of %d shards of the edge do not answer: %s", missing, len(self.shards), errors[0])
         elif len(shards) == len(self.shards) > len(self.present):
             _log.warning("all shards of the edge answer again")
         self.present = shards
         self.are_all_read = not errors
-        self.is_changing = self.shards.record.target is not None or any(isinstance(each, MOVED) for each in errors)
+        self.is_changing = self.shards.record.target is not None or any(are_moved)
 
     @contextmanager
     def leaving_out_full(self, shard: EdgeShard) -> Iterator[None]:
