@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from edge_redis._core.operation import command
+from edge_redis._core.shard_record import ShardRecord
 from edge_redis._core.shards import MAX_SHARDS, Shards, ShardSet
 from edge_redis._sync.cloud_store import AnyCloudStore
 from edge_redis._sync.config import EndConfig
@@ -75,6 +76,7 @@ class Edge:
         """Whether the position of each shard could be read last, and none was full."""
         self.is_changing = not keys.known
         """Whether the record of the shards is to be read before the next round."""
+        self._refused_by: ShardRecord | None = None
         if keys.known:
             self._set(keys.known)
 
@@ -108,6 +110,14 @@ class Edge:
             return False
         self._set(keys)
         return True
+
+    async def goes_on(self) -> bool:
+        """Return whether to begin anew where a shard refused a call: once for each record of the shards.
+
+        Either the record has changed, or the shard is being moved and is left out of the next round.
+        """
+        is_first, self._refused_by = self._refused_by != self.shards.record, self.shards.record
+        return await self.refresh() or (is_first and self.only is None)
 
     def set_present(self, shards: Sequence[EdgeShard], errors: Sequence[EdgeRedisError]) -> None:
         """Set the shards that answered, and log when others begin not to, or answer again."""

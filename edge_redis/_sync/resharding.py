@@ -233,6 +233,8 @@ class _ShardMove:
 
     async def _finish(self) -> None:
         """Give each new shard what the old one has of all its scopes, the counts to the first one."""
+        if not await command(int, "EXISTS", self._old.moved):  # its master was lost before it was replicated
+            raise StoreError(f"{self._old.tag} is not closed any more: change the number of shards again")
         cursors = await _read_cursors(self._old)
         shared, totals = await self._read_shared(cursors), await self._read_totals()
         present = await gather([_read_cursors(keys) for keys in self._new])
@@ -265,8 +267,8 @@ class _ShardMove:
         old, position = self._old, -1
         while position != 0:
             position, page = await _scan(old.scopes, max(position, 0), _SCOPES_A_PAGE)
-            if page:
-                await _FORGET([old.moved], [*page], int)
+            if page and not await _FORGET([old.moved], [*page], int):
+                raise StoreError(f"{old.tag} is not closed any more: change the number of shards again")
         digests = await _read_cursors(old)
         keys = [f"{old.tag}:{name}" for name in (*_OWN_KEYS, "server", "clone", "received")]
         keys += [_with_digest(key, digest) for key in (old.cursor_of_all, old.reoffer_of_all) for digest in digests]

@@ -189,7 +189,7 @@ class Worker(Component):
             self.may_have_more = not reads_own or self.puller.has_more or full is not None
         except (*OUTAGE, *MOVED, CloudMismatchError) as error:
             self._pushes_first = False
-            if isinstance(error, MOVED) and await edge.refresh():
+            if isinstance(error, MOVED) and await edge.goes_on():
                 return await self.run_once()
             raise
         return handled or _raise_or_return(full)
