@@ -24,10 +24,11 @@ from edge_redis import (
     PartialUpdateError,
     StoreUnavailableError,
 )
-from edge_redis._core.shard_record import choose_shard
+from edge_redis._core.shard_record import ShardRecord, choose_shard
 from edge_redis._core.shards import name_shards
 from edge_redis._core.slots import hash_slot
 from edge_redis._io import redirections
+from edge_redis._site.resharding import change_shards
 from edge_redis.cloudstores.sql import SqlCloudStore
 from support.cluster import Cluster
 from support.deadline import eventually
@@ -121,6 +122,32 @@ def test_masters_have_even_shares_and_several_workers_carry_all(cluster: Cluster
             worker.run_once()
     check_equal(edge, cloud)
     assert workers[0].status()["scopes"] == len(SCOPES)
+
+
+@pytest.mark.exploration
+def test_scopes_move_between_masters_while_they_are_written_and_carried(
+    cluster: Cluster, edge: Edge, cloud: Any
+) -> None:
+    worker, wrote = edge.new_worker(cloud), 0
+    assert edge.write(SCOPES, wrote) == set(SCOPES)
+    worker.run_once()
+
+    def go_on(_: ShardRecord) -> None:
+        nonlocal wrote
+        wrote += 1
+        assert edge.write(SCOPES, wrote) == set(SCOPES)
+        worker.run_once()
+
+    with contextlib.closing(cluster.client()) as mover:
+        for shards in (5, 12):
+            change_shards(mover, "default", "sync", shards, go_on)
+        assert mover.get("er:{default:sync0}:layout") == b"1/12.1"
+    eventually(lambda: works(worker), seconds=30)
+    check_equal(edge, cloud)
+    assert {cloud.get(scope).data["n"] for scope in SCOPES} == {wrote}
+    docs = [sum(b":sync12." in key and b":doc:" in key for key in keys) for keys in cluster.keys_by_master()]
+    assert sum(docs) == len(SCOPES)
+    assert min(docs) > 5
 
 
 @pytest.mark.parametrize("make", ["blocking"], indirect=True)

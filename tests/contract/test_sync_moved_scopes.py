@@ -11,6 +11,7 @@ from edge_redis import ConflictStrategy, InvalidArgumentError, ShardMovedError
 from edge_redis._core.shards import name_shards
 from edge_redis._site.resharding import change_shards
 from support.servers import Backend
+from support.sync import fake
 
 SCOPES = [f"scope/{number}" for number in range(6)]
 LATEST, LOCAL = ConflictStrategy.LATEST_WINS, ConflictStrategy.LOCAL_WINS
@@ -87,6 +88,7 @@ def test_all_that_is_kept_of_a_scope_goes_along(make: Maker, backend: Backend) -
         assert len(worker.dead_letters()) == 1
 
 
+@fake
 def test_an_edge_without_a_name_keeps_the_right_to_write_where_no_shards_are_joined(
     make: Maker, backend: Backend
 ) -> None:
@@ -104,6 +106,7 @@ def test_an_edge_without_a_name_keeps_the_right_to_write_where_no_shards_are_joi
         assert client.get(f"{tags(1)[0]}:layout") == b"1/4"
 
 
+@fake
 def test_a_change_that_is_not_complete_is_completed_before_another_one(make: Maker, backend: Backend) -> None:
     edge = make("EdgeRedis")
     edge.update_many({scope: {"n": 1} for scope in SCOPES}, shards=2, conflict_strategy=LATEST)
@@ -123,6 +126,7 @@ def test_a_change_that_is_not_complete_is_completed_before_another_one(make: Mak
     assert sync.update_local({"n": 2}).version == 2
 
 
+@fake
 def test_patterns_of_workers_keep_their_cursors(make: Maker, backend: Backend) -> None:
     worker, cloud = new_worker(make, push=["scope/*"], pull=["scope/*"])
     make("EdgeRedis").update_many({scope: {"n": 1} for scope in SCOPES}, conflict_strategy=LATEST)
