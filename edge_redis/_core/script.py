@@ -27,7 +27,8 @@ nil. A long line continues in lines that begin with ``--`` and three spaces. A l
 include says in ``-- Needs:`` which names it takes from the script around it.
 
 Scripts that write keys of a component whose shards can be moved (``MOVES_SHARDS`` in its ``keys.py``) begin with
-``_core/lua/moved.lua``, behind their header: they refuse a shard that was moved.
+``_core/lua/moved.lua``, behind their header: they refuse a shard that was moved. So do those that only read where
+``REFUSES_READS`` says it. ``Moved: allowed`` in the header of a script is for what stays in the shard.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _PARAMETER: Final = re.compile(r"^-- (KEYS|ARGV)\[\d+(\.\.)?\]", re.MULTILINE)
 _INCLUDE: Final = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _UNCHECKED: Final = re.compile(r"^-- Layout: unchecked", re.MULTILINE)
 _NOT_CREATED: Final = re.compile(r"^-- Layout: not created", re.MULTILINE)
+_IN_MOVED: Final = re.compile(r"^-- Moved: allowed", re.MULTILINE)
 _HEADER: Final = re.compile(r"(?:--(?! include: ).*\n)*")
 
 
@@ -101,7 +103,8 @@ def load(package: str, name: str) -> Script:
     text = resources.files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
     source = _INCLUDE.sub(lambda match: read_include(package, match[1]), text)
     is_checked = has_write(source) and not _UNCHECKED.search(text)
-    if is_checked and _find_constant(package, "MOVES_SHARDS"):
+    is_refused = is_checked if not _find_constant(package, "REFUSES_READS") else not _UNCHECKED.search(text)
+    if is_refused and _find_constant(package, "MOVES_SHARDS") and not _IN_MOVED.search(text):
         header = _HEADER.match(text)
         at = header.end() if header else 0
         source = source[:at] + read_include("edge_redis._core", "moved") + source[at:]

@@ -7,6 +7,7 @@ The record is the layout record of shard 0 (``layout.py``), the layout version w
     1/24+12      24 shards that are written to, and 12 of an earlier number, which are still read
     1/12>24:3    12 shards that become 24: what the shards 0, 1 and 2 of the 12 had was moved
     1/24>12.1:0  24 shards that become 12, for the second time
+    1/24~12      24 shards, and 12 that were moved, whose logs are still read
 
 Metrics have earlier numbers, since their counts add up wherever they are. Other components move their units, a
 shard at a time: a unit (a node, a scope) whose shard of the old number was moved is in its shard of the new one. The
@@ -26,7 +27,7 @@ from zlib import crc32
 _RECORD: Final = re.compile(
     r"(?P<version>[^/]*)(?:/(?P<shards>[1-9]\d{0,5})(?:\.(?P<generation>[1-9]\d{0,5}))?"
     r"(?:>(?P<target>[1-9]\d{0,5})(?:\.(?P<next>[1-9]\d{0,5}))?:(?P<moved>0|[1-9]\d{0,5}))?"
-    r"(?P<earlier>(?:\+[1-9]\d{0,5})*))?",
+    r"(?P<earlier>(?:\+[1-9]\d{0,5})*)(?P<left>(?:~[1-9]\d{0,5}(?:\.[1-9]\d{0,5})?)*))?",
     re.ASCII,
 )
 
@@ -62,15 +63,18 @@ class ShardRecord:
     """How often this number was left and came back."""
     next_generation: int = 0
     """The same of ``target``."""
+    left: tuple[tuple[int, int], ...] = ()
+    """Numbers that were left, and the generation of each, the latest first, whose shards keep logs that are read."""
 
     def __str__(self) -> str:
         """Return the record as it is stored."""
-        present = f"{self.version}/{_number(self.shards, self.generation)}"
+        text = _number(self.shards, self.generation)
         if self.target is not None:
-            return f"{present}>{_number(self.target, self.next_generation)}:{self.moved}"
-        if self.earlier:
-            return f"{present}{''.join(f'+{number}' for number in self.earlier)}"
-        return self.version if self.shards == 1 and not self.generation else present
+            text += f">{_number(self.target, self.next_generation)}:{self.moved}"
+        else:
+            text += "".join(f"+{number}" for number in self.earlier)
+        text += "".join(f"~{_number(*each)}" for each in self.left)
+        return self.version if text == "1" else f"{self.version}/{text}"
 
     @property
     def latest(self) -> int:
@@ -79,8 +83,29 @@ class ShardRecord:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Every number of shards of which some may be written to."""
-        return (self.shards, *self.earlier) if self.target is None else (self.shards, self.target)
+        """Every number of shards that may be written to, or that refuse writes because they were moved."""
+        others = self.earlier if self.target is None else (self.target,)
+        return (self.shards, *others, *(shards for shards, _ in self.left))
+
+    @property
+    def home(self) -> int:
+        """The index, in ``list_places``, of the shard that has what is in the first shard alone."""
+        return 0 if self.target is None or self.moved == 0 else self.shards - self.moved
+
+    def list_logs(self) -> list[ShardPlace]:
+        """Return every shard whose log is read: those that units were moved from too."""
+        numbers = [(self.shards, self.generation)]
+        if self.target is not None:
+            numbers.append((self.target, self.next_generation))
+        return [
+            ShardPlace(shards, number, generation)
+            for shards, generation in (*numbers, *self.left)
+            for number in range(shards)
+        ]
+
+    def find_logs(self, name: str) -> list[int]:
+        """Return the indexes, in ``list_logs``, of the shards whose log may name this unit."""
+        return [at for at, place in enumerate(self.list_logs()) if place.number == choose_shard(name, place.shards)]
 
     def list_places(self) -> list[ShardPlace]:
         """Return every shard that may hold something: first the present ones that were not moved."""
@@ -115,6 +140,12 @@ class ShardRecord:
             return ShardRecord(self.version, self.target, generation=self.next_generation)
         return replace(self, moved=moved)
 
+    def advance_with_logs(self) -> ShardRecord:
+        """Return the same, of a component whose old shards keep logs that are read."""
+        after = self.advance()
+        left = ((self.shards, self.generation), *self.left) if after.target is None else self.left
+        return replace(after, left=left)
+
     def begin_epoch(self, shards: int) -> ShardRecord:
         """Return the record of metrics that are written to another number of shards, and read from the present ones."""
         earlier = dict.fromkeys((self.shards, *self.earlier))
@@ -124,6 +155,11 @@ class ShardRecord:
 
 def _number(shards: int, generation: int) -> str:
     return f"{shards}.{generation}" if generation else str(shards)
+
+
+def _parse_number(text: str) -> tuple[int, int]:
+    shards, _, generation = text.partition(".")
+    return int(shards), int(generation or 0)
 
 
 @cache
@@ -140,5 +176,6 @@ def parse(record: bytes) -> ShardRecord | None:
         tuple(map(int, found["earlier"].split("+")[1:])) if found["earlier"] else (),
         int(found["generation"] or 0),
         int(found["next"] or 0),
+        tuple(map(_parse_number, found["left"].split("~")[1:])) if found["left"] else (),
     )
     return parsed if str(parsed).encode() == record and parsed.moved < parsed.shards else None

@@ -11,6 +11,7 @@ from edge_redis._health import age_statistics, scripts, spells, verdicts
 from edge_redis._health.config import MAX_HISTORY, HealthConfig
 from edge_redis._health.flapping import FLAPPING_WINDOW, FlapThresholds
 from edge_redis._health.keys import HealthKeys
+from edge_redis._health.moved_nodes import refuse_closed
 from edge_redis._health.spells import NodeHistory
 from edge_redis._health.transition_entry import StreamEntry, decode_entry
 from edge_redis.models import HealthCheck, Transition
@@ -26,17 +27,19 @@ class History:
         self._keys = keys
         self._config = config
 
-    def checks(self, node_id: str, limit: int) -> Operation[list[HealthCheck]]:
+    async def checks(self, node_id: str, limit: int) -> list[HealthCheck]:
         """Return a node's newest ``limit`` checks, oldest first."""
         name = validation.check_identifier("node id", node_id)
         last = validation.check_integer("limit", limit, least=1) - 1
-        return command(
+        read = command(
             lambda lines: verdicts.decode_history(name, lines),
             "LRANGE",
             self._keys.history(name),
             0,
             min(last, MAX_HISTORY),
         )
+        [found] = await refuse_closed(self._keys, read)
+        return found
 
     def read(self, node_id: str, limit: int, *, with_state: bool = False) -> Operation[NodeHistory]:
         """Return a node's newest checks and changes of verdict; ``with_state``, also whether it flaps for a watch."""

@@ -24,6 +24,8 @@
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each client id (``_core/lua/idempotency``)   |
 | <tag>:moved           | string | none        | the keys of this shard are being moved, or were: no script    |
 |                       |        |             | writes here any more (``_core/lua/moved.lua``)                |
+| <tag>:received        | hash   | none        | shard whose nodes were moved here -> ``done``, or the process |
+|                       |        |             | that copies them (``resharding.py``)                          |
 
 A registered node's history and spells live as long as the node. Those of a node that is only checked and
 never registered expire ``ORPHAN_HISTORY_MS`` after its last check, since nothing else removes them.
@@ -44,6 +46,9 @@ LAYOUT_VERSION: Final = 1
 
 MOVES_SHARDS: Final = True
 """Whether scripts refuse to write to a shard that was moved: while ``<tag>:moved`` exists."""
+
+REFUSES_READS: Final = True
+"""Whether scripts that only read refuse too, so that a process with an old record finds no shard that was emptied."""
 
 ORPHAN_HISTORY_MS: Final = 7 * 24 * 3600 * 1000
 """How long the history of a node that is not registered outlives its last check."""
@@ -67,6 +72,9 @@ class HealthKeys:
         self.relay_names = space.key("relays")
         self.totals = space.key("totals")
         self.repeats = space.key("repeats")
+        self.moved = space.key("moved")
+        self.received = space.key("received")
+        self.tag = space.tag
 
     def node(self, node_id: str) -> str:
         """Return the key of a node's record."""

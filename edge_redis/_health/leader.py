@@ -29,12 +29,14 @@ from typing import Any, Final
 
 from edge_redis._core.component import Component
 from edge_redis._core.gather import gather
+from edge_redis._core.shards import Shards
 from edge_redis._health.checker import TimeoutWarning
 from edge_redis._health.config import HealthConfig, WatchConfig
 from edge_redis._health.flapping_watch import FlappingWatch
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.leadership import Leadership
 from edge_redis._health.mass_outage import MassOutage
+from edge_redis._health.moved_nodes import follow
 from edge_redis._health.scripts import CheckCall, Claim
 from edge_redis._health.shards import HealthShard, make_shards
 from edge_redis._health.suspicion import Deferred, Probe, Suspects, Suspicion
@@ -102,11 +104,13 @@ class Leader(Component):
     async def run_once(self) -> WatchRound:
         """Take or keep the lease and check every registered node, or stand by where another watch leads."""
         with self.mutex:  # of a round in the background and a call of run_once, one waits
-            self.latest = await self._round() or STAND_BY
+            await self.shards.settle()
+            self.latest = await follow(self.shards, self._round) or STAND_BY
             return self.latest
 
-    async def _round(self) -> WatchRound | None:
-        shards = self.shards.known or await self.shards.settle()
+    async def _round(self, present: Shards[WatchShard]) -> WatchRound | None:
+        home = present.record.home
+        shards = [present[home], *present[:home], *present[home + 1 :]]
         terms = await self._leadership.take([shard.keys for shard in shards])
         self._warn_of_difference(terms[0])
         if terms[0].number == 0:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Batch, command
 from edge_redis._health.keys import HealthKeys
-from edge_redis._health.shards import make_shards
+from edge_redis._health.shards import list_logs, make_shards
 
 _LEADER_FIELDS: Final = ("holder", "term", "until_ms", "round_ms", "mass_outage")
 _MAX_DIGITS: Final = 19
@@ -42,13 +42,19 @@ class RelayState:
     last_error: str
 
 
-async def _find_shards(namespace: str) -> tuple[HealthKeys, ...]:
-    return await make_shards(namespace, lambda keys: keys).find()
+async def _find_logs(namespace: str) -> list[HealthKeys]:
+    shards = make_shards(namespace, _same)
+    return list_logs(shards, await shards.find())
+
+
+def _same(keys: HealthKeys) -> HealthKeys:
+    return keys
 
 
 async def read_leader(namespace: str) -> LeaderState:
     """Return whether a watch leads, and its last round."""
-    keys, *_ = await _find_shards(namespace)
+    shards = await make_shards(namespace, _same).find()
+    keys = shards[shards.record.home]
     fields, now_ms = await Batch[Any](
         [command(list[bytes | None], "HMGET", keys.leader, *_LEADER_FIELDS), command(_decode_time, "TIME")]
     )
@@ -61,7 +67,7 @@ async def read_leader(namespace: str) -> LeaderState:
 
 async def read_relays(namespace: str) -> list[RelayState]:
     """Return the relays that have ever begun in this namespace, sorted by name."""
-    shards = await _find_shards(namespace)
+    shards = await _find_logs(namespace)
     parts = await Batch([command(list[bytes], "SMEMBERS", keys.relay_names) for keys in shards])
     names = sorted({name.decode(errors="replace") for part in parts for name in part})
     reads = [read_relay([keys.relay(name) for keys in shards]) for name in names]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -24,7 +24,7 @@ from edge_redis._health.config import RelayConfig
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.leader_state import decode_count, read_relay
 from edge_redis._health.node_label import read_label
-from edge_redis._health.shards import make_shards
+from edge_redis._health.shards import list_logs, make_shards
 from edge_redis._health.transition_entry import StreamEntry, decode_entry, decode_number
 from edge_redis._health.transition_merge import order_of
 from edge_redis._health.watch_scripts import Delivery
@@ -96,7 +96,8 @@ class Relay(Component):
             self._is_released = True  # a round in the background must not take it again
             name = self._config.position_name
             if shards := self.shards.known:
-                await Batch([watch_scripts.release_lease(keys.relay(name), self._holder) for keys in shards])
+                logs = list_logs(self.shards, shards)
+                await Batch([watch_scripts.release_lease(keys.relay(name), self._holder) for keys in logs])
 
     async def run_once(self) -> int:
         """Deliver the transitions that are due, if this relay holds the lease; return how many were delivered."""
@@ -153,7 +154,7 @@ class Relay(Component):
         change = decode_entry(entry)
         if change is None or not self._is_wanted(change):
             return delivery
-        name, location = await read_label(turn.keys, change.node_id)
+        name, location = await read_label(self.shards.known.choose(change.node_id), change.node_id)
         change = replace(
             change,
             namespace=self.namespace,
@@ -197,7 +198,10 @@ class Relay(Component):
         if self._is_released:
             return []
         shards = self.shards.known or await self.shards.settle()
-        return await gather([self._take(keys) for keys in shards])
+        takes: list[Awaitable[Any]] = [self._take(keys) for keys in list_logs(self.shards, shards)]
+        *turns, record = await gather([*takes, self.shards.count.read()])
+        self.shards.learn(record)  # streams are never closed, so nothing else says that the next round has new ones
+        return _cut_turns(turns)
 
     async def _take(self, keys: HealthKeys) -> Turn:
         held = await self._take_lease(keys)
@@ -219,10 +223,27 @@ class Relay(Component):
 
     async def stats(self) -> dict[str, Any]:
         """Return the counts of all relays of this name and these states, and the last error."""
-        return await read_relay([keys.relay(self._config.position_name) for keys in await self.shards.find()])
+        logs = list_logs(self.shards, await self.shards.refresh())
+        return await read_relay([keys.relay(self._config.position_name) for keys in logs])
+
+
+def _cut_turns(turns: list[Turn]) -> list[Turn]:
+    """Return turns up to the time that all reach, so that no later round has an earlier transition of another shard.
+
+    A node's transitions may be in two streams, where it was moved.
+    """
+    ends = [_order(turn.entries[-1]) for turn in turns if len(turn.entries) == READ_AT_ONCE]
+    if ends and len(turns) > 1:
+        for turn in turns:
+            turn.entries = [entry for entry in turn.entries if _order(entry) <= min(ends)]
+    return turns
+
+
+def _order(entry: StreamEntry) -> tuple[int, int]:
+    return order_of(entry[0].decode())
 
 
 def _order_by_time(turns: Sequence[Turn]) -> list[tuple[Turn, StreamEntry]]:
     """Return the entries of all shards by the time at which they were written."""
     rows = [(turn, entry) for turn in turns for entry in turn.entries]
-    return rows if len(turns) == 1 else sorted(rows, key=lambda row: order_of(row[1][0].decode()))
+    return rows if len(turns) == 1 else sorted(rows, key=lambda row: _order(row[1]))

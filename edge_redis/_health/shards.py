@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from edge_redis._core.operation import Batch
-from edge_redis._core.shards import ShardCount, ShardSet
+from edge_redis._core.shards import ShardCount, Shards, ShardSet
 from edge_redis._health.checker import Checker, TimeoutWarning
 from edge_redis._health.config import HealthConfig
 from edge_redis._health.history import History
 from edge_redis._health.keys import LAYOUT_VERSION, HealthKeys
 from edge_redis._health.maintenance import Maintenance
+from edge_redis._health.moved_nodes import refuse_closed
 from edge_redis._health.registry import Registry
 
 S = TypeVar("S")
@@ -28,9 +28,23 @@ class HealthShard:
         self.maintenance = Maintenance(keys, config, self.checker)
 
     async def count(self) -> tuple[int, int]:
-        """Return how many nodes are registered, and how many checks were ever made."""
-        nodes, checks = await Batch([self.registry.count(), self.history.total_checks()])
+        """Return how many nodes are registered, and how many checks were ever made here."""
+        nodes, checks = await refuse_closed(self.keys, self.registry.count(), self.history.total_checks())
         return nodes, checks
+
+
+def list_logs(made: ShardSet[S], shards: Shards[S]) -> list[S]:
+    """Return every shard whose stream of transitions is read, also those whose nodes were moved."""
+    return [made.of(place.shards, place.generation)[place.number] for place in shards.record.list_logs()]
+
+
+def list_emptied(made: ShardSet[S], shards: Shards[S]) -> list[S]:
+    """Return the shards whose nodes were moved; none where nothing was ever written."""
+    if not shards:
+        return []
+    present = {*shards.record.list_places()}
+    found = [place for place in shards.record.list_logs() if place not in present]
+    return [made.of(place.shards, place.generation)[place.number] for place in found]
 
 
 def make_shards(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Final
@@ -12,6 +13,8 @@ from edge_redis._io.error_mapping import LIBRARY_ERRORS, translate
 
 _KEYS_A_STEP: Final = 500
 """Keys that one command reads or removes: well under a millisecond of the server's time."""
+
+_GLOB: Final = re.compile(r"[*?\[\]\\]")
 
 _ACTION: Final = "removing a namespace"
 
@@ -35,6 +38,17 @@ def drop_namespace(client: BlockingClient, namespace: str, component: str = "") 
         return removed + remove_step()
     except LIBRARY_ERRORS as error:
         raise translate(error, _ACTION) from error
+
+
+def find_keys(client: BlockingClient, prefix: str) -> list[bytes]:
+    """Return every key that begins with ``prefix``, a hash tag: on a cluster, of its master."""
+    library: Any = client
+    pattern = _GLOB.sub(r"\\\g<0>", prefix) + "*"
+    begin = prefix.encode()
+    try:
+        return [key for key in library.scan_iter(match=pattern, count=_KEYS_A_STEP) if key.startswith(begin)]
+    except LIBRARY_ERRORS as error:
+        raise translate(error, "looking for keys") from error
 
 
 async def drop_namespace_async(client: AsyncClient, namespace: str) -> int:

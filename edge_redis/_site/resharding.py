@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from edge_redis._core.operation import Batch, Operation, command
 from edge_redis._core.shard_record import ShardRecord
 from edge_redis._core.shards import ShardCount, name_shards
 from edge_redis._health import keys as health_keys
+from edge_redis._health.resharding import FindKeys, HealthResharding
 from edge_redis._io.blocking_runner import BlockingRunner
 from edge_redis._io.clients import BlockingClient
-from edge_redis._io.namespaces import drop_namespace
+from edge_redis._io.namespaces import drop_namespace, find_keys
 from edge_redis._metrics import keys as metrics_keys
 from edge_redis._metrics.resharding import MetricsResharding, count_pairs
 from edge_redis._sync import keys as sync_keys
@@ -36,20 +38,20 @@ class _Kind:
 
     version: int
     count_units: Callable[[str, str], Operation[int]]
-    make: Callable[[str], Resharding] | None
+    make: Callable[[str, FindKeys], Resharding] | None
 
 
 KINDS: Final[Mapping[str, _Kind]] = {
     "health": _Kind(
         health_keys.LAYOUT_VERSION,
         lambda namespace, shard: command(int, "ZCARD", health_keys.HealthKeys(namespace, shard).heartbeats),
-        None,
+        HealthResharding,
     ),
-    "metrics": _Kind(metrics_keys.LAYOUT_VERSION, count_pairs, MetricsResharding),
+    "metrics": _Kind(metrics_keys.LAYOUT_VERSION, count_pairs, lambda namespace, _: MetricsResharding(namespace)),
     "sync": _Kind(
         sync_keys.LAYOUT_VERSION,
         lambda namespace, shard: command(int, "HLEN", sync_keys.SyncKeys(namespace, "sync", shard=shard).scopes),
-        SyncResharding,
+        lambda namespace, _: SyncResharding(namespace),
     ),
     "cloud": _Kind(
         sync_keys.LAYOUT_VERSION,
@@ -88,8 +90,14 @@ async def _read_component(namespace: str, component: str, record: ShardRecord) -
     kind, places = KINDS[component], record.list_places()[: record.latest if record.target is None else None]
     names = [name_shards(namespace, component, place.shards, place.generation)[place.number] for place in places]
     units = await Batch([kind.count_units(namespace, name) for name in names])
-    is_complete = record.target is None and (kind.make is None or await kind.make(namespace).is_complete(record))
+    is_complete = record.target is None
+    if kind.make is not None:
+        is_complete = is_complete and await kind.make(namespace, _find_none).is_complete(record)
     return ShardsOfComponent(component, record, units, is_complete)
+
+
+def _find_none(_: str) -> list[bytes]:
+    return []
 
 
 def list_shards(client: BlockingClient, namespace: str) -> list[ShardsOfComponent]:
@@ -118,4 +126,5 @@ def change_shards(
     kind = KINDS[component]
     if kind.make is None:
         raise InvalidArgumentError(f"the shards of {component} cannot be changed while it has data")
-    return BlockingRunner(client).run(kind.make(namespace).change(shards, report))
+    resharding = kind.make(namespace, partial(find_keys, client))
+    return BlockingRunner(client).run(resharding.change(shards, report))

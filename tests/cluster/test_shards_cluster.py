@@ -16,6 +16,7 @@ from edge_redis import EdgeNode, StoreError
 from edge_redis._core.shard_record import choose_shard
 from edge_redis._core.shards import name_shards
 from edge_redis._core.slots import hash_slot
+from edge_redis._site.resharding import change_shards, list_shards
 from support.cluster import Cluster
 from support.metrics import made, use_separate_buffer
 
@@ -140,3 +141,26 @@ def test_nodes_are_spread_and_judged_by_one_watch_while_a_slot_moves(make: Maker
     assert monitor.transitions() == []
     cluster.flush()
     cluster.return_slot(slot)
+
+
+def test_the_number_of_shards_changes_while_nodes_and_pairs_are_used(make: Maker, cluster: Cluster) -> None:
+    monitor, metrics = make("HealthMonitor", client=impatient_client(make)), new_metrics(make)
+    watch = make("HealthWatch", client=impatient_client(make))
+    names = [f"shop-{number}" for number in range(40)]
+    monitor.heartbeat_many([EdgeNode(name, name) for name in names])
+    assert watch.run_once().term == 1
+    metrics.record_many(made("f", name) for name in names)
+    metrics.flush()
+    with cluster.client() as client:
+        for component in ("health", "metrics"):
+            change_shards(client, "default", component, 6, lambda _: None)
+        assert [(each.component, sum(each.units), len(each.units)) for each in list_shards(client, "default")] == [
+            ("health", 40, 6),
+            ("metrics", 40, 6),
+        ]
+    metrics.record_many(made("f", name) for name in names)
+    assert metrics.total_invocations() == 80
+    assert monitor.heartbeat_many(names) == dict.fromkeys(names, True)
+    assert [node.id for node in monitor.nodes()] == sorted(names)
+    done = watch.run_once()
+    assert (done.leader, done.term, done.checked, done.unhealthy) == (True, 1, 40, 0)

@@ -183,6 +183,22 @@ def stored(client: Any) -> int:
     return total
 
 
+def test_a_query_of_an_old_record_has_what_is_in_new_shards_before_the_old_ones_are_closed(servers: Any) -> None:
+    client = servers.backend("fakeredis").client()
+    runner, stale, writer = BlockingRunner(client), new_metrics(), new_metrics()
+    stale.append(made())
+    assert runner.run(stale.total_invocations()) == 1
+    flow = MetricsResharding("default").change(2, lambda _: None)
+    step = flow.send(None)
+    while client.get(f"{HOME}:layout") != b"1/2+1":
+        step = flow.send(runner.perform(step))
+    flow.close()
+    writer.append(made("g"))
+    runner.run(writer.flush())
+    assert runner.run(stale.total_invocations()) == 2
+    assert [pair[0] for pair in runner.run(stale.series())] == ["f", "g"]
+
+
 def test_a_batch_for_closed_shards_goes_to_the_present_ones_once(servers: Any) -> None:
     client = servers.backend("fakeredis").client()
     runner, metrics = BlockingRunner(client), new_metrics()

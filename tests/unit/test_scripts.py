@@ -119,7 +119,7 @@ MOVABLE = [path for path in FILES if path.parent.parent.name in {"_health", "_sy
 WRITING = [
     each
     for each in (scripts.load(f"edge_redis.{path.parent.parent.name}", path.stem) for path in MOVABLE)
-    if each.layout_version
+    if each.layout_version and "\n-- Moved: allowed" not in each.source
 ]
 
 

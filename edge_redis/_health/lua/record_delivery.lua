@@ -14,6 +14,7 @@
 -- Reply: integer: 1 where this holder goes on to the next, else 0
 -- Invariant: the position only moves forward; every transition is delivered, dropped, skipped or lost once
 -- Layout: not created, since it only changes existing keys
+-- Moved: allowed, since relays deliver what is left in the stream of a shard whose nodes were moved
 -- Repeat: idempotent, a position or a count of attempts that has moved on is not the given one
 -- include: clock
 local relay, holder, before, attempts = KEYS[1], ARGV[1], ARGV[2], ARGV[3]

@@ -12,6 +12,7 @@
 --        server ms, the number of the transition at the position where it is known, and the stream's id; none for a
 --        stand-by, or where none is due yet
 -- Invariant: one holder at a time; a relay begins with what comes after its first call
+-- Moved: allowed, since relays deliver what is left in the stream of a shard whose nodes were moved
 -- Repeat: idempotent, the holder stays the holder
 -- include: clock
 local LONGEST_PAUSE_MS = 3600 * 1000 -- where an earlier release has not stored the pause

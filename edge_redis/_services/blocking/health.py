@@ -14,6 +14,7 @@ from edge_redis._health.transition_reader import TransitionReader
 from edge_redis._io.clients import BlockingClient
 from edge_redis._io.service import BlockingService
 from edge_redis._services.components import default_shards
+from edge_redis.errors import ShardMovedError
 from edge_redis.models import EdgeNode, EdgeNodeStatus, HealthCheck, NodeHealth, ResourceUsage, Transition
 from edge_redis.types import Availability, ClusterHealth, Detector, HealthSummary, HeartbeatAges
 
@@ -106,7 +107,10 @@ class HealthMonitor(BlockingService[Health]):
         With an EdgeNode, the object is registered, even if it had been removed: the result is always True. Its
         ``last_heartbeat`` is set to the server's time, and its status and resources where they are given.
         """
-        return self._run(self._component.heartbeat(node, status, resources))
+        try:
+            return self._run(self._component.heartbeat(node, status, resources))
+        except ShardMovedError:
+            return self._run(self._component.follow_heartbeat(node, status, resources))
 
     def set_maintenance(self, node_id: str, seconds: float | None = None, reason: str = "") -> None:
         """Put a node in maintenance, for ``seconds`` or until ``end_maintenance``, whatever status it reports.
