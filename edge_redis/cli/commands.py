@@ -92,10 +92,18 @@ class CommandTable(Mapping[str, Any]):
 
 def _load(module: str) -> dict[str, Any]:
     """Return the commands that a module adds."""
-    app = typer.Typer(rich_markup_mode="markdown")
+    app = typer.Typer(rich_markup_mode=None)
     import_module(f"edge_redis.cli.{module}").add_to(app)
     commands: dict[str, Any] = import_module("typer.main").get_group(app).commands
+    _keep_summaries(commands)
     return commands
+
+
+def _keep_summaries(commands: Mapping[str, Any]) -> None:
+    """List each command with the first paragraph of its help, which would be cut to fit one line otherwise."""
+    for command in commands.values():
+        command.short_help = " ".join((command.help or "").partition("\n\n")[0].split())
+        _keep_summaries(getattr(command, "commands", {}))
 
 
 class LazyGroup(TyperGroup):
@@ -108,5 +116,5 @@ class LazyGroup(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, for which the commands' summaries suffice."""
         outline = copy(self)
-        outline.commands = {name: TyperCommand(name, help=each.summary) for name, each in COMMANDS.items()}
+        outline.commands = {name: TyperCommand(name, short_help=each.summary) for name, each in COMMANDS.items()}
         TyperGroup.format_help(outline, ctx, formatter)

@@ -25,7 +25,5 @@ def make_group(name: str, text: str) -> typer.Typer:
 
 
 def print_help(context: typer.Context) -> None:
-    """Print a command's help: with Rich, typer prints it itself and returns nothing."""
-    text = context.get_help()
-    if text.strip():
-        print(text)
+    """Print a command's help."""
+    print(context.get_help())

@@ -19,6 +19,7 @@ from edge_redis.settings._sources import FILE_VARIABLE
 # typer brings its own copy of click in some releases: the classes of errors come from typer itself.
 _USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 _COMPLETION_VARIABLE: Final = "_EDGE_REDIS_COMPLETE"
+_HELP_COLUMNS: Final = 100
 _HELP: Final = "Operate edge sites on Redis: a cache, node health, function metrics and state sync."
 
 app = typer.Typer(
@@ -27,8 +28,8 @@ app = typer.Typer(
     help=_HELP,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # to format help by Rich takes longer than all else that it needs
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _HELP_COLUMNS},
 )
 
 
