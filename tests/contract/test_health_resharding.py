@@ -72,21 +72,21 @@ def fill(monitor: Any) -> None:
 
 
 class TestAMonitor:
-    @pytest.mark.parametrize(("old", "new"), [(1, 3), (3, 5), (3, 1)])
-    def test_answers_as_before(self, make: Maker, backend: Backend, old: int, new: int) -> None:
-        stale, idle = make("HealthMonitor", shards=old), make("HealthMonitor")
+    def test_answers_as_before(self, make: Maker, backend: Backend) -> None:
+        stale, idle = make("HealthMonitor"), make("HealthMonitor")
         fill(stale)
         before = answers(idle)
         with backend.client() as client:
-            assert str(change(client, new)) == (f"1/{new}~{old}" if new > 1 or old > 1 else "1")
-        for monitor in (idle, stale, make("HealthMonitor")):
-            assert answers(monitor) == before
+            assert str(change(client, 3)) == "1/3~1"
+            assert answers(stale) == before
+            assert str(change(client, 1)) == "1/1.1~3~1"
+        assert answers(idle) == before
         assert stale.heartbeat("node-07")
         assert idle.heartbeat_many(NAMES) == dict.fromkeys(NAMES, True)
         assert idle.end_maintenance("node-04")
         assert stale.deregister("node-05")
         assert not idle.deregister("node-05")
-        assert len(idle.nodes()) == 19
+        assert len(make("HealthMonitor").nodes()) == 19
 
     def test_answers_while_a_change_waits_to_be_completed(self, make: Maker, backend: Backend) -> None:
         stale, idle = make("HealthMonitor", shards=2), make("HealthMonitor")
@@ -204,7 +204,7 @@ def test_a_change_that_was_killed_is_completed_by_the_same_command(valkey: Backe
     assert url is not None
     with valkey.client() as client:
         monitor = HealthMonitor(client, shards=4)
-        names = [f"node-{number:03d}" for number in range(300)]
+        names = [f"node-{number:03d}" for number in range(200)]
         monitor.heartbeat_many(EdgeNode(name, name) for name in names)
         monitor.check_cluster()
         command = [sys.executable, "-m", "edge_redis", "shards", "--to", "3", "--url", url, "--component", "health"]
@@ -242,7 +242,7 @@ def check_nodes_are_in_their_shards(client: Any, shards: int) -> None:
         assert {choose_shard(each, shards) for each in ids} <= {place.number}
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(150, marks=pytest.mark.exploration)])
+@pytest.mark.parametrize("count", [5, pytest.param(150, marks=pytest.mark.exploration)])
 @pytest.mark.parametrize(("old", "new"), [(1, 2), (2, 1)])
 def test_no_schedule_loses_a_node_or_what_was_written_of_it(count: int, old: int, new: int, servers: Any) -> None:
     """A change that may end anywhere, two movers, a writer and a reader with the old record."""
@@ -328,7 +328,7 @@ class Watched:
         return changes
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(150, marks=pytest.mark.exploration)])
+@pytest.mark.parametrize("count", [5, pytest.param(150, marks=pytest.mark.exploration)])
 @pytest.mark.parametrize(("old", "new"), [(1, 2), (2, 1)])
 def test_no_schedule_has_two_leaders_or_a_transition_that_is_not_delivered_once(
     count: int, old: int, new: int, servers: Any
