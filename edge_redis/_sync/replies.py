@@ -167,11 +167,13 @@ def from_updates(replies: list[Any], count: int) -> list[Written | EdgeRedisErro
         raise refusal(replies[0])
     results: list[Written | EdgeRedisError | None] = []
     for reply in replies:
-        if reply.startswith(b"OK "):
+        if reply == b"ALONE" or isinstance(reply, list):  # a list is the present state: of the only scope of a call
+            results.append(None)
+        elif reply.startswith(b"OK "):
             _, version, clock, origin = reply.decode().split(" ", 3)
             results.append(Written(int(version), clock, origin))
         else:
-            results.append(None if reply == b"ALONE" else refusal(reply))
+            results.append(refusal(reply))
     return results
 
 
