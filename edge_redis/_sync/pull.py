@@ -163,6 +163,9 @@ class Puller:
         if self._edge.only is None:
             readers = [each for each in readers if not each.shard.is_full]
         is_saved = await save_all(readers, feed.cursor)
+        for each in readers:
+            if each.cursor == feed.cursor.encode():
+                each.shard.cloud_id = feed.cursor.rpartition(":")[0]
         for each in group:
             if (each.offer or feed.restarted) and not each.shard.is_full:
                 stored = b"" if feed.restarted else each.offer  # begun anew, whatever was under way
@@ -202,13 +205,10 @@ class Puller:
         """Return the next page; where the cloud has lost data, have every scope offered to it again."""
         begin = group[0].begin
         feed = await self._fetch(begin, self._pulled if self._is_filtered else None, given)
-        cloud_id = feed.cursor.rpartition(":")[0]
-        for each in group:
-            if feed.restarted:
-                self._check_cloud(each, cloud_id)
-                with self._edge.leaving_out_full(each.shard):
-                    await each.shard.reoffer.begin()
-            each.shard.cloud_id = cloud_id
+        for each in group if feed.restarted else ():
+            self._check_cloud(each, feed.cursor.rpartition(":")[0])
+            with self._edge.leaving_out_full(each.shard):
+                await each.shard.reoffer.begin()
         return feed
 
     async def _fetch(self, cursor: str, filtered_by: Patterns | None, given: Mapping[str, Change]) -> Feed:

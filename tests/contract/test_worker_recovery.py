@@ -19,8 +19,9 @@ from edge_redis import (
     InvalidArgumentError,
     InvalidTypeError,
     RedisCloudStore,
+    StoreTimeoutError,
 )
-from edge_redis._sync import reoffer
+from edge_redis._sync import reoffer, scripts
 from edge_redis.cloudstores import Change, Feed
 from support.sync import CLOUD, EDGE, FailingStore
 
@@ -216,6 +217,29 @@ def test_a_second_cloud_is_refused(edge: fakeredis.FakeRedis) -> None:
         with pytest.raises(CloudMismatchError):
             mine.run_once()
         assert other.run_once() == 0
+
+
+@pytest.mark.parametrize("fails", ["apply", "save_cursor"])
+def test_a_failure_of_the_edge_while_a_cloud_that_lost_its_data_is_read_does_not_make_it_a_second_cloud(
+    edge: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    EdgeSynchronizer(edge, scope="s").update_local({"n": 1})
+    with fakeredis.FakeRedis() as server, CloudWorker(edge, cloud := RedisCloudStore(server)) as worker:
+        while worker.run_once():
+            pass
+        server.flushall()
+        cloud.update("other", {"n": 2})
+
+        def fail(*_: Any, **__: Any) -> None:
+            monkeypatch.undo()
+            raise StoreTimeoutError("the edge is slow")
+
+        monkeypatch.setattr(scripts, fails, fail)
+        with pytest.raises(StoreTimeoutError):
+            worker.run_once()
+        while worker.run_once():
+            pass
+        assert [cloud.get(scope).version for scope in ("s", "other")] == [1, 1]  # type: ignore[union-attr]
 
 
 def test_a_worker_that_may_not_change_the_cloud_leaves_the_edge_to_the_right_one(edge: fakeredis.FakeRedis) -> None:
