@@ -115,7 +115,7 @@ class Puller:
             readable = await self._select_readable(feed, positions)
             accepted += (await self._apply(readable, feed.strategies)) if readable else 0
             states = dict(feed.changes)  # as the cloud has them: those of `readable` may be countersigned
-            given.update((scope, states[scope]) for scope, _ in readable)
+            given.update((scope, states[scope]) for scope, _ in readable if not self._edge.shard_of(scope).is_full)
         self.delivered.set_given(identify(positions), positions[0].cursor, given)
         return accepted
 

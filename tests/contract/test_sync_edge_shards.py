@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from conftest import Maker
 
-from edge_redis import ConflictStrategy, InvalidArgumentError, LayoutVersionError
+from edge_redis import ConflictStrategy, InvalidArgumentError, LayoutVersionError, StoreOutOfMemoryError
+from edge_redis._core.operation import Operation
 from edge_redis._core.shard_record import choose_shard
 from edge_redis._core.shards import name_shards
+from edge_redis._sync.failures import perform_on_shards
 from support.servers import Backend
 
 SCOPES = [f"scope/{number}" for number in range(12)]
@@ -245,3 +248,23 @@ class TestAWorker:
         found = states(make)
         assert {scope for scope in SCOPES if found[scope] == {"n": 2}} >= {"scope/10", "scope/11", "scope/1"}
         assert worker.status()["scopes_not_pushed"] == 9
+
+
+def test_a_state_that_came_with_a_hint_to_a_shard_without_memory_is_read_once_more(
+    make: Maker, edge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, cloud = new_worker(make)
+    work(worker)
+    puller = getattr(worker, "_target", worker)._component.puller
+    for scope in (scopes_of(0)[0], scopes_of(1)[0]):
+        cloud.update(scope, {"n": 2})
+    puller.deliver(puller.cursor, cloud.changes_since(puller.cursor, 10))
+
+    async def fail(operations: Sequence[Operation[Any]]) -> list[Any]:
+        monkeypatch.undo()
+        return [*(await perform_on_shards(operations[:1])), StoreOutOfMemoryError("full")]
+
+    monkeypatch.setattr("edge_redis._sync.pull.perform_on_shards", fail)
+    work(worker)
+    found = states(make)
+    assert [found[scopes_of(number)[0]] for number in (0, 1)] == [{"n": 2}] * 2
