@@ -19,7 +19,7 @@ VIEW_SECONDS: Final = 1.0
 SUSPENDED_SECONDS: Final = 30.0
 """Masters are asked for so long instead of a replica that has failed."""
 
-_WRITES: Final = frozenset({"SET", "DEL", "HDEL", "XADD", "XDEL"})
+PLAIN_WRITES: Final = frozenset({"DEL", "HDEL", "SET", "UNLINK", "XADD", "XDEL"})
 """The plain commands that write. A replica would answer MOVED; a script that writes it refuses (READONLY)."""
 
 
@@ -43,7 +43,7 @@ class ReplicaViews:
 
     def find_replica(self, args: Args, nodes: Sequence[Any] | None) -> Any:
         """Return the node to ask, of the nodes of the command's slot; None where the master is to be asked."""
-        if not nodes or args[0] in _WRITES:
+        if not nodes or args[0] in PLAIN_WRITES:
             return None
         chosen = choose_replica(nodes)
         if chosen is nodes[0] or self._clock() < self._suspended.get(chosen.name, 0.0):

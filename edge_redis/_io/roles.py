@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 from edge_redis._core import validation
 from edge_redis._core.keys import PREFIX, KeySpace, check_namespace
 from edge_redis._core.script_commands import find_package_commands, is_read
+from edge_redis._io.replica_views import PLAIN_WRITES
 
 Side: TypeAlias = Literal["edge", "cloud"]
 """The server that a user is for."""
@@ -38,7 +39,6 @@ _CONSUMER_COMMANDS: Final = (
 )
 # fmt: on
 """Commands that components send besides their scripts, and those of a consumer of accepted changes."""
-_WRITES: Final = frozenset({"DEL", "HDEL", "SET", "UNLINK", "XADD", "XDEL"})
 _CONNECTION: Final = ("+@connection", "-@dangerous", "+cluster|info", "+cluster|nodes", "+cluster|slots")
 """The second takes back what acts on other users' connections, such as CLIENT KILL. By the last three a client of a
 cluster finds the nodes, and doctor those that have failed.
@@ -82,7 +82,7 @@ class Role:
             return self.only_commands
         package = _PACKAGES.get(component)
         scripts = () if package is None else find_package_commands(package) + find_package_commands("edge_redis._core")
-        found = {*_READS, *_WRITES, *scripts} - {"PUBLISH"}
+        found = {*_READS, *PLAIN_WRITES, *scripts} - {"PUBLISH"}
         if component not in self.writes:
             found = {each for each in found if is_read(each) or each in _READS}
         return tuple(sorted(found))
