@@ -74,7 +74,7 @@ def allow_partial_outage(client: Any, log: Callable[[str], object]) -> Iterator[
     except StoreUnavailableError as error:
         if not is_cluster(client):
             raise
-        log(f"a part of the cluster is away: {describe(error)}")
+        log(f"a part of the cluster cannot be reached: {describe(error)}")
 
 
 @contextmanager
