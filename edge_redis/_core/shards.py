@@ -8,15 +8,16 @@ read: a component without a record there has as many shards as its first writer 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
 from edge_redis._core.layout import find_record, layout_key, replace_record, store_record
-from edge_redis._core.operation import Operation, command
+from edge_redis._core.operation import Batch, Operation, command
 from edge_redis._core.shard_record import ShardPlace, ShardRecord
 from edge_redis._core.slots import name_in_part
 from edge_redis.errors import InvalidArgumentError
@@ -51,6 +52,21 @@ def check_shards(shards: object) -> int | None:
 
     """
     return None if shards is None else validation.check_integer("shards", shards, least=1, most=MAX_SHARDS)
+
+
+async def close_shard(moved: str, place: str) -> str:
+    """Close a shard by its key ``moved``; return the name of the move, the same until the keys of the shard are lost.
+
+    A shard that is closed anew, since its key was lost, has another name: the new shards take what it has then, also
+    where they had taken all of it before.
+    """
+    name = f"{place} {secrets.token_hex(8)}"
+    _, found = await Batch[Any]([command(bool, "SET", moved, name, "NX"), command(_decode, "GET", moved)])
+    return found or name
+
+
+def _decode(reply: bytes | None) -> str:
+    return (reply or b"").decode(errors="replace")
 
 
 class KnownRecord:

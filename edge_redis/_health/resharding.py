@@ -32,7 +32,7 @@ from edge_redis._core.chunks import split_chunks
 from edge_redis._core.operation import Argument, Batch, Invoke, Operation, command
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord, choose_shard
-from edge_redis._core.shards import check_shards
+from edge_redis._core.shards import check_shards, close_shard
 from edge_redis._health.keys import HealthKeys
 from edge_redis._health.shards import make_shards
 from edge_redis.errors import InvalidArgumentError, StoreError
@@ -104,8 +104,8 @@ class HealthResharding:
         assert record.target is not None
         old = self.shards.of(record.shards, record.generation)[record.moved]
         new = self.shards.of(record.target, record.next_generation)
-        await command(bool, "SET", old.moved, str(record))
-        await _ShardMove(old, new, f"{record.shards}.{record.moved}", self._find_keys).run()
+        source = await close_shard(old.moved, f"{record.shards}.{record.moved}")
+        await _ShardMove(old, new, source, self._find_keys, is_first=record.moved == 0).run()
         after = await self._count.replace(record, record.advance_with_logs())
         if after is None:
             raise StoreError("the record of the shards is gone")
@@ -115,11 +115,13 @@ class HealthResharding:
 class _ShardMove:
     """The copying of one closed shard."""
 
-    def __init__(self, old: HealthKeys, new: Sequence[HealthKeys], source: str, find_keys: FindKeys) -> None:
+    def __init__(
+        self, old: HealthKeys, new: Sequence[HealthKeys], source: str, find_keys: FindKeys, *, is_first: bool
+    ) -> None:
         self._old = old
         self._new = new
         self._find_keys = find_keys
-        self._is_first = source.endswith(".0")
+        self._is_first = is_first
         self._call: tuple[str, str] = source, secrets.token_hex(8)
 
     async def run(self) -> None:
@@ -131,7 +133,11 @@ class _ShardMove:
                 await self._copy(some)
             await self._finish()
         for some in split_chunks(ids, _NODES_FORGOTTEN):
-            await _FORGET([self._old.moved], [*some], int)
+            if not await _FORGET([self._old.moved], [*some], int):
+                raise self._no_longer_closed()
+
+    def _no_longer_closed(self) -> StoreError:
+        return StoreError(f"{self._old.tag} is not closed any more: change the number of shards again")
 
     async def _list_ids(self) -> list[str]:
         """Return the nodes that are registered, and those that are only checked."""
@@ -169,6 +175,8 @@ class _ShardMove:
         return _RECEIVE([keys.received], [*self._call, node_id, *found], int)
 
     async def _finish(self) -> None:
+        if not await command(int, "EXISTS", self._old.moved):  # its master was lost before it was replicated
+            raise self._no_longer_closed()
         leader = await command(dict[bytes, bytes], "HGETALL", self._old.leader)
         names = await command(list[bytes], "SMEMBERS", self._old.relay_names)
         rest: list[Argument] = [len(names), *names, *(word for field in leader.items() for word in field)]

@@ -31,6 +31,7 @@ from edge_redis._core.gather import gather
 from edge_redis._core.operation import Argument, Batch, Operation, command
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord, choose_shard
+from edge_redis._core.shards import close_shard
 from edge_redis._sync.config import strategy_of
 from edge_redis._sync.edge_keys import count_shards, make_edge_keys
 from edge_redis._sync.keys import SyncKeys
@@ -152,8 +153,8 @@ class SyncResharding:
         old = self.shards.of(record.shards, record.generation)[record.moved]
         new = self.shards.of(record.target, record.next_generation)
         before = await gather([_read_cursors(keys) for keys in new])
-        await command(bool, "SET", old.moved, str(record))
-        move = _ShardMove(old, new, f"{record.shards}.{record.moved}", before)
+        source = await close_shard(old.moved, f"{record.shards}.{record.moved}")
+        move = _ShardMove(old, new, source, before)
         await move.copy()
         await move.forget()
         after = await self._count.replace(record, record.advance())

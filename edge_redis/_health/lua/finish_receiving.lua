@@ -1,6 +1,6 @@
 -- End the copying of another shard: take its term and its relays.
 -- KEYS[1] received       hash    source -> the token of the process that copies, or `done`
--- ARGV[1] source         the shard that is copied
+-- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
 -- ARGV[2] token          of the process
 -- ARGV[3] home           0 or 1   whether the lease of the leading watch is here from now on
 -- ARGV[4] relays         integer  how many relays have begun there

@@ -1,7 +1,7 @@
 -- Remove nodes from a shard that they were copied from.
 -- KEYS[1] moved  string   the shard is closed
 -- ARGV[1..] ids  string   of the nodes, a few hundred at most
--- Reply: integer: nothing that is of use
+-- Reply: integer: 1, or 0 where the shard is not closed
 -- Invariant: a shard that is open loses nothing
 -- Layout: unchecked, since the shard was moved
 -- Repeat: idempotent
@@ -13,4 +13,5 @@ for _, id in ipairs(ARGV) do
   redis.call('HDEL', tag .. ':suspects', id)
   redis.call('SREM', tag .. ':flapping', id)
 end
-return redis.call('ZREM', tag .. ':heartbeats', unpack(ARGV))
+redis.call('ZREM', tag .. ':heartbeats', unpack(ARGV))
+return 1

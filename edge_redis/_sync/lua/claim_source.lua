@@ -1,6 +1,6 @@
 -- Let one process copy the scopes of another shard to this one, in place of any process before it.
 -- KEYS[1] received       hash    source -> the token of the process that copies, or `done`; `done` -> how many sources are
--- ARGV[1] source         the shard that is copied
+-- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
 -- ARGV[2] token          of the process
 -- Reply: integer: 1, or 0 where everything was copied
 -- Invariant: what a process before it still sends is refused

@@ -1,6 +1,6 @@
 -- End the copying of another shard to this one: take what it has of all its scopes, once, and nothing more from then on.
 -- KEYS[1] received       hash    source -> the token of the process that copies, or `done`; `done` -> how many sources are
--- ARGV[1] source         the shard that is copied
+-- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
 -- ARGV[2] token          of the process
 -- ARGV[3..] words        three of each: kind, name and value
 --                        cursor: of workers with the patterns `name` ('' for all scopes), '' for the beginning
