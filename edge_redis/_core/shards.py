@@ -54,13 +54,13 @@ def check_shards(shards: object) -> int | None:
     return None if shards is None else validation.check_integer("shards", shards, least=1, most=MAX_SHARDS)
 
 
-async def close_shard(moved: str, place: str) -> str:
+async def close_shard(moved: str) -> str:
     """Close a shard by its key ``moved``; return the name of the move, the same until the keys of the shard are lost.
 
     A shard that is closed anew, since its key was lost, has another name: the new shards take what it has then, also
     where they had taken all of it before.
     """
-    name = f"{place} {secrets.token_hex(8)}"
+    name = secrets.token_hex(8)
     _, found = await Batch[Any]([command(bool, "SET", moved, name, "NX"), command(_decode, "GET", moved)])
     return found or name
 

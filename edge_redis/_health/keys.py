@@ -24,8 +24,8 @@
 | <tag>:repeats:<time>  | hash   | 2 hours     | the last call of each client id (``_core/lua/idempotency``)   |
 | <tag>:moved           | string | none        | the keys of this shard are being moved, or were: no script    |
 |                       |        |             | writes here any more (``_core/lua/moved.lua``)                |
-| <tag>:received        | hash   | none        | value of ``moved`` of a shard whose nodes were moved here ->  |
-|                       |        |             | ``done``, or the process that copies them (``resharding.py``) |
+| <tag>:received        | hash   | none        | shard whose nodes were moved here -> its ``moved``, or the    |
+|                       |        |             | process that copies them (``resharding.py``)                  |
 
 A registered node's history and spells live as long as the node. Those of a node that is only checked and
 never registered expire ``ORPHAN_HISTORY_MS`` after its last check, since nothing else removes them.

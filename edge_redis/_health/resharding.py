@@ -104,8 +104,8 @@ class HealthResharding:
         assert record.target is not None
         old = self.shards.of(record.shards, record.generation)[record.moved]
         new = self.shards.of(record.target, record.next_generation)
-        source = await close_shard(old.moved, f"{record.shards}.{record.moved}")
-        await _ShardMove(old, new, source, self._find_keys, is_first=record.moved == 0).run()
+        move = await close_shard(old.moved)
+        await _ShardMove(old, new, f"{record.shards}.{record.moved}", move, self._find_keys).run()
         after = await self._count.replace(record, record.advance_with_logs())
         if after is None:
             raise StoreError("the record of the shards is gone")
@@ -115,14 +115,12 @@ class HealthResharding:
 class _ShardMove:
     """The copying of one closed shard."""
 
-    def __init__(
-        self, old: HealthKeys, new: Sequence[HealthKeys], source: str, find_keys: FindKeys, *, is_first: bool
-    ) -> None:
+    def __init__(self, old: HealthKeys, new: Sequence[HealthKeys], source: str, move: str, find_keys: FindKeys) -> None:
         self._old = old
         self._new = new
         self._find_keys = find_keys
-        self._is_first = is_first
-        self._call: tuple[str, str] = source, secrets.token_hex(8)
+        self._is_first = source.endswith(".0")
+        self._call: tuple[str, str] = source, f"{move}:{secrets.token_hex(8)}"
 
     async def run(self) -> None:
         """Copy everything to the new shards that do not have it yet, and remove it."""

@@ -153,8 +153,8 @@ class SyncResharding:
         old = self.shards.of(record.shards, record.generation)[record.moved]
         new = self.shards.of(record.target, record.next_generation)
         before = await gather([_read_cursors(keys) for keys in new])
-        source = await close_shard(old.moved, f"{record.shards}.{record.moved}")
-        move = _ShardMove(old, new, source, before)
+        name = await close_shard(old.moved)
+        move = _ShardMove(old, new, f"{record.shards}.{record.moved}", name, before)
         await move.copy()
         await move.forget()
         after = await self._count.replace(record, record.advance())
@@ -168,12 +168,12 @@ class _ShardMove:
     """The copying of one closed shard."""
 
     def __init__(
-        self, old: SyncKeys, new: Sequence[SyncKeys], source: str, before: Sequence[Mapping[str, bytes]]
+        self, old: SyncKeys, new: Sequence[SyncKeys], source: str, name: str, before: Sequence[Mapping[str, bytes]]
     ) -> None:
         self._old = old
         self._new = new
         self._before = before
-        self._call: tuple[str, str] = source, secrets.token_hex(8)
+        self._call: tuple[str, str] = source, f"{name}:{secrets.token_hex(8)}"
 
     async def copy(self) -> None:
         """Copy everything to the new shards that do not have it yet."""

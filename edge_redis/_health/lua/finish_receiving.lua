@@ -1,7 +1,7 @@
 -- End the copying of another shard: take its term and its relays.
--- KEYS[1] received       hash    source -> the token of the process that copies, or `done`
--- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
--- ARGV[2] token          of the process
+-- KEYS[1] received       hash    source -> the token of the process that copies, or its move once done
+-- ARGV[1] source         the shard that is copied
+-- ARGV[2] token          of the process: the value of the shard's key `moved`, a colon, and a random word
 -- ARGV[3] home           0 or 1   whether the lease of the leading watch is here from now on
 -- ARGV[4] relays         integer  how many relays have begun there
 -- ARGV[5..] names        of the relays, then the fields of `leader` there, and their values, in turn
@@ -12,8 +12,9 @@
 -- Repeat: idempotent
 -- include: clock
 local OF_SERVER = {seen_ms = true, since_ms = true, gap_ends = true, bound_ms = true, round_ms = true}
+local move = string.match(ARGV[2], '^[^:]*')
 local state = redis.call('HGET', KEYS[1], ARGV[1])
-if state == 'done' then return 1 end
+if state == move then return 1 end
 if state ~= ARGV[2] then return 0 end
 local tag = string.match(KEYS[1], '^[^}]*}')
 local leader, relays = tag .. ':leader', tonumber(ARGV[4])
@@ -34,5 +35,5 @@ for at = 5, 4 + relays do
   if redis.call('EXISTS', relay) == 0 then redis.call('HSET', relay, 'position', '0-0', 'number', '0', 'attempts', '0') end
   redis.call('SADD', tag .. ':relays', ARGV[at])
 end
-redis.call('HSET', KEYS[1], ARGV[1], 'done')
+redis.call('HSET', KEYS[1], ARGV[1], move)
 return 1

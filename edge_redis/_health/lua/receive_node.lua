@@ -1,6 +1,6 @@
 -- Take a copy of what another shard has of a node.
--- KEYS[1] received       hash    source -> the token of the process that copies, or `done`
--- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
+-- KEYS[1] received       hash    source -> the token of the process that copies, or its move once done
+-- ARGV[1] source         the shard that is copied
 -- ARGV[2] token          of the process
 -- ARGV[3] id             of the node
 -- ARGV[4] heartbeat      its score in `heartbeats`, '' for none

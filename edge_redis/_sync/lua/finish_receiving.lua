@@ -1,7 +1,8 @@
 -- End the copying of another shard to this one: take what it has of all its scopes, once, and nothing more from then on.
--- KEYS[1] received       hash    source -> the token of the process that copies, or `done`; `done` -> how many sources are
--- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
--- ARGV[2] token          of the process
+-- KEYS[1] received       hash    source -> the token of the process that copies, or its move once
+--                                done; `done` -> how many sources are
+-- ARGV[1] source         the shard that is copied
+-- ARGV[2] token          of the process: the value of the shard's key `moved`, a colon, and a random word
 -- ARGV[3..] words        three of each: kind, name and value
 --                        cursor: of workers with the patterns `name` ('' for all scopes), '' for the beginning
 --                        reoffer: such workers offer all scopes again; the value is not used
@@ -13,8 +14,9 @@
 --   saves none from now on (save_cursor.lua)
 -- Layout: unchecked, since the shard is not in use yet
 -- Repeat: idempotent
+local move = string.match(ARGV[2], '^[^:]*')
 local source, tag = redis.call('HGET', KEYS[1], ARGV[1]), string.match(KEYS[1], '^[^}]*}')
-if source == 'done' then return 1 end
+if source == move then return 1 end
 if source ~= ARGV[2] then return 0 end
 local function key_of(kind, digest)
   return tag .. ':' .. kind .. (digest == '' and '' or ':' .. digest)
@@ -36,6 +38,6 @@ local take = {
 }
 for i = 3, #ARGV, 3 do take[ARGV[i]](ARGV[i + 1], ARGV[i + 2]) end
 redis.call('HDEL', KEYS[1], 'letters ' .. ARGV[1])
-redis.call('HSET', KEYS[1], ARGV[1], 'done')
+redis.call('HSET', KEYS[1], ARGV[1], move)
 redis.call('HINCRBY', KEYS[1], 'done', '1')
 return 1

@@ -1,7 +1,7 @@
 -- Take the last calls of another shard's clients, so that a call that is repeated here is recognised.
--- KEYS[1] received       hash    source -> the token of the process that copies, or `done`
+-- KEYS[1] received       hash    source -> the token of the process that copies, or its move once done
 -- KEYS[2] repeats        hash    those of an hour
--- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
+-- ARGV[1] source         the shard that is copied
 -- ARGV[2] token          of the process
 -- ARGV[3..] calls        client id and its last call, in turn
 -- Reply: integer: 1, or 0 where another process copies, or everything was copied

@@ -1,8 +1,8 @@
 -- Take a dead letter of another shard; those of one shard come in the order of their ids.
--- KEYS[1] received       hash    source -> the token of the process that copies, or `done`; `letters <source>` -> the id of
+-- KEYS[1] received       hash    source -> the token of the process that copies, or its move once done; `letters <source>` -> the id of
 --                                the last letter that was taken
 -- KEYS[2] dead           stream  the dead letters of this shard
--- ARGV[1] source         the move of the shard that is copied, the value of its key `moved`
+-- ARGV[1] source         the shard that is copied
 -- ARGV[2] token          of the process
 -- ARGV[3] id             of the letter there
 -- ARGV[4..] fields       its fields and values, in turn
