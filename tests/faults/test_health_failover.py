@@ -162,10 +162,9 @@ def in_judgement(monitor: HealthMonitor, names: list[str]) -> None:
 def test_a_standby_takes_over_from_a_killed_watch(monitor: HealthMonitor, processes: Processes, fleet: Fleet) -> None:
     fleet.start("a", "b")
     first = processes.start(WATCH)
-    eventually(lambda: holder(monitor), seconds=30)
+    leader = eventually(lambda: holder(monitor), seconds=30)
     processes.start(WATCH)
     in_judgement(monitor, ["a", "b"])
-    leader = holder(monitor)
     fleet.stop("b")
     first.kill()
     begun = time.monotonic()

@@ -52,7 +52,7 @@ def replayed(start: Start, path: Path, report: Path, *, speed: float, timeout: f
 
 
 def test_a_live_run_ends_with_a_report(start: Start, tmp_path: Path) -> None:
-    job = start("--nodes", "2", "--duration", "4", "--report", str(tmp_path / "out.json"))
+    job = start("--nodes", "2", "--duration", "6", "--report", str(tmp_path / "out.json"))
     assert job.end() == 0
     job.assert_nothing_is_left()
     report = json.loads((tmp_path / "out.json").read_text())
@@ -109,7 +109,7 @@ def test_all_real_readings(start: Start, tmp_path: Path) -> None:
 def test_a_duration_shorter_than_the_recording_ends_it(start: Start, tmp_path: Path) -> None:
     path = synthetic(tmp_path / "feed.csv", seconds=1800)
     # Long enough that the processes are at work before it is over, on a machine that is busy too.
-    job = start("--replay", str(path), "--speed", "60", "--duration", "5", "--report", str(tmp_path / "out.json"))
+    job = start("--replay", str(path), "--speed", "60", "--duration", "8", "--report", str(tmp_path / "out.json"))
     assert job.end() == 0
     job.assert_nothing_is_left()
     report = json.loads((tmp_path / "out.json").read_text())
