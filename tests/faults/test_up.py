@@ -52,7 +52,7 @@ def replayed(start: Start, path: Path, report: Path, *, speed: float, timeout: f
 
 
 def test_a_live_run_ends_with_a_report(start: Start, tmp_path: Path) -> None:
-    job = start("--nodes", "2", "--duration", "6", "--report", str(tmp_path / "out.json"))
+    job = start("--nodes", "2", "--duration", "8", "--report", str(tmp_path / "out.json"))
     assert job.end() == 0
     job.assert_nothing_is_left()
     report = json.loads((tmp_path / "out.json").read_text())

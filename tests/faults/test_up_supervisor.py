@@ -47,6 +47,7 @@ def test_what_cannot_work_is_given_up_with_its_last_error(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervision, "MAX_EARLY_FAILURES", 2)
+    monkeypatch.setattr(supervision, "EARLY_SECONDS", 60.0)  # also where a process takes long to start
     facts = {"recording": "/nowhere.csv", "pace": Pace(0.0, 0, 1.0)}
     child = supervisor.start(plan(Role.REPLAY, "redis://127.0.0.1:1/0", **facts, namespace="a{b}"))
     eventually(tended(supervisor, child, "is_given_up"), seconds=60)
