@@ -1,37 +1,27 @@
-"""Changes the number of shards of an edge with its scopes in place, one shard after another.
+"""Moves the scopes of an edge to another number of shards (``_core/resharding.py``).
 
-While it changes, the record of shard 0 says how many of the old shards, the first ones, were moved
-(``_core/shard_record.py``). A scope whose shard was moved is in its new shard, every other one is where it was.
-
-1. Before the record names the new shards, each gets an id of the lineage of an old one, and its cursors: so that it is
-   taken neither for an edge that lost its data nor for a clone, and reads nothing of the cloud's feed twice.
-2. The next old shard is closed: its key ``moved`` makes every script that would write there refuse (``ERMOVED``).
-3. Its scopes are copied to their new shards, with their outboxes and the leases on these. A process that copies claims
-   the new shard first (``claim_source.lua``), so that what another one, which was stopped and goes on, still sends is
-   refused; and so it is once everything was copied, for then the scopes may be written there.
-4. With the end of copying, the cursors of the new shard go back to those of the closed one. A worker that does not know
-   yet that its scopes are here would move them past states that these have not had: its cursors are refused
-   (``save_cursor.lua``).
-5. The scopes are removed from the old shard. A reader that finds nothing there asks whether the shard is closed, and
-   reads the new one then. So what a reader finds is never older than what was written before it began.
-6. The record names the old shard as moved. Until then nobody writes to these scopes: writers wait for it.
-
-A process that ends anywhere in this leaves a closed shard at most; the same change goes on with it. Keys ``moved`` stay
-for ever, since a process may have an old record for ever. A number that comes back has shards of other names.
+- Before the record names the new shards, each gets an id of the lineage of an old one, and its cursors: so that it is
+  taken neither for an edge that lost its data nor for a clone, and reads nothing of the cloud's feed twice.
+- Scopes are copied with their outboxes and the leases on these.
+- With the end of copying, the cursors of the new shard go back to those of the closed one. A worker that does not know
+  yet that its scopes are here would move them past states that these have not had: its cursors are refused
+  (``save_cursor.lua``).
+- A reader that finds nothing in an old shard asks whether it is closed, and reads the new one then. So what a reader
+  finds is never older than what was written before it began.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from edge_redis._core.chunks import split_by_bytes, split_chunks
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Argument, Batch, Operation, command
+from edge_redis._core.resharding import Claim, ShardChange, check_closed, not_closed
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord, choose_shard
-from edge_redis._core.shards import close_shard
 from edge_redis._sync.config import strategy_of
 from edge_redis._sync.edge_keys import count_shards, make_edge_keys
 from edge_redis._sync.keys import SyncKeys
@@ -40,7 +30,6 @@ from edge_redis.errors import InvalidArgumentError, StoreError
 from edge_redis.models import ConflictStrategy
 
 _PREPARE: Final = load(__package__, "prepare_shard")
-_CLAIM: Final = load(__package__, "claim_source")
 _RECEIVE_SCOPE: Final = load(__package__, "receive_scope")
 _RECEIVE_CALLS: Final = load(__package__, "receive_calls")
 _RECEIVE_LETTER: Final = load(__package__, "receive_letter")
@@ -57,7 +46,6 @@ _SCOPE_BYTES: Final = 4096
 _CALLS_A_ROUND: Final = 500
 _LETTERS_A_PAGE: Final = 16
 _HOUR_MS: Final = 3_600_000
-_MAX_ATTEMPTS: Final = 10
 
 _OWN_KEYS: Final = ("scopes", "pending_bytes", "work", "patterns", "dead", "totals", "gc_watermark", "replica_id")
 """Keys of a shard as a whole, which are removed when it was moved; beside these are those of each digest."""
@@ -65,57 +53,40 @@ _OWN_KEYS: Final = ("scopes", "pending_bytes", "work", "patterns", "dead", "tota
 Words: TypeAlias = list[Argument]
 
 
-class SyncResharding:
+class SyncResharding(ShardChange[SyncKeys]):
     """The change of the number of shards of a namespace's edge."""
 
+    units = "the scopes of the edge"
+
     def __init__(self, namespace: str) -> None:
-        self.shards = make_edge_keys(namespace, count_shards(namespace))
-        self._count = self.shards.count
+        super().__init__(make_edge_keys(namespace, count_shards(namespace)))
         self._wake = SyncKeys(namespace, "sync").wake
+        self._before: Sequence[Mapping[str, bytes]] = ()
 
-    async def is_complete(self, record: ShardRecord) -> bool:
-        """Return whether no change ended halfway."""
-        return record.target is None
-
-    async def change(self, shards: int, report: Callable[[ShardRecord], object] = lambda _: None) -> ShardRecord:
-        """Move all scopes to this number of shards; return the record. ``report`` is called with each one on the way.
+    async def prepare(self, record: ShardRecord, begun: ShardRecord) -> None:
+        """Give the new shards ids and cursors.
 
         Raises:
-            InvalidArgumentError: a change to another number was begun and is not complete, or scopes with LOCAL_WINS
-                and without an origin would lose the right to write.
+            InvalidArgumentError: scopes with LOCAL_WINS and without an origin would lose the right to write.
 
         """
-        record = await self._begin(shards)
-        while record.target is not None:
-            report(record)
-            record = await self._move_next(record)
-        report(record)
-        return record
+        await self._check_origins(record, begun.latest)
+        await self._prepare(record, begun)
 
-    async def _begin(self, shards: int) -> ShardRecord:
-        for _ in range(_MAX_ATTEMPTS):
-            record = await self._count.read()
-            if record is None:
-                record = await self._count.store(shards)
-            if record.target is not None and record.target != shards:
-                raise InvalidArgumentError(
-                    f"a change from {record.shards} to {record.target} shards is not complete: complete it first"
-                )
-            if shards in (record.target, record.shards if record.target is None else None):
-                return record
-            begun = record.begin_move(shards, await self._find_generation(shards))
-            await self._check_origins(record, shards)
-            await self._prepare(record, begun)
-            if await self._count.replace(record, begun) == begun:
-                return begun
-        raise StoreError("the number of shards of the edge is being changed by another process")
+    async def look_at(self, new: Sequence[SyncKeys]) -> None:
+        """Read the cursors of the new shards, which may be past those of one that is closed later."""
+        self._before = await gather([_read_cursors(keys) for keys in new])
 
-    async def _find_generation(self, shards: int) -> int:
-        """Return the first generation of this number that was not left yet: the first shard of one is closed first."""
-        generation = 0
-        while await command(int, "EXISTS", self.shards.of(shards, generation)[0].moved):
-            generation += 1
-        return generation
+    async def move(self, old: SyncKeys, new: Sequence[SyncKeys], claim: Claim, *, is_copied: bool) -> None:
+        """Copy everything to the new shards that do not have it yet, and remove it."""
+        move = _ShardMove(old, new, claim, self._before)
+        if not is_copied:
+            await move.copy()
+        await move.forget()
+
+    async def on_moved(self) -> None:
+        """Wake the workers."""
+        await command(int, "PUBLISH", self._wake, "")
 
     async def _check_origins(self, record: ShardRecord, shards: int) -> None:
         """Refuse to join old shards where a LOCAL_WINS scope has no origin but the id of its shard."""
@@ -147,46 +118,24 @@ class SyncResharding:
             calls.append(_PREPARE([keys.received], words, int))
         await Batch(calls)
 
-    async def _move_next(self, record: ShardRecord) -> ShardRecord:
-        """Move the next old shard; return the record after that."""
-        assert record.target is not None
-        old = self.shards.of(record.shards, record.generation)[record.moved]
-        new = self.shards.of(record.target, record.next_generation)
-        before = await gather([_read_cursors(keys) for keys in new])
-        name = await close_shard(old.moved)
-        move = _ShardMove(old, new, f"{record.shards}.{record.moved}", name, before)
-        await move.copy()
-        await move.forget()
-        after = await self._count.replace(record, record.advance())
-        await command(int, "PUBLISH", self._wake, "")
-        if after is None:
-            raise StoreError("the record of the shards is gone")
-        return after
-
 
 class _ShardMove:
     """The copying of one closed shard."""
 
     def __init__(
-        self, old: SyncKeys, new: Sequence[SyncKeys], source: str, name: str, before: Sequence[Mapping[str, bytes]]
+        self, old: SyncKeys, new: Sequence[SyncKeys], claim: Claim, before: Sequence[Mapping[str, bytes]]
     ) -> None:
         self._old = old
         self._new = new
         self._before = before
-        self._call: tuple[str, str] = source, f"{name}:{secrets.token_hex(8)}"
+        self._claim = claim
 
     async def copy(self) -> None:
-        """Copy everything to the new shards that do not have it yet."""
-        claimed = await Batch([self._claim(keys) for keys in self._new])
-        if not any(claimed):
-            return
+        """Copy everything."""
         await self._copy_scopes()
         await self._copy_calls()
         await self._copy_letters()
         await self._finish()
-
-    def _claim(self, keys: SyncKeys) -> Operation[int]:
-        return _CLAIM([keys.received], [*self._call], int)
 
     def _target_of(self, scope: bytes) -> SyncKeys:
         return self._new[choose_shard(scope.decode(errors="replace"), len(self._new))]
@@ -210,7 +159,7 @@ class _ShardMove:
         ]
         reads += [command(_or_empty, "DUMP", key) for key in old.all_of_scope(name)]
         found = await Batch(reads)
-        words: Words = [*self._call, name, settings, *found]
+        words: Words = [*self._claim, name, settings, *found]
         return _RECEIVE_SCOPE([self._target_of(scope).received], words, int)
 
     async def _copy_calls(self) -> None:
@@ -220,7 +169,7 @@ class _ShardMove:
             while position != 0:
                 position, page = await _scan(f"{self._old.repeats}:{hour}", max(position, 0))
                 for part in split_chunks([*page.items()], _CALLS_A_ROUND):
-                    words: Words = [*self._call, *(word for pair in part for word in pair)]
+                    words: Words = [*self._claim, *(word for pair in part for word in pair)]
                     await Batch([_RECEIVE_CALLS([k.received, f"{k.repeats}:{hour}"], words, int) for k in self._new])
 
     async def _copy_letters(self) -> None:
@@ -228,19 +177,18 @@ class _ShardMove:
         while page := await command(list[Any], "XRANGE", self._old.dead_letters, start, "+", "COUNT", _LETTERS_A_PAGE):
             for entry_id, fields in page:
                 keys = self._target_of(fields.get(b"scope", b""))
-                words: Words = [*self._call, entry_id, *(word for pair in fields.items() for word in pair)]
+                words: Words = [*self._claim, entry_id, *(word for pair in fields.items() for word in pair)]
                 await _RECEIVE_LETTER([keys.received, keys.dead_letters], words, int)
             start = f"({page[-1][0].decode()}"
 
     async def _finish(self) -> None:
         """Give each new shard what the old one has of all its scopes, the counts to the first one."""
-        if not await command(int, "EXISTS", self._old.moved):  # its master was lost before it was replicated
-            raise StoreError(f"{self._old.tag} is not closed any more: change the number of shards again")
+        await check_closed(self._old)
         cursors = await _read_cursors(self._old)
         shared, totals = await self._read_shared(cursors), await self._read_totals()
         present = await gather([_read_cursors(keys) for keys in self._new])
         for number, keys in enumerate(self._new):
-            words: Words = [*self._call, *shared, *(totals if number == 0 else ())]
+            words: Words = [*self._claim, *shared, *(totals if number == 0 else ())]
             for digest in {**cursors, **present[number]}:
                 words += ("cursor", digest, _find_cursor(cursors, digest, self._before[number], present[number]))
             if not await _FINISH([keys.received], words, int):
@@ -269,7 +217,7 @@ class _ShardMove:
         while position != 0:
             position, page = await _scan(old.scopes, max(position, 0), _SCOPES_A_PAGE)
             if page and not await _FORGET([old.moved], [*page], int):
-                raise StoreError(f"{old.tag} is not closed any more: change the number of shards again")
+                raise not_closed(old)
         digests = await _read_cursors(old)
         keys = [f"{old.tag}:{name}" for name in (*_OWN_KEYS, "server", "clone", "received")]
         keys += [_with_digest(key, digest) for key in (old.cursor_of_all, old.reoffer_of_all) for digest in digests]
