@@ -18,6 +18,7 @@ from edge_redis._io.namespaces import drop_namespace, find_keys
 from edge_redis._metrics import keys as metrics_keys
 from edge_redis._metrics.resharding import MetricsResharding, count_pairs
 from edge_redis._sync import keys as sync_keys
+from edge_redis._sync.cloud_resharding import CloudResharding
 from edge_redis._sync.resharding import SyncResharding
 from edge_redis.errors import InvalidArgumentError
 
@@ -56,7 +57,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "cloud": _Kind(
         sync_keys.LAYOUT_VERSION,
         lambda namespace, shard: command(int, "ZCARD", sync_keys.SyncKeys(namespace, "cloud", shard=shard).feed),
-        None,
+        lambda namespace, _: CloudResharding(namespace),
     ),
 }
 """The components whose number of shards is stored."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Final, TypeAlias, TypeVar
 
 from edge_redis._core import validation
 from edge_redis._core.chunks import split_by_bytes
@@ -15,10 +15,10 @@ from edge_redis._core.shards import ShardCount, check_shards
 from edge_redis._sync import scripts
 from edge_redis._sync.accepted import Accepted
 from edge_redis._sync.change import Change, Outcome, check_changes
-from edge_redis._sync.cloud_shards import CloudShard, FeedOfShards, make_shards
+from edge_redis._sync.cloud_shards import CloudShard, FeedOfShards, keep_position, make_shards
 from edge_redis._sync.cloud_store import FeedReader
 from edge_redis._sync.config import MAX_KEPT, EndConfig
-from edge_redis._sync.failures import OUTAGE
+from edge_redis._sync.failures import MOVED, OUTAGE
 from edge_redis._sync.feed import Feed
 from edge_redis._sync.hints import Hints, cloud_hints
 from edge_redis._sync.keys import LAYOUT_VERSION, SyncKeys
@@ -26,6 +26,8 @@ from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import MAX_BYTES, MAX_FIELDS, WriteLimits
 from edge_redis._sync.link import LinkCounters
 from edge_redis._sync.patterns import ALL, check_patterns
+from edge_redis._sync.relocation import read_where_it_is, wait_for_new_shard
+from edge_redis._sync.replica import Replica
 from edge_redis._sync.scripts import NOTHING_GIVEN
 from edge_redis._sync.tombstones import TOMBSTONE_SECONDS, purge
 from edge_redis._sync.version_guard import check_if_version
@@ -40,6 +42,8 @@ _CHANGES_A_CALL: Final = 200
 _BYTES_A_CALL: Final = 4 * 1024 * 1024
 _BYTES_A_ROUND_TRIP: Final = 1024 * 1024
 """Bytes of the bodies of several scopes that are sent together, or one scope's changes of more."""
+
+T = TypeVar("T")
 
 Batched: TypeAlias = tuple[Sequence[Change], ConflictStrategy]
 """The changes of a scope and the strategy of their edge."""
@@ -65,24 +69,33 @@ class Cloud(Component):
         self.link = LinkCounters(new_mutex)
         count = ShardCount(namespace, "cloud", LAYOUT_VERSION, check_shards(shards), 1)
         limits = WriteLimits(max_bytes, max_fields)
-        self.shards = make_shards(count, namespace, self._config, limits, self._known, self.link)
-        self._feed = FeedOfShards()
+        self.shards = make_shards(count, namespace, self._config, limits, self._known, self.link, self._relocate)
+        self._feed = FeedOfShards(self.shards)
         self._idempotency = IdempotencyKeys()
-        self.accepted = Accepted(SyncKeys(namespace, "cloud"), self.shards.settle)
+        self.accepted = Accepted(self._find_keys)
 
-    async def _find(self, scope: str) -> CloudShard:
-        """Return the shard of a scope, for a call that only reads."""
+    async def _read(self, scope: str, read: Callable[[CloudShard], Awaitable[T]]) -> T:
+        """Return what ``read`` finds in the shard of a scope; where it finds nothing, see whether that was moved."""
         shards = await self.shards.find()
-        return shards.choose(validation.check_identifier("scope", scope))
+        shard = shards.choose(validation.check_identifier("scope", scope))
+        found = await read(shard)
+        return found or await read_where_it_is(self.shards, scope, read, found, shard)
 
     async def _settle(self, scope: str) -> CloudShard:
         """Return the shard of a scope, for a call that writes."""
         shards = await self.shards.settle()
         return shards.choose(validation.check_identifier("scope", scope))
 
+    async def _relocate(self, scope: str, replica: Replica) -> Replica:
+        """Return the shard that a scope was moved to, as soon as it is there."""
+        return (await wait_for_new_shard(self.shards, scope, replica.keys)).replica
+
+    async def _find_keys(self) -> list[SyncKeys]:
+        return [shard.replica.keys for shard in await self.shards.find()]
+
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
-        return await (await self._find(scope)).replica.read_state(scope)
+        return await self._read(scope, lambda shard: shard.replica.read_state(scope))
 
     async def update(
         self,
@@ -107,7 +120,8 @@ class Cloud(Component):
 
     async def delete(self, scope: str) -> bool:
         """Delete a scope as its next version; return whether it had a state."""
-        return await (await self._settle(scope)).writer.delete(scope)
+        present = await self._read(scope, lambda shard: shard.replica.read_document(scope))
+        return present is not None and await (await self._settle(scope)).writer.delete(scope, present)
 
     async def apply(self, scope: str, changes: Sequence[Change], strategy: ConflictStrategy) -> list[Outcome]:
         """Apply an edge's changes by its strategy, in their order; return the outcome of each."""
@@ -119,14 +133,19 @@ class Cloud(Component):
         shards = self.shards.known or await self.shards.settle()
         shard = shards[0] if len(shards) == 1 else shards.choose(scope)
         shard.downlink.note_sent(changes)
-        uplink = shard.uplink
-        if strategy is ConflictStrategy.MERGE:
-            return await uplink.merge(scope, changes)
         settings = f"{strategy.value} 0 - {self._config.origin}"
+        parts = [changes] if strategy is ConflictStrategy.MERGE else _split_changes(changes)
         outcomes: list[Outcome] = []
-        for part in _split_changes(changes):
-            found = await uplink.apply(scope, part, settings)
-            outcomes += found or await uplink.merge(scope, part)
+        while parts:
+            try:
+                found = None
+                if strategy is not ConflictStrategy.MERGE:
+                    found = await shard.uplink.apply(scope, parts[0], settings)
+                outcomes += found or await shard.uplink.merge(scope, parts[0])
+            except MOVED:
+                shard = await wait_for_new_shard(self.shards, scope, shard)
+            else:
+                del parts[0]
         return outcomes
 
     async def apply_many(self, batches: Mapping[str, Batched]) -> dict[str, list[Outcome] | EdgeRedisError]:
@@ -169,9 +188,11 @@ class Cloud(Component):
                 validation.check_identifier("scope", scope)
                 validation.check_instance("a given state", state, Change)
         shards = self.shards.known or await self.shards.find()
-        if len(shards) == 1:
-            return await shards[0].downlink.read(text, most, wanted, given)
-        return await self._feed.read(shards, text, most, wanted)
+        if len(shards) == 1 and "," not in text:
+            with suppress(*MOVED):
+                page = await shards[0].downlink.read(text, most, wanted, given)
+                return keep_position(text, page) if text and page.has_more else page
+        return await self._feed.read(text, most, wanted, given)
 
     def hints(self, reader: FeedReader) -> Hints:
         """Return the hints of changes for one worker."""
@@ -184,24 +205,37 @@ class Cloud(Component):
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""
-        shard = await self._find(scope)
+        shard = await self._settle(scope)
         with self._idempotency.acquire() as key:
-            return bool(await scripts.release_authority(shard.replica, scope, key))
+            while True:
+                try:
+                    return bool(await scripts.release_authority(shard.replica, scope, key))
+                except MOVED:
+                    shard = await wait_for_new_shard(self.shards, scope, shard)
 
     async def purge_tombstones(self, older_than_seconds: float = TOMBSTONE_SECONDS) -> int:
         """Remove scopes that were deleted longer ago than this, with their history; return how many."""
         seconds = validation.check_non_negative("older_than_seconds", older_than_seconds)
-        return sum([await purge(shard.replica, seconds) for shard in await self.shards.find()])
+        purged, done = 0, set[str]()
+        while True:
+            waiting = [shard for shard in await self.shards.find() if shard.tag not in done]
+            if not waiting:
+                return purged
+            done.add(waiting[0].tag)
+            try:
+                purged += await purge(waiting[0].replica, seconds)
+            except MOVED:  # the rest of its scopes are, or will be, in other shards
+                await self.shards.refresh()
 
     async def sync_history(self, scope: str, limit: int = 20) -> list[SyncEvent]:
         """Return the newest ``limit`` changes that edges pushed to a scope, oldest first."""
         most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        return await (await self._find(scope)).replica.read_history(scope, most)
+        return await self._read(scope, lambda shard: shard.replica.read_history(scope, most))
 
     async def conflicts(self, scope: str, limit: int = 20) -> list[dict[str, Any]]:
         """Return the losing sides of a scope's newest ``limit`` conflicts in the cloud, oldest first."""
         most = validation.check_integer("limit", limit, least=1, most=MAX_KEPT)
-        return await (await self._find(scope)).replica.read_conflicts(scope, most)
+        return await self._read(scope, lambda shard: shard.replica.read_conflicts(scope, most))
 
 
 def _split_changes(changes: Sequence[Change]) -> list[list[Change]]:

@@ -1,78 +1,183 @@
 """The shards of a cloud in Redis: each has the documents of its scopes and a feed of its own, complete in itself.
 
-The position of a reader is one in each feed. Its text has the ids of the stores, a colon, and the numbers, as in
-``a,b,c:5,0,7``: so what precedes the colon names the cloud, as it does where there is one feed.
+The position of a reader is one in each feed (``feed_cursor.py``). While scopes are moved to other shards
+(``cloud_resharding.py``), it is one in each feed of the old shards that were not moved, and in each of the new ones.
+What was moved is in the new feeds, in the same order, and each new feed knows which numbers it had in the old one: so
+the position in an old feed says what a reader has had of a new one, and goes along until all new feeds were read to
+their ends. A closed shard is left out meanwhile: nothing is written to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from edge_redis._core.gather import gather
-from edge_redis._core.shards import ShardCount, ShardSet, share_of
+from edge_redis._core.gather import gather_each
+from edge_redis._core.operation import Batch, command
+from edge_redis._core.shards import ShardCount, Shards, ShardSet, share_of
 from edge_redis._sync.change import Change
 from edge_redis._sync.config import EndConfig
 from edge_redis._sync.downlink import Downlink
+from edge_redis._sync.failures import MOVED
 from edge_redis._sync.feed import Feed
+from edge_redis._sync.feed_cursor import join_cursor, split_cursor
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.known_states import KnownStates
 from edge_redis._sync.limits import WriteLimits
 from edge_redis._sync.link import LinkCounters
 from edge_redis._sync.replica import Replica
 from edge_redis._sync.uplink import Uplink
-from edge_redis._sync.writer import VersionWriter
+from edge_redis._sync.writer import Relocate, VersionWriter
+from edge_redis.errors import EdgeRedisError
 
 
 class CloudShard:
     """One shard: its keys, what writes to it, and the ways up and down."""
 
-    def __init__(self, replica: Replica, limits: WriteLimits, known: KnownStates, link: LinkCounters) -> None:
+    def __init__(
+        self, replica: Replica, limits: WriteLimits, known: KnownStates, link: LinkCounters, relocate: Relocate
+    ) -> None:
+        self.tag = replica.keys.tag
+        self.moved = replica.keys.moved
         self.replica = replica
-        self.writer = VersionWriter(replica, limits)
+        self.writer = VersionWriter(replica, limits, relocate=relocate)
         self.uplink = Uplink(replica, known, link)
         self.downlink = Downlink(replica, known, link)
 
 
+def make_cloud_keys(count: ShardCount, namespace: str) -> ShardSet[SyncKeys]:
+    """Return the keys of each shard of a namespace's cloud."""
+    return ShardSet(count, lambda name, *_: SyncKeys(namespace, "cloud", shard=name))
+
+
 def make_shards(
-    count: ShardCount, namespace: str, config: EndConfig, limits: WriteLimits, known: KnownStates, link: LinkCounters
+    count: ShardCount,
+    namespace: str,
+    config: EndConfig,
+    limits: WriteLimits,
+    known: KnownStates,
+    link: LinkCounters,
+    relocate: Relocate,
 ) -> ShardSet[CloudShard]:
     """Return the shards of a namespace's cloud."""
 
     def make(name: str, *_: int) -> CloudShard:
-        return CloudShard(Replica(SyncKeys(namespace, "cloud", shard=name), config), limits, known, link)
+        return CloudShard(Replica(SyncKeys(namespace, "cloud", shard=name), config), limits, known, link, relocate)
 
     return ShardSet(count, make)
+
+
+class _Reading:
+    """What one call has read so far."""
+
+    def __init__(self, cursor: str, limit: int) -> None:
+        self.numbers = split_cursor(cursor)
+        """The reader's position in each feed, by the id of its store."""
+        self.left = limit
+        """So many scopes more are read."""
+        self.pages: list[Feed] = []
+        self.has_more = False
+        self.is_refused = False
+        """Whether a shard was closed."""
 
 
 class FeedOfShards:
     """Reads the feeds of several shards as one."""
 
-    def __init__(self) -> None:
+    def __init__(self, shards: ShardSet[CloudShard]) -> None:
+        self._shards = shards
+        self._ids: dict[str, str] = {}
+        """The ids of the stores, by the hash tags of the shards."""
         self._first = 0
         """The shard that the next call begins with: where few scopes are wanted, each has its turn."""
 
-    async def read(self, shards: Sequence[CloudShard], cursor: str, limit: int, patterns: Sequence[str]) -> Feed:
+    async def read(self, cursor: str, limit: int, patterns: Sequence[str], given: Mapping[str, Change]) -> Feed:
         """Return a page of up to ``limit`` scopes, taken from all feeds in even shares, as far as they have as many."""
-        cursors = split_cursor(cursor, len(shards))
-        waiting = [(self._first + at) % len(shards) for at in range(len(shards))]
-        pages: list[Feed] = []
-        left, rounds = limit, -(-len(shards) // limit) + 1
-        while left > 0 and waiting and rounds > 0:
+        reading, is_recent = _Reading(cursor, limit), False
+        present = await self._shards.find()
+        while True:
+            await self._read_shards(present, reading, patterns, given)
+            if is_recent or not (reading.is_refused or any(self._list_left(present, reading))):
+                break
+            record, is_recent = present.record, True
+            present = await self._shards.refresh()
+            if present.record == record:
+                break
+        if not reading.has_more:  # of what was moved, everything was in the feeds that were read now
+            for each in [*self._list_left(present, reading)]:
+                del reading.numbers[each]
+        return _join(reading.pages, join_cursor(reading.numbers), has_more=reading.has_more)
+
+    def _list_left(self, present: Shards[CloudShard], reading: _Reading) -> Iterator[str]:
+        """Return the feeds that the reader has a position in, and that are none of the present ones."""
+        ids = {self._ids.get(shard.tag) for shard in present}
+        return (each for each in reading.numbers if each not in ids)
+
+    async def _read_shards(
+        self, present: Shards[CloudShard], reading: _Reading, patterns: Sequence[str], given: Mapping[str, Change]
+    ) -> None:
+        await self._find_ids(present)
+        record, first = present.record, self._first % len(present)
+        first_new = len(present) if record.target is None else record.shards - record.moved
+        waiting = [*range(first, len(present)), *range(first)]
+        rounds = -(-len(present) // max(reading.left, 1)) + 1
+        found: list[tuple[bool, Feed]] = []
+        reading.is_refused = False
+        while reading.left > 0 and waiting and rounds > 0:
             rounds -= 1
-            some, waiting = waiting[:left], waiting[left:]
-            sizes = [share_of(left, at, len(some)) for at in range(len(some))]
+            some, waiting = waiting[: reading.left], waiting[reading.left :]
+            cursors = [self._cursor_of(present, number, reading, is_new=number >= first_new) for number in some]
             reads = [
-                shards[number].downlink.read(cursors[number], size, patterns)
-                for number, size in zip(some, sizes, strict=True)
+                present[number].downlink.read(cursor, share_of(reading.left, at, len(some)), patterns, given)
+                for at, (number, cursor) in enumerate(zip(some, cursors, strict=True))
             ]
-            for number, page in zip(some, await gather(reads), strict=True):
-                cursors[number] = page.cursor
-                left -= len(page.changes) + len(page.damaged)
-                pages.append(page)
-                if page.has_more:
-                    waiting.append(number)
+            for number, page in zip(some, await gather_each(reads), strict=True):
+                if isinstance(page, MOVED):
+                    reading.is_refused = True
+                elif isinstance(page, EdgeRedisError):
+                    raise page
+                else:
+                    self._add(present[number], reading, page)
+                    found.append((number >= first_new, page))
+                    waiting += [number] if page.has_more else []
         self._first = waiting[0] if waiting else 0
-        return _join(pages, join_cursors(cursors), has_more=bool(waiting))
+        # A scope may have been moved between two reads, and changed: what the new shard had is newer.
+        reading.pages += [page for is_new in (False, True) for is_of_new, page in found if is_of_new == is_new]
+        reading.has_more = bool(waiting)
+        for number in waiting:
+            if store_id := self._ids.get(present[number].tag):
+                reading.numbers.setdefault(store_id, "0")
+
+    async def _find_ids(self, present: Shards[CloudShard]) -> None:
+        """Find which feed each position is in. One feed knows this by itself."""
+        missing = [shard for shard in present if shard.tag not in self._ids]
+        if missing and len(present) > 1:
+            reads = [command(_decode, "GET", shard.replica.keys.replica_id) for shard in missing]
+            found = await Batch(reads)
+            self._ids |= {shard.tag: each for shard, each in zip(missing, found, strict=True) if each}
+
+    def _cursor_of(self, present: Shards[CloudShard], number: int, reading: _Reading, *, is_new: bool) -> str:
+        """Return the position in one feed, with those in feeds whose scopes may have been moved to it."""
+        numbers = reading.numbers
+        if len(present) == 1:
+            return join_cursor(numbers)
+        ids = [self._ids.get(present[number].tag), *self._list_left(present, reading)]
+        if is_new and number:  # the next old shard may be on its way
+            ids.append(self._ids.get(present[0].tag))
+        return join_cursor({each: numbers[each] for each in ids if each in numbers})
+
+    def _add(self, shard: CloudShard, reading: _Reading, page: Feed) -> None:
+        store_id, _, number = page.cursor.rpartition(":")
+        before = self._ids.get(shard.tag)
+        if before != store_id:
+            reading.numbers.pop(before or "", None)  # of a shard that has lost its data
+            self._ids[shard.tag] = store_id
+        reading.numbers[store_id] = number
+        reading.left -= len(page.changes) + len(page.damaged)
+
+
+def _decode(reply: bytes | None) -> str:
+    return (reply or b"").decode(errors="replace")
 
 
 def _join(pages: Sequence[Feed], cursor: str, *, has_more: bool) -> Feed:
@@ -93,16 +198,9 @@ def _join(pages: Sequence[Feed], cursor: str, *, has_more: bool) -> Feed:
     return feed
 
 
-def split_cursor(cursor: str, shards: int) -> list[str]:
-    """Return the cursor of each feed. One of another number of feeds goes to the first, which will not know it."""
-    ids, _, numbers = cursor.rpartition(":")
-    parts = [f"{store}:{number}" for store, number in zip(ids.split(","), numbers.split(","), strict=False)]
-    if len(parts) == ids.count(",") + 1 == numbers.count(",") + 1 == shards:
-        return ["" if part == ":" else part for part in parts]
-    return [cursor, *[""] * (shards - 1)]
-
-
-def join_cursors(cursors: Sequence[str]) -> str:
-    """Return the cursors of all feeds as one text; that of a feed that was not read yet is empty."""
-    parts = [cursor.rpartition(":") for cursor in cursors]
-    return f"{','.join(store for store, *_ in parts)}:{','.join(number for *_, number in parts)}"
+def keep_position(cursor: str, page: Feed) -> Feed:
+    """Return a page that more follow, whose cursor has the position in a feed that was moved to this one."""
+    numbers = split_cursor(page.cursor)
+    if page.restarted or numbers.keys() == split_cursor(cursor).keys():
+        return page
+    return replace(page, cursor=join_cursor(numbers | split_cursor(cursor)))

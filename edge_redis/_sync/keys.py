@@ -42,6 +42,8 @@ is state.
 | <tag>:accepted_groups  | hash   | cloud | group of consumers -> the number of the last change that it was |
 |                        |        |       | given, and how many it has lost                                 |
 | <tag>:high_water       | string | cloud | the highest number of the feed that an edge was given           |
+| <tag>:sources          | hash   | cloud | the id of a shard whose scopes were moved to this one -> which  |
+|                        |        |       | numbers they have here (``lua/include/feed_sources.lua``)       |
 | <tag>:gc_watermark     | hash   | both  | version and clock of the newest delete that was purged: a scope |
 |                        |        |       | that is created begins above them                               |
 | <tag>:purged           | zset   | cloud | scope -> the latest clock it had when its delete was purged, of |
@@ -114,6 +116,7 @@ class SyncKeys:
         self.dead_letters = space.key("dead")
         self.feed = space.key("feed")
         self.feed_number = space.key("feed_number")
+        self.sources = space.key("sources")
         self.accepted = space.key("accepted")
         self.accepted_keep = space.key("accepted_keep")
         self.totals = space.key("totals")

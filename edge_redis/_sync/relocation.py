@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from edge_redis._core.operation import Sleep, command
 from edge_redis._core.shard_record import choose_shard
 from edge_redis._core.shards import ShardSet
-from edge_redis._sync.keys import SyncKeys
 from edge_redis.errors import ShardMovedError
 
 _FIRST_PAUSE: Final = 0.02
@@ -19,11 +18,20 @@ _MAX_SECONDS: Final = 5.0
 _MAX_SHARDS: Final = 8
 """Shards that a read follows a scope through."""
 
+
+class MovableShard(Protocol):
+    """A shard of an edge or of a cloud, or its keys."""
+
+    tag: str
+    moved: str
+
+
+S = TypeVar("S", bound=MovableShard)
 T = TypeVar("T")
 
 
-async def wait_for_new_shard(shards: ShardSet[SyncKeys], scope: str, old: SyncKeys) -> SyncKeys:
-    """Return the keys of the shard that a scope is written in now, for a write that ``old`` has refused.
+async def wait_for_new_shard(shards: ShardSet[S], scope: str, old: MovableShard) -> S:
+    """Return the shard that a scope is written in now, for a write that ``old`` has refused.
 
     Raises:
         ShardMovedError: the scope was not there in time.
@@ -31,9 +39,9 @@ async def wait_for_new_shard(shards: ShardSet[SyncKeys], scope: str, old: SyncKe
     """
     pause = waited = 0.0
     while True:
-        keys = (await shards.refresh()).choose(scope)
-        if keys.tag != old.tag:
-            return keys
+        present = (await shards.refresh()).choose(scope)
+        if present.tag != old.tag:
+            return present
         if waited >= _MAX_SECONDS:
             raise ShardMovedError(f"{scope!r} is being moved to another shard: after {waited:.0f} s it was not there")
         pause = min(2 * pause, _LONGEST_PAUSE) or _FIRST_PAUSE
@@ -41,9 +49,7 @@ async def wait_for_new_shard(shards: ShardSet[SyncKeys], scope: str, old: SyncKe
         await Sleep(pause)
 
 
-async def read_where_it_is(
-    shards: ShardSet[SyncKeys], scope: str, read: Callable[[SyncKeys], Awaitable[T]], found: T, old: SyncKeys
-) -> T:
+async def read_where_it_is(shards: ShardSet[S], scope: str, read: Callable[[S], Awaitable[T]], found: T, old: S) -> T:
     """Return what a read of a scope finds, which has found nothing, as in ``found``, in the shard ``old``.
 
     A scope is removed from a shard only after the shard was closed and the scope copied to its new one. So where the
@@ -53,13 +59,13 @@ async def read_where_it_is(
         if not await command(int, "EXISTS", old.moved):
             return found
         present = await shards.refresh()
-        keys = present.choose(scope)
-        if keys.tag == old.tag:  # not recorded as moved yet
+        shard = present.choose(scope)
+        if shard.tag == old.tag:  # not recorded as moved yet
             record = present.record
             if record.target is None:
                 return found
-            keys = shards.of(record.target, record.next_generation)[choose_shard(scope, record.target)]
-        found, old = await read(keys), keys
+            shard = shards.of(record.target, record.next_generation)[choose_shard(scope, record.target)]
+        found, old = await read(shard), shard
         if found:
             return found
     return found

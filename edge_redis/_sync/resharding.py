@@ -16,36 +16,24 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from edge_redis._core.chunks import split_by_bytes, split_chunks
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Argument, Batch, Operation, command
-from edge_redis._core.resharding import Claim, ShardChange, check_closed, not_closed
+from edge_redis._core.resharding import Claim, ShardChange, check_closed
 from edge_redis._core.script import load
-from edge_redis._core.shard_record import ShardRecord, choose_shard
+from edge_redis._core.shard_record import ShardRecord
 from edge_redis._sync.config import strategy_of
 from edge_redis._sync.edge_keys import count_shards, make_edge_keys
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.origin import RUN, lineage_of
-from edge_redis.errors import InvalidArgumentError, StoreError
+from edge_redis._sync.scope_copies import ScopeCopies, forget, or_empty, read_purge_watermark, scan
+from edge_redis.errors import InvalidArgumentError
 from edge_redis.models import ConflictStrategy
 
 _PREPARE: Final = load(__package__, "prepare_shard")
-_RECEIVE_SCOPE: Final = load(__package__, "receive_scope")
-_RECEIVE_CALLS: Final = load(__package__, "receive_calls")
 _RECEIVE_LETTER: Final = load(__package__, "receive_letter")
-_FINISH: Final = load(__package__, "finish_receiving")
-_FORGET: Final = load(__package__, "forget_scopes")
 
 _SCOPES_A_PAGE: Final = 256
-_BYTES_A_ROUND: Final = 1024 * 1024
-"""Bytes of the states of scopes that are copied in one round trip, or one scope of more."""
-
-_SCOPE_BYTES: Final = 4096
-"""What a scope counts beside its state."""
-
-_CALLS_A_ROUND: Final = 500
 _LETTERS_A_PAGE: Final = 16
-_HOUR_MS: Final = 3_600_000
 
 _OWN_KEYS: Final = ("scopes", "pending_bytes", "work", "patterns", "dead", "totals", "gc_watermark", "replica_id")
 """Keys of a shard as a whole, which are removed when it was moved; beside these are those of each digest."""
@@ -95,7 +83,7 @@ class SyncResharding(ShardChange[SyncKeys]):
         for keys in self.shards.at(record):
             position = -1
             while position != 0:
-                position, page = await _scan(keys.scopes, max(position, 0))
+                position, page = await scan(keys.scopes, max(position, 0))
                 nameless = next((scope for scope, settings in page.items() if _is_nameless_authority(settings)), None)
                 if nameless is not None:
                     raise InvalidArgumentError(
@@ -129,54 +117,26 @@ class _ShardMove:
         self._new = new
         self._before = before
         self._claim = claim
+        self._copies = ScopeCopies(old, new, claim)
 
     async def copy(self) -> None:
         """Copy everything."""
         await self._copy_scopes()
-        await self._copy_calls()
+        await self._copies.copy_calls()
         await self._copy_letters()
         await self._finish()
-
-    def _target_of(self, scope: bytes) -> SyncKeys:
-        return self._new[choose_shard(scope.decode(errors="replace"), len(self._new))]
 
     async def _copy_scopes(self) -> None:
         position = -1
         while position != 0:
-            position, page = await _scan(self._old.scopes, max(position, 0), _SCOPES_A_PAGE)
-            docs = [self._old.doc(scope.decode(errors="replace")) for scope in page]
-            sizes = await Batch([command(int, "HSTRLEN", doc, "data") for doc in docs]) if docs else []
-            for part in split_by_bytes([*page.items()], [2 * size + _SCOPE_BYTES for size in sizes], _BYTES_A_ROUND):
-                copies = await gather([self._read_scope(scope, settings) for scope, settings in part])
-                await Batch(copies)
-
-    async def _read_scope(self, scope: bytes, settings: bytes) -> Operation[int]:
-        """Read what the shard has of a scope; return the call that copies it."""
-        old, name = self._old, scope.decode(errors="replace")
-        reads: list[Operation[Any]] = [
-            command(_or_empty, "HGET", old.pending_bytes, name),
-            command(_format_score, "ZSCORE", old.work, name),
-        ]
-        reads += [command(_or_empty, "DUMP", key) for key in old.all_of_scope(name)]
-        found = await Batch(reads)
-        words: Words = [*self._claim, name, settings, *found]
-        return _RECEIVE_SCOPE([self._target_of(scope).received], words, int)
-
-    async def _copy_calls(self) -> None:
-        now_ms: int = await command(lambda time: int(time[0]) * 1000 + int(time[1]) // 1000, "TIME")
-        for hour in (now_ms // _HOUR_MS - 1, now_ms // _HOUR_MS, now_ms // _HOUR_MS + 1):
-            position = -1
-            while position != 0:
-                position, page = await _scan(f"{self._old.repeats}:{hour}", max(position, 0))
-                for part in split_chunks([*page.items()], _CALLS_A_ROUND):
-                    words: Words = [*self._claim, *(word for pair in part for word in pair)]
-                    await Batch([_RECEIVE_CALLS([k.received, f"{k.repeats}:{hour}"], words, int) for k in self._new])
+            position, page = await scan(self._old.scopes, max(position, 0), _SCOPES_A_PAGE)
+            await self._copies.copy_scopes(page)
 
     async def _copy_letters(self) -> None:
         start = "-"
         while page := await command(list[Any], "XRANGE", self._old.dead_letters, start, "+", "COUNT", _LETTERS_A_PAGE):
             for entry_id, fields in page:
-                keys = self._target_of(fields.get(b"scope", b""))
+                keys = self._copies.target_of(fields.get(b"scope", b""))
                 words: Words = [*self._claim, entry_id, *(word for pair in fields.items() for word in pair)]
                 await _RECEIVE_LETTER([keys.received, keys.dead_letters], words, int)
             start = f"({page[-1][0].decode()}"
@@ -188,20 +148,17 @@ class _ShardMove:
         shared, totals = await self._read_shared(cursors), await self._read_totals()
         present = await gather([_read_cursors(keys) for keys in self._new])
         for number, keys in enumerate(self._new):
-            words: Words = [*self._claim, *shared, *(totals if number == 0 else ())]
+            words: Words = [*shared, *(totals if number == 0 else ())]
             for digest in {**cursors, **present[number]}:
                 words += ("cursor", digest, _find_cursor(cursors, digest, self._before[number], present[number]))
-            if not await _FINISH([keys.received], words, int):
-                raise StoreError("another process changes the number of shards of the edge")
+            await self._copies.finish(keys, words)
 
     async def _read_shared(self, digests: Iterable[str]) -> Words:
         old = self._old
         words: Words = []
         for name, value in (await command(dict[Any, Any], "HGETALL", old.patterns)).items():
             words += ("patterns", name, value)
-        version, clock = await command(list[Any], "HMGET", old.gc_watermark, "version", "clock")
-        if version or clock:
-            words += ("purged", version or b"0", clock or b"")
+        words += await read_purge_watermark(old)
         for digest in digests:
             if await command(int, "EXISTS", _with_digest(old.reoffer_of_all, digest)):
                 words += ("reoffer", digest, "")
@@ -215,9 +172,8 @@ class _ShardMove:
         """Remove from the old shard what was copied; it stays closed."""
         old, position = self._old, -1
         while position != 0:
-            position, page = await _scan(old.scopes, max(position, 0), _SCOPES_A_PAGE)
-            if page and not await _FORGET([old.moved], [*page], int):
-                raise not_closed(old)
+            position, page = await scan(old.scopes, max(position, 0), _SCOPES_A_PAGE)
+            await forget(old, [*page])
         digests = await _read_cursors(old)
         keys = [f"{old.tag}:{name}" for name in (*_OWN_KEYS, "server", "clone", "received")]
         keys += [_with_digest(key, digest) for key in (old.cursor_of_all, old.reoffer_of_all) for digest in digests]
@@ -246,20 +202,12 @@ def _find_cursor(
 async def _read_cursors(keys: SyncKeys) -> dict[str, bytes]:
     """Return the cursors of a shard by the digests of the patterns that they are of, "" for all scopes."""
     digests = ["", *sorted(await command(_decode_all, "SMEMBERS", keys.cursors))]
-    found = await Batch([command(_or_empty, "GET", _with_digest(keys.cursor_of_all, digest)) for digest in digests])
+    found = await Batch([command(or_empty, "GET", _with_digest(keys.cursor_of_all, digest)) for digest in digests])
     return dict(zip(digests, found, strict=True))
-
-
-def _scan(key: str, position: int, count: int = 200) -> Operation[tuple[int, dict[bytes, bytes]]]:
-    return command(lambda reply: (int(reply[0]), dict(reply[1])), "HSCAN", key, position, "COUNT", count)
 
 
 def _with_digest(key: str, digest: str) -> str:
     return f"{key}:{digest}" if digest else key
-
-
-def _or_empty(reply: bytes | None) -> bytes:
-    return reply or b""
 
 
 def _decode(reply: bytes | None) -> str:
@@ -268,7 +216,3 @@ def _decode(reply: bytes | None) -> str:
 
 def _decode_all(reply: Any) -> list[str]:
     return [each.decode(errors="replace") for each in reply]
-
-
-def _format_score(reply: Any) -> str:
-    return "" if reply is None else f"{float(reply):.0f}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from edge_redis._core.error_text import encodable
 from edge_redis._core.operation import Argument, Operation
 from edge_redis._core.script import load
-from edge_redis._sync import feed_wire, replies, wire
+from edge_redis._sync import feed_cursor, feed_wire, replies, wire
 from edge_redis._sync.change import Change, Outcome
 from edge_redis._sync.feed_wire import FeedPage, FeedState
 from edge_redis._sync.replies import CurrentState, OtherState, OutboxLease, PendingPage, Written
@@ -261,12 +261,13 @@ def read_feed(
 ) -> Operation[FeedPage]:
     """Read the scopes that changed after ``cursor``, of those that match the patterns, where there are any.
 
+    The cursor may have positions in the feeds of other shards as well, whose scopes were moved to this one.
     ``has`` is ALL_BODIES, or the ids of the stores whose states the caller has sent itself, with commas, NONE for none.
     The states that the caller was ``given`` by hints are left out.
     """
     replica_id, _, number = cursor.rpartition(":")
     is_position = number.isascii() and number.isdigit() and len(number) < 17 and replica_id.split() == [replica_id]  # noqa: PLR2004 -- digits of a version
-    if not is_position:
+    if not is_position and not feed_cursor.has_several(replica_id, number):
         replica_id, number = (_NO_STORE, "0") if cursor else (wire.NONE, "0")
     call = f"{replica_id} {number} {limit} {FEED_BYTES} {secrets.token_hex(8)} {has} {len(given)}"
     words = [feed_wire.format_given(scope, state) for scope, state in given.items()] if given else ()

@@ -10,7 +10,7 @@ from conftest import Maker
 from edge_redis import ConflictStrategy, InvalidArgumentError, StoreRefusedError
 from edge_redis._core.shard_record import choose_shard
 from edge_redis._core.shards import name_shards
-from edge_redis._sync.cloud_shards import join_cursors, split_cursor
+from edge_redis._sync.feed_cursor import join_cursor, split_cursor
 from edge_redis._sync.hints import is_past
 from support.servers import Backend
 
@@ -152,9 +152,10 @@ class TestAWorker:
 
 
 def test_a_cursor_names_a_position_in_each_feed() -> None:
-    parts = ["a:5", "", "c:0"]
-    assert join_cursors(parts) == "a,,c:5,,0"
-    assert split_cursor("a,,c:5,,0", 3) == parts
-    assert split_cursor("", 3) == ["", "", ""]
-    for other in ("a:5", "a,b:5,6", "a,b,c:5,6", "x"):
-        assert split_cursor(other, 3) == [other, "", ""]
+    numbers = {"a": "5", "c": "0"}
+    assert join_cursor(numbers) == "a,c:5,0"
+    assert split_cursor("a,c:5,0") == split_cursor("a,,c:5,,0") == numbers
+    assert split_cursor("") == split_cursor(",,:,,") == {}
+    assert join_cursor({}) == ""
+    for other in ("a,b,c:5,6", "x", ":5", "a:5,6"):
+        assert split_cursor(other) == {other: ""}

@@ -1,5 +1,6 @@
 -- Let one process copy the units of another shard to this one, in place of any process before it.
 -- KEYS[1] received       hash    source -> the token of the process that copies, or its move once done
+-- ARGV[1] source         the shard that is copied
 -- ARGV[2] token          of the process: the value of the shard's key `moved`, a colon, and a random word
 -- Reply: integer: 1, or 0 where everything was copied
 -- Invariant: what a process before it still sends is refused

@@ -9,6 +9,7 @@
 --                        patterns: a field of `patterns`
 --                        total: an amount to be added to a counter of `totals`
 --                        purged: the version and the clock of the source's gc_watermark
+--                        feed: what was moved here of the feed with the id `name` (include/feed_sources.lua)
 -- Reply: integer: 1, or 0 where another process copies
 -- Invariant: no cursor is past a state that a scope of this shard has not had: a worker that does not know of the source
 --   saves none from now on (save_cursor.lua)
@@ -28,6 +29,7 @@ local take = {
   end,
   reoffer = function(digest) redis.call('SET', key_of('reoffer', digest), '- 0') end,
   patterns = function(name, value) redis.call('HSETNX', tag .. ':patterns', name, value) end,
+  feed = function(name, value) redis.call('HSET', tag .. ':sources', name, value) end,
   total = function(name, value) redis.call('HINCRBY', tag .. ':totals', name, value) end,
   purged = function(version, clock)
     local key = tag .. ':gc_watermark'

@@ -5,6 +5,7 @@
 -- Invariant: a scope is there with all its keys, or with none
 -- Layout: unchecked, since the shard is not in use any more
 -- Repeat: idempotent
+-- include: scope_part
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local tag = string.match(KEYS[1], '^[^}]*}')
 for _, scope in ipairs(ARGV) do
@@ -14,5 +15,8 @@ for _, scope in ipairs(ARGV) do
   redis.call('HDEL', tag .. ':scopes', scope)
   redis.call('HDEL', tag .. ':pending_bytes', scope)
   redis.call('ZREM', tag .. ':work', scope)
+  redis.call('ZREM', tag .. ':feed', scope)
+  local part = part_of(tag, scope)
+  if part then redis.call('ZREM', part, scope) end
 end
 return 1

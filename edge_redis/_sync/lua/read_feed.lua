@@ -1,22 +1,25 @@
 -- Read the scopes changed since a position in the feed, each at its present state.
 -- KEYS[1] feed           zset    scope -> the number of its newest change, `<tag>:feed`; all other keys have its tag (see
---                                keys.py): feed_number, replica_id, doc and high_water. Few words are few bytes
+--                                keys.py): feed_number, replica_id, doc, sources and high_water. Few words are few bytes
 -- ARGV[1] call           the store that the position belongs to (`-` for the beginning), the position, the most scopes,
 --                        the bytes of bodies after which no further scope is added, the id that the store gets where it
 --                        has none, or must change it, what the reader has: `all` where it wants every body, else the
 --                        ids of the stores whose states it has sent itself, a comma between each (`-` for none), and how
---                        many states it was given by hints; a space between each
+--                        many states it was given by hints; a space between each. There may be several stores and
+--                        positions, a comma between each: those of shards whose scopes were moved to this one
 -- ARGV[2..] rest         each state that it was given: <length of state>:<state><scope>, where the state is version, clock,
 --                        the beginning of its checksum and of its signature (`-` for none) and origin, a space between
 --                        each. It is left out where it is the present state. Then the patterns of the scopes to read, see
 --                        include/patterns.lua; none for all scopes
 -- Reply: [string, string...]: replica_id, number, restarted (1 or 0) and whether the feed goes on after the page (1 or
 --   0), a space between each; and for each scope its name and its state, as in include/feed_state.lua
--- Invariant: a position of another store, or one that this store never gave out, is the beginning: nothing is left out;
---   the position goes on, and the work is bounded, even where no scope matches the patterns
+-- Invariant: a position of another store, or one that this store never gave out, is the beginning: nothing is left out
+--   but what was moved here from another store, is not past the reader's position there, and has not changed since; the
+--   position goes on, and the work is bounded, even where no scope matches the patterns
 -- Repeat: idempotent, reads, and names the store once
 -- include: document
 -- include: scope_part
+-- include: feed_sources
 -- include: feed_parts
 -- include: splice
 -- include: kept_splices
@@ -26,9 +29,9 @@ local MAX_SCANNED = 2000
 local feed = KEYS[1]
 local tag = string.match(feed, '^[^}]*}')
 local id_key, high_water = tag .. ':replica_id', tag .. ':high_water'
-local position_id, number, limit, max_bytes, proposed_id, has, given_count = string.match(ARGV[1],
-  '^(%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+)$')
-number, limit, max_bytes = tonumber(number), tonumber(limit), tonumber(max_bytes)
+local position_id, position, limit, max_bytes, proposed_id, has, given_count = string.match(ARGV[1],
+  '^(%S+) (%S+) (%d+) (%d+) (%S+) (%S+) (%d+)$')
+limit, max_bytes = tonumber(limit), tonumber(max_bytes)
 redis.call('ZCARD', feed)
 redis.call('GET', tag .. ':feed_number')
 local stored = redis.call('GET', high_water)
@@ -38,14 +41,18 @@ if not id or not string.find(id, '^[%w-]+$') then -- none, or a damaged one
   id = proposed_id
   redis.call('SET', id_key, id)
 end
-local is_known = position_id == id and number <= highest
-if position_id == id and not is_known then
+local number, others = split_position(position_id, position, id)
+local skipped, is_of_sources, is_older = {}, false, number and number > highest
+if others then skipped, is_of_sources, is_older = find_skipped(tag .. ':sources', others, is_older) end
+if is_older then
   -- An edge has a higher position than this store remembers: it was restored from a backup. The new id shows that to
   -- the other edges, even after the feed has grown past their positions.
-  id = proposed_id
+  id, number, skipped, is_of_sources = proposed_id, nil, {}, false
   redis.call('SET', id_key, id)
+  redis.call('DEL', tag .. ':sources')
 end
-if not is_known then number = 0 end
+local is_known = number ~= nil or is_of_sources
+number = number or 0
 
 local given, patterns, compiled = {}, {}, {}
 for i = 2, 1 + given_count do
@@ -60,13 +67,14 @@ local parts, names = nil, nil
 if #patterns > 0 then parts, names = parts_of(tag, patterns) end
 if parts and not complete_parts(tag, top) then parts = nil end
 local read_page = parts and parts_reader(feed, parts, names, limit)
-  or whole_reader(feed, #patterns > 0 and SCAN_PAGE or limit)
+  or whole_reader(feed, #patterns > 0 and SCAN_PAGE or limit, #skipped > 0)
 local held = nil
 if has == 'all' then held = '' end
 local reply, scopes, bytes, scanned, has_more = {''}, 0, 0, 0, true
 local function is_full() return scopes >= limit or bytes >= max_bytes end
 while has_more and not is_full() and scanned < MAX_SCANNED do
   local page, numbers
+  number = pass_skipped(skipped, number)
   page, numbers, has_more = read_page(number)
   local last
   for i, scope in ipairs(page) do
@@ -74,7 +82,9 @@ while has_more and not is_full() and scanned < MAX_SCANNED do
       has_more = true
       break
     end
-    if (#patterns == 0 or matches_any(scope, compiled)) and not is_state(tag .. ':doc:' .. scope, given[scope]) then
+    local is_wanted = (#patterns == 0 or matches_any(scope, compiled))
+      and not (numbers and is_skipped(skipped, numbers[i]))
+    if is_wanted and not is_state(tag .. ':doc:' .. scope, given[scope]) then
       local state, size = read_feed_state(tag .. ':doc:' .. scope, held, has)
       if state ~= '' then
         reply[#reply + 1], reply[#reply + 2] = scope, state

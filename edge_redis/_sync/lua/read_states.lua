@@ -3,7 +3,8 @@
 -- ARGV[1] max_bytes      integer, of bodies, after which no further state is read; one state at least
 -- ARGV[2..] scopes       the beginning of the checksum of the state that the reader holds, '' for none, a space, the scope
 -- Reply: [string...]: of the first scopes, as many as fit, their states, as in include/feed_state.lua
--- Invariant: a reader that holds a state gets splices only where they lead from it to the present one
+-- Invariant: a reader that holds a state gets splices only where they lead from it to the present one; a closed shard is
+--   not read (_core/lua/moved.lua), or a scope that was moved after its head was read would count as purged
 -- Repeat: idempotent, only reads
 -- include: splice
 -- include: kept_splices

@@ -35,12 +35,19 @@ local function complete_parts(tag, top)
   return indexed >= top
 end
 
--- Return a function that reads the next scopes after a number: scopes, the number of each (nil: of the last alone, by
--- `ZSCORE`), and whether there may be more.
-local function whole_reader(feed, page_size)
+-- Return a function that reads the next scopes after a number: scopes, the number of each (nil where they are not
+-- wanted: of the last alone, by `ZSCORE`), and whether there may be more.
+local function whole_reader(feed, page_size, has_numbers)
   return function(number)
-    local page = redis.call('ZRANGEBYSCORE', feed, '(' .. integer(number), '+inf', 'LIMIT', 0, page_size)
-    return page, nil, #page == page_size
+    local after = '(' .. integer(number)
+    if not has_numbers then
+      local page = redis.call('ZRANGEBYSCORE', feed, after, '+inf', 'LIMIT', 0, page_size)
+      return page, nil, #page == page_size
+    end
+    local page = redis.call('ZRANGEBYSCORE', feed, after, '+inf', 'WITHSCORES', 'LIMIT', 0, page_size)
+    local scopes, numbers = {}, {}
+    for i = 1, #page, 2 do scopes[#scopes + 1], numbers[#numbers + 1] = page[i], tonumber(page[i + 1]) end
+    return scopes, numbers, #scopes == page_size
   end
 end
 
