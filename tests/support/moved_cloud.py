@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from edge_redis import ConflictStrategy, RedisCloudStore
@@ -17,8 +16,7 @@ from support.checked import present
 from support.simulation import CRASHES, LOSSES, Actor, Scenario
 from support.sync_world import SCOPE, Runner, World
 
-SCOPES = (SCOPE, "hall 1", "hall/2", "hall/3", "yard")
-OF_THE_EDGE = SCOPES[0]
+SCOPES = ("gate", "hall 1", "hall/2", "hall/3", "yard")
 PUSHED = "pushed"
 PAGE = 2
 
@@ -70,6 +68,7 @@ class MovedCloud:
         self.written: dict[str, list[str]] = {scope: ["first"] for scope in SCOPES[:3]}
         for scope in self.written:
             self.world.cloud.update(scope, {"first": 1})
+        self.world.runner(0).run(self.world.synchronizer(0).update_local({"first": 1}))
         self.world.carry()
         self.followers = [Follower(self.known_cloud()), Follower(self.known_cloud())]
         for each in self.followers:  # the first is at the end, the second in between
@@ -84,7 +83,7 @@ class MovedCloud:
     def known_cloud(self) -> Cloud:
         """Return a cloud as a process has it that was started before the change."""
         cloud = self.new_cloud()
-        self.runner.run(cloud.get(SCOPE))
+        self.runner.run(cloud.get(SCOPES[0]))
         return cloud
 
     def actor(self, name: str, start: Callable[[], Any], faults: Sequence[Any] = ()) -> Actor:
@@ -123,8 +122,8 @@ class MovedCloud:
 
         async def read() -> None:
             for _ in range(3):
-                before = {*self.written[SCOPE]}
-                found = present(await cloud.get(SCOPE)).data
+                before = {*self.written[SCOPES[0]]}
+                found = present(await cloud.get(SCOPES[0])).data
                 assert before <= found.keys(), f"{before} were acknowledged, {found} was read"
 
         return self.actor("reader", read)
@@ -165,10 +164,11 @@ class MovedCloud:
             count = each.count
             run(each.follow())
             assert each.count == count, "nothing is read twice in the end"
-        with suppress(EdgeRedisError):
-            self.world.heal()
-        assert self.world.cloud.get(SCOPE) == self.world.syncs[0].get_local_state()
-        self.world.cloud.close()
+        self.world.heal()
+        for scope in (SCOPE, *self.written):
+            state = self.world.runner(0).run(self.world.synchronizer(0, scope).get_local_state())
+            assert state == present(self.world.cloud.get(scope)), f"the edge has {state} of {scope}"
+        self.world.check()
 
 
 def moved_cloud(old: int, new: int, faults: int = 1) -> Callable[[], Scenario]:
