@@ -41,8 +41,9 @@ _OFF: Final = b"OFF"
 class Accepted:
     """The accepted changes of one cloud."""
 
-    def __init__(self, find_keys: Callable[[], Awaitable[Sequence[SyncKeys]]]) -> None:
-        """``find_keys`` returns the keys of each shard; the only one may have accepted changes."""
+    def __init__(self, keys: SyncKeys, find_keys: Callable[[], Awaitable[Sequence[SyncKeys]]]) -> None:
+        """``keys`` are those of a cloud whose shards were never changed; ``find_keys`` finds the present ones."""
+        self._keys = keys
         self._find_keys = find_keys
         self._idempotency = IdempotencyKeys()
 
@@ -53,16 +54,17 @@ class Accepted:
         age_ms = 0
         if max_age_seconds is not None:
             age_ms = validation.to_milliseconds(validation.check_positive("max_age_seconds", max_age_seconds))
-        keys, *others = await self._find_keys()
-        if others:
+        tags = [keys.tag for keys in await self._find_keys()]
+        if len(tags) > 1:
             raise StoreRefusedError("a cloud with several shards keeps no accepted changes, which have one order")
-        await command(lambda _: None, "SET", keys.accepted_keep, f"{count} {age_ms} {size}")
+        if tags != [self._keys.tag]:
+            raise StoreRefusedError("a cloud whose number of shards was changed keeps no accepted changes")
+        await command(lambda _: None, "SET", self._keys.accepted_keep, f"{count} {age_ms} {size}")
 
     async def drop(self) -> bool:
         """Keep accepted changes no more, and remove all, with their groups; return whether there was anything."""
-        keys, *_ = await self._find_keys()
         with self._idempotency.acquire() as key:
-            return bool(await DROP_ACCEPTED([keys.repeats, *keys.of_accepted], key, from_count))
+            return bool(await DROP_ACCEPTED([self._keys.repeats, *self._keys.of_accepted], key, from_count))
 
     async def read(
         self, group: str, consumer: str, limit: int, claim_idle_seconds: float, *, from_oldest: bool
@@ -77,8 +79,7 @@ class Accepted:
             _PAGE_BYTES,
             "0" if from_oldest else "$",
         ]
-        keys, *_ = await self._find_keys()
-        lost, *entries = await READ_ACCEPTED([keys.accepted], args, _check_kept)
+        lost, *entries = await READ_ACCEPTED([self._keys.accepted], args, _check_kept)
         if lost:
             _log.warning(
                 "group %s has lost %d accepted changes: they were removed before they were read or acknowledged",
@@ -104,18 +105,16 @@ class Accepted:
         for each in ids:
             if STREAM_ID.fullmatch(validation.check_identifier("an id", each)) is None:
                 raise validation.value_error("an id", each, "must be the id of an accepted change")
-        keys, *_ = await self._find_keys()
         done = 0
         for at in range(0, len(ids), MAX_READ):
             with self._idempotency.acquire() as key:
-                names = [keys.accepted, keys.accepted_repeats]
+                names = [self._keys.accepted, self._keys.accepted_repeats]
                 done += await ACK_ACCEPTED(names, [group, *key, *ids[at : at + MAX_READ]], from_count)
         return done
 
     async def status(self) -> dict[str, Any] | None:
         """Return how long changes are kept, how many there are and how far each group is; None where none are kept."""
-        keys, *_ = await self._find_keys()
-        return await ACCEPTED_STATUS([keys.accepted], [], _describe)
+        return await ACCEPTED_STATUS([self._keys.accepted], [], _describe)
 
 
 class AcceptedReader:

@@ -72,7 +72,7 @@ class Cloud(Component):
         self.shards = make_shards(count, namespace, self._config, limits, self._known, self.link, self._relocate)
         self._feed = FeedOfShards(self.shards)
         self._idempotency = IdempotencyKeys()
-        self.accepted = Accepted(self._find_keys)
+        self.accepted = Accepted(SyncKeys(namespace, "cloud"), self._find_keys)
 
     async def _read(self, scope: str, read: Callable[[CloudShard], Awaitable[T]]) -> T:
         """Return what ``read`` finds in the shard of a scope; where it finds nothing, see whether that was moved."""
@@ -91,7 +91,7 @@ class Cloud(Component):
         return (await wait_for_new_shard(self.shards, scope, replica.keys)).replica
 
     async def _find_keys(self) -> list[SyncKeys]:
-        return [shard.replica.keys for shard in await self.shards.find()]
+        return [shard.replica.keys for shard in await self.shards.settle()]
 
     async def get(self, scope: str) -> SyncState | None:
         """Return the present state of a scope, None where there is none."""
