@@ -20,7 +20,6 @@ from edge_redis._metrics.resharding import MetricsResharding, count_pairs
 from edge_redis._sync import keys as sync_keys
 from edge_redis._sync.cloud_resharding import CloudResharding
 from edge_redis._sync.resharding import SyncResharding
-from edge_redis.errors import InvalidArgumentError
 
 
 class Resharding(Protocol):
@@ -39,7 +38,7 @@ class _Kind:
 
     version: int
     count_units: Callable[[str, str], Operation[int]]
-    make: Callable[[str, FindKeys], Resharding] | None
+    make: Callable[[str, FindKeys], Resharding]
 
 
 KINDS: Final[Mapping[str, _Kind]] = {
@@ -62,7 +61,8 @@ KINDS: Final[Mapping[str, _Kind]] = {
 }
 """The components whose number of shards is stored."""
 
-CHANGEABLE: Final = tuple(name for name, kind in KINDS.items() if kind.make is not None)
+CHANGED_TOGETHER: Final = ("health", "metrics", "sync")
+"""The components whose number is changed where none is named. A cloud has one shard unless it is given more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,7 @@ async def _read_component(namespace: str, component: str, record: ShardRecord) -
     kind, places = KINDS[component], record.list_places()[: record.latest if record.target is None else None]
     names = [name_shards(namespace, component, place.shards, place.generation)[place.number] for place in places]
     units = await Batch([kind.count_units(namespace, name) for name in names])
-    is_complete = record.target is None
-    if kind.make is not None:
-        is_complete = is_complete and await kind.make(namespace, _find_none).is_complete(record)
+    is_complete = await kind.make(namespace, _find_none).is_complete(record)
     return ShardsOfComponent(component, record, units, is_complete)
 
 
@@ -120,12 +118,9 @@ def change_shards(
     """Change the number of shards of a component, or complete such a change; return the record.
 
     Raises:
-        InvalidArgumentError: the component's number cannot be changed, or another change is under way.
+        InvalidArgumentError: the component's number cannot be changed so, or another change is under way.
         StoreError: a server failed; the same call goes on where this one ended.
 
     """
-    kind = KINDS[component]
-    if kind.make is None:
-        raise InvalidArgumentError(f"the shards of {component} cannot be changed while it has data")
-    resharding = kind.make(namespace, partial(find_keys, client))
+    resharding = KINDS[component].make(namespace, partial(find_keys, client))
     return BlockingRunner(client).run(resharding.change(shards, report))

@@ -34,14 +34,14 @@ def shards(
 ) -> int:
     """Show the number of shards of a namespace's components, or change it while they are written and read.
 
-    With --to, a change that ended halfway is completed. Without --component it is that of every component whose number
-    is stored and can be changed. `--component cache` removes the cache's keys: its number is an option of each process.
+    With --to, a change that ended halfway is completed. Without --component it is that of health, metrics and sync; a
+    cloud keeps its number. `--component cache` removes the cache's keys: its number is an option of each process.
 
     Exit code 1: a change is not complete.
     """
     with open_services(load_settings(url, password_file, namespace)) as edge:
         if to is not None:
-            for name in (component,) if component else resharding.CHANGEABLE:
+            for name in (component,) if component else resharding.CHANGED_TOGETHER:
                 _change(edge, name, to)
         found = resharding.list_shards(edge.client, edge.namespace)
     _print([each for each in found if component in (None, each.component)], as_json=as_json)

@@ -325,7 +325,13 @@ def test_the_number_of_shards_is_changed_and_shown(shell: Shell, client: Any) ->
         assert "shards" not in {each["topic"] for each in shell.json("doctor")[1]}
         code, _, err = shell.run("shards", "--to", "2", "--component", "cache")
         assert (code, cache.size, err.startswith("cache: ")) == (0, 0, True)
-    assert shell.run("shards", "--to", "2", "--component", "cloud")[0] == 2
+    with RedisCloudStore(client, namespace="shop") as cloud:
+        cloud.keep_accepted()
+        code, _, err = shell.run("shards", "--to", "2", "--component", "cloud")
+        assert (code, "keeps accepted changes" in err) == (2, True)
+        cloud.drop_accepted()
+        assert shell.run("shards", "--to", "2", "--component", "cloud")[0] == 0
+        assert cloud.update("scope", {"n": 1}).version == 1
 
 
 def test_a_worker_carries_changes_until_sigterm(shell: Shell, client: Any) -> None:

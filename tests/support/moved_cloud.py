@@ -166,8 +166,8 @@ class MovedCloud:
             assert each.count == count, "nothing is read twice in the end"
         self.world.heal()
         for scope in (SCOPE, *self.written):
-            state = self.world.runner(0).run(self.world.synchronizer(0, scope).get_local_state())
-            assert state == present(self.world.cloud.get(scope)), f"the edge has {state} of {scope}"
+            found = self.world.runner(0).run(self.world.synchronizer(0, scope).get_local_state())
+            assert found == present(self.world.cloud.get(scope)), f"the edge has {found} of {scope}"
         self.world.check()
 
 
