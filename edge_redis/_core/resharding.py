@@ -29,6 +29,7 @@ from edge_redis._core.shards import ShardSet, check_shards, close_shard
 from edge_redis.errors import InvalidArgumentError, StoreError
 
 _CLAIM: Final = load("edge_redis._core", "claim_source")
+_REMOVE: Final = load("edge_redis._core", "remove_moved")
 _MAX_ATTEMPTS: Final = 10
 
 
@@ -52,6 +53,11 @@ class Claim(NamedTuple):
     """The old shard."""
     token: str
     """The name of the move, and what distinguishes the process."""
+
+    @property
+    def move(self) -> str:
+        """The name of the move: the value of ``moved`` until the shard is closed anew."""
+        return self.token.partition(":")[0]
 
 
 class ShardChange(ABC, Generic[K]):
@@ -139,17 +145,32 @@ class ShardChange(ABC, Generic[K]):
         """Tell other processes that a shard was moved."""
 
 
-async def check_closed(old: MovableKeys) -> None:
-    """Check that a shard is closed still.
+async def check_closed(old: MovableKeys, claim: Claim) -> None:
+    """Check that a shard was closed since this move began.
 
     Raises:
-        StoreError: it is not: its master was lost before the key was replicated.
+        StoreError: it was not: its master was lost before the key was replicated.
 
     """
-    if not await command(int, "EXISTS", old.moved):
+    if await command(_decode, "GET", old.moved) != claim.move:
+        raise not_closed(old)
+
+
+async def remove_keys(old: MovableKeys, claim: Claim, keys: Sequence[str]) -> None:
+    """Remove keys of a shard as a whole, once its units were removed.
+
+    Raises:
+        StoreError: the shard is not closed any more.
+
+    """
+    if not await _REMOVE([old.moved, *keys], [claim.move], int):
         raise not_closed(old)
 
 
 def not_closed(old: MovableKeys) -> StoreError:
     """Return the error of a move whose shard is not closed any more."""
     return StoreError(f"{old.tag} is not closed any more: change the number of shards again")
+
+
+def _decode(reply: bytes | None) -> str:
+    return (reply or b"").decode(errors="replace")

@@ -51,7 +51,7 @@ class HealthResharding(ShardChange[HealthKeys]):
         if not is_copied:
             await copying.copy(ids)
         for some in split_chunks(ids, _NODES_FORGOTTEN):
-            if not await _FORGET([old.moved], [*some], int):
+            if not await _FORGET([old.moved], [claim.move, *some], int):
                 raise not_closed(old)
 
     def advance(self, record: ShardRecord) -> ShardRecord:
@@ -110,7 +110,7 @@ class _Copying:
         return _RECEIVE([keys.received], [*self._claim, node_id, *found], int)
 
     async def _finish(self) -> None:
-        await check_closed(self._old)
+        await check_closed(self._old, self._claim)
         leader = await command(dict[bytes, bytes], "HGETALL", self._old.leader)
         names = await command(list[bytes], "SMEMBERS", self._old.relay_names)
         rest: list[Argument] = [len(names), *names, *(word for field in leader.items() for word in field)]

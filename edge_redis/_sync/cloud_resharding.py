@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Self
 
 from edge_redis._core.operation import Argument, Batch, Operation, command
-from edge_redis._core.resharding import Claim, ShardChange, check_closed
+from edge_redis._core.resharding import Claim, ShardChange, check_closed, remove_keys
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord
 from edge_redis._core.shards import ShardCount
 from edge_redis._sync.cloud_shards import make_cloud_keys
 from edge_redis._sync.keys import LAYOUT_VERSION, SyncKeys
-from edge_redis._sync.scope_copies import ScopeCopies, forget, or_empty, read_purge_watermark
+from edge_redis._sync.scope_copies import ScopeCopies, or_empty, read_purge_watermark
 from edge_redis.errors import InvalidArgumentError
 
 _PREPARE: Final = load(__package__, "prepare_cloud_shard")
@@ -121,11 +121,12 @@ class CloudResharding(ShardChange[SyncKeys]):
 
     async def move(self, old: SyncKeys, new: Sequence[SyncKeys], claim: Claim, *, is_copied: bool) -> None:
         """Copy everything to the new shards that do not have it yet, and remove it."""
+        copies = ScopeCopies(old, new, claim)
         if not is_copied:
-            await _Copying(old, new, claim).run()
+            await _Copying(copies).run()
         while page := await _list_feed(old, 0, _SCOPES_A_PAGE):
-            await forget(old, [scope for scope, _ in page])
-        await command(int, "UNLINK", *(f"{old.tag}:{name}" for name in _OWN_KEYS))
+            await copies.forget([scope for scope, _ in page])
+        await remove_keys(old, claim, [f"{old.tag}:{name}" for name in _OWN_KEYS])
 
     async def on_moved(self) -> None:
         """Wake the workers."""
@@ -135,11 +136,11 @@ class CloudResharding(ShardChange[SyncKeys]):
 class _Copying:
     """The copying of one closed shard."""
 
-    def __init__(self, old: SyncKeys, new: Sequence[SyncKeys], claim: Claim) -> None:
-        self._old = old
-        self._new = new
-        self._claim = claim
-        self._copies = ScopeCopies(old, new, claim)
+    def __init__(self, copies: ScopeCopies) -> None:
+        self._copies = copies
+        self._old = copies.old
+        self._new = copies.new
+        self._claim = copies.claim
 
     async def run(self) -> None:
         """Copy everything, the feed last."""
@@ -187,7 +188,7 @@ class _Copying:
             done |= dict.fromkeys(places, number)
 
     async def _finish(self, store_id: str, sources: Mapping[str, Source]) -> None:
-        await check_closed(self._old)
+        await check_closed(self._old, self._claim)
         shared = await read_purge_watermark(self._old)
         highest = await command(or_empty, "GET", self._old.high_water)
         for keys in self._new:

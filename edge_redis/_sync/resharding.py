@@ -18,14 +18,14 @@ from typing import Any, Final, TypeAlias
 
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Argument, Batch, Operation, command
-from edge_redis._core.resharding import Claim, ShardChange, check_closed
+from edge_redis._core.resharding import Claim, ShardChange, check_closed, remove_keys
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord
 from edge_redis._sync.config import strategy_of
 from edge_redis._sync.edge_keys import count_shards, make_edge_keys
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.origin import RUN, lineage_of
-from edge_redis._sync.scope_copies import ScopeCopies, forget, or_empty, read_purge_watermark, scan
+from edge_redis._sync.scope_copies import ScopeCopies, or_empty, read_purge_watermark, scan
 from edge_redis.errors import InvalidArgumentError
 from edge_redis.models import ConflictStrategy
 
@@ -143,7 +143,7 @@ class _ShardMove:
 
     async def _finish(self) -> None:
         """Give each new shard what the old one has of all its scopes, the counts to the first one."""
-        await check_closed(self._old)
+        await check_closed(self._old, self._claim)
         cursors = await _read_cursors(self._old)
         shared, totals = await self._read_shared(cursors), await self._read_totals()
         present = await gather([_read_cursors(keys) for keys in self._new])
@@ -173,11 +173,11 @@ class _ShardMove:
         old, position = self._old, -1
         while position != 0:
             position, page = await scan(old.scopes, max(position, 0), _SCOPES_A_PAGE)
-            await forget(old, [*page])
+            await self._copies.forget([*page])
         digests = await _read_cursors(old)
         keys = [f"{old.tag}:{name}" for name in (*_OWN_KEYS, "server", "clone", "received")]
         keys += [_with_digest(key, digest) for key in (old.cursor_of_all, old.reoffer_of_all) for digest in digests]
-        await command(int, "UNLINK", *keys, old.cursors)
+        await remove_keys(old, self._claim, [*keys, old.cursors])
 
 
 def _is_nameless_authority(settings: bytes) -> bool:

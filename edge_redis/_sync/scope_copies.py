@@ -70,6 +70,16 @@ class ScopeCopies:
                     words: list[Argument] = [*self.claim, *(word for pair in part for word in pair)]
                     await Batch([_RECEIVE_CALLS([k.received, f"{k.repeats}:{hour}"], words, int) for k in self.new])
 
+    async def forget(self, scopes: Sequence[bytes]) -> None:
+        """Remove scopes from the closed shard.
+
+        Raises:
+            StoreError: it is not closed any more.
+
+        """
+        if scopes and not await _FORGET([self.old.moved], [self.claim.move, *scopes], int):
+            raise not_closed(self.old)
+
     async def finish(self, keys: SyncKeys, words: Sequence[Argument]) -> None:
         """Give a new shard what the old one has of all its scopes, and end the copying to it.
 
@@ -85,17 +95,6 @@ async def read_purge_watermark(old: SyncKeys) -> list[Argument]:
     """Return the newest purged version and clock, in the words of ``finish``."""
     version, clock = await command(list[Any], "HMGET", old.gc_watermark, "version", "clock")
     return ["purged", version or b"0", clock or b""] if version or clock else []
-
-
-async def forget(old: SyncKeys, scopes: Sequence[bytes]) -> None:
-    """Remove scopes from a closed shard.
-
-    Raises:
-        StoreError: it is not closed any more.
-
-    """
-    if scopes and not await _FORGET([old.moved], [*scopes], int):
-        raise not_closed(old)
 
 
 def scan(key: str, position: int, count: int = 200) -> Operation[tuple[int, dict[bytes, bytes]]]:
