@@ -37,8 +37,8 @@ class RedisCloudStore(AsyncService[Cloud]):
         max_fields: most top-level fields of such a state, up to 1,000,000.
         shards: parts of the cloud, each in a hash slot of its own with the scopes that a hash assigns to it, and with a
             feed of its own, for a cluster. None for the number that the namespace has, 1 where nothing was written yet.
-            Another number than the namespace has is refused at the first call. A cloud with several shards keeps no
-            accepted changes (``keep_accepted``).
+            Another number than the namespace has is refused at the first call. A cloud with several shards, or whose
+            number was changed, keeps no accepted changes (``keep_accepted``).
 
     """
 
@@ -208,6 +208,9 @@ class RedisCloudStore(AsyncService[Cloud]):
             max_length: changes kept, up to 100,000,000; about a hundred more, so that removing them is cheap.
             max_age_seconds: how long changes are kept, also about; None: any time. They are removed when others come.
             max_body_bytes: most bytes of an encoded state, up to 16 MiB. The change of a larger one has no data.
+
+        Raises:
+            StoreRefusedError: the cloud has several shards, or their number was changed.
 
         """
         await self._run(self._component.accepted.keep(max_length, max_age_seconds, max_body_bytes))
