@@ -6,6 +6,6 @@
 -- Invariant: a reader with a position in one of those feeds does not take this shard for one that lost its data
 -- Layout: unchecked, since the shard is not in use yet
 -- Repeat: idempotent
-redis.call('SETNX', string.match(KEYS[1], '^[^}]*}') .. ':replica_id', ARGV[1])
+redis.call('SET', string.match(KEYS[1], '^[^}]*}') .. ':replica_id', ARGV[1], 'NX')
 for i = 2, #ARGV do redis.call('HSETNX', KEYS[1], ARGV[i], '-') end
 return 1
