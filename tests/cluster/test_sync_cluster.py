@@ -125,9 +125,12 @@ def test_masters_have_even_shares_and_several_workers_carry_all(cluster: Cluster
 
 
 @pytest.mark.exploration
+@pytest.mark.parametrize("component", ["sync", "cloud"])
 def test_scopes_move_between_masters_while_they_are_written_and_carried(
-    cluster: Cluster, edge: Edge, cloud: Any
+    component: str, make: Maker, client: Any, cluster: Cluster, edge: Edge, cloud: Any
 ) -> None:
+    if component == "cloud":
+        cloud = make("RedisCloudStore", client=client, shards=12)
     worker, wrote = edge.new_worker(cloud), 0
     assert edge.write(SCOPES, wrote) == set(SCOPES)
     worker.run_once()
@@ -140,12 +143,13 @@ def test_scopes_move_between_masters_while_they_are_written_and_carried(
 
     with contextlib.closing(cluster.client()) as mover:
         for shards in (5, 12):
-            change_shards(mover, "default", "sync", shards, go_on)
-        assert mover.get("er:{default:sync0}:layout") == b"1/12.1"
+            change_shards(mover, "default", component, shards, go_on)
+        assert mover.get(f"er:{{default:{component}0}}:layout") == b"1/12.1"
     eventually(lambda: works(worker), seconds=30)
     check_equal(edge, cloud)
     assert {cloud.get(scope).data["n"] for scope in SCOPES} == {wrote}
-    docs = [sum(b":sync12." in key and b":doc:" in key for key in keys) for keys in cluster.keys_by_master()]
+    tag = f":{component}12.".encode()
+    docs = [sum(tag in key and b":doc:" in key for key in keys) for keys in cluster.keys_by_master()]
     assert sum(docs) == len(SCOPES)
     assert min(docs) > 5
 
