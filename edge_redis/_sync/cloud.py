@@ -205,7 +205,7 @@ class Cloud(Component):
 
     async def release_authority(self, scope: str) -> bool:
         """Let another edge become the scope's LOCAL_WINS; return whether there was one."""
-        shard = await self._settle(scope)
+        shard = (await self.shards.find()).choose(validation.check_identifier("scope", scope))
         with self._idempotency.acquire() as key:
             while True:
                 try:

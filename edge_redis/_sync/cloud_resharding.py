@@ -41,10 +41,13 @@ _PURGED_A_PAGE: Final = 500
 _MAX_RANGES: Final = 64
 """Ranges of numbers that are kept of a feed: where there are more, readers with a position in it begin again."""
 
+_LOST: Final = "lost"
+"""Of a shard that had lost its data before it was moved: a reader with a position in it is to begin again."""
+
 _OWN_KEYS: Final = (
-    "feed", "feed_number", "feed_indexed", "high_water", "sources", "purged", "gc_watermark", "replica_id", "received",
+    "feed", "feed_number", "feed_indexed", "high_water", "sources", "purged", "gc_watermark", "received",
 )  # fmt: skip
-"""Keys of a shard as a whole, which are removed when it was moved."""
+"""Keys of a shard as a whole, which are removed when it was moved. Its id stays, which readers name."""
 
 
 class Range(NamedTuple):
@@ -68,7 +71,7 @@ class Source:
     """What a feed has of another one (``lua/include/feed_sources.lua``)."""
 
     highest: str = "-"
-    """The highest number that a reader was given there, "-" where that is not known yet."""
+    """The highest number that a reader was given there; "-" where that is not known yet, or _LOST."""
     ranges: tuple[Range, ...] = ()
 
     @classmethod
@@ -112,12 +115,15 @@ class CloudResharding(ShardChange[SyncKeys]):
         for keys in old:
             if await command(int, "EXISTS", keys.accepted_keep, keys.accepted):
                 raise InvalidArgumentError("the cloud keeps accepted changes, which have one order: drop them first")
-        ids: list[Argument] = []
-        for keys in old:
-            found, sources = await Batch[Any]([_read_id(keys), _read_sources(keys)])
-            ids += [each for each in (found, *sources) if each]
         now: int = await command(lambda time: int(time[0]) * 1_000_000 + int(time[1]), "TIME")
-        await Batch([_PREPARE([keys.sources], [f"{secrets.token_hex(8)}-{now:016d}", *ids], int) for keys in new])
+        known: list[Argument] = []
+        for number, keys in enumerate(old):
+            await command(bool, "SET", keys.replica_id, _new_id(now), "NX")  # readers are recognised by it
+            store_id, sources = await Batch[Any]([_read_id(keys), _read_sources(keys)])
+            known += (store_id, f"-{number}")
+            for name, each in sources.items():
+                known += (name, _LOST if each.highest == _LOST else "-")
+        await Batch([_PREPARE([keys.sources], [_new_id(now), *known], int) for keys in new])
 
     async def move(self, old: SyncKeys, new: Sequence[SyncKeys], claim: Claim, *, is_copied: bool) -> None:
         """Copy everything to the new shards that do not have it yet, and remove it."""
@@ -193,13 +199,19 @@ class _Copying:
         highest = await command(or_empty, "GET", self._old.high_water)
         for keys in self._new:
             here = await _read_sources(keys)
+            own = replace(here.get(store_id, Source()), highest=highest.decode() or "0")
+            present = f"-{self._claim.source.partition('.')[2]}"
+            found = {name: Source(_LOST) for name, each in here.items() if each.highest == present}
+            found |= {name: here.get(name, Source()).add(each.then(own)) for name, each in sources.items()}
             words = [*shared]
-            if store_id:
-                own = replace(here.get(store_id, Source()), highest=highest.decode() or "0")
-                words += ("feed", store_id, str(own))
-                for name, each in sources.items():
-                    words += ("feed", name, str(here.get(name, Source()).add(each.then(own))))
+            for name, each in {**found, store_id: own}.items():
+                words += ("feed", name, str(each))
             await self._copies.finish(keys, words)
+
+
+def _new_id(now: int) -> str:
+    """Return an id for a store, at this time in microseconds."""
+    return f"{secrets.token_hex(8)}-{now:016d}"
 
 
 def _read_id(keys: SyncKeys) -> Operation[str]:

@@ -103,7 +103,7 @@ class FeedOfShards:
             present = await self._shards.refresh()
             if present.record == record:
                 break
-        if not reading.has_more:  # of what was moved, everything was in the feeds that were read now
+        if not (reading.has_more or reading.is_refused):  # all that was moved was in the feeds that were read now
             for each in [*self._list_left(present, reading)]:
                 del reading.numbers[each]
         return _join(reading.pages, join_cursor(reading.numbers), has_more=reading.has_more)
@@ -137,7 +137,7 @@ class FeedOfShards:
                 elif isinstance(page, EdgeRedisError):
                     raise page
                 else:
-                    self._add(present[number], reading, page)
+                    self._add(present, number, reading, page)
                     found.append((number >= first_new, page))
                     waiting += [number] if page.has_more else []
         self._first = waiting[0] if waiting else 0
@@ -166,13 +166,16 @@ class FeedOfShards:
             ids.append(self._ids.get(present[0].tag))
         return join_cursor({each: numbers[each] for each in ids if each in numbers})
 
-    def _add(self, shard: CloudShard, reading: _Reading, page: Feed) -> None:
-        store_id, _, number = page.cursor.rpartition(":")
-        before = self._ids.get(shard.tag)
-        if before != store_id:
-            reading.numbers.pop(before or "", None)  # of a shard that has lost its data
-            self._ids[shard.tag] = store_id
-        reading.numbers[store_id] = number
+    def _add(self, present: Shards[CloudShard], number: int, reading: _Reading, page: Feed) -> None:
+        store_id, _, at = page.cursor.rpartition(":")
+        tag = present[number].tag
+        if self._ids.get(tag) != store_id:
+            reading.numbers.pop(self._ids.get(tag, ""), None)  # of a shard that has lost its data
+            self._ids[tag] = store_id
+        if page.restarted:
+            for each in [*self._list_left(present, reading)]:
+                del reading.numbers[each]
+        reading.numbers[store_id] = at
         reading.left -= len(page.changes) + len(page.damaged)
 
 

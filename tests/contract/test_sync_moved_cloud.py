@@ -92,7 +92,7 @@ def test_all_that_is_kept_of_a_scope_goes_along(make: Maker, backend: Backend) -
     with backend.client() as client:
         assert client.get(f"{tags(1)[0]}:layout") == b"1/3.1"
         left = {key.decode().partition("}:")[2] for tag in tags(3) for key in client.scan_iter(match=f"{tag}:*")}
-        assert {name.partition(":")[0] for name in left} == {"layout", "moved", "repeats"}
+        assert {name.partition(":")[0] for name in left} == {"layout", "moved", "repeats", "replica_id"}
         assert sum(client.zcard(f"{tag}:feed:scope") for tag in tags(3, 1)) == len(SCOPES)
 
 
@@ -151,19 +151,25 @@ def test_workers_go_on_and_carry_nothing_twice(make: Maker, backend: Backend) ->
 
 
 @fake
-def test_a_shard_that_lost_its_data_after_a_change_has_the_feed_begin_again(make: Maker, backend: Backend) -> None:
-    store = make("RedisCloudStore")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_shard_that_lost_its_data_has_the_feed_begin_again(make: Maker, backend: Backend, moment: str) -> None:
+    store = make("RedisCloudStore", shards=2)
     for scope in SCOPES:
         store.update(scope, {"n": 1})
-    _, old = read_on(store)
-    change(backend, 3)
-    _, end = read_on(store, old)
+    _, end = read_on(store)
+    if moment == "after":
+        change(backend, 3)
+        _, end = read_on(store, end)
     with backend.client() as client:
-        client.delete(*client.scan_iter(match=f"{tags(3)[1]}*"))
-    for cursor in (old, end):
-        page = make("RedisCloudStore").changes_since(cursor, 100)
-        assert page.restarted
-        assert not store.changes_since(page.cursor, 100).restarted
+        client.delete(*client.scan_iter(match=f"{tags(2 if moment == 'before' else 3)[1]}*"))
+    if moment == "before":
+        store.update("another", {"n": 1})
+        change(backend, 3)
+        change(backend, 2)
+    page = make("RedisCloudStore").changes_since(end, 3)
+    assert page.restarted
+    assert 0 < sum(store.get(scope) is None for scope in SCOPES) < len(SCOPES)
+    read_on(store, page.cursor)
 
 
 def test_a_change_that_was_killed_is_completed_by_the_same_command(valkey: Backend) -> None:

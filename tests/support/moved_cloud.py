@@ -149,7 +149,7 @@ class MovedCloud:
         assert (record.shards, record.target) == (self.new, None)
         left = [key.decode() for keys in self.old_keys for key in client.scan_iter(f"{keys.tag}:*")]
         kinds = {key.partition("}:")[2].partition(":")[0] for key in left}
-        assert kinds - {"layout", "repeats"} == {"moved"}, f"{left} were left behind"
+        assert kinds - {"layout", "repeats"} == {"moved", "replica_id"}, f"{left} were left behind"
         cloud = self.new_cloud()
         states = {scope: present(run(cloud.get(scope))) for scope in self.written}
         for scope, names in self.written.items():

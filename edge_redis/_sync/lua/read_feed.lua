@@ -42,16 +42,17 @@ if not id or not string.find(id, '^[%w-]+$') then -- none, or a damaged one
   redis.call('SET', id_key, id)
 end
 local number, others = split_position(position_id, position, id)
-local skipped, is_of_sources, is_older = {}, false, number and number > highest
-if others then skipped, is_of_sources, is_older = find_skipped(tag .. ':sources', others, is_older) end
+local skipped, are_sources, is_older, is_lost = {}, false, number and number > highest, false
+if others then skipped, are_sources, is_older, is_lost = find_skipped(tag .. ':sources', others, is_older) end
 if is_older then
   -- An edge has a higher position than this store remembers: it was restored from a backup. The new id shows that to
   -- the other edges, even after the feed has grown past their positions.
-  id, number, skipped, is_of_sources = proposed_id, nil, {}, false
+  id, is_lost = proposed_id, true
   redis.call('SET', id_key, id)
   redis.call('DEL', tag .. ':sources')
 end
-local is_known = number ~= nil or is_of_sources
+if is_lost then number, skipped, are_sources = nil, {}, false end
+local is_known = number ~= nil or are_sources
 number = number or 0
 
 local given, patterns, compiled = {}, {}, {}

@@ -71,7 +71,8 @@ end
 if not is_stored then redis.call('SET', tag .. ':replica_id', replica_id) end
 keep_splice(doc, current, state)
 write_document(doc, current, state, true)
-local has_one_feed = hint_tag(tag) == tag -- workers do not use the states of hints where there are several
+-- Workers do not use the states of hints where there are several feeds.
+local has_one_feed = hint_tag(tag) == tag or string.find(tag, ':cloud1%.0%.%d+}$')
 publish(tag, scope, feed, replica_id, origin, {state}, has_one_feed and state_for_hint(doc) or nil)
 if conflict ~= '-' then redis.call('XDEL', conflicts, conflict) end
 local reply = 'OK ' .. integer(version) .. ' ' .. clock .. ' ' .. origin

@@ -1,6 +1,8 @@
 -- Scopes that were moved to this feed from those of other shards, where each had another number (resharding of the cloud).
 --
---   sources  hash: the id of the other shard -> <the highest number that it gave a reader, `-` while it is copied> <ranges>
+--   sources  hash: the id of the other shard -> <highest><ranges>
+--   highest  the highest number that it gave a reader; `-` and which of the old shards it is, before it was moved; `lost`
+--            where it had lost its data before
 --   ranges   a space before each: <from>:<to>:<base>. A scope with the number n there, from < n <= to, had the number
 --            base + n - from here when it came
 
@@ -18,13 +20,17 @@ local function split_position(ids, numbers, id)
 end
 
 -- What a reader has had of this feed by its positions in others, as pairs of numbers: more than the first, up to the
--- second; whether one of these feeds is a source of this one; and whether that was older than a position, or `is_older`.
+-- second; whether all of these feeds are sources of this one; whether one was older than a position, or `is_older`; and
+-- whether one had lost its data.
 local function find_skipped(sources, others, is_older)
-  local skipped, is_of_sources = {}, false
+  local skipped, are_sources, is_lost = {}, true, false
   for id, number in pairs(others) do
     local text = redis.call('HGET', sources, id)
-    if text then
-      is_of_sources = true
+    if text == 'lost' then
+      is_lost = true
+    elseif not text then
+      are_sources = false
+    else
       local highest = tonumber(string.match(text, '^%d+') or nil)
       is_older = is_older or (highest and number > highest)
       for from, to, base in string.gmatch(text, ' (%d+):(%d+):(%d+)') do
@@ -33,7 +39,7 @@ local function find_skipped(sources, others, is_older)
       end
     end
   end
-  return skipped, is_of_sources, is_older
+  return skipped, are_sources, is_older, is_lost
 end
 
 local function is_skipped(skipped, number)
