@@ -58,10 +58,11 @@ class Follower:
 class MovedCloud:
     """The cloud, the actors, and the check at the end."""
 
-    def __init__(self, old: int, new: int) -> None:
-        self.new = new
+    def __init__(self, first: int, *numbers: int) -> None:
+        """Make a cloud whose number becomes the last of these, and the ones between before, while nobody reads."""
+        *earlier, self.new = numbers
         self.world = World(ConflictStrategy.LATEST_WINS, skews=(0, 0), tick=1)
-        self.world.cloud = RedisCloudStore(self.world.client(-1), shards=old)
+        self.world.cloud = RedisCloudStore(self.world.client(-1), shards=first)
         runner = CloudRunner(self.world.client(-1), self.world.plant.rewrites)
         runner.sleep = self.world.servers[-1].pass_time
         self.world.cloud._runner = self.runner = runner
@@ -74,7 +75,10 @@ class MovedCloud:
         for each in self.followers:  # the first is at the end, the second in between
             self.runner.run(each.follow())
             self.world.cloud.update(SCOPES[1], {"first": 2})
-        self.old_keys = CloudResharding("default").shards.of(old)
+        self.old_keys = [*CloudResharding("default").shards.of(first)]
+        for shards in earlier:
+            self.runner.run(CloudResharding("default").change(shards))
+            self.old_keys += CloudResharding("default").shards.of(shards)
 
     def new_cloud(self) -> Cloud:
         """Return a cloud as a process has it that begins now."""
@@ -171,11 +175,11 @@ class MovedCloud:
         self.world.check()
 
 
-def moved_cloud(old: int, new: int, faults: int = 1) -> Callable[[], Scenario]:
+def moved_cloud(*numbers: int, faults: int = 1) -> Callable[[], Scenario]:
     """Two processes change the number at once; others write, push, read, follow the feed, and carry an edge."""
 
     def make() -> Scenario:
-        moved = MovedCloud(old, new)
+        moved = MovedCloud(*numbers)
         actors = [moved.mover("mover"), moved.mover("second mover"), moved.writer("a"), moved.pusher()]
         actors += [moved.reader(), moved.follower(0), moved.follower(1), moved.joined()]
         actors += [moved.world.writer(), moved.world.delivery("worker", 0, 3)]

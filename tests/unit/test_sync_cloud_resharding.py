@@ -19,10 +19,10 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("old", "new"), [(1, 3), (3, 2)])
-@pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.exploration)])
-def test_scopes_move_while_they_are_written_read_and_carried(old: int, new: int, count: int) -> None:
-    seeds(moved_cloud(old, new, faults=2), count=count)
+@pytest.mark.parametrize("numbers", [(1, 3), (3, 2), (2, 3, 2)], ids=str)
+@pytest.mark.parametrize("count", [1, pytest.param(100, marks=pytest.mark.exploration)])
+def test_scopes_move_while_they_are_written_read_and_carried(numbers: tuple[int, ...], count: int) -> None:
+    seeds(moved_cloud(*numbers, faults=2), count=count)
 
 
 def go(actor: Actor, steps: int = 1000) -> bool:
@@ -33,7 +33,7 @@ def go(actor: Actor, steps: int = 1000) -> bool:
     return not actor.waiting
 
 
-@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.exploration)])
+@pytest.mark.parametrize("stride", [12, pytest.param(1, marks=pytest.mark.exploration)])
 def test_whatever_step_a_change_stops_at_and_goes_on_from_nothing_is_lost(stride: int) -> None:
     steps, is_over = 0, False
     while not is_over:
