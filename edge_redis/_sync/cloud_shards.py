@@ -144,8 +144,8 @@ class FeedOfShards:
         # A scope may have been moved between two reads, and changed: what the new shard had is newer.
         reading.pages += [page for is_new in (False, True) for is_of_new, page in found if is_of_new == is_new]
         reading.has_more = bool(waiting)
-        for number in waiting:
-            if store_id := self._ids.get(present[number].tag):
+        if not any(self._list_left(present, reading)):  # else a feed without a position may be of a lost shard
+            for store_id in filter(None, (self._ids.get(present[number].tag) for number in waiting)):
                 reading.numbers.setdefault(store_id, "0")
 
     async def _find_ids(self, present: Shards[CloudShard]) -> None:

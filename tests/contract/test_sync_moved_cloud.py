@@ -105,7 +105,9 @@ def test_a_position_in_the_feed_keeps_its_meaning(make: Maker, backend: Backend)
     rest = sorted({*SCOPES} - {scope for scope, _ in begun.changes})
     _, end = read_on(idle)
     for shards in (3, 2, 1):
+        first = store.changes_since("", 1)
         change(backend, shards)
+        assert sorted(read_on(idle, first.cursor)[0]) == sorted({*SCOPES} - {first.changes[0][0]})
         for each, limit in ((store, 5), (make("RedisCloudStore"), 2)):
             assert read_on(each, end)[0] == [], "nothing comes twice"
             assert sorted(read_on(each, begun.cursor, limit)[0]) == rest, "what is missing comes once"
