@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from edge_redis._core.operation import Batch, command
+from edge_redis._core.reply_values import decode_text
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord
 from edge_redis._core.shards import ShardSet, check_shards, close_shard
@@ -152,7 +153,7 @@ async def check_closed(old: MovableKeys, claim: Claim) -> None:
         StoreError: it was not: its master was lost before the key was replicated.
 
     """
-    if await command(_decode, "GET", old.moved) != claim.move:
+    if await command(decode_text, "GET", old.moved) != claim.move:
         raise not_closed(old)
 
 
@@ -170,7 +171,3 @@ async def remove_keys(old: MovableKeys, claim: Claim, keys: Sequence[str]) -> No
 def not_closed(old: MovableKeys) -> StoreError:
     """Return the error of a move whose shard is not closed any more."""
     return StoreError(f"{old.tag} is not closed any more: change the number of shards again")
-
-
-def _decode(reply: bytes | None) -> str:
-    return (reply or b"").decode(errors="replace")

@@ -18,6 +18,7 @@ from edge_redis._core import validation
 from edge_redis._core.keys import KeySpace
 from edge_redis._core.layout import find_record, layout_key, replace_record, store_record
 from edge_redis._core.operation import Batch, Operation, command
+from edge_redis._core.reply_values import decode_text
 from edge_redis._core.shard_record import ShardPlace, ShardRecord
 from edge_redis._core.slots import name_in_part
 from edge_redis.errors import InvalidArgumentError
@@ -61,12 +62,8 @@ async def close_shard(moved: str) -> str:
     where they had taken all of it before.
     """
     name = secrets.token_hex(8)
-    _, found = await Batch[Any]([command(bool, "SET", moved, name, "NX"), command(_decode, "GET", moved)])
+    _, found = await Batch[Any]([command(bool, "SET", moved, name, "NX"), command(decode_text, "GET", moved)])
     return found or name
-
-
-def _decode(reply: bytes | None) -> str:
-    return (reply or b"").decode(errors="replace")
 
 
 class KnownRecord:

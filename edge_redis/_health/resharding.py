@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from edge_redis._core.chunks import split_chunks
 from edge_redis._core.operation import Argument, Batch, Invoke, Operation, command
+from edge_redis._core.reply_values import or_empty
 from edge_redis._core.resharding import Claim, ShardChange, check_closed, not_closed
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord, choose_shard
@@ -99,10 +100,10 @@ class _Copying:
         old = self._old
         yield command(_format_score, "ZSCORE", old.heartbeats, node_id)
         yield command(_format_score, "ZSCORE", old.deadlines, node_id)
-        yield command(_or_empty, "HGET", old.suspects, node_id)
+        yield command(or_empty, "HGET", old.suspects, node_id)
         yield command(int, "SISMEMBER", old.flapping, node_id)
         for key in (old.node(node_id), old.history(node_id), old.spells_of(node_id)):
-            yield command(_or_empty, "DUMP", key)
+            yield command(or_empty, "DUMP", key)
             yield command(_expiry_ms, "PTTL", key)
 
     def _receive(self, node_id: str, found: Sequence[Argument]) -> Operation[int]:
@@ -121,10 +122,6 @@ class _Copying:
         done: list[int] = await Batch(calls)
         if not all(done):
             raise StoreError("another process changes the number of shards of the nodes")
-
-
-def _or_empty(reply: bytes | None) -> bytes:
-    return reply or b""
 
 
 def _format_score(reply: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 from edge_redis._core import validation
 from edge_redis._core.operation import Operation, command
+from edge_redis._core.reply_values import or_empty
 from edge_redis._services.options import SynchronizerOptions
 from edge_redis._sync.config import strategy_of
 from edge_redis._sync.edge_keys import count_shards, make_edge_keys
@@ -23,7 +24,7 @@ async def read_settings(namespace: str, scope: str) -> SynchronizerOptions:
     keys = (await edge.find()).choose(scope)
 
     def read(each: SyncKeys) -> Operation[bytes]:
-        return command(lambda reply: reply or b"", "HGET", each.scopes, scope)
+        return command(or_empty, "HGET", each.scopes, scope)
 
     return _decode(await read(keys) or await read_where_it_is(edge, scope, read, b"", keys))
 

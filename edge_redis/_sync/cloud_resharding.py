@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Self
 
 from edge_redis._core.operation import Argument, Batch, Operation, command
+from edge_redis._core.reply_values import decode_text, or_empty
 from edge_redis._core.resharding import Claim, ShardChange, check_closed, remove_keys
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord
 from edge_redis._core.shards import ShardCount
 from edge_redis._sync.cloud_shards import make_cloud_keys
 from edge_redis._sync.keys import LAYOUT_VERSION, SyncKeys
-from edge_redis._sync.scope_copies import ScopeCopies, or_empty, read_purge_watermark
+from edge_redis._sync.scope_copies import ScopeCopies, read_purge_watermark
 from edge_redis.errors import InvalidArgumentError
 
 _PREPARE: Final = load(__package__, "prepare_cloud_shard")
@@ -215,7 +216,7 @@ def _new_id(now: int) -> str:
 
 
 def _read_id(keys: SyncKeys) -> Operation[str]:
-    return command(lambda reply: (reply or b"").decode(errors="replace"), "GET", keys.replica_id)
+    return command(decode_text, "GET", keys.replica_id)
 
 
 def _read_sources(keys: SyncKeys) -> Operation[dict[str, Source]]:

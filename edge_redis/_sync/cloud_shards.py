@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from edge_redis._core.gather import gather_each
 from edge_redis._core.operation import Batch, command
+from edge_redis._core.reply_values import decode_text
 from edge_redis._core.shards import ShardCount, Shards, ShardSet, share_of
 from edge_redis._sync.change import Change
 from edge_redis._sync.config import EndConfig
@@ -152,7 +153,7 @@ class FeedOfShards:
         """Find which feed each position is in. One feed knows this by itself."""
         missing = [shard for shard in present if shard.tag not in self._ids]
         if missing and len(present) > 1:
-            reads = [command(_decode, "GET", shard.replica.keys.replica_id) for shard in missing]
+            reads = [command(decode_text, "GET", shard.replica.keys.replica_id) for shard in missing]
             found = await Batch(reads)
             self._ids |= {shard.tag: each for shard, each in zip(missing, found, strict=True) if each}
 
@@ -177,10 +178,6 @@ class FeedOfShards:
                 del reading.numbers[each]
         reading.numbers[store_id] = at
         reading.left -= len(page.changes) + len(page.damaged)
-
-
-def _decode(reply: bytes | None) -> str:
-    return (reply or b"").decode(errors="replace")
 
 
 def _join(pages: Sequence[Feed], cursor: str, *, has_more: bool) -> Feed:

@@ -14,6 +14,7 @@ from edge_redis._core import validation
 from edge_redis._core.error_text import describe_error
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Invoke, command
+from edge_redis._core.reply_values import decode_text
 from edge_redis._sync import scripts, wire
 from edge_redis._sync.change import Change, visible_data
 from edge_redis._sync.cloud_store import AnyCloudStore
@@ -137,7 +138,7 @@ class DeadLetters:
         """Apply, confirm and remove in this order, so that an interrupted call is repeated as a duplicate."""
         scope, change = letter.scope, letter.change
         verify(self._keyring, scope, change)
-        settings: str = await command(_decode_text, "HGET", self._edge.keys.scopes, scope)
+        settings: str = await command(decode_text, "HGET", self._edge.keys.scopes, scope)
         await Invoke(self._cloud.apply, scope, [change], strategy_of(settings))
         try:
             await scripts.confirm(self._edge, scope, change.version)
@@ -205,7 +206,3 @@ def check_letter_ids(ids: object) -> Sequence[str]:
         if _LETTER_ID.fullmatch(validation.check_identifier("an id", each)) is None:
             raise validation.value_error("an id", each, "must be the id of a dead letter")
     return ids
-
-
-def _decode_text(reply: bytes | None) -> str:
-    return (reply or b"").decode(errors="replace")

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from edge_redis._core.gather import gather_each
 from edge_redis._core.operation import Batch, command
+from edge_redis._core.reply_values import decode_text
 from edge_redis._sync import scripts
 from edge_redis._sync.edge_shards import ALL_SOURCES, Edge, EdgeShard
 from edge_redis._sync.failures import MOVED, OUTAGE
@@ -106,7 +107,7 @@ async def find_beginnings(positions: Sequence[Position]) -> None:
     """
     new = [each for each in positions if not each.cursor]
     if new:
-        found = await Batch([command(_decode, "GET", each.shard.replica.keys.cursor_of_all) for each in new])
+        found = await Batch([command(decode_text, "GET", each.shard.replica.keys.cursor_of_all) for each in new])
         for each, begin in zip(new, found, strict=True):
             each.begin = begin
 
@@ -148,7 +149,3 @@ async def save_all(positions: Sequence[Position], cursor: str) -> bool:
         if is_saved:
             each.cursor, is_new = text, True
     return is_new
-
-
-def _decode(reply: bytes | None) -> str:
-    return (reply or b"").decode(errors="replace")

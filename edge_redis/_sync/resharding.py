@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Argument, Batch, Operation, command
+from edge_redis._core.reply_values import decode_text, or_empty
 from edge_redis._core.resharding import Claim, ShardChange, check_closed, remove_keys
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import ShardRecord
@@ -25,7 +26,7 @@ from edge_redis._sync.config import strategy_of
 from edge_redis._sync.edge_keys import count_shards, make_edge_keys
 from edge_redis._sync.keys import SyncKeys
 from edge_redis._sync.origin import RUN, lineage_of
-from edge_redis._sync.scope_copies import ScopeCopies, or_empty, read_purge_watermark, scan
+from edge_redis._sync.scope_copies import ScopeCopies, read_purge_watermark, scan
 from edge_redis.errors import InvalidArgumentError
 from edge_redis.models import ConflictStrategy
 
@@ -96,7 +97,7 @@ class SyncResharding(ShardChange[SyncKeys]):
         """Give each new shard an id and cursors, unless it has them; nobody uses it yet."""
         old, new = self.shards.at(record), self.shards.of(begun.latest, begun.next_generation)
         now: int = await command(lambda time: int(time[0]) * 1_000_000 + int(time[1]), "TIME")
-        ids = await Batch([command(_decode, "GET", keys.replica_id) for keys in old])
+        ids = await Batch([command(decode_text, "GET", keys.replica_id) for keys in old])
         cursors = await gather([_read_cursors(keys) for keys in old])
         calls: list[Operation[int]] = []
         for number, keys in enumerate(new):
@@ -208,10 +209,6 @@ async def _read_cursors(keys: SyncKeys) -> dict[str, bytes]:
 
 def _with_digest(key: str, digest: str) -> str:
     return f"{key}:{digest}" if digest else key
-
-
-def _decode(reply: bytes | None) -> str:
-    return (reply or b"").decode(errors="replace")
 
 
 def _decode_all(reply: Any) -> list[str]:

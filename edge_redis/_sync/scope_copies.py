@@ -8,6 +8,7 @@ from typing import Any, Final
 from edge_redis._core.chunks import split_by_bytes, split_chunks
 from edge_redis._core.gather import gather
 from edge_redis._core.operation import Argument, Batch, Operation, command
+from edge_redis._core.reply_values import or_empty
 from edge_redis._core.resharding import Claim, not_closed
 from edge_redis._core.script import load
 from edge_redis._core.shard_record import choose_shard
@@ -100,11 +101,6 @@ async def read_purge_watermark(old: SyncKeys) -> list[Argument]:
 def scan(key: str, position: int, count: int = 200) -> Operation[tuple[int, dict[bytes, bytes]]]:
     """Read some fields of a hash, and the next position, 0 after the last."""
     return command(lambda reply: (int(reply[0]), dict(reply[1])), "HSCAN", key, position, "COUNT", count)
-
-
-def or_empty(reply: bytes | None) -> bytes:
-    """Return a value, "" where there is none."""
-    return reply or b""
 
 
 def _format_score(reply: Any) -> str:
