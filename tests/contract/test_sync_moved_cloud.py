@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
 from conftest import Maker
 
 from edge_redis import ConflictStrategy, RedisCloudStore, StoreRefusedError
-from edge_redis._core.shards import name_shards
 from edge_redis._io.blocking_runner import BlockingRunner
-from edge_redis._site.resharding import change_shards
 from edge_redis._sync.change import Change, encode_data
 from edge_redis._sync.cloud_resharding import CloudResharding
 from support.checked import present
 from support.deadline import eventually
+from support.moved_shards import change_number, tags_of
 from support.servers import Backend
 from support.sync import fake
 
@@ -25,16 +25,8 @@ SCOPES = [f"scope/{number}" for number in range(12)]
 LATEST, MERGE = ConflictStrategy.LATEST_WINS, ConflictStrategy.MERGE
 
 
-def change(backend: Backend, shards: int) -> list[str]:
-    """Change the number; return the records on the way."""
-    records: list[str] = []
-    with backend.client() as client:
-        change_shards(client, "default", "cloud", shards, lambda record: records.append(str(record)))
-    return records
-
-
-def tags(shards: int, generation: int = 0) -> list[str]:
-    return [f"er:{{default:cloud{name}}}" for name in name_shards("default", "cloud", shards, generation)]
+change = partial(change_number, "cloud")
+tags = partial(tags_of, "cloud")
 
 
 def change_of_an_edge(data: dict[str, Any], clock: int, version: int = 1) -> Change:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from conftest import Maker
 
 from edge_redis import ConflictStrategy, InvalidArgumentError, ShardMovedError
-from edge_redis._core.shards import name_shards
-from edge_redis._site.resharding import change_shards
+from support.moved_shards import change_number, tags_of
 from support.servers import Backend
 from support.sync import fake
 
@@ -17,16 +17,8 @@ SCOPES = [f"scope/{number}" for number in range(6)]
 LATEST, LOCAL = ConflictStrategy.LATEST_WINS, ConflictStrategy.LOCAL_WINS
 
 
-def change(backend: Backend, shards: int) -> list[str]:
-    """Change the number; return the records on the way."""
-    records: list[str] = []
-    with backend.client() as client:
-        change_shards(client, "default", "sync", shards, lambda record: records.append(str(record)))
-    return records
-
-
-def tags(shards: int, generation: int = 0) -> list[str]:
-    return [f"er:{{default:sync{name}}}" for name in name_shards("default", "sync", shards, generation)]
+change = partial(change_number, "sync")
+tags = partial(tags_of, "sync")
 
 
 def new_worker(make: Maker, **options: Any) -> tuple[Any, Any]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from edge_redis._sync.cloud_resharding import Range, Source
-from edge_redis.errors import StoreError
 from support.moved_cloud import MovedCloud, moved_cloud
-from support.simulation import Actor, Fault, seeds
+from support.moved_shards import go, take_over
+from support.simulation import seeds
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +25,6 @@ def test_scopes_move_while_they_are_written_read_and_carried(numbers: tuple[int,
     seeds(moved_cloud(*numbers, faults=2), count=count)
 
 
-def go(actor: Actor, steps: int = 1000) -> bool:
-    """Let an actor perform so many steps; return whether it has come to its end."""
-    while actor.waiting and steps:
-        actor.go(Fault.OK)
-        steps -= 1
-    return not actor.waiting
-
-
 @pytest.mark.parametrize("stride", [20, pytest.param(1, marks=pytest.mark.exploration)])
 def test_whatever_step_a_change_stops_at_and_goes_on_from_nothing_is_lost(stride: int) -> None:
     steps, is_over = 0, False
@@ -45,13 +37,7 @@ def test_whatever_step_a_change_stops_at_and_goes_on_from_nothing_is_lost(stride
         is_over = go(first, steps)
         assert go(reader), "a reader waits for nobody"
         assert go(follower), "nor does who follows the feed"
-        go(writer, 3)  # which meets a closed shard, or an open one
-        assert go(second)
-        assert second.error is None
-        assert go(writer)
-        assert writer.error is None
-        assert go(first), "a process that was stopped comes to its end, too"
-        assert isinstance(first.error, (StoreError, type(None)))
+        take_over(first, second, writer)
         moved.check()
         steps += stride
     assert steps > 30, f"a change has {steps} steps only"
